@@ -1,0 +1,89 @@
+"""Medians, ratios to nginx, tables."""
+
+import statistics
+
+
+def median_of(rounds, value):
+    return statistics.median(value(results) for results in rounds)
+
+
+def summarise(rounds):
+    """Medians by target. A ratio is taken within its round: noise that lasts longer than a round cancels out."""
+    summary = {}
+    for name in rounds[0]:
+        fields = rounds[0][name]
+        ratios = [results[name]["cpu_us"] / results["nginx"]["cpu_us"] for results in rounds]
+        summary[name] = {
+            **{field: median_of(rounds, lambda r: r[name][field]) for field in fields},
+            "to_nginx": {field: median_of(rounds, lambda r: r[name][field] / r["nginx"][field]) for field in fields},
+            "cpu_to_nginx_range": [min(ratios), max(ratios)],
+            "added_p50_us": median_of(rounds, lambda r: r[name]["p50_us"] - r["upstream"]["p50_us"]),
+        }
+    return summary
+
+
+def load_rows(report):
+    for scenario, by_load in report["summary"].items():
+        alone = by_load["1"]
+        for name, row in by_load[str(report["connections"])].items():
+            low, high = row["cpu_to_nginx_range"]
+            yield [
+                scenario,
+                name,
+                f"{row['rps']:,.0f}",
+                f"{row['p50_us'] / 1e3:.2f}",
+                f"{row['p99_us'] / 1e3:.2f}",
+                f"{row['cpu_us']:.1f}",
+                f"{row['to_nginx']['rps']:.2f}",
+                f"{row['to_nginx']['cpu_us']:.2f} ({low:.2f}–{high:.2f})",
+                f"{alone[name]['p50_us']:.0f}",
+                f"{alone[name]['p99_us']:.0f}",
+                f"{alone[name]['added_p50_us']:+.0f}",
+            ]
+
+
+LOAD_HEADS = ["scenario", "target", "req/s", "p50 ms", "p99 ms", "CPU us/req", "req/s to nginx", "CPU to nginx (range)"]
+LOAD_HEADS += ["p50 us alone", "p99 us alone", "added p50 us"]
+MEMORY_HEADS = ["target", "idle MB", "after MB", "peak MB"]
+
+
+def memory_rows(report):
+    for name, used in report["memory_mb"].items():
+        yield [name, f"{used['idle']:.1f}", f"{used['rss']:.1f}", f"{used['peak']:.1f}"]
+
+
+def table(heads, rows, markdown):
+    rows = [heads, *rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    is_text = [head in ("scenario", "target") for head in heads]
+    columns = list(zip(widths, is_text))
+    aligned = [
+        [cell.ljust(width) if text else cell.rjust(width) for cell, (width, text) in zip(row, columns)] for row in rows
+    ]
+    if not markdown:
+        return "\n".join("  ".join(row).rstrip() for row in aligned)
+    rule = ["-" * width if text else "-" * (width - 1) + ":" for width, text in columns]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [aligned[0], rule, *aligned[1:]])
+
+
+def render(report, markdown):
+    conditions = (
+        f"{report['cpus']} CPUs, {report['connections']} connections (alone: 1), "
+        f"median of {report['rounds']} alternating rounds of {report['seconds']} s."
+    )
+    if report["upstream_args"]:
+        conditions += f" Upstream: {' '.join(report['upstream_args'])}."
+    return "\n\n".join(
+        [
+            conditions,
+            table(LOAD_HEADS, load_rows(report), markdown),
+            table(MEMORY_HEADS, memory_rows(report), markdown),
+        ]
+    )
+
+
+def over_ceiling(report, ceilings):
+    for scenario, ceiling in ceilings.items():
+        ratio = report["summary"][scenario][str(report["connections"])]["keyward"]["to_nginx"]["cpu_us"]
+        if ratio > ceiling:
+            yield f"{scenario}: Keyward takes {ratio:.2f} times the CPU of nginx, over the ceiling of {ceiling:g}"

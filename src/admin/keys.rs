@@ -1,0 +1,227 @@
+//! Making, rotating, revoking and explaining keys.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::key::format::{KeyText, NewKey};
+use crate::key::record::Rotation;
+use crate::key::{KeyId, KeyRecord, Kind, Limits, Pepper, presented};
+use crate::store::{KeyStore, StoreError};
+
+/// What a new key is to be.
+#[derive(Clone, Debug)]
+pub struct NewKeyOrder {
+    /// What people call it.
+    pub name: String,
+    /// Whose it is.
+    pub owner: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// What it may do.
+    pub limits: Limits,
+    /// When it ends by itself.
+    pub expires: Option<Timestamp>,
+}
+
+/// A key that was just made: the only time that its text is shown.
+#[derive(Debug, Serialize)]
+pub struct Created {
+    /// The whole key.
+    pub key: String,
+    /// What is known of it from now on.
+    #[serde(flatten)]
+    pub view: KeyView,
+}
+
+/// What may be shown of a key.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub struct KeyView {
+    pub id: String,
+    pub name: String,
+    pub owner: String,
+    pub kind: &'static str,
+    pub state: String,
+    pub models: Vec<String>,
+    pub requests_per_minute: Option<NonZeroU32>,
+    pub tokens_per_minute: Option<NonZeroU32>,
+    pub parallel: Option<NonZeroU32>,
+    pub created: Timestamp,
+    pub not_before: Option<Timestamp>,
+    pub expires: Option<Timestamp>,
+    pub revoked: Option<Timestamp>,
+    pub replaced_by: Option<String>,
+    pub works_until: Option<Timestamp>,
+}
+
+/// What a text is, judged as a request would be.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// Whether a request with it would be let in.
+    pub accepted: bool,
+    /// The stable code of the refusal.
+    pub code: Option<&'static str>,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// What is known of the key, where the text proves it.
+    pub key: Option<KeyView>,
+}
+
+/// Why a key could not be changed.
+#[derive(Debug)]
+pub enum KeyError {
+    /// No such id.
+    NotFound(String),
+    /// It is revoked, and stays so.
+    Revoked(KeyId),
+    /// The store did not do it.
+    Store(StoreError),
+    /// The system has no randomness.
+    NoRandomness,
+}
+
+/// Makes a key.
+pub async fn create(store: &dyn KeyStore, pepper: &Pepper, order: NewKeyOrder) -> Result<Created, KeyError> {
+    let new = NewKey::generate(order.kind).map_err(|_| KeyError::NoRandomness)?;
+    let record = KeyRecord {
+        id: new.id,
+        hash: pepper.hash(new.expose()),
+        kind: order.kind,
+        name: order.name,
+        owner: order.owner,
+        limits: order.limits,
+        created: Timestamp::now(),
+        not_before: None,
+        expires: order.expires,
+        revoked: None,
+        disabled: false,
+        rotated: None,
+    };
+    store.insert_key(&record).await?;
+    Ok(Created { key: new.expose().to_owned(), view: KeyView::of(&record) })
+}
+
+/// Makes a successor with the same rights; the old key works beside it for `grace`.
+pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, grace: Duration) -> Result<Created, KeyError> {
+    let mut old = find(store, id).await?;
+    if old.revoked.is_some() {
+        return Err(KeyError::Revoked(old.id));
+    }
+    let order = NewKeyOrder {
+        name: old.name.clone(),
+        owner: old.owner.clone(),
+        kind: old.kind,
+        limits: old.limits.clone(),
+        expires: old.expires,
+    };
+    let created = create(store, pepper, order).await?;
+    let successor = KeyId::parse(&created.view.id).ok_or(KeyError::NoRandomness)?;
+    old.rotated = Some(Rotation { successor, until: Timestamp::now() + grace });
+    store.update_key(&old).await?;
+    Ok(created)
+}
+
+/// Ends a key for good; a second time changes nothing.
+pub async fn revoke(store: &dyn KeyStore, id: &str) -> Result<KeyView, KeyError> {
+    let mut record = find(store, id).await?;
+    if record.revoked.is_none() {
+        record.revoked = Some(Timestamp::now());
+        store.update_key(&record).await?;
+    }
+    Ok(KeyView::of(&record))
+}
+
+/// All keys, newest first.
+pub async fn list(store: &dyn KeyStore) -> Result<Vec<KeyView>, KeyError> {
+    Ok(store.keys().await?.iter().map(KeyView::of).collect())
+}
+
+/// One key, by its id.
+pub async fn show(store: &dyn KeyStore, id: &str) -> Result<KeyView, KeyError> {
+    Ok(KeyView::of(&find(store, id).await?))
+}
+
+/// Judges a text as a request would be, or a key by its id.
+pub async fn explain(store: &dyn KeyStore, pepper: &Pepper, text: &str) -> Result<Explanation, KeyError> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    if KeyId::parse(text).is_some() && let Some(record) = find(store, text).await.ok() {
+        return Ok(Explanation::of(&record));
+    }
+    let parsed: KeyText<'_> = match presented::judge(text) {
+        Ok(parsed) => parsed,
+        Err(reason) => return Ok(Explanation { accepted: false, code: Some(reason.code()), message: reason.message(), key: None }),
+    };
+    match store.key(parsed.id()).await? {
+        Some(record) if pepper.hash(parsed.expose()).matches(&record.hash) => Ok(Explanation::of(&record)),
+        _ => {
+            let reason = crate::key::Reason::Unknown;
+            Ok(Explanation { accepted: false, code: Some(reason.code()), message: reason.message(), key: None })
+        }
+    }
+}
+
+async fn find(store: &dyn KeyStore, id: &str) -> Result<KeyRecord, KeyError> {
+    let not_found = || KeyError::NotFound(id.chars().take(12).collect());
+    let parsed = KeyId::parse(id).or_else(|| Some(KeyText::parse(id).ok()?.id())).ok_or_else(not_found)?;
+    store.key(parsed).await?.ok_or_else(not_found)
+}
+
+// === impl KeyView ===
+
+impl KeyView {
+    fn of(record: &KeyRecord) -> KeyView {
+        KeyView {
+            id: record.id.to_string(),
+            name: record.name.clone(),
+            owner: record.owner.clone(),
+            kind: record.kind.as_str(),
+            state: record.state(Timestamp::now()).map_or_else(|reason| reason.code().to_owned(), |()| "active".to_owned()),
+            models: record.limits.models.clone(),
+            requests_per_minute: record.limits.requests_per_minute,
+            tokens_per_minute: record.limits.tokens_per_minute,
+            parallel: record.limits.parallel,
+            created: record.created,
+            not_before: record.not_before,
+            expires: record.expires,
+            revoked: record.revoked,
+            replaced_by: record.rotated.as_ref().map(|rotation| rotation.successor.to_string()),
+            works_until: record.rotated.as_ref().map(|rotation| rotation.until),
+        }
+    }
+}
+
+// === impl Explanation ===
+
+impl Explanation {
+    fn of(record: &KeyRecord) -> Explanation {
+        let key = Some(KeyView::of(record));
+        match record.state(Timestamp::now()) {
+            Ok(()) => Explanation { accepted: true, code: None, message: "This key is good.".to_owned(), key },
+            Err(reason) => Explanation { accepted: false, code: Some(reason.code()), message: reason.message(), key },
+        }
+    }
+}
+
+// === impl KeyError ===
+
+impl From<StoreError> for KeyError {
+    fn from(e: StoreError) -> KeyError {
+        KeyError::Store(e)
+    }
+}
+
+impl std::fmt::Display for KeyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            KeyError::NotFound(id) => write!(f, "there is no key with the id '{id}': 'keyward keys list' shows them all"),
+            KeyError::Revoked(id) => write!(f, "the key {id} is revoked and cannot be rotated: make a new one with 'keyward keys create'"),
+            KeyError::Store(e) => write!(f, "the store did not do it: {e}"),
+            KeyError::NoRandomness => f.write_str("the system has no randomness to make a key from"),
+        }
+    }
+}
+
+impl std::error::Error for KeyError {}

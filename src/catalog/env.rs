@@ -1,0 +1,82 @@
+//! Where `${VARIABLE}` parts and credentials come from: the process's environment, or a map in tests.
+
+use std::collections::HashMap;
+
+/// A snapshot of environment variables; empty ones count as unset.
+#[derive(Clone, Default)]
+pub struct Environment(HashMap<String, String>);
+
+/// A variable that has to be set and is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unset(pub String);
+
+// === impl Environment ===
+
+impl Environment {
+    /// The process's environment as it is now.
+    pub fn of_process() -> Environment {
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    }
+
+    /// The value of a variable that is set and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// Fills in `${NAME}` and `${NAME:-default}`; a value's own `http(s)://` gives way to the one written before it.
+    pub fn expand(&self, template: &str) -> Result<String, Unset> {
+        let mut out = String::with_capacity(template.len());
+        for part in parts(template) {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Variable { name, default } => {
+                    let value = self.get(name).or(default).ok_or_else(|| Unset(name.to_owned()))?;
+                    let value = match out.ends_with("://") {
+                        true => value.split_once("://").map_or(value, |(_, host)| host),
+                        false => value,
+                    };
+                    out.push_str(value.trim_end_matches('/'));
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Environment {
+        Environment(variables.into_iter().collect())
+    }
+}
+
+/// The variables that a template names, and whether it has a default for each.
+pub fn variables(template: &str) -> impl Iterator<Item = (&str, bool)> {
+    parts(template).filter_map(|part| match part {
+        Part::Variable { name, default } => Some((name, default.is_some())),
+        Part::Text(_) => None,
+    })
+}
+
+enum Part<'a> {
+    Text(&'a str),
+    Variable { name: &'a str, default: Option<&'a str> },
+}
+
+fn parts(template: &str) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = template;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        if let Some((inside, after)) = rest.strip_prefix("${").and_then(|inner| inner.split_once('}')) {
+            rest = after;
+            let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, default)| (name, Some(default)));
+            return Some(Part::Variable { name, default });
+        }
+        let start = usize::from(rest.starts_with("${")) * 2;
+        let end = rest[start..].find("${").map_or(rest.len(), |at| at + start);
+        let (text, after) = rest.split_at(end);
+        rest = after;
+        Some(Part::Text(text))
+    })
+}

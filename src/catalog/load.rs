@@ -1,0 +1,122 @@
+//! Loads the compiled-in provider files, lets the user's folder override them by id, and names the file and line of a mistake.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use super::provider::Provider;
+use crate::config::hint;
+
+include!(concat!(env!("OUT_DIR"), "/builtin_providers.rs"));
+
+/// All providers by id.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    providers: BTreeMap<String, Provider>,
+}
+
+/// A provider file that cannot be used, and why.
+#[derive(Debug)]
+pub struct LoadError {
+    /// The file, and the line where one is to blame.
+    pub place: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+// === impl Catalog ===
+
+impl Catalog {
+    /// The compiled-in providers, overridden by id by those in `folder`.
+    pub fn load(folder: Option<&Path>) -> Result<Catalog, LoadError> {
+        let mut catalog = Catalog::default();
+        for (id, text) in BUILTIN {
+            catalog.add(id, text, &format!("providers/{id}.toml"))?;
+        }
+        if let Some(folder) = folder {
+            catalog.add_folder(folder)?;
+        }
+        Ok(catalog)
+    }
+
+    /// The provider with that id.
+    pub fn get(&self, id: &str) -> Option<&Provider> {
+        self.providers.get(id)
+    }
+
+    /// All providers, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Provider> {
+        self.providers.values()
+    }
+
+    /// Gives the providers away, by id.
+    pub fn into_providers(self) -> impl Iterator<Item = Provider> {
+        self.providers.into_values()
+    }
+
+    fn add_folder(&mut self, folder: &Path) -> Result<(), LoadError> {
+        let failed = |e: std::io::Error| LoadError { place: folder.display().to_string(), message: format!("cannot be read: {e}") };
+        let mut paths: Vec<_> = std::fs::read_dir(folder).map_err(failed)?.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml")) {
+            let place = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| LoadError { place: place.clone(), message: format!("cannot be read: {e}") })?;
+            let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            self.add(&id, &text, &place)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, id: &str, text: &str, place: &str) -> Result<(), LoadError> {
+        let mut provider: Provider = toml::from_str(text).map_err(|e| LoadError {
+            place: hint::place(place, text, e.span()),
+            message: hint::with_nearest(e.message()),
+        })?;
+        provider.id = id.to_owned();
+        check(&provider).map_err(|message| LoadError { place: place.to_owned(), message })?;
+        self.providers.insert(provider.id.clone(), provider);
+        Ok(())
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// What the types alone cannot rule out.
+fn check(provider: &Provider) -> Result<(), String> {
+    if provider.id.is_empty() || provider.id.contains('/') {
+        return Err("a provider's id (its file's name) may not be empty or hold a '/'".to_owned());
+    }
+    let doors = provider.doors.iter().map(|(name, door)| (name.as_str(), &door.dialects));
+    for (door, dialects) in std::iter::once(("the provider", &provider.dialects)).chain(doors) {
+        if dialects.is_empty() {
+            return Err(format!("{door} names no dialect: 'dialects' needs at least one, such as \"openai_chat\""));
+        }
+    }
+    let urls = provider.doors.values().filter_map(|door| door.base_url.as_ref());
+    for url in std::iter::once(&provider.base_url).chain(urls) {
+        if !["https://", "http://", "simulator:", "${"].iter().any(|start| url.starts_with(start)) {
+            return Err(format!("base_url '{url}' has to start with https://, http:// or ${{VARIABLE}}"));
+        }
+    }
+    for (id, model) in &provider.models {
+        if let Some(door) = model.door.as_ref().filter(|door| !provider.doors.contains_key(*door)) {
+            return Err(format!("the model '{id}' names the door '{door}', and there is no [doors.{door}]"));
+        }
+    }
+    if provider.credential.is_empty() && !provider.credential_optional && provider.auth != super::Auth::None {
+        return Err("no variable holds the credential: name one in 'credential', or set 'credential_optional = true'".to_owned());
+    }
+    for (name, value) in &provider.quirks.headers {
+        if http::HeaderName::try_from(name).is_err() || http::HeaderValue::try_from(value).is_err() {
+            return Err(format!("quirks.headers has '{name}', which cannot be sent as a header"));
+        }
+    }
+    Ok(())
+}

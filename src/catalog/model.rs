@@ -1,0 +1,137 @@
+//! A model: what it takes and gives, and what it costs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::record::Usage;
+use crate::money::{self, Price, Usd};
+
+/// A model as its provider's file describes it; every field may be unknown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Model {
+    /// What people call it; its id where absent.
+    pub name: Option<String>,
+    /// The day it came out.
+    pub released: Option<String>,
+    /// Tokens in and out together.
+    pub context: Option<u64>,
+    /// Tokens in.
+    pub max_input: Option<u64>,
+    /// Tokens out.
+    pub max_output: Option<u64>,
+    /// Modalities that it takes.
+    #[serde(rename = "in")]
+    pub takes: Vec<Modality>,
+    /// Modalities that it gives.
+    #[serde(rename = "out")]
+    pub gives: Vec<Modality>,
+    /// What it is known to do; empty says nothing.
+    pub can: Vec<Capability>,
+    /// Where it stands in its life.
+    pub status: Option<Status>,
+    /// The provider's door that it lives behind.
+    pub door: Option<String>,
+    /// USD per million tokens.
+    pub price: Option<PriceList>,
+}
+
+/// A kind of content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum Modality {
+    Text,
+    Image,
+    Audio,
+    Video,
+    Pdf,
+}
+
+/// Something that a model may be able to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    /// Takes files.
+    Attachment,
+    /// Thinks before it answers.
+    Reasoning,
+    /// Answers by a JSON schema.
+    Structured,
+    /// Takes a temperature.
+    Temperature,
+    /// Calls tools.
+    Tools,
+}
+
+/// A model that is not simply there to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum Status {
+    Alpha,
+    Beta,
+    Deprecated,
+}
+
+/// USD per million tokens; an absent part costs what the wider one does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub struct PriceList {
+    pub input: f64,
+    pub output: f64,
+    pub cache_read: Option<f64>,
+    pub cache_write: Option<f64>,
+    pub reasoning: Option<f64>,
+    pub input_audio: Option<f64>,
+    pub output_audio: Option<f64>,
+    /// Other prices for a whole request whose input is above a size.
+    pub tiers: Vec<Tier>,
+}
+
+/// The prices of a request with more than `above` input tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub struct Tier {
+    pub above: u64,
+    pub input: f64,
+    pub output: f64,
+    #[serde(default)]
+    pub cache_read: Option<f64>,
+    #[serde(default)]
+    pub cache_write: Option<f64>,
+}
+
+// === impl Model ===
+
+impl Model {
+    /// What `usage` costs; `None` where the catalogue has no price.
+    pub fn cost(&self, usage: &Usage) -> Option<Usd> {
+        self.price.as_ref().map(|price| price.cost(usage))
+    }
+}
+
+// === impl PriceList ===
+
+impl PriceList {
+    /// What `usage` costs, each part at its own price.
+    pub fn cost(&self, usage: &Usage) -> Usd {
+        let tier = self.tiers.iter().filter(|tier| usage.input > tier.above).max_by_key(|tier| tier.above);
+        let (input, output) = tier.map_or((self.input, self.output), |tier| (tier.input, tier.output));
+        let cache_read = tier.map_or(self.cache_read, |tier| tier.cache_read).unwrap_or(input);
+        let cache_write = tier.map_or(self.cache_write, |tier| tier.cache_write).unwrap_or(input);
+        let plain_input = usage.input.saturating_sub(usage.cached + usage.cache_write + usage.input_audio);
+        let plain_output = usage.output.saturating_sub(usage.reasoning + usage.output_audio);
+        let parts = [
+            (input, plain_input),
+            (cache_read, usage.cached),
+            (cache_write, usage.cache_write),
+            (self.input_audio.unwrap_or(input), usage.input_audio),
+            (output, plain_output),
+            (self.reasoning.unwrap_or(output), usage.reasoning),
+            (self.output_audio.unwrap_or(output), usage.output_audio),
+        ];
+        money::from_pico(parts.iter().map(|&(usd, tokens)| Price::per_million(usd).of(tokens)).sum())
+    }
+}

@@ -1,0 +1,99 @@
+//! The command line: `serve` and what manages it; every command calls the same functions as the management API.
+
+mod doctor;
+mod installation;
+mod keys;
+mod output;
+mod providers;
+mod serve;
+mod usage;
+mod welcome;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use installation::Installation;
+
+use crate::catalog::Environment;
+use crate::config::Config;
+
+/// What commands fail with: a sentence for people.
+pub type CliError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An AI gateway: any AI client in, any provider out, every call under a key that is checked, limited and accounted for.
+#[derive(Parser)]
+#[command(name = "keyward", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration file [default: keyward.toml, where there is one]
+    #[arg(long, global = true, env = "KEYWARD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway (what `keyward` alone does)
+    Serve(serve::Serve),
+    /// Make, list, explain, rotate and revoke keys
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// List, show and check providers
+    #[command(subcommand)]
+    Providers(providers::Providers),
+    /// List models of live providers
+    #[command(subcommand)]
+    Models(providers::Models),
+    /// Sum up requests, tokens and cost
+    Usage(usage::Usage),
+    /// Say what is wrong with this installation and how to mend it
+    Doctor(doctor::Doctor),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("keyward: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    if let Some(Command::Completions { shell }) = cli.command {
+        clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut std::io::stdout());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let env = Environment::of_process();
+    let loaded = Config::load(cli.config.as_deref(), &env);
+    // The doctor also looks after a configuration that cannot be read.
+    if let Some(Command::Doctor(doctor)) = &cli.command {
+        return runtime()?.block_on(doctor.run(loaded, env));
+    }
+    let config = loaded?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        match cli.command.unwrap_or(Command::Serve(serve::Serve::default())) {
+            Command::Serve(serve) => serve.run(config, env).await,
+            Command::Keys(keys) => keys.run(&config).await,
+            Command::Providers(providers) => providers.run(&config, &env).await,
+            Command::Models(models) => models.run(&config, &env),
+            Command::Usage(usage) => usage.run(&config).await,
+            Command::Doctor(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
+        }
+    })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

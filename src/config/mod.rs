@@ -1,0 +1,284 @@
+//! The configuration: one optional `keyward.toml`, then `KEYWARD_*` variables over it; everything has a default that works.
+
+pub mod hint;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::catalog::Environment;
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where keys, ledger and secrets are kept.
+    pub data: PathBuf,
+    /// A folder of provider files that add to the built-in ones or override them by id.
+    pub providers: Option<PathBuf>,
+    /// The log.
+    pub log: Log,
+    /// What a request may take.
+    pub limits: RequestLimits,
+    /// How providers are called.
+    pub upstream: Upstream,
+    /// Names for models, each for one `provider/model` or several in order.
+    pub aliases: BTreeMap<String, Targets>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `auto` is for people on a terminal, JSON elsewhere.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, or a filter such as `info,keyward::upstream=debug`.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum LogFormat {
+    Auto,
+    Json,
+    Human,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestLimits {
+    /// The largest body, in MiB.
+    pub body_mib: usize,
+    /// How long a caller may take to send its head.
+    #[serde(deserialize_with = "duration")]
+    pub header_timeout: Duration,
+    /// How long a caller may be silent while it sends its body.
+    #[serde(deserialize_with = "duration")]
+    pub body_timeout: Duration,
+    /// How long running answers may take to end at a shutdown.
+    #[serde(deserialize_with = "duration")]
+    pub drain_timeout: Duration,
+}
+
+/// `[upstream]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// To connect, TLS included.
+    #[serde(deserialize_with = "duration")]
+    pub connect_timeout: Duration,
+    /// From the request to the first byte of the answer.
+    #[serde(deserialize_with = "duration")]
+    pub first_byte_timeout: Duration,
+    /// Between two pieces of an answer.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
+    /// How often a request is sent in all, over all targets.
+    pub attempts: u32,
+    /// The longest wait before another attempt; a provider that asks for more is not tried again.
+    #[serde(deserialize_with = "duration")]
+    pub max_backoff: Duration,
+}
+
+/// One model or several, in order of preference.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum Targets {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// A setting that cannot be used: where it stands and what would be right.
+#[derive(Debug)]
+pub struct ConfigError {
+    /// The file and line, or the variable.
+    pub place: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// The variables that override the file, with the setting that each stands for.
+pub const VARIABLES: &[(&str, &str)] = &[
+    ("KEYWARD_LISTEN", "listen"),
+    ("KEYWARD_DATA", "data"),
+    ("KEYWARD_PROVIDERS", "providers"),
+    ("KEYWARD_LOG", "log.filter"),
+    ("KEYWARD_LOG_FORMAT", "log.format"),
+    ("KEYWARD_LIMITS_BODY_MIB", "limits.body_mib"),
+    ("KEYWARD_LIMITS_HEADER_TIMEOUT", "limits.header_timeout"),
+    ("KEYWARD_LIMITS_BODY_TIMEOUT", "limits.body_timeout"),
+    ("KEYWARD_LIMITS_DRAIN_TIMEOUT", "limits.drain_timeout"),
+    ("KEYWARD_UPSTREAM_CONNECT_TIMEOUT", "upstream.connect_timeout"),
+    ("KEYWARD_UPSTREAM_FIRST_BYTE_TIMEOUT", "upstream.first_byte_timeout"),
+    ("KEYWARD_UPSTREAM_IDLE_TIMEOUT", "upstream.idle_timeout"),
+    ("KEYWARD_UPSTREAM_ATTEMPTS", "upstream.attempts"),
+    ("KEYWARD_UPSTREAM_MAX_BACKOFF", "upstream.max_backoff"),
+];
+
+// === impl Config ===
+
+impl Config {
+    /// Reads `file` (or `./keyward.toml` where it exists) and the variables over it.
+    pub fn load(file: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
+        let chosen = file.map(Path::to_path_buf).or_else(|| env.get("KEYWARD_CONFIG").map(PathBuf::from));
+        let default = Path::new("keyward.toml");
+        let text = match &chosen {
+            Some(path) => Some((path.as_path(), read(path)?)),
+            None if default.exists() => Some((default, read(default)?)),
+            None => None,
+        };
+        let mut config = match &text {
+            Some((path, text)) => Config::parse(&path.display().to_string(), text)?,
+            None => Config::default(),
+        };
+        for (variable, setting) in VARIABLES {
+            if let Some(value) = env.get(variable) {
+                config = config.with(setting, value).map_err(|message| ConfigError { place: (*variable).to_owned(), message })?;
+            }
+        }
+        config.check().map(|()| config).map_err(|message| ConfigError {
+            place: text.map_or_else(|| "configuration".to_owned(), |(path, _)| path.display().to_string()),
+            message,
+        })
+    }
+
+    /// Reads a configuration's text; `place` is what its errors call it.
+    pub fn parse(place: &str, text: &str) -> Result<Config, ConfigError> {
+        toml::from_str(text)
+            .map_err(|e| ConfigError { place: hint::place(place, text, e.span()), message: hint::with_nearest(e.message()) })
+    }
+
+    /// The same with one setting changed; a setting is read as the file's line `setting = value` would be.
+    fn with(mut self, setting: &str, value: &str) -> Result<Config, String> {
+        let quoted = toml::Value::String(value.to_owned()).to_string();
+        let one = [format!("{setting} = {value}"), format!("{setting} = {quoted}")]
+            .iter()
+            .map(|line| toml::from_str::<Config>(line))
+            .reduce(Result::or)
+            .unwrap_or_else(|| Ok(Config::default()))
+            .map_err(|e| hint::with_nearest(e.message()))?;
+        match setting {
+            "listen" => self.listen = one.listen,
+            "data" => self.data = one.data,
+            "providers" => self.providers = one.providers,
+            "log.filter" => self.log.filter = one.log.filter,
+            "log.format" => self.log.format = one.log.format,
+            "limits.body_mib" => self.limits.body_mib = one.limits.body_mib,
+            "limits.header_timeout" => self.limits.header_timeout = one.limits.header_timeout,
+            "limits.body_timeout" => self.limits.body_timeout = one.limits.body_timeout,
+            "limits.drain_timeout" => self.limits.drain_timeout = one.limits.drain_timeout,
+            "upstream.connect_timeout" => self.upstream.connect_timeout = one.upstream.connect_timeout,
+            "upstream.first_byte_timeout" => self.upstream.first_byte_timeout = one.upstream.first_byte_timeout,
+            "upstream.idle_timeout" => self.upstream.idle_timeout = one.upstream.idle_timeout,
+            "upstream.attempts" => self.upstream.attempts = one.upstream.attempts,
+            "upstream.max_backoff" => self.upstream.max_backoff = one.upstream.max_backoff,
+            _ => return Err(format!("'{setting}' cannot be set by a variable")),
+        }
+        Ok(self)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.limits.body_mib == 0 {
+            return Err("limits.body_mib is 0, so that no request could be read: set at least 1".to_owned());
+        }
+        if self.upstream.attempts == 0 {
+            return Err("upstream.attempts is 0, so that no provider would be called: set at least 1".to_owned());
+        }
+        for (name, targets) in &self.aliases {
+            if targets.names().is_empty() {
+                return Err(format!("the alias '{name}' names no model: give it at least one 'provider/model'"));
+            }
+            if let Some(bad) = targets.names().iter().find(|target| !target.contains('/')) {
+                return Err(format!("the alias '{name}' names '{bad}': write it as 'provider/model'"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: PathBuf::from("keyward-data"),
+            providers: None,
+            log: Log::default(),
+            limits: RequestLimits::default(),
+            upstream: Upstream::default(),
+            aliases: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { format: LogFormat::Auto, filter: "info".to_owned() }
+    }
+}
+
+impl Default for RequestLimits {
+    fn default() -> RequestLimits {
+        RequestLimits {
+            body_mib: 64,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Upstream {
+        Upstream {
+            connect_timeout: Duration::from_secs(10),
+            first_byte_timeout: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(120),
+            attempts: 3,
+            max_backoff: Duration::from_secs(10),
+        }
+    }
+}
+
+// === impl Targets ===
+
+impl Targets {
+    /// The models named, in order.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Targets::One(name) => std::slice::from_ref(name),
+            Targets::Several(names) => names,
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|e| ConfigError { place: path.display().to_string(), message: format!("cannot be read: {e}") })
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    let wrong = || serde::de::Error::custom(format!("'{text}' is no duration: write it as \"500ms\", \"30s\" or \"10m\""));
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(signed).ok().filter(|d| !d.is_zero()).ok_or_else(wrong)
+}

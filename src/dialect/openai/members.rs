@@ -1,0 +1,93 @@
+//! The top level of a JSON object with the place of each value in its bytes: read in one pass, nothing below is built.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// One member: its name, and where its value stands.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// The name, unescaped.
+    pub name: Cow<'a, str>,
+    /// The value as written.
+    pub raw: &'a str,
+    /// Where the value stands in the whole.
+    pub range: Range<usize>,
+}
+
+/// The members of an object, in order.
+#[derive(Debug)]
+pub struct Members<'a>(Vec<Member<'a>>);
+
+// === impl Members ===
+
+impl<'a> Members<'a> {
+    /// Reads the members of the object that `json` is; the whole of it has to be right, and no name may come twice.
+    pub fn read(json: &'a [u8]) -> Result<Members<'a>, serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let members = reader.deserialize_map(TopLevel { base: json.as_ptr() as usize })?;
+        reader.end()?;
+        Ok(members)
+    }
+
+    /// The member of that name.
+    pub fn get(&self, name: &str) -> Option<&Member<'a>> {
+        self.0.iter().find(|member| member.name == name)
+    }
+
+    /// All members.
+    pub fn iter(&self) -> std::slice::Iter<'_, Member<'a>> {
+        self.0.iter()
+    }
+}
+
+struct TopLevel {
+    base: usize,
+}
+
+impl<'de> Visitor<'de> for TopLevel {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members: Vec<Member<'de>> = Vec::with_capacity(12);
+        while let Some(Name(name)) = map.next_key()? {
+            if members.iter().any(|member| member.name == name) {
+                // Two readers could each take another of the two: what was checked has to be what is sent.
+                return Err(serde::de::Error::custom(format!("'{name}' is given twice")));
+            }
+            let raw = map.next_value::<&'de RawValue>()?.get();
+            let start = raw.as_ptr() as usize - self.base;
+            members.push(Member { name, raw, range: start..start + raw.len() });
+        }
+        Ok(Members(members))
+    }
+}
+
+/// A name, borrowed unless it has escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> serde::Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Name<'de>, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+        from.deserialize_str(Text)
+    }
+}

@@ -1,0 +1,192 @@
+//! A request in OpenAI's dialects: what the gateway has to know of it, and the same bytes with another model in them.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::members::Members;
+use crate::catalog::{Operation, Quirks};
+use crate::error::Refusal;
+
+/// A request, read as far as needed.
+#[derive(Debug)]
+pub struct Ask {
+    /// What is wanted.
+    pub operation: Operation,
+    /// The model, as the caller names it.
+    pub model: String,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// The most output tokens that the caller wants, all choices together.
+    pub max_output: Option<u64>,
+    /// The bytes as they came.
+    pub body: Bytes,
+    model_at: Range<usize>,
+    usage_edit: Option<Edit>,
+}
+
+/// Bytes to put in place of others.
+#[derive(Clone, Debug)]
+struct Edit {
+    at: Range<usize>,
+    with: Bytes,
+}
+
+/// A body in pieces that share the caller's bytes: sent in order, cheap to clone for another attempt.
+pub type Pieces = Vec<Bytes>;
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+// === impl Ask ===
+
+impl Ask {
+    /// Reads what the gateway has to know; everything else stays as it is, for the provider to judge.
+    pub fn read(operation: Operation, body: Bytes) -> Result<Ask, Refusal> {
+        let members = Members::read(&body).map_err(|e| broken(&body, &e))?;
+        let model = members.get("model").ok_or_else(|| wrong("model", "is missing: name one as 'provider/model'; GET /v1/models lists them"))?;
+        let name: String =
+            serde_json::from_str(model.raw).map_err(|_| wrong("model", "has to be a string, such as \"openai/gpt-4o-mini\""))?;
+        if name.is_empty() {
+            return Err(wrong("model", "is empty: name one as 'provider/model'; GET /v1/models lists them"));
+        }
+        let stream = optional::<bool>(&members, "stream", "has to be true or false")?.unwrap_or(false);
+        let choices = optional::<u64>(&members, "n", "has to be a whole number")?.unwrap_or(1).max(1);
+        let mut max_output = None;
+        for field in ["max_completion_tokens", "max_output_tokens", "max_tokens"] {
+            max_output = max_output.or(optional::<u64>(&members, field, "has to be a whole number of tokens")?);
+        }
+        let has_usage_option = matches!(operation, Operation::Chat | Operation::Completions);
+        let usage_edit = if stream && has_usage_option { ask_for_usage(&body, &members)? } else { None };
+        let model_at = model.range.clone();
+        Ok(Ask {
+            operation,
+            model: name,
+            stream,
+            max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
+            model_at,
+            usage_edit,
+            body,
+        })
+    }
+
+    /// Whether the provider is asked for a stream's usage though the caller did not: then its report is hidden from the caller.
+    pub fn hides_usage(&self, quirks: &Quirks) -> bool {
+        self.usage_edit.is_some() && !quirks.drop.iter().any(|field| field == "stream_options")
+    }
+
+    /// The body for a provider: the same bytes but for the model, the usage option, and the provider's quirks.
+    pub fn encode(&self, model: &str, quirks: &Quirks) -> Pieces {
+        let edit = self.usage_edit.clone().filter(|_| self.hides_usage(quirks));
+        let mut edits = vec![Edit { at: self.model_at.clone(), with: json_string(model) }];
+        edits.extend(edit);
+        edits.sort_by_key(|edit| edit.at.start);
+        let spliced = splice(&self.body, &edits);
+        match quirks.rename.is_empty() && quirks.drop.is_empty() && quirks.default.is_empty() {
+            true => spliced,
+            false => vec![apply(quirks, &spliced.concat())],
+        }
+    }
+}
+
+/// The edit that asks for usage at a stream's end, or none where the caller asks by itself.
+fn ask_for_usage(body: &Bytes, members: &Members<'_>) -> Result<Option<Edit>, Refusal> {
+    let edit = |at: Range<usize>, with: &'static str| Ok(Some(Edit { at, with: Bytes::from_static(with.as_bytes()) }));
+    let Some(options) = members.get("stream_options").filter(|options| options.raw != "null") else {
+        return match members.get("stream_options") {
+            Some(null) => edit(null.range.clone(), r#"{"include_usage":true}"#),
+            None => {
+                // The object opens where its first byte that is no white space stands: it parsed, so there is one.
+                let after = body.iter().position(|&b| b == b'{').map_or(0, |at| at + 1);
+                edit(after..after, r#""stream_options":{"include_usage":true},"#)
+            }
+        };
+    };
+    let bad = || wrong("stream_options", "has to be an object such as {\"include_usage\": true}");
+    let asked: StreamOptions = serde_json::from_str(options.raw).map_err(|_| bad())?;
+    if asked.include_usage == Some(true) {
+        return Ok(None);
+    }
+    let inner = Members::read(options.raw.as_bytes()).map_err(|_| bad())?;
+    let start = options.range.start;
+    match inner.get("include_usage") {
+        Some(flag) => edit(start + flag.range.start..start + flag.range.end, "true"),
+        None if inner.iter().next().is_none() => edit(options.range.clone(), r#"{"include_usage":true}"#),
+        None => edit(start + 1..start + 1, r#""include_usage":true,"#),
+    }
+}
+
+fn splice(body: &Bytes, edits: &[Edit]) -> Pieces {
+    let mut pieces = Vec::with_capacity(edits.len() * 2 + 1);
+    let mut done = 0;
+    for edit in edits {
+        pieces.push(body.slice(done..edit.at.start));
+        pieces.push(edit.with.clone());
+        done = edit.at.end;
+    }
+    pieces.push(body.slice(done..));
+    pieces
+}
+
+/// The body with a provider's quirks: written anew member by member, each value as it was.
+fn apply(quirks: &Quirks, body: &[u8]) -> Bytes {
+    let Ok(members) = Members::read(body) else {
+        return Bytes::copy_from_slice(body);
+    };
+    let mut out = Vec::with_capacity(body.len() + 64);
+    let mut written: Vec<&str> = Vec::new();
+    out.push(b'{');
+    let mut add = |out: &mut Vec<u8>, name: &str, raw: &str| {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&json_string(name));
+        out.push(b':');
+        out.extend_from_slice(raw.as_bytes());
+    };
+    for member in members.iter() {
+        let name = member.name.as_ref();
+        let renamed = quirks.rename.get(name).map(String::as_str);
+        let clashes = renamed.is_some_and(|new| members.get(new).is_some());
+        if quirks.drop.iter().any(|dropped| dropped == name) || clashes {
+            continue;
+        }
+        written.push(renamed.unwrap_or(name));
+        add(&mut out, renamed.unwrap_or(name), member.raw);
+    }
+    for (name, value) in &quirks.default {
+        if !written.contains(&name.as_str()) {
+            add(&mut out, name, &serde_json::to_string(value).unwrap_or_default());
+        }
+    }
+    out.push(b'}');
+    Bytes::from(out)
+}
+
+fn json_string(text: &str) -> Bytes {
+    Bytes::from(serde_json::Value::from(text).to_string())
+}
+
+fn optional<'a, T: Deserialize<'a>>(members: &Members<'a>, name: &'static str, need: &str) -> Result<Option<T>, Refusal> {
+    match members.get(name) {
+        Some(member) => serde_json::from_str::<Option<T>>(member.raw).map_err(|_| wrong(name, need)),
+        None => Ok(None),
+    }
+}
+
+fn wrong(field: &'static str, need: &str) -> Refusal {
+    Refusal::invalid("invalid_value", format!("'{field}' {need}.")).with_param(field)
+}
+
+fn broken(body: &[u8], error: &serde_json::Error) -> Refusal {
+    if body.trim_ascii().is_empty() {
+        return Refusal::invalid("body_empty", "The body is empty: send a JSON object with at least 'model'.");
+    }
+    if error.is_data() && !body.trim_ascii_start().starts_with(b"{") {
+        return Refusal::invalid("body_not_an_object", "The body has to be a JSON object, such as {\"model\": \"openai/gpt-4o-mini\", …}.");
+    }
+    Refusal::invalid("body_not_json", format!("The body is not right: {error}. Send one JSON object with each field once."))
+}

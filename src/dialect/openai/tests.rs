@@ -1,0 +1,156 @@
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::meter::Meter;
+use super::request::Ask;
+use crate::catalog::{Operation, Quirks};
+use crate::ledger::record::Usage;
+
+fn ask(body: &str) -> Ask {
+    Ask::read(Operation::Chat, Bytes::from(body.to_owned())).unwrap()
+}
+
+fn encoded(body: &str, quirks: &str) -> String {
+    let quirks: Quirks = toml::from_str(quirks).unwrap();
+    String::from_utf8(ask(body).encode("m", &quirks).concat()).unwrap()
+}
+
+#[test]
+fn only_the_model_changes() {
+    let body = " {\n \"messages\" : [ {\"role\":\"user\",\"content\":\"\\u00e9 \\\"model\\\": 1\"} ],\n\t\"model\" :\"a/b\", \"x\":1e3 }\n";
+    assert_eq!(encoded(body, ""), body.replace("\"a/b\"", "\"m\""));
+}
+
+#[test]
+fn a_stream_asks_for_usage_where_its_caller_did_not() {
+    let cases = [
+        (r#"{"model":"a","stream":true}"#, r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#, true),
+        (r#"{"model":"a","stream":true,"stream_options":null}"#, r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#, true),
+        (r#"{"stream_options":{},"model":"a","stream":true}"#, r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#, true),
+        (
+            r#"{"model":"a","stream":true,"stream_options":{"include_usage": false}}"#,
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage": true}}"#,
+            true,
+        ),
+        (
+            r#"{"model":"a","stream":true,"stream_options":{"x":1}}"#,
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true,"x":1}}"#,
+            true,
+        ),
+        (
+            r#"{"model":"a","stream":true,"stream_options":{"include_usage":true}}"#,
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#,
+            false,
+        ),
+        (r#"{"model":"a","stream":false}"#, r#"{"model":"m","stream":false}"#, false),
+    ];
+    for (body, expected, hides) in cases {
+        assert_eq!(encoded(body, ""), expected);
+        assert_eq!(ask(body).hides_usage(&Quirks::default()), hides, "{body}");
+    }
+}
+
+#[test]
+fn quirks_rename_drop_and_fill_in() {
+    let quirks = "drop = [\"stream_options\", \"user\"]\nrename = { max_completion_tokens = \"max_tokens\" }\ndefault = { temperature = 1, top_k = 5 }";
+    assert_eq!(
+        encoded(r#"{"model":"a","stream":true,"user":"u","max_completion_tokens": 5,"temperature":0.5}"#, quirks),
+        r#"{"model":"m","stream":true,"max_tokens":5,"temperature":0.5,"top_k":5}"#
+    );
+    assert_eq!(
+        encoded(r#"{"model":"a","max_completion_tokens":5,"max_tokens":6}"#, "rename = { max_completion_tokens = \"max_tokens\" }"),
+        r#"{"model":"m","max_tokens":6}"#
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let cases = [
+        ("", "body_empty"),
+        ("  ", "body_empty"),
+        ("[]", "body_not_an_object"),
+        ("\"x\"", "body_not_an_object"),
+        ("{", "body_not_json"),
+        ("{\"model\":\"a\",}", "body_not_json"),
+        ("{\"model\":\"a\"} {}", "body_not_json"),
+        ("{\"model\":\"a\",\"model\":\"b\"}", "body_not_json"),
+        ("{\"model\":\"a\",\"mod\\u0065l\":\"b\"}", "body_not_json"),
+        ("{}", "invalid_value"),
+        ("{\"model\":5}", "invalid_value"),
+        ("{\"model\":\"\"}", "invalid_value"),
+        ("{\"model\":\"a\",\"stream\":\"yes\"}", "invalid_value"),
+        ("{\"model\":\"a\",\"max_tokens\":-1}", "invalid_value"),
+        ("{\"model\":\"a\",\"stream\":true,\"stream_options\":5}", "invalid_value"),
+    ];
+    for (body, code) in cases {
+        let refusal = Ask::read(Operation::Chat, Bytes::from(body)).unwrap_err();
+        assert_eq!(refusal.code, code, "{body}: {}", refusal.message);
+    }
+}
+
+const STREAM: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\": {\"}}],\"usage\":null}\n\n\
+    data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4,\"prompt_tokens_details\":{\"cached_tokens\":3}}}\n\n\
+    data: [DONE]\n\n";
+const USAGE: Usage = Usage { input: 9, cached: 3, cache_write: 0, output: 4, reasoning: 0, input_audio: 0, output_audio: 0 };
+
+fn through(mut meter: Meter, pieces: &[&[u8]]) -> (String, Option<Usage>) {
+    let mut out: Vec<u8> = Vec::new();
+    for piece in pieces {
+        out.extend_from_slice(&meter.pass(Bytes::copy_from_slice(piece)));
+    }
+    let (rest, reading) = meter.finish();
+    out.extend_from_slice(&rest);
+    (String::from_utf8(out).unwrap(), reading.usage)
+}
+
+#[test]
+fn a_stream_torn_anywhere_reads_alike() {
+    let hidden = STREAM.replace(&STREAM[STREAM.find("data: {\"choices\":[]").unwrap()..STREAM.find("data: [DONE]").unwrap()], "");
+    for text in [STREAM.to_owned(), STREAM.replace('\n', "\r\n")] {
+        let expected = if text.contains('\r') { hidden.replace('\n', "\r\n") } else { hidden.clone() };
+        for first in 0..text.len() {
+            for second in [first, (first + 1).min(text.len()), text.len()] {
+                let bytes = text.as_bytes();
+                let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+                assert_eq!(through(Meter::stream(false), &pieces), (text.clone(), Some(USAGE)), "{first} {second}");
+                assert_eq!(through(Meter::stream(true), &pieces), (expected.clone(), Some(USAGE)), "{first} {second}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_last_event_with_choices_and_usage_is_not_hidden() {
+    let text = "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
+    assert_eq!(through(Meter::stream(true), &[text.as_bytes()]).0, text);
+}
+
+#[test]
+fn a_whole_answer_tells_its_usage_in_each_spelling() {
+    let cases = [
+        (r#"{"choices":[{"message":{"content":"\"usage\": {\"prompt_tokens\":1}"}}],"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}}"#, (9, 4)),
+        (r#"{"usage":{"input_tokens":9,"output_tokens":4,"total_tokens":13},"tools":[{"properties":{"usage":{"type":"string"}}}]}"#, (9, 4)),
+        (r#"{"usage" : { "prompt_tokens": 9, "total_tokens": 9 }, "data": []}"#, (9, 0)),
+        (r#"{"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":13,"completion_tokens_details":{"reasoning_tokens":3}}}"#, (9, 4)),
+    ];
+    for (text, (input, output)) in cases {
+        let (half, rest) = text.as_bytes().split_at(text.len() / 2);
+        let usage = through(Meter::whole(), &[half, rest]).1.unwrap();
+        assert_eq!((usage.input, usage.output), (input, output), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_input_panics_and_nothing_is_lost(body: Vec<u8>, cut in 0usize..64) {
+        let _ = Ask::read(Operation::Chat, Bytes::from(body.clone()));
+        let cut = cut.min(body.len());
+        let mut meter = Meter::stream(true);
+        let mut out = meter.pass(Bytes::copy_from_slice(&body[..cut])).to_vec();
+        out.extend_from_slice(&meter.pass(Bytes::copy_from_slice(&body[cut..])));
+        out.extend_from_slice(&meter.finish().0);
+        prop_assert_eq!(out, body);
+    }
+}

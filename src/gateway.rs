@@ -1,0 +1,34 @@
+//! All rooms together: what a request finds when it comes in.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::key::Keyring;
+use crate::ledger::Ledger;
+use crate::ledger::drain::DrainHandle;
+use crate::route::Router;
+use crate::store::{KeyStore, LedgerStore};
+use crate::telemetry::Metrics;
+use crate::upstream::Client;
+
+/// The running gateway, shared by all requests.
+pub struct Gateway {
+    /// The settings it was started with.
+    pub config: Config,
+    /// Room 2.
+    pub keys: Arc<Keyring>,
+    /// Room 4.
+    pub router: Router,
+    /// Room 6.
+    pub client: Client,
+    /// Room 8.
+    pub ledger: Arc<Ledger>,
+    /// How the ledger's records get into the store.
+    pub drain: DrainHandle,
+    /// Where keys rest.
+    pub key_store: Arc<dyn KeyStore>,
+    /// Where the ledger rests.
+    pub ledger_store: Arc<dyn LedgerStore>,
+    /// What is counted.
+    pub metrics: Metrics,
+}

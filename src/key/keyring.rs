@@ -1,0 +1,229 @@
+//! Knows every key that was used lately, in memory; asks the store for the others, once each however many callers wait.
+//!
+//! A background task follows the store's change numbers, so that a revocation or a new limit takes effect within a second, made on
+//! whichever node or by the command line, and no request pays for it. While the store is down, keys in memory go on working.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use jiff::Timestamp;
+use moka::future::Cache;
+use tokio::sync::watch;
+
+use super::format::{KeyId, KeyText, Kind};
+use super::hash::{KeyHash, Pepper};
+use super::record::KeyRecord;
+use super::{Reason, presented};
+use crate::quota::Meters;
+use crate::store::KeyStore;
+
+/// Keys kept in memory at the most, about 500 bytes each.
+const CAPACITY: u64 = 200_000;
+/// Unknown ids kept in memory at the most, so that a guesser costs the store nothing.
+const UNKNOWN_CAPACITY: u64 = 100_000;
+const UNKNOWN_FOR: Duration = Duration::from_secs(30);
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+
+/// All keys, as the hot path sees them.
+pub struct Keyring {
+    pepper: Pepper,
+    store: Arc<dyn KeyStore>,
+    known: Cache<KeyId, Arc<Known>>,
+    unknown: Cache<KeyId, ()>,
+    /// Compared with where an id is unknown, so that both failures do the same work.
+    nobody: KeyHash,
+}
+
+/// A key in memory: its record and its counters.
+#[derive(Debug)]
+pub struct Known {
+    /// What the store says of it.
+    pub record: KeyRecord,
+    /// What it has used of its limits.
+    pub meters: Arc<Meters>,
+}
+
+/// Somebody whose key is proven and good.
+#[derive(Clone, Debug)]
+pub struct Caller(Arc<Known>);
+
+/// A key that was refused; `key` names it where its holder proved the secret.
+#[derive(Clone, Debug)]
+pub struct Rejected {
+    /// Why.
+    pub reason: Reason,
+    /// Which, where that is proven.
+    pub key: Option<KeyId>,
+}
+
+/// Which side of the gateway a key is shown to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plane {
+    /// Models.
+    Data,
+    /// Management.
+    Admin,
+}
+
+// === impl Keyring ===
+
+impl Keyring {
+    /// An empty ring over `store`.
+    pub fn new(pepper: Pepper, store: Arc<dyn KeyStore>) -> Keyring {
+        let nobody = pepper.hash("");
+        Keyring {
+            pepper,
+            store,
+            known: Cache::new(CAPACITY),
+            unknown: Cache::builder().max_capacity(UNKNOWN_CAPACITY).time_to_live(UNKNOWN_FOR).build(),
+            nobody,
+        }
+    }
+
+    /// Judges the key in a request's head.
+    pub async fn check(&self, parts: &Parts, plane: Plane) -> Result<Caller, Rejected> {
+        let text = presented::find(parts)?;
+        let known = self.prove(text).await?;
+        let caller = Caller(known);
+        caller.admitted_to(plane).map_err(|reason| Rejected { reason, key: Some(caller.id()) })?;
+        Ok(caller)
+    }
+
+    /// Finds the key and proves its secret, whatever its state.
+    pub async fn prove(&self, text: KeyText<'_>) -> Result<Arc<Known>, Reason> {
+        let hash = self.pepper.hash(text.expose());
+        let known = self.find(text.id()).await?;
+        let stored = known.as_ref().map_or(&self.nobody, |known| &known.record.hash);
+        match (hash.matches(stored), known) {
+            (true, Some(known)) => Ok(known),
+            _ => Err(Reason::Unknown),
+        }
+    }
+
+    /// Follows the store's changes until shutdown.
+    pub async fn follow(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+        let mut seen = None;
+        let mut was_down = false;
+        loop {
+            match self.catch_up(seen).await {
+                Ok(newest) => {
+                    seen = Some(newest);
+                    if std::mem::take(&mut was_down) {
+                        tracing::info!("the key store answers again");
+                    }
+                }
+                Err(e) if !was_down => {
+                    was_down = true;
+                    tracing::warn!(error = %e, "the key store does not answer: keys in memory go on working, others get a 503");
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(FOLLOW_EVERY) => {}
+                _ = shutdown.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    async fn find(&self, id: KeyId) -> Result<Option<Arc<Known>>, Reason> {
+        if let Some(known) = self.known.get(&id).await {
+            return Ok(Some(known));
+        }
+        if self.unknown.contains_key(&id) {
+            return Ok(None);
+        }
+        let load = async {
+            match self.store.key(id).await {
+                Ok(Some(record)) => Ok(Arc::new(Known::new(record, None))),
+                Ok(None) => Err(Reason::Unknown),
+                Err(_) => Err(Reason::StoreDown),
+            }
+        };
+        match self.known.try_get_with(id, load).await {
+            Ok(known) => Ok(Some(known)),
+            Err(reason) if *reason == Reason::Unknown => {
+                self.unknown.insert(id, ()).await;
+                Ok(None)
+            }
+            Err(reason) => Err(reason.as_ref().clone()),
+        }
+    }
+
+    async fn catch_up(&self, seen: Option<i64>) -> Result<i64, crate::store::StoreError> {
+        let (newest, changed) = self.store.key_changes(seen.unwrap_or(i64::MAX)).await?;
+        for id in changed {
+            self.unknown.invalidate(&id).await;
+            let Some(old) = self.known.get(&id).await else { continue };
+            match self.store.key(id).await? {
+                Some(record) => self.known.insert(id, Arc::new(Known::new(record, Some(&old)))).await,
+                None => self.known.invalidate(&id).await,
+            }
+        }
+        Ok(newest)
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// The counters are taken over where the limits are the same, so that a change of name starts no new minute.
+    fn new(record: KeyRecord, old: Option<&Known>) -> Known {
+        let kept = old.filter(|old| old.meters.are_for(&record.limits)).map(|old| Arc::clone(&old.meters));
+        Known { meters: kept.unwrap_or_else(|| Arc::new(Meters::new(&record.limits))), record }
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// The key's public part.
+    pub fn id(&self) -> KeyId {
+        self.0.record.id
+    }
+
+    /// What the store says of the key.
+    pub fn record(&self) -> &KeyRecord {
+        &self.0.record
+    }
+
+    /// What the key has used of its limits.
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.0.meters
+    }
+
+    /// Whether the key may use a model known by any of `names`; `is_simulated` where no provider is called.
+    pub fn may_use(&self, names: &[&str], is_simulated: bool) -> Result<(), Reason> {
+        let asked = names.first().copied().unwrap_or_default();
+        if self.0.record.kind == Kind::Test && !is_simulated {
+            return Err(Reason::TestOnly(asked.to_owned()));
+        }
+        match self.0.record.limits.allows(names) {
+            true => Ok(()),
+            false => Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: self.0.record.limits.models.clone() }),
+        }
+    }
+
+    fn admitted_to(&self, plane: Plane) -> Result<(), Reason> {
+        self.0.record.state(Timestamp::now())?;
+        match (plane, self.0.record.kind) {
+            (Plane::Data, Kind::Admin) => Err(Reason::AdminOnDataPlane),
+            (Plane::Admin, Kind::Live | Kind::Test) => Err(Reason::NotAdmin),
+            _ => Ok(()),
+        }
+    }
+}
+
+// === impl Rejected ===
+
+impl From<Reason> for Rejected {
+    fn from(reason: Reason) -> Rejected {
+        Rejected { reason, key: None }
+    }
+}
+
+impl From<Rejected> for crate::error::Refusal {
+    fn from(rejected: Rejected) -> crate::error::Refusal {
+        rejected.reason.refusal(rejected.key)
+    }
+}

@@ -1,0 +1,18 @@
+//! Room 2: whose key is it, is it good, and if not exactly why.
+//!
+//! A key is judged in three steps, each cheaper to fail than the next: [`presented`] finds what the caller sent,
+//! [`format`] knows a typo by its checksum without a look-up, [`keyring`] knows the rest from memory or the store.
+
+pub mod foreign;
+pub mod format;
+pub mod hash;
+pub mod keyring;
+pub mod presented;
+pub mod reason;
+pub mod record;
+
+pub use format::{KeyId, KeyText, Kind};
+pub use hash::{KeyHash, Pepper};
+pub use keyring::{Caller, Keyring};
+pub use reason::Reason;
+pub use record::{KeyRecord, Limits};

@@ -1,0 +1,201 @@
+//! Every way a key can be refused: one variant each, with its status, its stable code and a sentence that says what to do.
+
+use http::StatusCode;
+
+use super::KeyId;
+use super::format::BODY_LEN;
+use crate::error::{Kind, Refusal};
+
+/// Why a key was refused.
+///
+/// Variants down to [`Reason::Foreign`] say only what the text itself shows, so anyone may hear them. Those after
+/// [`Reason::Unknown`] need proof of the secret, and are told to its holder alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The request carries no key.
+    Missing,
+    /// A key header is there and holds nothing.
+    Empty,
+    /// `Authorization` holds a key with no `Bearer` before it.
+    NoScheme,
+    /// `Authorization` uses `Basic` or another scheme.
+    WrongScheme,
+    /// `Bearer Bearer …`.
+    DoubledScheme,
+    /// Quotes are part of what was sent.
+    Quoted,
+    /// White space, a line break or a byte order mark is part of what was sent.
+    Whitespace,
+    /// The header is not UTF-8.
+    NotText,
+    /// Several headers carry keys, and they differ.
+    Conflicting,
+    /// The key was pasted twice.
+    Doubled,
+    /// The prefix is written in another case.
+    WrongCase,
+    /// So many characters follow the prefix.
+    WrongLength(usize),
+    /// A character that no key has.
+    WrongCharacter(char),
+    /// One character or more was changed.
+    WrongChecksum,
+    /// Not a Keyward key, nor any that is known.
+    NotAKey,
+    /// A stand-in such as `sk-dummy`.
+    Placeholder,
+    /// Another service's key, named with its article.
+    Foreign(&'static str),
+    /// No such id, or not its secret: one answer, so that neither can be told from the other.
+    Unknown,
+    /// Past its expiry (RFC 3339).
+    Expired(String),
+    /// Not to be used before (RFC 3339).
+    NotYetValid(String),
+    /// Revoked for good (RFC 3339).
+    Revoked(String),
+    /// Replaced by a newer one, and its grace period is over (RFC 3339).
+    Rotated(String),
+    /// Switched off for now.
+    Disabled,
+    /// An admin key where a model is called.
+    AdminOnDataPlane,
+    /// A key for models on the management API.
+    NotAdmin,
+    /// A test key on a model that costs money.
+    TestOnly(String),
+    /// The model is not among those that the key may use.
+    ModelNotAllowed {
+        /// What was asked for.
+        model: String,
+        /// The key's globs.
+        allowed: Vec<String>,
+    },
+    /// The store cannot be asked, and the key is not in memory.
+    StoreDown,
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The HTTP status: 401 where another key is needed, 403 where this key is good but not for this.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Reason::AdminOnDataPlane | Reason::NotAdmin | Reason::TestOnly(_) | Reason::ModelNotAllowed { .. } => {
+                StatusCode::FORBIDDEN
+            }
+            Reason::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    /// A stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Reason::Missing => "key_missing",
+            Reason::Empty => "key_empty",
+            Reason::NoScheme => "key_without_bearer",
+            Reason::WrongScheme => "key_wrong_scheme",
+            Reason::DoubledScheme => "key_doubled_bearer",
+            Reason::Quoted => "key_quoted",
+            Reason::Whitespace => "key_whitespace",
+            Reason::NotText => "key_not_text",
+            Reason::Conflicting => "key_conflicting",
+            Reason::Doubled => "key_doubled",
+            Reason::WrongCase => "key_wrong_case",
+            Reason::WrongLength(_) => "key_wrong_length",
+            Reason::WrongCharacter(_) => "key_wrong_character",
+            Reason::WrongChecksum => "key_wrong_checksum",
+            Reason::NotAKey => "key_malformed",
+            Reason::Placeholder => "key_placeholder",
+            Reason::Foreign(_) => "key_of_another_service",
+            Reason::Unknown => "invalid_api_key",
+            Reason::Expired(_) => "key_expired",
+            Reason::NotYetValid(_) => "key_not_yet_valid",
+            Reason::Revoked(_) => "key_revoked",
+            Reason::Rotated(_) => "key_rotated",
+            Reason::Disabled => "key_disabled",
+            Reason::AdminOnDataPlane => "key_is_admin",
+            Reason::NotAdmin => "key_not_admin",
+            Reason::TestOnly(_) => "key_test_only",
+            Reason::ModelNotAllowed { .. } => "model_not_allowed",
+            Reason::StoreDown => "key_store_unavailable",
+        }
+    }
+
+    /// What is wrong and what to do, in a sentence or two; it never repeats what was sent.
+    pub fn message(&self) -> String {
+        let fixed = match self {
+            Reason::Missing => "No API key was sent: send your Keyward key as 'Authorization: Bearer kw_…' (in an SDK, set api_key).",
+            Reason::Empty => "The API key is empty: check that the variable you read it from is set, and send 'Authorization: Bearer kw_…'.",
+            Reason::NoScheme => "The Authorization header holds a key without its scheme: put 'Bearer ' before it.",
+            Reason::WrongScheme => "The Authorization header uses a scheme that Keyward does not take: send 'Authorization: Bearer kw_…'.",
+            Reason::DoubledScheme => "The Authorization header says 'Bearer' twice: your SDK adds it by itself, so give it the bare key.",
+            Reason::Quoted => "The API key has quotes in it: remove them (a .env file or a shell export often adds them).",
+            Reason::Whitespace => "The API key has white space or an invisible character in it: copy it again without spaces, line breaks or byte order mark.",
+            Reason::NotText => "The API key is not plain text: copy it again, it has only letters and digits after its prefix.",
+            Reason::Conflicting => "This request carries two different API keys: send one, as 'Authorization: Bearer kw_…'.",
+            Reason::Doubled => "The API key was pasted twice in a row: send it once.",
+            Reason::WrongCase => "The API key's prefix is in capitals: keys are case-sensitive, copy it again exactly.",
+            Reason::WrongChecksum => "The API key has a typo: its checksum does not match, so a character was changed. Copy it again.",
+            Reason::NotAKey => "This is not a Keyward key: one starts with kw_live_ or kw_test_. Ask whoever runs this gateway for yours.",
+            Reason::Placeholder => "The API key is a placeholder that your tool filled in: set it to your Keyward key, which starts with kw_live_ or kw_test_.",
+            Reason::Unknown => "This API key is not valid here: it was never issued by this gateway, or was deleted. Check that the base URL and the key belong together, or ask for a new key.",
+            Reason::Disabled => "This API key is disabled for now: ask whoever runs this gateway to enable it.",
+            Reason::AdminOnDataPlane => "This is an admin key, which manages the gateway and calls no model: use a kw_live_ key here.",
+            Reason::NotAdmin => "This key calls models; the management API needs an admin key, which starts with kw_admin_.",
+            Reason::StoreDown => "The gateway cannot look up this key right now, which says nothing about the key: try again in a few seconds.",
+            _ => "",
+        };
+        match self {
+            Reason::WrongLength(length) if *length < BODY_LEN => {
+                format!("The API key is cut short: {length} characters follow its prefix instead of {BODY_LEN}. Copy the whole key again.")
+            }
+            Reason::WrongLength(length) => {
+                format!("The API key is too long: {length} characters follow its prefix instead of {BODY_LEN}. Copy it again without what stands after it.")
+            }
+            Reason::WrongCharacter(c) if c.is_ascii_graphic() => {
+                format!("The API key has a '{c}' in it, which no key has: copy it again, it has only letters and digits after its prefix.")
+            }
+            Reason::WrongCharacter(c) => format!(
+                "The API key has the character U+{:04X} in it, which no key has (it may look like a Latin letter): copy it again.",
+                u32::from(*c)
+            ),
+            Reason::Foreign(issuer) => format!(
+                "This looks like {issuer} key, not a Keyward key: send your Keyward key (kw_live_…). The one you sent was not forwarded or logged, but has left your machine: consider replacing it."
+            ),
+            Reason::Expired(when) => format!("This API key expired on {when}: ask for a new one or for a later expiry."),
+            Reason::NotYetValid(when) => format!("This API key is not valid before {when}: wait until then, or ask for an earlier start."),
+            Reason::Revoked(when) => format!("This API key was revoked on {when} and will not work again: ask for a new one."),
+            Reason::Rotated(when) => {
+                format!("This API key was replaced by a new one, and its grace period ended on {when}: use the new key.")
+            }
+            Reason::TestOnly(model) => format!(
+                "A kw_test_ key never costs money and calls simulator models only: use a kw_live_ key for '{model}', or the model 'simulator/echo'."
+            ),
+            Reason::ModelNotAllowed { model, allowed } => {
+                format!("This API key may not use the model '{model}': it may use {}. GET /v1/models lists them.", allowed.join(", "))
+            }
+            _ => fixed.to_owned(),
+        }
+    }
+
+    /// The refusal as the surfaces render it; `key` is named in the log where the holder proved it.
+    pub fn refusal(self, key: Option<KeyId>) -> Refusal {
+        let status = self.status();
+        let kind = match status {
+            StatusCode::FORBIDDEN => Kind::Permission,
+            StatusCode::SERVICE_UNAVAILABLE => Kind::Unavailable,
+            _ => Kind::Authentication,
+        };
+        let mut refusal = Refusal::new(status, kind, self.code(), self.message());
+        refusal.key = key;
+        if let Reason::ModelNotAllowed { .. } | Reason::TestOnly(_) = self {
+            refusal.param = Some("model");
+        }
+        if let Reason::StoreDown = self {
+            refusal.retry_after = Some(std::time::Duration::from_secs(2));
+        }
+        refusal
+    }
+}

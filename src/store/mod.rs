@@ -1,0 +1,118 @@
+//! Where keys and the ledger rest: one small trait each, which every database implements.
+
+pub mod sqlite;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::key::{KeyId, KeyRecord};
+use crate::ledger::record::{Begin, Settle};
+
+/// A store's answer, boxed so that the traits can be objects.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// The store did not do as asked; the text is for operators, and never for callers.
+#[derive(Clone, Debug)]
+pub struct StoreError(pub String);
+
+/// Keys at rest.
+pub trait KeyStore: Send + Sync {
+    /// The key with that id.
+    fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>>;
+    /// All keys, newest first.
+    fn keys(&self) -> Answer<'_, Vec<KeyRecord>>;
+    /// Adds a key.
+    fn insert_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()>;
+    /// Replaces a key's record, and tells every node by a new change number.
+    fn update_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()>;
+    /// The newest change number, and the ids changed after `since`.
+    fn key_changes(&self, since: i64) -> Answer<'_, (i64, Vec<KeyId>)>;
+}
+
+/// The ledger at rest.
+pub trait LedgerStore: Send + Sync {
+    /// How far a node's segments have been taken in.
+    fn cursor<'a>(&'a self, node: &'a str) -> Answer<'a, Cursor>;
+    /// Takes in records and moves the cursor, all or nothing; a record that is there already changes nothing.
+    fn apply<'a>(&'a self, node: &'a str, entries: &'a [Entry], cursor: Cursor) -> Answer<'a, ()>;
+    /// Settles at its reservation whatever `node` began and did not settle; tells how many.
+    fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64>;
+    /// Sums over the ledger.
+    fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>>;
+}
+
+/// One line of a ledger segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A request began.
+    Begin(Begin),
+    /// A request ended.
+    Settle(Settle),
+}
+
+/// A place in a node's segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// The segment's number.
+    pub segment: u64,
+    /// Bytes of it that are taken in.
+    pub offset: u64,
+}
+
+/// Which requests to sum, and by what.
+#[derive(Clone, Debug)]
+pub struct UsageQuery {
+    /// What makes a row.
+    pub by: UsageBy,
+    /// Requests from here on.
+    pub since: Option<Timestamp>,
+    /// Requests before here.
+    pub until: Option<Timestamp>,
+    /// Requests of this key alone.
+    pub key: Option<String>,
+}
+
+/// What makes a row of usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageBy {
+    /// The caller's key.
+    Key,
+    /// `provider/model`.
+    Model,
+    /// The day in UTC.
+    Day,
+}
+
+/// A sum over requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UsageRow {
+    /// The key id, the model or the day.
+    pub group: String,
+    /// Requests begun.
+    pub requests: u64,
+    /// Of them, those that ended in an error or were abandoned.
+    pub failed: u64,
+    /// Input tokens.
+    pub input_tokens: u64,
+    /// Of them, read from a provider's cache.
+    pub cached_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// What they cost, in nano-dollars.
+    pub cost_nano_usd: i64,
+    /// Requests with no price in the catalogue.
+    pub unpriced: u64,
+}
+
+// === impl StoreError ===
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StoreError {}

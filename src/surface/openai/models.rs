@@ -1,0 +1,90 @@
+//! `GET /v1/models` and `/v1/models/{id}`: what the key may use, and nothing else.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use http::request::Parts;
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use super::refuse;
+use crate::catalog::Model;
+use crate::error::{Kind, Refusal};
+use crate::gateway::Gateway;
+use crate::key::keyring::{Caller, Plane};
+
+#[derive(Serialize)]
+struct List {
+    object: &'static str,
+    data: Vec<Listed>,
+}
+
+/// OpenAI's model object, with what the catalogue knows beside it.
+#[derive(Serialize)]
+struct Listed {
+    id: String,
+    object: &'static str,
+    created: i64,
+    owned_by: String,
+    #[serde(flatten)]
+    facts: Option<Model>,
+}
+
+/// All models that the key may use.
+pub async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body> {
+    match gateway.keys.check(&head, Plane::Data).await {
+        Ok(caller) => Json(List { object: "list", data: allowed(&gateway, &caller).collect() }).into_response(),
+        Err(rejected) => refuse(&rejected.into()),
+    }
+}
+
+/// One model, by the name that a request would use.
+pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, head: Parts) -> Response<Body> {
+    let caller = match gateway.keys.check(&head, Plane::Data).await {
+        Ok(caller) => caller,
+        Err(rejected) => return refuse(&rejected.into()),
+    };
+    let full = gateway.router.resolve(&id).map(|targets| targets.first().map(|target| target.full_name()).unwrap_or_default());
+    let found = full.map_err(Refusal::from).and_then(|full| {
+        allowed(&gateway, &caller).find(|model| model.id == id || model.id == full).ok_or_else(|| {
+            let message = format!("This key may use no model '{id}': GET /v1/models lists those it may use.");
+            Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "model_not_found", message).with_param("model")
+        })
+    });
+    match found {
+        Ok(model) => Json(model).into_response(),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+fn allowed<'a>(gateway: &'a Gateway, caller: &'a Caller) -> impl Iterator<Item = Listed> + 'a {
+    let of_providers = gateway.router.live().flat_map(move |provider| {
+        let is_simulator = provider.is_simulator();
+        provider.models.iter().filter_map(move |(model, facts)| {
+            let id = format!("{}/{model}", provider.id);
+            caller.may_use(&[&id], is_simulator).ok()?;
+            Some(Listed { id, object: "model", created: created(facts), owned_by: provider.id.clone(), facts: Some(facts.clone()) })
+        })
+    });
+    let aliases = gateway.router.aliases().filter_map(move |alias| {
+        let targets = gateway.router.resolve(alias).ok()?;
+        let may_use = |target: &crate::route::Target| caller.may_use(&[alias, &target.full_name()], target.provider.is_simulator()).is_ok();
+        let first = targets.iter().all(may_use).then(|| targets.first()).flatten()?;
+        Some(Listed {
+            id: alias.to_owned(),
+            object: "model",
+            created: first.facts().map_or(0, created),
+            owned_by: "keyward".to_owned(),
+            facts: first.facts().cloned(),
+        })
+    });
+    aliases.chain(of_providers)
+}
+
+fn created(facts: &Model) -> i64 {
+    let day = facts.released.as_deref().and_then(|day| day.parse::<jiff::civil::Date>().ok());
+    day.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok()).map_or(0, |time| time.timestamp().as_second())
+}

@@ -1,0 +1,55 @@
+//! For those who run the gateway: `/healthz` (is it up), `/readyz` (can it do its work), `/metrics` (Prometheus).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::gateway::Gateway;
+
+/// The paths; none needs a key, and none tells a secret.
+pub fn routes() -> axum::Router<Arc<Gateway>> {
+    axum::Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/metrics", get(metrics))
+}
+
+async fn healthz() -> Json<Value> {
+    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// 200 while requests can be served; troubles that do not stop that are told too.
+async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    let store = gateway.key_store.key_changes(i64::MAX).await.err().map(|_| "the key store does not answer");
+    let ledger = gateway.ledger.is_failing().then_some("the ledger cannot be written");
+    let drain = gateway.drain.status().last_error().map(|_| "the ledger's store does not answer; records wait on disk");
+    let resting: Vec<Value> = gateway
+        .router
+        .live()
+        .filter_map(|provider| {
+            let credential = provider.credential.as_ref()?;
+            let rest = credential.rests_for()?;
+            Some(json!({ "provider": provider.id, "variable": credential.variable, "tried_again_in_s": rest.as_secs() }))
+        })
+        .collect();
+    let is_ready = ledger.is_none();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({
+        "status": if is_ready { "ready" } else { "not ready" },
+        "store": store.unwrap_or("ok"),
+        "ledger": ledger.or(drain).unwrap_or("ok"),
+        "ledger_waiting_bytes": gateway.drain.status().lag_bytes(),
+        "credentials_refused": resting,
+    });
+    (status, Json(body)).into_response()
+}
+
+async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    let mut response = Response::new(Body::from(gateway.metrics.render(&gateway)));
+    let openmetrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, openmetrics);
+    response
+}

@@ -1,0 +1,219 @@
+//! What is known of one request while it runs; however it ends, it is settled, counted and logged exactly once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
+
+use crate::catalog::Operation;
+use crate::dialect::Reading;
+use crate::error::Refusal;
+use crate::gateway::Gateway;
+use crate::key::KeyId;
+use crate::ledger::record::{Begin, Outcome, Settle, Source, Usage};
+use crate::money::Usd;
+use crate::quota::Permit;
+use crate::route::Target;
+
+/// One request, from its head to the last byte of its answer.
+pub struct Ticket {
+    gateway: Arc<Gateway>,
+    started: Instant,
+    /// Unique for good: the ledger's key.
+    pub id: String,
+    /// What the caller calls the request, or its id.
+    pub request_id: HeaderValue,
+    /// What was asked for.
+    pub operation: Operation,
+    /// The caller's key, once it is proven.
+    pub key: Option<KeyId>,
+    /// The model as the caller names it, once it is read.
+    pub model: String,
+    /// Who answers, once that is known.
+    pub target: Option<Target>,
+    first_byte: Option<Duration>,
+    status: u16,
+    code: &'static str,
+    /// Estimated input tokens, for where nothing is reported.
+    estimated_input: u64,
+    begun: Option<Permit>,
+    is_settled: bool,
+}
+
+/// How much output is reserved where neither the caller nor the catalogue names a limit.
+const UNNAMED_OUTPUT: u64 = 4096;
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// A request that just came in.
+    pub fn new(gateway: &Arc<Gateway>, operation: Operation, headers: &HeaderMap) -> Ticket {
+        let id = next_id();
+        let theirs = headers.get("x-request-id").filter(|value| value.len() <= 128 && value.to_str().is_ok_and(|text| !text.is_empty()));
+        let request_id = theirs.cloned().or_else(|| HeaderValue::try_from(&id).ok()).unwrap_or(HeaderValue::from_static("unnamed"));
+        Ticket {
+            gateway: Arc::clone(gateway),
+            started: Instant::now(),
+            id,
+            request_id,
+            operation,
+            key: None,
+            model: String::new(),
+            target: None,
+            first_byte: None,
+            status: 0,
+            code: "",
+            estimated_input: 0,
+            begun: None,
+            is_settled: false,
+        }
+    }
+
+    /// Writes the request down before its provider is called; the permit is held until it is settled.
+    pub fn begin(&mut self, target: &Target, permit: Permit, estimated_input: u64, max_output: Option<u64>) -> std::io::Result<()> {
+        let facts = target.facts();
+        let output = max_output.or_else(|| facts.and_then(|facts| facts.max_output)).unwrap_or(UNNAMED_OUTPUT);
+        let worst = Usage { input: estimated_input, output, ..Usage::default() };
+        let record = Begin {
+            id: self.id.clone(),
+            at: Timestamp::now(),
+            key: self.key.map(|key| key.to_string()).unwrap_or_default(),
+            operation: self.operation.as_str().to_owned(),
+            provider: target.provider.id.clone(),
+            model: target.model.clone(),
+            reserved: facts.and_then(|facts| facts.cost(&worst)).unwrap_or_default(),
+        };
+        self.gateway.ledger.begin(&record)?;
+        self.estimated_input = estimated_input;
+        self.target = Some(target.clone());
+        self.begun = Some(permit);
+        Ok(())
+    }
+
+    /// The answer's head is there.
+    pub fn answering(&mut self, status: StatusCode, target: &Target) {
+        self.first_byte = Some(self.started.elapsed());
+        self.status = status.as_u16();
+        self.target = Some(target.clone());
+    }
+
+    /// The permit's `x-ratelimit-*` headers.
+    pub fn write_limits(&self, headers: &mut HeaderMap) {
+        if let Some(permit) = &self.begun {
+            permit.write_headers(headers);
+        }
+    }
+
+    /// The request is refused.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        self.key = self.key.or(refusal.key);
+        self.status = refusal.status.as_u16();
+        self.code = refusal.code;
+        let outcome = if refusal.provider.is_some() { Outcome::Failed } else { Outcome::ProviderError };
+        self.settle(outcome, None);
+    }
+
+    /// The request has ended: from here on the ticket does nothing more.
+    pub fn settle(&mut self, outcome: Outcome, reading: Option<Reading>) {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return;
+        }
+        let (usage, source) = self.used(reading);
+        let cost = self.target.as_ref().and_then(Target::facts).and_then(|facts| facts.cost(&usage));
+        let total = self.started.elapsed();
+        if let Some(permit) = self.begun.take() {
+            permit.settle(usage.input + usage.output);
+            self.write_down(outcome, usage, source, cost, total);
+        }
+        self.gateway.metrics.settled(self, outcome, &usage, cost, total);
+        self.log(outcome, &usage, cost, total);
+    }
+
+    /// The status that the caller saw.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// From the request's head to the first byte of its answer.
+    pub fn first_byte(&self) -> Option<Duration> {
+        self.first_byte
+    }
+
+    /// Why it was refused; empty where it was not.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    fn used(&self, reading: Option<Reading>) -> (Usage, Source) {
+        match reading {
+            Some(Reading { usage: Some(usage), .. }) => (usage, Source::Reported),
+            Some(Reading { usage: None, estimated_output }) => {
+                (Usage { input: self.estimated_input, output: estimated_output, ..Usage::default() }, Source::Estimated)
+            }
+            None => (Usage::default(), Source::None),
+        }
+    }
+
+    fn write_down(&self, outcome: Outcome, usage: Usage, source: Source, cost: Option<Usd>, total: Duration) {
+        let record = Settle {
+            id: self.id.clone(),
+            at: Timestamp::now(),
+            provider: self.target.as_ref().map(|target| target.provider.id.clone()).unwrap_or_default(),
+            model: self.target.as_ref().map(|target| target.model.clone()).unwrap_or_default(),
+            outcome,
+            status: self.status,
+            usage,
+            source,
+            cost,
+            first_byte_ms: self.first_byte.map(|time| time.as_millis() as u64),
+            total_ms: total.as_millis() as u64,
+        };
+        if let Err(e) = self.gateway.ledger.settle(&record) {
+            tracing::error!(id = self.id, error = %e, "a request could not be settled in the ledger; it will be settled at its reservation");
+        }
+    }
+
+    fn log(&self, outcome: Outcome, usage: &Usage, cost: Option<Usd>, total: Duration) {
+        tracing::info!(
+            target: "keyward::request",
+            id = self.id,
+            request_id = self.request_id.to_str().ok().filter(|theirs| *theirs != self.id),
+            key = self.key.as_ref().map(KeyId::as_str),
+            operation = self.operation.as_str(),
+            model = (!self.model.is_empty()).then_some(self.model.as_str()),
+            provider = self.target.as_ref().map(|target| target.provider.id.as_str()),
+            status = self.status,
+            outcome = ?outcome,
+            refused = (!self.code.is_empty()).then_some(self.code),
+            input_tokens = usage.input,
+            output_tokens = usage.output,
+            cost_usd = cost.map(Usd::as_f64),
+            first_byte_ms = self.first_byte.map(|time| time.as_millis() as u64),
+            total_ms = total.as_millis() as u64,
+        );
+    }
+}
+
+impl Drop for Ticket {
+    /// Whoever drops a ticket before its end has lost its caller.
+    fn drop(&mut self) {
+        if !self.is_settled {
+            // 499 is nginx's name for it: the caller hung up before there was a status.
+            self.status = if self.status == 0 { 499 } else { self.status };
+            let reading = self.begun.is_some().then(Reading::default);
+            self.settle(Outcome::Abandoned, reading);
+        }
+    }
+}
+
+/// `req_<of this start><counter>`: unique without asking anyone.
+fn next_id() -> String {
+    static START: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        let random = crate::key::format::random_base62::<10>().unwrap_or_else(|_| *b"norandom00");
+        String::from_utf8_lossy(&random).into_owned()
+    });
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    format!("req_{}{:08x}", *START, COUNTER.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,211 @@
+//! An answer's body on its way to the caller: pieces that are ready go out together, a meter watches, the ticket settles at the end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use tokio::time::{Sleep, sleep};
+
+use super::failure::Failure;
+use crate::dialect::Meter;
+use crate::ledger::record::Outcome;
+use crate::ticket::Ticket;
+
+/// Pieces that are ready are joined up to this size: one write for many events, and none is ever waited for.
+const JOIN_UP_TO: usize = 16 << 10;
+
+/// Where an answer comes from.
+pub enum Source {
+    /// A provider.
+    Network(reqwest::Body),
+    /// Bytes that are there already, until they are taken.
+    Ready(Option<Bytes>),
+}
+
+/// Passes an answer on.
+pub struct AnswerBody {
+    source: Source,
+    silence: Pin<Box<Sleep>>,
+    idle: Duration,
+    last_piece: Instant,
+    /// Read already, and still to be passed on.
+    before: Option<Bytes>,
+    watch: Watch,
+    state: State,
+}
+
+/// What an answer is measured with, and what it is charged to.
+pub struct Watch {
+    /// Reads the usage.
+    pub meter: Meter,
+    /// Settles when the answer ends.
+    pub ticket: Ticket,
+    /// Who answers.
+    pub provider: String,
+    /// Whether it is a stream of events, which can end with an error event.
+    pub is_stream: bool,
+}
+
+enum State {
+    Running,
+    /// What was joined has gone out, and this is still to be told.
+    Failing(Failure),
+    Ended,
+}
+
+/// Pieces on their way out: the first as it is, more of them copied together.
+#[derive(Default)]
+struct Joined {
+    first: Bytes,
+    more: BytesMut,
+}
+
+// === impl Source ===
+
+impl Body for Source {
+    type Data = Bytes;
+    type Error = reqwest::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+        match &mut *self {
+            Source::Network(body) => Pin::new(body).poll_frame(context),
+            Source::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+}
+
+// === impl AnswerBody ===
+
+impl AnswerBody {
+    /// Passes on `before` and then `source`, which may be silent for `idle` at the most.
+    pub fn new(before: Vec<Bytes>, source: Source, idle: Duration, mut watch: Watch) -> AnswerBody {
+        let before: Vec<Bytes> = before.into_iter().map(|piece| watch.meter.pass(piece)).collect();
+        AnswerBody {
+            source,
+            silence: Box::pin(sleep(idle)),
+            idle,
+            last_piece: Instant::now(),
+            before: (!before.is_empty()).then(|| before.concat().into()),
+            watch,
+            state: State::Running,
+        }
+    }
+
+    /// Takes all pieces that are ready; the state says whether there can be more.
+    fn take_ready(&mut self, context: &mut Context<'_>) -> Poll<Joined> {
+        let mut joined = Joined { first: self.before.take().unwrap_or_default(), more: BytesMut::new() };
+        while joined.len() < JOIN_UP_TO {
+            match Pin::new(&mut self.source).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(piece) = frame.into_data() {
+                        self.last_piece = Instant::now();
+                        joined.push(self.watch.meter.pass(piece));
+                    }
+                }
+                Poll::Ready(Some(Err(e))) => {
+                    self.state = State::Failing(Failure::of_breaking_off(&self.watch.provider, &e));
+                    return Poll::Ready(joined);
+                }
+                Poll::Ready(None) => {
+                    joined.push(self.settle(Outcome::Answered));
+                    return Poll::Ready(joined);
+                }
+                Poll::Pending if joined.len() > 0 => return Poll::Ready(joined),
+                Poll::Pending => return self.wait(context).map(|()| Joined::default()),
+            }
+        }
+        Poll::Ready(joined)
+    }
+
+    /// Ready once the silence has lasted too long.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.silence.as_mut().poll(context).is_ready() {
+            let left = self.idle.saturating_sub(self.last_piece.elapsed());
+            if left.is_zero() {
+                let provider = self.watch.provider.clone();
+                self.state = State::Failing(Failure::TimedOut { provider, after: self.idle });
+                return Poll::Ready(());
+            }
+            // The timer is only moved when it fires, not with every piece.
+            self.silence.as_mut().reset(tokio::time::Instant::now() + left);
+        }
+        Poll::Pending
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> Bytes {
+        self.state = State::Ended;
+        let (held_back, reading) = self.watch.meter.finish();
+        self.watch.ticket.settle(outcome, Some(reading));
+        held_back
+    }
+
+    /// A stream ends with an event that says what happened; a whole answer can only be cut off.
+    fn fail(&mut self, failure: Failure) -> Result<Frame<Bytes>, std::io::Error> {
+        let mut last_words = BytesMut::from(&self.settle(Outcome::Failed)[..]);
+        let refusal = failure.refusal();
+        if !self.watch.is_stream {
+            return Err(std::io::Error::other(refusal.message));
+        }
+        last_words.extend_from_slice(b"\n\n");
+        last_words.extend_from_slice(&crate::surface::openai::error_event(&refusal));
+        Ok(Frame::data(last_words.freeze()))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let this = &mut *self;
+        loop {
+            match std::mem::replace(&mut this.state, State::Running) {
+                State::Ended => {
+                    this.state = State::Ended;
+                    return Poll::Ready(None);
+                }
+                State::Failing(failure) => return Poll::Ready(Some(this.fail(failure))),
+                State::Running => {
+                    let std::task::Poll::Ready(joined) = this.take_ready(context) else { return Poll::Pending };
+                    if joined.len() > 0 {
+                        return Poll::Ready(Some(Ok(Frame::data(joined.into_bytes()))));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if !matches!(self.state, State::Ended) {
+            self.settle(Outcome::Abandoned);
+        }
+    }
+}
+
+// === impl Joined ===
+
+impl Joined {
+    fn push(&mut self, piece: Bytes) {
+        if self.first.is_empty() {
+            self.first = piece;
+        } else if !piece.is_empty() {
+            if self.more.is_empty() {
+                self.more.reserve(JOIN_UP_TO);
+                self.more.extend_from_slice(&self.first);
+            }
+            self.more.extend_from_slice(&piece);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.more.len())
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.more.is_empty() { self.first } else { self.more.freeze() }
+    }
+}

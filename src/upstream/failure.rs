@@ -1,0 +1,131 @@
+//! Why no provider answered, and how its caller is told: never as trouble with their own key.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::error::{Kind, Refusal};
+use crate::route::Unserved;
+
+/// A provider that did not answer as it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection.
+    Unreachable {
+        /// Who.
+        provider: String,
+        /// What the network said.
+        why: String,
+    },
+    /// Connected, and broke off before an answer.
+    BrokeOff {
+        /// Who.
+        provider: String,
+        /// What the network said.
+        why: String,
+    },
+    /// Nothing came in time.
+    TimedOut {
+        /// Who.
+        provider: String,
+        /// For so long.
+        after: Duration,
+    },
+    /// An answer that is none: not the content type, not JSON, a redirect.
+    BadAnswer {
+        /// Who.
+        provider: String,
+        /// What was wrong with it.
+        why: String,
+    },
+    /// It refused our credential, now or lately.
+    CredentialRefused {
+        /// Who.
+        provider: String,
+        /// The variable that the credential is from.
+        variable: String,
+        /// How long it is not tried again.
+        rest: Duration,
+    },
+    /// It does not serve this operation.
+    Unserved(Unserved),
+    /// There was nobody to ask.
+    NoTarget,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// From a request that was not answered.
+    pub fn of_sending(provider: &str, error: &reqwest::Error) -> Failure {
+        let (provider, why) = (provider.to_owned(), root_cause(error));
+        match error.is_connect() {
+            true => Failure::Unreachable { provider, why },
+            false => Failure::BrokeOff { provider, why },
+        }
+    }
+
+    /// From an answer that broke off on its way.
+    pub fn of_breaking_off(provider: &str, error: &reqwest::Error) -> Failure {
+        Failure::BrokeOff { provider: provider.to_owned(), why: root_cause(error) }
+    }
+
+    /// Only where the provider cannot have begun to work on it.
+    pub fn is_worth_another_attempt(&self) -> bool {
+        matches!(self, Failure::Unreachable { .. })
+    }
+
+    /// The refusal as the surfaces render it.
+    pub fn refusal(self) -> Refusal {
+        let bad_gateway = StatusCode::BAD_GATEWAY;
+        let (status, code, message, provider) = match self {
+            Failure::Unserved(unserved) => return unserved.into(),
+            Failure::NoTarget => return Refusal::new(bad_gateway, Kind::Upstream, "provider_unreachable", "No provider could be asked."),
+            Failure::Unreachable { provider, why } => (
+                bad_gateway,
+                "provider_unreachable",
+                format!("{provider} could not be reached ({why}). Your key is fine: try again, or choose another model."),
+                provider,
+            ),
+            Failure::BrokeOff { provider, why } => (
+                bad_gateway,
+                "provider_broke_off",
+                format!("{provider} closed the connection before its answer was complete ({why}). Your key is fine: try again."),
+                provider,
+            ),
+            Failure::TimedOut { provider, after } => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "provider_timeout",
+                format!("{provider} was silent for {} s. Your key is fine: try again, or stream the answer.", after.as_secs_f64()),
+                provider,
+            ),
+            Failure::BadAnswer { provider, why } => (
+                bad_gateway,
+                "provider_bad_answer",
+                format!("{provider} answered with something that is no answer: {why}. Your key is fine: try again, or tell whoever runs this gateway."),
+                provider,
+            ),
+            Failure::CredentialRefused { provider, variable, rest } => (
+                bad_gateway,
+                "provider_credential_refused",
+                format!(
+                    "{provider} refuses the credential that this gateway has for it (from {variable}); it is tried again in {} s. Your own key is fine: tell whoever runs this gateway.",
+                    rest.as_secs().max(1)
+                ),
+                provider,
+            ),
+        };
+        let mut refusal = Refusal::new(status, Kind::Upstream, code, message);
+        refusal.provider = Some(provider);
+        refusal
+    }
+}
+
+/// The last link of the chain: what the system or the protocol said.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
