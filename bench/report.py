@@ -3,23 +3,26 @@
 import statistics
 
 
-def median_of(rounds, value):
-    return statistics.median(value(results) for results in rounds)
-
-
 def summarise(rounds):
-    """Medians by target. A ratio is taken within its round: noise that lasts longer than a round cancels out."""
-    summary = {}
-    for name in rounds[0]:
-        fields = rounds[0][name]
-        ratios = [results[name]["cpu_us"] / results["nginx"]["cpu_us"] for results in rounds]
-        summary[name] = {
-            **{field: median_of(rounds, lambda r: r[name][field]) for field in fields},
-            "to_nginx": {field: median_of(rounds, lambda r: r[name][field] / r["nginx"][field]) for field in fields},
-            "cpu_to_nginx_range": [min(ratios), max(ratios)],
-            "added_p50_us": median_of(rounds, lambda r: r[name]["p50_us"] - r["upstream"]["p50_us"]),
-        }
-    return summary
+    return {name: summarise_target(name, rounds) for name in rounds[0]}
+
+
+def summarise_target(name, rounds):
+    """Medians. A ratio is taken within its round, so that noise which lasts longer than a round cancels out."""
+    own = [results[name] for results in rounds]
+    ratios = [{field: one[field] / results["nginx"][field] for field in one} for one, results in zip(own, rounds)]
+    added = [one["p50_us"] - results["upstream"]["p50_us"] for one, results in zip(own, rounds)]
+    cpu = [ratio["cpu_us"] for ratio in ratios]
+    return {
+        **medians(own),
+        "to_nginx": medians(ratios),
+        "cpu_to_nginx_range": [min(cpu), max(cpu)],
+        "added_p50_us": statistics.median(added),
+    }
+
+
+def medians(samples):
+    return {field: statistics.median(one[field] for one in samples) for field in samples[0]}
 
 
 def load_rows(report):

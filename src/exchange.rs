@@ -24,7 +24,12 @@ const READ_WHOLE: usize = 1 << 20;
 const READ_ERROR: usize = 256 << 10;
 
 /// Serves a request, or says in its surface's own shape why not.
-pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, operation: Operation, request: Request<Body>) -> Response<Body> {
+pub async fn exchange(
+    gateway: Arc<Gateway>,
+    surface: &'static dyn Surface,
+    operation: Operation,
+    request: Request<Body>,
+) -> Response<Body> {
     let mut ticket = Ticket::new(&gateway, operation, request.headers());
     let request_id = ticket.request_id.clone();
     let mut response = match walk(&gateway, surface, &mut ticket, request).await {

@@ -110,13 +110,8 @@ pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, grace: Dura
     if old.revoked.is_some() {
         return Err(KeyError::Revoked(old.id));
     }
-    let order = NewKeyOrder {
-        name: old.name.clone(),
-        owner: old.owner.clone(),
-        kind: old.kind,
-        limits: old.limits.clone(),
-        expires: old.expires,
-    };
+    let order =
+        NewKeyOrder { name: old.name.clone(), owner: old.owner.clone(), kind: old.kind, limits: old.limits.clone(), expires: old.expires };
     let created = create(store, pepper, order).await?;
     let successor = KeyId::parse(&created.view.id).ok_or(KeyError::NoRandomness)?;
     old.rotated = Some(Rotation { successor, until: Timestamp::now() + grace });
@@ -147,7 +142,9 @@ pub async fn show(store: &dyn KeyStore, id: &str) -> Result<KeyView, KeyError> {
 /// Judges a text as a request would be, or a key by its id.
 pub async fn explain(store: &dyn KeyStore, pepper: &Pepper, text: &str) -> Result<Explanation, KeyError> {
     let text = text.strip_suffix('\n').unwrap_or(text);
-    if KeyId::parse(text).is_some() && let Some(record) = find(store, text).await.ok() {
+    if KeyId::parse(text).is_some()
+        && let Some(record) = find(store, text).await.ok()
+    {
         return Ok(Explanation::of(&record));
     }
     let parsed: KeyText<'_> = match presented::judge(text) {

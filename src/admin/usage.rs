@@ -47,7 +47,8 @@ async fn sums(
     head: &Parts,
 ) -> Result<Response<Body>, Refusal> {
     gateway.keys.check(head, Plane::Admin).await?;
-    let Query(params) = params.map_err(|e| Refusal::invalid("invalid_query", format!("{e}: the parameters are by, since, until and key.")))?;
+    let Query(params) =
+        params.map_err(|e| Refusal::invalid("invalid_query", format!("{e}: the parameters are by, since, until and key.")))?;
     let by = params.by.as_deref().unwrap_or("day");
     let query = parse(by, params.since.as_deref(), params.until.as_deref(), params.key.as_deref())
         .map_err(|message| Refusal::invalid("invalid_query", message))?;
@@ -57,7 +58,12 @@ async fn sums(
     }
     let rows = gateway.ledger_store.usage(&query).await.map_err(|e| {
         tracing::error!(error = %e, "usage cannot be read");
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "store_unavailable", "The store cannot be asked right now: try again in a moment.")
+        Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Unavailable,
+            "store_unavailable",
+            "The store cannot be asked right now: try again in a moment.",
+        )
     })?;
     Ok(Json(json!({ "object": "list", "data": rows })).into_response())
 }
@@ -75,7 +81,7 @@ pub fn parse(by: &str, since: Option<&str>, until: Option<&str>, key: Option<&st
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
-    let of_day = |day: Date| Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let of_day = |day: Date| TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok();
     text.parse::<Timestamp>()
         .ok()
         .or_else(|| of_day(text.parse().ok()?))

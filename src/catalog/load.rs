@@ -60,8 +60,8 @@ impl Catalog {
         paths.sort();
         for path in paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml")) {
             let place = path.display().to_string();
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| LoadError { place: place.clone(), message: format!("cannot be read: {e}") })?;
+            let text =
+                std::fs::read_to_string(path).map_err(|e| LoadError { place: place.clone(), message: format!("cannot be read: {e}") })?;
             let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             self.add(&id, &text, &place)?;
         }
@@ -69,10 +69,8 @@ impl Catalog {
     }
 
     fn add(&mut self, id: &str, text: &str, place: &str) -> Result<(), LoadError> {
-        let mut provider: Provider = toml::from_str(text).map_err(|e| LoadError {
-            place: hint::place(place, text, e.span()),
-            message: hint::with_nearest(e.message()),
-        })?;
+        let mut provider: Provider = toml::from_str(text)
+            .map_err(|e| LoadError { place: hint::place(place, text, e.span()), message: hint::with_nearest(e.message()) })?;
         provider.id = id.to_owned();
         check(&provider).map_err(|message| LoadError { place: place.to_owned(), message })?;
         self.providers.insert(provider.id.clone(), provider);

@@ -16,10 +16,10 @@ use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
 use crate::route::Router;
+use crate::server;
 use crate::store::KeyStore;
 use crate::telemetry::{self, Metrics};
 use crate::upstream::Client;
-use crate::server;
 
 /// Run the gateway
 #[derive(Args, Default)]
@@ -38,7 +38,11 @@ impl Serve {
         let router = Router::new(catalog, &config, &env);
         check_aliases(&router)?;
         if self.check {
-            println!("The configuration is right: {} providers are live, {} more are known.", router.live().count(), router.dormant().count());
+            println!(
+                "The configuration is right: {} providers are live, {} more are known.",
+                router.live().count(),
+                router.dormant().count()
+            );
             return Ok(ExitCode::SUCCESS);
         }
         let _log = telemetry::start(&config.log)?;
@@ -118,7 +122,9 @@ fn warn_of_unknown_variables() {
     let names = || VARIABLES.iter().map(|(name, _)| *name).chain(OTHERS);
     for (variable, _) in std::env::vars_os() {
         let Some(variable) = variable.to_str().filter(|name| name.starts_with("KEYWARD_")) else { continue };
-        if !names().any(|name| name == variable) && let Some(near) = hint::nearest(variable, names()) {
+        if !names().any(|name| name == variable)
+            && let Some(near) = hint::nearest(variable, names())
+        {
             tracing::warn!("{variable} is no setting and is ignored; did you mean {near}?");
         }
     }

@@ -272,8 +272,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|e| ConfigError { place: path.display().to_string(), message: format!("cannot be read: {e}") })
+    std::fs::read_to_string(path).map_err(|e| ConfigError { place: path.display().to_string(), message: format!("cannot be read: {e}") })
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {

@@ -40,8 +40,26 @@ const PREFIXES: &[(&str, &str)] = &[
 
 /// Texts that tools fill in where a person has not set a key yet.
 const PLACEHOLDERS: &[&str] = &[
-    "sk-dummy", "sk-xxx", "sk-1234", "dummy", "none", "null", "undefined", "empty", "no-key", "not-needed", "test", "changeme",
-    "api-key", "your-api-key", "your_api_key", "lm-studio", "ollama", "sk-no-key-required", "kw_…", "kw_...",
+    "sk-dummy",
+    "sk-xxx",
+    "sk-1234",
+    "dummy",
+    "none",
+    "null",
+    "undefined",
+    "empty",
+    "no-key",
+    "not-needed",
+    "test",
+    "changeme",
+    "api-key",
+    "your-api-key",
+    "your_api_key",
+    "lm-studio",
+    "ollama",
+    "sk-no-key-required",
+    "kw_…",
+    "kw_...",
 ];
 
 /// Whose key it looks like, with its article (`"an OpenAI"`), or `None`.

@@ -125,10 +125,7 @@ impl fmt::Debug for KeyId {
 impl<'a> KeyText<'a> {
     /// Judges the shape and checksum of `text`; what is right here may still be unknown.
     pub fn parse(text: &'a str) -> Result<KeyText<'a>, Malformed> {
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|kind| text.starts_with(kind.prefix()))
-            .ok_or_else(|| prefix_error(text))?;
+        let kind = Kind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix())).ok_or_else(|| prefix_error(text))?;
         let body = &text[kind.prefix().len()..];
         if let Some(strange) = body.chars().find(|c| !c.is_ascii_alphanumeric()) {
             return Err(Malformed::Character(strange));

@@ -42,17 +42,10 @@ impl Pepper {
 
     fn create(path: &Path) -> std::io::Result<Pepper> {
         let mut bytes = [0; PEPPER_LEN];
-        SystemRandom::new()
-            .fill(&mut bytes)
-            .map_err(|_| std::io::Error::other("the system has no randomness to give"))?;
+        SystemRandom::new().fill(&mut bytes).map_err(|_| std::io::Error::other("the system has no randomness to give"))?;
         // Written aside and linked into place, so that two first starts at once agree on one secret.
         let aside = path.with_extension(format!("new{}", std::process::id()));
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&aside)?;
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
         let linked = std::fs::hard_link(&aside, path);

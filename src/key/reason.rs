@@ -81,9 +81,7 @@ impl Reason {
     /// The HTTP status: 401 where another key is needed, 403 where this key is good but not for this.
     pub fn status(&self) -> StatusCode {
         match self {
-            Reason::AdminOnDataPlane | Reason::NotAdmin | Reason::TestOnly(_) | Reason::ModelNotAllowed { .. } => {
-                StatusCode::FORBIDDEN
-            }
+            Reason::AdminOnDataPlane | Reason::NotAdmin | Reason::TestOnly(_) | Reason::ModelNotAllowed { .. } => StatusCode::FORBIDDEN,
             Reason::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNAUTHORIZED,
         }
@@ -127,24 +125,34 @@ impl Reason {
     pub fn message(&self) -> String {
         let fixed = match self {
             Reason::Missing => "No API key was sent: send your Keyward key as 'Authorization: Bearer kw_…' (in an SDK, set api_key).",
-            Reason::Empty => "The API key is empty: check that the variable you read it from is set, and send 'Authorization: Bearer kw_…'.",
+            Reason::Empty => {
+                "The API key is empty: check that the variable you read it from is set, and send 'Authorization: Bearer kw_…'."
+            }
             Reason::NoScheme => "The Authorization header holds a key without its scheme: put 'Bearer ' before it.",
             Reason::WrongScheme => "The Authorization header uses a scheme that Keyward does not take: send 'Authorization: Bearer kw_…'.",
             Reason::DoubledScheme => "The Authorization header says 'Bearer' twice: your SDK adds it by itself, so give it the bare key.",
             Reason::Quoted => "The API key has quotes in it: remove them (a .env file or a shell export often adds them).",
-            Reason::Whitespace => "The API key has white space or an invisible character in it: copy it again without spaces, line breaks or byte order mark.",
+            Reason::Whitespace => {
+                "The API key has white space or an invisible character in it: copy it again without spaces, line breaks or byte order mark."
+            }
             Reason::NotText => "The API key is not plain text: copy it again, it has only letters and digits after its prefix.",
             Reason::Conflicting => "This request carries two different API keys: send one, as 'Authorization: Bearer kw_…'.",
             Reason::Doubled => "The API key was pasted twice in a row: send it once.",
             Reason::WrongCase => "The API key's prefix is in capitals: keys are case-sensitive, copy it again exactly.",
             Reason::WrongChecksum => "The API key has a typo: its checksum does not match, so a character was changed. Copy it again.",
             Reason::NotAKey => "This is not a Keyward key: one starts with kw_live_ or kw_test_. Ask whoever runs this gateway for yours.",
-            Reason::Placeholder => "The API key is a placeholder that your tool filled in: set it to your Keyward key, which starts with kw_live_ or kw_test_.",
-            Reason::Unknown => "This API key is not valid here: it was never issued by this gateway, or was deleted. Check that the base URL and the key belong together, or ask for a new key.",
+            Reason::Placeholder => {
+                "The API key is a placeholder that your tool filled in: set it to your Keyward key, which starts with kw_live_ or kw_test_."
+            }
+            Reason::Unknown => {
+                "This API key is not valid here: it was never issued by this gateway, or was deleted. Check that the base URL and the key belong together, or ask for a new key."
+            }
             Reason::Disabled => "This API key is disabled for now: ask whoever runs this gateway to enable it.",
             Reason::AdminOnDataPlane => "This is an admin key, which manages the gateway and calls no model: use a kw_live_ key here.",
             Reason::NotAdmin => "This key calls models; the management API needs an admin key, which starts with kw_admin_.",
-            Reason::StoreDown => "The gateway cannot look up this key right now, which says nothing about the key: try again in a few seconds.",
+            Reason::StoreDown => {
+                "The gateway cannot look up this key right now, which says nothing about the key: try again in a few seconds."
+            }
             _ => "",
         };
         match self {
@@ -152,7 +160,9 @@ impl Reason {
                 format!("The API key is cut short: {length} characters follow its prefix instead of {BODY_LEN}. Copy the whole key again.")
             }
             Reason::WrongLength(length) => {
-                format!("The API key is too long: {length} characters follow its prefix instead of {BODY_LEN}. Copy it again without what stands after it.")
+                format!(
+                    "The API key is too long: {length} characters follow its prefix instead of {BODY_LEN}. Copy it again without what stands after it."
+                )
             }
             Reason::WrongCharacter(c) if c.is_ascii_graphic() => {
                 format!("The API key has a '{c}' in it, which no key has: copy it again, it has only letters and digits after its prefix.")

@@ -161,7 +161,9 @@ impl From<Refused> for Refusal {
                 StatusCode::TOO_MANY_REQUESTS,
                 Kind::RateLimit("tokens"),
                 "request_too_large",
-                format!("This request may take {tokens} tokens, and this key may use {limit} a minute: send a shorter one, or set a lower max_tokens."),
+                format!(
+                    "This request may take {tokens} tokens, and this key may use {limit} a minute: send a shorter one, or set a lower max_tokens."
+                ),
             ),
             Exceeded::Parallel(limit) => too_many(
                 "parallel",

@@ -66,8 +66,11 @@ impl LiveProvider {
     pub fn switch_on(provider: &Provider, env: &Environment) -> Result<LiveProvider, Vec<String>> {
         let set = provider.credential.iter().find(|variable| env.get(variable).is_some());
         let in_url: Vec<(&str, bool)> = env::variables(&provider.base_url).collect();
-        let mut needs: Vec<String> =
-            in_url.iter().filter(|(name, has_default)| !has_default && env.get(name).is_none()).map(|(name, _)| (*name).to_owned()).collect();
+        let mut needs: Vec<String> = in_url
+            .iter()
+            .filter(|(name, has_default)| !has_default && env.get(name).is_none())
+            .map(|(name, _)| (*name).to_owned())
+            .collect();
         if set.is_none() && provider.auth != Auth::None {
             let named = in_url.iter().any(|(name, _)| env.get(name).is_some());
             match provider.credential_optional {
@@ -82,8 +85,7 @@ impl LiveProvider {
         if !needs.is_empty() {
             return Err(needs);
         }
-        let credential =
-            set.and_then(|variable| Some(Arc::new(Credential::new(variable, Secret::new(env.get(variable)?)))));
+        let credential = set.and_then(|variable| Some(Arc::new(Credential::new(variable, Secret::new(env.get(variable)?)))));
         let own = LiveDoor::open(provider, "", &provider.dialects, &provider.base_url, &provider.auth, credential.as_deref(), env);
         let others = provider.doors.iter().map(|(name, door)| {
             let url = door.base_url.as_ref().unwrap_or(&provider.base_url);
@@ -122,7 +124,10 @@ impl LiveProvider {
 
     /// The dialects spoken behind a door, or anywhere.
     pub fn dialects<'a>(&'a self, door: Option<&'a str>) -> impl Iterator<Item = Dialect> + 'a {
-        self.doors.iter().filter(move |candidate| door.is_none_or(|door| candidate.name == door)).flat_map(|door| door.dialects.iter().copied())
+        self.doors
+            .iter()
+            .filter(move |candidate| door.is_none_or(|door| candidate.name == door))
+            .flat_map(|door| door.dialects.iter().copied())
     }
 }
 
@@ -150,7 +155,12 @@ impl LiveDoor {
     }
 }
 
-fn endpoints(provider: &Provider, base: &str, auth: &Auth, credential: Option<&Credential>) -> Result<BTreeMap<Operation, Endpoint>, String> {
+fn endpoints(
+    provider: &Provider,
+    base: &str,
+    auth: &Auth,
+    credential: Option<&Credential>,
+) -> Result<BTreeMap<Operation, Endpoint>, String> {
     let headers = headers(provider, auth, credential)?;
     let is_simulator = base == "simulator:" || base == "simulator";
     OPERATIONS

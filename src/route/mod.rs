@@ -33,6 +33,8 @@ pub struct Dormant {
     pub name: String,
     /// The variables to set: each entry is one or several of which one is enough.
     pub needs: Vec<String>,
+    /// How many models the catalogue knows of it.
+    pub models: usize,
 }
 
 /// One way to serve a request.
@@ -77,7 +79,8 @@ impl Router {
             match LiveProvider::switch_on(&provider, env) {
                 Ok(live) => router.add(Arc::new(live)),
                 Err(needs) => {
-                    router.dormant.insert(provider.id, Dormant { name: provider.name, needs });
+                    let models = provider.models.len();
+                    router.dormant.insert(provider.id, Dormant { name: provider.name, needs, models });
                 }
             }
         }
@@ -188,7 +191,9 @@ impl From<NoRoute> for Refusal {
                 let hint = nearest.map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));
                 not_found(
                     "model_not_found",
-                    format!("No live provider has a model '{name}'.{hint} Write it as 'provider/model'; GET /v1/models lists what this key may use."),
+                    format!(
+                        "No live provider has a model '{name}'.{hint} Write it as 'provider/model'; GET /v1/models lists what this key may use."
+                    ),
                 )
             }
             NoRoute::Dormant { model, provider, needs } => not_found(

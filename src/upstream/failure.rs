@@ -102,7 +102,9 @@ impl Failure {
             Failure::BadAnswer { provider, why } => (
                 bad_gateway,
                 "provider_bad_answer",
-                format!("{provider} answered with something that is no answer: {why}. Your key is fine: try again, or tell whoever runs this gateway."),
+                format!(
+                    "{provider} answered with something that is no answer: {why}. Your key is fine: try again, or tell whoever runs this gateway."
+                ),
                 provider,
             ),
             Failure::CredentialRefused { provider, variable, rest } => (

@@ -93,6 +93,15 @@ impl Client {
         last.unwrap_or(Err(Failure::NoTarget))
     }
 
+    /// Asks for the list of models beside an endpoint, and tells the status alone.
+    pub async fn list_models(&self, endpoint: &Endpoint) -> Result<StatusCode, String> {
+        let text = endpoint.url.as_str();
+        let base = ["/chat/completions", "/responses"].iter().find_map(|path| text.strip_suffix(path)).unwrap_or(text);
+        let url = reqwest::Url::parse(&format!("{base}/models")).map_err(|e| e.to_string())?;
+        let request = self.http.get(url).headers(endpoint.headers.clone()).timeout(self.settings.connect_timeout);
+        request.send().await.map(|response| response.status()).map_err(|e| e.without_url().to_string())
+    }
+
     async fn attempt(&self, ask: &Ask, target: &Target, headers: &HeaderMap) -> Result<(http::response::Parts, Source), Failure> {
         let provider = &target.provider;
         let endpoint = target.endpoint(ask.operation).map_err(Failure::Unserved)?;
@@ -110,8 +119,17 @@ impl Client {
             match head.status {
                 StatusCode::UNAUTHORIZED => {
                     let rest = credential.refused();
-                    tracing::warn!(provider = provider.id, variable = credential.variable, rest_s = rest.as_secs(), "the provider refused our credential");
-                    return Err(Failure::CredentialRefused { provider: provider.name.clone(), variable: credential.variable.clone(), rest });
+                    tracing::warn!(
+                        provider = provider.id,
+                        variable = credential.variable,
+                        rest_s = rest.as_secs(),
+                        "the provider refused our credential"
+                    );
+                    return Err(Failure::CredentialRefused {
+                        provider: provider.name.clone(),
+                        variable: credential.variable.clone(),
+                        rest,
+                    });
                 }
                 status if status.is_success() => credential.accepted(),
                 _ => {}
@@ -120,7 +138,13 @@ impl Client {
         Ok((head, Source::Network(body)))
     }
 
-    async fn send(&self, endpoint: &Endpoint, headers: &HeaderMap, body: PiecesBody, provider: &str) -> Result<Response<reqwest::Body>, Failure> {
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        headers: &HeaderMap,
+        body: PiecesBody,
+        provider: &str,
+    ) -> Result<Response<reqwest::Body>, Failure> {
         let mut request = reqwest::Request::new(http::Method::POST, endpoint.url.clone());
         *request.headers_mut() = headers.clone();
         request.headers_mut().extend(endpoint.headers.clone());

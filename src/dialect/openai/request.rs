@@ -47,7 +47,8 @@ impl Ask {
     /// Reads what the gateway has to know; everything else stays as it is, for the provider to judge.
     pub fn read(operation: Operation, body: Bytes) -> Result<Ask, Refusal> {
         let members = Members::read(&body).map_err(|e| broken(&body, &e))?;
-        let model = members.get("model").ok_or_else(|| wrong("model", "is missing: name one as 'provider/model'; GET /v1/models lists them"))?;
+        let model =
+            members.get("model").ok_or_else(|| wrong("model", "is missing: name one as 'provider/model'; GET /v1/models lists them"))?;
         let name: String =
             serde_json::from_str(model.raw).map_err(|_| wrong("model", "has to be a string, such as \"openai/gpt-4o-mini\""))?;
         if name.is_empty() {
@@ -139,7 +140,7 @@ fn apply(quirks: &Quirks, body: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(body.len() + 64);
     let mut written: Vec<&str> = Vec::new();
     out.push(b'{');
-    let mut add = |out: &mut Vec<u8>, name: &str, raw: &str| {
+    let add = |out: &mut Vec<u8>, name: &str, raw: &str| {
         if out.len() > 1 {
             out.push(b',');
         }

@@ -27,8 +27,16 @@ fn only_the_model_changes() {
 fn a_stream_asks_for_usage_where_its_caller_did_not() {
     let cases = [
         (r#"{"model":"a","stream":true}"#, r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#, true),
-        (r#"{"model":"a","stream":true,"stream_options":null}"#, r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#, true),
-        (r#"{"stream_options":{},"model":"a","stream":true}"#, r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#, true),
+        (
+            r#"{"model":"a","stream":true,"stream_options":null}"#,
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#,
+            true,
+        ),
+        (
+            r#"{"stream_options":{},"model":"a","stream":true}"#,
+            r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#,
+            true,
+        ),
         (
             r#"{"model":"a","stream":true,"stream_options":{"include_usage": false}}"#,
             r#"{"model":"m","stream":true,"stream_options":{"include_usage": true}}"#,
@@ -123,17 +131,27 @@ fn a_stream_torn_anywhere_reads_alike() {
 
 #[test]
 fn a_last_event_with_choices_and_usage_is_not_hidden() {
-    let text = "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
+    let text =
+        "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
     assert_eq!(through(Meter::stream(true), &[text.as_bytes()]).0, text);
 }
 
 #[test]
 fn a_whole_answer_tells_its_usage_in_each_spelling() {
     let cases = [
-        (r#"{"choices":[{"message":{"content":"\"usage\": {\"prompt_tokens\":1}"}}],"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}}"#, (9, 4)),
-        (r#"{"usage":{"input_tokens":9,"output_tokens":4,"total_tokens":13},"tools":[{"properties":{"usage":{"type":"string"}}}]}"#, (9, 4)),
+        (
+            r#"{"choices":[{"message":{"content":"\"usage\": {\"prompt_tokens\":1}"}}],"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}}"#,
+            (9, 4),
+        ),
+        (
+            r#"{"usage":{"input_tokens":9,"output_tokens":4,"total_tokens":13},"tools":[{"properties":{"usage":{"type":"string"}}}]}"#,
+            (9, 4),
+        ),
         (r#"{"usage" : { "prompt_tokens": 9, "total_tokens": 9 }, "data": []}"#, (9, 0)),
-        (r#"{"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":13,"completion_tokens_details":{"reasoning_tokens":3}}}"#, (9, 4)),
+        (
+            r#"{"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":13,"completion_tokens_details":{"reasoning_tokens":3}}}"#,
+            (9, 4),
+        ),
     ];
     for (text, (input, output)) in cases {
         let (half, rest) = text.as_bytes().split_at(text.len() / 2);

@@ -13,8 +13,7 @@ use crate::upstream::{Failure, retry_after};
 /// How much of a provider's text is quoted where it is no JSON.
 const QUOTED: usize = 300;
 /// How providers that answer 400 to a bad credential say so.
-const CREDENTIAL_TEXTS: [&str; 5] =
-    ["api_key_invalid", "api key not valid", "incorrect api key", "invalid api key", "invalid_api_key"];
+const CREDENTIAL_TEXTS: [&str; 5] = ["api_key_invalid", "api key not valid", "incorrect api key", "invalid api key", "invalid_api_key"];
 
 /// A refusal as a response.
 pub fn refuse(refusal: &Refusal) -> Response<Body> {
@@ -39,7 +38,10 @@ pub fn of_provider(head: &http::response::Parts, text: &[u8], provider: &LivePro
         return Err(Failure::BadAnswer { provider: provider.name.clone(), why });
     }
     let text = without_credential(&String::from_utf8_lossy(text), provider);
-    if status == StatusCode::BAD_REQUEST && is_about_credential(&text) && let Some(credential) = &provider.credential {
+    if status == StatusCode::BAD_REQUEST
+        && is_about_credential(&text)
+        && let Some(credential) = &provider.credential
+    {
         let rest = credential.refused();
         return Err(Failure::CredentialRefused { provider: provider.name.clone(), variable: credential.variable.clone(), rest });
     }
@@ -103,7 +105,12 @@ fn error_object(text: &str, status: StatusCode, provider: &str) -> Map<String, V
         true => format!("{provider} answered with status {} and no message.", status.as_u16()),
         false => format!("{provider} answered with status {}: {said}", status.as_u16()),
     };
-    let fields = [("message", Value::from(message)), ("type", Value::from("upstream_error")), ("param", Value::Null), ("code", Value::from("provider_error"))];
+    let fields = [
+        ("message", Value::from(message)),
+        ("type", Value::from("upstream_error")),
+        ("param", Value::Null),
+        ("code", Value::from("provider_error")),
+    ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::{get, post};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, header};
+use http::{Method, Response, StatusCode, Uri, header};
 
 pub use error::{error_event, refuse};
 
@@ -64,7 +64,10 @@ impl Surface for OpenAi {
         let unsupported = |code, message: String| Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Invalid, code, message);
         if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING).filter(|value| *value != "identity") {
             let encoding = encoding.to_str().unwrap_or("another").chars().take(40).collect::<String>();
-            return Err(unsupported("content_encoding", format!("The body is encoded as '{encoding}': send it as it is, without content-encoding.")));
+            return Err(unsupported(
+                "content_encoding",
+                format!("The body is encoded as '{encoding}': send it as it is, without content-encoding."),
+            ));
         }
         let Some(content_type) = head.headers.get(header::CONTENT_TYPE) else { return Ok(()) };
         let text = content_type.to_str().unwrap_or_default();
@@ -73,7 +76,10 @@ impl Surface for OpenAi {
             return Ok(());
         }
         let shown: String = essence.chars().take(60).collect();
-        Err(unsupported("content_type", format!("The content type is '{shown}': send JSON with the header 'Content-Type: application/json'.")))
+        Err(unsupported(
+            "content_type",
+            format!("The content type is '{shown}': send JSON with the header 'Content-Type: application/json'."),
+        ))
     }
 
     fn refuse(&self, refusal: &Refusal) -> Response<Body> {

@@ -86,5 +86,5 @@ fn allowed<'a>(gateway: &'a Gateway, caller: &'a Caller) -> impl Iterator<Item =
 
 fn created(facts: &Model) -> i64 {
     let day = facts.released.as_deref().and_then(|day| day.parse::<jiff::civil::Date>().ok());
-    day.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok()).map_or(0, |time| time.timestamp().as_second())
+    day.and_then(|day| jiff::tz::TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok()).map_or(0, jiff::Timestamp::as_second)
 }

@@ -1,0 +1,131 @@
+//! `keyward doctor`: what is wrong with this installation, and how to mend it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::installation::{Installation, open_to_others};
+use super::{CliError, output};
+use crate::catalog::{Catalog, Environment};
+use crate::config::{Config, ConfigError};
+use crate::ledger::Ledger;
+use crate::route::Router;
+use crate::store::KeyStore;
+
+/// Say what is wrong with this installation and how to mend it
+#[derive(Args)]
+pub struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    state: State,
+    finding: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warning,
+    Wrong,
+}
+
+// === impl Doctor ===
+
+impl Doctor {
+    /// Looks at everything that can be looked at; exits with 1 where something is wrong.
+    pub async fn run(&self, config: Result<Config, ConfigError>, env: Environment) -> Result<ExitCode, CliError> {
+        let mut findings = Vec::new();
+        match config {
+            Err(e) => findings.push(Finding { what: "configuration", state: State::Wrong, finding: e.to_string() }),
+            Ok(config) => {
+                findings.push(Finding { what: "configuration", state: State::Ok, finding: "it is right".to_owned() });
+                findings.push(providers(&config, &env));
+                findings.extend(data(&config.data).await);
+                findings.push(address(&config));
+            }
+        }
+        if self.json {
+            output::json(&findings)?;
+        } else {
+            let word = |state| match state {
+                State::Ok => "ok",
+                State::Warning => "warning",
+                State::Wrong => "WRONG",
+            };
+            let rows: Vec<_> = findings.iter().map(|f| vec![f.what.to_owned(), word(f.state).to_owned(), f.finding.clone()]).collect();
+            output::table(&["WHAT", "STATE", "FINDING"], &rows)?;
+        }
+        Ok(if findings.iter().any(|f| f.state == State::Wrong) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+fn providers(config: &Config, env: &Environment) -> Finding {
+    let what = "providers";
+    match Catalog::load(config.providers.as_deref()) {
+        Err(e) => Finding { what, state: State::Wrong, finding: e.to_string() },
+        Ok(catalog) => {
+            let router = Router::new(catalog, config, env);
+            let live: Vec<&str> = router.live().filter(|provider| !provider.is_simulator()).map(|provider| provider.id.as_str()).collect();
+            match live.is_empty() {
+                true => Finding {
+                    what,
+                    state: State::Warning,
+                    finding: "only the simulator is live: set a variable such as OPENAI_API_KEY ('keyward providers list' names them all)"
+                        .to_owned(),
+                },
+                false => Finding { what, state: State::Ok, finding: format!("live: {}", live.join(", ")) },
+            }
+        }
+    }
+}
+
+async fn data(folder: &Path) -> Vec<Finding> {
+    let what = "data folder";
+    if !folder.exists() {
+        let finding = format!("{} is not there yet: the first start makes it", folder.display());
+        return vec![Finding { what, state: State::Warning, finding }];
+    }
+    let mut findings = Vec::new();
+    for path in [folder.to_path_buf(), folder.join("server.secret"), folder.join("keyward.db")] {
+        if let Some(mode) = open_to_others(&path) {
+            let finding = format!("{} can be read by others (mode {mode:o}): chmod go= '{}'", path.display(), path.display());
+            findings.push(Finding { what, state: State::Wrong, finding });
+        }
+    }
+    match Installation::open(folder).await {
+        Err(e) => findings.push(Finding { what, state: State::Wrong, finding: e.to_string() }),
+        Ok(Installation { store, .. }) => match store.keys().await {
+            Err(e) => findings.push(Finding { what: "store", state: State::Wrong, finding: e.to_string() }),
+            Ok(keys) if keys.is_empty() => {
+                let finding = "there is no key yet: the first start makes two, or 'keyward keys create' one".to_owned();
+                findings.push(Finding { what: "store", state: State::Warning, finding });
+            }
+            Ok(keys) => findings.push(Finding { what: "store", state: State::Ok, finding: format!("{} keys", keys.len()) }),
+        },
+    }
+    findings
+}
+
+/// A gateway that runs on this data folder holds both the address and the ledger: then all is well.
+fn address(config: &Config) -> Finding {
+    let what = "address";
+    let bound = std::net::TcpListener::bind(config.listen);
+    let is_running = || matches!(Ledger::is_locked(&config.data.join("ledger")), Ok(true));
+    match bound {
+        Ok(_) => Finding { what, state: State::Ok, finding: format!("{} is free", config.listen) },
+        Err(_) if is_running() => Finding { what, state: State::Ok, finding: format!("keyward is running on {}", config.listen) },
+        Err(e) => Finding {
+            what,
+            state: State::Wrong,
+            finding: format!("cannot listen on {} ({e}): set KEYWARD_LISTEN to another address", config.listen),
+        },
+    }
+}

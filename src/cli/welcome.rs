@@ -1,0 +1,58 @@
+//! The first start: an admin key and a first key, shown once, with lines that work when pasted.
+
+use std::net::SocketAddr;
+
+use super::{CliError, output};
+use crate::admin::keys::{self, NewKeyOrder};
+use crate::key::{Kind, Limits, Pepper};
+use crate::route::Router;
+use crate::store::KeyStore;
+
+/// Providers that a newcomer is most likely to have a credential of.
+const WELL_KNOWN: [&str; 8] = ["openai", "openrouter", "mistral", "groq", "deepseek", "xai", "togetherai", "ollama"];
+
+/// Where the store has no key yet: makes the first two and shows them. Otherwise nothing.
+pub async fn greet(store: &dyn KeyStore, pepper: &Pepper, router: &Router, address: SocketAddr) -> Result<(), CliError> {
+    if !store.keys().await?.is_empty() {
+        return Ok(());
+    }
+    let order =
+        |name: &str, kind| NewKeyOrder { name: name.to_owned(), owner: String::new(), kind, limits: Limits::default(), expires: None };
+    let admin = keys::create(store, pepper, order("first admin key", Kind::Admin)).await?.key;
+    let key = keys::create(store, pepper, order("first key", Kind::Live)).await?.key;
+    let live: Vec<&str> = router.live().map(|provider| provider.id.as_str()).collect();
+    let model = router.live().find(|provider| !provider.is_simulator()).and_then(|provider| {
+        let first = provider.models.keys().next()?;
+        let small = provider.models.keys().find(|model| model.as_str() == "gpt-4o-mini").unwrap_or(first);
+        Some(format!("{}/{small}", provider.id))
+    });
+    let model = model.as_deref().unwrap_or("simulator/echo");
+    output::print(&format!(
+        "Welcome to Keyward. These two keys are shown once and kept nowhere:
+
+  admin key   {admin}
+  first key   {key}
+
+Live providers: {}
+{}
+Try it:
+
+  curl http://{address}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{{\"model\": \"{model}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'
+
+  python3 -c 'from openai import OpenAI; print(OpenAI(base_url=\"http://{address}/v1\", api_key=\"{key}\").chat.completions.create(model=\"{model}\", messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}]).choices[0].message.content)'
+
+",
+        live.join(", "),
+        others(router),
+    ))
+}
+
+fn others(router: &Router) -> String {
+    let mut text = String::from("Others are switched on by a variable:\n");
+    for (id, dormant) in router.dormant().filter(|(id, _)| WELL_KNOWN.contains(id)) {
+        text.push_str(&format!("  {:<12}{}\n", id, dormant.needs.join(" and ")));
+    }
+    let more = router.dormant().filter(|(id, _)| !WELL_KNOWN.contains(id)).count();
+    text.push_str(&format!("  and {more} more: keyward providers list\n"));
+    text
+}

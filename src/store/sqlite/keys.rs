@@ -1,0 +1,104 @@
+//! The table of keys, and the numbers that tell what changed in it.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::{Sqlite, micros, timestamp};
+use crate::key::record::Rotation;
+use crate::key::{KeyHash, KeyId, KeyRecord, Kind};
+use crate::store::{Answer, KeyStore, StoreError};
+
+const UPSERT: &str = "INSERT INTO keys
+    (id, hash, kind, name, owner, limits, created, not_before, expires, revoked, disabled, successor, grace_ends, changed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const REPLACE: &str = "ON CONFLICT (id) DO UPDATE SET name = excluded.name, owner = excluded.owner, limits = excluded.limits,
+    not_before = excluded.not_before, expires = excluded.expires, revoked = excluded.revoked, disabled = excluded.disabled,
+    successor = excluded.successor, grace_ends = excluded.grace_ends, changed = excluded.changed";
+
+impl KeyStore for Sqlite {
+    fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
+        Box::pin(async move {
+            let row = sqlx::query("SELECT * FROM keys WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
+            row.as_ref().map(record).transpose()
+        })
+    }
+
+    fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
+        Box::pin(async move {
+            let rows = sqlx::query("SELECT * FROM keys ORDER BY created DESC, id").fetch_all(&self.pool).await?;
+            rows.iter().map(record).collect()
+        })
+    }
+
+    fn insert_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()> {
+        Box::pin(self.write(UPSERT.to_owned(), record))
+    }
+
+    fn update_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()> {
+        Box::pin(self.write(format!("{UPSERT} {REPLACE}"), record))
+    }
+
+    fn key_changes(&self, since: i64) -> Answer<'_, (i64, Vec<KeyId>)> {
+        Box::pin(async move {
+            let newest: i64 = sqlx::query_scalar("SELECT newest FROM changes").fetch_one(&self.pool).await?;
+            if newest <= since {
+                return Ok((newest, Vec::new()));
+            }
+            let ids: Vec<String> =
+                sqlx::query_scalar("SELECT id FROM keys WHERE changed > ? ORDER BY changed").bind(since).fetch_all(&self.pool).await?;
+            Ok((newest, ids.iter().filter_map(|id| KeyId::parse(id)).collect()))
+        })
+    }
+}
+
+impl Sqlite {
+    async fn write(&self, statement: String, record: &KeyRecord) -> Result<(), StoreError> {
+        // A write lock from the start: two writers then wait for each other instead of failing half-way.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let changed = next_change(&mut transaction).await?;
+        let limits = serde_json::to_string(&record.limits).map_err(|e| StoreError(e.to_string()))?;
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(record.id.to_string())
+            .bind(record.hash.as_bytes().to_vec())
+            .bind(record.kind.as_str())
+            .bind(&record.name)
+            .bind(&record.owner)
+            .bind(limits)
+            .bind(micros(record.created))
+            .bind(record.not_before.map(micros))
+            .bind(record.expires.map(micros))
+            .bind(record.revoked.map(micros))
+            .bind(record.disabled)
+            .bind(record.rotated.as_ref().map(|rotation| rotation.successor.to_string()))
+            .bind(record.rotated.as_ref().map(|rotation| micros(rotation.until)))
+            .bind(changed)
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+async fn next_change(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("UPDATE changes SET newest = newest + 1 RETURNING newest").fetch_one(connection).await?)
+}
+
+fn record(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
+    let broken = |what: &str| StoreError(format!("a stored key has a broken {what}"));
+    let time = |column: &str| row.try_get::<Option<i64>, _>(column).map(|time| time.map(timestamp));
+    let successor: Option<String> = row.try_get("successor")?;
+    let rotated = successor.as_deref().and_then(KeyId::parse).zip(time("grace_ends")?);
+    Ok(KeyRecord {
+        id: KeyId::parse(row.try_get("id")?).ok_or_else(|| broken("id"))?,
+        hash: KeyHash::from_stored(row.try_get("hash")?).ok_or_else(|| broken("hash"))?,
+        kind: Kind::from_name(row.try_get("kind")?).ok_or_else(|| broken("kind"))?,
+        name: row.try_get("name")?,
+        owner: row.try_get("owner")?,
+        limits: serde_json::from_str(row.try_get("limits")?).map_err(|_| broken("set of limits"))?,
+        created: timestamp(row.try_get("created")?),
+        not_before: time("not_before")?,
+        expires: time("expires")?,
+        revoked: time("revoked")?,
+        disabled: row.try_get("disabled")?,
+        rotated: rotated.map(|(successor, until)| Rotation { successor, until }),
+    })
+}

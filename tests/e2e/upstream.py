@@ -1,0 +1,184 @@
+"""A provider under test's control: it answers by the model's name, in odd pieces, and remembers what it was asked."""
+
+import collections
+import dataclasses
+import http.server
+import json
+import random
+import select
+import socket
+import threading
+
+HOP_BY_HOP = {"connection", "content-encoding", "content-length", "transfer-encoding"}
+
+
+@dataclasses.dataclass
+class Asked:
+    """A request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Hold:
+    """Stops an answer after so many bytes until it is released; tells when the other side has gone."""
+
+    def __init__(self, after=0):
+        self.after = after
+        self.reached = threading.Event()
+        self.released = threading.Event()
+        self.gone = threading.Event()
+
+    def wait(self, connection):
+        self.reached.set()
+        while not self.released.is_set():
+            readable, _, _ = select.select([connection], [], [], 0.01)
+            if readable and not connection.recv(1, socket.MSG_PEEK):
+                self.gone.set()
+                return
+
+
+@dataclasses.dataclass
+class Answer:
+    """What to send back; a stream is chunked and has no length."""
+
+    body: bytes
+    status: int = 200
+    headers: dict[str, str] = dataclasses.field(default_factory=lambda: {"content-type": "application/json"})
+    stream: bool = False
+    hold: Hold | None = None
+
+    def pieces(self):
+        sizes = random.Random(len(self.body))
+        longest = max(61, len(self.body) // 150)
+        at, stop_at = 0, self.hold.after if self.hold else len(self.body)
+        while at < len(self.body):
+            end = min(at + sizes.randint(1, longest), len(self.body), stop_at if at < stop_at else len(self.body))
+            yield at, self.body[at:end]
+            at = end
+
+
+class Upstream:
+    """`answers[model]` are given in turn, the last one again and again."""
+
+    def __init__(self):
+        self.requests: list[Asked] = []
+        self.answers: dict[str, collections.deque[Answer]] = {}
+        self.fallback = lambda model: None
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            timeout = 30
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                asked = Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+                outer.requests.append(asked)
+                self.give(outer.answer_to(asked))
+
+            def give(self, answer):
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    if name.lower() not in HOP_BY_HOP:
+                        self.send_header(name, value)
+                length = ("transfer-encoding", "chunked") if answer.stream else ("content-length", str(len(answer.body)))
+                self.send_header(*length)
+                self.end_headers()
+                for at, piece in answer.pieces():
+                    if answer.hold and at == answer.hold.after:
+                        answer.hold.wait(self.connection)
+                        if answer.hold.gone.is_set():
+                            self.close_connection = True
+                            return
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if answer.stream else piece)
+                if answer.stream:
+                    self.wfile.write(b"0\r\n\r\n")
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 128
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                """A caller that hangs up is no error here."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+
+    def serve(self, model, *answers):
+        self.answers[model] = collections.deque(answers)
+
+    def answer_to(self, asked):
+        body = asked.json()
+        given = self.answers.get(body["model"])
+        if given:
+            return given.popleft() if len(given) > 1 else given[0]
+        if recorded := self.fallback(body["model"]):
+            return recorded
+        usage = body.get("stream_options", {}).get("include_usage", False)
+        return chat_stream("Hello there!", usage=usage) if body.get("stream") else chat("Hello there!")
+
+    def forget(self):
+        self.requests.clear()
+        self.answers.clear()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+# What OpenAI's API answers.
+
+USAGE = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 200,
+    "total_tokens": 1200,
+    "prompt_tokens_details": {"cached_tokens": 400},
+    "completion_tokens_details": {"reasoning_tokens": 50},
+}
+HEAD = {"id": "chatcmpl-1", "created": 1760000000, "model": "gpt-4o-mini-2024-07-18"}
+
+
+def answer_json(value, status=200, **headers):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(json.dumps(value, ensure_ascii=False).encode(), status, {"content-type": "application/json", **headers})
+
+
+def answer_events(events, hold=None):
+    body = "".join(f"data: {json.dumps(event, ensure_ascii=False)}\n\n" for event in events) + "data: [DONE]\n\n"
+    return Answer(body.encode(), headers={"content-type": "text/event-stream; charset=utf-8"}, stream=True, hold=hold)
+
+
+def chat(text, *, tool_calls=None, n=1, usage=USAGE):
+    message = {"role": "assistant", "content": text, "refusal": None} | ({"tool_calls": tool_calls} if tool_calls else {})
+    finish = "tool_calls" if tool_calls else "stop"
+    choices = [{"index": i, "message": message, "logprobs": None, "finish_reason": finish} for i in range(n)]
+    return answer_json({**HEAD, "object": "chat.completion", "choices": choices, "usage": usage})
+
+
+def chat_stream(text, *, usage=False, hold=None):
+    def chunk(delta, finish=None):
+        return {**HEAD, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+    words = [chunk({"content": word}) for word in text.replace(" ", "\0 ").split("\0")]
+    events = [chunk({"role": "assistant", "content": ""}), *words, chunk({}, "stop")]
+    if usage:
+        events.append({**HEAD, "object": "chat.completion.chunk", "choices": [], "usage": USAGE})
+    return answer_events(events, hold)
+
+
+def error(status, message="It did not work.", kind="invalid_request_error", code=None, **headers):
+    return answer_json({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, **headers)
