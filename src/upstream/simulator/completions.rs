@@ -25,7 +25,7 @@ pub(super) fn reply(request: &Request) -> Result<Reply, Bad> {
     let mut completion_tokens = 0_u32;
     let mut told = Vec::with_capacity(all);
     for prompt in prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, choices as usize)) {
-        let said = text::echo(&Content { text: prompt.clone(), ..Content::default() });
+        let said = text::echo(&Content::of_text(prompt));
         let cut = text::cut(text::before_stop(&said, &stops), limit);
         completion_tokens = completion_tokens.saturating_add(cut.count());
         let finish = if cut.is_cut { CompletionFinishReason::Length } else { CompletionFinishReason::Stop };

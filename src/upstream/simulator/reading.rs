@@ -28,9 +28,9 @@ pub(super) enum Format<'a> {
 #[derive(Default)]
 pub(super) struct Content {
     pub(super) text: String,
-    images: usize,
-    sounds: usize,
-    files: usize,
+    pub(super) images: usize,
+    pub(super) sounds: usize,
+    pub(super) files: usize,
 }
 
 // === impl Request ===
@@ -150,6 +150,10 @@ impl<'a> Format<'a> {
 // === impl Content ===
 
 impl Content {
+    pub(super) fn of_text(text: &str) -> Content {
+        Content { text: text.to_owned(), ..Content::default() }
+    }
+
     /// A string, or a list of parts.
     pub(super) fn read(content: &Value, param: &'static str) -> Result<Content, Bad> {
         let mut read = Content::default();

@@ -83,7 +83,7 @@ fn tell(request: &Request) -> Result<Told<'_>, Bad> {
 fn listen(request: &Request) -> Result<(u32, String, String), Bad> {
     let items = match request.get("input") {
         Some(Value::String(said)) => {
-            let said = Content { text: said.clone(), ..Content::default() };
+            let said = Content::of_text(said);
             return Ok((text::count(&said.text), text::echo(&said), said.text));
         }
         Some(Value::Array(items)) if !items.is_empty() => items,

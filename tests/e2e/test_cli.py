@@ -1,0 +1,86 @@
+"""What else the command line tells, for people and for scripts."""
+
+import subprocess
+
+import pytest
+
+from gateway import BINARY, Gateway
+
+
+def test_version(gateway):
+    assert gateway.run("--version").stdout.startswith("keyward 0.")
+
+
+def test_completions(gateway):
+    script = gateway.run("completions", "bash").stdout
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    assert "rotate" in script
+
+
+def test_providers_list(gateway):
+    listed = {provider["id"]: provider for provider in gateway.cli("providers", "list")}
+    assert len(listed) > 100
+    assert listed["test"]["live"] and listed["simulator"]["live"]
+    assert not listed["openai"]["live"] and listed["openai"]["needs"] == ["OPENAI_API_KEY"]
+
+
+def test_providers_show(gateway):
+    shown = gateway.cli("providers", "show", "openai")
+    assert shown["base_url"] == "https://api.openai.com/v1" and "gpt-4o-mini" in shown["models"]
+    near = gateway.run("providers", "show", "opena")
+    assert near.returncode == 1 and "'openai'" in near.stderr
+
+
+def test_providers_check(gateway, one_upstream):
+    [checked] = gateway.cli("providers", "check", "test")
+    assert checked["id"] == "test" and checked["ok"]
+
+
+def test_models_list(gateway):
+    models = {model["id"]: model for model in gateway.cli("models", "list")}
+    assert models["test/gpt-4o-mini"]["price"]["input"] == 0.15
+    assert "simulator/echo" in models
+
+
+def test_doctor(gateway):
+    findings = gateway.run("doctor", "--json")
+    assert '"live: test' in findings.stdout
+
+
+def test_tables_for_people(gateway, key):
+    for command in (["keys", "list"], ["usage"], ["providers", "list"], ["models", "list"]):
+        done = gateway.run(*command)
+        assert done.returncode == 0 and len(done.stdout.splitlines()) > 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ('listn = "127.0.0.1:1"', ["keyward.toml:1", "listen"]),
+        ('\n[upstream]\nattempt = 3', ["keyward.toml:3", "attempts"]),
+        ('[upstream]\nidle_timeout = "soon"', ["keyward.toml:2", '"30s"']),
+        ('[aliases]\nfast = "opnai/gpt-4o"', ["fast", "openai"]),
+        ("[limits", ["keyward.toml:1"]),
+    ],
+)
+def test_check_names_the_place_and_the_nearest_right_thing(tmp_path, config, told):
+    done = Gateway(tmp_path, config=config).run("serve", "--check")
+    assert done.returncode == 1
+    assert all(part in done.stderr for part in told), done.stderr
+
+
+def test_check_of_a_right_configuration(tmp_path):
+    done = Gateway(tmp_path, config='[aliases]\nfast = "openai/gpt-4o"').run("serve", "--check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_broken_provider_file_is_named(tmp_path):
+    done = Gateway(tmp_path, providers={"mine": 'name = "Mine"\nbase_ur = "x"'}).run("serve", "--check")
+    assert done.returncode == 1
+    assert "mine.toml" in done.stderr and "base_url" in done.stderr
+
+
+def test_taken_address(gateway):
+    done = subprocess.run([BINARY], cwd=gateway.folder, env=gateway.env, capture_output=True, text=True, timeout=10)
+    assert done.returncode == 1
+    assert "cannot listen on" in done.stderr and "KEYWARD_LISTEN" in done.stderr

@@ -1,0 +1,152 @@
+"""Errors reach the caller as the SDK's own exceptions, with what the provider or the gateway said."""
+
+import json
+
+import openai
+import pytest
+
+import upstream as provider
+from gateway import free_port
+from gateway import provider as provider_file
+from test_chat import MESSAGES
+from upstream import Answer
+
+
+def refused(client, expected, **options):
+    with pytest.raises(expected) as caught:
+        client.chat.completions.create(**{"model": "test/gpt-4o-mini", "messages": MESSAGES, **options})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "exception"),
+    [
+        (400, openai.BadRequestError),
+        (403, openai.PermissionDeniedError),
+        (404, openai.NotFoundError),
+        (409, openai.ConflictError),
+        (422, openai.UnprocessableEntityError),
+        (429, openai.RateLimitError),
+        (500, openai.InternalServerError),
+        (503, openai.InternalServerError),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_error_of_the_provider(client, upstream, status, exception, stream):
+    upstream.serve("gpt-4o-mini", provider.error(status, "Not like this.", "some_error", "some_code"))
+    error = refused(client, exception, stream=stream)
+    assert type(error) is exception
+    assert error.status_code == status
+    assert error.body["message"] == "Not like this."
+    assert (error.type, error.code, error.body["provider"]) == ("some_error", "some_code", "test")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"detail": "Not like this."}', b'[{"error": {"message": "Not like this."}}]', b'{"error": "Not like this."}', b"Not like this."],
+)
+def test_error_of_another_shape(client, upstream, body):
+    upstream.serve("gpt-4o-mini", Answer(body, 400))
+    error = refused(client, openai.BadRequestError)
+    assert "Not like this." in error.body["message"]
+    assert {"message", "type", "param", "code", "provider"} <= set(error.body)
+
+
+def test_refused_credential_is_not_the_callers_fault(start_gateway, upstream):
+    gateway = start_gateway()
+    key = gateway.new_key()["key"]
+    upstream.serve("gpt-4o-mini", provider.error(401, "Incorrect API key provided: sk-upstream-credential.", code="invalid_api_key"))
+    for _ in range(2):
+        error = refused(gateway.client(key), openai.InternalServerError)
+        assert (error.status_code, error.code) == (502, "provider_credential_refused")
+        assert "sk-upstream" not in error.message
+        assert "TEST_PROVIDER_KEY" in error.message
+    assert len(upstream.requests) == 1, "a refused credential is not tried again at once"
+
+
+def test_unreachable_provider(start_gateway):
+    gateway = start_gateway(providers={"test": provider_file(f"http://127.0.0.1:{free_port()}/v1")})
+    error = refused(gateway.client(gateway.new_key()["key"]), openai.InternalServerError)
+    assert (error.status_code, error.code) == (502, "provider_unreachable")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(b"<html>Bad gateway</html>", headers={"content-type": "text/html"}),
+        Answer(b'{"choices": [', headers={"content-type": "application/json"}),
+        Answer(b"", headers={"content-type": "application/json"}),
+        Answer(b"", 302, {"location": "https://example.com/"}),
+    ],
+    ids=["html", "torn-json", "nothing", "redirect"],
+)
+def test_provider_that_answers_rubbish(client, upstream, answer):
+    upstream.serve("gpt-4o-mini", answer)
+    error = refused(client, openai.InternalServerError)
+    assert (error.status_code, error.code) == (502, "provider_bad_answer")
+
+
+def test_stream_that_breaks_off_ends_in_an_error(client, upstream):
+    hold = provider.Hold(after=400)
+    hold.gone.set()
+    hold.released.set()
+    upstream.serve("gpt-4o-mini", provider.chat_stream("one two three four five six", hold=hold))
+    with pytest.raises(openai.APIError) as caught:
+        list(client.chat.completions.create(model="test/gpt-4o-mini", messages=MESSAGES, stream=True))
+    assert caught.value.code == "provider_broke_off"
+
+
+@pytest.mark.parametrize(
+    ("options", "exception", "code", "param"),
+    [
+        ({"model": "none-such"}, openai.NotFoundError, "model_not_found", "model"),
+        ({"model": "openai/gpt-4o"}, openai.NotFoundError, "provider_not_live", "model"),
+        ({"model": ""}, openai.BadRequestError, "invalid_value", "model"),
+        ({"model": 7}, openai.BadRequestError, "invalid_value", "model"),
+        ({"stream": "yes"}, openai.BadRequestError, "invalid_value", "stream"),
+        ({"max_tokens": "many"}, openai.BadRequestError, "invalid_value", "max_tokens"),
+    ],
+)
+def test_wrong_request(client, upstream, options, exception, code, param):
+    error = refused(client, exception, **options)
+    assert (error.code, error.param) == (code, param)
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"", 400), (b"{", 400), (b"[]", 400), (b'"text"', 400), (b"{}", 400), (b'{"model": "a", "model": "b"}', 400), (b"\xff\xfe", 400)],
+)
+def test_broken_body(gateway, key, body, status):
+    reply = gateway.request("POST", "/v1/chat/completions", body, key)
+    assert reply.status == status
+    assert {"message", "type", "param", "code"} <= set(reply.json()["error"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/chat/completions", 405),
+        ("DELETE", "/v1/models", 405),
+        ("POST", "/chat/completions", 404),
+        ("POST", "/v1/v1/chat/completions", 404),
+        ("GET", "/nothing", 404),
+    ],
+)
+def test_wrong_path_or_method(gateway, key, method, path, status):
+    reply = gateway.request(method, path, b"{}" if method == "POST" else None, key)
+    assert reply.status == status
+    assert reply.json()["error"]["message"]
+
+
+def test_wrong_content_type(gateway, key):
+    reply = gateway.request("POST", "/v1/chat/completions", b"model=a", key, content_type="application/x-www-form-urlencoded")
+    assert (reply.status, reply.json()["error"]["code"]) == (415, "content_type")
+
+
+def test_body_over_the_limit(start_gateway, upstream):
+    gateway = start_gateway(env={"KEYWARD_LIMITS_BODY_MIB": "1"})
+    body = json.dumps({"model": "test/gpt-4o-mini", "messages": [{"role": "user", "content": "x" * (1 << 20)}]}).encode()
+    reply = gateway.request("POST", "/v1/chat/completions", body, gateway.new_key()["key"])
+    assert (reply.status, reply.json()["error"]["code"]) == (413, "body_too_large")
+    assert upstream.requests == []

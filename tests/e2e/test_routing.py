@@ -1,0 +1,102 @@
+"""Aliases, fallback and another attempt."""
+
+import pytest
+
+import upstream as provider
+from gateway import free_port
+from gateway import provider as provider_file
+from test_chat import MESSAGES
+from upstream import Upstream
+
+ALIASES = '[aliases]\nfast = ["first/a", "second/b"]\n'
+
+
+@pytest.fixture
+def first():
+    upstream = Upstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture
+def start_two(start_gateway, upstream):
+    """A gateway whose alias `fast` tries the provider at `url`, then `second`."""
+
+    def start(url):
+        files = {
+            "first": provider_file(url, credential="FIRST_KEY", models='"a" = {}'),
+            "second": provider_file(upstream.url, models='"b" = {}'),
+        }
+        return start_gateway(providers=files, config=ALIASES, env={"FIRST_KEY": "sk-first"})
+
+    return start
+
+
+def ask(gateway, key, model, **options):
+    client = gateway.client(key)
+    return client.chat.completions.with_raw_response.create(model=model, messages=MESSAGES, **options)
+
+
+def test_alias_goes_to_its_first_target(start_two, first, upstream):
+    gateway = start_two(first.url)
+    assert ask(gateway, gateway.new_key()["key"], "fast").headers["keyward-provider"] == "first"
+    assert first.requests[-1].json()["model"] == "a"
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_alias_falls_back_where_the_first_is_down(start_two, upstream, stream):
+    gateway = start_two(f"http://127.0.0.1:{free_port()}/v1")
+    key = gateway.new_key()
+    answer = ask(gateway, key["key"], "fast", stream=stream)
+    assert answer.headers["keyward-provider"] == "second"
+    assert "Hello" in answer.text()
+    assert upstream.requests[-1].json()["model"] == "b"
+    gateway.usage("key", key["id"], 1)
+    assert [row["group"] for row in gateway.cli("usage", "--by", "model")] == ["second/b"]
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 503])
+def test_alias_falls_back_where_the_first_answers_with_an_error(start_two, first, status):
+    gateway = start_two(first.url)
+    first.serve("a", provider.error(status, retry_after="3600"))
+    assert ask(gateway, gateway.new_key()["key"], "fast").headers["keyward-provider"] == "second"
+
+
+def test_alias_does_not_hide_that_the_request_is_wrong(start_two, first, upstream):
+    gateway = start_two(first.url)
+    first.serve("a", provider.error(400))
+    reply = gateway.request("POST", "/v1/chat/completions", b'{"model": "fast", "messages": []}', gateway.new_key()["key"])
+    assert (reply.status, reply.json()["error"]["provider"]) == (400, "first")
+    assert upstream.requests == []
+
+
+def test_key_needs_to_be_allowed_all_targets_of_an_alias(start_two, first):
+    gateway = start_two(first.url)
+    allowed = {models: gateway.new_key(models=models)["key"] for models in ("fast", "first/*,second/*", "first/*")}
+    body = b'{"model": "fast", "messages": []}'
+    statuses = {models: gateway.request("POST", "/v1/chat/completions", body, key).status for models, key in allowed.items()}
+    assert statuses == {"fast": 200, "first/*,second/*": 200, "first/*": 403}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_another_attempt_after_what_the_provider_asks_for(client, upstream, status):
+    upstream.serve("gpt-4o-mini", provider.error(status, retry_after="0.05"), provider.chat("At last."))
+    answer = client.chat.completions.create(model="test/gpt-4o-mini", messages=MESSAGES)
+    assert answer.choices[0].message.content == "At last."
+    assert len(upstream.requests) == 2
+    assert upstream.requests[0].body == upstream.requests[1].body
+
+
+def test_no_other_attempt_where_the_provider_wants_a_long_rest(gateway, key, upstream):
+    upstream.serve("gpt-4o-mini", provider.error(429, "Slow down.", retry_after="17"))
+    reply = gateway.request("POST", "/v1/chat/completions", b'{"model": "test/gpt-4o-mini", "messages": []}', key)
+    assert (reply.status, reply.headers["retry-after"]) == (429, "17")
+    assert reply.json()["error"]["message"] == "Slow down."
+    assert len(upstream.requests) == 1
+
+
+def test_no_other_attempt_for_what_the_caller_did_wrong(gateway, key, upstream):
+    upstream.serve("gpt-4o-mini", provider.error(400))
+    gateway.request("POST", "/v1/chat/completions", b'{"model": "test/gpt-4o-mini", "messages": []}', key)
+    assert len(upstream.requests) == 1

@@ -1,0 +1,108 @@
+"""What was used and what it cost, as the command line and the management API tell it."""
+
+import datetime
+
+import openai
+import pytest
+
+import upstream as provider
+from gateway import eventually
+from test_chat import MESSAGES
+
+# 600 plain input tokens at 0.15, 400 cached ones at 0.075 and 200 of output at 0.6 USD per million, in nano-dollars.
+COST = 600 * 150 + 400 * 75 + 200 * 600
+
+
+def ask(gateway, key, **options):
+    return gateway.client(key["key"]).chat.completions.create(**{"model": "test/gpt-4o-mini", "messages": MESSAGES, **options})
+
+
+def test_whole_and_streamed_answers_cost_the_same(gateway, upstream):
+    key = gateway.new_key(name="spender")
+    ask(gateway, key)
+    list(ask(gateway, key, stream=True))
+    list(ask(gateway, key, stream=True, stream_options={"include_usage": True}))
+    row = gateway.usage("key", key["id"], 3)
+    assert row == {
+        "group": key["id"],
+        "requests": 3,
+        "failed": 0,
+        "input_tokens": 3000,
+        "cached_tokens": 1200,
+        "output_tokens": 600,
+        "cost_nano_usd": 3 * COST,
+        "unpriced": 0,
+    }
+
+
+def test_management_api_tells_the_same(gateway, upstream):
+    key, admin = gateway.new_key(), gateway.new_key(kind="admin")["key"]
+    ask(gateway, key)
+    rows = gateway.request("GET", f"/admin/v1/usage?by=key&key={key['id']}", key=admin).json()["data"]
+    assert rows == [gateway.usage("key", key["id"], 1)]
+    assert rows[0]["cost_nano_usd"] == COST
+
+
+def test_management_api_is_for_admin_keys(gateway, key):
+    reply = gateway.request("GET", "/admin/v1/usage?by=key", key=key)
+    assert (reply.status, reply.json()["error"]["code"]) == (403, "key_not_admin")
+
+
+def test_by_model_and_by_day(gateway, upstream):
+    key = gateway.new_key()
+    ask(gateway, key)
+    ask(gateway, key, model="test/unlisted")
+    gateway.usage("key", key["id"], 2)
+    models = {row["group"]: row for row in gateway.cli("usage", "--by", "model", "--key", key["id"])}
+    assert set(models) == {"test/gpt-4o-mini", "test/unlisted"}
+    assert models["test/unlisted"]["unpriced"] == 1 and models["test/unlisted"]["cost_nano_usd"] == 0
+    [day] = gateway.cli("usage", "--by", "day", "--key", key["id"])
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    assert day["group"] in {str(today), str(today - datetime.timedelta(days=1))}
+    assert day["requests"] == 2
+
+
+def test_errors_of_the_provider_are_failures_and_cost_nothing(gateway, upstream):
+    key = gateway.new_key()
+    upstream.serve("gpt-4o-mini", provider.error(400))
+    with pytest.raises(openai.BadRequestError):
+        ask(gateway, key)
+    row = gateway.usage("key", key["id"], 1)
+    assert (row["failed"], row["output_tokens"], row["cost_nano_usd"]) == (1, 0, 0)
+
+
+def test_refusals_are_no_requests(gateway, upstream):
+    key = gateway.new_key(models="simulator/*")
+    with pytest.raises(openai.PermissionDeniedError):
+        ask(gateway, key)
+    ask(gateway, key, model="simulator/echo")
+    assert gateway.usage("key", key["id"], 1)["requests"] == 1
+
+
+def test_who_hangs_up_is_charged_for_what_came(gateway, upstream):
+    key = gateway.new_key()
+    hold = provider.Hold(after=900)
+    upstream.serve("gpt-4o-mini", provider.chat_stream("one two three four five six seven eight", hold=hold))
+    stream = ask(gateway, key, stream=True)
+    chunks = iter(stream)
+    while not next(chunks).choices[0].delta.content:
+        pass
+    stream.close()
+    assert hold.gone.wait(5)
+    row = gateway.usage("key", key["id"], 1)
+    settled = eventually(lambda: gateway.usage("key", key["id"], 1)["output_tokens"])
+    assert row["failed"] == 1 and 0 < settled < 200
+
+
+def test_embeddings_and_responses_are_counted(gateway, upstream):
+    key = gateway.new_key()
+    client = gateway.client(key["key"])
+    upstream.serve(
+        "gpt-4o-mini",
+        provider.answer_json({"object": "list", "data": [], "model": "m", "usage": {"prompt_tokens": 7, "total_tokens": 7}}),
+        provider.answer_json({"id": "r", "object": "response", "output": [], "usage": {"input_tokens": 20, "output_tokens": 3, "total_tokens": 23}}),
+    )
+    client.embeddings.create(model="test/gpt-4o-mini", input="Hi", encoding_format="float")
+    client.responses.create(model="test/gpt-4o-mini", input="Hi")
+    row = gateway.usage("key", key["id"], 2)
+    assert (row["input_tokens"], row["output_tokens"], row["failed"]) == (27, 3, 0)
