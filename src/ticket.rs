@@ -211,7 +211,7 @@ impl Drop for Ticket {
 /// `req_<of this start><counter>`: unique without asking anyone.
 fn next_id() -> String {
     static START: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-        let random = crate::key::format::random_base62::<10>().unwrap_or_else(|_| *b"norandom00");
+        let random = crate::key::format::random_base62::<10>().unwrap_or(*b"norandom00");
         String::from_utf8_lossy(&random).into_owned()
     });
     static COUNTER: AtomicU64 = AtomicU64::new(0);

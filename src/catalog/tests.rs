@@ -1,1 +1,57 @@
+#![allow(clippy::unwrap_used)]
 
+use super::model::PriceList;
+use super::*;
+use crate::ledger::record::Usage;
+use crate::money::Usd;
+
+#[test]
+fn variables_are_filled_in() {
+    let env: Environment = [("HOST", "https://a.b/"), ("EMPTY", " ")].map(|(a, b)| (a.to_owned(), b.to_owned())).into_iter().collect();
+    let cases = [
+        ("https://${HOST}/v1", Ok("https://a.b/v1")),
+        ("${HOST}/v1", Ok("https://a.b/v1")),
+        ("${EMPTY:-http://x:1}/v1", Ok("http://x:1/v1")),
+        ("https://x/${NONE}/y", Err("NONE")),
+        ("https://x/$y", Ok("https://x/$y")),
+    ];
+    for (template, expected) in cases {
+        let expanded = env.expand(template);
+        assert_eq!(expanded.as_deref().map_err(|unset| unset.0.as_str()), expected, "{template}");
+    }
+}
+
+#[test]
+fn each_part_of_the_usage_has_its_price() {
+    let price: PriceList = toml::from_str(
+        "input = 2\noutput = 8\ncache_read = 0.5\nreasoning = 10\ntiers = [{ above = 200000, input = 4, output = 16, cache_read = 1 }]",
+    )
+    .unwrap();
+    let usage = Usage { input: 1000, cached: 400, output: 100, reasoning: 50, ..Usage::default() };
+    // 600 at 2, 400 at 0.5, 50 at 8, 50 at 10: in dollars a million, so micro-dollars.
+    assert_eq!(price.cost(&usage), Usd((1200 + 200 + 400 + 500) * 1000));
+    let long = Usage { input: 200_001, ..Usage::default() };
+    assert_eq!(price.cost(&long), Usd(200_001 * 4 * 1000));
+}
+
+#[test]
+fn a_users_folder_adds_and_overrides_and_its_mistakes_are_placed() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let good = "name = \"Mine\"\ndialects = [\"openai_chat\"]\nbase_url = \"http://x/v1\"\nauth = \"bearer\"\ncredential = [\"X\"]\n";
+    write("openai.toml", good);
+    assert_eq!(Catalog::load(Some(folder.path())).unwrap().get("openai").unwrap().name, "Mine");
+
+    let mistakes = [
+        (good.replace("base_url", "base_ulr"), "bad.toml:3: unknown field `base_ulr`", "did you mean `base_url`?"),
+        (good.replace("bearer", "bearr"), "bad.toml:4: unknown auth 'bearr'", "azure-entra, none"),
+        (good.replace("openai_chat", "openai"), "bad.toml:2: unknown variant `openai`", "did you mean `openai_chat`?"),
+        (good.replace("http://", "ftp://"), "bad.toml: base_url 'ftp://x/v1'", "has to start with"),
+        (format!("{good}[models]\n\"m\" = {{ door = \"d\" }}\n"), "bad.toml: the model 'm' names the door 'd'", "no [doors.d]"),
+    ];
+    for (text, start, end) in mistakes {
+        write("bad.toml", &text);
+        let message = Catalog::load(Some(folder.path())).unwrap_err().to_string();
+        assert!(message.contains(start) && message.contains(end), "{message}");
+    }
+}

@@ -10,6 +10,8 @@ pub mod keyring;
 pub mod presented;
 pub mod reason;
 pub mod record;
+#[cfg(test)]
+mod tests;
 
 pub use format::{KeyId, KeyText, Kind};
 pub use hash::{KeyHash, Pepper};

@@ -106,7 +106,7 @@ impl Line<'_> {
 pub fn decode(line: &[u8]) -> Option<Entry> {
     let (checksum, json) = line.split_at_checked(CHECKSUM)?;
     let expected = u32::from_str_radix(std::str::from_utf8(&checksum[..CHECKSUM - 1]).ok()?, 16).ok()?;
-    if crc32fast::hash(json) != expected {
+    if checksum.last() != Some(&b' ') || crc32fast::hash(json) != expected {
         return None;
     }
     match serde_json::from_slice(json).ok()? {

@@ -68,7 +68,7 @@ impl Client {
             let index = attempt % targets.len();
             if attempt > 0 && index == 0 {
                 tokio::time::sleep(wait.min(self.settings.max_backoff)).await;
-                wait = wait * 2;
+                wait *= 2;
             }
             let outcome = self.attempt(ask, &targets[index], headers).await.map(|(head, body)| Answer { head, body, target: index });
             let is_last = attempt + 1 == self.settings.attempts as usize;

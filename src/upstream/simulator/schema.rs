@@ -4,13 +4,15 @@ use serde_json::{Map, Number, Value, json};
 
 /// Schemas may refer to themselves without end.
 const DEEPEST: usize = 32;
-/// And a small schema may ask for a huge value.
-const MOST_VALUES: usize = 5_000;
+/// And a small schema may ask for a huge value: what is above this many bytes is left out.
+const MOST_BYTES: usize = 256 << 10;
 const LONGEST_TEXT: usize = 10_000;
+/// What a value costs beside its own length.
+const VALUE_BYTES: usize = 8;
 
 /// A minimal instance of a schema, as text.
 pub(super) fn minimal(schema: &Value) -> String {
-    Instance { root: schema, left: MOST_VALUES }.of(schema, 0).to_string()
+    Instance { root: schema, left: MOST_BYTES }.of(schema, 0).to_string()
 }
 
 struct Instance<'a> {
@@ -22,17 +24,14 @@ struct Instance<'a> {
 
 impl<'a> Instance<'a> {
     fn of(&mut self, schema: &'a Value, depth: usize) -> Value {
-        if depth > DEEPEST || self.left == 0 {
+        if depth > DEEPEST || !self.spend(0) {
             return Value::Null;
         }
-        self.left -= 1;
         if let Some(target) = schema["$ref"].as_str().and_then(|to| self.root.pointer(to.strip_prefix('#')?)) {
             return self.of(target, depth + 1);
         }
-        for fixed in [schema.get("const"), schema["enum"].get(0), schema.get("default")] {
-            if let Some(value) = fixed {
-                return value.clone();
-            }
+        if let Some(value) = [schema.get("const"), schema["enum"].get(0), schema.get("default")].into_iter().flatten().next() {
+            return if self.spend(value.to_string().len()) { value.clone() } else { Value::Null };
         }
         for choice in ["anyOf", "oneOf"] {
             if let Some(first) = schema[choice].get(0) {
@@ -42,7 +41,10 @@ impl<'a> Instance<'a> {
         let own = match kind(schema) {
             "object" => self.object(schema, depth),
             "array" => self.array(schema, depth),
-            "string" => Value::from(text(schema)),
+            "string" => {
+                let text = text(schema);
+                if self.spend(text.len()) { Value::from(text) } else { Value::Null }
+            }
             "integer" => number(schema, true),
             "number" => number(schema, false),
             "boolean" => Value::from(false),
@@ -57,9 +59,21 @@ impl<'a> Instance<'a> {
         }
     }
 
+    /// Whether there is room for so many bytes more.
+    fn spend(&mut self, bytes: usize) -> bool {
+        match self.left.checked_sub(bytes + VALUE_BYTES) {
+            Some(left) => self.left = left,
+            None => self.left = 0,
+        }
+        self.left > 0
+    }
+
     fn object(&mut self, schema: &'a Value, depth: usize) -> Value {
         let mut object = Map::new();
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if !self.spend(name.len()) {
+                break;
+            }
             let value = schema["properties"].get(name).map_or(Value::Null, |property| self.of(property, depth + 1));
             object.insert(name.to_owned(), value);
         }
@@ -73,7 +87,7 @@ impl<'a> Instance<'a> {
             items.push(self.of(item, depth + 1));
         }
         let least = schema["minItems"].as_u64().unwrap_or(0);
-        while (items.len() as u64) < least && self.left > 0 {
+        while (items.len() as u64) < least && self.spend(0) {
             items.push(schema.get("items").map_or(Value::Null, |item| self.of(item, depth + 1)));
         }
         Value::Array(items)

@@ -1,0 +1,120 @@
+#![allow(clippy::unwrap_used)]
+
+use http::Request;
+use proptest::prelude::*;
+
+use super::format::{KeyText, Kind, NewKey};
+use super::record::matches;
+use super::{Reason, presented};
+
+fn parts(headers: &[(&str, &str)], uri: &str) -> http::request::Parts {
+    let mut request = Request::builder().uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, value.as_bytes());
+    }
+    request.body(()).unwrap().into_parts().0
+}
+
+fn code(headers: &[(&str, &str)]) -> &'static str {
+    presented::find(&parts(headers, "/")).map_or_else(|reason| reason.code(), |_| "found")
+}
+
+#[test]
+fn a_key_is_found_wherever_an_sdk_puts_it() {
+    let new = NewKey::generate(Kind::Live).unwrap();
+    let key = new.expose();
+    let bearer = format!("Bearer {key}");
+    for headers in [[("authorization", bearer.as_str())], [("x-api-key", key)], [("x-goog-api-key", key)], [("api-key", key)]] {
+        assert_eq!(presented::find(&parts(&headers, "/")).unwrap().id(), new.id);
+    }
+    assert_eq!(presented::find(&parts(&[], &format!("/x?alt=sse&key={key}"))).unwrap().id(), new.id);
+    assert_eq!(code(&[("authorization", &bearer), ("x-api-key", key)]), "found");
+}
+
+#[test]
+fn a_bad_key_is_told_what_is_wrong_with_it() {
+    let new = NewKey::generate(Kind::Live).unwrap();
+    let other = NewKey::generate(Kind::Live).unwrap();
+    let key = new.expose();
+    let bearer = |text: &str| format!("Bearer {text}");
+    let flipped = key.replace(&key[20..21], if &key[20..21] == "a" { "b" } else { "a" });
+    let cases = [
+        (bearer(""), "key_empty"),
+        (String::new(), "key_empty"),
+        (key.to_owned(), "key_without_bearer"),
+        (format!("Basic {key}"), "key_wrong_scheme"),
+        (format!("Bearer Bearer {key}"), "key_doubled_bearer"),
+        (bearer(&format!("\"{key}\"")), "key_quoted"),
+        (bearer(&key.replacen('k', "k ", 1)), "key_whitespace"),
+        (bearer(&format!("\u{feff}{key}")), "key_whitespace"),
+        (bearer(&key[..40]), "key_wrong_length"),
+        (bearer(&format!("{key}x")), "key_wrong_length"),
+        (bearer(&format!("{key}{key}")), "key_wrong_character"),
+        (bearer(&key.to_uppercase()), "key_wrong_case"),
+        (bearer(&flipped), "key_wrong_checksum"),
+        (bearer(&key.replace(&key[9..10], "а")), "key_wrong_character"),
+        (bearer("sk-ant-api03-x"), "key_of_another_service"),
+        (bearer("AIzaSyx"), "key_of_another_service"),
+        (bearer("sk-dummy"), "key_placeholder"),
+        (bearer("hello"), "key_malformed"),
+    ];
+    for (header, expected) in &cases {
+        let got = code(&[("authorization", header)]);
+        let expected = if *expected == "key_wrong_character" && got == "key_doubled" { "key_doubled" } else { expected };
+        assert_eq!(got, expected, "{header}");
+    }
+    assert_eq!(code(&[]), "key_missing");
+    assert_eq!(code(&[("authorization", &bearer(key)), ("x-api-key", other.expose())]), "key_conflicting");
+}
+
+#[test]
+fn a_key_pasted_twice_is_known() {
+    let new = NewKey::generate(Kind::Live).unwrap();
+    let twice = format!("{0}{0}", new.expose());
+    assert_eq!(presented::judge(&twice).unwrap_err(), Reason::Doubled);
+}
+
+#[test]
+fn no_message_or_debug_output_shows_a_key() {
+    let new = NewKey::generate(Kind::Test).unwrap();
+    let text = KeyText::parse(new.expose()).unwrap();
+    let shown = format!("{text:?} {new:?}");
+    assert!(shown.contains(new.id.as_str()) && !shown.contains(&new.expose()[20..]));
+    for reason in [Reason::Missing, Reason::NotAKey, Reason::WrongChecksum, Reason::Foreign("an OpenAI"), Reason::Unknown] {
+        assert!(!reason.message().is_empty());
+    }
+}
+
+#[test]
+fn globs_match_as_people_expect() {
+    let cases = [
+        ("*", "a/b", true),
+        ("openai/*", "openai/gpt-4o", true),
+        ("openai/*", "azure/gpt-4o", false),
+        ("*/gpt-?o*", "openai/gpt-4o-mini", true),
+        ("gpt-4o", "gpt-4o-mini", false),
+        ("*mini", "gpt-4o-mini", true),
+        ("", "", true),
+        ("", "x", false),
+    ];
+    for (glob, name, expected) in cases {
+        assert_eq!(matches(glob, name), expected, "{glob} {name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn one_changed_character_is_always_known(at in 8usize..56, replacement in "[0-9A-Za-z]") {
+        let new = NewKey::generate(Kind::Live).unwrap();
+        let mut text = new.expose().to_owned();
+        prop_assume!(text[at..=at] != replacement);
+        text.replace_range(at..=at, &replacement);
+        prop_assert!(KeyText::parse(&text).is_err());
+    }
+
+    #[test]
+    fn no_text_panics(text in ".*") {
+        let _ = presented::judge(&text);
+        let _ = presented::find(&parts(&[], "/?key=x"));
+    }
+}
