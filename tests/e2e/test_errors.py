@@ -1,7 +1,5 @@
 """Errors reach the caller as the SDK's own exceptions, with what the provider or the gateway said."""
 
-import json
-
 import openai
 import pytest
 
@@ -67,7 +65,8 @@ def test_refused_credential_is_not_the_callers_fault(start_gateway, upstream):
 def test_unreachable_provider(start_gateway):
     gateway = start_gateway(providers={"test": provider_file(f"http://127.0.0.1:{free_port()}/v1")})
     error = refused(gateway.client(gateway.new_key()["key"]), openai.InternalServerError)
-    assert (error.status_code, error.code) == (502, "provider_unreachable")
+    assert (error.status_code, error.code, error.body["provider"]) == (502, "provider_unreachable", "test")
+    assert error.response.headers["keyward-provider"] == "test"
 
 
 @pytest.mark.parametrize(
@@ -86,14 +85,22 @@ def test_provider_that_answers_rubbish(client, upstream, answer):
     assert (error.status_code, error.code) == (502, "provider_bad_answer")
 
 
-def test_stream_that_breaks_off_ends_in_an_error(client, upstream):
-    hold = provider.Hold(after=400)
-    hold.gone.set()
-    hold.released.set()
-    upstream.serve("gpt-4o-mini", provider.chat_stream("one two three four five six", hold=hold))
+@pytest.mark.parametrize("inside", [0, 100], ids=["between-events", "inside-an-event"])
+def test_stream_that_breaks_off_ends_in_an_error(client, upstream, inside):
+    answer = provider.chat_stream("one two three four five six")
+    answer.hold = provider.Hold.up(after=answer.body.index(b"\n\n", 400) + 2 + inside)
+    upstream.serve("gpt-4o-mini", answer)
     with pytest.raises(openai.APIError) as caught:
         list(client.chat.completions.create(model="test/gpt-4o-mini", messages=MESSAGES, stream=True))
     assert caught.value.code == "provider_broke_off"
+
+
+def test_whole_answer_that_breaks_off(client, upstream):
+    answer = provider.chat("one two three four five six")
+    answer.hold = provider.Hold.up(after=50)
+    upstream.serve("gpt-4o-mini", answer)
+    error = refused(client, openai.InternalServerError)
+    assert (error.status_code, error.code, error.body["provider"]) == (502, "provider_broke_off", "test")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +153,7 @@ def test_wrong_content_type(gateway, key):
 
 def test_body_over_the_limit(start_gateway, upstream):
     gateway = start_gateway(env={"KEYWARD_LIMITS_BODY_MIB": "1"})
-    body = json.dumps({"model": "test/gpt-4o-mini", "messages": [{"role": "user", "content": "x" * (1 << 20)}]}).encode()
-    reply = gateway.request("POST", "/v1/chat/completions", body, gateway.new_key()["key"])
-    assert (reply.status, reply.json()["error"]["code"]) == (413, "body_too_large")
+    client = gateway.client(gateway.new_key()["key"])
+    error = refused(client, openai.APIStatusError, messages=[{"role": "user", "content": "x" * (5 << 20)}])
+    assert (error.status_code, error.code) == (413, "body_too_large")
     assert upstream.requests == []

@@ -137,13 +137,16 @@ def test_embeddings_parameters_pass_untouched(client, direct, upstream):
 def test_recorded_embeddings(client, direct, case):
     body = {name: value for name, value in case["request"]["body"].items() if name not in ("model", "input")}
 
-    def read(client, model):
-        try:
-            return client.embeddings.create(model=model, input=case["request"]["body"]["input"], extra_body=body).model_dump()
-        except openai.APIStatusError as error:
-            return type(error), error.status_code, {**error.body, "provider": "test"}
+    def ask(client, model):
+        return client.embeddings.create(model=model, input=case["request"]["body"]["input"], extra_body=body)
 
-    assert read(client, f"test/{case['id']}") == read(direct, case["id"])
+    if known := case["truth"].get("error"):
+        with pytest.raises(openai.APIStatusError) as caught:
+            ask(client, f"test/{case['id']}")
+        assert caught.value.status_code == known["status"]
+        assert known["message"] in caught.value.body["message"]
+    else:
+        assert ask(client, f"test/{case['id']}").model_dump() == ask(direct, case["id"]).model_dump()
 
 
 # Completions.
@@ -164,7 +167,7 @@ def test_completion_streamed(client, direct, case):
     asked = {"prompt": "Holiday", "stream": True, "stream_options": {"include_usage": True}}
     through = list(client.completions.create(model=f"test/{case['id']}", **asked))
     assert through == list(direct.completions.create(model=case["id"], **asked))
-    assert len("".join(chunk.choices[0].text for chunk in through if chunk.choices)) > 100
+    assert len("".join(chunk.choices[0].text for chunk in through if chunk.choices)) > 50
 
 
 # Responses.

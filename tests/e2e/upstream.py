@@ -34,6 +34,14 @@ class Hold:
         self.released = threading.Event()
         self.gone = threading.Event()
 
+    @classmethod
+    def up(cls, after):
+        """One that breaks the answer off by itself."""
+        hold = cls(after)
+        hold.released.set()
+        hold.gone.set()
+        return hold
+
     def wait(self, connection):
         self.reached.set()
         while not self.released.is_set():
