@@ -16,7 +16,7 @@ use crate::ledger::record::Outcome;
 use crate::route::Target;
 use crate::surface::{Surface, body};
 use crate::ticket::Ticket;
-use crate::upstream::{self, Answer, AnswerBody, Failure, Partial, Watch};
+use crate::upstream::{self, Answer, AnswerBody, Failure, Partial, Watch, Who};
 
 /// A whole answer up to this size is read before it is passed on, so that a broken one is an error and not half an answer.
 const READ_WHOLE: usize = 1 << 20;
@@ -113,14 +113,14 @@ async fn pass_on(
     if !is_stream && !is(&head.headers, "application/json") {
         let got = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
         let why = format!("status {} with {got} where JSON was expected", head.status.as_u16());
-        return Err(refuse(&mut ticket, Failure::BadAnswer { provider: provider.name.clone(), why }));
+        return Err(refuse(&mut ticket, Failure::BadAnswer { provider: Who::of(provider), why }));
     }
     let mut response = Response::new(());
     *response.status_mut() = head.status;
     write_headers(response.headers_mut(), &head.headers, target, &ticket);
 
     let meter = if is_stream { Meter::stream(ask.hides_usage(&provider.quirks)) } else { Meter::whole() };
-    let watch = |meter, ticket| Watch { meter, ticket, provider: provider.name.clone(), is_stream };
+    let watch = |meter, ticket| Watch { meter, ticket, provider: Who::of(provider), is_stream };
     if is_stream {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         return Ok(response.map(|()| Body::new(AnswerBody::new(Vec::new(), source, idle, watch(meter, ticket)))));
@@ -135,7 +135,7 @@ async fn pass_on(
             }
             Err(e) => {
                 let why = format!("its JSON is broken ({e})");
-                Err(refuse(&mut ticket, Failure::BadAnswer { provider: provider.name.clone(), why }))
+                Err(refuse(&mut ticket, Failure::BadAnswer { provider: Who::of(provider), why }))
             }
         },
         Err(Partial::TooLong(pieces)) => {
@@ -146,9 +146,9 @@ async fn pass_on(
         }
         Err(Partial::BrokeOff) => {
             let why = "in the middle of its answer".to_owned();
-            Err(refuse(&mut ticket, Failure::BrokeOff { provider: provider.name.clone(), why }))
+            Err(refuse(&mut ticket, Failure::BrokeOff { provider: Who::of(provider), why }))
         }
-        Err(Partial::TimedOut) => Err(refuse(&mut ticket, Failure::TimedOut { provider: provider.name.clone(), after: idle })),
+        Err(Partial::TimedOut) => Err(refuse(&mut ticket, Failure::TimedOut { provider: Who::of(provider), after: idle })),
     }
 }
 

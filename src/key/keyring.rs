@@ -83,7 +83,7 @@ impl Keyring {
 
     /// Judges the key in a request's head.
     pub async fn check(&self, parts: &Parts, plane: Plane) -> Result<Caller, Rejected> {
-        let text = presented::find(parts)?;
+        let text = presented::find(parts, plane == Plane::Data)?;
         let known = self.prove(text).await?;
         let caller = Caller(known);
         caller.admitted_to(plane).map_err(|reason| Rejected { reason, key: Some(caller.id()) })?;

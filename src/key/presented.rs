@@ -12,7 +12,9 @@ const BARE_HEADERS: [HeaderName; 3] =
     [HeaderName::from_static("x-api-key"), HeaderName::from_static("x-goog-api-key"), HeaderName::from_static("api-key")];
 
 /// The key that a request carries; two that differ are refused, since either could be the one that was meant.
-pub fn find(parts: &Parts) -> Result<KeyText<'_>, Reason> {
+///
+/// The URL is looked at only where `in_url` says so: some SDKs put it there, and on other paths `key` is a parameter of its own.
+pub fn find(parts: &Parts, in_url: bool) -> Result<KeyText<'_>, Reason> {
     let mut found: Option<&str> = None;
     let mut add = |text| match found.replace(text) {
         Some(other) if other != text => Err(Reason::Conflicting),
@@ -26,7 +28,7 @@ pub fn find(parts: &Parts) -> Result<KeyText<'_>, Reason> {
             add(header_text(value)?)?;
         }
     }
-    if let Some(text) = parts.uri.query().and_then(query_key) {
+    if let Some(text) = parts.uri.query().filter(|_| in_url).and_then(query_key) {
         add(text)?;
     }
     judge(found.ok_or(Reason::Missing)?)

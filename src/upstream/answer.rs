@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use tokio::time::{Sleep, sleep};
 
-use super::failure::Failure;
+use super::failure::{Failure, Who};
 use crate::dialect::Meter;
 use crate::ledger::record::Outcome;
 use crate::ticket::Ticket;
@@ -43,7 +43,7 @@ pub struct Watch {
     /// Settles when the answer ends.
     pub ticket: Ticket,
     /// Who answers.
-    pub provider: String,
+    pub provider: Who,
     /// Whether it is a stream of events, which can end with an error event.
     pub is_stream: bool,
 }
@@ -143,14 +143,13 @@ impl AnswerBody {
 
     /// A stream ends with an event that says what happened; a whole answer can only be cut off.
     fn fail(&mut self, failure: Failure) -> Result<Frame<Bytes>, std::io::Error> {
-        let mut last_words = BytesMut::from(&self.settle(Outcome::Failed)[..]);
+        // What is held back is half a line: it would only spoil the event that follows.
+        self.settle(Outcome::Failed);
         let refusal = failure.refusal();
         if !self.watch.is_stream {
             return Err(std::io::Error::other(refusal.message));
         }
-        last_words.extend_from_slice(b"\n\n");
-        last_words.extend_from_slice(&crate::surface::openai::error_event(&refusal));
-        Ok(Frame::data(last_words.freeze()))
+        Ok(Frame::data(crate::surface::openai::error_event(&refusal)))
     }
 }
 

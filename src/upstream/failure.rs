@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::error::{Kind, Refusal};
-use crate::route::Unserved;
+use crate::route::{LiveProvider, Unserved};
 
 /// A provider that did not answer as it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,35 +13,35 @@ pub enum Failure {
     /// No connection.
     Unreachable {
         /// Who.
-        provider: String,
+        provider: Who,
         /// What the network said.
         why: String,
     },
     /// Connected, and broke off before an answer.
     BrokeOff {
         /// Who.
-        provider: String,
+        provider: Who,
         /// What the network said.
         why: String,
     },
     /// Nothing came in time.
     TimedOut {
         /// Who.
-        provider: String,
+        provider: Who,
         /// For so long.
         after: Duration,
     },
     /// An answer that is none: not the content type, not JSON, a redirect.
     BadAnswer {
         /// Who.
-        provider: String,
+        provider: Who,
         /// What was wrong with it.
         why: String,
     },
     /// It refused our credential, now or lately.
     CredentialRefused {
         /// Who.
-        provider: String,
+        provider: Who,
         /// The variable that the credential is from.
         variable: String,
         /// How long it is not tried again.
@@ -53,12 +53,36 @@ pub enum Failure {
     NoTarget,
 }
 
+/// A provider, by its id for programs and its name for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+}
+
+// === impl Who ===
+
+impl Who {
+    /// The provider of a target.
+    pub fn of(provider: &LiveProvider) -> Who {
+        Who { id: provider.id.clone(), name: provider.name.clone() }
+    }
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
 // === impl Failure ===
 
 impl Failure {
     /// From a request that was not answered.
-    pub fn of_sending(provider: &str, error: &reqwest::Error) -> Failure {
-        let (provider, why) = (provider.to_owned(), root_cause(error));
+    pub fn of_sending(provider: &Who, error: &reqwest::Error) -> Failure {
+        let (provider, why) = (provider.clone(), root_cause(error));
         match error.is_connect() {
             true => Failure::Unreachable { provider, why },
             false => Failure::BrokeOff { provider, why },
@@ -66,8 +90,8 @@ impl Failure {
     }
 
     /// From an answer that broke off on its way.
-    pub fn of_breaking_off(provider: &str, error: &reqwest::Error) -> Failure {
-        Failure::BrokeOff { provider: provider.to_owned(), why: root_cause(error) }
+    pub fn of_breaking_off(provider: &Who, error: &reqwest::Error) -> Failure {
+        Failure::BrokeOff { provider: provider.clone(), why: root_cause(error) }
     }
 
     /// Only where the provider cannot have begun to work on it.
@@ -118,7 +142,7 @@ impl Failure {
             ),
         };
         let mut refusal = Refusal::new(status, Kind::Upstream, code, message);
-        refusal.provider = Some(provider);
+        refusal.provider = Some(provider.id);
         refusal
     }
 }

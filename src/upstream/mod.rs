@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
-pub use failure::Failure;
+pub use failure::{Failure, Who};
 
 use crate::catalog::Operation;
 use crate::config;
@@ -111,9 +111,9 @@ impl Client {
             return Ok((head, Source::Ready(Some(body))));
         }
         if let Some((credential, rest)) = provider.credential.as_ref().and_then(|c| Some((c, c.rests_for()?))) {
-            return Err(Failure::CredentialRefused { provider: provider.name.clone(), variable: credential.variable.clone(), rest });
+            return Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest });
         }
-        let response = self.send(endpoint, headers, PiecesBody::new(pieces), &provider.name).await?;
+        let response = self.send(endpoint, headers, PiecesBody::new(pieces), &Who::of(provider)).await?;
         let (head, body) = response.into_parts();
         if let Some(credential) = &provider.credential {
             match head.status {
@@ -125,11 +125,7 @@ impl Client {
                         rest_s = rest.as_secs(),
                         "the provider refused our credential"
                     );
-                    return Err(Failure::CredentialRefused {
-                        provider: provider.name.clone(),
-                        variable: credential.variable.clone(),
-                        rest,
-                    });
+                    return Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest });
                 }
                 status if status.is_success() => credential.accepted(),
                 _ => {}
@@ -143,7 +139,7 @@ impl Client {
         endpoint: &Endpoint,
         headers: &HeaderMap,
         body: PiecesBody,
-        provider: &str,
+        provider: &Who,
     ) -> Result<Response<reqwest::Body>, Failure> {
         let mut request = reqwest::Request::new(http::Method::POST, endpoint.url.clone());
         *request.headers_mut() = headers.clone();
@@ -153,7 +149,7 @@ impl Client {
         match tokio::time::timeout(self.settings.first_byte_timeout, self.http.execute(request)).await {
             Ok(Ok(response)) => Ok(response.into()),
             Ok(Err(e)) => Err(Failure::of_sending(provider, &e.without_url())),
-            Err(_) => Err(Failure::TimedOut { provider: provider.to_owned(), after: self.settings.first_byte_timeout }),
+            Err(_) => Err(Failure::TimedOut { provider: provider.clone(), after: self.settings.first_byte_timeout }),
         }
     }
 }

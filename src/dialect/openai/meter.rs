@@ -46,7 +46,7 @@ pub struct Whole {
 pub struct Stream {
     /// Whether the event that only reports usage is kept from the caller.
     hide: bool,
-    /// An unfinished line: already passed on, unless events are hidden.
+    /// A line whose end is still to come.
     torn: BytesMut,
     /// A hidden event's blank line is still to come.
     skip_blank: bool,
@@ -106,8 +106,8 @@ impl Whole {
     fn read(&mut self) -> Reading {
         let tail = std::mem::take(&mut self.tail);
         let usage = match tail.iter().collect::<Vec<_>>().as_slice() {
-            [one] => usage::last_in(one),
-            _ => usage::last_in(&tail.into_iter().collect::<Vec<_>>().concat()),
+            [one] => usage::of(one),
+            _ => usage::of(&tail.into_iter().collect::<Vec<_>>().concat()),
         };
         Reading { usage, estimated_output: self.seen as u64 / 4 }
     }
@@ -116,30 +116,8 @@ impl Whole {
 // === impl Stream ===
 
 impl Stream {
+    /// Whole lines go on: nobody can use half of one, and if the provider breaks off there, an error can still be told.
     fn pass(&mut self, piece: Bytes) -> Bytes {
-        if self.hide { self.pass_hiding(piece) } else { self.pass_watching(piece) }
-    }
-
-    /// Everything goes on as it came; only a line that was torn is kept a copy of.
-    fn pass_watching(&mut self, piece: Bytes) -> Bytes {
-        let mut fresh = &piece[..];
-        if !self.torn.is_empty() {
-            let end = memchr(b'\n', fresh).map_or(fresh.len(), |at| at + 1);
-            self.torn.extend_from_slice(&fresh[..end]);
-            fresh = &fresh[end..];
-            if self.torn.ends_with(b"\n") || self.torn.len() > LONGEST_LINE {
-                let line = self.torn.split();
-                self.look_at(&line);
-            }
-        }
-        let complete = memrchr(b'\n', fresh).map_or(0, |at| at + 1);
-        self.look_at(&fresh[..complete]);
-        self.torn.extend_from_slice(&fresh[complete..]);
-        piece
-    }
-
-    /// Whole lines go on, without the event that is to be hidden.
-    fn pass_hiding(&mut self, piece: Bytes) -> Bytes {
         let joined = match self.torn.is_empty() {
             true => piece,
             false => {
@@ -155,19 +133,21 @@ impl Stream {
         self.torn.extend_from_slice(&joined[complete..]);
         let lines = joined.slice(..complete);
         self.look_at(&lines);
-        self.without_hidden(lines)
+        if self.hide { self.without_hidden(lines) } else { lines }
     }
 
     fn finish(&mut self) -> (Bytes, Reading) {
         let rest = self.torn.split().freeze();
         self.look_at(&rest);
-        let held_back = if self.hide { self.without_hidden(rest) } else { Bytes::new() };
+        let held_back = if self.hide { self.without_hidden(rest) } else { rest };
         (held_back, self.reading)
     }
 
     fn look_at(&mut self, lines: &[u8]) {
         self.reading.estimated_output += memmem::find_iter(lines, b"data:").count() as u64;
-        if let Some(usage) = usage::last_in(lines) {
+        // The last event that reports usage counts: it is looked for from the end, and mostly there is none to look for.
+        let mut found = usage::objects(lines).map(|hit| &lines[line_around(lines, hit)]);
+        if let Some(usage) = found.find_map(|line| usage::of(line.strip_prefix(b"data:").unwrap_or(line))) {
             self.reading.usage = Some(usage);
         }
     }
@@ -179,7 +159,7 @@ impl Stream {
             let blank = [&b"\r\n"[..], b"\n"].into_iter().find(|blank| lines.starts_with(blank)).map_or(0, <[u8]>::len);
             lines = lines.slice(blank..);
         }
-        let Some(at) = memmem::find_iter(&lines, b"\"usage\"").find_map(|hit| hidden_line(&lines, hit)) else {
+        let Some(at) = usage::objects(&lines).find_map(|hit| hidden_line(&lines, hit)) else {
             return lines;
         };
         self.skip_blank = true;
@@ -194,10 +174,15 @@ impl Stream {
 
 /// The line around `hit`, if it is an event that reports usage and no choice.
 fn hidden_line(lines: &[u8], hit: usize) -> Option<std::ops::Range<usize>> {
-    let start = memrchr(b'\n', &lines[..hit]).map_or(0, |at| at + 1);
-    let end = memchr(b'\n', &lines[hit..]).map_or(lines.len(), |at| hit + at + 1);
-    let data = lines[start..end].strip_prefix(b"data:")?;
+    let line = line_around(lines, hit);
+    let data = lines[line.clone()].strip_prefix(b"data:")?;
     let event: Event = serde_json::from_slice(data).ok()?;
     let only_usage = event.usage.is_some() && event.choices.is_some_and(|choices| choices.is_empty());
-    only_usage.then_some(start..end)
+    only_usage.then_some(line)
+}
+
+/// The line that `hit` is in, with its line break.
+fn line_around(lines: &[u8], hit: usize) -> std::ops::Range<usize> {
+    let start = memrchr(b'\n', &lines[..hit]).map_or(0, |at| at + 1);
+    start..memchr(b'\n', &lines[hit..]).map_or(lines.len(), |at| hit + at + 1)
 }

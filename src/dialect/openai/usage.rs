@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use crate::ledger::record::Usage;
 
+const NAME: &[u8] = b"\"usage\"";
+
 #[derive(Deserialize)]
 struct Reported {
     #[serde(alias = "input_tokens")]
@@ -35,18 +37,43 @@ struct OutputDetails {
     audio_tokens: Option<u64>,
 }
 
-/// The last `"usage": {…}` in JSON text that counts any tokens.
+/// What counts for a whole document or event: its own usage, or that of the response in it.
+#[derive(Deserialize)]
+struct Document {
+    usage: Option<Reported>,
+    response: Option<Inner>,
+}
+
+#[derive(Deserialize)]
+struct Inner {
+    usage: Option<Reported>,
+}
+
+/// The usage of a document or an event: its own, else whatever is nested in it (Groq has a usage for each model of a system).
+pub fn of(json: &[u8]) -> Option<Usage> {
+    let document = serde_json::from_slice::<Document>(json).ok();
+    let own = document.and_then(|document| document.usage.or_else(|| document.response?.usage)?.into_usage());
+    own.or_else(|| last_in(json))
+}
+
+/// Where a `"usage": {` begins, from the end on; `"usage": null`, which stands in every event of a stream, costs no more than this look.
 ///
 /// Inside a JSON string a quote is escaped, so the bytes `"usage"` followed by a colon are a member's name wherever they stand.
-pub fn last_in(json: &[u8]) -> Option<Usage> {
-    let name = b"\"usage\"";
-    memmem::rfind_iter(json, name).find_map(|at| {
-        let rest = json[at + name.len()..].trim_ascii_start();
-        let value = rest.strip_prefix(b":")?.trim_ascii_start();
-        value.first().filter(|&&b| b == b'{')?;
-        let mut reader = serde_json::Deserializer::from_slice(value);
+pub fn objects(json: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    memmem::rfind_iter(json, NAME).filter(|at| object_after(json, *at).is_some())
+}
+
+/// The last usage in JSON text, whole or cut, that counts any tokens.
+fn last_in(json: &[u8]) -> Option<Usage> {
+    objects(json).find_map(|at| {
+        let mut reader = serde_json::Deserializer::from_slice(object_after(json, at)?);
         Reported::deserialize(&mut reader).ok()?.into_usage()
     })
+}
+
+fn object_after(json: &[u8], at: usize) -> Option<&[u8]> {
+    let value = json[at + NAME.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    value.starts_with(b"{").then_some(value)
 }
 
 impl Reported {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Kind, Refusal};
 use crate::route::LiveProvider;
 use crate::surface::write_refusal_headers;
-use crate::upstream::{Failure, retry_after};
+use crate::upstream::{Failure, Who, retry_after};
 
 /// How much of a provider's text is quoted where it is no JSON.
 const QUOTED: usize = 300;
@@ -27,7 +27,8 @@ pub fn refuse(refusal: &Refusal) -> Response<Body> {
 
 /// A refusal in the middle of a stream, where there is no status left to set.
 pub fn error_event(refusal: &Refusal) -> Bytes {
-    Bytes::from(format!("data: {}\n\n", body(refusal)))
+    // The blank line before it ends an event that was begun.
+    Bytes::from(format!("\ndata: {}\n\n", body(refusal)))
 }
 
 /// A provider's error with its status and message, and the provider named in it.
@@ -35,7 +36,7 @@ pub fn of_provider(head: &http::response::Parts, text: &[u8], provider: &LivePro
     let status = head.status;
     if status.is_redirection() || status.is_informational() {
         let why = format!("it redirects elsewhere (status {}), which is not followed", status.as_u16());
-        return Err(Failure::BadAnswer { provider: provider.name.clone(), why });
+        return Err(Failure::BadAnswer { provider: Who::of(provider), why });
     }
     let text = without_credential(&String::from_utf8_lossy(text), provider);
     if status == StatusCode::BAD_REQUEST
@@ -43,7 +44,7 @@ pub fn of_provider(head: &http::response::Parts, text: &[u8], provider: &LivePro
         && let Some(credential) = &provider.credential
     {
         let rest = credential.refused();
-        return Err(Failure::CredentialRefused { provider: provider.name.clone(), variable: credential.variable.clone(), rest });
+        return Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest });
     }
     let mut error = error_object(&text, status, &provider.name);
     error.insert("provider".to_owned(), Value::from(provider.id.as_str()));
