@@ -3,8 +3,7 @@
 # Outside the clone, so that a clean clone has it already.
 cache=${KEYWARD_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/keyward-tests}
 mkdir -p "$cache"
-export PATH="$cache/e2e/bin:$cache/bin:$PATH" NODE_PATH="$cache/node/node_modules"
-export PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 NO_PROXY=127.0.0.1,localhost
+export PATH="$cache/bin:$PATH" PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 NO_PROXY=127.0.0.1,localhost
 
 # packages PACKAGE…: Debian packages.
 packages() {
@@ -37,12 +36,12 @@ venv() {
     cp "$2" "$cache/$1/requirements.txt"
 }
 
-# npm_packages NAME PACKAGE_JSON: a node_modules folder in the cache.
+# npm_packages NAME PACKAGE_JSON: a node_modules folder in the cache, by the npm of the environment `e2e`.
 npm_packages() {
     current "$2" "$cache/$1/installed.json" && return
     rm -rf "${cache:?}/$1"
     mkdir "$cache/$1"
     cp "$2" "$cache/$1/package.json"
-    npm install --prefix "$cache/$1" --silent --no-audit --no-fund --no-package-lock
+    PATH="$cache/e2e/bin:$PATH" npm install --prefix "$cache/$1" --silent --no-audit --no-fund --no-package-lock
     cp "$2" "$cache/$1/installed.json"
 }

@@ -69,7 +69,7 @@ impl Keys {
             ("capitals", bearer(&good.to_uppercase()), 401, "key_wrong_case"),
             ("cut short", bearer(&good[..good.len() - 3]), 401, "key_wrong_length"),
             ("too long", bearer(&format!("{good}abc")), 401, "key_wrong_length"),
-            ("a dash", bearer(&good.replacen(&good[20..21], "-", 1)), 401, "key_wrong_character"),
+            ("a dash", bearer(&format!("{}-{}", &good[..20], &good[21..])), 401, "key_wrong_character"),
             ("a Cyrillic letter", bearer(&format!("{}а", &good[..good.len() - 1])), 401, "key_wrong_character"),
             ("a typo", bearer(&mistyped), 401, "key_wrong_checksum"),
             ("a word", bearer("letmein"), 401, "key_malformed"),

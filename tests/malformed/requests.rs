@@ -194,9 +194,13 @@ pub fn wrong_bodies(key: &str) -> Vec<Case> {
         )
         .then_hang_up(),
         Case::new("torn: hung up within a chunk", raw(key, &chunked, "ff\r\n{"), ErrorOrClosed(400, "body_broken")).then_hang_up(),
-        Case::new("chunks: a size that is no number", raw(key, &chunked, "zz\r\n{}\r\n0\r\n\r\n"), Error(400, Some("body_broken"))),
-        Case::new("chunks: a size beyond all numbers", raw(key, &chunked, "fffffffffffffffff\r\n{}\r\n"), Error(400, Some("body_broken"))),
-        Case::new("chunks: longer than they say", raw(key, &chunked, "2\r\n{}{}\r\n0\r\n\r\n"), Error(400, Some("body_broken"))),
+        Case::new("chunks: a size that is no number", raw(key, &chunked, "zz\r\n{}\r\n0\r\n\r\n"), ErrorOrClosed(400, "body_broken")),
+        Case::new(
+            "chunks: a size beyond all numbers",
+            raw(key, &chunked, "fffffffffffffffff\r\n{}\r\n"),
+            ErrorOrClosed(400, "body_broken"),
+        ),
+        Case::new("chunks: longer than they say", raw(key, &chunked, "2\r\n{}{}\r\n0\r\n\r\n"), ErrorOrClosed(400, "body_broken")),
     ]);
     cases
 }

@@ -57,6 +57,15 @@ pub fn start(folder: &Path, key: &str) -> (Vec<Case>, Vec<(String, String)>) {
     (cases, variables)
 }
 
+/// The same again: refused credentials rest, and that is said without asking the upstream.
+pub fn cases_of_resting_credentials(key: &str) -> Vec<Case> {
+    let refused = ["status-401", "status-400-for-the-credential"];
+    let case = |id| {
+        Case::new(format!("upstream: {id}, again"), chat(key, &format!("{id}/m"), false), Error(502, Some("provider_credential_refused")))
+    };
+    refused.map(case).into()
+}
+
 fn write_provider(folder: &Path, id: &str, dialect: &str, base_url: &str, variable: &str) {
     let text = format!(
         "name = \"{id}\"\ndialects = [\"{dialect}\"]\nbase_url = \"{base_url}\"\nauth = \"bearer\"\ncredential = [\"{variable}\"]\n"
