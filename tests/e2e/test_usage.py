@@ -35,6 +35,18 @@ def test_whole_and_streamed_answers_cost_the_same(gateway, upstream):
     }
 
 
+def test_who_stops_at_the_end_marker_has_not_hung_up(gateway, upstream):
+    """The SDK closes the connection at `[DONE]`, which may be before the provider has ended its answer."""
+    key = gateway.new_key()
+    answer = provider.chat_stream("one two three", usage=True)
+    answer.hold = provider.Hold(after=len(answer.body))
+    upstream.serve("gpt-4o-mini", answer)
+    list(ask(gateway, key, stream=True))
+    assert answer.hold.gone.wait(5)
+    row = gateway.usage("key", key["id"], 1)
+    assert (row["failed"], row["output_tokens"], row["cost_nano_usd"]) == (0, 200, COST)
+
+
 def test_management_api_tells_the_same(gateway, upstream):
     key, admin = gateway.new_key(), gateway.new_key(kind="admin")["key"]
     ask(gateway, key)

@@ -43,12 +43,20 @@ class Hold:
         return hold
 
     def wait(self, connection):
+        """Whether the answer may go on."""
         self.reached.set()
         while not self.released.is_set():
-            readable, _, _ = select.select([connection], [], [], 0.01)
-            if readable and not connection.recv(1, socket.MSG_PEEK):
+            if select.select([connection], [], [], 0.01)[0] and is_closed(connection):
                 self.gone.set()
-                return
+                break
+        return not self.gone.is_set()
+
+
+def is_closed(connection):
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except ConnectionResetError:
+        return True
 
 
 @dataclasses.dataclass
@@ -62,12 +70,20 @@ class Answer:
     hold: Hold | None = None
 
     def pieces(self):
+        """The body in odd pieces, with `None` where it is held."""
         sizes = random.Random(len(self.body))
         longest = max(61, len(self.body) // 150)
-        at, stop_at = 0, self.hold.after if self.hold else len(self.body)
-        while at < len(self.body):
-            end = min(at + sizes.randint(1, longest), len(self.body), stop_at if at < stop_at else len(self.body))
-            yield at, self.body[at:end]
+        hold_at = self.hold.after if self.hold else None
+        at = 0
+        while True:
+            if at == hold_at:
+                yield None
+            if at == len(self.body):
+                return
+            end = min(at + sizes.randint(1, longest), len(self.body))
+            if hold_at is not None and at < hold_at:
+                end = min(end, hold_at)
+            yield self.body[at:end]
             at = end
 
 
@@ -99,13 +115,12 @@ class Upstream:
                 length = ("transfer-encoding", "chunked") if answer.stream else ("content-length", str(len(answer.body)))
                 self.send_header(*length)
                 self.end_headers()
-                for at, piece in answer.pieces():
-                    if answer.hold and at == answer.hold.after:
-                        answer.hold.wait(self.connection)
-                        if answer.hold.gone.is_set():
-                            self.close_connection = True
-                            return
-                    self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if answer.stream else piece)
+                for piece in answer.pieces():
+                    if piece is not None:
+                        self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if answer.stream else piece)
+                    elif not answer.hold.wait(self.connection):
+                        self.close_connection = True
+                        return
                 if answer.stream:
                     self.wfile.write(b"0\r\n\r\n")
 

@@ -1,0 +1,97 @@
+//! The catalogue facts that the provider files are made from, compared with what was made of them.
+
+use std::path::Path;
+
+use keyward::catalog::model::{Model, PriceList};
+use keyward::catalog::{Catalog, Provider};
+use serde_json::Value;
+
+/// The facts by provider, or `None` where this checkout stands without them.
+pub fn read() -> Option<serde_json::Map<String, Value>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/catalogue/models-dev.json");
+    let text = std::fs::read_to_string(path).ok()?;
+    let mut facts: Value = serde_json::from_str(&text).unwrap();
+    match facts["providers"].take() {
+        Value::Object(providers) => Some(providers),
+        other => panic!("'providers' is {other}"),
+    }
+}
+
+/// Everything in which a provider and its facts differ.
+pub fn differences(catalog: &Catalog, id: &str, facts: &Value) -> Vec<String> {
+    let Some(provider) = catalog.get(id) else { return vec![format!("{id}: has no file")] };
+    let models = facts["models"].as_object().unwrap();
+    models.iter().flat_map(|(model, facts)| of_model(provider, model, facts)).map(|what| format!("{id}/{what}")).collect()
+}
+
+fn of_model(provider: &Provider, id: &str, facts: &Value) -> Vec<String> {
+    let Some(model) = provider.models.get(id) else { return vec![format!("{id}: is not in the file")] };
+    let mut found = Vec::new();
+    let mut compare = |what: &str, is_same: bool| {
+        if !is_same {
+            found.push(format!("{id}: {what} differs"));
+        }
+    };
+    compare("context", facts["context"].as_u64() == model.context);
+    compare("max_output", facts["max_output"].as_u64() == model.max_output);
+    compare("max_input", facts["max_input"].as_u64() == model.max_input);
+    compare("released", facts["released"].as_str() == model.released.as_deref());
+    compare("name", one_spaced(facts["name"].as_str().unwrap_or_default()) == one_spaced(model.name.as_deref().unwrap_or(id)));
+    compare("in", modalities(&facts["in"]) == modalities(&serde_json::to_value(&model.takes).unwrap()));
+    compare("out", modalities(&facts["out"]) == modalities(&serde_json::to_value(&model.gives).unwrap()));
+    compare("price", has_price(facts, model));
+    found
+}
+
+/// Some names there have a space too many.
+fn one_spaced(name: &str) -> Vec<&str> {
+    name.split_whitespace().collect()
+}
+
+fn modalities(list: &Value) -> Vec<&str> {
+    let listed: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if listed.is_empty() { vec!["text"] } else { listed }
+}
+
+fn has_price(facts: &Value, model: &Model) -> bool {
+    let (told, price) = match (facts.get("usd_per_mtok").filter(|told| !told.is_null()), &model.price) {
+        (None, None) => return true,
+        (Some(told), Some(price)) => (told, price),
+        _ => return false,
+    };
+    // Some providers' cache prices are under other names there.
+    let one_of = |names: &[&str]| names.iter().find_map(|name| told[*name].as_f64());
+    let parts = [
+        (one_of(&["input"]), Some(price.input)),
+        (one_of(&["output"]), Some(price.output)),
+        (one_of(&["cache_read", "cached_input", "cache_input"]), price.cache_read),
+        (one_of(&["cache_write", "cached_write"]), price.cache_write),
+        (one_of(&["reasoning"]), price.reasoning),
+        (one_of(&["input_audio"]), price.input_audio),
+        (one_of(&["output_audio"]), price.output_audio),
+    ];
+    parts.iter().all(|(told, written)| is_close(*told, *written)) && has_tiers(facts, price)
+}
+
+fn has_tiers(facts: &Value, price: &PriceList) -> bool {
+    let told: Vec<&Value> = facts["price_tiers"].as_array().into_iter().flatten().collect();
+    told.len() == price.tiers.len()
+        && told.iter().all(|told| {
+            let written = price.tiers.iter().find(|tier| told["tier"]["size"].as_u64() == Some(tier.above));
+            written.is_some_and(|tier| {
+                is_close(told["input"].as_f64(), Some(tier.input))
+                    && is_close(told["output"].as_f64(), Some(tier.output))
+                    && is_close(told["cache_read"].as_f64(), tier.cache_read)
+                    && is_close(told["cache_write"].as_f64(), tier.cache_write)
+            })
+        })
+}
+
+/// The files' numbers are rounded to what a person would write.
+fn is_close(told: Option<f64>, written: Option<f64>) -> bool {
+    match (told, written) {
+        (None, None) => true,
+        (Some(told), Some(written)) => (told - written).abs() <= 1e-9 * told.abs().max(1.0),
+        _ => false,
+    }
+}
