@@ -60,11 +60,12 @@ fn providers_say_what_the_facts_say() {
     };
     let catalog = Catalog::load(None).unwrap();
     let with_url = facts.iter().filter(|(_, facts)| facts["base_url"].as_str().is_some_and(|url| !url.is_empty()));
-    let differences: Vec<String> = with_url.flat_map(|(id, facts)| facts::differences(&catalog, id, facts)).collect();
+    let compared: Vec<_> = with_url.collect();
+    let differences: Vec<String> = compared.iter().flat_map(|(id, facts)| facts::differences(&catalog, id, facts)).collect();
     assert!(differences.is_empty(), "{} differences: {:#?}", differences.len(), &differences[..differences.len().min(40)]);
     let added = catalog.iter().filter(|provider| !facts.contains_key(&provider.id)).count();
     assert!(added >= 20, "only {added} providers that the facts lack");
-    println!("{} providers of the facts agree, {added} more are added", facts.len());
+    println!("{} providers of the facts agree, {added} more are added", compared.len());
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub enum Expected {
     Bare(&'static [u16]),
     /// A stream that ends cleanly with an error event.
     Event(&'static str),
-    /// An answer that is cut off where its provider broke off, so that nobody takes it for whole.
+    /// An answer that is cut off where its provider broke off, so that nobody takes it for whole; even its start may be lost.
     CutOff,
     /// An answer like any other.
     Good,
@@ -50,7 +50,7 @@ impl Expected {
         let answer = match ended {
             Ended::Silent => return Some("no answer and no close within the deadline".to_owned()),
             Ended::Closed => {
-                let may_close = matches!(self, Expected::Bare(_) | Expected::ErrorOrClosed(..));
+                let may_close = matches!(self, Expected::Bare(_) | Expected::ErrorOrClosed(..) | Expected::CutOff);
                 return (!may_close).then(|| "closed without an answer".to_owned());
             }
             Ended::Answered(answer) => answer,
@@ -84,7 +84,7 @@ impl Expected {
             Expected::ErrorOrClosed(status, code) => format!("{status} {code}, or closed"),
             Expected::Bare(statuses) => format!("{statuses:?} or closed"),
             Expected::Event(code) => format!("200 and an event {code}"),
-            Expected::CutOff => "200, cut off".to_owned(),
+            Expected::CutOff => "200, cut off, or closed".to_owned(),
             Expected::Good => "200".to_owned(),
         }
     }

@@ -1,29 +1,34 @@
 //! The table of requests: begun, settled, summed up.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{QueryBuilder, Row, Sqlite as Database, SqliteConnection};
 
 use super::{Sqlite, micros, signed};
 use crate::ledger::record::{Begin, Outcome, Settle, Source};
 use crate::store::{Answer, Cursor, Entry, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
 
-/// A settle without its begin makes a row of its own; one that is there is only written over while it is not settled for good.
-const SETTLE: &str = "INSERT INTO requests
-    (id, node, key, operation, provider, model, began, ended, outcome, status, input, cached, cache_write, output, reasoning,
-     input_audio, output_audio, source, cost, first_byte_ms, total_ms)
-    VALUES (?, ?, '', '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET provider = excluded.provider, model = excluded.model, ended = excluded.ended,
-     outcome = excluded.outcome, status = excluded.status, input = excluded.input, cached = excluded.cached,
-     cache_write = excluded.cache_write, output = excluded.output, reasoning = excluded.reasoning,
-     input_audio = excluded.input_audio, output_audio = excluded.output_audio, source = excluded.source, cost = excluded.cost,
-     first_byte_ms = excluded.first_byte_ms, total_ms = excluded.total_ms
-    WHERE requests.outcome IN ('open', 'assumed')";
-/// A begin whose settle came first fills in what the settle did not know.
-const BEGIN: &str = "INSERT INTO requests (id, node, key, operation, provider, model, began, reserved, outcome)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open')
-    ON CONFLICT (id) DO UPDATE SET key = excluded.key, operation = excluded.operation, began = excluded.began,
-     reserved = excluded.reserved WHERE requests.key = ''";
+/// Rows of one statement: what goes to the database at once costs one message to its thread and not one a row.
+const ROWS: usize = 256;
+
+const COLUMNS: &str = "INSERT INTO requests (id, node, key, operation, provider, model, began, reserved, ended, outcome, status,
+    input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms) ";
+/// A row that is there is written over while it is not settled for good, by what is known now and was not before.
+const MERGE: &str = " ON CONFLICT (id) DO UPDATE SET
+    key = MAX(key, excluded.key), operation = MAX(operation, excluded.operation), began = MIN(began, excluded.began),
+    reserved = MAX(reserved, excluded.reserved), provider = CASE WHEN excluded.outcome = 'open' THEN provider ELSE excluded.provider END,
+    model = CASE WHEN excluded.outcome = 'open' THEN model ELSE excluded.model END,
+    ended = COALESCE(excluded.ended, ended), outcome = CASE WHEN excluded.outcome = 'open' THEN outcome ELSE excluded.outcome END,
+    status = MAX(status, excluded.status), input = MAX(input, excluded.input), cached = MAX(cached, excluded.cached),
+    cache_write = MAX(cache_write, excluded.cache_write), output = MAX(output, excluded.output),
+    reasoning = MAX(reasoning, excluded.reasoning), input_audio = MAX(input_audio, excluded.input_audio),
+    output_audio = MAX(output_audio, excluded.output_audio),
+    source = CASE WHEN excluded.outcome = 'open' THEN source ELSE excluded.source END,
+    cost = CASE WHEN excluded.outcome = 'open' THEN cost ELSE excluded.cost END,
+    first_byte_ms = COALESCE(excluded.first_byte_ms, first_byte_ms), total_ms = COALESCE(excluded.total_ms, total_ms)
+    WHERE requests.outcome IN ('open', 'assumed') OR requests.key = ''";
 const ASSUME: &str =
     "UPDATE requests SET outcome = 'assumed', source = 'estimated', cost = reserved, ended = ? WHERE node = ? AND outcome = 'open'";
 
@@ -39,11 +44,8 @@ impl LedgerStore for Sqlite {
     fn apply<'a>(&'a self, node: &'a str, entries: &'a [Entry], cursor: Cursor) -> Answer<'a, ()> {
         Box::pin(async move {
             let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            for entry in entries {
-                match entry {
-                    Entry::Begin(begin) => write_begin(&mut transaction, node, begin).await?,
-                    Entry::Settle(settle) => write_settle(&mut transaction, node, settle).await?,
-                }
+            for rows in pair(entries).chunks(ROWS) {
+                write(&mut transaction, node, rows).await?;
             }
             sqlx::query("INSERT INTO cursors (node, segment, position) VALUES (?, ?, ?) ON CONFLICT (node) DO UPDATE SET segment = excluded.segment, position = excluded.position")
                 .bind(node)
@@ -83,48 +85,72 @@ impl LedgerStore for Sqlite {
     }
 }
 
-async fn write_begin(connection: &mut SqliteConnection, node: &str, begin: &Begin) -> Result<(), StoreError> {
-    sqlx::query(BEGIN)
-        .bind(&begin.id)
-        .bind(node)
-        .bind(&begin.key)
-        .bind(&begin.operation)
-        .bind(&begin.provider)
-        .bind(&begin.model)
-        .bind(micros(begin.at))
-        .bind(begin.reserved.0)
-        .execute(connection)
-        .await?;
+/// What a batch says of one request.
+#[derive(Clone, Copy, Default)]
+struct Pair<'a> {
+    begin: Option<&'a Begin>,
+    settle: Option<&'a Settle>,
+}
+
+/// Brings together what a batch says of each request: mostly it has begun and ended in the same one.
+fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(entries.len() / 2);
+    let mut pairs: Vec<Pair<'_>> = Vec::with_capacity(entries.len() / 2);
+    for entry in entries {
+        let id = match entry {
+            Entry::Begin(begin) => &begin.id,
+            Entry::Settle(settle) => &settle.id,
+        };
+        let place = *places.entry(id).or_insert_with(|| {
+            pairs.push(Pair::default());
+            pairs.len() - 1
+        });
+        match entry {
+            Entry::Begin(begin) => pairs[place].begin = Some(begin),
+            Entry::Settle(settle) => pairs[place].settle = Some(settle),
+        }
+    }
+    pairs
+}
+
+async fn write(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]) -> Result<(), StoreError> {
+    let mut query = QueryBuilder::<Database>::new(COLUMNS);
+    query.push_values(pairs, |mut row, Pair { begin, settle }| {
+        let usage = settle.map(|settle| settle.usage).unwrap_or_default();
+        let text = |of_settle: fn(&Settle) -> &str, of_begin: fn(&Begin) -> &str| {
+            settle.map(of_settle).or(begin.map(of_begin)).unwrap_or_default().to_owned()
+        };
+        row.push_bind(text(|settle| &settle.id, |begin| &begin.id));
+        row.push_bind(node.to_owned());
+        row.push_bind(begin.map_or("", |begin| &begin.key).to_owned());
+        row.push_bind(begin.map_or("", |begin| &begin.operation).to_owned());
+        row.push_bind(text(|settle| &settle.provider, |begin| &begin.provider));
+        row.push_bind(text(|settle| &settle.model, |begin| &begin.model));
+        row.push_bind(begin.map(|begin| begin.at).or(settle.map(|settle| settle.at)).map_or(0, micros));
+        row.push_bind(begin.map_or(0, |begin| begin.reserved.0));
+        row.push_bind(settle.map(|settle| micros(settle.at)));
+        row.push_bind(settle.map_or("open", |settle| outcome(settle.outcome)));
+        row.push_bind(settle.map_or(0, |settle| settle.status));
+        let counts = [usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning, usage.input_audio, usage.output_audio];
+        for count in counts {
+            row.push_bind(signed(count));
+        }
+        row.push_bind(settle.map_or("none", |settle| source(settle.source)));
+        row.push_bind(settle.and_then(|settle| settle.cost).map(|cost| cost.0));
+        row.push_bind(settle.and_then(|settle| settle.first_byte_ms).map(signed));
+        row.push_bind(settle.map(|settle| signed(settle.total_ms)));
+    });
+    query.push(MERGE);
+    query.build().persistent(pairs.len() == ROWS).execute(connection).await?;
     Ok(())
 }
 
-async fn write_settle(connection: &mut SqliteConnection, node: &str, settle: &Settle) -> Result<(), StoreError> {
-    let usage = &settle.usage;
-    let mut query = sqlx::query(SETTLE)
-        .bind(&settle.id)
-        .bind(node)
-        .bind(&settle.provider)
-        .bind(&settle.model)
-        .bind(micros(settle.at))
-        .bind(micros(settle.at))
-        .bind(outcome(settle.outcome))
-        .bind(settle.status);
-    let counts = [usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning, usage.input_audio, usage.output_audio];
-    for count in counts {
-        query = query.bind(signed(count));
+fn source(source: Source) -> &'static str {
+    match source {
+        Source::Reported => "reported",
+        Source::Estimated => "estimated",
+        Source::None => "none",
     }
-    query
-        .bind(match settle.source {
-            Source::Reported => "reported",
-            Source::Estimated => "estimated",
-            Source::None => "none",
-        })
-        .bind(settle.cost.map(|cost| cost.0))
-        .bind(settle.first_byte_ms.map(signed))
-        .bind(signed(settle.total_ms))
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 fn outcome(outcome: Outcome) -> &'static str {
