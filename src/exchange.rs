@@ -59,7 +59,7 @@ async fn walk(gateway: &Arc<Gateway>, surface: &dyn Surface, ticket: &mut Ticket
     surface.check_head(&head)?;
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let ask = Ask::read(ticket.operation, bytes)?;
-    ticket.model.clone_from(&ask.model);
+    ticket.model.extend(ask.model.chars().take(200));
     let targets = gateway.router.resolve(&ask.model)?;
     for target in &targets {
         let names = [ask.model.as_str(), &target.full_name()];

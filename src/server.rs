@@ -1,8 +1,10 @@
 //! Listens, serves connections, and ends well: no new requests, running answers to their end, the ledger drained.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -29,11 +31,20 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl 
             accepted = accept(&listener) => accepted,
             () = &mut shutdown => break,
         };
-        let connection = builder.serve_connection(TokioIo::new(stream), app.clone()).into_owned();
-        let connection = graceful.watch(connection);
+        let (app, has_asked) = (app.clone(), Arc::new(AtomicBool::new(false)));
+        let asked = Arc::clone(&has_asked);
+        let service = service_fn(move |request| {
+            asked.store(true, Ordering::Relaxed);
+            app.call(request)
+        });
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+        let patience = limits.header_timeout;
         tokio::spawn(async move {
-            if let Err(e) = connection.await {
-                tracing::debug!(error = %e, "a connection ended with an error");
+            tokio::select! {
+                ended = connection => if let Err(e) = ended {
+                    tracing::debug!(error = %e, "a connection ended with an error");
+                },
+                () = in_vain(has_asked, patience) => tracing::debug!("a connection that asked for nothing is closed"),
             }
         });
     }
@@ -41,6 +52,14 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl 
     tracing::info!(connections = graceful.count(), timeout_s = limits.drain_timeout.as_secs(), "stopping: running answers may end");
     if tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("some answers did not end in time and are cut off");
+    }
+}
+
+/// Resolves if nothing was asked in time: hyper's own deadline begins only when it knows which version of HTTP it is reading.
+async fn in_vain(has_asked: Arc<AtomicBool>, patience: Duration) {
+    tokio::time::sleep(patience).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -64,6 +64,9 @@ pub enum NoRoute {
     Ambiguous(String, Vec<String>),
 }
 
+/// No model's name is longer; one that is would only fill logs and answers.
+const LONGEST_NAME: usize = 200;
+
 // === impl Router ===
 
 impl Router {
@@ -145,7 +148,7 @@ impl Router {
             }
             if let Some(dormant) = self.dormant.get(id) {
                 let needs = dormant.needs.clone();
-                return Err(NoRoute::Dormant { model: name.to_owned(), provider: dormant.name.clone(), needs });
+                return Err(NoRoute::Dormant { model: name.chars().take(LONGEST_NAME).collect(), provider: dormant.name.clone(), needs });
             }
         }
         match self.bare.get(name).map(Vec::as_slice) {
@@ -153,6 +156,7 @@ impl Router {
             Some(providers) if !providers.is_empty() => {
                 Err(NoRoute::Ambiguous(name.to_owned(), providers.iter().map(|provider| format!("{}/{name}", provider.id)).collect()))
             }
+            _ if name.len() > LONGEST_NAME => Err(NoRoute::Unknown(format!("{}…", name.chars().take(60).collect::<String>()), None)),
             _ => Err(NoRoute::Unknown(name.to_owned(), self.nearest(name))),
         }
     }

@@ -83,8 +83,11 @@ impl Failure {
     /// From a request that was not answered.
     pub fn of_sending(provider: &Who, error: &reqwest::Error) -> Failure {
         let (provider, why) = (provider.clone(), root_cause(error));
-        match error.is_connect() {
-            true => Failure::Unreachable { provider, why },
+        if error.is_connect() {
+            return Failure::Unreachable { provider, why };
+        }
+        match is_not_http(error) {
+            true => Failure::BadAnswer { provider, why },
             false => Failure::BrokeOff { provider, why },
         }
     }
@@ -145,6 +148,12 @@ impl Failure {
         refusal.provider = Some(provider.id);
         refusal
     }
+}
+
+/// Whether something came that could not be read as HTTP.
+fn is_not_http(error: &reqwest::Error) -> bool {
+    let links = std::iter::successors(Some(error as &dyn std::error::Error), |link| link.source());
+    links.filter_map(|link| link.downcast_ref::<hyper::Error>()).any(|e| e.is_parse() || e.is_parse_too_large())
 }
 
 /// The last link of the chain: what the system or the protocol said.

@@ -116,7 +116,7 @@ def test_rotated_key_works_until_its_grace_ends(gateway, upstream):
 
 
 def test_key_expires(gateway, upstream):
-    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1.5)
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2.5)
     new = gateway.new_key(expires=end.isoformat())
     client = gateway.client(new["key"])
     ask(client)

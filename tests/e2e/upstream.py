@@ -115,6 +115,14 @@ class Upstream:
                 length = ("transfer-encoding", "chunked") if answer.stream else ("content-length", str(len(answer.body)))
                 self.send_header(*length)
                 self.end_headers()
+                try:
+                    self.write(answer)
+                except ConnectionError:
+                    self.close_connection = True
+                    if answer.hold:
+                        answer.hold.gone.set()
+
+            def write(self, answer):
                 for piece in answer.pieces():
                     if piece is not None:
                         self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if answer.stream else piece)

@@ -88,8 +88,15 @@ fn error_object(text: &str, status: StatusCode, provider: &str) -> Map<String, V
     // Some wrap their error in a list of one.
     let parsed = parsed.and_then(|value| if let Value::Array(mut list) = value { list.pop() } else { Some(value) });
     if let Some(Value::Object(mut error)) = parsed.as_ref().and_then(|value| value.get("error")).cloned() {
-        error.entry("message").or_insert_with(|| Value::from(format!("{provider} answered with status {}.", status.as_u16())));
-        for field in ["type", "param", "code"] {
+        // SDKs expect texts here, whatever a provider has in their place.
+        if !error.get("message").is_some_and(Value::is_string) {
+            let said = error.get("message").filter(|said| !said.is_null()).map(ToString::to_string);
+            error.insert("message".to_owned(), Value::from(answered(provider, status, &said.unwrap_or_default())));
+        }
+        if !error.get("type").is_some_and(Value::is_string) {
+            error.insert("type".to_owned(), Value::from("upstream_error"));
+        }
+        for field in ["param", "code"] {
             error.entry(field).or_insert(Value::Null);
         }
         return error;
@@ -102,10 +109,7 @@ fn error_object(text: &str, status: StatusCode, provider: &str) -> Map<String, V
         })
     });
     let said = said.unwrap_or_else(|| text.trim().chars().take(QUOTED).collect());
-    let message = match said.is_empty() {
-        true => format!("{provider} answered with status {} and no message.", status.as_u16()),
-        false => format!("{provider} answered with status {}: {said}", status.as_u16()),
-    };
+    let message = answered(provider, status, &said);
     let fields = [
         ("message", Value::from(message)),
         ("type", Value::from("upstream_error")),
@@ -113,6 +117,13 @@ fn error_object(text: &str, status: StatusCode, provider: &str) -> Map<String, V
         ("code", Value::from("provider_error")),
     ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn answered(provider: &str, status: StatusCode, said: &str) -> String {
+    match said.is_empty() {
+        true => format!("{provider} answered with status {} and no message.", status.as_u16()),
+        false => format!("{provider} answered with status {}: {said}", status.as_u16()),
+    }
 }
 
 /// Some providers repeat what they were sent.
