@@ -149,7 +149,7 @@ impl Ticket {
     fn used(&self, reading: Option<Reading>) -> (Usage, Source) {
         match reading {
             Some(Reading { usage: Some(usage), .. }) => (usage, Source::Reported),
-            Some(Reading { usage: None, estimated_output }) => {
+            Some(Reading { usage: None, estimated_output, .. }) => {
                 (Usage { input: self.estimated_input, output: estimated_output, ..Usage::default() }, Source::Estimated)
             }
             None => (Usage::default(), Source::None),

@@ -13,7 +13,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "e2e"))
 
-from gateway import BINARY, ROOT, Gateway  # noqa: E402
+from gateway import BINARY, ROOT, Gateway
 
 BLOCK = re.compile(r"^<!-- (test|output): (\S+) -->\n+```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUNNERS = {

@@ -137,7 +137,8 @@ impl AnswerBody {
     fn settle(&mut self, outcome: Outcome) -> Bytes {
         self.state = State::Ended;
         let (held_back, reading) = self.watch.meter.finish();
-        self.watch.ticket.settle(outcome, Some(reading));
+        let has_all = outcome == Outcome::Abandoned && reading.is_complete;
+        self.watch.ticket.settle(if has_all { Outcome::Answered } else { outcome }, Some(reading));
         held_back
     }
 

@@ -26,7 +26,7 @@ TOOL = {
 }
 # Every parameter that the SDK knows, but for those that choose how the answer comes.
 PARAMETERS = {
-    "messages": [{"role": "developer", "content": "Be terse. Ünïcödé, \U0001f511, \"quoted\", \\ and \u2028."}, *MESSAGES],
+    "messages": [{"role": "developer", "content": 'Be terse. Ünïcödé, \U0001f511, "quoted", \\ and \u2028.'}, *MESSAGES],
     "audio": {"format": "wav", "voice": "alloy"},
     "frequency_penalty": -0.5,
     "function_call": "auto",

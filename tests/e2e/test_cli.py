@@ -57,7 +57,7 @@ def test_tables_for_people(gateway, key):
     ("config", "told"),
     [
         ('listn = "127.0.0.1:1"', ["keyward.toml:1", "listen"]),
-        ('\n[upstream]\nattempt = 3', ["keyward.toml:3", "attempts"]),
+        ("\n[upstream]\nattempt = 3", ["keyward.toml:3", "attempts"]),
         ('[upstream]\nidle_timeout = "soon"', ["keyward.toml:2", '"30s"']),
         ('[aliases]\nfast = "opnai/gpt-4o"', ["fast", "openai"]),
         ("[limits", ["keyward.toml:1"]),

@@ -116,12 +116,12 @@ def test_rotated_key_works_until_its_grace_ends(gateway, upstream):
 
 
 def test_key_expires(gateway, upstream):
-    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2.5)
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2.5)
     new = gateway.new_key(expires=end.isoformat())
     client = gateway.client(new["key"])
     ask(client)
     assert eventually(lambda: code_of(client) == "key_expired", seconds=5)
-    assert datetime.datetime.now(datetime.timezone.utc) >= end
+    assert datetime.datetime.now(datetime.UTC) >= end
 
 
 def test_explain(gateway, key):

@@ -69,7 +69,7 @@ def test_by_model_and_by_day(gateway, upstream):
     assert set(models) == {"test/gpt-4o-mini", "test/unlisted"}
     assert models["test/unlisted"]["unpriced"] == 1 and models["test/unlisted"]["cost_nano_usd"] == 0
     [day] = gateway.cli("usage", "--by", "day", "--key", key["id"])
-    today = datetime.datetime.now(datetime.timezone.utc).date()
+    today = datetime.datetime.now(datetime.UTC).date()
     assert day["group"] in {str(today), str(today - datetime.timedelta(days=1))}
     assert day["requests"] == 2
 
@@ -112,7 +112,9 @@ def test_embeddings_and_responses_are_counted(gateway, upstream):
     upstream.serve(
         "gpt-4o-mini",
         provider.answer_json({"object": "list", "data": [], "model": "m", "usage": {"prompt_tokens": 7, "total_tokens": 7}}),
-        provider.answer_json({"id": "r", "object": "response", "output": [], "usage": {"input_tokens": 20, "output_tokens": 3, "total_tokens": 23}}),
+        provider.answer_json(
+            {"id": "r", "object": "response", "output": [], "usage": {"input_tokens": 20, "output_tokens": 3, "total_tokens": 23}}
+        ),
     )
     client.embeddings.create(model="test/gpt-4o-mini", input="Hi", encoding_format="float")
     client.responses.create(model="test/gpt-4o-mini", input="Hi")

@@ -31,6 +31,8 @@ pub struct Reading {
     pub usage: Option<Usage>,
     /// Output tokens by what was seen, for where it reported nothing.
     pub estimated_output: u64,
+    /// The dialect's own last event has passed: whoever hangs up now has all of the answer.
+    pub is_complete: bool,
 }
 
 /// The end of a whole answer, in the pieces that it came in.
@@ -52,6 +54,9 @@ pub struct Stream {
     skip_blank: bool,
     reading: Reading,
 }
+
+/// How streams of Chat Completions and of Responses say that they are at their end.
+const LAST_EVENTS: [&[u8]; 2] = [b"data: [DONE]", b"event: response.completed"];
 
 #[derive(Deserialize)]
 struct Event {
@@ -109,7 +114,7 @@ impl Whole {
             [one] => usage::of(one),
             _ => usage::of(&tail.into_iter().collect::<Vec<_>>().concat()),
         };
-        Reading { usage, estimated_output: self.seen as u64 / 4 }
+        Reading { usage, estimated_output: self.seen as u64 / 4, is_complete: false }
     }
 }
 
@@ -144,6 +149,7 @@ impl Stream {
     }
 
     fn look_at(&mut self, lines: &[u8]) {
+        self.reading.is_complete |= LAST_EVENTS.iter().any(|last| begins_a_line(lines, last));
         self.reading.estimated_output += memmem::find_iter(lines, b"data:").count() as u64;
         // The last event that reports usage counts: it is looked for from the end, and mostly there is none to look for.
         let mut found = usage::objects(lines).map(|hit| &lines[line_around(lines, hit)]);
@@ -179,6 +185,10 @@ fn hidden_line(lines: &[u8], hit: usize) -> Option<std::ops::Range<usize>> {
     let event: Event = serde_json::from_slice(data).ok()?;
     let only_usage = event.usage.is_some() && event.choices.is_some_and(|choices| choices.is_empty());
     only_usage.then_some(line)
+}
+
+fn begins_a_line(lines: &[u8], start: &[u8]) -> bool {
+    memmem::find_iter(lines, start).any(|at| at == 0 || lines[at - 1] == b'\n')
 }
 
 /// The line that `hit` is in, with its line break.
