@@ -15,8 +15,9 @@ fn main() -> std::io::Result<()> {
     ids.sort();
     let mut code = String::from("/// The compiled-in provider files: id and text.\npub(crate) const BUILTIN: &[(&str, &str)] = &[\n");
     for id in ids {
-        let path = folder.join(format!("{id}.toml"));
-        writeln!(code, "    ({id:?}, include_str!({path:?})),").map_err(std::io::Error::other)?;
+        // The folder is looked up when the crate is compiled: clones that share a target folder share this file.
+        let name = format!("/providers/{id}.toml");
+        writeln!(code, "    ({id:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {name:?}))),").map_err(std::io::Error::other)?;
     }
     code.push_str("];\n");
     std::fs::write(Path::new(&out).join("builtin_providers.rs"), code)

@@ -1,14 +1,14 @@
 //! Takes the segments' records into the store, in batches, each once; what is in the store is deleted from the disk.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use super::segment::Batch;
 use super::{Ledger, segment};
 use crate::store::{Cursor, Entry, LedgerStore, StoreError};
 
@@ -16,8 +16,6 @@ use crate::store::{Cursor, Entry, LedgerStore, StoreError};
 const EVERY: Duration = Duration::from_millis(200);
 /// How long the store is left alone after it failed, at the most.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
-/// Of a segment so much is read at once: memory stays the same however much waits.
-const BATCH_BYTES: usize = 1 << 20;
 /// How often the disk is asked to keep what was written, against a loss of power.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How long somebody waits for the newest records.
@@ -28,6 +26,10 @@ pub struct Drain {
     ledger: Arc<Ledger>,
     store: Arc<dyn LedgerStore>,
     handle: DrainHandle,
+    /// How far the store is, once it has told.
+    taken: Mutex<Option<Cursor>>,
+    /// What earlier runs left is in the store and settled.
+    is_recovered: AtomicBool,
 }
 
 /// Wakes the task and waits for it.
@@ -61,7 +63,7 @@ impl Drain {
             report: Arc::new(report),
             status: Arc::default(),
         };
-        Drain { ledger, store, handle }
+        Drain { ledger, store, handle, taken: Mutex::new(None), is_recovered: AtomicBool::new(false) }
     }
 
     /// A handle for those who need the newest records.
@@ -70,108 +72,180 @@ impl Drain {
     }
 
     /// Before the first request: takes in what the last run left, and settles at its reservation what it did not settle.
+    ///
+    /// Where the store does not answer now, [`Drain::run`] makes up for it when it does.
     pub async fn recover(&self) -> u64 {
-        let recovered = async {
-            self.catch_up().await?;
-            self.store.assume_open(self.ledger.node(), Timestamp::now()).await
-        };
-        match recovered.await {
-            Ok(assumed) => assumed,
-            Err(e) => {
-                tracing::warn!(error = %e, "the last run's records wait on disk until the store answers");
-                0
-            }
-        }
+        self.catch_up().await.unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "the last run's records wait on disk until the store answers");
+            0
+        })
     }
 
     /// Runs until shutdown, and then to the end of what was written.
-    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+    pub async fn run(self, shutdown: watch::Receiver<bool>) {
+        // Side by side: a store that does not answer must not keep the disk from being synced.
+        let ((), synced) = tokio::join!(self.keep_draining(shutdown.clone()), self.keep_syncing(shutdown));
+        self.sync(synced).await;
+    }
+
+    async fn keep_draining(&self, mut shutdown: watch::Receiver<bool>) {
         let mut backoff = EVERY;
-        let mut synced = Instant::now();
+        let mut is_stopping = false;
         loop {
-            let stopping = *shutdown.borrow();
             backoff = match self.catch_up().await {
-                Ok(()) => EVERY,
+                Ok(_) => EVERY,
                 Err(_) => (backoff * 2).min(LONGEST_BACKOFF),
             };
-            if synced.elapsed() >= SYNC_EVERY || stopping {
-                synced = Instant::now();
-                self.sync().await;
-            }
-            if stopping {
+            if is_stopping {
                 return;
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff) => {}
                 () = self.handle.wake.notified() => {}
-                _ = shutdown.wait_for(|stop| *stop) => {}
+                // An error here means that nobody is left to give the word: that is a shutdown too.
+                _ = shutdown.wait_for(|stop| *stop) => is_stopping = true,
             }
         }
     }
 
-    /// Takes in everything up to the end as it is now.
-    async fn catch_up(&self) -> Result<(), StoreError> {
-        let outcome = self.take_in().await;
+    async fn keep_syncing(&self, mut shutdown: watch::Receiver<bool>) -> Option<Cursor> {
+        let mut synced = None;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SYNC_EVERY) => {}
+                _ = shutdown.wait_for(|stop| *stop) => return synced,
+            }
+            synced = self.sync(synced).await;
+        }
+    }
+
+    /// Takes in everything up to the end as it is now; tells how many of earlier runs' requests were assumed.
+    async fn catch_up(&self) -> Result<u64, StoreError> {
+        let outcome = self.take_in_all().await;
+        if outcome.is_err() {
+            // It may have kept the batch all the same: only the store knows.
+            self.set_taken(None);
+        }
+        self.handle.status.lag_bytes.store(self.lag(), Ordering::Relaxed);
         self.handle.status.note(outcome.as_ref().err());
         outcome
     }
 
-    async fn take_in(&self) -> Result<(), StoreError> {
-        let node = self.ledger.node();
-        let end = self.ledger.end();
-        let mut cursor = self.store.cursor(node).await?;
-        let numbers = segment::numbers(self.ledger.folder()).map_err(|e| io_error(&e))?;
-        for number in numbers.into_iter().filter(|number| *number <= end.segment) {
+    async fn take_in_all(&self) -> Result<u64, StoreError> {
+        let mut assumed = 0;
+        if !self.is_recovered.load(Ordering::Relaxed) {
+            // Nothing of this run is in the store yet, so what is open there will never be settled.
+            self.take_in(self.ledger.start()).await?;
+            assumed = self.store.assume_open(self.ledger.node(), Timestamp::now()).await?;
+            self.is_recovered.store(true, Ordering::Relaxed);
+        }
+        self.take_in(self.ledger.end()).await?;
+        Ok(assumed)
+    }
+
+    async fn take_in(&self, end: Cursor) -> Result<(), StoreError> {
+        let mut cursor = self.cursor().await?;
+        if cursor == end {
+            return Ok(());
+        }
+        for number in segment::numbers(self.ledger.folder()).map_err(|e| io_error(&e))? {
+            if number > end.segment {
+                break;
+            }
             if number > cursor.segment {
                 cursor = Cursor { segment: number, offset: 0 };
+                // The store keeps the move for good before what lies behind it is deleted.
+                self.apply(&[], cursor).await?;
+                self.delete_before(number).map_err(|e| io_error(&e))?;
             }
-            while number == cursor.segment {
-                let (entries, next) = self.read(cursor).map_err(|e| io_error(&e))?;
-                if next == cursor {
+            if number < cursor.segment {
+                continue;
+            }
+            loop {
+                let batch = self.read(cursor, (number == end.segment).then_some(end.offset)).await?;
+                if batch.next == cursor.offset {
                     break;
                 }
-                self.store.apply(node, &entries, next).await?;
-                cursor = next;
-            }
-            if number < end.segment {
-                std::fs::remove_file(segment::path(self.ledger.folder(), number)).map_err(|e| io_error(&e))?;
+                cursor.offset = batch.next;
+                self.apply(&batch.entries, cursor).await?;
             }
         }
-        let lag = if cursor.segment == end.segment { end.offset.saturating_sub(cursor.offset) } else { 0 };
-        self.handle.status.lag_bytes.store(lag, Ordering::Relaxed);
-        self.handle.report.send_replace(cursor.max(Cursor { segment: end.segment, offset: 0 }));
         Ok(())
     }
 
-    /// A batch of whole lines after the cursor, and where it ends.
-    fn read(&self, cursor: Cursor) -> io::Result<(Vec<Entry>, Cursor)> {
-        let mut file = File::open(segment::path(self.ledger.folder(), cursor.segment))?;
-        file.seek(SeekFrom::Start(cursor.offset))?;
-        let mut text = Vec::new();
-        file.take(BATCH_BYTES as u64).read_to_end(&mut text)?;
-        let whole = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
-        let mut entries = Vec::new();
-        let mut offset = cursor.offset;
-        for line in text[..whole].split_inclusive(|&b| b == b'\n') {
-            match segment::decode(line.trim_ascii_end()) {
-                Some(entry) => entries.push(entry),
-                None => {
-                    self.handle.status.damaged_lines.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(segment = cursor.segment, offset, "a ledger line is torn or damaged and is passed over");
-                }
-            }
-            offset += line.len() as u64;
+    /// How far the store is: asked of it once, and after it failed.
+    async fn cursor(&self) -> Result<Cursor, StoreError> {
+        let taken = *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cursor) = taken {
+            return Ok(cursor);
         }
-        Ok((entries, Cursor { segment: cursor.segment, offset }))
+        let mut cursor = self.store.cursor(self.ledger.node()).await?;
+        if cursor > self.ledger.end() {
+            tracing::warn!(?cursor, "the store is ahead of the ledger's folder, whose segments were taken away: beginning at the first");
+            cursor = Cursor::default();
+        }
+        self.set_taken(Some(cursor));
+        Ok(cursor)
     }
 
-    async fn sync(&self) {
-        let Ok(file) = self.ledger.active_file() else { return };
-        match tokio::task::spawn_blocking(move || file.sync_data()).await {
-            Ok(Ok(())) => {}
+    async fn apply(&self, entries: &[Entry], cursor: Cursor) -> Result<(), StoreError> {
+        self.store.apply(self.ledger.node(), entries, cursor).await?;
+        // Before the report: whoever waits for it must find the store well.
+        self.handle.status.note(None);
+        self.set_taken(Some(cursor));
+        Ok(())
+    }
+
+    fn set_taken(&self, cursor: Option<Cursor>) {
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
+        if let Some(cursor) = cursor {
+            self.handle.report.send_replace(cursor);
+        }
+    }
+
+    /// Reads a batch on a thread for blocking work: a thousand lines take milliseconds that no request should wait for.
+    async fn read(&self, from: Cursor, end: Option<u64>) -> Result<Batch, StoreError> {
+        let ledger = Arc::clone(&self.ledger);
+        let reading = tokio::task::spawn_blocking(move || segment::read(ledger.folder(), from, end));
+        let batch = reading.await.map_err(|e| StoreError(e.to_string()))?.map_err(|e| io_error(&e))?;
+        for offset in &batch.damaged {
+            self.handle.status.damaged_lines.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(segment = from.segment, offset, "a ledger line is torn or damaged and is passed over");
+        }
+        Ok(batch)
+    }
+
+    fn delete_before(&self, segment: u64) -> io::Result<()> {
+        for number in segment::numbers(self.ledger.folder())?.into_iter().filter(|number| *number < segment) {
+            std::fs::remove_file(segment::path(self.ledger.folder(), number))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes on disk that are not in the store, also while it is down.
+    fn lag(&self) -> u64 {
+        let (taken, end) = (*self.handle.done.borrow(), self.ledger.end());
+        let len = |number| std::fs::metadata(segment::path(self.ledger.folder(), number)).map_or(0, |file| file.len());
+        let numbers = if taken.segment < end.segment { segment::numbers(self.ledger.folder()).unwrap_or_default() } else { Vec::new() };
+        let before: u64 = numbers.into_iter().filter(|number| (taken.segment..end.segment).contains(number)).map(len).sum();
+        (before + end.offset).saturating_sub(taken.offset)
+    }
+
+    /// Makes the disk keep what was written since `synced`; tells how far it is then.
+    async fn sync(&self, synced: Option<Cursor>) -> Option<Cursor> {
+        let end = self.ledger.end();
+        if synced == Some(end) {
+            return synced;
+        }
+        let first = synced.unwrap_or(self.ledger.start()).segment;
+        let has_new_names = synced.is_none_or(|synced| synced.segment < end.segment);
+        let ledger = Arc::clone(&self.ledger);
+        match tokio::task::spawn_blocking(move || segment::sync(ledger.folder(), first, end.segment, has_new_names)).await {
+            Ok(Ok(())) => return Some(end),
             Ok(Err(e)) => tracing::warn!(error = %e, "the disk did not confirm the ledger's newest records"),
             Err(e) => tracing::warn!(error = %e, "the ledger's sync did not run"),
         }
+        synced
     }
 }
 

@@ -19,6 +19,8 @@ use std::sync::{Mutex, PoisonError};
 use record::{Begin, Settle};
 use segment::Segment;
 
+use crate::store::Cursor;
+
 /// A segment that has grown to this size is followed by another.
 const SEGMENT_BYTES: u64 = 8 << 20;
 
@@ -29,6 +31,8 @@ pub struct Ledger {
     node: String,
     /// Held for a microsecond at a time: the order of the records in the file is the order of the lock.
     active: Mutex<Segment>,
+    /// Where this run begins.
+    start: Cursor,
     is_failing: AtomicBool,
     /// Keeps other processes out for as long as this one lives.
     _lock: File,
@@ -51,7 +55,8 @@ impl Ledger {
         // Never the last run's segment: its end may be torn.
         let number = segment::numbers(folder)?.last().map_or(1, |last| last + 1);
         let active = Mutex::new(Segment::create(folder, number)?);
-        Ok(Ledger { folder: folder.to_path_buf(), node, active, is_failing: AtomicBool::new(false), _lock: lock })
+        let start = Cursor { segment: number, offset: 0 };
+        Ok(Ledger { folder: folder.to_path_buf(), node, active, start, is_failing: AtomicBool::new(false), _lock: lock })
     }
 
     /// Whether a process has the ledger in `folder` open.
@@ -84,10 +89,15 @@ impl Ledger {
         self.is_failing.load(Ordering::Relaxed)
     }
 
-    /// The active segment's number and length: whatever was appended before this call lies before it.
-    pub fn end(&self) -> crate::store::Cursor {
+    /// Where this run begins: all before it is of earlier ones.
+    pub fn start(&self) -> Cursor {
+        self.start
+    }
+
+    /// The active segment's number and the end of its last whole line: whatever was appended before this call lies before it.
+    pub fn end(&self) -> Cursor {
         let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        crate::store::Cursor { segment: active.number(), offset: active.len() }
+        Cursor { segment: active.number(), offset: active.whole() }
     }
 
     /// A handle on the active segment's file, to be synced.
@@ -98,8 +108,11 @@ impl Ledger {
     fn append(&self, line: &segment::Line<'_>) -> io::Result<()> {
         let text = line.encode()?;
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        if active.len() >= SEGMENT_BYTES {
-            *active = Segment::create(&self.folder, active.number() + 1)?;
+        // A segment that cannot be followed by another, say for want of a file handle, grows on.
+        if active.len() >= SEGMENT_BYTES
+            && let Ok(next) = Segment::create(&self.folder, active.number() + 1)
+        {
+            *active = next;
         }
         let written = active.append(&text);
         self.is_failing.store(written.is_err(), Ordering::Relaxed);
@@ -108,8 +121,10 @@ impl Ledger {
 }
 
 fn node_id(path: &Path) -> io::Result<String> {
-    if let Ok(id) = std::fs::read_to_string(path) {
-        return Ok(id.trim().to_owned());
+    match std::fs::read_to_string(path) {
+        Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
     }
     let random = crate::key::format::random_base62::<12>().map_err(|_| io::Error::other("the system has no randomness to give"))?;
     let id = String::from_utf8_lossy(&random).into_owned();

@@ -1,14 +1,14 @@
 //! A segment: lines of `<crc32 in hex> <json>`, so that a torn or damaged line is known for what it is.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::record::{Begin, Settle};
-use crate::store::Entry;
+use crate::store::{Cursor, Entry};
 
 /// The file that records are appended to.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Segment {
     file: File,
     number: u64,
     len: u64,
+    /// Where the last whole line ends.
+    whole: u64,
     /// The last write ended in the middle of a line.
     is_torn: bool,
 }
@@ -39,8 +41,21 @@ enum Read {
     Settle(Settle),
 }
 
+/// Some lines of a segment, read in one go.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// What the whole lines say.
+    pub entries: Vec<Entry>,
+    /// Where the next line begins; where this batch began, at the segment's end.
+    pub next: u64,
+    /// Where lines are that are torn or damaged.
+    pub damaged: Vec<u64>,
+}
+
 /// Characters of the checksum and the space after it.
 const CHECKSUM: usize = 9;
+/// A batch ends with the line that reaches this: memory stays the same however much waits.
+const BATCH_BYTES: u64 = 1 << 20;
 
 // === impl Segment ===
 
@@ -48,7 +63,7 @@ impl Segment {
     /// Makes the segment of that number (mode 0600).
     pub fn create(folder: &Path, number: u64) -> io::Result<Segment> {
         let file = std::fs::OpenOptions::new().append(true).create_new(true).mode(0o600).open(path(folder, number))?;
-        Ok(Segment { file, number, len: 0, is_torn: false })
+        Ok(Segment { file, number, len: 0, whole: 0, is_torn: false })
     }
 
     /// Appends a line by one write; after one that failed half-way the next begins on a line of its own.
@@ -62,7 +77,10 @@ impl Segment {
         self.is_torn = written < line.len();
         match self.is_torn {
             true => Err(io::Error::new(io::ErrorKind::StorageFull, "the disk took only a part of a record")),
-            false => Ok(()),
+            false => {
+                self.whole = self.len;
+                Ok(())
+            }
         }
     }
 
@@ -74,6 +92,11 @@ impl Segment {
     /// Its bytes so far.
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Where its last whole line ends.
+    pub fn whole(&self) -> u64 {
+        self.whole
     }
 
     /// Whether nothing was written to it.
@@ -113,6 +136,43 @@ pub fn decode(line: &[u8]) -> Option<Entry> {
         Read::Begin(begin) => Some(Entry::Begin(begin)),
         Read::Settle(settle) => Some(Entry::Settle(settle)),
     }
+}
+
+/// Reads a batch of lines; without an `end` the segment is written no more, and a last line without its end is torn.
+pub fn read(folder: &Path, from: Cursor, end: Option<u64>) -> io::Result<Batch> {
+    let mut file = File::open(path(folder, from.segment))?;
+    file.seek(SeekFrom::Start(from.offset))?;
+    let left = end.map_or(u64::MAX, |end| end.saturating_sub(from.offset));
+    // Line by line: one longer than a batch, such as a caller can cause by a long model name, must still be passed.
+    let mut lines = BufReader::with_capacity(64 << 10, file.take(left));
+    let mut batch = Batch { next: from.offset, ..Batch::default() };
+    let mut line = Vec::new();
+    while batch.next - from.offset < BATCH_BYTES {
+        line.clear();
+        let len = lines.read_until(b'\n', &mut line)?;
+        if len == 0 {
+            break;
+        }
+        match decode(line.trim_ascii_end()) {
+            Some(entry) => batch.entries.push(entry),
+            None => batch.damaged.push(batch.next),
+        }
+        batch.next += len as u64;
+    }
+    Ok(batch)
+}
+
+/// Makes the disk keep the segments from `first` to `last`, and with `with_names` that they are there at all.
+pub fn sync(folder: &Path, first: u64, last: u64, with_names: bool) -> io::Result<()> {
+    for number in first..=last {
+        match File::open(path(folder, number)) {
+            Ok(file) => file.sync_data()?,
+            // Taken in and deleted since.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    if with_names { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Where the segment of that number is.

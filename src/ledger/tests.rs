@@ -190,3 +190,130 @@ async fn a_store_that_is_down_loses_nothing() {
     stop.send_replace(true);
     running.await.unwrap();
 }
+
+/// Appends to the active segment until another one follows it.
+fn fill_a_segment(ledger: &Ledger) {
+    let first = ledger.end().segment;
+    let filler = Begin { operation: "x".repeat(64 << 10), ..begin("filler") };
+    while ledger.end().segment == first {
+        ledger.begin(&filler).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_line_longer_than_a_batch_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    // `provider/model` is passed on as it came, so a caller chooses how long it is.
+    ledger.begin(&Begin { model: "m".repeat(3 << 20), ..begin("long") }).unwrap();
+    for n in 0..10 {
+        ledger.begin(&begin(&n.to_string())).unwrap();
+        ledger.settle(&settle(&n.to_string())).unwrap();
+    }
+    fill_a_segment(&ledger);
+    Drain::new(Arc::clone(&ledger), Arc::new(store.clone())).recover().await;
+    drop(ledger);
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    Drain::new(ledger, Arc::new(store.clone())).recover().await;
+    assert_eq!(usage(&store).await[0].requests, 12);
+}
+
+#[tokio::test]
+async fn segments_taken_away_do_not_lose_the_ones_that_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    store.apply(Ledger::open(folder.path()).unwrap().node(), &[], Cursor { segment: 7, offset: 9 }).await.unwrap();
+    std::fs::remove_file(segment::path(folder.path(), 1)).unwrap();
+    let ledger = Ledger::open(folder.path()).unwrap();
+    assert_eq!(ledger.end().segment, 1);
+    ledger.begin(&begin("a")).unwrap();
+    drop(ledger);
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    Drain::new(ledger, Arc::new(store.clone())).recover().await;
+    assert_eq!(usage(&store).await.first().map(|row| row.requests), Some(1));
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_told_by_what_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let flaky = Arc::new(Flaky { inner: store(folder.path()).await, is_down: AtomicBool::new(true) });
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    ledger.begin(&begin("a")).unwrap();
+    fill_a_segment(&ledger);
+    let drain = Drain::new(Arc::clone(&ledger), flaky.clone());
+    drain.recover().await;
+    assert!(drain.handle().status().lag_bytes() > 8 << 20, "{}", drain.handle().status().lag_bytes());
+    flaky.is_down.store(false, Ordering::Relaxed);
+    drain.recover().await;
+    assert_eq!(drain.handle().status().lag_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_was_down_at_the_start_still_settles_the_last_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let flaky = Arc::new(Flaky { inner: store(folder.path()).await, is_down: AtomicBool::new(true) });
+    Ledger::open(folder.path()).unwrap().begin(&begin("last run")).unwrap();
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    let drain = Drain::new(Arc::clone(&ledger), flaky.clone());
+    let handle = drain.handle();
+    assert_eq!(drain.recover().await, 0);
+    ledger.begin(&begin("this run")).unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(drain.run(stopped));
+    flaky.is_down.store(false, Ordering::Relaxed);
+    handle.flush().await.unwrap();
+    // One at its reservation of 500, the other still open.
+    assert_eq!((usage(&flaky.inner).await[0].requests, usage(&flaky.inner).await[0].cost_nano_usd), (2, 500));
+    stop.send_replace(true);
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_provider_that_counts_nonsense_does_not_break_the_sums() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let nonsense = Usage { input: u64::MAX, ..Usage::default() };
+    let settles = ["a", "b"].map(|id| Entry::Settle(Settle { usage: nonsense, cost: Some(Usd(i64::MAX)), ..settle(id) }));
+    store.apply("n", &settles, Cursor::default()).await.unwrap();
+    assert_eq!(usage(&store).await[0].requests, 2);
+}
+
+#[tokio::test]
+async fn hundreds_of_requests_in_any_order_and_split_give_the_same_sums() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let begins: Vec<_> = (0..150).map(|n| Entry::Begin(begin(&n.to_string()))).collect();
+    let settles: Vec<_> = (0..150).rev().map(|n| Entry::Settle(settle(&n.to_string()))).collect();
+    // Settles before begins, twice, then both at once.
+    for entries in [&settles[..100], &begins[50..], &begins[50..], &settles[..], &[begins.clone(), settles.clone()].concat()] {
+        store.apply("n", entries, Cursor { segment: 1, offset: 1 }).await.unwrap();
+    }
+    store.apply("n", &begins, Cursor { segment: 1, offset: 1 }).await.unwrap();
+    let rows = usage(&store).await;
+    assert_eq!((rows.len(), rows[0].requests, rows[0].cost_nano_usd, rows[0].input_tokens), (1, 150, 1500, 1050));
+    assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_torn_end_of_an_old_segment_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let ledger = Ledger::open(folder.path()).unwrap();
+    ledger.begin(&begin("a")).unwrap();
+    ledger.active_file().unwrap().write_all(b"12345678 {\"b\":").unwrap();
+    drop(ledger);
+    let drain = Drain::new(Arc::new(Ledger::open(folder.path()).unwrap()), Arc::new(store.clone()));
+    assert_eq!(drain.recover().await, 1);
+    assert_eq!(drain.handle().status().damaged_lines(), 1);
+}
+
+#[tokio::test]
+async fn a_shutdown_that_nobody_can_give_any_more_ends_the_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    let drain = Drain::new(ledger, Arc::new(store(folder.path()).await));
+    let (stop, stopped) = watch::channel(false);
+    drop(stop);
+    tokio::time::timeout(std::time::Duration::from_secs(5), drain.run(stopped)).await.unwrap();
+}

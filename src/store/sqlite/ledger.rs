@@ -8,10 +8,15 @@ use sqlx::{QueryBuilder, Row, Sqlite as Database, SqliteConnection};
 
 use super::{Sqlite, micros, signed};
 use crate::ledger::record::{Begin, Outcome, Settle, Source};
+use crate::money::Usd;
 use crate::store::{Answer, Cursor, Entry, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
 
 /// Rows of one statement: what goes to the database at once costs one message to its thread and not one a row.
 const ROWS: usize = 256;
+
+/// A provider that counts nonsense must not make the sums over all requests overflow.
+const MOST_TOKENS: u64 = 1 << 40;
+const MOST_NANOS: i64 = 1 << 50;
 
 const COLUMNS: &str = "INSERT INTO requests (id, node, key, operation, provider, model, began, reserved, ended, outcome, status,
     input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms) ";
@@ -53,7 +58,12 @@ impl LedgerStore for Sqlite {
                 .bind(signed(cursor.offset))
                 .execute(&mut *transaction)
                 .await?;
-            Ok(transaction.commit().await?)
+            transaction.commit().await?;
+            // A move to another segment lets the ones before be deleted: what came from them must outlive a loss of power first.
+            if cursor.offset == 0 {
+                sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.pool).await?;
+            }
+            Ok(())
         })
     }
 
@@ -127,22 +137,26 @@ async fn write(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]
         row.push_bind(text(|settle| &settle.provider, |begin| &begin.provider));
         row.push_bind(text(|settle| &settle.model, |begin| &begin.model));
         row.push_bind(begin.map(|begin| begin.at).or(settle.map(|settle| settle.at)).map_or(0, micros));
-        row.push_bind(begin.map_or(0, |begin| begin.reserved.0));
+        row.push_bind(begin.map_or(0, |begin| nanos(begin.reserved)));
         row.push_bind(settle.map(|settle| micros(settle.at)));
         row.push_bind(settle.map_or("open", |settle| outcome(settle.outcome)));
         row.push_bind(settle.map_or(0, |settle| settle.status));
         let counts = [usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning, usage.input_audio, usage.output_audio];
         for count in counts {
-            row.push_bind(signed(count));
+            row.push_bind(signed(count.min(MOST_TOKENS)));
         }
         row.push_bind(settle.map_or("none", |settle| source(settle.source)));
-        row.push_bind(settle.and_then(|settle| settle.cost).map(|cost| cost.0));
+        row.push_bind(settle.and_then(|settle| settle.cost).map(nanos));
         row.push_bind(settle.and_then(|settle| settle.first_byte_ms).map(signed));
         row.push_bind(settle.map(|settle| signed(settle.total_ms)));
     });
     query.push(MERGE);
     query.build().persistent(pairs.len() == ROWS).execute(connection).await?;
     Ok(())
+}
+
+fn nanos(amount: Usd) -> i64 {
+    amount.0.clamp(-MOST_NANOS, MOST_NANOS)
 }
 
 fn source(source: Source) -> &'static str {

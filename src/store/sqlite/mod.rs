@@ -29,12 +29,9 @@ pub struct Sqlite {
 impl Sqlite {
     /// Opens the file, or makes it (mode 0600), and brings its tables up to date.
     pub async fn open(path: &Path) -> Result<Sqlite, StoreError> {
-        std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|e| StoreError(format!("{}: {e}", path.display())))?;
+        create(path).map_err(|e| StoreError(format!("{}: {e}", path.display())))?;
+        // SQLite has no lock around the change to WAL and around migrations: of two first starts at once one would fail.
+        let _alone = alone(path).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -42,9 +39,28 @@ impl Sqlite {
             .busy_timeout(BUSY)
             .foreign_keys(true);
         let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(BUSY).connect_with(options).await?;
-        sqlx::migrate!("src/store/sqlite/migrations").run(&pool).await.map_err(|e| StoreError(e.to_string()))?;
+        let tables = sqlx::migrate!("src/store/sqlite/migrations");
+        tables.run(&pool).await.map_err(|e| StoreError(format!("{}: {e}", path.display())))?;
         Ok(Sqlite { pool })
     }
+}
+
+fn create(path: &Path) -> std::io::Result<()> {
+    // Never opened where it exists: closing a second handle would drop the locks that SQLite holds by the first.
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Held while the file is opened; a file of its own, since closing the database's would drop SQLite's own locks.
+async fn alone(path: &Path) -> Result<std::fs::File, StoreError> {
+    let path = path.with_extension("opening");
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        file.lock().map(|()| file)
+    });
+    locked.await.map_err(|e| StoreError(e.to_string()))?.map_err(|e| StoreError(format!("the store's lock: {e}")))
 }
 
 impl From<sqlx::Error> for StoreError {

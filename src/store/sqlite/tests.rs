@@ -45,3 +45,20 @@ async fn nothing_of_a_key_is_in_the_file_but_its_id() {
         assert!(memchr::memmem::find(&bytes, &secret.as_bytes()[..8]).is_none());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_first_starts_at_once_both_open() {
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyward.db");
+        let open = || {
+            tokio::spawn({
+                let path = path.clone();
+                async move { Sqlite::open(&path).await }
+            })
+        };
+        let (first, second) = tokio::join!(open(), open());
+        first.unwrap().unwrap();
+        second.unwrap().unwrap();
+    }
+}
