@@ -1,7 +1,7 @@
 //! Finds the key in a request's head, wherever the dialect's SDK puts it, and names what is wrong with how it was sent.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderName, header};
 
 use super::format::{KeyText, Malformed};
 use super::reason::Reason;
@@ -32,11 +32,6 @@ pub fn find(parts: &Parts, in_url: bool) -> Result<KeyText<'_>, Reason> {
         add(text)?;
     }
     judge(found.ok_or(Reason::Missing)?)
-}
-
-/// Whether the head carries anything that was meant as a key.
-pub fn is_present(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::AUTHORIZATION) || BARE_HEADERS.iter().any(|name| headers.contains_key(name))
 }
 
 /// Judges a bare text as a key: what `keys explain` uses too.
