@@ -13,8 +13,9 @@ mod support;
 use std::collections::BTreeMap;
 
 use files::{Door, File};
-use keyward::catalog::{Catalog, Environment, Operation};
+use keyward::catalog::{Catalog, Dialect, Environment, Operation};
 use keyward::config::Config;
+use keyward::dialect::Form;
 use keyward::route::{LiveProvider, Router};
 use recorder::{Recorder, Seen};
 use support::{Gateway, header, new_key};
@@ -112,8 +113,8 @@ fn a_chat_through_each_provider_arrives_as_it_wants_it() {
 fn resolves(file: &File, door: &Door<'_>, live: &LiveProvider, variables: &BTreeMap<String, String>) -> Result<(), String> {
     let name = door.mark.split_once('~').map(|(_, name)| name);
     let model_is_listed = live.models.get(&door.model).and_then(|model| model.door.as_deref());
-    let url = match live.endpoint(model_is_listed.or(name), Operation::Chat) {
-        Ok(endpoint) => endpoint.url.clone(),
+    let url = match live.endpoint(model_is_listed.or(name), Operation::Chat, Dialect::OpenaiChat) {
+        Ok(endpoint) => endpoint.url("model", Form::Whole)?.into_owned(),
         Err(_) if SIGNED.contains(&door.auth) => return Ok(()),
         Err(e) => return Err(format!("{}: {e:?}", door.mark)),
     };

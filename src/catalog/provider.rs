@@ -74,7 +74,6 @@ pub enum Operation {
     Chat,
     Completions,
     Embeddings,
-    Responses,
 }
 
 /// How a credential is shown to the provider.
@@ -116,6 +115,17 @@ pub struct Quirks {
 // === impl Dialect ===
 
 impl Dialect {
+    /// All of them.
+    pub const ALL: [Dialect; 7] = [
+        Dialect::OpenaiChat,
+        Dialect::OpenaiResponses,
+        Dialect::AnthropicMessages,
+        Dialect::Gemini,
+        Dialect::BedrockConverse,
+        Dialect::CohereV2,
+        Dialect::Ollama,
+    ];
+
     /// Its name in files and messages.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -128,6 +138,11 @@ impl Dialect {
             Dialect::Ollama => "ollama",
         }
     }
+
+    /// The dialect of that name.
+    pub fn from_name(name: &str) -> Option<Dialect> {
+        Dialect::ALL.into_iter().find(|dialect| dialect.as_str() == name)
+    }
 }
 
 // === impl Operation ===
@@ -139,25 +154,6 @@ impl Operation {
             Operation::Chat => "chat",
             Operation::Completions => "completions",
             Operation::Embeddings => "embeddings",
-            Operation::Responses => "responses",
-        }
-    }
-
-    /// Where OpenAI's dialects have it, after the base URL.
-    pub fn path(self) -> &'static str {
-        match self {
-            Operation::Chat => "/chat/completions",
-            Operation::Completions => "/completions",
-            Operation::Embeddings => "/embeddings",
-            Operation::Responses => "/responses",
-        }
-    }
-
-    /// The dialect that a provider has to speak to serve it unchanged.
-    pub fn dialect(self) -> Dialect {
-        match self {
-            Operation::Responses => Dialect::OpenaiResponses,
-            Operation::Chat | Operation::Completions | Operation::Embeddings => Dialect::OpenaiChat,
         }
     }
 }

@@ -163,7 +163,7 @@ async fn check_one(client: &Client, provider: &LiveProvider) -> (bool, String) {
     if !provider.dialects(None).any(|dialect| matches!(dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses)) {
         return (false, "its dialect is not spoken by Keyward yet".to_owned());
     }
-    let endpoint = provider.endpoint(None, Operation::Chat).or_else(|_| provider.endpoint(None, Operation::Responses));
+    let endpoint = provider.endpoint(None, Operation::Chat, Dialect::OpenaiChat);
     match endpoint {
         Err(unserved) => (false, crate::error::Refusal::from(unserved).message),
         Ok(endpoint) => match client.list_models(endpoint).await {

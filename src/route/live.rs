@@ -1,5 +1,6 @@
 //! A provider that is switched on: its URLs filled in, its headers ready, so that a request only picks an endpoint.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use reqwest::Url;
 
 use super::credential::{Credential, Secret};
 use crate::catalog::{Auth, Dialect, Environment, Model, Operation, Provider, Quirks, env};
+use crate::dialect::{Form, wire};
 use crate::error::{Kind, Refusal};
 
 /// A provider that can be called.
@@ -32,20 +34,34 @@ pub struct LiveProvider {
 struct LiveDoor {
     name: String,
     dialects: Vec<Dialect>,
-    endpoints: BTreeMap<Operation, Endpoint>,
+    endpoints: Vec<Endpoint>,
     /// Why it cannot be called, where it cannot.
     closed: Option<String>,
 }
 
-/// Where one operation is served.
+/// Where one operation is served in one dialect.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Where to send it.
-    pub url: Url,
+    /// What is served.
+    pub operation: Operation,
+    /// In which dialect.
+    pub dialect: Dialect,
     /// The credential and what else the provider wants, ready to be sent.
     pub headers: HeaderMap,
     /// The built-in simulator rather than a network address.
     pub is_simulator: bool,
+    address: Address,
+    /// A parameter that carries the credential.
+    query: Option<(String, Secret)>,
+}
+
+/// Where to send a request.
+#[derive(Clone, Debug)]
+enum Address {
+    /// Always to the same place.
+    Fixed(Url),
+    /// To one that depends on the model and on the form of the answer: the base, without a slash at its end.
+    ByModel(String),
 }
 
 /// An operation that a provider does not serve.
@@ -55,9 +71,6 @@ pub struct Unserved {
     operation: Operation,
     why: String,
 }
-
-/// The operations of OpenAI's dialects.
-const OPERATIONS: [Operation; 4] = [Operation::Chat, Operation::Completions, Operation::Embeddings, Operation::Responses];
 
 // === impl LiveProvider ===
 
@@ -102,24 +115,26 @@ impl LiveProvider {
         })
     }
 
-    /// Where `operation` is served: behind the model's own door, else behind any that speaks its dialect.
-    pub fn endpoint(&self, door: Option<&str>, operation: Operation) -> Result<&Endpoint, Unserved> {
+    /// Where `operation` is served: in `dialect` if it can be, and a chat else in the dialect that the provider's file names first.
+    ///
+    /// `door` is the model's own; without one, any will do.
+    pub fn endpoint(&self, door: Option<&str>, operation: Operation, dialect: Dialect) -> Result<&Endpoint, Unserved> {
         let unserved = |why: String| Unserved { provider: self.name.clone(), operation, why };
-        let mut doors = self.doors.iter().filter(|candidate| door.is_none_or(|door| candidate.name == door));
-        let found = doors.find(|candidate| candidate.dialects.contains(&operation.dialect()));
-        match found {
-            Some(LiveDoor { closed: Some(why), .. }) => Err(unserved(why.clone())),
-            Some(open) => open.endpoints.get(&operation).ok_or_else(|| unserved("it has no such path".to_owned())),
-            None => {
-                let spoken: Vec<&str> = self.dialects(door).map(Dialect::as_str).collect();
-                Err(unserved(format!("it speaks {} there", spoken.join(", "))))
-            }
+        let doors = || self.doors.iter().filter(|candidate| door.is_none_or(|door| candidate.name == door));
+        let served = || doors().flat_map(|door| &door.endpoints).filter(|endpoint| endpoint.operation == operation);
+        let same = served().find(|endpoint| endpoint.dialect == dialect);
+        if let Some(endpoint) = same.or_else(|| served().next().filter(|_| operation == Operation::Chat)) {
+            return Ok(endpoint);
+        }
+        match doors().find_map(|door| door.closed.clone()) {
+            Some(why) => Err(unserved(why)),
+            None => Err(unserved(format!("it speaks {} there", self.dialects(door).map(Dialect::as_str).collect::<Vec<_>>().join(", ")))),
         }
     }
 
     /// Whether it is the built-in simulator.
     pub fn is_simulator(&self) -> bool {
-        self.doors.iter().any(|door| door.endpoints.values().any(|endpoint| endpoint.is_simulator))
+        self.doors.iter().any(|door| door.endpoints.iter().any(|endpoint| endpoint.is_simulator))
     }
 
     /// The dialects spoken behind a door, or anywhere.
@@ -146,35 +161,91 @@ impl LiveDoor {
         let opened = env
             .expand(template)
             .map_err(|unset| format!("{} is not set, which its address needs", unset.0))
-            .and_then(|base| endpoints(provider, base.trim_end_matches('/'), auth, credential));
+            .and_then(|base| endpoints(provider, dialects, base.trim_end_matches('/'), auth, credential));
         let (endpoints, closed) = match opened {
             Ok(endpoints) => (endpoints, None),
-            Err(why) => (BTreeMap::new(), Some(why)),
+            Err(why) => (Vec::new(), Some(why)),
         };
         LiveDoor { name: name.to_owned(), dialects: dialects.to_vec(), endpoints, closed }
     }
 }
 
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Where a request for `model` goes whose answer is to have this form.
+    pub fn url(&self, model: &str, form: Form) -> Result<Cow<'_, Url>, String> {
+        let base = match &self.address {
+            Address::Fixed(url) => return Ok(Cow::Borrowed(url)),
+            Address::ByModel(base) => base,
+        };
+        let mut url = parse(&format!("{base}{}", (wire(self.dialect).path)(model, form)))?;
+        if let Some((name, secret)) = &self.query {
+            url.query_pairs_mut().append_pair(name, secret.expose());
+        }
+        Ok(Cow::Owned(url))
+    }
+}
+
 fn endpoints(
     provider: &Provider,
+    dialects: &[Dialect],
     base: &str,
     auth: &Auth,
     credential: Option<&Credential>,
-) -> Result<BTreeMap<Operation, Endpoint>, String> {
-    let headers = headers(provider, auth, credential)?;
+) -> Result<Vec<Endpoint>, String> {
+    let own = headers(provider, auth, credential)?;
     let is_simulator = base == "simulator:" || base == "simulator";
-    OPERATIONS
-        .into_iter()
-        .map(|operation| {
-            let path = provider.quirks.path.get(&operation).map_or(operation.path(), String::as_str);
-            let text = if is_simulator { format!("http://simulator{path}") } else { format!("{base}{path}") };
-            let mut url = Url::parse(&text).map_err(|e| format!("its address '{text}' is no URL ({e})"))?;
-            if let (Auth::Query(name), Some(credential)) = (auth, credential) {
-                url.query_pairs_mut().append_pair(name, credential.secret.expose());
-            }
-            Ok((operation, Endpoint { url, headers: headers.clone(), is_simulator }))
-        })
-        .collect()
+    let base = if is_simulator { "http://simulator" } else { base };
+    let query = match (auth, credential) {
+        (Auth::Query(name), Some(credential)) => Some((name.clone(), credential.secret.clone())),
+        _ => None,
+    };
+    let mut endpoints = Vec::new();
+    for &dialect in dialects {
+        let facts = wire(dialect);
+        let mut headers = HeaderMap::new();
+        for (name, value) in facts.headers {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers.extend(own.clone());
+        for (operation, path) in paths(dialect) {
+            let path = provider.quirks.path.get(&operation).map(String::as_str).or(path);
+            let address = match path {
+                None => Address::ByModel(base.to_owned()),
+                Some(path) => {
+                    let mut url = parse(&format!("{base}{path}"))?;
+                    if let Some((name, secret)) = &query {
+                        url.query_pairs_mut().append_pair(name, secret.expose());
+                    }
+                    Address::Fixed(url)
+                }
+            };
+            endpoints.push(Endpoint { operation, dialect, headers: headers.clone(), is_simulator, address, query: query.clone() });
+        }
+    }
+    // An address has to be whole when the gateway starts, not when it is first asked.
+    for endpoint in &endpoints {
+        endpoint.url("model", Form::Whole)?;
+    }
+    Ok(endpoints)
+}
+
+/// What a dialect serves, and where after the base URL; `None` where that depends on the model.
+fn paths(dialect: Dialect) -> Vec<(Operation, Option<&'static str>)> {
+    let chat = match (wire(dialect).path)("", Form::Whole) {
+        Cow::Borrowed(path) => Some(path),
+        Cow::Owned(_) => None,
+    };
+    let mut paths = vec![(Operation::Chat, chat)];
+    if dialect == Dialect::OpenaiChat {
+        paths.extend([(Operation::Completions, Some("/completions")), (Operation::Embeddings, Some("/embeddings"))]);
+    }
+    paths
+}
+
+fn parse(text: &str) -> Result<Url, String> {
+    Url::parse(text).map_err(|e| format!("its address '{text}' is no URL ({e})"))
 }
 
 fn headers(provider: &Provider, auth: &Auth, credential: Option<&Credential>) -> Result<HeaderMap, String> {

@@ -13,7 +13,7 @@ use http::StatusCode;
 pub use credential::{Credential, Secret};
 pub use live::{Endpoint, LiveProvider, Unserved};
 
-use crate::catalog::{Catalog, Environment, Model, Operation};
+use crate::catalog::{Catalog, Dialect, Environment, Model, Operation};
 use crate::config::{Config, hint};
 use crate::error::{Kind, Refusal};
 
@@ -181,9 +181,9 @@ impl Target {
         format!("{}/{}", self.provider.id, self.model)
     }
 
-    /// Where the operation is served.
-    pub fn endpoint(&self, operation: Operation) -> Result<&Endpoint, Unserved> {
-        self.provider.endpoint(self.facts().and_then(|model| model.door.as_deref()), operation)
+    /// Where the operation is served, in the dialect if it can be.
+    pub fn endpoint(&self, operation: Operation, dialect: Dialect) -> Result<&Endpoint, Unserved> {
+        self.provider.endpoint(self.facts().and_then(|model| model.door.as_deref()), operation, dialect)
     }
 }
 

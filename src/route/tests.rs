@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::catalog::{Catalog, Environment};
+use crate::dialect::Form;
 
 fn router(variables: &[(&str, &str)], aliases: &str) -> Router {
     let env: Environment = variables.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
@@ -14,8 +15,8 @@ fn a_variable_switches_a_provider_on() {
     let live: Vec<&str> = router.live().map(|provider| provider.id.as_str()).collect();
     assert_eq!(live, ["ollama", "openai", "simulator"]);
     let target = &router.resolve("openai/gpt-4o-mini").unwrap()[0];
-    let endpoint = target.endpoint(Operation::Chat).unwrap();
-    assert_eq!(endpoint.url.as_str(), "https://api.openai.com/v1/chat/completions");
+    let endpoint = target.endpoint(Operation::Chat, Dialect::OpenaiChat).unwrap();
+    assert_eq!(endpoint.url("gpt-4o-mini", Form::Whole).unwrap().as_str(), "https://api.openai.com/v1/chat/completions");
     assert_eq!(endpoint.headers["authorization"], "Bearer sk-1");
     assert!(endpoint.headers["authorization"].is_sensitive());
     assert_eq!(router.resolve("gpt-4o-mini").unwrap()[0].full_name(), "openai/gpt-4o-mini");

@@ -1,28 +1,52 @@
 //! Room 1: what callers speak: paths, bodies, and errors in each dialect's own shape.
 
 pub mod body;
+mod head;
 pub mod openai;
 pub mod ops;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::request::Parts;
-use http::{Response, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use serde_json::Value;
 
+use crate::dialect::ir::Trouble;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::route::LiveProvider;
-use crate::upstream::Failure;
 
 /// A protocol offered to callers.
 pub trait Surface: Send + Sync {
     /// Whether a request's head can be served at all: its content type and encoding.
-    fn check_head(&self, head: &Parts) -> Result<(), Refusal>;
+    fn check_head(&self, head: &Parts) -> Result<(), Refusal> {
+        head::is_json(head)
+    }
     /// A refusal in the dialect's shape.
     fn refuse(&self, refusal: &Refusal) -> Response<Body>;
-    /// A provider's error in the dialect's shape, marked with its name; a failure where it is about our credential.
-    fn provider_error(&self, head: &http::response::Parts, body: &[u8], provider: &LiveProvider) -> Result<Response<Body>, Failure>;
+    /// A refusal in the middle of a stream, where there is no status left to set.
+    fn error_event(&self, refusal: &Refusal) -> Bytes;
+    /// A provider's error in the dialect's shape, marked with its name.
+    fn provider_error(&self, error: &ProviderError<'_>) -> Response<Body>;
+}
+
+/// A provider's own error, on its way to the caller.
+pub struct ProviderError<'a> {
+    /// The provider's status.
+    pub status: StatusCode,
+    /// What it said, with nothing of our credential in it.
+    pub text: &'a str,
+    /// What that means.
+    pub trouble: Trouble,
+    /// The text is in the surface's own dialect.
+    pub is_native: bool,
+    /// Who said it.
+    pub provider: &'a LiveProvider,
+    /// When it wants to be asked again.
+    pub retry_after: Option<Duration>,
 }
 
 /// All paths of the gateway.
@@ -36,12 +60,54 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
         .with_state(gateway)
 }
 
-/// Writes `retry-after` in whole seconds, rounded up, and a refusal's own headers.
-pub fn write_refusal_headers(response: &mut Response<Body>, refusal: &Refusal) {
+/// A JSON response, with what belongs in the head of every refusal: the provider's name, `retry-after`, the refusal's own headers.
+pub fn refusal_response(refusal: &Refusal, body: &Value) -> Response<Body> {
+    let mut response = json_response(refusal.status, body);
+    write_provider(&mut response, refusal.provider.as_deref());
     for (name, value) in &refusal.headers {
         response.headers_mut().insert(name.clone(), value.clone());
     }
-    if let Some(wait) = refusal.retry_after {
+    write_retry_after(&mut response, refusal.retry_after);
+    response
+}
+
+// === impl ProviderError ===
+
+impl ProviderError<'_> {
+    /// A JSON response with the provider's status, its name and `retry-after` in the head.
+    pub fn response(&self, body: &Value) -> Response<Body> {
+        let mut response = json_response(self.status, body);
+        write_provider(&mut response, Some(&self.provider.id));
+        write_retry_after(&mut response, self.retry_after);
+        response
+    }
+
+    /// What the provider said, with its name and status before it.
+    pub fn message(&self) -> String {
+        let (name, status) = (&self.provider.name, self.status.as_u16());
+        match self.trouble.message.as_str() {
+            "" => format!("{name} answered with status {status} and no message."),
+            said => format!("{name} answered with status {status}: {said}"),
+        }
+    }
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn write_provider(response: &mut Response<Body>, id: Option<&str>) {
+    if let Some(id) = id.and_then(|id| HeaderValue::try_from(id).ok()) {
+        response.headers_mut().insert(HeaderName::from_static("keyward-provider"), id);
+    }
+}
+
+/// In whole seconds, rounded up.
+fn write_retry_after(response: &mut Response<Body>, wait: Option<Duration>) {
+    if let Some(wait) = wait {
         let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }

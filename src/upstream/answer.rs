@@ -10,7 +10,9 @@ use tokio::time::{Sleep, sleep};
 
 use super::failure::{Failure, Who};
 use crate::dialect::Meter;
+use crate::dialect::ir::Trouble;
 use crate::ledger::record::Outcome;
+use crate::surface::Surface;
 use crate::ticket::Ticket;
 
 /// Pieces that are ready are joined up to this size: one write for many events, and none is ever waited for.
@@ -46,6 +48,8 @@ pub struct Watch {
     pub provider: Who,
     /// Whether it is a stream of events, which can end with an error event.
     pub is_stream: bool,
+    /// How its caller is told.
+    pub surface: &'static dyn Surface,
 }
 
 enum State {
@@ -144,13 +148,14 @@ impl AnswerBody {
 
     /// A stream ends with an event that says what happened; a whole answer can only be cut off.
     fn fail(&mut self, failure: Failure) -> Result<Frame<Bytes>, std::io::Error> {
+        let refusal = failure.refusal();
+        let told = self.watch.meter.fail(&Trouble::from(&refusal));
         // What is held back is half a line: it would only spoil the event that follows.
         self.settle(Outcome::Failed);
-        let refusal = failure.refusal();
         if !self.watch.is_stream {
             return Err(std::io::Error::other(refusal.message));
         }
-        Ok(Frame::data(crate::surface::openai::error_event(&refusal)))
+        Ok(Frame::data(told.unwrap_or_else(|| self.watch.surface.error_event(&refusal))))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Kind, Refusal};
 use crate::route::{LiveProvider, Unserved};
 
 /// A provider that did not answer as it should.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Failure {
     /// No connection.
     Unreachable {
@@ -49,6 +49,8 @@ pub enum Failure {
     },
     /// It does not serve this operation.
     Unserved(Unserved),
+    /// The request cannot be said in its dialect.
+    Untranslatable(Box<Refusal>),
     /// There was nobody to ask.
     NoTarget,
 }
@@ -102,11 +104,17 @@ impl Failure {
         matches!(self, Failure::Unreachable { .. })
     }
 
+    /// Whether the request itself is to blame.
+    pub fn is_the_callers(&self) -> bool {
+        matches!(self, Failure::Untranslatable(_))
+    }
+
     /// The refusal as the surfaces render it.
     pub fn refusal(self) -> Refusal {
         let bad_gateway = StatusCode::BAD_GATEWAY;
         let (status, code, message, provider) = match self {
             Failure::Unserved(unserved) => return unserved.into(),
+            Failure::Untranslatable(refusal) => return *refusal,
             Failure::NoTarget => return Refusal::new(bad_gateway, Kind::Upstream, "provider_unreachable", "No provider could be asked."),
             Failure::Unreachable { provider, why } => (
                 bad_gateway,

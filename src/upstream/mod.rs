@@ -3,6 +3,7 @@
 mod answer;
 mod failure;
 mod pieces;
+mod refused;
 pub mod simulator;
 
 use std::time::Duration;
@@ -12,10 +13,13 @@ use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
 pub use failure::{Failure, Who};
+pub use refused::error_text;
 
-use crate::catalog::Operation;
+use crate::catalog::Dialect;
 use crate::config;
-use crate::dialect::openai::request::Ask;
+use crate::dialect::ask::{Ask, Pieces, with_quirks};
+use crate::dialect::ir::Dropped;
+use crate::dialect::{Asked, Form, To, translate, wire};
 use crate::route::{Endpoint, Target};
 use pieces::PiecesBody;
 
@@ -33,6 +37,10 @@ pub struct Answer {
     pub body: Source,
     /// Which of the targets answered.
     pub target: usize,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// What of the request its dialect could not say.
+    pub dropped: Dropped,
 }
 
 /// Statuses that say that another attempt may fare better. 529 is Anthropic's "overloaded".
@@ -61,7 +69,9 @@ impl Client {
     }
 
     /// Sends a request to the first target that takes it; tried in turn until one answers or the attempts are used up.
-    pub async fn call(&self, ask: &Ask, targets: &[Target], headers: &HeaderMap) -> Result<Answer, Failure> {
+    ///
+    /// `asked` is the request in the intermediate form, for the targets that do not speak its dialect.
+    pub async fn call(&self, ask: &Ask, asked: Option<&Asked>, targets: &[Target], headers: &HeaderMap) -> Result<Answer, Failure> {
         let mut wait = FIRST_BACKOFF;
         let mut last = None;
         for attempt in 0..self.settings.attempts as usize {
@@ -70,11 +80,11 @@ impl Client {
                 tokio::time::sleep(wait.min(self.settings.max_backoff)).await;
                 wait *= 2;
             }
-            let outcome = self.attempt(ask, &targets[index], headers).await.map(|(head, body)| Answer { head, body, target: index });
+            let outcome = self.attempt(ask, asked, &targets[index], headers).await.map(|answer| Answer { target: index, ..answer });
             let is_last = attempt + 1 == self.settings.attempts as usize;
             match &outcome {
                 Ok(answer) if !TRANSIENT.contains(&answer.head.status.as_u16()) => return outcome,
-                Err(failure) if !failure.is_worth_another_attempt() && targets.len() == 1 => return outcome,
+                Err(failure) if !failure.is_worth_another_attempt() && (targets.len() == 1 || failure.is_the_callers()) => return outcome,
                 Ok(answer) if !is_last => {
                     let asked = retry_after(&answer.head.headers);
                     let alone = targets.len() == 1;
@@ -95,25 +105,31 @@ impl Client {
 
     /// Asks for the list of models beside an endpoint, and tells the status alone.
     pub async fn list_models(&self, endpoint: &Endpoint) -> Result<StatusCode, String> {
-        let text = endpoint.url.as_str();
+        let chat = endpoint.url("model", Form::Whole)?;
+        let text = chat.as_str();
         let base = ["/chat/completions", "/responses"].iter().find_map(|path| text.strip_suffix(path)).unwrap_or(text);
         let url = reqwest::Url::parse(&format!("{base}/models")).map_err(|e| e.to_string())?;
         let request = self.http.get(url).headers(endpoint.headers.clone()).timeout(self.settings.connect_timeout);
         request.send().await.map(|response| response.status()).map_err(|e| e.without_url().to_string())
     }
 
-    async fn attempt(&self, ask: &Ask, target: &Target, headers: &HeaderMap) -> Result<(http::response::Parts, Source), Failure> {
+    async fn attempt(&self, ask: &Ask, asked: Option<&Asked>, target: &Target, headers: &HeaderMap) -> Result<Answer, Failure> {
         let provider = &target.provider;
-        let endpoint = target.endpoint(ask.operation).map_err(Failure::Unserved)?;
-        let pieces = ask.encode(&target.model, &provider.quirks);
+        let endpoint = target.endpoint(ask.called.operation, ask.called.dialect).map_err(Failure::Unserved)?;
+        let (pieces, dropped) = match asked.filter(|_| endpoint.dialect != ask.called.dialect) {
+            None => (ask.encode(&target.model, &provider.quirks), Dropped::default()),
+            Some(asked) => translated(asked, target, endpoint)?,
+        };
+        let answer = |(head, body)| Answer { head, body, target: 0, dialect: endpoint.dialect, dropped };
         if endpoint.is_simulator {
-            let (head, body) = simulator::answer(ask.operation, &pieces.concat()).into_parts();
-            return Ok((head, Source::Ready(Some(body))));
+            let (head, body) = simulator::answer(endpoint.operation, endpoint.dialect, &pieces.concat()).into_parts();
+            return Ok(answer((head, Source::Ready(Some(body)))));
         }
         if let Some((credential, rest)) = provider.credential.as_ref().and_then(|c| Some((c, c.rests_for()?))) {
             return Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest });
         }
-        let response = self.send(endpoint, headers, PiecesBody::new(pieces), &Who::of(provider)).await?;
+        let url = endpoint.url(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
+        let response = self.send(&url, endpoint, headers, PiecesBody::new(pieces), &Who::of(provider)).await?;
         let (head, body) = response.into_parts();
         if let Some(credential) = &provider.credential {
             match head.status {
@@ -131,19 +147,20 @@ impl Client {
                 _ => {}
             }
         }
-        Ok((head, Source::Network(body)))
+        Ok(answer((head, Source::Network(body))))
     }
 
     async fn send(
         &self,
+        url: &reqwest::Url,
         endpoint: &Endpoint,
         headers: &HeaderMap,
         body: PiecesBody,
         provider: &Who,
     ) -> Result<Response<reqwest::Body>, Failure> {
-        let mut request = reqwest::Request::new(http::Method::POST, endpoint.url.clone());
-        *request.headers_mut() = headers.clone();
-        request.headers_mut().extend(endpoint.headers.clone());
+        let mut request = reqwest::Request::new(http::Method::POST, url.clone());
+        *request.headers_mut() = endpoint.headers.clone();
+        request.headers_mut().extend(headers.clone());
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *request.body_mut() = Some(reqwest::Body::wrap(body));
         match tokio::time::timeout(self.settings.first_byte_timeout, self.http.execute(request)).await {
@@ -152,6 +169,13 @@ impl Client {
             Err(_) => Err(Failure::TimedOut { provider: provider.clone(), after: self.settings.first_byte_timeout }),
         }
     }
+}
+
+fn translated(asked: &Asked, target: &Target, endpoint: &Endpoint) -> Result<(Pieces, Dropped), Failure> {
+    let to = To { model: &target.model, facts: target.facts() };
+    let written = translate::write_request(&asked.request, endpoint.dialect, &to);
+    let (body, dropped) = written.map_err(|refusal| Failure::Untranslatable(Box::new(refusal)))?;
+    Ok((with_quirks(&target.provider.quirks, vec![body]), dropped))
 }
 
 /// Reads a whole body of up to `limit` bytes; the bytes read so far where it is longer or breaks off.
@@ -202,17 +226,12 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Duration::try_from(date.duration_since(jiff::Timestamp::now())).ok()
 }
 
-/// The caller's headers that mean something to a provider.
-pub fn headers_to_forward(operation: Operation, from: &HeaderMap) -> HeaderMap {
-    const FORWARDED: [&str; 3] = ["openai-beta", "idempotency-key", "x-client-request-id"];
+/// The caller's headers that mean something to a provider of the same dialect.
+pub fn headers_to_forward(dialect: Dialect, from: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
-    let accept = match operation {
-        Operation::Embeddings => "application/json",
-        _ => "application/json, text/event-stream",
-    };
-    headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-    for name in FORWARDED {
-        if let Some(value) = from.get(name) {
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    for name in wire(dialect).forwarded {
+        if let Some(value) = from.get(*name) {
             headers.insert(http::HeaderName::from_static(name), value.clone());
         }
     }

@@ -8,18 +8,17 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::{get, post};
-use http::request::Parts;
-use http::{Method, Response, StatusCode, Uri, header};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, Uri};
 
-pub use error::{error_event, refuse};
+pub use error::refuse;
 
-use super::Surface;
-use crate::catalog::Operation;
+use super::{ProviderError, Surface};
+use crate::catalog::{Dialect, Operation};
+use crate::dialect::Called;
 use crate::error::{Kind, Refusal};
 use crate::exchange::exchange;
 use crate::gateway::Gateway;
-use crate::route::LiveProvider;
-use crate::upstream::Failure;
 
 /// OpenAI's dialects.
 pub struct OpenAi;
@@ -28,11 +27,14 @@ type AppState = State<Arc<Gateway>>;
 
 /// The paths that OpenAI's SDKs call when given `http://…/v1` as their base URL.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
+    let serve = |operation, dialect| {
+        post(move |State(gateway): AppState, request| exchange(gateway, &OpenAi, Called::new(operation, dialect), request))
+    };
     axum::Router::new()
-        .route("/v1/chat/completions", post(|State(gateway): AppState, request| exchange(gateway, &OpenAi, Operation::Chat, request)))
-        .route("/v1/completions", post(|State(gateway): AppState, request| exchange(gateway, &OpenAi, Operation::Completions, request)))
-        .route("/v1/embeddings", post(|State(gateway): AppState, request| exchange(gateway, &OpenAi, Operation::Embeddings, request)))
-        .route("/v1/responses", post(|State(gateway): AppState, request| exchange(gateway, &OpenAi, Operation::Responses, request)))
+        .route("/v1/chat/completions", serve(Operation::Chat, Dialect::OpenaiChat))
+        .route("/v1/responses", serve(Operation::Chat, Dialect::OpenaiResponses))
+        .route("/v1/completions", serve(Operation::Completions, Dialect::OpenaiChat))
+        .route("/v1/embeddings", serve(Operation::Embeddings, Dialect::OpenaiChat))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::show))
 }
@@ -60,33 +62,15 @@ pub async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
 // === impl OpenAi ===
 
 impl Surface for OpenAi {
-    fn check_head(&self, head: &Parts) -> Result<(), Refusal> {
-        let unsupported = |code, message: String| Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Invalid, code, message);
-        if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING).filter(|value| *value != "identity") {
-            let encoding = encoding.to_str().unwrap_or("another").chars().take(40).collect::<String>();
-            return Err(unsupported(
-                "content_encoding",
-                format!("The body is encoded as '{encoding}': send it as it is, without content-encoding."),
-            ));
-        }
-        let Some(content_type) = head.headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-        let text = content_type.to_str().unwrap_or_default();
-        let essence = text.split(';').next().unwrap_or_default().trim();
-        if essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json") {
-            return Ok(());
-        }
-        let shown: String = essence.chars().take(60).collect();
-        Err(unsupported(
-            "content_type",
-            format!("The content type is '{shown}': send JSON with the header 'Content-Type: application/json'."),
-        ))
-    }
-
     fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         refuse(refusal)
     }
 
-    fn provider_error(&self, head: &http::response::Parts, body: &[u8], provider: &LiveProvider) -> Result<Response<Body>, Failure> {
-        error::of_provider(head, body, provider)
+    fn error_event(&self, refusal: &Refusal) -> Bytes {
+        error::error_event(refusal)
+    }
+
+    fn provider_error(&self, provider_error: &ProviderError<'_>) -> Response<Body> {
+        error::of_provider(provider_error)
     }
 }

@@ -19,7 +19,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::catalog::Operation;
+use crate::catalog::{Dialect, Operation};
 use reading::Request;
 
 /// The only model.
@@ -45,15 +45,15 @@ struct Bad {
 }
 
 /// Answers a request as a provider would, without a network.
-pub fn answer(operation: Operation, body: &[u8]) -> Response<Bytes> {
-    match reply(operation, body) {
+pub fn answer(operation: Operation, dialect: Dialect, body: &[u8]) -> Response<Bytes> {
+    match reply(operation, dialect, body) {
         Ok(Reply::Json(value)) => response(StatusCode::OK, "application/json", value.to_string()),
         Ok(Reply::Events(text)) => response(StatusCode::OK, "text/event-stream; charset=utf-8", text),
         Err(bad) => response(bad.status, "application/json", bad.body().to_string()),
     }
 }
 
-fn reply(operation: Operation, body: &[u8]) -> Result<Reply, Bad> {
+fn reply(operation: Operation, dialect: Dialect, body: &[u8]) -> Result<Reply, Bad> {
     let request = Request::read(body)?;
     let model = request.text("model")?.ok_or_else(|| Bad::value("model", "is missing: the simulator has the model 'echo'"))?;
     if model != MODEL {
@@ -65,10 +65,10 @@ fn reply(operation: Operation, body: &[u8]) -> Result<Reply, Bad> {
         });
     }
     match operation {
+        Operation::Chat if dialect == Dialect::OpenaiResponses => responses::reply(&request),
         Operation::Chat => chat::reply(&request),
         Operation::Completions => completions::reply(&request),
         Operation::Embeddings => embeddings::reply(&request),
-        Operation::Responses => responses::reply(&request),
     }
 }
 

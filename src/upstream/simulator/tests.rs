@@ -6,26 +6,33 @@ use async_openai::types::responses::{Response, ResponseStreamEvent};
 use serde_json::{Value, json};
 
 use super::answer;
-use crate::catalog::Operation;
+use crate::catalog::{Dialect, Operation};
 
-fn ask(operation: Operation, mut body: Value) -> (u16, Value) {
+type Served = (Operation, Dialect);
+
+const CHAT: Served = (Operation::Chat, Dialect::OpenaiChat);
+const COMPLETIONS: Served = (Operation::Completions, Dialect::OpenaiChat);
+const EMBEDDINGS: Served = (Operation::Embeddings, Dialect::OpenaiChat);
+const RESPONSES: Served = (Operation::Chat, Dialect::OpenaiResponses);
+
+fn ask((operation, dialect): Served, mut body: Value) -> (u16, Value) {
     body["model"] = json!("echo");
-    let response = answer(operation, body.to_string().as_bytes());
+    let response = answer(operation, dialect, body.to_string().as_bytes());
     assert_eq!(response.headers()["content-type"], "application/json");
     (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
 }
 
-fn good(operation: Operation, body: Value) -> Value {
-    let (status, answer) = ask(operation, body);
+fn good(served: Served, body: Value) -> Value {
+    let (status, answer) = ask(served, body);
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["system_fingerprint"], "keyward-simulator");
     answer
 }
 
-fn events(operation: Operation, mut body: Value) -> Vec<String> {
+fn events((operation, dialect): Served, mut body: Value) -> Vec<String> {
     body["model"] = json!("echo");
     body["stream"] = json!(true);
-    let response = answer(operation, body.to_string().as_bytes());
+    let response = answer(operation, dialect, body.to_string().as_bytes());
     assert_eq!(response.status(), 200);
     assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
     let text = String::from_utf8(response.body().to_vec()).unwrap();
@@ -38,10 +45,8 @@ fn user(text: &str) -> Value {
 
 #[test]
 fn a_chat_is_echoed_and_labelled() {
-    let answer = good(
-        Operation::Chat,
-        json!({ "messages": [{ "role": "system", "content": "Be kind" }, { "role": "user", "content": "Hello there" }] }),
-    );
+    let answer =
+        good(CHAT, json!({ "messages": [{ "role": "system", "content": "Be kind" }, { "role": "user", "content": "Hello there" }] }));
     assert_eq!(answer["choices"][0]["message"]["content"], "[Keyward simulator] You said: Hello there");
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
     assert_eq!(answer["usage"], json!({ "prompt_tokens": 6, "completion_tokens": 6, "total_tokens": 12 }));
@@ -51,18 +56,18 @@ fn a_chat_is_echoed_and_labelled() {
 #[test]
 fn images_and_files_are_acknowledged() {
     let content = json!([{ "type": "text", "text": "Look" }, { "type": "image_url", "image_url": { "url": "data:," } }, { "type": "image_url", "image_url": { "url": "data:," } }]);
-    let answer = good(Operation::Chat, json!({ "messages": [{ "role": "user", "content": content }] }));
+    let answer = good(CHAT, json!({ "messages": [{ "role": "user", "content": content }] }));
     assert_eq!(answer["choices"][0]["message"]["content"], "[Keyward simulator] You said: Look and 2 images");
 }
 
 #[test]
 fn a_limit_and_a_stop_cut_the_text() {
-    let answer = good(Operation::Chat, json!({ "messages": user("a b c"), "max_completion_tokens": 5, "n": 3 }));
+    let answer = good(CHAT, json!({ "messages": user("a b c"), "max_completion_tokens": 5, "n": 3 }));
     assert_eq!(answer["choices"].as_array().unwrap().len(), 3);
     assert_eq!(answer["choices"][2]["message"]["content"], "[Keyward simulator] You said: a");
     assert_eq!(answer["choices"][2]["finish_reason"], "length");
     assert_eq!(answer["usage"]["completion_tokens"], 15);
-    let answer = good(Operation::Chat, json!({ "messages": user("a b c"), "stop": [" c"] }));
+    let answer = good(CHAT, json!({ "messages": user("a b c"), "stop": [" c"] }));
     assert_eq!(answer["choices"][0]["message"]["content"], "[Keyward simulator] You said: a b");
 }
 
@@ -85,10 +90,10 @@ fn a_schema_is_filled_in() {
     });
     let expected = json!({ "name": "simu", "age": 18, "tags": ["x"], "kind": "person", "home": { "street": "simulated" }, "next": null, "score": -1.5 });
     let format = json!({ "type": "json_schema", "json_schema": { "name": "p", "schema": schema } });
-    let answer = good(Operation::Chat, json!({ "messages": user("hi"), "response_format": format }));
+    let answer = good(CHAT, json!({ "messages": user("hi"), "response_format": format }));
     let content: Value = serde_json::from_str(answer["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
     assert_eq!(content, expected);
-    let answer = good(Operation::Chat, json!({ "messages": user("hi"), "response_format": { "type": "json_object" } }));
+    let answer = good(CHAT, json!({ "messages": user("hi"), "response_format": { "type": "json_object" } }));
     let content: Value = serde_json::from_str(answer["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
     assert_eq!(content["you_said"], "hi");
 }
@@ -110,26 +115,26 @@ fn a_tool_is_called_where_it_has_to_be() {
         { "type": "function", "function": { "name": "weather", "parameters": { "type": "object", "required": ["city"], "properties": { "city": { "type": "string" } } } } },
     ]);
     let named = json!({ "messages": user("hi"), "tools": tools, "tool_choice": { "type": "function", "function": { "name": "weather" } } });
-    let answer = good(Operation::Chat, named.clone());
+    let answer = good(CHAT, named.clone());
     let call = &answer["choices"][0]["message"]["tool_calls"][0];
     assert_eq!(call["type"], "function");
     assert_eq!(call["function"], json!({ "name": "weather", "arguments": "{\"city\":\"simulated\"}" }));
     assert_eq!(answer["choices"][0]["finish_reason"], "tool_calls");
-    let streamed: String = events(Operation::Chat, named)
+    let streamed: String = events(CHAT, named)
         .iter()
         .filter_map(|event| serde_json::from_str::<Value>(event).ok())
         .filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].as_str().map(str::to_owned))
         .collect();
     assert_eq!(streamed, "{\"city\":\"simulated\"}");
-    let answer = good(Operation::Chat, json!({ "messages": user("hi"), "tools": tools, "tool_choice": "required" }));
+    let answer = good(CHAT, json!({ "messages": user("hi"), "tools": tools, "tool_choice": "required" }));
     assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"], "first");
-    let answer = good(Operation::Chat, json!({ "messages": user("hi"), "tools": tools }));
+    let answer = good(CHAT, json!({ "messages": user("hi"), "tools": tools }));
     assert!(answer["choices"][0]["message"].get("tool_calls").is_none());
 }
 
 #[test]
 fn a_streamed_chat_says_the_same() {
-    let all = events(Operation::Chat, json!({ "messages": user("Hello there"), "stream_options": { "include_usage": true } }));
+    let all = events(CHAT, json!({ "messages": user("Hello there"), "stream_options": { "include_usage": true } }));
     assert_eq!(all.last().unwrap(), "[DONE]");
     let chunks: Vec<CreateChatCompletionStreamResponse> =
         all[..all.len() - 1].iter().map(|data| serde_json::from_str(data).unwrap()).collect();
@@ -138,24 +143,24 @@ fn a_streamed_chat_says_the_same() {
     let last = chunks.last().unwrap();
     assert!(last.choices.is_empty());
     assert_eq!(last.usage.as_ref().unwrap().completion_tokens, 6);
-    let without = events(Operation::Chat, json!({ "messages": user("Hello there") }));
+    let without = events(CHAT, json!({ "messages": user("Hello there") }));
     assert_eq!(without.len(), all.len() - 1);
     assert!(without[without.len() - 2].contains("\"finish_reason\":\"stop\""));
 }
 
 #[test]
 fn completions_answer_each_prompt() {
-    let answer = good(Operation::Completions, json!({ "prompt": ["a", [1, 2]], "n": 2 }));
+    let answer = good(COMPLETIONS, json!({ "prompt": ["a", [1, 2]], "n": 2 }));
     let texts: Vec<&str> = answer["choices"].as_array().unwrap().iter().map(|choice| choice["text"].as_str().unwrap()).collect();
     assert_eq!(texts.len(), 4);
     assert_eq!((texts[0], texts[3]), ("[Keyward simulator] You said: a", "[Keyward simulator] You said: 1 2"));
     assert_eq!(answer["choices"][3]["index"], 3);
-    assert_eq!(events(Operation::Completions, json!({ "prompt": "a" })).last().unwrap(), "[DONE]");
+    assert_eq!(events(COMPLETIONS, json!({ "prompt": "a" })).last().unwrap(), "[DONE]");
 }
 
 #[test]
 fn embeddings_are_unit_vectors_that_stay() {
-    let answer = good(Operation::Embeddings, json!({ "input": ["a", "b", "a"], "dimensions": 64 }));
+    let answer = good(EMBEDDINGS, json!({ "input": ["a", "b", "a"], "dimensions": 64 }));
     let answer: CreateEmbeddingResponse = serde_json::from_value(answer).unwrap();
     let vectors: Vec<&Vec<f32>> = answer.data.iter().map(|one| &one.embedding).collect();
     assert_eq!(vectors[0].len(), 64);
@@ -164,21 +169,21 @@ fn embeddings_are_unit_vectors_that_stay() {
     let length: f32 = vectors[1].iter().map(|x| x * x).sum();
     assert!((length - 1.0).abs() < 1e-4, "{length}");
     assert_eq!(answer.usage.total_tokens, 3);
-    let encoded = good(Operation::Embeddings, json!({ "input": [1, 2, 3], "encoding_format": "base64" }));
+    let encoded = good(EMBEDDINGS, json!({ "input": [1, 2, 3], "encoding_format": "base64" }));
     assert_eq!(encoded["data"][0]["embedding"].as_str().unwrap().len(), (256 * 4_usize).div_ceil(3) * 4);
 }
 
 #[test]
 fn responses_are_whole_and_streamed() {
     let input = json!([{ "role": "user", "content": [{ "type": "input_text", "text": "Hi you" }, { "type": "input_image", "image_url": "data:," }] }]);
-    let answer = good(Operation::Responses, json!({ "input": input, "instructions": "Be kind", "temperature": 0.5 }));
+    let answer = good(RESPONSES, json!({ "input": input, "instructions": "Be kind", "temperature": 0.5 }));
     assert_eq!(answer["output"][0]["content"][0]["text"], "[Keyward simulator] You said: Hi you and 1 image");
     assert_eq!((&answer["status"], &answer["temperature"]), (&json!("completed"), &json!(0.5)));
     assert_eq!(answer["usage"]["total_tokens"], 5 + 9);
     serde_json::from_value::<Response>(answer).unwrap();
 
     let all: Vec<ResponseStreamEvent> =
-        events(Operation::Responses, json!({ "input": "Hi" })).iter().map(|data| serde_json::from_str(data).unwrap()).collect();
+        events(RESPONSES, json!({ "input": "Hi" })).iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     let kinds: Vec<String> = all.iter().map(|event| serde_json::to_value(event).unwrap()["type"].as_str().unwrap().to_owned()).collect();
     let (start, end) = (&kinds[..4], &kinds[kinds.len() - 4..]);
     assert_eq!(start, ["response.created", "response.in_progress", "response.output_item.added", "response.content_part.added"]);
@@ -187,12 +192,12 @@ fn responses_are_whole_and_streamed() {
     let Some(ResponseStreamEvent::ResponseCompleted(last)) = all.last() else { panic!("no end") };
     assert_eq!(last.response.usage.as_ref().unwrap().output_tokens, 5);
 
-    let cut = good(Operation::Responses, json!({ "input": "a b c d", "max_output_tokens": 3 }));
+    let cut = good(RESPONSES, json!({ "input": "a b c d", "max_output_tokens": 3 }));
     assert_eq!((&cut["status"], &cut["incomplete_details"]["reason"]), (&json!("incomplete"), &json!("max_output_tokens")));
     let tools = json!([{ "type": "function", "name": "weather", "parameters": { "type": "object", "required": ["n"], "properties": { "n": { "type": "integer" } } } }]);
     let call = json!({ "input": "hi", "tools": tools, "tool_choice": { "type": "function", "name": "weather" } });
-    assert_eq!(good(Operation::Responses, call.clone())["output"][0]["arguments"], "{\"n\":0}");
-    for data in events(Operation::Responses, call) {
+    assert_eq!(good(RESPONSES, call.clone())["output"][0]["arguments"], "{\"n\":0}");
+    for data in events(RESPONSES, call) {
         serde_json::from_str::<ResponseStreamEvent>(&data).unwrap();
     }
 }
@@ -200,33 +205,33 @@ fn responses_are_whole_and_streamed() {
 #[test]
 fn bad_requests_are_refused_in_openais_shape() {
     let cases = [
-        (Operation::Chat, json!({}), "messages"),
-        (Operation::Chat, json!({ "messages": [] }), "messages"),
-        (Operation::Chat, json!({ "messages": [{ "content": "x" }] }), "messages"),
-        (Operation::Chat, json!({ "messages": [{ "role": "user", "content": 7 }] }), "messages"),
-        (Operation::Chat, json!({ "messages": user("x"), "n": 0 }), "n"),
-        (Operation::Chat, json!({ "messages": user("x"), "n": 17 }), "n"),
-        (Operation::Chat, json!({ "messages": user("x"), "max_tokens": 0 }), "max_tokens"),
-        (Operation::Chat, json!({ "messages": user("x"), "stop": 3 }), "stop"),
-        (Operation::Chat, json!({ "messages": user("x"), "tool_choice": "required" }), "tool_choice"),
-        (Operation::Chat, json!({ "messages": user("x"), "response_format": { "type": "yaml" } }), "response_format"),
-        (Operation::Chat, json!({ "messages": user("x"), "stream": "yes" }), "stream"),
-        (Operation::Completions, json!({}), "prompt"),
-        (Operation::Embeddings, json!({ "input": [] }), "input"),
-        (Operation::Embeddings, json!({ "input": "a", "dimensions": 1_000_000 }), "dimensions"),
-        (Operation::Embeddings, json!({ "input": [{}] }), "input"),
-        (Operation::Responses, json!({ "input": 5 }), "input"),
+        (CHAT, json!({}), "messages"),
+        (CHAT, json!({ "messages": [] }), "messages"),
+        (CHAT, json!({ "messages": [{ "content": "x" }] }), "messages"),
+        (CHAT, json!({ "messages": [{ "role": "user", "content": 7 }] }), "messages"),
+        (CHAT, json!({ "messages": user("x"), "n": 0 }), "n"),
+        (CHAT, json!({ "messages": user("x"), "n": 17 }), "n"),
+        (CHAT, json!({ "messages": user("x"), "max_tokens": 0 }), "max_tokens"),
+        (CHAT, json!({ "messages": user("x"), "stop": 3 }), "stop"),
+        (CHAT, json!({ "messages": user("x"), "tool_choice": "required" }), "tool_choice"),
+        (CHAT, json!({ "messages": user("x"), "response_format": { "type": "yaml" } }), "response_format"),
+        (CHAT, json!({ "messages": user("x"), "stream": "yes" }), "stream"),
+        (COMPLETIONS, json!({}), "prompt"),
+        (EMBEDDINGS, json!({ "input": [] }), "input"),
+        (EMBEDDINGS, json!({ "input": "a", "dimensions": 1_000_000 }), "dimensions"),
+        (EMBEDDINGS, json!({ "input": [{}] }), "input"),
+        (RESPONSES, json!({ "input": 5 }), "input"),
     ];
     for (operation, body, param) in cases {
         let (status, answer) = ask(operation, body.clone());
         assert_eq!((status, &answer["error"]["param"]), (400, &json!(param)), "{body}: {answer}");
         assert!(answer["error"]["message"].as_str().unwrap().contains("simulator"));
     }
-    let missing = answer(Operation::Chat, br#"{"model":"gpt-4o"}"#);
+    let missing = answer(Operation::Chat, Dialect::OpenaiChat, br#"{"model":"gpt-4o"}"#);
     assert_eq!(missing.status(), 404);
     assert!(String::from_utf8_lossy(missing.body()).contains("model_not_found"));
-    assert_eq!(answer(Operation::Chat, b"[1]").status(), 400);
-    assert_eq!(answer(Operation::Chat, b"{").status(), 400);
+    assert_eq!(answer(Operation::Chat, Dialect::OpenaiChat, b"[1]").status(), 400);
+    assert_eq!(answer(Operation::Chat, Dialect::OpenaiChat, b"{").status(), 400);
 }
 
 proptest::proptest! {
@@ -238,8 +243,8 @@ proptest::proptest! {
 
     #[test]
     fn no_json_makes_it_panic(body in "[\\[\\]{}\":,a-z0-9 ]{0,60}") {
-        for operation in [Operation::Chat, Operation::Completions, Operation::Embeddings, Operation::Responses] {
-            answer(operation, body.as_bytes());
+        for (operation, dialect) in [CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES] {
+            answer(operation, dialect, body.as_bytes());
         }
     }
 }

@@ -49,8 +49,13 @@ struct Inner {
     usage: Option<Reported>,
 }
 
+/// Reads the usage of an answer or an event; a later one says it all again.
+pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
+    *so_far = of(json).or(*so_far);
+}
+
 /// The usage of a document or an event: its own, else whatever is nested in it (Groq has a usage for each model of a system).
-pub fn of(json: &[u8]) -> Option<Usage> {
+fn of(json: &[u8]) -> Option<Usage> {
     let document = serde_json::from_slice::<Document>(json).ok();
     let own = document.and_then(|document| document.usage.or_else(|| document.response?.usage)?.into_usage());
     own.or_else(|| last_in(json))

@@ -1,4 +1,4 @@
-//! A request in OpenAI's dialects: what the gateway has to know of it, and the same bytes with another model in them.
+//! A request as it came: what the gateway has to know of it, and the same bytes with another model in them.
 
 use std::ops::Range;
 
@@ -6,14 +6,15 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::members::Members;
-use crate::catalog::{Operation, Quirks};
+use super::{Called, Form};
+use crate::catalog::{Dialect, Operation, Quirks};
 use crate::error::Refusal;
 
 /// A request, read as far as needed.
 #[derive(Debug)]
 pub struct Ask {
-    /// What is wanted.
-    pub operation: Operation,
+    /// What is wanted, in which dialect.
+    pub called: Called,
     /// The model, as the caller names it.
     pub model: String,
     /// Whether the answer is to be streamed.
@@ -22,7 +23,8 @@ pub struct Ask {
     pub max_output: Option<u64>,
     /// The bytes as they came.
     pub body: Bytes,
-    model_at: Range<usize>,
+    /// Where the body names the model; `None` where the path does.
+    model_at: Option<Range<usize>>,
     usage_edit: Option<Edit>,
 }
 
@@ -45,33 +47,43 @@ struct StreamOptions {
 
 impl Ask {
     /// Reads what the gateway has to know; everything else stays as it is, for the provider to judge.
-    pub fn read(operation: Operation, body: Bytes) -> Result<Ask, Refusal> {
+    pub fn read(called: Called, body: Bytes) -> Result<Ask, Refusal> {
+        let peek = &super::wire(called.dialect).peek;
         let members = Members::read(&body).map_err(|e| broken(&body, &e))?;
-        let model =
-            members.get("model").ok_or_else(|| wrong("model", "is missing: name one as 'provider/model'; GET /v1/models lists them"))?;
-        let name: String =
-            serde_json::from_str(model.raw).map_err(|_| wrong("model", "has to be a string, such as \"openai/gpt-4o-mini\""))?;
-        if name.is_empty() {
-            return Err(wrong("model", "is empty: name one as 'provider/model'; GET /v1/models lists them"));
-        }
-        let stream = optional::<bool>(&members, "stream", "has to be true or false")?.unwrap_or(false);
-        let choices = optional::<u64>(&members, "n", "has to be a whole number")?.unwrap_or(1).max(1);
+        let (model, model_at) = match &called.model {
+            Some(model) => (model.clone(), None),
+            None => model_in(&members)?,
+        };
+        let stream = match called.stream {
+            Some(stream) => stream,
+            None => optional::<bool>(&members, "stream", "has to be true or false")?.unwrap_or(peek.stream_default.unwrap_or(false)),
+        };
+        let choices = peek.choices.map(|name| optional::<u64>(&members, name, "has to be a whole number")).transpose()?.flatten();
         let mut max_output = None;
-        for field in ["max_completion_tokens", "max_output_tokens", "max_tokens"] {
-            max_output = max_output.or(optional::<u64>(&members, field, "has to be a whole number of tokens")?);
+        for path in peek.max_output {
+            max_output = max_output.or(limit_at(&members, path)?);
         }
-        let has_usage_option = matches!(operation, Operation::Chat | Operation::Completions);
+        let has_usage_option =
+            called.dialect == Dialect::OpenaiChat && matches!(called.operation, Operation::Chat | Operation::Completions);
         let usage_edit = if stream && has_usage_option { ask_for_usage(&body, &members)? } else { None };
-        let model_at = model.range.clone();
         Ok(Ask {
-            operation,
-            model: name,
+            called,
+            model,
             stream,
-            max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
+            max_output: max_output.map(|tokens| tokens.saturating_mul(choices.unwrap_or(1).max(1))),
             model_at,
             usage_edit,
             body,
         })
+    }
+
+    /// The form in which the answer is wanted.
+    pub fn form(&self) -> Form {
+        match (self.stream, self.called.as_array) {
+            (false, _) => Form::Whole,
+            (true, false) => Form::Stream,
+            (true, true) => Form::Array,
+        }
     }
 
     /// Whether the provider is asked for a stream's usage though the caller did not: then its report is hidden from the caller.
@@ -82,15 +94,41 @@ impl Ask {
     /// The body for a provider: the same bytes but for the model, the usage option, and the provider's quirks.
     pub fn encode(&self, model: &str, quirks: &Quirks) -> Pieces {
         let edit = self.usage_edit.clone().filter(|_| self.hides_usage(quirks));
-        let mut edits = vec![Edit { at: self.model_at.clone(), with: json_string(model) }];
-        edits.extend(edit);
+        let mut edits: Vec<Edit> = edit.into_iter().collect();
+        edits.extend(self.model_at.clone().map(|at| Edit { at, with: json_string(model) }));
         edits.sort_by_key(|edit| edit.at.start);
-        let spliced = splice(&self.body, &edits);
-        match quirks.rename.is_empty() && quirks.drop.is_empty() && quirks.default.is_empty() {
-            true => spliced,
-            false => vec![apply(quirks, &spliced.concat())],
-        }
+        with_quirks(quirks, splice(&self.body, &edits))
     }
+}
+
+/// A body with a provider's quirks; the same pieces where it has none that concern bodies.
+pub fn with_quirks(quirks: &Quirks, pieces: Pieces) -> Pieces {
+    match quirks.rename.is_empty() && quirks.drop.is_empty() && quirks.default.is_empty() {
+        true => pieces,
+        false => vec![apply(quirks, &pieces.concat())],
+    }
+}
+
+fn model_in(members: &Members<'_>) -> Result<(String, Option<Range<usize>>), Refusal> {
+    let model =
+        members.get("model").ok_or_else(|| wrong("model", "is missing: name one as 'provider/model'; GET /v1/models lists them"))?;
+    let name: String = serde_json::from_str(model.raw).map_err(|_| wrong("model", "has to be a string, such as \"openai/gpt-4o-mini\""))?;
+    match name.is_empty() {
+        true => Err(wrong("model", "is empty: name one as 'provider/model'; GET /v1/models lists them")),
+        false => Ok((name, Some(model.range.clone()))),
+    }
+}
+
+/// A limit of output tokens at a path of one member or two; negative ones are Ollama's for "none".
+fn limit_at(members: &Members<'_>, path: &'static str) -> Result<Option<u64>, Refusal> {
+    const NEED: &str = "has to be a whole number of tokens";
+    let Some((outer, inner)) = path.split_once('.') else {
+        return optional::<u64>(members, path, NEED);
+    };
+    let Some(object) = members.get(outer).filter(|member| member.raw != "null") else { return Ok(None) };
+    let inside = Members::read(object.raw.as_bytes()).map_err(|_| wrong(outer, "has to be an object"))?;
+    let limit = optional::<i64>(&inside, inner, NEED).map_err(|refusal| refusal.with_param(path))?;
+    Ok(limit.and_then(|limit| u64::try_from(limit).ok()))
 }
 
 /// The edit that asks for usage at a stream's end, or none where the caller asks by itself.

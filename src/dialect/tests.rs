@@ -3,13 +3,18 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::ask::Ask;
 use super::meter::Meter;
-use super::request::Ask;
-use crate::catalog::{Operation, Quirks};
+use super::{Called, wire};
+use crate::catalog::{Dialect, Operation, Quirks};
 use crate::ledger::record::Usage;
 
+fn called() -> Called {
+    Called::new(Operation::Chat, Dialect::OpenaiChat)
+}
+
 fn ask(body: &str) -> Ask {
-    Ask::read(Operation::Chat, Bytes::from(body.to_owned())).unwrap()
+    Ask::read(called(), Bytes::from(body.to_owned())).unwrap()
 }
 
 fn encoded(body: &str, quirks: &str) -> String {
@@ -93,7 +98,7 @@ fn what_is_wrong_is_named() {
         ("{\"model\":\"a\",\"stream\":true,\"stream_options\":5}", "invalid_value"),
     ];
     for (body, code) in cases {
-        let refusal = Ask::read(Operation::Chat, Bytes::from(body)).unwrap_err();
+        let refusal = Ask::read(called(), Bytes::from(body)).unwrap_err();
         assert_eq!(refusal.code, code, "{body}: {}", refusal.message);
     }
 }
@@ -122,8 +127,16 @@ fn a_stream_torn_anywhere_reads_alike() {
             for second in [first, (first + 1).min(text.len()), text.len()] {
                 let bytes = text.as_bytes();
                 let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
-                assert_eq!(through(Meter::stream(false), &pieces), (text.clone(), Some(USAGE)), "{first} {second}");
-                assert_eq!(through(Meter::stream(true), &pieces), (expected.clone(), Some(USAGE)), "{first} {second}");
+                assert_eq!(
+                    through(Meter::stream(wire(Dialect::OpenaiChat).tells, false), &pieces),
+                    (text.clone(), Some(USAGE)),
+                    "{first} {second}"
+                );
+                assert_eq!(
+                    through(Meter::stream(wire(Dialect::OpenaiChat).tells, true), &pieces),
+                    (expected.clone(), Some(USAGE)),
+                    "{first} {second}"
+                );
             }
         }
     }
@@ -133,7 +146,7 @@ fn a_stream_torn_anywhere_reads_alike() {
 fn a_last_event_with_choices_and_usage_is_not_hidden() {
     let text =
         "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
-    assert_eq!(through(Meter::stream(true), &[text.as_bytes()]).0, text);
+    assert_eq!(through(Meter::stream(wire(Dialect::OpenaiChat).tells, true), &[text.as_bytes()]).0, text);
 }
 
 #[test]
@@ -155,7 +168,7 @@ fn a_whole_answer_tells_its_usage_in_each_spelling() {
     ];
     for (text, (input, output)) in cases {
         let (half, rest) = text.as_bytes().split_at(text.len() / 2);
-        let usage = through(Meter::whole(), &[half, rest]).1.unwrap();
+        let usage = through(Meter::whole(wire(Dialect::OpenaiChat).tells), &[half, rest]).1.unwrap();
         assert_eq!((usage.input, usage.output), (input, output), "{text}");
     }
 }
@@ -163,9 +176,9 @@ fn a_whole_answer_tells_its_usage_in_each_spelling() {
 proptest! {
     #[test]
     fn no_input_panics_and_nothing_is_lost(body: Vec<u8>, cut in 0usize..64) {
-        let _ = Ask::read(Operation::Chat, Bytes::from(body.clone()));
+        let _ = Ask::read(called(), Bytes::from(body.clone()));
         let cut = cut.min(body.len());
-        let mut meter = Meter::stream(true);
+        let mut meter = Meter::stream(wire(Dialect::OpenaiChat).tells, true);
         let mut out = meter.pass(Bytes::copy_from_slice(&body[..cut])).to_vec();
         out.extend_from_slice(&meter.pass(Bytes::copy_from_slice(&body[cut..])));
         out.extend_from_slice(&meter.finish().0);

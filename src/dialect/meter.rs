@@ -7,7 +7,10 @@ use memchr::{memchr, memmem, memrchr};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::usage;
+use super::ir::Trouble;
+use super::openai_chat::usage;
+use super::translate::Translation;
+use super::wire::Tells;
 use crate::ledger::record::Usage;
 
 /// How much of a whole answer's end is kept to look for its usage.
@@ -20,8 +23,10 @@ const LONGEST_LINE: usize = 8 << 20;
 pub enum Meter {
     /// One JSON document.
     Whole(Whole),
-    /// Server-sent events.
+    /// A stream of lines: server-sent events, lines of JSON, or a JSON array.
     Stream(Stream),
+    /// A stream that becomes another dialect's on its way.
+    Translation(Box<Translation>),
 }
 
 /// What was read.
@@ -36,8 +41,9 @@ pub struct Reading {
 }
 
 /// The end of a whole answer, in the pieces that it came in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Whole {
+    tells: Tells,
     tail: VecDeque<Bytes>,
     kept: usize,
     seen: usize,
@@ -46,6 +52,7 @@ pub struct Whole {
 /// A stream between two of its lines.
 #[derive(Debug)]
 pub struct Stream {
+    tells: Tells,
     /// Whether the event that only reports usage is kept from the caller.
     hide: bool,
     /// A line whose end is still to come.
@@ -54,9 +61,6 @@ pub struct Stream {
     skip_blank: bool,
     reading: Reading,
 }
-
-/// How streams of Chat Completions and of Responses say that they are at their end.
-const LAST_EVENTS: [&[u8]; 2] = [b"data: [DONE]", b"event: response.completed"];
 
 #[derive(Deserialize)]
 struct Event {
@@ -68,13 +72,13 @@ struct Event {
 
 impl Meter {
     /// A meter for a whole answer.
-    pub fn whole() -> Meter {
-        Meter::Whole(Whole::default())
+    pub fn whole(tells: Tells) -> Meter {
+        Meter::Whole(Whole { tells, tail: VecDeque::new(), kept: 0, seen: 0 })
     }
 
-    /// A meter for a stream; `hide` keeps from the caller the event that it did not ask for.
-    pub fn stream(hide: bool) -> Meter {
-        Meter::Stream(Stream { hide, torn: BytesMut::new(), skip_blank: false, reading: Reading::default() })
+    /// A meter for a stream; `hide` keeps from the caller OpenAI's event that it did not ask for.
+    pub fn stream(tells: Tells, hide: bool) -> Meter {
+        Meter::Stream(Stream { tells, hide, torn: BytesMut::new(), skip_blank: false, reading: Reading::default() })
     }
 
     /// Takes a piece of the answer, gives what is to be passed on.
@@ -82,6 +86,15 @@ impl Meter {
         match self {
             Meter::Whole(whole) => whole.pass(piece),
             Meter::Stream(stream) => stream.pass(piece),
+            Meter::Translation(translation) => translation.pass(&piece),
+        }
+    }
+
+    /// The caller is to be told that its provider failed: the last bytes in its dialect, or `None` where the surface has to say it.
+    pub fn fail(&mut self, trouble: &Trouble) -> Option<Bytes> {
+        match self {
+            Meter::Translation(translation) => Some(translation.fail(trouble)),
+            Meter::Whole(_) | Meter::Stream(_) => None,
         }
     }
 
@@ -90,6 +103,7 @@ impl Meter {
         match self {
             Meter::Whole(whole) => (Bytes::new(), whole.read()),
             Meter::Stream(stream) => stream.finish(),
+            Meter::Translation(translation) => translation.finish(),
         }
     }
 }
@@ -110,10 +124,11 @@ impl Whole {
 
     fn read(&mut self) -> Reading {
         let tail = std::mem::take(&mut self.tail);
-        let usage = match tail.iter().collect::<Vec<_>>().as_slice() {
-            [one] => usage::of(one),
-            _ => usage::of(&tail.into_iter().collect::<Vec<_>>().concat()),
-        };
+        let mut usage = None;
+        match tail.iter().collect::<Vec<_>>().as_slice() {
+            [one] => (self.tells.read)(one, &mut usage),
+            _ => (self.tells.read)(&tail.into_iter().collect::<Vec<_>>().concat(), &mut usage),
+        }
         Reading { usage, estimated_output: self.seen as u64 / 4, is_complete: false }
     }
 }
@@ -149,12 +164,19 @@ impl Stream {
     }
 
     fn look_at(&mut self, lines: &[u8]) {
-        self.reading.is_complete |= LAST_EVENTS.iter().any(|last| begins_a_line(lines, last));
-        self.reading.estimated_output += memmem::find_iter(lines, b"data:").count() as u64;
-        // The last event that reports usage counts: it is looked for from the end, and mostly there is none to look for.
-        let mut found = usage::objects(lines).map(|hit| &lines[line_around(lines, hit)]);
-        if let Some(usage) = found.find_map(|line| usage::of(line.strip_prefix(b"data:").unwrap_or(line))) {
-            self.reading.usage = Some(usage);
+        let tells = self.tells;
+        self.reading.is_complete |= tells.last.iter().any(|last| begins_a_line(lines, last.as_bytes()));
+        self.reading.estimated_output += memchr::memchr_iter(b'\n', lines).count() as u64 / 2;
+        let mut done = 0;
+        for name in tells.members {
+            // What is looked for mostly is not there; `null`, which stands in every event of some streams, costs no more than this look.
+            for hit in memmem::find_iter(lines, name.as_bytes()).filter(|at| has_value(lines, at + name.len())) {
+                let line = line_around(lines, hit);
+                if line.start >= done {
+                    done = line.end;
+                    (tells.read)(json_of(&lines[line]), &mut self.reading.usage);
+                }
+            }
         }
     }
 
@@ -185,6 +207,19 @@ fn hidden_line(lines: &[u8], hit: usize) -> Option<std::ops::Range<usize>> {
     let event: Event = serde_json::from_slice(data).ok()?;
     let only_usage = event.usage.is_some() && event.choices.is_some_and(|choices| choices.is_empty());
     only_usage.then_some(line)
+}
+
+/// Whether a member's name that ends at `end` is followed by a value that is not `null`.
+fn has_value(json: &[u8], end: usize) -> bool {
+    let value = json.get(end..).and_then(|rest| rest.strip_prefix(b"\"")).and_then(|rest| rest.trim_ascii_start().strip_prefix(b":"));
+    value.is_some_and(|value| !value.trim_ascii_start().starts_with(b"null"))
+}
+
+/// The JSON in a line of a stream: without the field's name of an event, and without an array's punctuation.
+fn json_of(line: &[u8]) -> &[u8] {
+    let line = line.strip_prefix(b"data:").unwrap_or(line).trim_ascii();
+    let line = line.strip_prefix(b"[").or(line.strip_prefix(b",")).unwrap_or(line);
+    line.strip_suffix(b"]").or(line.strip_suffix(b",")).unwrap_or(line)
 }
 
 fn begins_a_line(lines: &[u8], start: &[u8]) -> bool {

@@ -1,0 +1,42 @@
+//! Usage as Converse reports it: in the whole answer, or in a stream's `metadata` event.
+//!
+//! Source: `TokenUsage` in the Amazon Bedrock API reference. `inputTokens` counts neither cache reads nor cache writes.
+
+use serde::Deserialize;
+
+use crate::ledger::record::Usage;
+
+#[derive(Deserialize)]
+struct Document {
+    usage: Option<Reported>,
+}
+
+/// The `usage` object.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Reported {
+    input_tokens: u64,
+    output_tokens: u64,
+    cache_read_input_tokens: u64,
+    cache_write_input_tokens: u64,
+}
+
+/// Reads the usage of an answer or an event.
+pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
+    if let Ok(Document { usage: Some(reported) }) = serde_json::from_slice(json) {
+        *so_far = Some(reported.into());
+    }
+}
+
+impl From<Reported> for Usage {
+    fn from(reported: Reported) -> Usage {
+        let (cached, cache_write) = (reported.cache_read_input_tokens, reported.cache_write_input_tokens);
+        Usage {
+            input: reported.input_tokens + cached + cache_write,
+            cached,
+            cache_write,
+            output: reported.output_tokens,
+            ..Usage::default()
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Usage as Cohere reports it: in the whole answer, or in a stream's `message-end` event.
+//!
+//! Source: `Usage` in Cohere's v2 chat reference. `tokens` counts what the model saw; `billed_units`, what is charged, only where it is alone.
+
+use serde::Deserialize;
+
+use crate::ledger::record::Usage;
+
+#[derive(Deserialize)]
+struct Document {
+    usage: Option<Reported>,
+    delta: Option<Inner>,
+}
+
+#[derive(Deserialize)]
+struct Inner {
+    usage: Option<Reported>,
+}
+
+/// The `usage` object.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Reported {
+    tokens: Option<Tokens>,
+    billed_units: Option<Tokens>,
+    cached_tokens: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Tokens {
+    input_tokens: f64,
+    output_tokens: f64,
+}
+
+/// Reads the usage of an answer or an event.
+pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
+    let Ok(document) = serde_json::from_slice::<Document>(json) else { return };
+    if let Some(reported) = document.usage.or_else(|| document.delta?.usage) {
+        *so_far = Some(reported.into());
+    }
+}
+
+impl From<Reported> for Usage {
+    fn from(reported: Reported) -> Usage {
+        let tokens = reported.tokens.or(reported.billed_units).unwrap_or_default();
+        Usage {
+            input: tokens.input_tokens as u64,
+            output: tokens.output_tokens as u64,
+            cached: reported.cached_tokens.unwrap_or_default() as u64,
+            ..Usage::default()
+        }
+    }
+}

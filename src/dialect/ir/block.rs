@@ -1,0 +1,244 @@
+//! What messages and answers are made of.
+
+use serde_json::Value;
+
+use super::Signature;
+use crate::catalog::Dialect;
+
+/// A piece of content, and whether the prompt's cache is to reach up to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// What it is.
+    pub content: Content,
+    /// The prompt up to and with this block is to be cached.
+    pub cache: Option<Cache>,
+}
+
+/// A cache mark (Anthropic's `cache_control`, Bedrock's `cachePoint`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cache {
+    /// How long, such as `5m` or `1h`; the provider's default where absent.
+    pub ttl: Option<String>,
+}
+
+/// The kinds of content.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// Text, with what it cites.
+    Text {
+        /// The text.
+        text: String,
+        /// Its sources.
+        citations: Vec<Citation>,
+    },
+    /// An image, audio, video or document.
+    Media(Media),
+    /// The model wants a tool called.
+    ToolCall(ToolCall),
+    /// What a tool answered; stands in messages of [`Role::Tool`](super::Role::Tool) alone.
+    ToolResult(ToolResult),
+    /// The model's reasoning.
+    Reasoning(Reasoning),
+    /// The model declines, in its words.
+    Refusal(String),
+    /// Structured data; stands in tool results alone (Bedrock's `json`, Gemini's `response`).
+    Json(Value),
+    /// A call to a tool that the provider runs itself, or that tool's result, as its dialect has it.
+    Builtin(Builtin),
+    /// Content that only its own dialect knows.
+    Other {
+        /// Whose it is.
+        of: Dialect,
+        /// As it came.
+        value: Value,
+    },
+}
+
+/// Media of any kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Media {
+    /// What it is.
+    pub kind: MediaKind,
+    /// Where it is.
+    pub source: MediaSource,
+    /// Such as `image/png`; `None` where nothing says so.
+    pub media_type: Option<String>,
+    /// A file's name or a document's title.
+    pub name: Option<String>,
+    /// OpenAI's `detail` of an image: `low`, `high`, `auto`.
+    pub detail: Option<String>,
+    /// What a document's own context says (Anthropic's and Bedrock's `context`).
+    pub context: Option<String>,
+    /// The document may be cited (Anthropic's and Bedrock's `citations.enabled`).
+    pub citable: bool,
+}
+
+/// The kinds of media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum MediaKind {
+    Image,
+    Audio,
+    Video,
+    Document,
+}
+
+/// Where media is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MediaSource {
+    /// In the request: base64 with padding, as it came.
+    Base64(String),
+    /// A plain-text document.
+    Text(String),
+    /// Elsewhere: `https`, `http`, `gs`, `s3`.
+    Url(String),
+    /// Uploaded to the provider before.
+    File {
+        /// Whose file store it is.
+        of: Dialect,
+        /// The file's id or name there.
+        id: String,
+    },
+}
+
+/// A tool call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolCall {
+    /// Pairs the call with its result; unique within a request, never empty.
+    pub id: String,
+    /// The tool's name.
+    pub name: String,
+    /// The arguments as JSON text; a custom tool's input as it is.
+    pub arguments: String,
+    /// The input is free text (OpenAI's custom tools), not JSON.
+    pub is_custom: bool,
+    /// What the provider wants back with the call (Gemini's thought signature).
+    pub signature: Option<Signature>,
+}
+
+/// A tool's result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolResult {
+    /// The call's id.
+    pub call_id: String,
+    /// The tool's name, where the dialect tells it; [`Request::tool_name`](super::Request::tool_name) finds it otherwise.
+    pub name: Option<String>,
+    /// Text, media and structured data.
+    pub content: Vec<Block>,
+    /// The tool failed.
+    pub is_error: bool,
+    /// The call was one to a custom tool.
+    pub is_custom: bool,
+}
+
+/// Reasoning, readable, encrypted, or both.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reasoning {
+    /// The readable part; empty where there is none.
+    pub text: String,
+    /// Proof of origin, or the encrypted whole.
+    pub signature: Option<Signature>,
+    /// There is only the encrypted form (Anthropic's `redacted_thinking`, Bedrock's `redactedContent`).
+    pub is_redacted: bool,
+    /// The item's id, where the dialect has one (Responses).
+    pub id: Option<String>,
+}
+
+/// What a text cites.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Citation {
+    /// A page.
+    pub url: Option<String>,
+    /// The source's title.
+    pub title: Option<String>,
+    /// The words that are cited.
+    pub cited_text: Option<String>,
+    /// Where in the answer's text block the cited passage begins and ends, in characters.
+    pub span: Option<(u64, u64)>,
+    /// The citation as its dialect has it, for that dialect.
+    pub native: Option<(Dialect, Value)>,
+}
+
+/// A built-in tool, its call or its result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Builtin {
+    /// Which tool.
+    pub kind: BuiltinKind,
+    /// Whose shape `value` has.
+    pub of: Dialect,
+    /// As it came.
+    pub value: Value,
+}
+
+/// The built-in tools that several dialects have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum BuiltinKind {
+    WebSearch,
+    WebFetch,
+    CodeExecution,
+    FileSearch,
+    ImageGeneration,
+    ComputerUse,
+    Mcp,
+    Other,
+}
+
+// === impl Block ===
+
+impl Block {
+    /// Text without citations.
+    pub fn text(text: impl Into<String>) -> Block {
+        Content::Text { text: text.into(), citations: Vec::new() }.into()
+    }
+
+    /// The text, where it is text.
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Text { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl From<Content> for Block {
+    fn from(content: Content) -> Block {
+        Block { content, cache: None }
+    }
+}
+
+// === impl Media ===
+
+impl Media {
+    /// Media with nothing beside its kind, place and type.
+    pub fn new(kind: MediaKind, source: MediaSource, media_type: Option<String>) -> Media {
+        Media { kind, source, media_type, name: None, detail: None, context: None, citable: false }
+    }
+
+    /// From a `data:` URL (RFC 2397), or a plain one.
+    pub fn from_url(kind: MediaKind, url: &str) -> Media {
+        let inline = url.strip_prefix("data:").and_then(|rest| {
+            let (head, data) = rest.split_once(',')?;
+            let media_type = head.strip_suffix(";base64")?;
+            Some(Media::new(kind, MediaSource::Base64(data.to_owned()), (!media_type.is_empty()).then(|| media_type.to_owned())))
+        });
+        inline.unwrap_or_else(|| Media::new(kind, MediaSource::Url(url.to_owned()), None))
+    }
+
+    /// A `data:` URL of what is inline, the URL of what is elsewhere, `None` for a file of a provider's or plain text.
+    pub fn to_url(&self) -> Option<String> {
+        match &self.source {
+            MediaSource::Base64(data) => {
+                let fallback = match self.kind {
+                    MediaKind::Image => "image/png",
+                    MediaKind::Audio => "audio/wav",
+                    MediaKind::Video => "video/mp4",
+                    MediaKind::Document => "application/pdf",
+                };
+                Some(format!("data:{};base64,{data}", self.media_type.as_deref().unwrap_or(fallback)))
+            }
+            MediaSource::Url(url) => Some(url.clone()),
+            MediaSource::Text(_) | MediaSource::File { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The last hop: a provider's answer handed to the caller, as it came or in the caller's dialect; a stream as it comes, a whole answer checked.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::Walked;
+use crate::catalog::Dialect;
+use crate::dialect::ir::{Dropped, Trouble};
+use crate::dialect::members::Members;
+use crate::dialect::meter::Reading;
+use crate::dialect::translate::{self, Translated, Translation};
+use crate::dialect::{Ask, Asked, Form, Meter, codec, wire};
+use crate::gateway::Gateway;
+use crate::ledger::record::Outcome;
+use crate::route::{LiveProvider, Target};
+use crate::surface::{ProviderError, Surface};
+use crate::ticket::Ticket;
+use crate::upstream::{self, Answer, AnswerBody, Failure, Partial, Source, Watch, Who, retry_after};
+
+/// A whole answer up to this size is read before it is passed on, so that a broken one is an error and not half an answer.
+const READ_WHOLE: usize = 1 << 20;
+/// An answer that has to be translated is read up to this size.
+const READ_TO_TRANSLATE: usize = 64 << 20;
+/// Of a provider's error so much is read at the most.
+const READ_ERROR: usize = 256 << 10;
+
+const PROVIDER: HeaderName = HeaderName::from_static("keyward-provider");
+const DROPPED: HeaderName = HeaderName::from_static("keyward-dropped");
+const UPSTREAM_ID: HeaderName = HeaderName::from_static("keyward-upstream-request-id");
+/// How providers name their request, those of the field in order of how many use it.
+const THEIR_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
+
+/// A provider's answer on its way in.
+struct Incoming<'a> {
+    head: &'a http::response::Parts,
+    source: Source,
+    dialect: Dialect,
+    provider: &'a LiveProvider,
+    idle: Duration,
+}
+
+/// What goes to the caller.
+enum Outgoing {
+    /// All of it.
+    Whole { body: Bytes, reading: Reading, dropped: Dropped },
+    /// What was read already, and more as it comes.
+    Flowing { before: Vec<Bytes>, source: Source, meter: Meter },
+    /// The provider's own error.
+    Error { trouble: Trouble, text: String },
+}
+
+/// Hands the answer over; the ticket is settled when its last byte is on its way.
+pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut ticket: Ticket, walked: Walked) -> Response<Body> {
+    let Walked { ask, asked, targets, answer } = walked;
+    let Answer { head, body: source, target, dialect, mut dropped } = answer;
+    let Target { provider, .. } = &targets[target];
+    let is_native = dialect == ask.called.dialect;
+    let idle = gateway.client.idle_timeout();
+    let incoming = Incoming { head: &head, source, dialect, provider, idle };
+    let outgoing = match asked.filter(|_| !is_native) {
+        _ if !head.status.is_success() => incoming.error().await,
+        None => incoming.pass(&ask).await,
+        Some(asked) => incoming.translate(&asked).await,
+    };
+    let mut response = Response::new(Body::empty());
+    write_headers(response.headers_mut(), &head, is_native.then_some(dialect), provider, &ticket);
+    match outgoing {
+        Ok(Outgoing::Whole { body, reading, dropped: also }) => {
+            ticket.settle(Outcome::Answered, Some(reading));
+            also.names().for_each(|name| dropped.note(name.to_owned()));
+            // A whole answer may stand in for the stream that was asked for.
+            let is_stream = ask.stream && !is_native;
+            *response.body_mut() = Body::from(body);
+            write_content_type(&mut response, &head, is_native, is_stream, &ask, &dropped)
+        }
+        Ok(Outgoing::Flowing { before, source, meter }) => {
+            let is_stream = ask.stream;
+            if let Some(length) = head.headers.get(header::CONTENT_LENGTH).filter(|_| is_native && !is_stream) {
+                response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
+            }
+            let watch = Watch { meter, ticket, provider: Who::of(provider), is_stream, surface };
+            *response.body_mut() = Body::new(AnswerBody::new(before, source, idle, watch));
+            write_content_type(&mut response, &head, is_native, is_stream, &ask, &dropped)
+        }
+        Ok(Outgoing::Error { trouble, text }) => {
+            ticket.settle(Outcome::ProviderError, None);
+            let retry_after = retry_after(&head.headers);
+            return surface.provider_error(&ProviderError { status: head.status, text: &text, trouble, is_native, provider, retry_after });
+        }
+        Err(failure) => {
+            let refusal = failure.refusal();
+            ticket.refused(&refusal);
+            return surface.refuse(&refusal);
+        }
+    }
+    response
+}
+
+// === impl Incoming ===
+
+impl Incoming<'_> {
+    /// As it came, while a meter watches.
+    async fn pass(mut self, ask: &Ask) -> Result<Outgoing, Failure> {
+        let facts = wire(self.dialect);
+        let is_stream = is(&self.head.headers, facts.stream_type) || (ask.form() == Form::Array && self.is_json());
+        if is_stream {
+            let meter = Meter::stream(facts.tells, ask.hides_usage(&self.provider.quirks));
+            return Ok(Outgoing::Flowing { before: Vec::new(), source: self.source, meter });
+        }
+        if !self.is_json() {
+            return Err(self.no_json());
+        }
+        let mut meter = Meter::whole(facts.tells);
+        match upstream::read_up_to(&mut self.source, READ_WHOLE, self.idle).await {
+            Ok(whole) => {
+                Members::read(&whole).map_err(|e| self.bad(format!("its JSON is broken ({e})")))?;
+                let body = meter.pass(whole);
+                Ok(Outgoing::Whole { body, reading: meter.finish().1, dropped: Dropped::default() })
+            }
+            Err(Partial::TooLong(before)) => Ok(Outgoing::Flowing { before, source: self.source, meter }),
+            Err(partial) => Err(self.partial(&partial)),
+        }
+    }
+
+    /// In the caller's dialect.
+    async fn translate(mut self, asked: &Asked) -> Result<Outgoing, Failure> {
+        let is_stream = is(&self.head.headers, wire(self.dialect).stream_type);
+        if is_stream && asked.request.stream {
+            let meter = Meter::Translation(Box::new(Translation::new(self.dialect, asked)));
+            return Ok(Outgoing::Flowing { before: Vec::new(), source: self.source, meter });
+        }
+        if !is_stream && !self.is_json() {
+            return Err(self.no_json());
+        }
+        let body = match upstream::read_up_to(&mut self.source, READ_TO_TRANSLATE, self.idle).await {
+            Ok(body) => body,
+            Err(partial) => return Err(self.partial(&partial)),
+        };
+        let translated = match is_stream {
+            false => translate::whole(&body, self.dialect, asked),
+            true => translate::collected(&body, self.dialect, asked).map_err(|trouble| trouble.message),
+        };
+        let Translated { body, dropped, reading } = translated.map_err(|why| self.bad(why))?;
+        Ok(Outgoing::Whole { body, reading, dropped })
+    }
+
+    /// The provider's own error.
+    async fn error(mut self) -> Result<Outgoing, Failure> {
+        let text = match upstream::read_up_to(&mut self.source, READ_ERROR, self.idle).await {
+            Ok(text) => text,
+            Err(Partial::TooLong(pieces)) => pieces.concat().into(),
+            Err(Partial::BrokeOff | Partial::TimedOut) => Bytes::new(),
+        };
+        let text = upstream::error_text(self.head.status, &text, self.provider)?;
+        let trouble = codec(self.dialect).decode_trouble(self.head.status.as_u16(), text.as_bytes());
+        Ok(Outgoing::Error { trouble, text })
+    }
+
+    fn is_json(&self) -> bool {
+        is(&self.head.headers, "application/json")
+    }
+
+    fn no_json(&self) -> Failure {
+        let got = self.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
+        self.bad(format!("status {} with {got} where JSON was expected", self.head.status.as_u16()))
+    }
+
+    fn bad(&self, why: String) -> Failure {
+        Failure::BadAnswer { provider: Who::of(self.provider), why }
+    }
+
+    fn partial(&self, partial: &Partial) -> Failure {
+        let provider = Who::of(self.provider);
+        match partial {
+            Partial::TooLong(_) => self.bad(format!("it is longer than the {} MiB that can be translated", READ_TO_TRANSLATE >> 20)),
+            Partial::BrokeOff => Failure::BrokeOff { provider, why: "in the middle of its answer".to_owned() },
+            Partial::TimedOut => Failure::TimedOut { provider, after: self.idle },
+        }
+    }
+}
+
+/// Of a provider's headers only these concern the caller; its rate limits and organisation are ours.
+fn write_headers(to: &mut HeaderMap, head: &http::response::Parts, native: Option<Dialect>, provider: &LiveProvider, ticket: &Ticket) {
+    for name in native.map_or(&[][..], |dialect| wire(dialect).returned) {
+        if let Some(value) = head.headers.get(*name) {
+            to.insert(HeaderName::from_static(name), value.clone());
+        }
+    }
+    if let Some(id) = THEIR_IDS.iter().find_map(|name| head.headers.get(*name)) {
+        to.insert(UPSTREAM_ID, id.clone());
+    }
+    if let Ok(provider) = HeaderValue::try_from(&provider.id) {
+        to.insert(PROVIDER, provider);
+    }
+    ticket.write_limits(to);
+}
+
+/// The status and the content type: the provider's own, or that of the caller's dialect.
+fn write_content_type(
+    response: &mut Response<Body>,
+    head: &http::response::Parts,
+    is_native: bool,
+    is_stream: bool,
+    ask: &Ask,
+    dropped: &Dropped,
+) {
+    *response.status_mut() = if is_native { head.status } else { StatusCode::OK };
+    let headers = response.headers_mut();
+    let own = match (is_stream, ask.form()) {
+        (true, Form::Stream) => HeaderValue::from_static(wire(ask.called.dialect).stream_type),
+        _ => HeaderValue::from_static("application/json"),
+    };
+    headers.insert(header::CONTENT_TYPE, head.headers.get(header::CONTENT_TYPE).filter(|_| is_native).cloned().unwrap_or(own));
+    if is_stream {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    headers.extend(dropped.header().map(|value| (DROPPED, value)));
+}
+
+fn is(headers: &HeaderMap, media_type: &str) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
+}
