@@ -138,7 +138,7 @@ async fn check(config: &Config, router: &Router, id: Option<&str>, json: bool) -
         let needs = router.dormant().find(|(dormant, _)| *dormant == id).map(|(_, dormant)| dormant.needs.join(" and "));
         return Err(needs.map_or_else(|| unknown(router, id), |needs| format!("'{id}' is not live: set {needs}").into()));
     }
-    let client = Client::new(&config.upstream)?;
+    let client = Client::new(&config.upstream, &config.fetch)?;
     let mut checked = Vec::new();
     for provider in router.live().filter(|provider| id.is_none_or(|id| provider.id == id)) {
         let (ok, finding) = check_one(&client, provider).await;

@@ -59,7 +59,7 @@ impl Serve {
 
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>));
         let gateway = Arc::new(Gateway {
-            client: Client::new(&config.upstream)?,
+            client: Client::new(&config.upstream, &config.fetch)?,
             keys: Arc::clone(&keys),
             router,
             ledger,

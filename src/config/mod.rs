@@ -30,6 +30,8 @@ pub struct Config {
     pub limits: RequestLimits,
     /// How providers are called.
     pub upstream: Upstream,
+    /// How media is fetched for providers that do not fetch it themselves.
+    pub fetch: Fetch,
     /// Names for models, each for one `provider/model` or several in order.
     pub aliases: BTreeMap<String, Targets>,
 }
@@ -91,6 +93,19 @@ pub struct Upstream {
     pub max_backoff: Duration,
 }
 
+/// `[fetch]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fetch {
+    /// The largest image or document, in MiB.
+    pub media_mib: usize,
+    /// For all of it.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Whether media may come from private addresses too, and by http.
+    pub private_addresses: bool,
+}
+
 /// One model or several, in order of preference.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
@@ -125,6 +140,9 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_UPSTREAM_IDLE_TIMEOUT", "upstream.idle_timeout"),
     ("KEYWARD_UPSTREAM_ATTEMPTS", "upstream.attempts"),
     ("KEYWARD_UPSTREAM_MAX_BACKOFF", "upstream.max_backoff"),
+    ("KEYWARD_FETCH_MEDIA_MIB", "fetch.media_mib"),
+    ("KEYWARD_FETCH_TIMEOUT", "fetch.timeout"),
+    ("KEYWARD_FETCH_PRIVATE_ADDRESSES", "fetch.private_addresses"),
 ];
 
 // === impl Config ===
@@ -184,6 +202,9 @@ impl Config {
             "upstream.idle_timeout" => self.upstream.idle_timeout = one.upstream.idle_timeout,
             "upstream.attempts" => self.upstream.attempts = one.upstream.attempts,
             "upstream.max_backoff" => self.upstream.max_backoff = one.upstream.max_backoff,
+            "fetch.media_mib" => self.fetch.media_mib = one.fetch.media_mib,
+            "fetch.timeout" => self.fetch.timeout = one.fetch.timeout,
+            "fetch.private_addresses" => self.fetch.private_addresses = one.fetch.private_addresses,
             _ => return Err(format!("'{setting}' cannot be set by a variable")),
         }
         Ok(self)
@@ -217,6 +238,7 @@ impl Default for Config {
             log: Log::default(),
             limits: RequestLimits::default(),
             upstream: Upstream::default(),
+            fetch: Fetch::default(),
             aliases: BTreeMap::new(),
         }
     }
@@ -248,6 +270,12 @@ impl Default for Upstream {
             attempts: 3,
             max_backoff: Duration::from_secs(10),
         }
+    }
+}
+
+impl Default for Fetch {
+    fn default() -> Fetch {
+        Fetch { media_mib: 20, timeout: Duration::from_secs(15), private_addresses: false }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod failure;
+mod fetch;
 mod pieces;
 mod refused;
 pub mod simulator;
@@ -13,19 +14,21 @@ use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
 pub use failure::{Failure, Who};
+use fetch::Fetcher;
 pub use refused::error_text;
 
 use crate::catalog::Dialect;
 use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_quirks};
 use crate::dialect::ir::Dropped;
-use crate::dialect::{Asked, Form, To, translate, wire};
+use crate::dialect::{Asked, Form, To, codec, translate, wire};
 use crate::route::{Endpoint, Target};
 use pieces::PiecesBody;
 
 /// The client that all requests to providers go through.
 pub struct Client {
     http: reqwest::Client,
+    fetcher: Fetcher,
     settings: config::Upstream,
 }
 
@@ -51,7 +54,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
 impl Client {
     /// A client with these deadlines.
-    pub fn new(settings: &config::Upstream) -> Result<Client, reqwest::Error> {
+    pub fn new(settings: &config::Upstream, fetch: &config::Fetch) -> Result<Client, reqwest::Error> {
         // Only the first of a process can be installed, and all are the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -60,7 +63,7 @@ impl Client {
             .user_agent(concat!("keyward/", env!("CARGO_PKG_VERSION")))
             .tcp_keepalive(Duration::from_secs(60))
             .build()?;
-        Ok(Client { http, settings: settings.clone() })
+        Ok(Client { http, fetcher: Fetcher::new(fetch)?, settings: settings.clone() })
     }
 
     /// How long an answer may be silent between two pieces.
@@ -118,7 +121,7 @@ impl Client {
         let endpoint = target.endpoint(ask.called.operation, ask.called.dialect).map_err(Failure::Unserved)?;
         let (pieces, dropped) = match asked.filter(|_| endpoint.dialect != ask.called.dialect) {
             None => (ask.encode(&target.model, &provider.quirks), Dropped::default()),
-            Some(asked) => translated(asked, target, endpoint)?,
+            Some(asked) => self.translated(asked, target, endpoint).await?,
         };
         let answer = |(head, body)| Answer { head, body, target: 0, dialect: endpoint.dialect, dropped };
         if endpoint.is_simulator {
@@ -150,6 +153,16 @@ impl Client {
         Ok(answer((head, Source::Network(body))))
     }
 
+    /// The request in the endpoint's dialect, with the media inline that its provider would not fetch.
+    async fn translated(&self, asked: &Asked, target: &Target, endpoint: &Endpoint) -> Result<(Pieces, Dropped), Failure> {
+        let refused = |refusal| Failure::Untranslatable(Box::new(refusal));
+        let to = To { model: &target.model, facts: target.facts() };
+        let inlined = self.fetcher.inline(&asked.request, codec(endpoint.dialect)).await.map_err(refused)?;
+        let request = inlined.as_ref().unwrap_or(&asked.request);
+        let (body, dropped) = translate::write_request(request, endpoint.dialect, &to).map_err(refused)?;
+        Ok((with_quirks(&target.provider.quirks, vec![body]), dropped))
+    }
+
     async fn send(
         &self,
         url: &reqwest::Url,
@@ -169,13 +182,6 @@ impl Client {
             Err(_) => Err(Failure::TimedOut { provider: provider.clone(), after: self.settings.first_byte_timeout }),
         }
     }
-}
-
-fn translated(asked: &Asked, target: &Target, endpoint: &Endpoint) -> Result<(Pieces, Dropped), Failure> {
-    let to = To { model: &target.model, facts: target.facts() };
-    let written = translate::write_request(&asked.request, endpoint.dialect, &to);
-    let (body, dropped) = written.map_err(|refusal| Failure::Untranslatable(Box::new(refusal)))?;
-    Ok((with_quirks(&target.provider.quirks, vec![body]), dropped))
 }
 
 /// Reads a whole body of up to `limit` bytes; the bytes read so far where it is longer or breaks off.

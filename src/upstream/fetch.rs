@@ -1,0 +1,231 @@
+//! Fetches media that a caller names by URL for providers that take it only inline: https, within limits, and never from inside our network.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt;
+use futures_util::future::try_join_all;
+use http::{StatusCode, header};
+use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::{Attempt, Policy};
+
+use crate::config;
+use crate::dialect::Codec;
+use crate::dialect::ir::{Block, Content, Media, MediaSource, Request};
+use crate::error::{Kind, Refusal};
+
+/// Fetches media.
+pub struct Fetcher {
+    http: reqwest::Client,
+    settings: config::Fetch,
+}
+
+/// Resolves names to public addresses alone, so that what is checked is what is connected to.
+struct PublicOnly;
+
+/// Why media was not fetched.
+#[derive(Debug)]
+enum Unfetched {
+    Scheme,
+    Private,
+    TooLarge(usize),
+    Status(StatusCode),
+    Broken(String),
+}
+
+/// Redirects that are followed.
+const REDIRECTS: usize = 3;
+
+// === impl Fetcher ===
+
+impl Fetcher {
+    /// One with these limits.
+    pub fn new(settings: &config::Fetch) -> Result<Fetcher, reqwest::Error> {
+        let private = settings.private_addresses;
+        let mut builder = reqwest::Client::builder()
+            .timeout(settings.timeout)
+            .no_proxy()
+            .redirect(Policy::custom(move |attempt| follow(attempt, private)))
+            .user_agent(concat!("keyward/", env!("CARGO_PKG_VERSION")));
+        if !private {
+            builder = builder.dns_resolver(Arc::new(PublicOnly));
+        }
+        Ok(Fetcher { http: builder.build()?, settings: settings.clone() })
+    }
+
+    /// The request with everything inline that a provider of that dialect does not fetch by itself; `None` where nothing was to be fetched.
+    pub async fn inline(&self, request: &Request, codec: &dyn Codec) -> Result<Option<Request>, Refusal> {
+        let is_wanted = |media: &Media| matches!(&media.source, MediaSource::Url(url) if !codec.takes_url(media.kind, url));
+        let mut urls: Vec<String> = Vec::new();
+        for media in request.messages.iter().flat_map(|message| &message.content).flat_map(media_in).filter(|media| is_wanted(media)) {
+            if let MediaSource::Url(url) = &media.source
+                && !urls.contains(url)
+            {
+                urls.push(url.clone());
+            }
+        }
+        if urls.is_empty() {
+            return Ok(None);
+        }
+        let fetched = try_join_all(urls.iter().map(|url| async { self.fetch(url).await.map_err(|why| why.refusal(url)) })).await?;
+        let mut request = request.clone();
+        for block in request.messages.iter_mut().flat_map(|message| &mut message.content) {
+            for_each_media(block, &mut |media| {
+                let MediaSource::Url(url) = &media.source else { return };
+                let Some(at) = urls.iter().position(|known| known == url).filter(|_| !codec.takes_url(media.kind, url)) else { return };
+                let (data, media_type) = &fetched[at];
+                media.media_type = media.media_type.take().or_else(|| media_type.clone());
+                media.source = MediaSource::Base64(data.clone());
+            });
+        }
+        Ok(Some(request))
+    }
+
+    async fn fetch(&self, url: &str) -> Result<(String, Option<String>), Unfetched> {
+        let url = Url::parse(url).map_err(|e| Unfetched::Broken(e.to_string()))?;
+        check(&url, self.settings.private_addresses)?;
+        let broken = |e: reqwest::Error| Unfetched::Broken(root_cause(&e.without_url()));
+        let response = self.http.get(url).send().await.map_err(broken)?;
+        if !response.status().is_success() {
+            return Err(Unfetched::Status(response.status()));
+        }
+        let limit = self.settings.media_mib << 20;
+        let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.and_then(|text| text.split(';').next()).map(|text| text.trim().to_ascii_lowercase());
+        let mut data = Vec::new();
+        let mut pieces = response.bytes_stream();
+        while let Some(piece) = pieces.next().await {
+            data.extend_from_slice(&piece.map_err(broken)?);
+            if data.len() > limit {
+                return Err(Unfetched::TooLarge(self.settings.media_mib));
+            }
+        }
+        Ok((STANDARD.encode(data), media_type.filter(|text| !text.is_empty() && text != "application/octet-stream")))
+    }
+}
+
+// === impl PublicOnly ===
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.filter(|address| is_public(address.ip())).collect();
+            match found.is_empty() {
+                true => Err("the name has no public address".into()),
+                false => Ok(Box::new(found.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+// === impl Unfetched ===
+
+impl Unfetched {
+    fn refusal(self, url: &str) -> Refusal {
+        // Without its query, which may hold a signature.
+        let shown: String = url.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect();
+        let why = match self {
+            Unfetched::Scheme => "only https:// is fetched".to_owned(),
+            Unfetched::Private => "its address is not public, and this gateway fetches nothing from inside its own network".to_owned(),
+            Unfetched::TooLarge(limit) => format!("it is larger than the {limit} MiB that are fetched (fetch.media_mib)"),
+            Unfetched::Status(status) => format!("its server answered with status {}", status.as_u16()),
+            Unfetched::Broken(why) => why,
+        };
+        let message = format!(
+            "This model's provider takes media only inside the request, and '{shown}' could not be fetched for it: {why}. Send it as a data: URL."
+        );
+        Refusal::new(StatusCode::BAD_REQUEST, Kind::Invalid, "media_not_fetched", message).with_param("messages")
+    }
+}
+
+fn media_in(block: &Block) -> Box<dyn Iterator<Item = &Media> + '_> {
+    match &block.content {
+        Content::Media(media) => Box::new(std::iter::once(media)),
+        Content::ToolResult(result) => Box::new(result.content.iter().flat_map(media_in)),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+fn for_each_media(block: &mut Block, change: &mut impl FnMut(&mut Media)) {
+    match &mut block.content {
+        Content::Media(media) => change(media),
+        Content::ToolResult(result) => result.content.iter_mut().for_each(|block| for_each_media(block, change)),
+        _ => {}
+    }
+}
+
+fn follow(attempt: Attempt<'_>, private: bool) -> reqwest::redirect::Action {
+    if attempt.previous().len() > REDIRECTS {
+        return attempt.error("it redirects too often");
+    }
+    match check(attempt.url(), private) {
+        Ok(()) => attempt.follow(),
+        Err(_) => attempt.error("it redirects to an address that is not fetched"),
+    }
+}
+
+/// Names are checked when they are resolved; an address that stands in the URL itself, here.
+fn check(url: &Url, private: bool) -> Result<(), Unfetched> {
+    if private {
+        return Ok(());
+    }
+    if url.scheme() != "https" {
+        return Err(Unfetched::Scheme);
+    }
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(ip) if !is_public(ip) => Err(Unfetched::Private),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an address is one of the Internet's (IANA's special-purpose registries, RFC 6890).
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped().or_else(|| embedded_v4(ip)) {
+            Some(inner) => is_public_v4(inner),
+            None => {
+                (ip.segments()[0] & 0xe000) == 0x2000
+                    && !(ip.segments()[0] == 0x2001 && (ip.segments()[1] < 0x200 || ip.segments()[1] == 0xdb8))
+            }
+        },
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let is_special = a == 0
+        || a >= 224
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && (c == 0 || c == 2))
+        || (a == 198 && (b == 18 || b == 19 || (b == 51 && c == 100)))
+        || (a == 203 && b == 0 && c == 113);
+    !(is_special || ip.is_private() || ip.is_loopback() || ip.is_link_local())
+}
+
+/// The address inside one of NAT64 (RFC 6052) or 6to4 (RFC 3056).
+fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let words = ip.segments();
+    let pair = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match words {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(pair(high, low)),
+        [0x2002, high, low, ..] => Some(pair(high, low)),
+        _ => None,
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! What survives between each two dialects: asked of the codecs themselves, and written down in `docs/dialects.md`.
+//!
+//! `KEYWARD_WRITE_DOCS=1 cargo test --test pairs` writes the page anew; without it the test fails where the page says something else.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use keyward::catalog::{Dialect, Operation};
+use keyward::dialect::ir::*;
+use keyward::dialect::{Asked, Called, To, codec};
+use serde_json::json;
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dialects.md");
+const HEAD: &str = "# What survives between dialects
+
+Any client SDK reaches any provider. Where both speak the same dialect, bytes pass through untouched but for the model's name and the
+credential. Between two dialects, everything that both can say survives. This page is made by `tests/pairs.rs`, which asks the code itself.
+
+- **yes**: it arrives as it was meant.
+- *named*: the provider's dialect cannot say it; the request goes on without it, or with the nearest thing, and the answer's header
+  `keyward-dropped` names it.
+- refused: to go on without it would change the meaning, so the caller gets an error that says so (`not_expressible`).
+- –: the caller's dialect cannot say it.
+
+Images, audio and documents that a caller names by URL are fetched by the gateway for providers that take them only inline: by https, up to
+`fetch.media_mib`, from public addresses alone.
+";
+
+/// Something that a request can say: its name, and how it is said.
+type Feature = (&'static str, fn(&mut Request));
+
+fn user(request: &mut Request, content: Content) {
+    request.messages[0].content.push(content.into());
+}
+
+fn media(kind: MediaKind, source: MediaSource, media_type: &str) -> Content {
+    let mut media = Media::new(kind, source, Some(media_type.to_owned()));
+    media.name = (kind == MediaKind::Document).then(|| "report".to_owned());
+    Content::Media(media)
+}
+
+fn base64(data: &str) -> MediaSource {
+    MediaSource::Base64(data.to_owned())
+}
+
+fn call(id: &str) -> Block {
+    Content::ToolCall(ToolCall {
+        id: id.to_owned(),
+        name: "get_weather".to_owned(),
+        arguments: "{\"city\":\"Paris\"}".to_owned(),
+        is_custom: false,
+        signature: None,
+    })
+    .into()
+}
+
+fn result(id: &str, content: Vec<Block>, is_error: bool) -> Block {
+    Content::ToolResult(ToolResult { call_id: id.to_owned(), name: Some("get_weather".to_owned()), content, is_error, is_custom: false }).into()
+}
+
+fn tool() -> Tool {
+    let parameters = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
+    let description = Some("The weather.".to_owned());
+    Tool::Function(Function { name: "get_weather".to_owned(), description, parameters: Some(parameters), ..Function::default() })
+}
+
+fn loop_with(request: &mut Request, result: Block) {
+    request.tools.push(tool());
+    request.messages.push(Message::new(Role::Assistant, vec![call("call_1")]));
+    request.messages.push(Message::new(Role::Tool, vec![result]));
+}
+
+const FEATURES: &[Feature] = &[
+    ("system message", |r| r.messages.insert(0, Message::new(Role::System, vec![Block::text("Be kind.")]))),
+    ("several turns", |r| {
+        r.messages.push(Message::new(Role::Assistant, vec![Block::text("Hello.")]));
+        r.messages.push(Message::new(Role::User, vec![Block::text("Again?")]));
+    }),
+    ("image, base64", |r| user(r, media(MediaKind::Image, base64("iVBORw0KGgo="), "image/png"))),
+    ("image, URL", |r| user(r, Content::Media(Media::new(MediaKind::Image, MediaSource::Url("https://example.com/a.png".into()), None)))),
+    ("audio", |r| user(r, media(MediaKind::Audio, base64("UklGRg=="), "audio/wav"))),
+    ("PDF", |r| user(r, media(MediaKind::Document, base64("JVBERi0="), "application/pdf"))),
+    ("tools", |r| r.tools.push(tool())),
+    ("tool loop", |r| loop_with(r, result("call_1", vec![Block::text("Sunny.")], false))),
+    ("tool result that failed", |r| loop_with(r, result("call_1", vec![Block::text("No such city.")], true))),
+    ("image in a tool result", |r| {
+        loop_with(r, result("call_1", vec![Block::text("See."), media(MediaKind::Image, base64("iVBORw0KGgo="), "image/png").into()], false));
+    }),
+    ("tool choice: required", |r| {
+        r.tools.push(tool());
+        r.tool_choice = Some(ToolChoice::Required);
+    }),
+    ("tool choice: one tool", |r| {
+        r.tools.push(tool());
+        r.tool_choice = Some(ToolChoice::Tool("get_weather".to_owned()));
+    }),
+    ("tool choice: none", |r| {
+        r.tools.push(tool());
+        r.tool_choice = Some(ToolChoice::None);
+    }),
+    ("one tool call at a time", |r| {
+        r.tools.push(tool());
+        r.parallel_tool_calls = Some(false);
+    }),
+    ("JSON mode", |r| r.format = Some(Format::JsonObject)),
+    ("JSON by schema", |r| {
+        let schema = json!({ "type": "object", "properties": { "a": { "type": "string" } }, "required": ["a"], "additionalProperties": false });
+        r.format = Some(Format::JsonSchema { name: "answer".to_owned(), description: None, schema, strict: Some(true) });
+    }),
+    ("reasoning effort", |r| r.thinking = Some(Thinking { effort: Some(Effort::Medium), ..Thinking::default() })),
+    ("reasoning budget", |r| r.thinking = Some(Thinking { enabled: Some(true), budget: Some(8192), ..Thinking::default() })),
+    ("web search", |r| {
+        r.tools.push(Tool::Builtin(Builtin { kind: BuiltinKind::WebSearch, of: Dialect::OpenaiResponses, value: json!({ "type": "web_search" }) }));
+    }),
+    ("max tokens", |r| r.sampling.max_output = Some(777)),
+    ("temperature", |r| r.sampling.temperature = Some(0.5)),
+    ("top_p", |r| r.sampling.top_p = Some(0.5)),
+    ("top_k", |r| r.sampling.top_k = Some(40)),
+    ("seed", |r| r.sampling.seed = Some(7)),
+    ("frequency penalty", |r| r.sampling.frequency_penalty = Some(0.5)),
+    ("presence penalty", |r| r.sampling.presence_penalty = Some(0.5)),
+    ("stop sequences", |r| r.sampling.stop = vec!["END".to_owned()]),
+    ("several answers", |r| r.sampling.n = Some(2)),
+    ("log probabilities", |r| {
+        r.sampling.logprobs = Some(true);
+        r.sampling.top_logprobs = Some(2);
+    }),
+    ("cache mark", |r| r.messages[0].content[0].cache = Some(Cache::default())),
+    ("end user's id", |r| r.user = Some("user-1".to_owned())),
+    ("metadata", |r| drop(r.metadata.insert("team".to_owned(), json!("red")))),
+    ("service tier", |r| r.service_tier = Some("auto".to_owned())),
+];
+
+fn plain() -> Request {
+    Request {
+        model: "m".to_owned(),
+        messages: vec![Message::new(Role::User, vec![Block::text("Hello there.")])],
+        // What some dialects cannot be without.
+        sampling: Sampling { max_output: Some(4096), ..Sampling::default() },
+        ..Request::default()
+    }
+}
+
+/// The request as a caller of `from` can say it, and what of it cannot be said.
+fn said_in(from: Dialect, request: &Request) -> Option<(Request, Dropped)> {
+    let mut dropped = Dropped::default();
+    let body = codec(from).encode_request(request, &To { model: "m", facts: None }, &mut dropped).ok()?;
+    let mut read = codec(from).decode_request(&Called::new(Operation::Chat, from), &body).unwrap();
+    read.model = "m".to_owned();
+    Some((read, dropped))
+}
+
+fn outcome(from: Dialect, to: Dialect, feature: fn(&mut Request)) -> &'static str {
+    let mut request = plain();
+    feature(&mut request);
+    let plainly = said_in(from, &plain()).unwrap();
+    let Some((asked, lost)) = said_in(from, &request) else { return "–" };
+    if lost.names().any(|name| plainly.1.names().all(|known| known != name)) || asked == plainly.0 {
+        return "–";
+    }
+    let base = said_in(to, &plainly.0).unwrap();
+    match said_in(to, &asked) {
+        None => "refused",
+        Some((_, dropped)) if dropped.names().any(|name| base.1.names().all(|known| known != name)) => "*named*",
+        Some((read, _)) if read != base.0 => "**yes**",
+        Some(_) => "LOST",
+    }
+}
+
+#[test]
+fn the_page_on_dialects_says_what_the_code_does() {
+    let mut page = HEAD.to_owned();
+    for from in Dialect::ALL {
+        write!(page, "\n## From `{}`\n\n| |", from.as_str()).unwrap();
+        let others: Vec<Dialect> = Dialect::ALL.into_iter().filter(|to| *to != from).collect();
+        others.iter().for_each(|to| write!(page, " {} |", to.as_str()).unwrap());
+        write!(page, "\n|---|{}\n", "---|".repeat(others.len())).unwrap();
+        for (name, feature) in FEATURES {
+            let cells: Vec<&str> = others.iter().map(|to| outcome(from, *to, *feature)).collect();
+            if cells.iter().any(|cell| *cell != "–") {
+                writeln!(page, "| {name} | {} |", cells.join(" | ")).unwrap();
+            }
+        }
+    }
+    assert!(!page.contains("LOST"), "something is lost and not named:\n{}", page.lines().filter(|l| l.contains("LOST")).collect::<Vec<_>>().join("\n"));
+    if std::env::var_os("KEYWARD_WRITE_DOCS").is_some() {
+        std::fs::write(PAGE, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(PAGE).unwrap_or_default();
+    assert!(written == page, "docs/dialects.md is out of date: KEYWARD_WRITE_DOCS=1 cargo test --test pairs");
+}
+
+/// An answer with everything that every dialect can say.
+fn answer() -> Answer {
+    Answer {
+        id: "a1".to_owned(),
+        model: "m".to_owned(),
+        created: 1_760_000_000,
+        choices: vec![Choice { content: vec![Block::text("Let me see."), call("call_1")], finish: Finish::ToolCalls, logprobs: Vec::new() }],
+        usage: Some(keyward::ledger::record::Usage { input: 11, output: 7, ..Default::default() }),
+        ..Answer::default()
+    }
+}
+
+/// What matters of an answer: a dialect without ids of calls makes its own.
+fn gist(answer: &Answer) -> (String, Vec<(String, serde_json::Value)>, Finish, Option<(u64, u64)>) {
+    let choice = &answer.choices[0];
+    let calls = choice.content.iter().filter_map(|block| match &block.content {
+        Content::ToolCall(call) => Some((call.name.clone(), serde_json::from_str(&call.arguments).unwrap())),
+        _ => None,
+    });
+    (choice.text(), calls.collect(), choice.finish.clone(), answer.usage.map(|usage| (usage.input, usage.output)))
+}
+
+#[test]
+fn an_answer_means_the_same_in_every_dialect_whole_and_streamed() {
+    for dialect in Dialect::ALL {
+        for stream in [false, true] {
+            let request = Request { stream, ..plain() };
+            let (body, called) = (Bytes::from("{\"stream_options\":{\"include_usage\":true}}"), Called::new(Operation::Chat, dialect));
+            let asked = Asked { called, request: request.into(), body };
+            let read = match stream {
+                false => {
+                    let written = codec(dialect).encode_answer(answer(), &asked, &mut Dropped::default());
+                    codec(dialect).decode_answer(&written).unwrap()
+                }
+                true => {
+                    let (mut writer, mut out) = (codec(dialect).stream_writer(&asked), Vec::new());
+                    answer().into_events().into_iter().for_each(|event| writer.write(event, &mut out));
+                    let (mut reader, mut events) = (codec(dialect).stream_reader(), Vec::new());
+                    out.chunks(7).for_each(|piece| reader.push(piece, &mut events));
+                    reader.finish(&mut events);
+                    let mut collector = Collector::default();
+                    events.into_iter().for_each(|event| collector.take(event));
+                    collector.finish().unwrap()
+                }
+            };
+            assert_eq!(gist(&read), gist(&answer()), "{} {stream}", dialect.as_str());
+        }
+    }
+}
