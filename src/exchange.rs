@@ -14,7 +14,7 @@ use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
 use crate::ledger::record::Outcome;
 use crate::route::Target;
-use crate::surface::{Surface, body};
+use crate::surface::{REQUEST_ID, Surface, body};
 use crate::ticket::Ticket;
 use crate::upstream::{self, Answer, AnswerBody, Failure, Partial, Watch, Who};
 
@@ -152,7 +152,6 @@ async fn pass_on(
     }
 }
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROVIDER: HeaderName = HeaderName::from_static("keyward-provider");
 const UPSTREAM_ID: HeaderName = HeaderName::from_static("keyward-upstream-request-id");
 

@@ -33,8 +33,11 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
         .route("/v1/completions", post(|State(gateway): AppState, request| exchange(gateway, &OpenAi, Operation::Completions, request)))
         .route("/v1/embeddings", post(|State(gateway): AppState, request| exchange(gateway, &OpenAi, Operation::Embeddings, request)))
         .route("/v1/responses", post(|State(gateway): AppState, request| exchange(gateway, &OpenAi, Operation::Responses, request)))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::show))
+}
+
+/// The paths beside the corridor, that call no provider.
+pub fn models_routes() -> axum::Router<Arc<Gateway>> {
+    axum::Router::new().route("/v1/models", get(models::list)).route("/v1/models/{*id}", get(models::show))
 }
 
 /// A path that nothing is served at.
