@@ -5,14 +5,14 @@ mod handover;
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 
 use crate::dialect::{Ask, Asked, Called, translate};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
 use crate::route::Target;
-use crate::surface::{Surface, body};
+use crate::surface::{REQUEST_ID, Surface, body};
 use crate::ticket::Ticket;
 use crate::upstream::{self, Answer, Failure};
 
@@ -74,8 +74,6 @@ async fn walk(
     ticket.answering(answer.head.status, &targets[answer.target]);
     Ok(Walked { ask, asked, targets, answer })
 }
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 fn ledger_down(error: &std::io::Error) -> Refusal {
     tracing::error!(%error, "the ledger cannot be written: requests are refused until it can");

@@ -12,7 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::gateway::Gateway;
-use crate::surface;
+use crate::surface::{self, unread};
 
 /// The most headers of a request, in bytes.
 const HEAD_BYTES: usize = 64 << 10;
@@ -35,7 +35,7 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl 
         let asked = Arc::clone(&has_asked);
         let service = service_fn(move |request| {
             asked.store(true, Ordering::Relaxed);
-            app.call(request)
+            app.call(unread::watch(request))
         });
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
         let patience = limits.header_timeout;

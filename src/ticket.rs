@@ -51,8 +51,7 @@ impl Ticket {
     /// A request that just came in.
     pub fn new(gateway: &Arc<Gateway>, operation: Operation, headers: &HeaderMap) -> Ticket {
         let id = next_id();
-        let theirs = headers.get("x-request-id").filter(|value| value.len() <= 128 && value.to_str().is_ok_and(|text| !text.is_empty()));
-        let request_id = theirs.cloned().or_else(|| HeaderValue::try_from(&id).ok()).unwrap_or(HeaderValue::from_static("unnamed"));
+        let request_id = request_id(headers, &id);
         Ticket {
             gateway: Arc::clone(gateway),
             started: Instant::now(),
@@ -83,7 +82,7 @@ impl Ticket {
             operation: self.operation.as_str().to_owned(),
             provider: target.provider.id.clone(),
             model: target.model.clone(),
-            reserved: facts.and_then(|facts| facts.cost(&worst)).unwrap_or_default(),
+            reserved: facts.and_then(|facts| facts.cost(&worst)),
         };
         self.gateway.ledger.begin(&record)?;
         self.estimated_input = estimated_input;
@@ -208,8 +207,14 @@ impl Drop for Ticket {
     }
 }
 
+/// What the caller calls its request, or `own` where it gives no name of up to 128 characters.
+pub fn request_id(headers: &HeaderMap, own: &str) -> HeaderValue {
+    let theirs = headers.get("x-request-id").filter(|value| value.len() <= 128 && value.to_str().is_ok_and(|text| !text.is_empty()));
+    theirs.cloned().or_else(|| HeaderValue::try_from(own).ok()).unwrap_or(HeaderValue::from_static("unnamed"))
+}
+
 /// `req_<of this start><counter>`: unique without asking anyone.
-fn next_id() -> String {
+pub fn next_id() -> String {
     static START: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         let random = crate::key::format::random_base62::<10>().unwrap_or(*b"norandom00");
         String::from_utf8_lossy(&random).into_owned()

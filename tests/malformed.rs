@@ -36,6 +36,7 @@ fn malformed_requests_get_clear_errors() {
         ("KEYWARD_PROVIDERS", providers.to_str().unwrap()),
         ("KEYWARD_LIMITS_BODY_MIB", "1"),
         ("KEYWARD_LIMITS_BODY_TIMEOUT", "500ms"),
+        ("KEYWARD_LIMITS_BODY_DEADLINE", "1s"),
         ("KEYWARD_LIMITS_HEADER_TIMEOUT", "500ms"),
         ("KEYWARD_UPSTREAM_FIRST_BYTE_TIMEOUT", "1s"),
         ("KEYWARD_UPSTREAM_IDLE_TIMEOUT", "500ms"),

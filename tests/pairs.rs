@@ -57,7 +57,8 @@ fn call(id: &str) -> Block {
 }
 
 fn result(id: &str, content: Vec<Block>, is_error: bool) -> Block {
-    Content::ToolResult(ToolResult { call_id: id.to_owned(), name: Some("get_weather".to_owned()), content, is_error, is_custom: false }).into()
+    Content::ToolResult(ToolResult { call_id: id.to_owned(), name: Some("get_weather".to_owned()), content, is_error, is_custom: false })
+        .into()
 }
 
 fn tool() -> Tool {
@@ -86,7 +87,10 @@ const FEATURES: &[Feature] = &[
     ("tool loop", |r| loop_with(r, result("call_1", vec![Block::text("Sunny.")], false))),
     ("tool result that failed", |r| loop_with(r, result("call_1", vec![Block::text("No such city.")], true))),
     ("image in a tool result", |r| {
-        loop_with(r, result("call_1", vec![Block::text("See."), media(MediaKind::Image, base64("iVBORw0KGgo="), "image/png").into()], false));
+        loop_with(
+            r,
+            result("call_1", vec![Block::text("See."), media(MediaKind::Image, base64("iVBORw0KGgo="), "image/png").into()], false),
+        );
     }),
     ("tool choice: required", |r| {
         r.tools.push(tool());
@@ -106,13 +110,18 @@ const FEATURES: &[Feature] = &[
     }),
     ("JSON mode", |r| r.format = Some(Format::JsonObject)),
     ("JSON by schema", |r| {
-        let schema = json!({ "type": "object", "properties": { "a": { "type": "string" } }, "required": ["a"], "additionalProperties": false });
+        let schema =
+            json!({ "type": "object", "properties": { "a": { "type": "string" } }, "required": ["a"], "additionalProperties": false });
         r.format = Some(Format::JsonSchema { name: "answer".to_owned(), description: None, schema, strict: Some(true) });
     }),
     ("reasoning effort", |r| r.thinking = Some(Thinking { effort: Some(Effort::Medium), ..Thinking::default() })),
     ("reasoning budget", |r| r.thinking = Some(Thinking { enabled: Some(true), budget: Some(8192), ..Thinking::default() })),
     ("web search", |r| {
-        r.tools.push(Tool::Builtin(Builtin { kind: BuiltinKind::WebSearch, of: Dialect::OpenaiResponses, value: json!({ "type": "web_search" }) }));
+        r.tools.push(Tool::Builtin(Builtin {
+            kind: BuiltinKind::WebSearch,
+            of: Dialect::OpenaiResponses,
+            value: json!({ "type": "web_search" }),
+        }));
     }),
     ("max tokens", |r| r.sampling.max_output = Some(777)),
     ("temperature", |r| r.sampling.temperature = Some(0.5)),
@@ -184,7 +193,11 @@ fn the_page_on_dialects_says_what_the_code_does() {
             }
         }
     }
-    assert!(!page.contains("LOST"), "something is lost and not named:\n{}", page.lines().filter(|l| l.contains("LOST")).collect::<Vec<_>>().join("\n"));
+    assert!(
+        !page.contains("LOST"),
+        "something is lost and not named:\n{}",
+        page.lines().filter(|l| l.contains("LOST")).collect::<Vec<_>>().join("\n")
+    );
     if std::env::var_os("KEYWARD_WRITE_DOCS").is_some() {
         std::fs::write(PAGE, &page).unwrap();
     }
@@ -198,7 +211,11 @@ fn answer() -> Answer {
         id: "a1".to_owned(),
         model: "m".to_owned(),
         created: 1_760_000_000,
-        choices: vec![Choice { content: vec![Block::text("Let me see."), call("call_1")], finish: Finish::ToolCalls, logprobs: Vec::new() }],
+        choices: vec![Choice {
+            content: vec![Block::text("Let me see."), call("call_1")],
+            finish: Finish::ToolCalls,
+            logprobs: Vec::new(),
+        }],
         usage: Some(keyward::ledger::record::Usage { input: 11, output: 7, ..Default::default() }),
         ..Answer::default()
     }

@@ -68,6 +68,9 @@ pub struct RequestLimits {
     /// How long a caller may be silent while it sends its body.
     #[serde(deserialize_with = "duration")]
     pub body_timeout: Duration,
+    /// How long a caller may take to send its body, from the first byte to the last.
+    #[serde(deserialize_with = "duration")]
+    pub body_deadline: Duration,
     /// How long running answers may take to end at a shutdown.
     #[serde(deserialize_with = "duration")]
     pub drain_timeout: Duration,
@@ -134,6 +137,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_LIMITS_BODY_MIB", "limits.body_mib"),
     ("KEYWARD_LIMITS_HEADER_TIMEOUT", "limits.header_timeout"),
     ("KEYWARD_LIMITS_BODY_TIMEOUT", "limits.body_timeout"),
+    ("KEYWARD_LIMITS_BODY_DEADLINE", "limits.body_deadline"),
     ("KEYWARD_LIMITS_DRAIN_TIMEOUT", "limits.drain_timeout"),
     ("KEYWARD_UPSTREAM_CONNECT_TIMEOUT", "upstream.connect_timeout"),
     ("KEYWARD_UPSTREAM_FIRST_BYTE_TIMEOUT", "upstream.first_byte_timeout"),
@@ -196,6 +200,7 @@ impl Config {
             "limits.body_mib" => self.limits.body_mib = one.limits.body_mib,
             "limits.header_timeout" => self.limits.header_timeout = one.limits.header_timeout,
             "limits.body_timeout" => self.limits.body_timeout = one.limits.body_timeout,
+            "limits.body_deadline" => self.limits.body_deadline = one.limits.body_deadline,
             "limits.drain_timeout" => self.limits.drain_timeout = one.limits.drain_timeout,
             "upstream.connect_timeout" => self.upstream.connect_timeout = one.upstream.connect_timeout,
             "upstream.first_byte_timeout" => self.upstream.first_byte_timeout = one.upstream.first_byte_timeout,
@@ -256,6 +261,8 @@ impl Default for RequestLimits {
             body_mib: 64,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
+            // The largest body by default, 64 MiB, at 1 Mbit/s.
+            body_deadline: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -145,7 +145,9 @@ fn ask_for_usage(body: &Bytes, members: &Members<'_>) -> Result<Option<Edit>, Re
         };
     };
     let bad = || wrong("stream_options", "has to be an object such as {\"include_usage\": true}");
-    let asked: StreamOptions = serde_json::from_str(options.raw).map_err(|_| bad())?;
+    // serde would take a list for a structure too.
+    let asked = Some(options.raw).filter(|raw| raw.starts_with('{')).and_then(|raw| serde_json::from_str::<StreamOptions>(raw).ok());
+    let asked = asked.ok_or_else(bad)?;
     if asked.include_usage == Some(true) {
         return Ok(None);
     }

@@ -22,6 +22,9 @@ pub struct Member<'a> {
 #[derive(Debug)]
 pub struct Members<'a>(Vec<Member<'a>>);
 
+/// No dialect's request or answer has nearly as many; each name is compared with those before it.
+const MOST_MEMBERS: usize = 512;
+
 // === impl Members ===
 
 impl<'a> Members<'a> {
@@ -58,6 +61,9 @@ impl<'de> Visitor<'de> for TopLevel {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
         let mut members: Vec<Member<'de>> = Vec::with_capacity(12);
         while let Some(Name(name)) = map.next_key()? {
+            if members.len() == MOST_MEMBERS {
+                return Err(serde::de::Error::custom(format!("it has more than {MOST_MEMBERS} fields")));
+            }
             if members.iter().any(|member| member.name == name) {
                 // Two readers could each take another of the two: what was checked has to be what is sent.
                 return Err(serde::de::Error::custom(format!("'{name}' is given twice")));

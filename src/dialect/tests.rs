@@ -96,6 +96,7 @@ fn what_is_wrong_is_named() {
         ("{\"model\":\"a\",\"stream\":\"yes\"}", "invalid_value"),
         ("{\"model\":\"a\",\"max_tokens\":-1}", "invalid_value"),
         ("{\"model\":\"a\",\"stream\":true,\"stream_options\":5}", "invalid_value"),
+        ("{\"model\":\"a\",\"stream\":true,\"stream_options\":[true]}", "invalid_value"),
     ];
     for (body, code) in cases {
         let refusal = Ask::read(called(), Bytes::from(body)).unwrap_err();

@@ -137,7 +137,10 @@ impl Keyring {
             match self.store.key(id).await {
                 Ok(Some(record)) => Ok(Arc::new(Known::new(record, None))),
                 Ok(None) => Err(Reason::Unknown),
-                Err(_) => Err(Reason::StoreDown),
+                Err(e) => {
+                    tracing::error!(key = %id, error = %e, "a key cannot be read from the store, and is refused until it can");
+                    Err(Reason::StoreDown)
+                }
             }
         };
         match self.known.try_get_with(id, load).await {
@@ -155,9 +158,10 @@ impl Keyring {
         for id in changed {
             self.unknown.invalidate(&id).await;
             let Some(old) = self.known.get(&id).await else { continue };
-            match self.store.key(id).await? {
-                Some(record) => self.known.insert(id, Arc::new(Known::new(record, Some(&old)))).await,
-                None => self.known.invalidate(&id).await,
+            match self.store.key(id).await {
+                Ok(Some(record)) => self.known.insert(id, Arc::new(Known::new(record, Some(&old)))).await,
+                // It changed and nobody can tell how, so it does not go on as it was: its next request asks the store again.
+                Ok(None) | Err(_) => self.known.invalidate(&id).await,
             }
         }
         Ok(newest)

@@ -9,9 +9,9 @@ pub mod segment;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -44,7 +44,7 @@ impl Ledger {
     /// Opens the folder (mode 0700), takes its lock, and begins a segment of its own.
     pub fn open(folder: &Path) -> io::Result<Ledger> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let lock = File::create(folder.join("lock"))?;
+        let lock = private().create(true).truncate(true).open(folder.join("lock"))?;
         lock.try_lock().map_err(|_| {
             io::Error::other(format!(
                 "another keyward is running on this data folder ({}): stop it, or set KEYWARD_DATA to another folder",
@@ -128,6 +128,13 @@ fn node_id(path: &Path) -> io::Result<String> {
     }
     let random = crate::key::format::random_base62::<12>().map_err(|_| io::Error::other("the system has no randomness to give"))?;
     let id = String::from_utf8_lossy(&random).into_owned();
-    std::fs::write(path, &id)?;
+    private().create(true).truncate(true).open(path)?.write_all(id.as_bytes())?;
     Ok(id)
+}
+
+/// For a file of its owner alone.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
 }

@@ -20,8 +20,8 @@ pub struct Begin {
     pub provider: String,
     /// The model, as the provider names it.
     pub model: String,
-    /// The most that it can cost.
-    pub reserved: Usd,
+    /// The most that it can cost; `None` where the catalogue has no price.
+    pub reserved: Option<Usd>,
 }
 
 /// Written when the answer ended, however it did.

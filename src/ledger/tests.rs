@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,7 +23,7 @@ fn begin(id: &str) -> Begin {
         operation: "chat".to_owned(),
         provider: "p".to_owned(),
         model: "m".to_owned(),
-        reserved: Usd(500),
+        reserved: Some(Usd(500)),
     }
 }
 
@@ -89,6 +90,16 @@ fn lines_of_many_threads_stay_whole() {
     assert_eq!((entries.len(), entries.iter().flatten().count()), (2000, 2000));
 }
 
+#[test]
+fn its_files_are_its_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    Ledger::open(folder.path()).unwrap().begin(&begin("a")).unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().mode() & 0o777, 0o600, "{:?}", entry.path());
+    }
+}
+
 #[tokio::test]
 async fn what_the_last_run_left_is_recovered_once_and_its_segments_go() {
     let folder = tempfile::tempdir().unwrap();
@@ -127,6 +138,30 @@ async fn the_same_records_twice_change_nothing_and_a_late_settle_wins_over_an_as
     }
     assert_eq!(store.cursor("n").await.unwrap(), Cursor { segment: 1, offset: 9 });
     assert_eq!(store.cursor("other").await.unwrap(), Cursor::default());
+}
+
+#[tokio::test]
+async fn an_unpriced_request_that_is_assumed_is_no_free_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let free = Begin { reserved: Some(Usd(0)), ..begin("free") };
+    let begins = [begin("priced"), free, Begin { reserved: None, ..begin("unpriced") }].map(Entry::Begin);
+    store.apply("n", &begins, Cursor::default()).await.unwrap();
+    assert_eq!(usage(&store).await[0].unpriced, 0, "none has ended");
+    assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 3);
+    let rows = usage(&store).await;
+    assert_eq!((rows[0].requests, rows[0].cost_nano_usd, rows[0].unpriced), (3, 500, 1));
+}
+
+#[tokio::test]
+async fn a_name_of_any_length_is_cut_before_it_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let long = "ü".repeat(1 << 20);
+    let entries = [Entry::Begin(Begin { model: long.clone(), ..begin("a") }), Entry::Settle(Settle { model: long, ..settle("a") })];
+    store.apply("n", &entries, Cursor::default()).await.unwrap();
+    let rows = store.usage(&UsageQuery { by: UsageBy::Model, since: None, until: None, key: None }).await.unwrap();
+    assert_eq!(rows[0].group, format!("p/{}", "ü".repeat(200)));
 }
 
 #[tokio::test]
@@ -316,4 +351,54 @@ async fn a_shutdown_that_nobody_can_give_any_more_ends_the_task() {
     let (stop, stopped) = watch::channel(false);
     drop(stop);
     tokio::time::timeout(std::time::Duration::from_secs(5), drain.run(stopped)).await.unwrap();
+}
+
+/// The folder of the ledger that this test binary, run by [`a_full_disk_tears_one_line_and_no_more`], is to fill.
+const FILL: &str = "KEYWARD_TEST_LEDGER_TO_FILL";
+
+/// No test by itself: what the next one runs in a process whose files may not grow.
+#[test]
+#[ignore = "is run by another test"]
+fn fill_the_disk() {
+    let Some(folder) = std::env::var_os(FILL) else { return };
+    let ledger = Ledger::open(Path::new(&folder)).unwrap();
+    // Always at the same time: lines of known lengths, the last of which goes over the limit.
+    let line = |n: u32| Begin { at: Timestamp::UNIX_EPOCH, ..begin(&n.to_string()) };
+    let failed = (0..).find_map(|n| ledger.begin(&line(n)).err()).unwrap();
+    assert_eq!(failed.kind(), io::ErrorKind::StorageFull, "{failed}");
+    let whole = ledger.end();
+    assert!(ledger.active_file().unwrap().metadata().unwrap().len() > whole.offset, "no part of the line was written");
+    ledger.settle(&settle("0")).unwrap_err();
+    assert!(ledger.is_failing());
+    assert_eq!(ledger.end(), whole);
+
+    let pid = std::process::id().to_string();
+    assert!(std::process::Command::new("prlimit").args(["--fsize=unlimited:", "--pid", &pid]).status().unwrap().success());
+    ledger.settle(&settle("0")).unwrap();
+    assert!(!ledger.is_failing());
+}
+
+#[tokio::test]
+async fn a_full_disk_tears_one_line_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("ledger");
+    // A write that goes over the limit is cut short, and the next one fails: as on a full disk, once the signal is ignored.
+    let done = std::process::Command::new("bash")
+        .args(["-c", "trap '' XFSZ; ulimit -S -f 4; exec \"$0\" --ignored --exact ledger::tests::fill_the_disk"])
+        .arg(std::env::current_exe().unwrap())
+        .env(FILL, &data)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&done.stderr));
+
+    let store = store(folder.path()).await;
+    let text = std::fs::read(segment::path(&data, 1)).unwrap();
+    let begun = text.split(|&b| b == b'\n').filter(|line| matches!(segment::decode(line), Some(Entry::Begin(_)))).count() as u64;
+    let drain = Drain::new(Arc::new(Ledger::open(&data).unwrap()), Arc::new(store.clone()));
+    assert_eq!(drain.recover().await, begun - 1);
+    assert_eq!(drain.handle().status().damaged_lines(), 1);
+    let rows = usage(&store).await;
+    assert!(begun > 10, "{begun}");
+    assert_eq!((rows[0].requests, rows[0].input_tokens), (begun, 7), "request 0 is settled, the others are assumed");
 }

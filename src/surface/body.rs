@@ -1,11 +1,10 @@
 //! Reads a request's body within its limits of size and patience.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 
 use crate::config::RequestLimits;
 use crate::error::{Kind, Refusal};
@@ -17,13 +16,14 @@ pub async fn read(mut body: Body, headers: &HeaderMap, limits: &RequestLimits) -
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limits));
     }
-    let Some(first) = next(&mut body, limits.body_timeout).await? else { return Ok(Bytes::new()) };
+    let end = Instant::now() + limits.body_deadline;
+    let Some(first) = next(&mut body, limits, end).await? else { return Ok(Bytes::new()) };
     // A body that came in one piece is taken as it is.
-    let Some(second) = next(&mut body, limits.body_timeout).await? else { return Ok(first) };
+    let Some(second) = next(&mut body, limits, end).await? else { return Ok(first) };
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len() * 4));
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&second);
-    while let Some(piece) = next(&mut body, limits.body_timeout).await? {
+    while let Some(piece) = next(&mut body, limits, end).await? {
         if whole.len() + piece.len() > limit {
             return Err(too_large(limits));
         }
@@ -32,15 +32,12 @@ pub async fn read(mut body: Body, headers: &HeaderMap, limits: &RequestLimits) -
     Ok(whole.freeze())
 }
 
-async fn next(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Refusal> {
+/// The next piece: within the longest pause, and before the `end` of all patience, since a byte now and then is no pause.
+async fn next(body: &mut Body, limits: &RequestLimits, end: Instant) -> Result<Option<Bytes>, Refusal> {
     loop {
-        let Ok(frame) = tokio::time::timeout(patience, body.frame()).await else {
-            return Err(Refusal::new(
-                StatusCode::REQUEST_TIMEOUT,
-                Kind::Invalid,
-                "body_timeout",
-                format!("The body stopped coming for {} s: send it without pauses.", patience.as_secs_f64()),
-            ));
+        let pause_ends = Instant::now() + limits.body_timeout;
+        let Ok(frame) = tokio::time::timeout_at(pause_ends.min(end), body.frame()).await else {
+            return Err(if end < pause_ends { too_slow(limits) } else { stalled(limits) });
         };
         match frame {
             None => return Ok(None),
@@ -52,6 +49,22 @@ async fn next(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Refu
             Some(Err(_)) => return Err(Refusal::invalid("body_broken", "The body broke off before its end: send it again, whole.")),
         }
     }
+}
+
+fn stalled(limits: &RequestLimits) -> Refusal {
+    timeout("body_timeout", format!("The body stopped coming for {} s: send it without pauses.", limits.body_timeout.as_secs_f64()))
+}
+
+fn too_slow(limits: &RequestLimits) -> Refusal {
+    let message = format!(
+        "The body did not come whole within {} s: send it faster, or send less (its limit is limits.body_deadline).",
+        limits.body_deadline.as_secs_f64()
+    );
+    timeout("body_too_slow", message)
+}
+
+fn timeout(code: &'static str, message: String) -> Refusal {
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, Kind::Invalid, code, message)
 }
 
 fn too_large(limits: &RequestLimits) -> Refusal {

@@ -4,11 +4,15 @@ pub mod body;
 mod head;
 pub mod openai;
 pub mod ops;
+pub mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::middleware::{self, Next};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -18,6 +22,10 @@ use crate::dialect::ir::Trouble;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::route::LiveProvider;
+use crate::ticket;
+
+/// The request's name, the caller's or ours: in every answer.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A protocol offered to callers.
 pub trait Surface: Send + Sync {
@@ -51,13 +59,22 @@ pub struct ProviderError<'a> {
 
 /// All paths of the gateway.
 pub fn router(gateway: Arc<Gateway>) -> axum::Router {
+    // The corridor names its requests itself, in the ledger and the log too.
+    let beside = openai::models_routes().merge(ops::routes()).merge(crate::admin::routes());
     axum::Router::new()
         .merge(openai::routes())
-        .merge(ops::routes())
-        .merge(crate::admin::routes())
-        .fallback(openai::unknown_path)
-        .method_not_allowed_fallback(openai::wrong_method)
+        .merge(beside.layer(middleware::from_fn(named)))
+        .fallback(openai::unknown_path.layer(middleware::from_fn(named)))
+        .method_not_allowed_fallback(openai::wrong_method.layer(middleware::from_fn(named)))
         .with_state(gateway)
+}
+
+/// Names an answer by its request.
+async fn named(request: Request, next: Next) -> Response<Body> {
+    let id = ticket::request_id(request.headers(), &ticket::next_id());
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
 }
 
 /// A JSON response, with what belongs in the head of every refusal: the provider's name, `retry-after`, the refusal's own headers.

@@ -244,3 +244,29 @@ def test_simulator_is_all_that_a_test_key_may_call(gateway):
     with pytest.raises(openai.PermissionDeniedError) as refused:
         client.chat.completions.create(model="test/gpt-4o-mini", messages=MESSAGES)
     assert refused.value.code == "key_test_only"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/metrics", 200),
+        ("GET", "/v1/models", 200),
+        ("GET", "/v1/models/simulator/echo", 200),
+        ("GET", "/v1/models/nobody/x", 404),
+        ("GET", "/admin/v1/usage", 403),
+        ("GET", "/v1/nothing", 404),
+        ("DELETE", "/v1/models", 405),
+        ("GET", "/v1/chat/completions", 405),
+        ("POST", "/v1/chat/completions", 400),
+    ],
+)
+def test_every_answer_has_the_requests_id(gateway, method, path, status):
+    key = gateway.new_key()["key"]
+    named = gateway.request(method, path, key=key, x_request_id="mine-42")
+    assert (named.status, named.headers["x-request-id"]) == (status, "mine-42")
+    ids = {gateway.request(method, path, key=key, **more).headers["x-request-id"] for more in ({}, {}, {"x_request_id": "x" * 129})}
+    assert len(ids) == 3 and all(own.startswith("req_") for own in ids)
+    nobody = gateway.request(method, path, x_request_id="mine-43")
+    assert nobody.headers["x-request-id"] == "mine-43"

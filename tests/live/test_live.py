@@ -1,6 +1,7 @@
 """A real model's answers through Keyward are those it gives directly: same seed, same words, same tokens."""
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 import urllib.request
@@ -8,7 +9,7 @@ import urllib.request
 import openai
 import pytest
 
-from gateway import Gateway, eventually, free_port, provider
+from gateway import ROOT, Gateway, eventually, free_port, provider
 
 MODEL = "smollm2-135m-instruct"
 QUESTIONS = ["What is the capital of France?", "What river flows through it?", "Name one famous painting there."]
@@ -64,28 +65,43 @@ def streamed(client, model, messages):
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks), None
 
 
-def converse(ask, client, model, show=False):
+def converse(ask, client, model):
     """The answers to all questions, each asked with all that was said before."""
     messages, answers = [{"role": "system", "content": "You answer in one short sentence."}], []
     for question in QUESTIONS:
         messages.append({"role": "user", "content": question})
         answers.append(ask(client, model, messages))
         messages.append({"role": "assistant", "content": answers[-1][0]})
-        if show:
-            print(f"\n  you    {question}\n  model  {answers[-1][0]}", end="")
     return answers
+
+
+def shown(answers, row):
+    """The conversation as the README shows it."""
+    lines = [line for question, (text, _) in zip(QUESTIONS, answers) for line in (f"you    {question}", f"model  {' '.join(text.split())}")]
+    return [*lines, f"{row['requests']} requests, {row['input_tokens']} tokens in, {row['output_tokens']} out"]
+
+
+def fixed(lines):
+    """What is the same on every machine: processors round differently, so that a small model's words may differ, and with them their number."""
+    return [re.sub(r"^(model  ).*|\d+(?= tokens in)|\d+(?= out)", r"\1…", line) for line in lines]
+
+
+def in_readme():
+    return re.search(r"^<!-- live -->\n+```\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1].splitlines()
 
 
 def test_whole(gateway, direct):
     key = gateway.new_key(name="whole")
-    through = converse(whole, gateway.client(key["key"]), f"local/{MODEL}", show=True)
+    through = converse(whole, gateway.client(key["key"]), f"local/{MODEL}")
     assert through == converse(whole, direct, MODEL)
     assert "Paris" in through[0][0]
     row = gateway.usage("key", key["id"], len(QUESTIONS))
     assert row["input_tokens"] == sum(usage.prompt_tokens for _, usage in through)
     assert row["output_tokens"] == sum(usage.completion_tokens for _, usage in through)
     assert row["cost_nano_usd"] == row["input_tokens"] * 10 + row["output_tokens"] * 20
-    print(f"\n\n  {row['requests']} requests, {row['input_tokens']} tokens in, {row['output_tokens']} out")
+    lines = shown(through, row)
+    print("", *lines, sep="\n  ")
+    assert fixed(lines) == fixed(in_readme())
 
 
 def test_streamed(gateway, direct):

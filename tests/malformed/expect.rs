@@ -40,6 +40,10 @@ impl Case {
     pub fn then_hang_up(self) -> Case {
         Case { then: Then::HangUp, ..self }
     }
+
+    pub fn then_drip(self, drop: &'static str) -> Case {
+        Case { then: Then::Drip(drop), ..self }
+    }
 }
 
 // === impl Expected ===
@@ -56,6 +60,10 @@ impl Expected {
             Ended::Answered(answer) => answer,
         };
         let text = answer.text();
+        // What the HTTP library refuses by itself has no id; all else has.
+        if !matches!(self, Expected::Bare(_)) && answer.header("x-request-id").is_none_or(str::is_empty) {
+            return Some(format!("status {} without a request id", answer.status));
+        }
         if secrets.iter().any(|secret| text.contains(secret) || answer.head.contains(secret)) {
             return Some(format!("a secret leaks: {}", shortened(&text)));
         }

@@ -65,6 +65,9 @@ pub fn broken_json(key: &str) -> Vec<Case> {
         .into_iter()
         .map(|(name, body, code)| Case::new(format!("body: {name}"), post(CHAT, key, body), Error(400, Some(code))))
         .collect();
+    let fields: String = (0..60_000).map(|n| format!(r#","{n}":0"#)).collect();
+    let many = format!(r#"{{"model":"simulator/echo"{fields}}}"#);
+    cases.push(Case::new("body: 60,000 fields", post(CHAT, key, many), Error(400, Some("body_not_json"))));
     cases.push(Case::new("body: 100,000 lists in one another", post(CHAT, key, deep_value), Error(400, Some("body_not_json"))));
     cases
 }
@@ -90,6 +93,7 @@ pub fn wrong_types(key: &str) -> Vec<Case> {
         ("n: negative", r#""model":"simulator/echo","n":-2"#),
         ("stream_options: string", r#""model":"simulator/echo","stream":true,"stream_options":"all""#),
         ("stream_options: list", r#""model":"simulator/echo","stream":true,"stream_options":[]"#),
+        ("stream_options: list of a flag", r#""model":"simulator/echo","stream":true,"stream_options":[true]"#),
         ("include_usage: string", r#""model":"simulator/echo","stream":true,"stream_options":{"include_usage":"yes"}"#),
         ("no messages", r#""model":"simulator/echo""#),
         ("messages: string", r#""model":"simulator/echo","messages":"hi""#),
@@ -163,6 +167,7 @@ pub fn wrong_bodies(key: &str) -> Vec<Case> {
     let too_large = || Error(413, Some("body_too_large"));
     let sized = |length: &str| raw(key, &format!("{json}content-length: {length}\r\n"), "");
     let padding = format!(r#"{{"model":"simulator/echo","user":"{}"}}"#, "x".repeat(1 << 20));
+    let large = vec![b'x'; 5 << 20];
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let chunked = format!("{json}transfer-encoding: chunked\r\n");
     cases.extend([
@@ -175,7 +180,16 @@ pub fn wrong_bodies(key: &str) -> Vec<Case> {
         ),
         Case::new("size: announced at more than 2^64", sized("99999999999999999999999"), Bare(&[400, 413])),
         Case::new("size: sent over the limit", post(CHAT, key, padding), too_large()),
-        Case::new("size: chunked over the limit", raw(key, &chunked, chunk.repeat(17)), ErrorOrClosed(413, "body_too_large")),
+        Case::new("size: chunked over the limit", raw(key, &chunked, chunk.repeat(17)), too_large()),
+        Case::new("size: 5 MiB, whole on its way", post(CHAT, key, &large), too_large()),
+        Case::new("size: 5 MiB in chunks", raw(key, &chunked, chunk.repeat(80)), too_large()),
+        Case::new("size: 5 MiB with a key that is none", post(CHAT, "kw_live_none", &large), Error(401, None)),
+        Case::new("size: 5 MiB to a path that is not there", post("/v1/nothing", key, &large), Error(404, Some("path_not_found"))),
+        Case::new("size: 5 MiB where nothing is posted", post("/v1/models", key, &large), Error(405, Some("method_not_allowed"))),
+        Case::new("slow: a byte at a time", raw(key, &format!("{json}content-length: 100000\r\n"), "{"), Error(408, Some("body_too_slow")))
+            .then_drip(" "),
+        Case::new("slow: a chunk of a byte at a time", raw(key, &chunked, "1\r\n{\r\n"), Error(408, Some("body_too_slow")))
+            .then_drip("1\r\n \r\n"),
         Case::new(
             "slow: a body that stalls",
             raw(key, &format!("{json}content-length: 100\r\n"), "{\"model\":"),

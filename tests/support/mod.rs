@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod recorded;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -41,6 +43,8 @@ pub enum Ended {
 pub enum Then {
     Wait,
     HangUp,
+    /// Sends this again and again, until there is an answer.
+    Drip(&'static str),
 }
 
 /// A command of the binary that is tested, with nothing of this process's environment but what it needs to run.
@@ -74,10 +78,28 @@ pub fn exchange(address: SocketAddr, bytes: &[u8], then: Then, deadline: Duratio
     stream.set_write_timeout(Some(deadline)).unwrap();
     // A gateway that refuses early may close while this still writes.
     let _ = stream.write_all(bytes);
-    if then == Then::HangUp {
-        let _ = stream.shutdown(Shutdown::Write);
+    match then {
+        Then::Wait => read_answer(&mut stream, Instant::now() + deadline),
+        Then::HangUp => {
+            let _ = stream.shutdown(Shutdown::Write);
+            read_answer(&mut stream, Instant::now() + deadline)
+        }
+        Then::Drip(drop) => drip(&mut stream, drop, deadline),
     }
-    read_answer(&mut stream, Instant::now() + deadline)
+}
+
+fn drip(stream: &mut TcpStream, drop: &'static str, deadline: Duration) -> Ended {
+    let mut writer = stream.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while writer.write_all(drop.as_bytes()).is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let ended = read_answer(stream, Instant::now() + deadline);
+        let _ = stream.shutdown(Shutdown::Both);
+        ended
+    })
 }
 
 // === impl Gateway ===

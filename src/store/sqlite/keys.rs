@@ -8,12 +8,12 @@ use crate::key::record::Rotation;
 use crate::key::{KeyHash, KeyId, KeyRecord, Kind};
 use crate::store::{Answer, KeyStore, StoreError};
 
-const UPSERT: &str = "INSERT INTO keys
+const INSERT: &str = "INSERT INTO keys
     (id, hash, kind, name, owner, limits, created, not_before, expires, revoked, disabled, successor, grace_ends, changed)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const REPLACE: &str = "ON CONFLICT (id) DO UPDATE SET name = excluded.name, owner = excluded.owner, limits = excluded.limits,
-    not_before = excluded.not_before, expires = excluded.expires, revoked = excluded.revoked, disabled = excluded.disabled,
-    successor = excluded.successor, grace_ends = excluded.grace_ends, changed = excluded.changed";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+/// What a key is (hash, kind, when it was made) stays as it is.
+const UPDATE: &str = "UPDATE keys SET name = ?4, owner = ?5, limits = ?6, not_before = ?8, expires = ?9, revoked = ?10, disabled = ?11,
+    successor = ?12, grace_ends = ?13, changed = ?14 WHERE id = ?1";
 
 impl KeyStore for Sqlite {
     fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
@@ -31,11 +31,11 @@ impl KeyStore for Sqlite {
     }
 
     fn insert_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()> {
-        Box::pin(self.write(UPSERT.to_owned(), record))
+        Box::pin(self.write(INSERT, record))
     }
 
     fn update_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()> {
-        Box::pin(self.write(format!("{UPSERT} {REPLACE}"), record))
+        Box::pin(self.write(UPDATE, record))
     }
 
     fn key_changes(&self, since: i64) -> Answer<'_, (i64, Vec<KeyId>)> {
@@ -52,12 +52,12 @@ impl KeyStore for Sqlite {
 }
 
 impl Sqlite {
-    async fn write(&self, statement: String, record: &KeyRecord) -> Result<(), StoreError> {
+    async fn write(&self, statement: &'static str, record: &KeyRecord) -> Result<(), StoreError> {
         // A write lock from the start: two writers then wait for each other instead of failing half-way.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let changed = next_change(&mut transaction).await?;
         let limits = serde_json::to_string(&record.limits).map_err(|e| StoreError(e.to_string()))?;
-        sqlx::query(sqlx::AssertSqlSafe(statement))
+        let done = sqlx::query(statement)
             .bind(record.id.to_string())
             .bind(record.hash.as_bytes().to_vec())
             .bind(record.kind.as_str())
@@ -74,6 +74,9 @@ impl Sqlite {
             .bind(changed)
             .execute(&mut *transaction)
             .await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError(format!("there is no key {}", record.id)));
+        }
         Ok(transaction.commit().await?)
     }
 }
@@ -83,12 +86,16 @@ async fn next_change(connection: &mut SqliteConnection) -> Result<i64, StoreErro
 }
 
 fn record(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
-    let broken = |what: &str| StoreError(format!("a stored key has a broken {what}"));
+    let id: &str = row.try_get("id")?;
+    let broken = |what: &str| StoreError(format!("the stored key {id} has a broken {what}, so it is not used: mend or delete its row"));
     let time = |column: &str| row.try_get::<Option<i64>, _>(column).map(|time| time.map(timestamp));
-    let successor: Option<String> = row.try_get("successor")?;
-    let rotated = successor.as_deref().and_then(KeyId::parse).zip(time("grace_ends")?);
+    let rotated = match (row.try_get::<Option<&str>, _>("successor")?, time("grace_ends")?) {
+        (None, None) => None,
+        (Some(successor), Some(until)) => Some(Rotation { successor: KeyId::parse(successor).ok_or_else(|| broken("successor"))?, until }),
+        _ => return Err(broken("rotation")),
+    };
     Ok(KeyRecord {
-        id: KeyId::parse(row.try_get("id")?).ok_or_else(|| broken("id"))?,
+        id: KeyId::parse(id).ok_or_else(|| broken("id"))?,
         hash: KeyHash::from_stored(row.try_get("hash")?).ok_or_else(|| broken("hash"))?,
         kind: Kind::from_name(row.try_get("kind")?).ok_or_else(|| broken("kind"))?,
         name: row.try_get("name")?,
@@ -99,6 +106,6 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
         expires: time("expires")?,
         revoked: time("revoked")?,
         disabled: row.try_get("disabled")?,
-        rotated: rotated.map(|(successor, until)| Rotation { successor, until }),
+        rotated,
     })
 }

@@ -18,12 +18,15 @@ const ROWS: usize = 256;
 const MOST_TOKENS: u64 = 1 << 40;
 const MOST_NANOS: i64 = 1 << 50;
 
+/// A caller chooses how long a model's name is; what is longer than any real one is cut.
+const LONGEST_NAME: usize = 200;
+
 const COLUMNS: &str = "INSERT INTO requests (id, node, key, operation, provider, model, began, reserved, ended, outcome, status,
     input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms) ";
 /// A row that is there is written over while it is not settled for good, by what is known now and was not before.
 const MERGE: &str = " ON CONFLICT (id) DO UPDATE SET
     key = MAX(key, excluded.key), operation = MAX(operation, excluded.operation), began = MIN(began, excluded.began),
-    reserved = MAX(reserved, excluded.reserved), provider = CASE WHEN excluded.outcome = 'open' THEN provider ELSE excluded.provider END,
+    reserved = COALESCE(excluded.reserved, reserved), provider = CASE WHEN excluded.outcome = 'open' THEN provider ELSE excluded.provider END,
     model = CASE WHEN excluded.outcome = 'open' THEN model ELSE excluded.model END,
     ended = COALESCE(excluded.ended, ended), outcome = CASE WHEN excluded.outcome = 'open' THEN outcome ELSE excluded.outcome END,
     status = MAX(status, excluded.status), input = MAX(input, excluded.input), cached = MAX(cached, excluded.cached),
@@ -128,7 +131,7 @@ async fn write(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]
     query.push_values(pairs, |mut row, Pair { begin, settle }| {
         let usage = settle.map(|settle| settle.usage).unwrap_or_default();
         let text = |of_settle: fn(&Settle) -> &str, of_begin: fn(&Begin) -> &str| {
-            settle.map(of_settle).or(begin.map(of_begin)).unwrap_or_default().to_owned()
+            shortened(settle.map(of_settle).or(begin.map(of_begin)).unwrap_or_default())
         };
         row.push_bind(text(|settle| &settle.id, |begin| &begin.id));
         row.push_bind(node.to_owned());
@@ -137,7 +140,7 @@ async fn write(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]
         row.push_bind(text(|settle| &settle.provider, |begin| &begin.provider));
         row.push_bind(text(|settle| &settle.model, |begin| &begin.model));
         row.push_bind(begin.map(|begin| begin.at).or(settle.map(|settle| settle.at)).map_or(0, micros));
-        row.push_bind(begin.map_or(0, |begin| nanos(begin.reserved)));
+        row.push_bind(begin.and_then(|begin| begin.reserved).map(nanos));
         row.push_bind(settle.map(|settle| micros(settle.at)));
         row.push_bind(settle.map_or("open", |settle| outcome(settle.outcome)));
         row.push_bind(settle.map_or(0, |settle| settle.status));
@@ -153,6 +156,11 @@ async fn write(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]
     query.push(MERGE);
     query.build().persistent(pairs.len() == ROWS).execute(connection).await?;
     Ok(())
+}
+
+fn shortened(name: &str) -> String {
+    let end = name.char_indices().nth(LONGEST_NAME).map_or(name.len(), |(at, _)| at);
+    name[..end].to_owned()
 }
 
 fn nanos(amount: Usd) -> i64 {

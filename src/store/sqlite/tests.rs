@@ -1,11 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use super::*;
 use crate::admin::keys::{self, NewKeyOrder};
-use crate::key::{KeyId, Kind, Limits, Pepper};
-use crate::store::KeyStore;
+use crate::key::{KeyId, KeyText, Keyring, Kind, Limits, Pepper, Reason};
+use crate::store::{KeyStore, LedgerStore, UsageBy, UsageQuery};
 
 #[tokio::test]
 async fn a_key_reads_back_and_its_changes_are_numbered() {
@@ -28,6 +29,62 @@ async fn a_key_reads_back_and_its_changes_are_numbered() {
     assert!(second > first && changed == [id]);
     assert!(store.key_changes(second).await.unwrap().1.is_empty());
     assert!(store.key(id).await.unwrap().unwrap().revoked.is_some());
+}
+
+/// A store in `folder` with one key, its id and its text.
+async fn with_a_key(folder: &Path) -> (Sqlite, KeyId, String) {
+    let store = Sqlite::open(&folder.join("keyward.db")).await.unwrap();
+    let pepper = Pepper::load_or_create(&folder.join("server.secret")).unwrap();
+    let order = NewKeyOrder { name: "n".to_owned(), owner: String::new(), kind: Kind::Live, limits: Limits::default(), expires: None };
+    let created = keys::create(&store, &pepper, order).await.unwrap();
+    (store, KeyId::parse(&created.view.id).unwrap(), created.key)
+}
+
+#[tokio::test]
+async fn a_key_that_is_gone_is_not_made_again_by_a_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, id, _) = with_a_key(folder.path()).await;
+    let record = store.key(id).await.unwrap().unwrap();
+    sqlx::query("DELETE FROM keys").execute(&store.pool).await.unwrap();
+    let (newest, _) = store.key_changes(0).await.unwrap();
+    let refused = store.update_key(&record).await.unwrap_err().to_string();
+    assert_eq!(refused, format!("there is no key {id}"));
+    assert!(store.keys().await.unwrap().is_empty());
+    assert_eq!(store.key_changes(0).await.unwrap().0, newest);
+}
+
+#[tokio::test]
+async fn a_rotation_that_cannot_be_read_is_not_taken_for_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, id, text) = with_a_key(folder.path()).await;
+    for broken in ["successor = 'no key', grace_ends = 0", "successor = id, grace_ends = NULL", "successor = NULL, grace_ends = 0"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("UPDATE keys SET {broken}"))).execute(&store.pool).await.unwrap();
+        let refused = store.key(id).await.unwrap_err().to_string();
+        assert!(refused.contains(&id.to_string()) && refused.contains("broken"), "{refused}");
+    }
+    // Whoever has the key is refused, and hears that it is not the key's fault.
+    let keyring = Keyring::new(Pepper::load_or_create(&folder.path().join("server.secret")).unwrap(), Arc::new(store));
+    assert_eq!(keyring.prove(KeyText::parse(&text).unwrap()).await.unwrap_err(), Reason::StoreDown);
+}
+
+#[tokio::test]
+async fn reservations_of_before_the_second_migration_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyward.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+    let mut first = sqlx::migrate!("src/store/sqlite/migrations");
+    first.migrations = first.migrations.iter().filter(|migration| migration.version == 1).cloned().collect();
+    first.run(&pool).await.unwrap();
+    let insert = "INSERT INTO requests (id, node, key, operation, provider, model, began, outcome, reserved)
+        VALUES ('a', 'n', 'k', 'chat', 'p', 'm', 1, 'open', 500)";
+    sqlx::query(insert).execute(&pool).await.unwrap();
+    pool.close().await;
+
+    let store = Sqlite::open(&path).await.unwrap();
+    assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 1);
+    let query = UsageQuery { by: UsageBy::Key, since: None, until: None, key: None };
+    assert_eq!(store.usage(&query).await.unwrap()[0].cost_nano_usd, 500);
 }
 
 #[tokio::test]

@@ -35,8 +35,11 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
         .route("/v1/responses", serve(Operation::Chat, Dialect::OpenaiResponses))
         .route("/v1/completions", serve(Operation::Completions, Dialect::OpenaiChat))
         .route("/v1/embeddings", serve(Operation::Embeddings, Dialect::OpenaiChat))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::show))
+}
+
+/// The paths beside the corridor, that call no provider.
+pub fn models_routes() -> axum::Router<Arc<Gateway>> {
+    axum::Router::new().route("/v1/models", get(models::list)).route("/v1/models/{*id}", get(models::show))
 }
 
 /// A path that nothing is served at.

@@ -10,6 +10,8 @@ use super::{Bad, MODEL, Reply, marked, new_id, now, text};
 
 /// Prompts and their choices together.
 const MOST_CHOICES: usize = 128;
+/// Of prompts that are repeated before their choices, all together.
+const MOST_REPEATED_BYTES: usize = 1 << 20;
 
 /// Answers a completion request: each prompt with as many choices as asked for.
 pub(super) fn reply(request: &Request) -> Result<Reply, Bad> {
@@ -22,6 +24,10 @@ pub(super) fn reply(request: &Request) -> Result<Reply, Bad> {
     let limit = request.limit(&["max_tokens"], all as u32)?;
     let stops = request.stops()?;
     let repeats_prompt = request.flag("echo")?;
+    let prompts_bytes: usize = prompts.iter().map(String::len).sum();
+    if repeats_prompt && prompts_bytes.saturating_mul(choices as usize) > MOST_REPEATED_BYTES {
+        return Err(Bad::value("echo", "asks for more than the simulator repeats: 1 MiB in all"));
+    }
     let mut completion_tokens = 0_u32;
     let mut told = Vec::with_capacity(all);
     for prompt in prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, choices as usize)) {

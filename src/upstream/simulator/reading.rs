@@ -7,6 +7,10 @@ use super::text::MOST_TOKENS;
 
 /// More choices than that are refused.
 const MOST_CHOICES: u64 = 16;
+/// A text is searched once for each of them.
+const MOST_STOPS: usize = 16;
+/// It is repeated in every choice. OpenAI's own limit is 64.
+const LONGEST_NAME: usize = 256;
 
 /// A request's body.
 pub(super) struct Request(Map<String, Value>);
@@ -85,6 +89,9 @@ impl Request {
         match self.get("stop") {
             None => Ok(Vec::new()),
             Some(Value::String(stop)) => Ok(vec![stop.as_str()]),
+            Some(Value::Array(list)) if list.len() > MOST_STOPS => {
+                Err(Bad::value("stop", "is too long: the simulator takes 16 at the most"))
+            }
             Some(Value::Array(list)) => {
                 list.iter().map(|stop| stop.as_str().ok_or_else(|| Bad::value("stop", "has to be a string or a list of strings"))).collect()
             }
@@ -109,7 +116,8 @@ impl Request {
         };
         let mut functions = tools.iter().filter(|tool| tool["type"] == "function").filter_map(|tool| {
             let function = tool.get("function").unwrap_or(tool);
-            Some(Function { name: function["name"].as_str()?, parameters: function.get("parameters").filter(|schema| schema.is_object()) })
+            let name = function["name"].as_str().filter(|name| name.len() <= LONGEST_NAME)?;
+            Some(Function { name, parameters: function.get("parameters").filter(|schema| schema.is_object()) })
         });
         let Some(choice) = self.get("tool_choice") else { return Ok(None) };
         let named = choice.get("function").unwrap_or(choice).get("name").and_then(Value::as_str);

@@ -5,7 +5,7 @@ use serde_json::{Map, Number, Value, json};
 /// Schemas may refer to themselves without end.
 const DEEPEST: usize = 32;
 /// And a small schema may ask for a huge value: what is above this many bytes is left out.
-const MOST_BYTES: usize = 256 << 10;
+const MOST_BYTES: usize = 32 << 10;
 const LONGEST_TEXT: usize = 10_000;
 /// What a value costs beside its own length.
 const VALUE_BYTES: usize = 8;
@@ -51,10 +51,16 @@ impl<'a> Instance<'a> {
             _ => Value::Null,
         };
         match schema["allOf"].as_array() {
-            Some(parts) => parts.iter().fold(own, |all, part| {
-                let value = self.of(part, depth + 1);
-                merge(all, value)
-            }),
+            Some(parts) => {
+                let mut all = own;
+                for part in parts {
+                    if !self.spend(0) {
+                        break;
+                    }
+                    all = merge(all, self.of(part, depth + 1));
+                }
+                all
+            }
             None => own,
         }
     }
@@ -84,6 +90,9 @@ impl<'a> Instance<'a> {
         let first = schema["prefixItems"].as_array().into_iter().flatten();
         let mut items: Vec<Value> = Vec::new();
         for item in first {
+            if !self.spend(0) {
+                break;
+            }
             items.push(self.of(item, depth + 1));
         }
         let least = schema["minItems"].as_u64().unwrap_or(0);

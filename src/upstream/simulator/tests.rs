@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::answer;
 use crate::catalog::{Dialect, Operation};
 
+/// Bytes of a schema's smallest value, at the most.
+const LARGEST: usize = 100_000;
+
 type Served = (Operation, Dialect);
 
 const CHAT: Served = (Operation::Chat, Dialect::OpenaiChat);
@@ -101,11 +104,35 @@ fn a_schema_is_filled_in() {
 #[test]
 fn a_schema_without_end_comes_to_one() {
     let twice = json!({ "type": "object", "required": ["a", "b"], "properties": { "a": { "$ref": "#" }, "b": { "$ref": "#" } } });
-    assert!(super::schema::minimal(&twice).len() < 600_000);
-    assert!(super::schema::minimal(&json!({ "type": "array", "minItems": 1_u64 << 60 })).len() < 600_000);
+    assert!(super::schema::minimal(&twice).len() < LARGEST);
+    assert!(super::schema::minimal(&json!({ "type": "array", "minItems": 1_u64 << 60 })).len() < LARGEST);
+    // At the deepest level each of these is null for nothing, and there are many of it.
+    for list in ["prefixItems", "allOf"] {
+        let wide = json!({ "type": "array", list: vec![json!({ "$ref": "#" }); 10_000] });
+        assert!(super::schema::minimal(&wide).len() < LARGEST, "{list}");
+    }
     let copies = json!({ "type": "array", "minItems": 1_000_000, "items": { "const": "x".repeat(100_000) } });
-    assert!(super::schema::minimal(&copies).len() < 600_000);
+    assert!(super::schema::minimal(&copies).len() < LARGEST);
     assert!(super::schema::minimal(&json!({ "type": "string", "minLength": u64::MAX })).len() < 20_000);
+}
+
+#[test]
+fn a_request_is_not_answered_with_many_times_its_size() {
+    let white = " ".repeat(1 << 20);
+    let wide = json!({ "type": "array", "minItems": 1_000_000 });
+    let tools = json!([{ "type": "function", "function": { "name": "f", "parameters": wide } }]);
+    let cases = [
+        (CHAT, json!({ "messages": user(&white), "n": 16 })),
+        (CHAT, json!({ "messages": user(&white), "n": 16, "stream": true })),
+        (CHAT, json!({ "messages": user("hi"), "n": 16, "stream": true, "tools": tools, "tool_choice": "required" })),
+        (COMPLETIONS, json!({ "prompt": white, "n": 16 })),
+        (RESPONSES, json!({ "input": white, "stream": true })),
+    ];
+    for ((operation, dialect), mut body) in cases {
+        body["model"] = json!("echo");
+        let answer = answer(operation, dialect, body.to_string().as_bytes());
+        assert!(answer.body().len() < 32 << 20, "{operation:?}: {}", answer.body().len());
+    }
 }
 
 #[test]
@@ -213,10 +240,12 @@ fn bad_requests_are_refused_in_openais_shape() {
         (CHAT, json!({ "messages": user("x"), "n": 17 }), "n"),
         (CHAT, json!({ "messages": user("x"), "max_tokens": 0 }), "max_tokens"),
         (CHAT, json!({ "messages": user("x"), "stop": 3 }), "stop"),
+        (CHAT, json!({ "messages": user("x"), "stop": vec!["y"; 17] }), "stop"),
         (CHAT, json!({ "messages": user("x"), "tool_choice": "required" }), "tool_choice"),
         (CHAT, json!({ "messages": user("x"), "response_format": { "type": "yaml" } }), "response_format"),
         (CHAT, json!({ "messages": user("x"), "stream": "yes" }), "stream"),
         (COMPLETIONS, json!({}), "prompt"),
+        (COMPLETIONS, json!({ "prompt": "x".repeat(1 << 17), "n": 16, "echo": true }), "echo"),
         (EMBEDDINGS, json!({ "input": [] }), "input"),
         (EMBEDDINGS, json!({ "input": "a", "dimensions": 1_000_000 }), "dimensions"),
         (EMBEDDINGS, json!({ "input": [{}] }), "input"),
@@ -234,11 +263,36 @@ fn bad_requests_are_refused_in_openais_shape() {
     assert_eq!(answer(Operation::Chat, Dialect::OpenaiChat, b"{").status(), 400);
 }
 
+/// A schema of a few levels, with lists of parts, references to itself, and huge numbers in it.
+fn schema() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        Just(json!({ "$ref": "#" })),
+        any::<u64>().prop_map(|n| json!({ "type": "string", "minLength": n })),
+        any::<u64>().prop_map(|n| json!({ "type": "array", "minItems": n, "items": { "$ref": "#" } })),
+        any::<i64>().prop_map(|n| json!({ "type": "integer", "minimum": n })),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        let list = proptest::sample::select(vec!["prefixItems", "allOf", "anyOf", "oneOf", "enum"]);
+        let kind = proptest::sample::select(vec!["object", "array"]);
+        (list, kind, prop::collection::vec(inner, 1..4)).prop_map(|(list, kind, parts)| {
+            let properties: serde_json::Map<String, Value> = (0..).map(|n: u32| n.to_string()).zip(parts.iter().cloned()).collect();
+            let required: Vec<&String> = properties.keys().collect();
+            json!({ "type": kind, list: parts, "required": required, "properties": properties })
+        })
+    })
+}
+
 proptest::proptest! {
     #[test]
-    fn tokens_joined_are_the_text(text in "\\PC{0,80}|[ \\n a-z]{0,80}") {
+    fn tokens_joined_are_the_text(text in "\\PC{0,80}|[ \\n a-z]{0,80}|[ \\n]{0,200}") {
         let joined: String = super::text::tokens(&text).collect();
         proptest::prop_assert_eq!(joined, text);
+    }
+
+    #[test]
+    fn no_schema_asks_for_too_much(schema in schema()) {
+        proptest::prop_assert!(super::schema::minimal(&schema).len() < LARGEST);
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! Texts and how they are counted: a token is a word with the white space before it, or sixteen characters of a long one.
+//! Texts and how they are counted: a token is a word with the white space before it, or sixteen characters of a long one; white space
+//! without a word breaks into tokens too, so that so many tokens are never more than so many bytes.
 
 use super::LABEL;
 use super::reading::Content;
 
 /// All choices of an answer together have so many tokens at the most.
 pub(super) const MOST_TOKENS: usize = 16_384;
-const LONGEST_TOKEN: usize = 16;
+const LONGEST_WORD: usize = 16;
+/// Characters of a token with its white space.
+const LONGEST_TOKEN: usize = 64;
 
 /// An answer's text, and whether it was cut.
 pub(super) struct Cut<'a> {
@@ -15,11 +18,11 @@ pub(super) struct Cut<'a> {
 
 /// Splits a text into tokens that joined are the text again.
 pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
+    let (mut rest, mut words_end) = (text, text.trim_end().len());
     std::iter::from_fn(move || {
-        let end = end_of_token(rest)?;
+        let end = end_of_token(rest, words_end)?;
         let (token, after) = rest.split_at(end);
-        rest = after;
+        (rest, words_end) = (after, words_end.saturating_sub(end));
         Some(token)
     })
 }
@@ -52,10 +55,11 @@ pub(super) fn shortened(text: &str) -> String {
     text.chars().take(100).collect()
 }
 
-fn end_of_token(text: &str) -> Option<usize> {
+/// Where the first token ends; white space after `words_end`, where the text's last word ends, belongs to that word.
+fn end_of_token(text: &str, words_end: usize) -> Option<usize> {
     let mut word = 0;
-    for (at, c) in text.char_indices() {
-        if word == LONGEST_TOKEN || (word > 0 && c.is_whitespace() && !text[at..].trim_start().is_empty()) {
+    for (count, (at, c)) in text.char_indices().enumerate() {
+        if word == LONGEST_WORD || count == LONGEST_TOKEN || (word > 0 && c.is_whitespace() && at < words_end) {
             return Some(at);
         }
         word += usize::from(word > 0 || !c.is_whitespace());
