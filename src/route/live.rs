@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use reqwest::Url;
 
+use super::address::Address;
 use super::credential::{Credential, Secret};
 use crate::catalog::{Auth, Dialect, Environment, Model, Operation, Provider, Quirks, env};
 use crate::error::{Kind, Refusal};
@@ -42,6 +43,8 @@ struct LiveDoor {
 pub struct Endpoint {
     /// Where to send it.
     pub url: Url,
+    /// The same in parts; `None` where only the general client understands it.
+    pub address: Option<Address>,
     /// The credential and what else the provider wants, ready to be sent.
     pub headers: HeaderMap,
     /// The built-in simulator rather than a network address.
@@ -172,7 +175,7 @@ fn endpoints(
             if let (Auth::Query(name), Some(credential)) = (auth, credential) {
                 url.query_pairs_mut().append_pair(name, credential.secret.expose());
             }
-            Ok((operation, Endpoint { url, headers: headers.clone(), is_simulator }))
+            Ok((operation, Endpoint { address: Address::of(&url), url, headers: headers.clone(), is_simulator }))
         })
         .collect()
 }

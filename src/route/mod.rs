@@ -1,5 +1,6 @@
 //! Room 4: from the name of a model to the targets that serve it, in order, each with its endpoint and credential.
 
+mod address;
 mod credential;
 mod live;
 #[cfg(test)]
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+pub use address::Address;
 pub use credential::{Credential, Secret};
 pub use live::{Endpoint, LiveProvider, Unserved};
 

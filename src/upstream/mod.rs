@@ -1,13 +1,14 @@
-//! Room 6: one pooled client for all providers: send, stream, deadlines, and another attempt before the first byte only.
+//! Room 6: one client for all providers: send, stream, deadlines, and another attempt before the first byte only.
 
 mod answer;
 mod failure;
 mod pieces;
+pub mod pool;
 pub mod simulator;
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
@@ -15,12 +16,16 @@ pub use failure::{Failure, Who};
 
 use crate::catalog::Operation;
 use crate::config;
-use crate::dialect::openai::request::Ask;
-use crate::route::{Endpoint, Target};
+use crate::dialect::openai::request::{Ask, Pieces};
+use crate::route::{Address, Endpoint, LiveProvider, Target};
 use pieces::PiecesBody;
+use pool::{Connector, SendError};
 
 /// The client that all requests to providers go through.
 pub struct Client {
+    /// The hot path: see [`pool`].
+    connector: Connector,
+    /// Everything else.
     http: reqwest::Client,
     settings: config::Upstream,
 }
@@ -37,22 +42,23 @@ pub struct Answer {
 
 /// Statuses that say that another attempt may fare better. 529 is Anthropic's "overloaded".
 const TRANSIENT: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
+const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
 // === impl Client ===
 
 impl Client {
     /// A client with these deadlines.
-    pub fn new(settings: &config::Upstream) -> Result<Client, reqwest::Error> {
+    pub fn new(settings: &config::Upstream) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
         // Only the first of a process can be installed, and all are the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(settings.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("keyward/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .tcp_keepalive(Duration::from_secs(60))
             .build()?;
-        Ok(Client { http, settings: settings.clone() })
+        Ok(Client { connector: Connector::new(settings.connect_timeout)?, http, settings: settings.clone() })
     }
 
     /// How long an answer may be silent between two pieces.
@@ -113,7 +119,7 @@ impl Client {
         if let Some((credential, rest)) = provider.credential.as_ref().and_then(|c| Some((c, c.rests_for()?))) {
             return Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest });
         }
-        let response = self.send(endpoint, headers, PiecesBody::new(pieces), &Who::of(provider)).await?;
+        let response = self.send(endpoint, headers, pieces, provider).await?;
         let (head, body) = response.into_parts();
         if let Some(credential) = &provider.credential {
             match head.status {
@@ -131,27 +137,66 @@ impl Client {
                 _ => {}
             }
         }
-        Ok((head, Source::Network(body)))
+        Ok((head, body))
     }
 
     async fn send(
         &self,
         endpoint: &Endpoint,
         headers: &HeaderMap,
-        body: PiecesBody,
-        provider: &Who,
-    ) -> Result<Response<reqwest::Body>, Failure> {
-        let mut request = reqwest::Request::new(http::Method::POST, endpoint.url.clone());
-        *request.headers_mut() = headers.clone();
-        request.headers_mut().extend(endpoint.headers.clone());
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        *request.body_mut() = Some(reqwest::Body::wrap(body));
-        match tokio::time::timeout(self.settings.first_byte_timeout, self.http.execute(request)).await {
-            Ok(Ok(response)) => Ok(response.into()),
-            Ok(Err(e)) => Err(Failure::of_sending(provider, &e.without_url())),
-            Err(_) => Err(Failure::TimedOut { provider: provider.clone(), after: self.settings.first_byte_timeout }),
+        pieces: Pieces,
+        provider: &LiveProvider,
+    ) -> Result<Response<Source>, Failure> {
+        let deadline = self.settings.first_byte_timeout;
+        match tokio::time::timeout(deadline, self.send_without_deadline(endpoint, headers, pieces, provider)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::TimedOut { provider: Who::of(provider), after: deadline }),
         }
     }
+
+    async fn send_without_deadline(
+        &self,
+        endpoint: &Endpoint,
+        headers: &HeaderMap,
+        pieces: Pieces,
+        provider: &LiveProvider,
+    ) -> Result<Response<Source>, Failure> {
+        if let Some(address) = &endpoint.address {
+            match self.connector.send(address, || pooled_request(endpoint, address, headers, &pieces)).await {
+                Ok(response) => return Ok(response.map(Source::Pooled)),
+                Err(SendError::Elsewhere) => {}
+                Err(SendError::Connect(e)) => return Err(Failure::of_connecting(&Who::of(provider), &*e)),
+                Err(SendError::Http(e)) => return Err(Failure::of_sending(&Who::of(provider), &e)),
+            }
+        }
+        let mut request = reqwest::Request::new(Method::POST, endpoint.url.clone());
+        write_headers(request.headers_mut(), endpoint, headers);
+        *request.body_mut() = Some(reqwest::Body::wrap(PiecesBody::new(&pieces)));
+        match self.http.execute(request).await.map_err(reqwest::Error::without_url) {
+            Ok(response) => Ok(Response::from(response).map(Source::Network)),
+            Err(e) if e.is_connect() => Err(Failure::of_connecting(&Who::of(provider), &e)),
+            Err(e) => Err(Failure::of_sending(&Who::of(provider), &e)),
+        }
+    }
+}
+
+fn pooled_request(endpoint: &Endpoint, address: &Address, headers: &HeaderMap, pieces: &Pieces) -> Request<PiecesBody> {
+    let mut request = Request::new(PiecesBody::new(pieces));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = address.path.clone();
+    request.headers_mut().reserve(headers.len() + endpoint.headers.len() + 3);
+    request.headers_mut().insert(header::HOST, address.host.clone());
+    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    write_headers(request.headers_mut(), endpoint, headers);
+    request
+}
+
+/// The caller's headers, those of the provider over them, and what the body is.
+fn write_headers(to: &mut HeaderMap, endpoint: &Endpoint, forwarded: &HeaderMap) {
+    for (name, value) in forwarded.iter().chain(&endpoint.headers) {
+        to.insert(name.clone(), value.clone());
+    }
+    to.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
 }
 
 /// Reads a whole body of up to `limit` bytes; the bytes read so far where it is longer or breaks off.
