@@ -1,9 +1,11 @@
 //! Watches an answer go by for its usage: whole or streamed, without holding it back or reading more of it than needed.
 
 use std::collections::VecDeque;
+use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
-use memchr::{memchr, memmem, memrchr};
+use memchr::memmem::Finder;
+use memchr::{memchr, memrchr};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -56,7 +58,9 @@ pub struct Stream {
 }
 
 /// How streams of Chat Completions and of Responses say that they are at their end.
-const LAST_EVENTS: [&[u8]; 2] = [b"data: [DONE]", b"event: response.completed"];
+static LAST_EVENTS: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [Finder::new(b"data: [DONE]"), Finder::new(b"event: response.completed")]);
+static DATA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"data:"));
 
 #[derive(Deserialize)]
 struct Event {
@@ -150,7 +154,7 @@ impl Stream {
 
     fn look_at(&mut self, lines: &[u8]) {
         self.reading.is_complete |= LAST_EVENTS.iter().any(|last| begins_a_line(lines, last));
-        self.reading.estimated_output += memmem::find_iter(lines, b"data:").count() as u64;
+        self.reading.estimated_output += DATA.find_iter(lines).count() as u64;
         // The last event that reports usage counts: it is looked for from the end, and mostly there is none to look for.
         let mut found = usage::objects(lines).map(|hit| &lines[line_around(lines, hit)]);
         if let Some(usage) = found.find_map(|line| usage::of(line.strip_prefix(b"data:").unwrap_or(line))) {
@@ -187,8 +191,8 @@ fn hidden_line(lines: &[u8], hit: usize) -> Option<std::ops::Range<usize>> {
     only_usage.then_some(line)
 }
 
-fn begins_a_line(lines: &[u8], start: &[u8]) -> bool {
-    memmem::find_iter(lines, start).any(|at| at == 0 || lines[at - 1] == b'\n')
+fn begins_a_line(lines: &[u8], start: &Finder<'_>) -> bool {
+    start.find_iter(lines).any(|at| at == 0 || lines[at - 1] == b'\n')
 }
 
 /// The line that `hit` is in, with its line break.

@@ -3,6 +3,7 @@
 pub mod members;
 pub mod meter;
 pub mod request;
+mod scan;
 #[cfg(test)]
 mod tests;
 pub mod usage;
