@@ -50,3 +50,16 @@ fn a_refused_credential_rests_longer_each_time() {
     assert_eq!(credential.rests_for(), None);
     assert!(format!("{credential:?}").contains("Secret(…)"));
 }
+
+#[test]
+fn an_address_is_the_parts_of_a_url() {
+    let of = |url: &str| Address::of(&url.parse().unwrap());
+    let address = of("https://user.example:8443/v1/chat?api-version=1#x").unwrap();
+    assert_eq!((&*address.origin, address.host.to_str().unwrap()), ("https://user.example:8443", "user.example:8443"));
+    assert_eq!(
+        (address.server.to_string(), address.path.to_string()),
+        ("https://user.example:8443/".into(), "/v1/chat?api-version=1".into())
+    );
+    assert_eq!(of("http://[::1]").unwrap().host, "[::1]");
+    assert!(of("https://user:password@host/").is_none(), "the general client knows what to do with a user");
+}

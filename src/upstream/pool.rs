@@ -4,6 +4,9 @@
 //! other threads, for its head, its answer and every piece of it; that was the largest part of a request's cost. It stays the client
 //! of all that is not this hot path: proxies, HTTP/2, users in URLs, and whoever calls from outside of a worker.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error;
@@ -118,7 +121,10 @@ impl Connector {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         tcp.set_connect_timeout(Some(timeout));
-        let tls = HttpsConnectorBuilder::new().with_provider_and_platform_verifier(ring::default_provider())?.https_or_http().enable_all_versions();
+        let tls = HttpsConnectorBuilder::new()
+            .with_provider_and_platform_verifier(ring::default_provider())?
+            .https_or_http()
+            .enable_all_versions();
         Ok(Connector { connect: tls.wrap_connector(tcp), proxies: Matcher::from_system(), timeout })
     }
 
