@@ -61,7 +61,7 @@ macro_rules! assert_answered {
 
 #[tokio::test]
 async fn a_connection_is_used_again() {
-    let address = provider(&[&[WHOLE, CHUNKED, WHOLE]]).await;
+    let address = provider(&[&[WHOLE, CHUNKED, WHOLE, WHOLE]]).await;
     let connector = connector();
     for _ in 0..3 {
         assert_answered!(ask(&connector, &address).await);
