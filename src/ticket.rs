@@ -16,6 +16,7 @@ use crate::ledger::record::{Begin, Outcome, Settle, Source, Usage};
 use crate::money::Usd;
 use crate::quota::Permit;
 use crate::route::Target;
+use crate::telemetry::RequestLine;
 
 /// One request, from its head to the last byte of its answer.
 pub struct Ticket {
@@ -175,23 +176,23 @@ impl Ticket {
     }
 
     fn log(&self, outcome: Outcome, usage: &Usage, cost: Option<Usd>, total: Duration) {
-        tracing::info!(
-            target: "keyward::request",
-            id = self.id,
-            request_id = self.request_id.to_str().ok().filter(|theirs| *theirs != self.id),
-            key = self.key.as_ref().map(KeyId::as_str),
-            operation = self.operation.as_str(),
-            model = (!self.model.is_empty()).then_some(self.model.as_str()),
-            provider = self.target.as_ref().map(|target| target.provider.id.as_str()),
-            status = self.status,
-            outcome = ?outcome,
-            refused = (!self.code.is_empty()).then_some(self.code),
-            input_tokens = usage.input,
-            output_tokens = usage.output,
-            cost_usd = cost.map(Usd::as_f64),
-            first_byte_ms = self.first_byte.map(|time| time.as_millis() as u64),
-            total_ms = total.as_millis() as u64,
-        );
+        RequestLine {
+            id: &self.id,
+            request_id: self.request_id.to_str().ok().filter(|theirs| *theirs != self.id),
+            key: self.key.as_ref().map(KeyId::as_str),
+            operation: self.operation.as_str(),
+            model: Some(self.model.as_str()).filter(|model| !model.is_empty()),
+            provider: self.target.as_ref().map(|target| target.provider.id.as_str()),
+            status: self.status,
+            outcome: outcome_name(outcome),
+            refused: Some(self.code).filter(|code| !code.is_empty()),
+            input_tokens: usage.input,
+            output_tokens: usage.output,
+            cost_usd: cost.map(Usd::as_f64),
+            first_byte_ms: self.first_byte.map(|time| time.as_millis() as u64),
+            total_ms: total.as_millis() as u64,
+        }
+        .write();
     }
 }
 
@@ -211,6 +212,16 @@ impl Drop for Ticket {
 pub fn request_id(headers: &HeaderMap, own: &str) -> HeaderValue {
     let theirs = headers.get("x-request-id").filter(|value| value.len() <= 128 && value.to_str().is_ok_and(|text| !text.is_empty()));
     theirs.cloned().or_else(|| HeaderValue::try_from(own).ok()).unwrap_or(HeaderValue::from_static("unnamed"))
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Answered => "Answered",
+        Outcome::ProviderError => "ProviderError",
+        Outcome::Failed => "Failed",
+        Outcome::Abandoned => "Abandoned",
+        Outcome::Assumed => "Assumed",
+    }
 }
 
 /// `req_<of this start><counter>`: unique without asking anyone.

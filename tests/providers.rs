@@ -114,7 +114,7 @@ fn resolves(file: &File, door: &Door<'_>, live: &LiveProvider, variables: &BTree
     let name = door.mark.split_once('~').map(|(_, name)| name);
     let model_is_listed = live.models.get(&door.model).and_then(|model| model.door.as_deref());
     let url = match live.endpoint(model_is_listed.or(name), Operation::Chat, Dialect::OpenaiChat) {
-        Ok(endpoint) => endpoint.url("model", Form::Whole)?.into_owned(),
+        Ok(endpoint) => endpoint.place("model", Form::Whole)?.url.clone(),
         Err(_) if SIGNED.contains(&door.auth) => return Ok(()),
         Err(e) => return Err(format!("{}: {e:?}", door.mark)),
     };

@@ -79,7 +79,7 @@ impl Serve {
         let (stop, stopped) = watch::channel(false);
         let followers = tokio::spawn(keys.follow(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
-        server::serve(listener, gateway, a_signal()?).await;
+        server::serve(listener, gateway, a_signal()?).await?;
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
         let _ = tokio::join!(followers, draining);

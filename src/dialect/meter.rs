@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use memchr::{memchr, memmem, memrchr};
+use memchr::memmem::Finder;
+use memchr::{memchr, memrchr};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -53,6 +54,9 @@ pub struct Whole {
 #[derive(Debug)]
 pub struct Stream {
     tells: Tells,
+    /// Searchers for its members and for its last line: making one costs as much as searching a kilobyte.
+    members: Vec<Finder<'static>>,
+    last: Vec<Finder<'static>>,
     /// Whether the event that only reports usage is kept from the caller.
     hide: bool,
     /// A line whose end is still to come.
@@ -78,7 +82,16 @@ impl Meter {
 
     /// A meter for a stream; `hide` keeps from the caller OpenAI's event that it did not ask for.
     pub fn stream(tells: Tells, hide: bool) -> Meter {
-        Meter::Stream(Stream { tells, hide, torn: BytesMut::new(), skip_blank: false, reading: Reading::default() })
+        let finders = |texts: &'static [&'static str]| texts.iter().map(|text| Finder::new(text.as_bytes())).collect();
+        Meter::Stream(Stream {
+            tells,
+            members: finders(tells.members),
+            last: finders(tells.last),
+            hide,
+            torn: BytesMut::new(),
+            skip_blank: false,
+            reading: Reading::default(),
+        })
     }
 
     /// Takes a piece of the answer, gives what is to be passed on.
@@ -165,12 +178,12 @@ impl Stream {
 
     fn look_at(&mut self, lines: &[u8]) {
         let tells = self.tells;
-        self.reading.is_complete |= tells.last.iter().any(|last| begins_a_line(lines, last.as_bytes()));
+        self.reading.is_complete |= self.last.iter().any(|last| begins_a_line(lines, last));
         self.reading.estimated_output += memchr::memchr_iter(b'\n', lines).count() as u64 / 2;
         let mut done = 0;
-        for name in tells.members {
+        for name in &self.members {
             // What is looked for mostly is not there; `null`, which stands in every event of some streams, costs no more than this look.
-            for hit in memmem::find_iter(lines, name.as_bytes()).filter(|at| has_value(lines, at + name.len())) {
+            for hit in name.find_iter(lines).filter(|at| has_value(lines, at + name.needle().len())) {
                 let line = line_around(lines, hit);
                 if line.start >= done {
                     done = line.end;
@@ -222,8 +235,8 @@ fn json_of(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"]").or(line.strip_suffix(b",")).unwrap_or(line)
 }
 
-fn begins_a_line(lines: &[u8], start: &[u8]) -> bool {
-    memmem::find_iter(lines, start).any(|at| at == 0 || lines[at - 1] == b'\n')
+fn begins_a_line(lines: &[u8], start: &Finder<'_>) -> bool {
+    start.find_iter(lines).any(|at| at == 0 || lines[at - 1] == b'\n')
 }
 
 /// The line that `hit` is in, with its line break.

@@ -17,6 +17,7 @@ mod missing;
 pub mod ollama;
 pub mod openai_chat;
 pub mod openai_responses;
+mod scan;
 #[cfg(test)]
 mod tests;
 pub mod translate;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::ask::Ask;
+use super::members::Members;
 use super::meter::Meter;
 use super::{Called, wire};
 use crate::catalog::{Dialect, Operation, Quirks};
@@ -184,5 +185,60 @@ proptest! {
         out.extend_from_slice(&meter.pass(Bytes::copy_from_slice(&body[cut..])));
         out.extend_from_slice(&meter.finish().0);
         prop_assert_eq!(out, body);
+    }
+}
+
+/// JSON-like text of which about a half is right: braces, strings full of escapes, numbers, words, and bytes in the wrong place.
+fn almost_json() -> impl Strategy<Value = String> {
+    let string = r#""([a-z "鍵é]|\\[nt"\\/u]|\\u00e[0-9g]|\u{1}){0,20}""#;
+    let leaf = prop_oneof![
+        string,
+        r"-?(0|[1-9][0-9]{0,3})(\.[0-9]{1,2})?([eE][+-]?[0-9])?",
+        r"[-+0-9.eE]{1,4}",
+        Just("true".to_owned()),
+        Just("nul".to_owned()),
+        Just("null".to_owned()),
+    ];
+    let value = leaf.prop_recursive(4, 24, 4, |inner| {
+        let list = prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(" , ")));
+        let object = prop::collection::vec(("[a-c]{0,2}|\\\\u0061", inner), 0..4)
+            .prop_map(|members| members.iter().map(|(name, value)| format!("\"{name}\" :{value}")).collect::<Vec<_>>().join(","))
+            .prop_map(|members| format!("{{{members}}}"));
+        prop_oneof![list, object]
+    });
+    (value, 0..40_usize, prop_oneof![3 => Just(""), 1 => Just(","), 1 => Just("}"), 1 => Just("\"")]).prop_map(|(mut text, at, put)| {
+        if text.is_char_boundary(at.min(text.len())) {
+            text.insert_str(at.min(text.len()), put);
+        }
+        format!(" {text}\n")
+    })
+}
+
+proptest! {
+    #[test]
+    fn both_readers_of_members_agree(json in almost_json(), padding in "[ x]{0,9}") {
+        for json in [json.clone(), format!("{{\"{padding}\":{json}}}"), format!("{{\"a\":\"{padding}\\n\",\"b\":{json},\"{padding}c\":1}}")] {
+            let fast = super::scan::members(json.as_bytes());
+            let careful = Members::read_carefully(json.as_bytes()).ok().map(|members| members.iter().cloned().collect::<Vec<_>>());
+            prop_assert_eq!(fast, careful, "{}", json);
+        }
+    }
+}
+
+#[test]
+fn strings_end_where_they_end_whatever_stands_at_the_edge_of_a_word() {
+    for length in 0..40 {
+        let plain = "x".repeat(length);
+        for escape in [r#"\""#, r"\\", r"\n", r"\u0041", "é", "鍵", r#"\\\""#] {
+            let json = format!(r#"{{"a":"{plain}{escape}{plain}","b":1}}"#);
+            let members = super::scan::members(json.as_bytes()).unwrap();
+            assert_eq!(members.len(), 2, "{json}");
+            assert_eq!(members[0].raw, format!(r#""{plain}{escape}{plain}""#));
+        }
+        for wrong in ["\u{1}", "\n", r"\x", r"\u00g0", r#"""#, "\\"] {
+            let json = format!(r#"{{"a":"{plain}{wrong}{plain}","b":1}}"#);
+            assert!(super::scan::members(json.as_bytes()).is_none(), "{json}");
+            assert!(Members::read(json.as_bytes()).is_err(), "{json}");
+        }
     }
 }

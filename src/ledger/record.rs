@@ -58,16 +58,21 @@ pub struct Usage {
     /// All input tokens.
     pub input: u64,
     /// Those of them read from the provider's cache.
+    #[serde(skip_serializing_if = "is_zero")]
     pub cached: u64,
     /// Those of them written to the provider's cache.
+    #[serde(skip_serializing_if = "is_zero")]
     pub cache_write: u64,
     /// All output tokens.
     pub output: u64,
     /// Those of them spent on reasoning.
+    #[serde(skip_serializing_if = "is_zero")]
     pub reasoning: u64,
     /// Audio tokens in.
+    #[serde(skip_serializing_if = "is_zero")]
     pub input_audio: u64,
     /// Audio tokens out.
+    #[serde(skip_serializing_if = "is_zero")]
     pub output_audio: u64,
 }
 
@@ -97,4 +102,9 @@ pub enum Source {
     Estimated,
     /// Nothing was used.
     None,
+}
+
+/// Most requests have none of most kinds: what is not written is not read again either.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

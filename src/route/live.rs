@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use reqwest::Url;
 
+use super::address::Address;
 use super::credential::{Credential, Secret};
 use crate::catalog::{Auth, Dialect, Environment, Model, Operation, Provider, Quirks, env};
 use crate::dialect::{Form, wire};
@@ -50,16 +51,25 @@ pub struct Endpoint {
     pub headers: HeaderMap,
     /// The built-in simulator rather than a network address.
     pub is_simulator: bool,
-    address: Address,
+    places: Places,
     /// A parameter that carries the credential.
     query: Option<(String, Secret)>,
 }
 
-/// Where to send a request.
+/// Where a request goes.
 #[derive(Clone, Debug)]
-enum Address {
+pub struct Place {
+    /// Its URL.
+    pub url: Url,
+    /// The same in parts; `None` where only the general client understands it.
+    pub address: Option<Address>,
+}
+
+/// Where requests go.
+#[derive(Clone, Debug)]
+enum Places {
     /// Always to the same place.
-    Fixed(Url),
+    Fixed(Place),
     /// To one that depends on the model and on the form of the answer: the base, without a slash at its end.
     ByModel(String),
 }
@@ -174,16 +184,25 @@ impl LiveDoor {
 
 impl Endpoint {
     /// Where a request for `model` goes whose answer is to have this form.
-    pub fn url(&self, model: &str, form: Form) -> Result<Cow<'_, Url>, String> {
-        let base = match &self.address {
-            Address::Fixed(url) => return Ok(Cow::Borrowed(url)),
-            Address::ByModel(base) => base,
-        };
-        let mut url = parse(&format!("{base}{}", (wire(self.dialect).path)(model, form)))?;
-        if let Some((name, secret)) = &self.query {
+    pub fn place(&self, model: &str, form: Form) -> Result<Cow<'_, Place>, String> {
+        match &self.places {
+            Places::Fixed(place) => Ok(Cow::Borrowed(place)),
+            Places::ByModel(base) => {
+                Place::at(&format!("{base}{}", (wire(self.dialect).path)(model, form)), self.query.as_ref()).map(Cow::Owned)
+            }
+        }
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn at(text: &str, query: Option<&(String, Secret)>) -> Result<Place, String> {
+        let mut url = Url::parse(text).map_err(|e| format!("its address '{text}' is no URL ({e})"))?;
+        if let Some((name, secret)) = query {
             url.query_pairs_mut().append_pair(name, secret.expose());
         }
-        Ok(Cow::Owned(url))
+        Ok(Place { address: Address::of(&url), url })
     }
 }
 
@@ -211,22 +230,16 @@ fn endpoints(
         headers.extend(own.clone());
         for (operation, path) in paths(dialect) {
             let path = provider.quirks.path.get(&operation).map(String::as_str).or(path);
-            let address = match path {
-                None => Address::ByModel(base.to_owned()),
-                Some(path) => {
-                    let mut url = parse(&format!("{base}{path}"))?;
-                    if let Some((name, secret)) = &query {
-                        url.query_pairs_mut().append_pair(name, secret.expose());
-                    }
-                    Address::Fixed(url)
-                }
+            let places = match path {
+                None => Places::ByModel(base.to_owned()),
+                Some(path) => Places::Fixed(Place::at(&format!("{base}{path}"), query.as_ref())?),
             };
-            endpoints.push(Endpoint { operation, dialect, headers: headers.clone(), is_simulator, address, query: query.clone() });
+            endpoints.push(Endpoint { operation, dialect, headers: headers.clone(), is_simulator, places, query: query.clone() });
         }
     }
     // An address has to be whole when the gateway starts, not when it is first asked.
     for endpoint in &endpoints {
-        endpoint.url("model", Form::Whole)?;
+        endpoint.place("model", Form::Whole)?;
     }
     Ok(endpoints)
 }
@@ -242,10 +255,6 @@ fn paths(dialect: Dialect) -> Vec<(Operation, Option<&'static str>)> {
         paths.extend([(Operation::Completions, Some("/completions")), (Operation::Embeddings, Some("/embeddings"))]);
     }
     paths
-}
-
-fn parse(text: &str) -> Result<Url, String> {
-    Url::parse(text).map_err(|e| format!("its address '{text}' is no URL ({e})"))
 }
 
 fn headers(provider: &Provider, auth: &Auth, credential: Option<&Credential>) -> Result<HeaderMap, String> {

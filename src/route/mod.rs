@@ -1,5 +1,6 @@
 //! Room 4: from the name of a model to the targets that serve it, in order, each with its endpoint and credential.
 
+mod address;
 mod credential;
 mod live;
 #[cfg(test)]
@@ -10,8 +11,9 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+pub use address::Address;
 pub use credential::{Credential, Secret};
-pub use live::{Endpoint, LiveProvider, Unserved};
+pub use live::{Endpoint, LiveProvider, Place, Unserved};
 
 use crate::catalog::{Catalog, Dialect, Environment, Model, Operation};
 use crate::config::{Config, hint};

@@ -16,7 +16,7 @@ fn a_variable_switches_a_provider_on() {
     assert_eq!(live, ["ollama", "openai", "simulator"]);
     let target = &router.resolve("openai/gpt-4o-mini").unwrap()[0];
     let endpoint = target.endpoint(Operation::Chat, Dialect::OpenaiChat).unwrap();
-    assert_eq!(endpoint.url("gpt-4o-mini", Form::Whole).unwrap().as_str(), "https://api.openai.com/v1/chat/completions");
+    assert_eq!(endpoint.place("gpt-4o-mini", Form::Whole).unwrap().url.as_str(), "https://api.openai.com/v1/chat/completions");
     assert_eq!(endpoint.headers["authorization"], "Bearer sk-1");
     assert!(endpoint.headers["authorization"].is_sensitive());
     assert_eq!(router.resolve("gpt-4o-mini").unwrap()[0].full_name(), "openai/gpt-4o-mini");
@@ -50,4 +50,17 @@ fn a_refused_credential_rests_longer_each_time() {
     credential.accepted();
     assert_eq!(credential.rests_for(), None);
     assert!(format!("{credential:?}").contains("Secret(…)"));
+}
+
+#[test]
+fn an_address_is_the_parts_of_a_url() {
+    let of = |url: &str| Address::of(&url.parse().unwrap());
+    let address = of("https://user.example:8443/v1/chat?api-version=1#x").unwrap();
+    assert_eq!((&*address.origin, address.host.to_str().unwrap()), ("https://user.example:8443", "user.example:8443"));
+    assert_eq!(
+        (address.server.to_string(), address.path.to_string()),
+        ("https://user.example:8443/".into(), "/v1/chat?api-version=1".into())
+    );
+    assert_eq!(of("http://[::1]").unwrap().host, "[::1]");
+    assert!(of("https://user:password@host/").is_none(), "the general client knows what to do with a user");
 }

@@ -4,7 +4,7 @@
 //! wakes it, and it writes what has gathered a moment later.
 
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct LogGuard {
 
 /// Lines on their way to the writer's thread.
 #[derive(Default)]
-struct Queue {
+pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     has_some: Condvar,
 }
@@ -37,6 +37,9 @@ struct Waiting {
     dropped: u64,
     is_closed: bool,
 }
+
+/// Where lines of JSON go that are written by hand; none where the log is for people.
+static JSON_QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
 /// Takes one line at a time: `tracing` writes each whole.
 struct Line(Arc<Queue>);
@@ -56,11 +59,19 @@ pub fn start(settings: &Log) -> Result<LogGuard, ConfigError> {
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_ansi(is_terminal);
     let is_json = settings.format == LogFormat::Json || (settings.format == LogFormat::Auto && !is_terminal);
     // A second start in one process (tests) keeps the first one's log.
-    let _ = match is_json {
+    let begun = match is_json {
         true => base.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().try_init(),
         false => base.compact().finish().try_init(),
     };
+    if is_json && begun.is_ok() {
+        JSON_QUEUE.get_or_init(|| Arc::clone(&queue));
+    }
     Ok(LogGuard { queue, writer: Some(writer) })
+}
+
+/// The queue for lines of JSON, where the log is made of such.
+pub(super) fn json_queue() -> Option<&'static Queue> {
+    JSON_QUEUE.get().map(Arc::as_ref)
 }
 
 // === impl Queue ===
@@ -70,7 +81,8 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, line: &[u8]) {
+    /// Adds a line, its end included.
+    pub(super) fn add(&self, line: &[u8]) {
         let mut waiting = self.lock();
         if waiting.text.len() + line.len() > MOST_WAITING {
             waiting.dropped += 1;

@@ -2,6 +2,8 @@
 
 mod log;
 mod metrics;
+mod request;
 
 pub use log::start;
 pub use metrics::Metrics;
+pub use request::RequestLine;

@@ -9,6 +9,7 @@ use http_body::{Body, Frame};
 use tokio::time::{Sleep, sleep};
 
 use super::failure::{Failure, Who};
+use super::pool::PooledBody;
 use crate::dialect::Meter;
 use crate::dialect::ir::Trouble;
 use crate::ledger::record::Outcome;
@@ -18,9 +19,14 @@ use crate::ticket::Ticket;
 /// Pieces that are ready are joined up to this size: one write for many events, and none is ever waited for.
 const JOIN_UP_TO: usize = 16 << 10;
 
+/// Whatever broke an answer off.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Where an answer comes from.
 pub enum Source {
-    /// A provider.
+    /// A provider, over a connection of this worker.
+    Pooled(PooledBody),
+    /// A provider, by the general client.
     Network(reqwest::Body),
     /// Bytes that are there already, until they are taken.
     Ready(Option<Bytes>),
@@ -70,11 +76,12 @@ struct Joined {
 
 impl Body for Source {
     type Data = Bytes;
-    type Error = reqwest::Error;
+    type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
-            Source::Network(body) => Pin::new(body).poll_frame(context),
+            Source::Pooled(body) => Pin::new(body).poll_frame(context).map_err(BoxError::from),
+            Source::Network(body) => Pin::new(body).poll_frame(context).map_err(BoxError::from),
             Source::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
@@ -109,7 +116,7 @@ impl AnswerBody {
                     }
                 }
                 Poll::Ready(Some(Err(e))) => {
-                    self.state = State::Failing(Failure::of_breaking_off(&self.watch.provider, &e));
+                    self.state = State::Failing(Failure::of_breaking_off(&self.watch.provider, &*e));
                     return Poll::Ready(joined);
                 }
                 Poll::Ready(None) => {

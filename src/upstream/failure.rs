@@ -1,5 +1,6 @@
 //! Why no provider answered, and how its caller is told: never as trouble with their own key.
 
+use std::error::Error;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -82,12 +83,14 @@ impl std::fmt::Display for Who {
 // === impl Failure ===
 
 impl Failure {
-    /// From a request that was not answered.
-    pub fn of_sending(provider: &Who, error: &reqwest::Error) -> Failure {
+    /// From a provider to which there is no connection.
+    pub fn of_connecting(provider: &Who, error: &(dyn Error + 'static)) -> Failure {
+        Failure::Unreachable { provider: provider.clone(), why: root_cause(error) }
+    }
+
+    /// From a request that was sent and not answered.
+    pub fn of_sending(provider: &Who, error: &(dyn Error + 'static)) -> Failure {
         let (provider, why) = (provider.clone(), root_cause(error));
-        if error.is_connect() {
-            return Failure::Unreachable { provider, why };
-        }
         match is_not_http(error) {
             true => Failure::BadAnswer { provider, why },
             false => Failure::BrokeOff { provider, why },
@@ -95,7 +98,7 @@ impl Failure {
     }
 
     /// From an answer that broke off on its way.
-    pub fn of_breaking_off(provider: &Who, error: &reqwest::Error) -> Failure {
+    pub fn of_breaking_off(provider: &Who, error: &(dyn Error + 'static)) -> Failure {
         Failure::BrokeOff { provider: provider.clone(), why: root_cause(error) }
     }
 
@@ -159,13 +162,13 @@ impl Failure {
 }
 
 /// Whether something came that could not be read as HTTP.
-fn is_not_http(error: &reqwest::Error) -> bool {
-    let links = std::iter::successors(Some(error as &dyn std::error::Error), |link| link.source());
+fn is_not_http(error: &(dyn Error + 'static)) -> bool {
+    let links = std::iter::successors(Some(error), |&link| link.source());
     links.filter_map(|link| link.downcast_ref::<hyper::Error>()).any(|e| e.is_parse() || e.is_parse_too_large())
 }
 
 /// The last link of the chain: what the system or the protocol said.
-fn root_cause(error: &dyn std::error::Error) -> String {
+fn root_cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

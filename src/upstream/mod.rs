@@ -1,15 +1,16 @@
-//! Room 6: one pooled client for all providers: send, stream, deadlines, and another attempt before the first byte only.
+//! Room 6: one client for all providers: send, stream, deadlines, and another attempt before the first byte only.
 
 mod answer;
 mod failure;
 mod fetch;
 mod pieces;
+pub mod pool;
 mod refused;
 pub mod simulator;
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
@@ -22,11 +23,15 @@ use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_quirks};
 use crate::dialect::ir::Dropped;
 use crate::dialect::{Asked, Form, To, codec, translate, wire};
-use crate::route::{Endpoint, Target};
+use crate::route::{Address, Endpoint, LiveProvider, Place, Target};
 use pieces::PiecesBody;
+use pool::{Connector, SendError};
 
 /// The client that all requests to providers go through.
 pub struct Client {
+    /// The hot path: see [`pool`].
+    connector: Connector,
+    /// Everything else.
     http: reqwest::Client,
     fetcher: Fetcher,
     settings: config::Upstream,
@@ -48,22 +53,24 @@ pub struct Answer {
 
 /// Statuses that say that another attempt may fare better. 529 is Anthropic's "overloaded".
 const TRANSIENT: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
+const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
 // === impl Client ===
 
 impl Client {
     /// A client with these deadlines.
-    pub fn new(settings: &config::Upstream, fetch: &config::Fetch) -> Result<Client, reqwest::Error> {
+    pub fn new(settings: &config::Upstream, fetch: &config::Fetch) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
         // Only the first of a process can be installed, and all are the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(settings.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("keyward/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .tcp_keepalive(Duration::from_secs(60))
             .build()?;
-        Ok(Client { http, fetcher: Fetcher::new(fetch)?, settings: settings.clone() })
+        let (connector, fetcher) = (Connector::new(settings.connect_timeout)?, Fetcher::new(fetch)?);
+        Ok(Client { connector, http, fetcher, settings: settings.clone() })
     }
 
     /// How long an answer may be silent between two pieces.
@@ -108,8 +115,8 @@ impl Client {
 
     /// Asks for the list of models beside an endpoint, and tells the status alone.
     pub async fn list_models(&self, endpoint: &Endpoint) -> Result<StatusCode, String> {
-        let chat = endpoint.url("model", Form::Whole)?;
-        let text = chat.as_str();
+        let chat = endpoint.place("model", Form::Whole)?;
+        let text = chat.url.as_str();
         let base = ["/chat/completions", "/responses"].iter().find_map(|path| text.strip_suffix(path)).unwrap_or(text);
         let url = reqwest::Url::parse(&format!("{base}/models")).map_err(|e| e.to_string())?;
         let request = self.http.get(url).headers(endpoint.headers.clone()).timeout(self.settings.connect_timeout);
@@ -131,8 +138,9 @@ impl Client {
         if let Some((credential, rest)) = provider.credential.as_ref().and_then(|c| Some((c, c.rests_for()?))) {
             return Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest });
         }
-        let url = endpoint.url(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
-        let response = self.send(&url, endpoint, headers, PiecesBody::new(pieces), &Who::of(provider)).await?;
+        let place = endpoint.place(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
+        let headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
+        let response = self.send(&place, headers, pieces, provider).await?;
         let (head, body) = response.into_parts();
         if let Some(credential) = &provider.credential {
             match head.status {
@@ -150,7 +158,7 @@ impl Client {
                 _ => {}
             }
         }
-        Ok(answer((head, Source::Network(body))))
+        Ok(answer((head, body)))
     }
 
     /// The request in the endpoint's dialect, with the media inline that its provider would not fetch.
@@ -163,25 +171,58 @@ impl Client {
         Ok((with_quirks(&target.provider.quirks, vec![body]), dropped))
     }
 
-    async fn send(
-        &self,
-        url: &reqwest::Url,
-        endpoint: &Endpoint,
-        headers: &HeaderMap,
-        body: PiecesBody,
-        provider: &Who,
-    ) -> Result<Response<reqwest::Body>, Failure> {
-        let mut request = reqwest::Request::new(http::Method::POST, url.clone());
-        *request.headers_mut() = endpoint.headers.clone();
-        request.headers_mut().extend(headers.clone());
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        *request.body_mut() = Some(reqwest::Body::wrap(body));
-        match tokio::time::timeout(self.settings.first_byte_timeout, self.http.execute(request)).await {
-            Ok(Ok(response)) => Ok(response.into()),
-            Ok(Err(e)) => Err(Failure::of_sending(provider, &e.without_url())),
-            Err(_) => Err(Failure::TimedOut { provider: provider.clone(), after: self.settings.first_byte_timeout }),
+    async fn send(&self, place: &Place, headers: HeaderMap, pieces: Pieces, provider: &LiveProvider) -> Result<Response<Source>, Failure> {
+        let deadline = self.settings.first_byte_timeout;
+        match tokio::time::timeout(deadline, self.send_without_deadline(place, headers, pieces, provider)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::TimedOut { provider: Who::of(provider), after: deadline }),
         }
     }
+
+    async fn send_without_deadline(
+        &self,
+        place: &Place,
+        headers: HeaderMap,
+        pieces: Pieces,
+        provider: &LiveProvider,
+    ) -> Result<Response<Source>, Failure> {
+        if let Some(address) = &place.address {
+            match self.connector.send(address, || pooled_request(address, &headers, &pieces)).await {
+                Ok(response) => return Ok(response.map(Source::Pooled)),
+                Err(SendError::Elsewhere) => {}
+                Err(SendError::Connect(e)) => return Err(Failure::of_connecting(&Who::of(provider), &*e)),
+                Err(SendError::Http(e)) => return Err(Failure::of_sending(&Who::of(provider), &e)),
+            }
+        }
+        let mut request = reqwest::Request::new(Method::POST, place.url.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = Some(reqwest::Body::wrap(PiecesBody::new(&pieces)));
+        match self.http.execute(request).await.map_err(reqwest::Error::without_url) {
+            Ok(response) => Ok(Response::from(response).map(Source::Network)),
+            Err(e) if e.is_connect() => Err(Failure::of_connecting(&Who::of(provider), &e)),
+            Err(e) => Err(Failure::of_sending(&Who::of(provider), &e)),
+        }
+    }
+}
+
+fn pooled_request(address: &Address, headers: &HeaderMap, pieces: &Pieces) -> Request<PiecesBody> {
+    let mut request = Request::new(PiecesBody::new(pieces));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = address.path.clone();
+    *request.headers_mut() = headers.clone();
+    request.headers_mut().insert(header::HOST, address.host.clone());
+    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    request
+}
+
+/// The provider's headers, the caller's over its defaults where both speak one dialect, and what the body is.
+fn write_headers(endpoint: &Endpoint, forwarded: Option<&HeaderMap>) -> HeaderMap {
+    let mut headers = endpoint.headers.clone();
+    for (name, value) in forwarded.into_iter().flatten() {
+        headers.insert(name.clone(), value.clone());
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers
 }
 
 /// Reads a whole body of up to `limit` bytes; the bytes read so far where it is longer or breaks off.

@@ -18,8 +18,8 @@ pub struct PiecesBody {
 
 impl PiecesBody {
     /// A body of those pieces.
-    pub fn new(pieces: Vec<Bytes>) -> PiecesBody {
-        let pieces: VecDeque<Bytes> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+    pub fn new(pieces: &[Bytes]) -> PiecesBody {
+        let pieces: VecDeque<Bytes> = pieces.iter().filter(|piece| !piece.is_empty()).cloned().collect();
         PiecesBody { left: pieces.iter().map(|piece| piece.len() as u64).sum(), pieces }
     }
 }

@@ -2,12 +2,17 @@
 //!
 //! Source: the `usage` objects of OpenAI's Chat Completions, Embeddings and Responses references.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 
+use crate::dialect::members::Members;
 use crate::ledger::record::Usage;
 
 const NAME: &[u8] = b"\"usage\"";
+/// Made once: making one costs as much as searching a kilobyte.
+static NAME_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
 
 #[derive(Deserialize)]
 struct Reported {
@@ -37,13 +42,6 @@ struct OutputDetails {
     audio_tokens: Option<u64>,
 }
 
-/// What counts for a whole document or event: its own usage, or that of the response in it.
-#[derive(Deserialize)]
-struct Document {
-    usage: Option<Reported>,
-    response: Option<Inner>,
-}
-
 #[derive(Deserialize)]
 struct Inner {
     usage: Option<Reported>,
@@ -56,16 +54,24 @@ pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
 
 /// The usage of a document or an event: its own, else whatever is nested in it (Groq has a usage for each model of a system).
 fn of(json: &[u8]) -> Option<Usage> {
-    let document = serde_json::from_slice::<Document>(json).ok();
-    let own = document.and_then(|document| document.usage.or_else(|| document.response?.usage)?.into_usage());
-    own.or_else(|| last_in(json))
+    let members = Members::read(json).ok();
+    members.and_then(|members| own(&members)).or_else(|| last_in(json))
+}
+
+/// A document's own usage, or that of the response in it.
+fn own(members: &Members<'_>) -> Option<Usage> {
+    let usage = members.get("usage").and_then(|usage| serde_json::from_str::<Option<Reported>>(usage.raw).ok()?);
+    let of_response = || serde_json::from_str::<Option<Inner>>(members.get("response")?.raw).ok()??.usage;
+    usage.or_else(of_response)?.into_usage()
 }
 
 /// Where a `"usage": {` begins, from the end on; `"usage": null`, which stands in every event of a stream, costs no more than this look.
 ///
 /// Inside a JSON string a quote is escaped, so the bytes `"usage"` followed by a colon are a member's name wherever they stand.
 pub fn objects(json: &[u8]) -> impl Iterator<Item = usize> + '_ {
-    memmem::rfind_iter(json, NAME).filter(|at| object_after(json, *at).is_some())
+    // Searched forwards, which is many times faster than backwards; mostly there is none, and nothing is allocated.
+    let found: Vec<usize> = NAME_FINDER.find_iter(json).filter(|at| object_after(json, *at).is_some()).collect();
+    found.into_iter().rev()
 }
 
 /// The last usage in JSON text, whole or cut, that counts any tokens.

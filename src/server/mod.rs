@@ -1,0 +1,86 @@
+//! Listens, hands each connection to a worker, and ends well: no new requests, running answers to their end.
+
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::gateway::Gateway;
+use crate::surface;
+use worker::{Connections, Worker};
+
+/// All workers: each serves its connections on a thread of its own, so that no request crosses threads.
+struct Workers(Vec<Worker>);
+
+/// Serves until `shutdown` resolves, then drains for as long as the configuration allows.
+pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
+    let limits = gateway.config.limits.clone();
+    let connections = Connections::new(surface::router(gateway), &limits);
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = Workers::start(count, &connections)?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            stream = accept(&listener) => workers.hand(stream),
+            () = &mut shutdown => break,
+        }
+    }
+    drop(listener);
+    tracing::info!(connections = workers.open(), timeout_s = limits.drain_timeout.as_secs(), "stopping: running answers may end");
+    if !workers.drain().await {
+        tracing::warn!("some answers did not end in time and are cut off");
+    }
+    Ok(())
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // A small event has to leave at once; where this fails, it leaves a little later.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(e) => {
+                // Out of file descriptors, mostly: connections that end make room.
+                tracing::error!(error = %e, "no connection can be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+// === impl Workers ===
+
+impl Workers {
+    fn start(count: usize, connections: &Connections) -> std::io::Result<Workers> {
+        (0..count).map(|index| Worker::start(index, connections.clone())).collect::<std::io::Result<_>>().map(Workers)
+    }
+
+    /// To the worker with the fewest connections: the kernel's own spreading leaves cores idle while there are few of them.
+    fn hand(&self, stream: TcpStream) {
+        // Out of the listener's runtime: its new worker's is to wait for it.
+        match stream.into_std() {
+            Ok(stream) => {
+                if let Some(worker) = self.0.iter().min_by_key(|worker| worker.open()) {
+                    worker.hand(stream);
+                }
+            }
+            Err(e) => tracing::error!(error = %e, "a connection could not be handed to a worker"),
+        }
+    }
+
+    /// Connections that are open now.
+    fn open(&self) -> usize {
+        self.0.iter().map(Worker::open).sum()
+    }
+
+    /// Lets running answers end; tells whether all did in time.
+    async fn drain(self) -> bool {
+        futures_util::future::join_all(self.0.into_iter().map(Worker::drain)).await.into_iter().all(|in_time| in_time)
+    }
+}

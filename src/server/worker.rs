@@ -1,0 +1,142 @@
+//! A worker: a thread with a runtime of its own that serves its connections, and keeps its own connections to providers.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::RequestLimits;
+use crate::surface::unread;
+use crate::upstream;
+
+/// The most headers of a request, in bytes.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// A running worker; when it is drained its thread ends.
+pub(super) struct Worker {
+    /// Closed to say that no more will come.
+    inbox: mpsc::UnboundedSender<(TcpStream, Open)>,
+    open: Arc<AtomicUsize>,
+    ended: oneshot::Receiver<bool>,
+}
+
+/// How connections are served.
+#[derive(Clone)]
+pub(super) struct Connections {
+    app: TowerToHyperService<axum::Router>,
+    limits: RequestLimits,
+}
+
+/// Counts a connection for as long as it lives.
+struct Open(Arc<AtomicUsize>);
+
+// === impl Worker ===
+
+impl Worker {
+    pub(super) fn start(index: usize, connections: Connections) -> std::io::Result<Worker> {
+        let (inbox, to_serve) = mpsc::unbounded_channel();
+        let (tell, ended) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let in_time = runtime.block_on(connections.serve_all(to_serve));
+            // What is cut off is settled before the end is told; a look-up of a name that hangs is not waited for.
+            runtime.shutdown_timeout(Duration::from_millis(100));
+            // Nobody waits any more where the whole process is about to end.
+            let _ = tell.send(in_time);
+        })?;
+        Ok(Worker { inbox, open: Arc::default(), ended })
+    }
+
+    /// Gives it a connection to serve.
+    pub(super) fn hand(&self, stream: TcpStream) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        // A worker that is gone has panicked outside of any connection: the stream is closed, and its caller tries again.
+        if self.inbox.send((stream, Open(Arc::clone(&self.open)))).is_err() {
+            tracing::error!("a worker is gone: its connections are refused");
+        }
+    }
+
+    /// Its connections.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Lets its answers end; tells whether all did in time.
+    pub(super) async fn drain(self) -> bool {
+        drop(self.inbox);
+        self.ended.await.unwrap_or(false)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    pub(super) fn new(router: axum::Router, limits: &RequestLimits) -> Connections {
+        Connections { app: TowerToHyperService::new(router), limits: limits.clone() }
+    }
+
+    /// Serves what comes until nothing more will, then drains.
+    async fn serve_all(self, mut inbox: mpsc::UnboundedReceiver<(TcpStream, Open)>) -> bool {
+        upstream::pool::keep();
+        let graceful = GracefulShutdown::new();
+        let builder = self.builder();
+        while let Some((stream, open)) = inbox.recv().await {
+            match tokio::net::TcpStream::from_std(stream) {
+                Ok(stream) => self.serve(&builder, &graceful, stream, open),
+                Err(e) => tracing::error!(error = %e, "a connection could not be taken over by its worker"),
+            }
+        }
+        let in_time = tokio::time::timeout(self.limits.drain_timeout, graceful.shutdown()).await.is_ok();
+        upstream::pool::close();
+        in_time
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let http1 = &mut builder.http1();
+        http1.timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout).max_buf_size(HEAD_BYTES).pipeline_flush(true);
+        builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32);
+        builder
+    }
+
+    fn serve(&self, builder: &auto::Builder<TokioExecutor>, graceful: &GracefulShutdown, stream: tokio::net::TcpStream, open: Open) {
+        let (app, has_asked) = (self.app.clone(), Arc::new(AtomicBool::new(false)));
+        let asked = Arc::clone(&has_asked);
+        let service = service_fn(move |request| {
+            asked.store(true, Ordering::Relaxed);
+            app.call(unread::watch(request))
+        });
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+        let patience = self.limits.header_timeout;
+        tokio::spawn(async move {
+            let _open = open;
+            tokio::select! {
+                ended = connection => if let Err(e) = ended {
+                    tracing::debug!(error = %e, "a connection ended with an error");
+                },
+                () = in_vain(has_asked, patience) => tracing::debug!("a connection that asked for nothing is closed"),
+            }
+        });
+    }
+}
+
+/// Resolves if nothing was asked in time: hyper's own deadline begins only when it knows which version of HTTP it is reading.
+async fn in_vain(has_asked: Arc<AtomicBool>, patience: Duration) {
+    tokio::time::sleep(patience).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,137 @@
+//! The log line of a request: the one line that every request writes, so its JSON is written by hand rather than field by field.
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+use super::log;
+
+/// Where the log's filter finds these lines.
+const TARGET: &str = "keyward::request";
+
+/// What the line says; an empty text or `None` is left out.
+#[derive(Debug)]
+pub struct RequestLine<'a> {
+    /// The request's id.
+    pub id: &'a str,
+    /// What its caller calls it, where that is something else.
+    pub request_id: Option<&'a str>,
+    /// The key's id.
+    pub key: Option<&'a str>,
+    /// `chat`, `embeddings`, …
+    pub operation: &'a str,
+    /// The model, as the caller names it.
+    pub model: Option<&'a str>,
+    /// Who answered.
+    pub provider: Option<&'a str>,
+    /// The status that the caller saw.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: &'static str,
+    /// The code that it was refused with.
+    pub refused: Option<&'a str>,
+    /// Tokens in.
+    pub input_tokens: u64,
+    /// Tokens out.
+    pub output_tokens: u64,
+    /// In USD.
+    pub cost_usd: Option<f64>,
+    /// Milliseconds to the first byte of the answer.
+    pub first_byte_ms: Option<u64>,
+    /// Milliseconds in all.
+    pub total_ms: u64,
+}
+
+/// A JSON object as it is written.
+struct Object(Vec<u8>);
+
+// === impl RequestLine ===
+
+impl RequestLine<'_> {
+    /// Writes it to the log.
+    pub fn write(&self) {
+        if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+            return;
+        }
+        match log::json_queue() {
+            Some(queue) => queue.add(&self.json(Timestamp::now())),
+            None => tracing::info!(
+                target: TARGET,
+                id = self.id,
+                request_id = self.request_id,
+                key = self.key,
+                operation = self.operation,
+                model = self.model,
+                provider = self.provider,
+                status = self.status,
+                outcome = self.outcome,
+                refused = self.refused,
+                input_tokens = self.input_tokens,
+                output_tokens = self.output_tokens,
+                cost_usd = self.cost_usd,
+                first_byte_ms = self.first_byte_ms,
+                total_ms = self.total_ms,
+            ),
+        }
+    }
+
+    /// The same members in the same order as `tracing` writes an event.
+    fn json(&self, now: Timestamp) -> Vec<u8> {
+        let mut object = Object(Vec::with_capacity(512));
+        object.text("timestamp", &format!("{now:.6}"));
+        object.text("level", "INFO");
+        object.text("id", self.id);
+        object.some_text("request_id", self.request_id);
+        object.some_text("key", self.key);
+        object.text("operation", self.operation);
+        object.some_text("model", self.model);
+        object.some_text("provider", self.provider);
+        object.number("status", self.status.into());
+        object.text("outcome", self.outcome);
+        object.some_text("refused", self.refused);
+        object.number("input_tokens", self.input_tokens);
+        object.number("output_tokens", self.output_tokens);
+        if let Some(cost) = self.cost_usd {
+            object.value("cost_usd", &cost);
+        }
+        if let Some(time) = self.first_byte_ms {
+            object.number("first_byte_ms", time);
+        }
+        object.number("total_ms", self.total_ms);
+        object.text("target", TARGET);
+        object.0.extend_from_slice(b"}\n");
+        object.0
+    }
+}
+
+// === impl Object ===
+
+impl Object {
+    fn name(&mut self, name: &str) {
+        self.0.extend_from_slice(if self.0.is_empty() { b"{\"" } else { b",\"" });
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    fn value(&mut self, name: &str, value: &impl serde::Serialize) {
+        self.name(name);
+        // Neither a text nor a number can fail, nor can writing to a vector.
+        let _ = serde_json::to_writer(&mut self.0, value);
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.value(name, &text);
+    }
+
+    fn some_text(&mut self, name: &str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text(name, text);
+        }
+    }
+
+    fn number(&mut self, name: &str, number: u64) {
+        self.name(name);
+        self.0.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+}

@@ -1,0 +1,141 @@
+#![allow(clippy::unwrap_used)]
+
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const LAST: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n";
+const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no";
+
+/// A provider that gives each connection its answers, one a request, and closes it when it has none left.
+async fn provider(connections: &'static [&'static [&'static str]]) -> Address {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::of(&format!("http://{}/v1/chat", listener.local_addr().unwrap()).parse().unwrap()).unwrap();
+    tokio::spawn(async move {
+        for answers in connections {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for answer in *answers {
+                read_request(&mut stream).await;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    address
+}
+
+async fn read_request(stream: &mut TcpStream) {
+    let mut read = Vec::new();
+    while !read.ends_with(b"question") {
+        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "a whole request");
+    }
+}
+
+fn connector() -> Connector {
+    keep();
+    Connector::new(Duration::from_secs(5)).unwrap()
+}
+
+async fn ask(connector: &Connector, address: &Address) -> Result<Result<Bytes, hyper::Error>, SendError> {
+    let make = || {
+        let mut request = Request::post(address.path.clone()).body(PiecesBody::new(&["ques".into(), "tion".into()])).unwrap();
+        request.headers_mut().insert(http::header::HOST, address.host.clone());
+        request
+    };
+    let response = connector.send(address, make).await?;
+    Ok(response.into_body().collect().await.map(|body| body.to_bytes()))
+}
+
+fn idle(address: &Address) -> usize {
+    POOL.with_borrow(|pool| pool.as_ref().and_then(|pool| pool.get(&address.origin)).map_or(0, |origin| origin.idle.len()))
+}
+
+macro_rules! assert_answered {
+    ($asked:expr) => {
+        assert_eq!($asked.ok().expect("an answer").unwrap(), "ok")
+    };
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let address = provider(&[&[WHOLE, CHUNKED, WHOLE, WHOLE]]).await;
+    let connector = connector();
+    for _ in 0..3 {
+        assert_answered!(ask(&connector, &address).await);
+        assert_eq!(idle(&address), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_its_provider_announces_to_close_is_not_kept() {
+    let address = provider(&[&[LAST], &[WHOLE]]).await;
+    let connector = connector();
+    assert_answered!(ask(&connector, &address).await);
+    assert_eq!(idle(&address), 0);
+    assert_answered!(ask(&connector, &address).await);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_meanwhile_is_replaced() {
+    let address = provider(&[&[WHOLE], &[WHOLE]]).await;
+    let connector = connector();
+    assert_answered!(ask(&connector, &address).await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_answered!(ask(&connector, &address).await);
+}
+
+#[tokio::test]
+async fn a_used_connection_that_ends_without_a_word_is_replaced() {
+    let address = provider(&[&[WHOLE, ""], &[WHOLE]]).await;
+    let connector = connector();
+    assert_answered!(ask(&connector, &address).await);
+    assert_answered!(ask(&connector, &address).await);
+}
+
+#[tokio::test]
+async fn a_new_connection_that_ends_without_a_word_is_an_error() {
+    let address = provider(&[&[""], &[WHOLE]]).await;
+    assert!(matches!(ask(&connector(), &address).await, Err(SendError::Http(e)) if e.is_incomplete_message()));
+}
+
+#[tokio::test]
+async fn half_an_answer_is_no_reason_to_ask_again() {
+    let address = provider(&[&[WHOLE, HALF], &[WHOLE]]).await;
+    let connector = connector();
+    assert_answered!(ask(&connector, &address).await);
+    assert!(matches!(ask(&connector, &address).await, Ok(Err(_))));
+    assert_eq!(idle(&address), 0);
+}
+
+#[tokio::test]
+async fn what_nobody_needs_and_what_is_closed_is_swept() {
+    let address = provider(&[&[WHOLE, WHOLE]]).await;
+    let connector = connector();
+    assert_answered!(ask(&connector, &address).await);
+    sweep(Instant::now());
+    assert_eq!(idle(&address), 1);
+    sweep(Instant::now() + KEPT_FOR);
+    assert_eq!(idle(&address), 0);
+
+    let address = provider(&[&[WHOLE]]).await;
+    assert_answered!(ask(&connector, &address).await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    sweep(Instant::now());
+    assert_eq!(idle(&address), 0);
+}
+
+#[tokio::test]
+async fn outside_of_a_worker_the_general_client_is_asked() {
+    let address = provider(&[&[WHOLE]]).await;
+    let connector = Connector::new(Duration::from_secs(5)).unwrap();
+    assert!(matches!(ask(&connector, &address).await, Err(SendError::Elsewhere)));
+}
+
+#[tokio::test]
+async fn nobody_listening_is_a_failure_to_connect() {
+    let address = Address::of(&"http://127.0.0.1:1/".parse().unwrap()).unwrap();
+    assert!(matches!(ask(&connector(), &address).await, Err(SendError::Connect(_))));
+}
