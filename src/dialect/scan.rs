@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::members::Member;
+use super::members::{MOST_MEMBERS, Member};
 
 /// Deeper values are left to the other reader, which has a limit of its own.
 const DEEPEST: usize = 64;
@@ -26,7 +26,7 @@ pub(super) fn members(json: &[u8]) -> Option<Vec<Member<'_>>> {
             false => Cow::Borrowed(text.get(name_at.start + 1..name_at.end - 1)?),
             true => Cow::Owned(serde_json::from_str::<String>(text.get(name_at)?).ok()?),
         };
-        if members.iter().any(|member| member.name == name) {
+        if members.len() == MOST_MEMBERS || members.iter().any(|member| member.name == name) {
             return None;
         }
         let start = scanner.at;

@@ -116,13 +116,14 @@ pub fn not_there(key: &str) -> Vec<Case> {
         ("provider alone", "simulator/", 404, "model_not_found"),
         ("a path", "../../etc/passwd", 404, "model_not_found"),
         ("line breaks", "simulator\\r\\nx-evil: 1", 404, "model_not_found"),
-        ("provider that speaks another dialect", "other-dialect/m", 501, "operation_not_served"),
     ];
     let mut cases: Vec<Case> = models
         .into_iter()
         .map(|(name, model, status, code)| Case::new(format!("model: {name}"), chat(key, model, false), Error(status, Some(code))))
         .collect();
     let long = "m".repeat(100_000);
+    let completion = post("/v1/completions", key, r#"{"model":"other-dialect/m","prompt":"hi"}"#);
+    cases.push(Case::new("model: provider without completions", completion, Error(501, Some("operation_not_served"))));
     cases.push(Case::new("model: a name of 100 KB", chat(key, &long, false), Error(404, Some("model_not_found"))));
     let paths = [
         ("nothing", "GET /v1/nothing", 404, "path_not_found"),
