@@ -15,11 +15,11 @@ use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde_json::Value;
 
 use crate::dialect::ir::Trouble;
-use crate::error::Refusal;
+use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::route::LiveProvider;
 use crate::ticket;
@@ -64,9 +64,26 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     axum::Router::new()
         .merge(openai::routes())
         .merge(beside.layer(middleware::from_fn(named)))
-        .fallback(openai::unknown_path.layer(middleware::from_fn(named)))
-        .method_not_allowed_fallback(openai::wrong_method.layer(middleware::from_fn(named)))
+        .fallback(unknown_path.layer(middleware::from_fn(named)))
+        .method_not_allowed_fallback(wrong_method.layer(middleware::from_fn(named)))
         .with_state(gateway)
+}
+
+/// Whose paths begin so: what is not served there is refused in its shape.
+fn surface_at(_path: &str) -> &'static dyn Surface {
+    &openai::OpenAi
+}
+
+/// A path that nothing is served at.
+async fn unknown_path(uri: Uri) -> Response<Body> {
+    surface_at(uri.path()).refuse(&openai::path_not_found(uri.path()))
+}
+
+/// A path that is served for another method.
+async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
+    let right = if uri.path().starts_with("/v1/models") || !uri.path().starts_with("/v1/") { "GET" } else { "POST" };
+    let message = format!("{} is not called with {method}: use {right}.", uri.path().chars().take(200).collect::<String>());
+    surface_at(uri.path()).refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 
 /// Names an answer by its request.
