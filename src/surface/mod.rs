@@ -1,5 +1,6 @@
 //! Room 1: what callers speak: paths, bodies, and errors in each dialect's own shape.
 
+pub mod anthropic;
 pub mod body;
 mod head;
 pub mod openai;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde_json::Value;
 
 use crate::dialect::ir::Trouble;
@@ -31,6 +32,10 @@ pub trait Surface: Send + Sync {
     fn error_event(&self, refusal: &Refusal) -> Bytes;
     /// A provider's error in the dialect's shape, marked with its name.
     fn provider_error(&self, error: &ProviderError<'_>) -> Response<Body>;
+    /// The header beside `x-request-id` in which the dialect's SDKs look for the request's id.
+    fn request_id_header(&self) -> Option<HeaderName> {
+        None
+    }
 }
 
 /// A provider's own error, on its way to the caller.
@@ -53,11 +58,28 @@ pub struct ProviderError<'a> {
 pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     axum::Router::new()
         .merge(openai::routes())
+        .merge(anthropic::routes())
         .merge(ops::routes())
         .merge(crate::admin::routes())
-        .fallback(openai::unknown_path)
-        .method_not_allowed_fallback(openai::wrong_method)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(gateway)
+}
+
+/// A path that nothing is served at, in the words of the surface that it looks like.
+async fn unknown_path(uri: Uri) -> Response<Body> {
+    match uri.path() {
+        path if anthropic::owns(path) => anthropic::unknown_path(&uri),
+        _ => openai::unknown_path(&uri),
+    }
+}
+
+/// A path that is served for another method, in the words of its surface.
+async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
+    match uri.path() {
+        path if anthropic::owns(path) => anthropic::wrong_method(&method, &uri),
+        _ => openai::wrong_method(&method, &uri),
+    }
 }
 
 /// A JSON response, with what belongs in the head of every refusal: the provider's name, `retry-after`, the refusal's own headers.

@@ -117,7 +117,7 @@ impl Client {
         let provider = &target.provider;
         let endpoint = target.endpoint(ask.called.operation, ask.called.dialect).map_err(Failure::Unserved)?;
         let (pieces, dropped) = match asked.filter(|_| endpoint.dialect != ask.called.dialect) {
-            None => (ask.encode(&target.model, &provider.quirks), Dropped::default()),
+            None => (ask.encode(&target.model, &endpoint.quirks), Dropped::default()),
             Some(asked) => translated(asked, target, endpoint)?,
         };
         let answer = |(head, body)| Answer { head, body, target: 0, dialect: endpoint.dialect, dropped };
@@ -175,7 +175,7 @@ fn translated(asked: &Asked, target: &Target, endpoint: &Endpoint) -> Result<(Pi
     let to = To { model: &target.model, facts: target.facts() };
     let written = translate::write_request(&asked.request, endpoint.dialect, &to);
     let (body, dropped) = written.map_err(|refusal| Failure::Untranslatable(Box::new(refusal)))?;
-    Ok((with_quirks(&target.provider.quirks, vec![body]), dropped))
+    Ok((with_quirks(&endpoint.quirks, vec![body]), dropped))
 }
 
 /// Reads a whole body of up to `limit` bytes; the bytes read so far where it is longer or breaks off.

@@ -41,7 +41,9 @@ impl Conversation {
                 conversation.say(message, dropped)?;
             }
         }
-        conversation.begin_with_user();
+        if conversation.turns.is_empty() {
+            conversation.turns.push(filler());
+        }
         conversation.end(traits, dropped);
         Ok(conversation)
     }
@@ -100,12 +102,6 @@ impl Conversation {
             _ => self.turns.push(Spoken { role, results, rest }),
         }
         Ok(())
-    }
-
-    fn begin_with_user(&mut self) {
-        if self.turns.first().is_none_or(|first| first.role == "assistant") {
-            self.turns.insert(0, filler());
-        }
     }
 
     /// A last turn of the model's own may not end with white space, and newer models do not go on with one.
