@@ -69,8 +69,7 @@ pub fn decode(body: &[u8]) -> Result<Answer, String> {
 pub fn encode(answer: Answer, asked: &Asked, dropped: &mut Dropped) -> Bytes {
     dropped.note_if(answer.choices.len() > 1, "n");
     let choice = answer.choices.into_iter().next();
-    let Choice { content, finish, logprobs } =
-        choice.unwrap_or(Choice { content: Vec::new(), finish: Finish::Stop, logprobs: Vec::new() });
+    let Choice { content, finish, logprobs } = choice.unwrap_or(Choice { content: Vec::new(), finish: Finish::Stop, logprobs: Vec::new() });
     dropped.note_if(!logprobs.is_empty(), "logprobs");
     let calls_tools = content.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
     let mut blocks = Vec::with_capacity(content.len());
@@ -144,9 +143,7 @@ fn reasoning_block(reasoning: &Reasoning) -> Option<Value> {
         (true, None) => None,
         (true, Some(data)) => Some(json!({ "type": "redacted_thinking", "data": data })),
         (false, None) if reasoning.text.is_empty() => None,
-        (false, signature) => {
-            Some(json!({ "type": "thinking", "thinking": reasoning.text, "signature": signature.unwrap_or_default() }))
-        }
+        (false, signature) => Some(json!({ "type": "thinking", "thinking": reasoning.text, "signature": signature.unwrap_or_default() })),
     }
 }
 

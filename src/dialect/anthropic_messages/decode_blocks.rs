@@ -47,7 +47,9 @@ pub fn block(value: Value) -> Result<Block, Refusal> {
         "tool_use" => {
             let arguments = fields.remove("input").filter(|input| !input.is_null());
             Content::ToolCall(ToolCall {
-                id: text(&mut fields, "id")?.filter(|id| !id.is_empty()).ok_or_else(|| wrong("messages", "has a tool_use without an 'id'"))?,
+                id: text(&mut fields, "id")?
+                    .filter(|id| !id.is_empty())
+                    .ok_or_else(|| wrong("messages", "has a tool_use without an 'id'"))?,
                 name: text(&mut fields, "name")?.ok_or_else(|| wrong("messages", "has a tool_use without a 'name'"))?,
                 arguments: arguments.map_or_else(|| "{}".to_owned(), |input| input.to_string()),
                 is_custom: false,

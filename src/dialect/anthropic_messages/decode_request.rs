@@ -65,8 +65,7 @@ fn message(value: Value, request: &mut Request) -> Result<(), Refusal> {
 
 /// Tool results stand in a message of their own, before what else the user's says.
 fn user(content: Vec<Block>, request: &mut Request) {
-    let (results, rest): (Vec<Block>, Vec<Block>) =
-        content.into_iter().partition(|block| matches!(block.content, Content::ToolResult(_)));
+    let (results, rest): (Vec<Block>, Vec<Block>) = content.into_iter().partition(|block| matches!(block.content, Content::ToolResult(_)));
     let is_only_results = rest.is_empty() && !results.is_empty();
     if !results.is_empty() {
         request.push(Message::new(Role::Tool, results));

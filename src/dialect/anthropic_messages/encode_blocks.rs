@@ -37,7 +37,10 @@ pub fn encode(block: &Block, turn: Turn, dropped: &mut Dropped) -> Result<Option
             dropped.note("messages.media");
             None
         }
-        Content::Media(media) => Some(self::media(media)?),
+        Content::Media(media) => {
+            dropped.note_if(media.detail.as_deref().is_some_and(|detail| detail != "auto"), "messages.detail");
+            Some(self::media(media)?)
+        }
         Content::ToolCall(call) => Some(tool_use(call)),
         Content::ToolResult(result) => Some(tool_result(result, dropped)?),
         Content::Reasoning(reasoning) => {
@@ -111,7 +114,9 @@ fn tool_result(result: &ToolResult, dropped: &mut Dropped) -> Result<Value, Refu
     }
     let mut written = json!({ "type": "tool_result", "tool_use_id": call_id(&result.call_id) });
     match result.content.as_slice() {
-        [Block { content: Content::Text { text, citations }, cache: None }] if citations.is_empty() => written["content"] = Value::from(text.as_str()),
+        [Block { content: Content::Text { text, citations }, cache: None }] if citations.is_empty() => {
+            written["content"] = Value::from(text.as_str())
+        }
         _ if content.is_empty() => {}
         _ => written["content"] = Value::Array(content),
     }

@@ -42,7 +42,9 @@ pub fn encode(request: &Request, to: &To<'_>, dropped: &mut Dropped) -> Result<B
     about(request, &mut out, dropped);
     unsaid(request, dropped);
     extra(request, &mut out, dropped);
-    serde_json::to_vec(&out).map(Bytes::from).map_err(|e| Refusal::invalid("not_expressible", format!("The request cannot be written: {e}.")))
+    serde_json::to_vec(&out)
+        .map(Bytes::from)
+        .map_err(|e| Refusal::invalid("not_expressible", format!("The request cannot be written: {e}.")))
 }
 
 /// Stop sequences, the tier, and who the user is.

@@ -21,7 +21,9 @@ pub fn encode(request: &Request, traits: &Traits, out: &mut Map<String, Value>, 
     let (mut tools, mut servers) = (Vec::new(), Vec::new());
     for tool in &request.tools {
         let written = match tool {
-            Tool::Function(function) => is_allowed(allowed, &function.name).then(|| write_function(function, traits, &request.extra, dropped)),
+            Tool::Function(function) => {
+                is_allowed(allowed, &function.name).then(|| write_function(function, traits, &request.extra, dropped))
+            }
             Tool::Custom { name, description, format } => {
                 dropped.note_if(format.as_ref().is_some_and(|format| format["type"] != "text"), "tools.format");
                 is_allowed(allowed, name).then(|| custom(name, description.as_deref()))
@@ -115,10 +117,8 @@ fn web_search(theirs: &Value) -> Value {
     let place = theirs.get("user_location").filter(|place| place.is_object());
     let place = place.map(|place| place.get("approximate").filter(|inner| inner.is_object()).unwrap_or(place));
     let known = ["city", "region", "country", "timezone"];
-    let location: Map<String, Value> = known
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), place?.get(*name).filter(|value| value.is_string())?.clone())))
-        .collect();
+    let location: Map<String, Value> =
+        known.iter().filter_map(|name| Some(((*name).to_owned(), place?.get(*name).filter(|value| value.is_string())?.clone()))).collect();
     if !location.is_empty() {
         tool["user_location"] = Value::Object(location);
         tool["user_location"]["type"] = Value::from("approximate");

@@ -50,10 +50,9 @@ struct ToolUse<'a> {
 pub fn decode(raw: &str) -> Result<Block, String> {
     let kind: Kind = serde_json::from_str(raw).map_err(|_| "a content block has no 'type'".to_owned())?;
     let known = match kind.name.as_str() {
-        "text" => serde_json::from_str::<Text>(raw).ok().map(|block| Content::Text {
-            text: block.text,
-            citations: citations(block.citations),
-        }),
+        "text" => {
+            serde_json::from_str::<Text>(raw).ok().map(|block| Content::Text { text: block.text, citations: citations(block.citations) })
+        }
         "thinking" => serde_json::from_str::<Thinking>(raw).ok().map(|block| {
             let signature = block.signature.filter(|signature| !signature.is_empty());
             Content::Reasoning(Reasoning {

@@ -83,11 +83,21 @@ struct Message<'a> {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Growth {
-    TextDelta { text: String },
-    InputJsonDelta { partial_json: String },
-    ThinkingDelta { thinking: String },
-    SignatureDelta { signature: String },
-    CitationsDelta { citation: Value },
+    TextDelta {
+        text: String,
+    },
+    InputJsonDelta {
+        partial_json: String,
+    },
+    ThinkingDelta {
+        thinking: String,
+    },
+    SignatureDelta {
+        signature: String,
+    },
+    CitationsDelta {
+        citation: Value,
+    },
     #[serde(other)]
     Other,
 }
@@ -208,13 +218,7 @@ impl State {
         Growing::Kept { kind, value, input: String::new() }
     }
 
-    fn begin(
-        &mut self,
-        opening: Opening,
-        first: Option<Delta>,
-        more: impl IntoIterator<Item = Delta>,
-        out: &mut Vec<Event>,
-    ) -> u32 {
+    fn begin(&mut self, opening: Opening, first: Option<Delta>, more: impl IntoIterator<Item = Delta>, out: &mut Vec<Event>) -> u32 {
         let index = self.next;
         self.next += 1;
         out.push(Event::Open { choice: 0, index, opening });
@@ -271,8 +275,8 @@ impl State {
                 index
             }
             Growing::Kept { kind, mut value, input } => {
-                if let Ok(input) = serde_json::from_str::<Value>(&input) {
-                    value["input"] = input;
+                if let (Value::Object(fields), Ok(input)) = (&mut value, serde_json::from_str::<Value>(&input)) {
+                    fields.insert("input".to_owned(), input);
                 }
                 self.begin(Opening::Whole(Box::new(piece::other(&kind, value).into())), None, None, out)
             }

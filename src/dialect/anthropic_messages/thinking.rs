@@ -35,9 +35,9 @@ pub fn encode(
     }
     let mut plan = Plan::of(request.thinking.as_ref(), traits);
     if let Plan::Budget(budget) = plan {
-        let fits = around.forces_tool || around.lacks_reasoning;
+        let is_forbidden = around.forces_tool || around.lacks_reasoning;
         plan = match room(budget, request.sampling.max_output, traits, &mut limit) {
-            Some(budget) if !fits => Plan::Budget(budget),
+            Some(budget) if !is_forbidden => Plan::Budget(budget),
             _ => {
                 dropped.note("thinking");
                 Plan::Off
@@ -92,7 +92,7 @@ impl Plan {
             (Thinks::Adaptive, _) | (Thinks::Either, None) => Plan::Adaptive,
             (_, Some(budget)) => Plan::Budget(budget),
             // Of another maker's model nothing is known: what it was asked for stands.
-            (Thinks::Budget, None) if traits.version.is_none() && !says_how_much => Plan::Adaptive,
+            (Thinks::Budget, None) if traits.version.is_none() && !says_how_much && thinking.enabled == Some(true) => Plan::Adaptive,
             (Thinks::Budget, None) => Plan::Budget(thinking.effort.unwrap_or(Effort::Medium).budget()),
         }
     }

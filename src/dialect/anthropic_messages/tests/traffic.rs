@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{asked, called, encoded, events, written};
-use crate::dialect::anthropic_messages::Messages;
 use crate::dialect::Codec;
+use crate::dialect::anthropic_messages::Messages;
 use crate::dialect::ir::{Answer, Collector, Content, Dropped, Event, Finish};
 
 const TRAFFIC: &str = "shared/traffic/anthropic.jsonl";
@@ -115,12 +115,8 @@ fn collected(events: Vec<Event>) -> Answer {
 fn normal_truth(truth: &Value) -> Value {
     let mut usage = truth["usage"].clone();
     usage.as_object_mut().unwrap().remove("total");
-    let calls: Vec<Value> = truth["tool_calls"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|call| json!([call["name"], arguments(&call["arguments"])]))
-        .collect();
+    let calls: Vec<Value> =
+        truth["tool_calls"].as_array().unwrap().iter().map(|call| json!([call["name"], arguments(&call["arguments"])])).collect();
     json!([truth["text"], truth["reasoning"], calls, truth["finish_reason"], usage])
 }
 
@@ -148,7 +144,8 @@ fn told(answer: &Answer) -> Value {
         _ => "other",
     };
     let usage = answer.usage.unwrap();
-    let usage = Map::from_iter([("input", usage.input), ("output", usage.output), ("cached", usage.cached)].map(|(k, v)| (k.to_owned(), v.into())));
+    let usage =
+        Map::from_iter([("input", usage.input), ("output", usage.output), ("cached", usage.cached)].map(|(k, v)| (k.to_owned(), v.into())));
     json!([choice.text(), reasoning, calls, finish, usage])
 }
 
