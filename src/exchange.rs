@@ -27,6 +27,10 @@ pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, call
             surface.refuse(&refusal)
         }
     };
+    if let Some(name) = surface.request_id_header() {
+        // A provider's own id says more to whoever asks it for help.
+        response.headers_mut().entry(name).or_insert_with(|| request_id.clone());
+    }
     response.headers_mut().insert(REQUEST_ID, request_id);
     response
 }

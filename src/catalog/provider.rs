@@ -50,6 +50,8 @@ pub struct Door {
     pub base_url: Option<String>,
     /// Its way of authentication.
     pub auth: Option<Auth>,
+    /// Where it differs from its dialect.
+    pub quirks: Option<Quirks>,
 }
 
 /// A wire protocol of chat and embedding APIs, whichever side.
@@ -106,8 +108,10 @@ pub struct Quirks {
     pub drop: Vec<String>,
     /// Top-level fields that it needs, and what they are where the caller is silent.
     pub default: BTreeMap<String, toml::Value>,
-    /// Paths that differ from the dialect's.
+    /// Paths that differ from the dialect's; `{model}` stands for the model.
     pub path: BTreeMap<Operation, String>,
+    /// Paths of streams, where they differ from those of whole answers.
+    pub stream_path: BTreeMap<Operation, String>,
     /// Headers that it wants.
     pub headers: BTreeMap<String, String>,
 }

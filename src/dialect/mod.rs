@@ -49,7 +49,7 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
     match dialect {
         Dialect::OpenaiChat => &missing::Missing,
         Dialect::OpenaiResponses => &missing::Missing,
-        Dialect::AnthropicMessages => &missing::Missing,
+        Dialect::AnthropicMessages => &anthropic_messages::Messages,
         Dialect::Gemini => &missing::Missing,
         Dialect::BedrockConverse => &missing::Missing,
         Dialect::CohereV2 => &missing::Missing,

@@ -39,6 +39,8 @@ struct Incoming<'a> {
     source: Source,
     dialect: Dialect,
     provider: &'a LiveProvider,
+    /// The usage that a stream tells was asked for by us alone.
+    hides_usage: bool,
     idle: Duration,
 }
 
@@ -59,7 +61,9 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
     let Target { provider, .. } = &targets[target];
     let is_native = dialect == ask.called.dialect;
     let idle = gateway.client.idle_timeout();
-    let incoming = Incoming { head: &head, source, dialect, provider, idle };
+    let endpoint = targets[target].endpoint(ask.called.operation, ask.called.dialect);
+    let hides_usage = endpoint.is_ok_and(|endpoint| ask.hides_usage(&endpoint.quirks));
+    let incoming = Incoming { head: &head, source, dialect, provider, hides_usage, idle };
     let outgoing = match asked.filter(|_| !is_native) {
         _ if !head.status.is_success() => incoming.error().await,
         None => incoming.pass(&ask).await,
@@ -107,7 +111,7 @@ impl Incoming<'_> {
         let facts = wire(self.dialect);
         let is_stream = is(&self.head.headers, facts.stream_type) || (ask.form() == Form::Array && self.is_json());
         if is_stream {
-            let meter = Meter::stream(facts.tells, ask.hides_usage(&self.provider.quirks));
+            let meter = Meter::stream(facts.tells, self.hides_usage);
             return Ok(Outgoing::Flowing { before: Vec::new(), source: self.source, meter });
         }
         if !self.is_json() {

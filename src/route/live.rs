@@ -9,7 +9,7 @@ use reqwest::Url;
 
 use super::address::Address;
 use super::credential::{Credential, Secret};
-use crate::catalog::{Auth, Dialect, Environment, Model, Operation, Provider, Quirks, env};
+use crate::catalog::{Auth, Dialect, Door, Environment, Model, Operation, Provider, Quirks, env};
 use crate::dialect::{Form, wire};
 use crate::error::{Kind, Refusal};
 
@@ -22,8 +22,6 @@ pub struct LiveProvider {
     pub name: String,
     /// What it has; empty where any name is passed on.
     pub models: BTreeMap<String, Model>,
-    /// Where it differs from its dialect.
-    pub quirks: Quirks,
     /// What we present to it.
     pub credential: Option<Arc<Credential>>,
     /// The base URL's doors first, under the empty name.
@@ -51,6 +49,8 @@ pub struct Endpoint {
     pub headers: HeaderMap,
     /// The built-in simulator rather than a network address.
     pub is_simulator: bool,
+    /// Where the provider differs from the dialect.
+    pub quirks: Arc<Quirks>,
     places: Places,
     /// A parameter that carries the credential.
     query: Option<(String, Secret)>,
@@ -72,6 +72,8 @@ enum Places {
     Fixed(Place),
     /// To one that depends on the model and on the form of the answer: the base, without a slash at its end.
     ByModel(String),
+    /// The same, by the provider's own templates of paths: of whole answers, and of streams.
+    Templates([String; 2]),
 }
 
 /// An operation that a provider does not serve.
@@ -81,6 +83,9 @@ pub struct Unserved {
     operation: Operation,
     why: String,
 }
+
+/// Stands for the model in a provider's own path.
+const MODEL: &str = "{model}";
 
 // === impl LiveProvider ===
 
@@ -109,18 +114,19 @@ impl LiveProvider {
             return Err(needs);
         }
         let credential = set.and_then(|variable| Some(Arc::new(Credential::new(variable, Secret::new(env.get(variable)?)))));
-        let own = LiveDoor::open(provider, "", &provider.dialects, &provider.base_url, &provider.auth, credential.as_deref(), env);
-        let others = provider.doors.iter().map(|(name, door)| {
-            let url = door.base_url.as_ref().unwrap_or(&provider.base_url);
-            let auth = door.auth.as_ref().unwrap_or(&provider.auth);
-            LiveDoor::open(provider, name, &door.dialects, url, auth, credential.as_deref(), env)
-        });
+        let own = Door {
+            dialects: provider.dialects.clone(),
+            base_url: Some(provider.base_url.clone()),
+            auth: Some(provider.auth.clone()),
+            quirks: Some(provider.quirks.clone()),
+        };
+        let open = |name, door| LiveDoor::open(provider, name, door, credential.as_deref(), env);
+        let others = provider.doors.iter().map(|(name, door)| open(name, door));
         Ok(LiveProvider {
             id: provider.id.clone(),
             name: provider.name.clone(),
-            doors: std::iter::once(own).chain(others).collect(),
+            doors: std::iter::once(open("", &own)).chain(others).collect(),
             models: provider.models.clone(),
-            quirks: provider.quirks.clone(),
             credential,
         })
     }
@@ -159,24 +165,19 @@ impl LiveProvider {
 // === impl LiveDoor ===
 
 impl LiveDoor {
-    fn open(
-        provider: &Provider,
-        name: &str,
-        dialects: &[Dialect],
-        template: &str,
-        auth: &Auth,
-        credential: Option<&Credential>,
-        env: &Environment,
-    ) -> LiveDoor {
+    fn open(provider: &Provider, name: &str, door: &Door, credential: Option<&Credential>, env: &Environment) -> LiveDoor {
+        let template = door.base_url.as_ref().unwrap_or(&provider.base_url);
+        let auth = door.auth.as_ref().unwrap_or(&provider.auth);
+        let quirks = Arc::new(door.quirks.as_ref().unwrap_or(&provider.quirks).clone());
         let opened = env
             .expand(template)
             .map_err(|unset| format!("{} is not set, which its address needs", unset.0))
-            .and_then(|base| endpoints(provider, dialects, base.trim_end_matches('/'), auth, credential));
+            .and_then(|base| endpoints(&quirks, &door.dialects, base.trim_end_matches('/'), auth, credential));
         let (endpoints, closed) = match opened {
             Ok(endpoints) => (endpoints, None),
             Err(why) => (Vec::new(), Some(why)),
         };
-        LiveDoor { name: name.to_owned(), dialects: dialects.to_vec(), endpoints, closed }
+        LiveDoor { name: name.to_owned(), dialects: door.dialects.clone(), endpoints, closed }
     }
 }
 
@@ -185,12 +186,15 @@ impl LiveDoor {
 impl Endpoint {
     /// Where a request for `model` goes whose answer is to have this form.
     pub fn place(&self, model: &str, form: Form) -> Result<Cow<'_, Place>, String> {
-        match &self.places {
-            Places::Fixed(place) => Ok(Cow::Borrowed(place)),
-            Places::ByModel(base) => {
-                Place::at(&format!("{base}{}", (wire(self.dialect).path)(model, form)), self.query.as_ref()).map(Cow::Owned)
+        let text = match &self.places {
+            Places::Fixed(place) => return Ok(Cow::Borrowed(place)),
+            Places::ByModel(base) => format!("{base}{}", (wire(self.dialect).path)(model, form)),
+            Places::Templates([whole, stream]) => {
+                let template = if form == Form::Whole { whole } else { stream };
+                template.replace(MODEL, &in_path(model))
             }
-        }
+        };
+        Place::at(&text, self.query.as_ref()).map(Cow::Owned)
     }
 }
 
@@ -207,13 +211,13 @@ impl Place {
 }
 
 fn endpoints(
-    provider: &Provider,
+    quirks: &Arc<Quirks>,
     dialects: &[Dialect],
     base: &str,
     auth: &Auth,
     credential: Option<&Credential>,
 ) -> Result<Vec<Endpoint>, String> {
-    let own = headers(provider, auth, credential)?;
+    let own = headers(quirks, auth, credential)?;
     let is_simulator = base == "simulator:" || base == "simulator";
     let base = if is_simulator { "http://simulator" } else { base };
     let query = match (auth, credential) {
@@ -229,17 +233,30 @@ fn endpoints(
         }
         headers.extend(own.clone());
         for (operation, path) in paths(dialect) {
-            let path = provider.quirks.path.get(&operation).map(String::as_str).or(path);
+            let path = quirks.path.get(&operation).map(String::as_str).or(path);
+            let stream_path = quirks.stream_path.get(&operation).map(String::as_str);
             let places = match path {
                 None => Places::ByModel(base.to_owned()),
+                Some(path) if path.contains(MODEL) || stream_path.is_some() => {
+                    Places::Templates([path, stream_path.unwrap_or(path)].map(|path| format!("{base}{path}")))
+                }
                 Some(path) => Places::Fixed(Place::at(&format!("{base}{path}"), query.as_ref())?),
             };
-            endpoints.push(Endpoint { operation, dialect, headers: headers.clone(), is_simulator, places, query: query.clone() });
+            endpoints.push(Endpoint {
+                operation,
+                dialect,
+                headers: headers.clone(),
+                is_simulator,
+                quirks: quirks.clone(),
+                places,
+                query: query.clone(),
+            });
         }
     }
     // An address has to be whole when the gateway starts, not when it is first asked.
     for endpoint in &endpoints {
         endpoint.place("model", Form::Whole)?;
+        endpoint.place("model", Form::Stream)?;
     }
     Ok(endpoints)
 }
@@ -257,9 +274,16 @@ fn paths(dialect: Dialect) -> Vec<(Operation, Option<&'static str>)> {
     paths
 }
 
-fn headers(provider: &Provider, auth: &Auth, credential: Option<&Credential>) -> Result<HeaderMap, String> {
+/// A model's name as one segment of a path; Google's names have an `@` in them, which may stand as it is.
+fn in_path(model: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte);
+    let encoded = model.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+    encoded.collect()
+}
+
+fn headers(quirks: &Quirks, auth: &Auth, credential: Option<&Credential>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &provider.quirks.headers {
+    for (name, value) in &quirks.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }

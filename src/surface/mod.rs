@@ -1,5 +1,6 @@
 //! Room 1: what callers speak: paths, bodies, and errors in each dialect's own shape.
 
+pub mod anthropic;
 pub mod body;
 mod head;
 pub mod openai;
@@ -19,7 +20,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde_json::Value;
 
 use crate::dialect::ir::Trouble;
-use crate::error::{Kind, Refusal};
+use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::route::LiveProvider;
 use crate::ticket;
@@ -39,6 +40,10 @@ pub trait Surface: Send + Sync {
     fn error_event(&self, refusal: &Refusal) -> Bytes;
     /// A provider's error in the dialect's shape, marked with its name.
     fn provider_error(&self, error: &ProviderError<'_>) -> Response<Body>;
+    /// The header beside `x-request-id` in which the dialect's SDKs look for the request's id.
+    fn request_id_header(&self) -> Option<HeaderName> {
+        None
+    }
 }
 
 /// A provider's own error, on its way to the caller.
@@ -63,27 +68,11 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     let beside = openai::models_routes().merge(ops::routes()).merge(crate::admin::routes());
     axum::Router::new()
         .merge(openai::routes())
+        .merge(anthropic::routes())
         .merge(beside.layer(middleware::from_fn(named)))
         .fallback(unknown_path.layer(middleware::from_fn(named)))
         .method_not_allowed_fallback(wrong_method.layer(middleware::from_fn(named)))
         .with_state(gateway)
-}
-
-/// Whose paths begin so: what is not served there is refused in its shape.
-fn surface_at(_path: &str) -> &'static dyn Surface {
-    &openai::OpenAi
-}
-
-/// A path that nothing is served at.
-async fn unknown_path(uri: Uri) -> Response<Body> {
-    surface_at(uri.path()).refuse(&openai::path_not_found(uri.path()))
-}
-
-/// A path that is served for another method.
-async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
-    let right = if uri.path().starts_with("/v1/models") || !uri.path().starts_with("/v1/") { "GET" } else { "POST" };
-    let message = format!("{} is not called with {method}: use {right}.", uri.path().chars().take(200).collect::<String>());
-    surface_at(uri.path()).refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 
 /// Names an answer by its request.
@@ -92,6 +81,22 @@ async fn named(request: Request, next: Next) -> Response<Body> {
     let mut response = next.run(request).await;
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// A path that nothing is served at, in the words of the surface that it looks like.
+async fn unknown_path(uri: Uri) -> Response<Body> {
+    match uri.path() {
+        path if anthropic::owns(path) => anthropic::unknown_path(&uri),
+        _ => openai::unknown_path(&uri),
+    }
+}
+
+/// A path that is served for another method, in the words of its surface.
+async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
+    match uri.path() {
+        path if anthropic::owns(path) => anthropic::wrong_method(&method, &uri),
+        _ => openai::wrong_method(&method, &uri),
+    }
 }
 
 /// A JSON response, with what belongs in the head of every refusal: the provider's name, `retry-after`, the refusal's own headers.

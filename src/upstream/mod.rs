@@ -127,7 +127,7 @@ impl Client {
         let provider = &target.provider;
         let endpoint = target.endpoint(ask.called.operation, ask.called.dialect).map_err(Failure::Unserved)?;
         let (pieces, dropped) = match asked.filter(|_| endpoint.dialect != ask.called.dialect) {
-            None => (ask.encode(&target.model, &provider.quirks), Dropped::default()),
+            None => (ask.encode(&target.model, &endpoint.quirks), Dropped::default()),
             Some(asked) => self.translated(asked, target, endpoint).await?,
         };
         let answer = |(head, body)| Answer { head, body, target: 0, dialect: endpoint.dialect, dropped };
@@ -168,7 +168,7 @@ impl Client {
         let inlined = self.fetcher.inline(&asked.request, codec(endpoint.dialect)).await.map_err(refused)?;
         let request = inlined.as_ref().unwrap_or(&asked.request);
         let (body, dropped) = translate::write_request(request, endpoint.dialect, &to).map_err(refused)?;
-        Ok((with_quirks(&target.provider.quirks, vec![body]), dropped))
+        Ok((with_quirks(&endpoint.quirks, vec![body]), dropped))
     }
 
     async fn send(&self, place: &Place, headers: HeaderMap, pieces: Pieces, provider: &LiveProvider) -> Result<Response<Source>, Failure> {

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode, Uri};
 
 pub use error::refuse;
 
@@ -42,9 +42,9 @@ pub fn models_routes() -> axum::Router<Arc<Gateway>> {
     axum::Router::new().route("/v1/models", get(models::list)).route("/v1/models/{*id}", get(models::show))
 }
 
-/// Why nothing is served at a path, with what was probably meant.
-pub fn path_not_found(path: &str) -> Refusal {
-    let path: String = path.chars().take(200).collect();
+/// A path that nothing is served at.
+pub fn unknown_path(uri: &Uri) -> Response<Body> {
+    let path: String = uri.path().chars().take(200).collect();
     let hint = match path.strip_prefix("/v1/v1/") {
         Some(rest) => format!(" The base URL already ends with /v1: call /v1/{rest}."),
         None if matches!(path.as_str(), "/chat/completions" | "/completions" | "/embeddings" | "/responses" | "/models") => {
@@ -52,7 +52,14 @@ pub fn path_not_found(path: &str) -> Refusal {
         }
         None => " OpenAI's paths are under /v1, such as /v1/chat/completions; /healthz tells whether the gateway is up.".to_owned(),
     };
-    Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", format!("Nothing is served at {path}.{hint}"))
+    refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", format!("Nothing is served at {path}.{hint}")))
+}
+
+/// A path that is served for another method.
+pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
+    let right = if uri.path().starts_with("/v1/models") || !uri.path().starts_with("/v1/") { "GET" } else { "POST" };
+    let message = format!("{} is not called with {method}: use {right}.", uri.path().chars().take(200).collect::<String>());
+    refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 
 // === impl OpenAi ===
