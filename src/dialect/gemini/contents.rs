@@ -62,6 +62,7 @@ impl Reader {
             _ => return Err(wrong("contents", "role", "'user' or 'model'")),
         };
         let mut blocks = Vec::new();
+        let mut is_silent = !parts.is_empty();
         for part in parts {
             let part = match part {
                 Value::String(text) => Map::from_iter([("text".to_owned(), Value::String(text))]),
@@ -71,9 +72,14 @@ impl Reader {
             if role == Role::User && has(&part, "functionResponse") {
                 push(Role::User, std::mem::take(&mut blocks), request);
                 push(Role::Tool, vec![Content::ToolResult(self.result(part)?).into()], request);
+                is_silent = false;
             } else {
                 self.part(part, &mut blocks)?;
             }
+        }
+        if is_silent && blocks.is_empty() {
+            // An empty text is a turn nevertheless.
+            blocks.push(Block::text(""));
         }
         push(role, blocks, request);
         Ok(())

@@ -7,7 +7,7 @@ use super::family::Family;
 use super::{messages, schema, thinking, tools};
 use crate::catalog::Dialect;
 use crate::dialect::To;
-use crate::dialect::ir::{Dropped, Format, Request, Sampling};
+use crate::dialect::ir::{Dropped, Format, Request, Sampling, Tool};
 use crate::error::Refusal;
 
 /// The most stop sequences that are taken.
@@ -32,7 +32,8 @@ pub fn encode(request: &Request, to: &To<'_>, dropped: &mut Dropped) -> Result<B
         config.insert("thinkingConfig".to_owned(), thinking);
     }
     merge(&mut body, "generationConfig", config);
-    if tools::are_mixed(&tools) && family.is_third() && request.extra.of != Some(Dialect::Gemini) {
+    let is_foreign = request.tools.iter().any(|tool| matches!(tool, Tool::Builtin(builtin) if builtin.of != Dialect::Gemini));
+    if is_foreign && tools::are_mixed(&tools) && family.is_third() {
         merge(&mut body, "toolConfig", Map::from_iter([("includeServerSideToolInvocations".to_owned(), json!(true))]));
     }
     if let Some(choice) = request.tool_choice.as_ref().filter(|_| !tools.is_empty()) {

@@ -12,15 +12,18 @@ pub struct Parts {
     list: Vec<Value>,
     /// The last part is text or media, which a signature that follows belongs to.
     takes_signature: bool,
+    /// A text that says nothing was left out.
+    is_empty_text: bool,
 }
 
 // === impl Parts ===
 
 impl Parts {
-    /// Text; an empty one says nothing and is refused by some models.
+    /// Text; an empty one says nothing, and stands only where nothing else is said.
     pub fn text(&mut self, text: &str) {
-        if !text.is_empty() {
-            self.push(json!({ "text": text }), true);
+        match text.is_empty() {
+            true => self.is_empty_text = true,
+            false => self.push(json!({ "text": text }), true),
         }
     }
 
@@ -70,7 +73,10 @@ impl Parts {
     }
 
     /// The parts.
-    pub fn into_list(self) -> Vec<Value> {
+    pub fn into_list(mut self) -> Vec<Value> {
+        if self.list.is_empty() && self.is_empty_text {
+            self.list.push(json!({ "text": "" }));
+        }
         self.list
     }
 

@@ -46,13 +46,10 @@ pub fn from_google(schema: Value) -> Value {
     Value::Object(each_inner(schema, from_google))
 }
 
-/// Writes a JSON Schema without what Gemini refuses: keywords, and any beside a `$ref`.
+/// Writes a JSON Schema without the keywords that Gemini refuses.
 pub fn for_gemini(schema: Value) -> Value {
     let Value::Object(mut schema) = schema else { return schema };
     REFUSED.iter().for_each(|name| drop(schema.remove(*name)));
-    if schema.contains_key("$ref") {
-        schema.retain(|name, _| name.starts_with('$'));
-    }
     if let Some(value) = schema.remove("const") {
         schema.insert("enum".to_owned(), Value::Array(vec![value]));
     }
