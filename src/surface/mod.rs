@@ -1,6 +1,7 @@
 //! Room 1: what callers speak: paths, bodies, and errors in each dialect's own shape.
 
 pub mod body;
+pub mod gemini;
 mod head;
 pub mod openai;
 pub mod ops;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde_json::Value;
 
 use crate::dialect::ir::Trouble;
@@ -53,11 +54,28 @@ pub struct ProviderError<'a> {
 pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     axum::Router::new()
         .merge(openai::routes())
+        .merge(gemini::routes())
         .merge(ops::routes())
         .merge(crate::admin::routes())
-        .fallback(openai::unknown_path)
-        .method_not_allowed_fallback(openai::wrong_method)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(gateway)
+}
+
+/// A path that nothing is served at, in the words of the surface that it looks like.
+async fn unknown_path(uri: Uri) -> Response<Body> {
+    match uri.path() {
+        path if gemini::owns(path) => gemini::unknown_path(&uri),
+        _ => openai::unknown_path(&uri),
+    }
+}
+
+/// A path that is served for another method, in the words of its surface.
+async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
+    match uri.path() {
+        path if gemini::owns(path) => gemini::wrong_method(&method, &uri),
+        _ => openai::wrong_method(&method, &uri),
+    }
 }
 
 /// A JSON response, with what belongs in the head of every refusal: the provider's name, `retry-after`, the refusal's own headers.

@@ -115,13 +115,7 @@ fn sampling(sampling: &Sampling, config: &mut Map<String, Value>, dropped: &mut 
 }
 
 /// Where the model takes no JSON format beside functions, the wish goes into the instructions.
-fn write_format(
-    format: &Format,
-    is_refused: bool,
-    config: &mut Map<String, Value>,
-    system: &mut Vec<Value>,
-    dropped: &mut Dropped,
-) {
+fn write_format(format: &Format, is_refused: bool, config: &mut Map<String, Value>, system: &mut Vec<Value>, dropped: &mut Dropped) {
     let is_json = !matches!(format, Format::Text);
     if is_json && is_refused {
         dropped.note("response_format");

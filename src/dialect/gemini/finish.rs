@@ -26,8 +26,14 @@ pub fn write(finish: &Finish) -> &str {
         Finish::MalformedToolCall => "MALFORMED_FUNCTION_CALL",
         Finish::Error => "OTHER",
         Finish::Other(name) => match name.as_str() {
-            "LANGUAGE" | "UNEXPECTED_TOOL_CALL" | "TOO_MANY_TOOL_CALLS" | "MISSING_THOUGHT_SIGNATURE" | "MALFORMED_RESPONSE"
-            | "NO_IMAGE" | "IMAGE_OTHER" | "FINISH_REASON_UNSPECIFIED" => name,
+            "LANGUAGE"
+            | "UNEXPECTED_TOOL_CALL"
+            | "TOO_MANY_TOOL_CALLS"
+            | "MISSING_THOUGHT_SIGNATURE"
+            | "MALFORMED_RESPONSE"
+            | "NO_IMAGE"
+            | "IMAGE_OTHER"
+            | "FINISH_REASON_UNSPECIFIED" => name,
             _ => "OTHER",
         },
     }

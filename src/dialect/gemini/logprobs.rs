@@ -7,7 +7,12 @@ use crate::dialect::ir::TokenLogprob;
 pub fn read(result: LogprobsResult) -> Vec<TokenLogprob> {
     let mut tops = result.top_candidates.into_iter();
     let chosen = result.chosen_candidates.into_iter();
-    chosen.map(|token| TokenLogprob { top: tops.next().map(|top| top.candidates.into_iter().map(of).collect()).unwrap_or_default(), ..of(token) }).collect()
+    chosen
+        .map(|token| TokenLogprob {
+            top: tops.next().map(|top| top.candidates.into_iter().map(of).collect()).unwrap_or_default(),
+            ..of(token)
+        })
+        .collect()
 }
 
 /// Writes a `logprobsResult`.

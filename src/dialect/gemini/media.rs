@@ -117,9 +117,9 @@ fn of_ending(uri: &str) -> Option<&'static str> {
 
 /// A file that was uploaded to Gemini's Files API.
 fn is_file(url: &str) -> bool {
-    url.strip_prefix("https://").and_then(|rest| rest.split_once('/')).is_some_and(|(host, path)| {
-        host == "generativelanguage.googleapis.com" && path.split('/').any(|segment| segment == "files")
-    })
+    url.strip_prefix("https://")
+        .and_then(|rest| rest.split_once('/'))
+        .is_some_and(|(host, path)| host == "generativelanguage.googleapis.com" && path.split('/').any(|segment| segment == "files"))
 }
 
 fn is_youtube(url: &str) -> bool {

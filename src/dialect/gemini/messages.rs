@@ -148,7 +148,8 @@ fn stands_in_response(media: &Media) -> bool {
 
 /// An object: the data itself, or a text under Google's own keys `output` and `error`.
 fn response(result: &ToolResult) -> Value {
-    let said: Vec<&Content> = result.content.iter().map(|block| &block.content).filter(|content| !matches!(content, Content::Media(_))).collect();
+    let said: Vec<&Content> =
+        result.content.iter().map(|block| &block.content).filter(|content| !matches!(content, Content::Media(_))).collect();
     let value = match said.as_slice() {
         [] if result.is_error => json!(""),
         [] => return json!({}),
@@ -156,7 +157,9 @@ fn response(result: &ToolResult) -> Value {
         several if several.iter().all(|content| matches!(content, Content::Text { .. } | Content::Refusal(_))) => {
             json!(several.iter().filter_map(|content| plain(content)).collect::<Vec<_>>().join("\n"))
         }
-        mixed => mixed.iter().map(|content| if let Content::Json(value) = content { value.clone() } else { json!(plain(content)) }).collect(),
+        mixed => {
+            mixed.iter().map(|content| if let Content::Json(value) = content { value.clone() } else { json!(plain(content)) }).collect()
+        }
     };
     match (result.is_error, value) {
         (true, value) => json!({ "error": value }),

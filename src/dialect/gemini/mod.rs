@@ -18,10 +18,10 @@ mod parts;
 mod schema;
 mod stream_reader;
 mod stream_writer;
-mod thinking;
-mod tools;
 #[cfg(test)]
 mod tests;
+mod thinking;
+mod tools;
 pub mod trouble;
 pub mod usage;
 

@@ -155,14 +155,7 @@ impl State {
         }
     }
 
-    fn part(
-        &mut self,
-        choice: u32,
-        part: Part<'_>,
-        raw: &RawValue,
-        cited: Option<(Option<Value>, Vec<Value>)>,
-        out: &mut Vec<Event>,
-    ) {
+    fn part(&mut self, choice: u32, part: Part<'_>, raw: &RawValue, cited: Option<(Option<Value>, Vec<Value>)>, out: &mut Vec<Event>) {
         let is_thought = part.thought == Some(true);
         let carried = part.thought_signature.map(|Text(text)| text).filter(|text| !text.is_empty()).map(|text| carry::read(&text));
         if let Some(call) = part.function_call {
@@ -303,7 +296,8 @@ impl State {
             let grounding = track.grounding.take().map(|value| builtin(kind_of(&value), json!({ "groundingMetadata": value })));
             let fetched = track.fetched.take().map(|value| builtin(BuiltinKind::WebFetch, json!({ "urlContextMetadata": value })));
             let reason = track.finish.take();
-            let finish = reason.map_or(Finish::Other("FINISH_REASON_UNSPECIFIED".to_owned()), |reason| finish::read(&reason, track.has_calls));
+            let finish =
+                reason.map_or(Finish::Other("FINISH_REASON_UNSPECIFIED".to_owned()), |reason| finish::read(&reason, track.has_calls));
             grounding.into_iter().chain(fetched).for_each(|block| self.blocks.whole(choice, block, out));
             out.push(Event::Finish { choice, finish });
         }

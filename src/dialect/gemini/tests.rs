@@ -259,10 +259,15 @@ fn recorded_answers_written_again_say_the_same() {
 /// A stream tells what it cites at its end, when the text that cites it may be closed: then it stands in an empty text of its own.
 fn cited_where_said(mut answer: Answer) -> Answer {
     for choice in &mut answer.choices {
-        let is_late = |block: &Block| matches!(&block.content, Content::Text { text, citations } if text.is_empty() && !citations.is_empty());
+        let is_late =
+            |block: &Block| matches!(&block.content, Content::Text { text, citations } if text.is_empty() && !citations.is_empty());
         let Some(at) = choice.content.iter().position(is_late) else { continue };
         let Content::Text { citations: late, .. } = choice.content.remove(at).content else { unreachable!("it was found as text") };
-        let last = choice.content.iter_mut().rev().find_map(|block| if let Content::Text { citations, .. } = &mut block.content { Some(citations) } else { None });
+        let last = choice
+            .content
+            .iter_mut()
+            .rev()
+            .find_map(|block| if let Content::Text { citations, .. } = &mut block.content { Some(citations) } else { None });
         last.unwrap().extend(late);
     }
     answer
@@ -300,12 +305,58 @@ fn arguments_in_pieces_are_put_together() {
 /// JSON of any shape, with the members that the decoders look for.
 fn any_json() -> impl Strategy<Value = Value> {
     let names = prop::sample::select(vec![
-        "contents", "parts", "role", "text", "functionCall", "function_response", "args", "name", "id", "response", "thought",
-        "thoughtSignature", "inlineData", "fileData", "data", "mimeType", "tools", "functionDeclarations", "parameters", "type",
-        "toolConfig", "functionCallingConfig", "mode", "generationConfig", "thinkingConfig", "stopSequences", "systemInstruction",
-        "candidates", "content", "finishReason", "usageMetadata", "groundingMetadata", "groundingChunks", "groundingSupports", "segment",
-        "startIndex", "endIndex", "groundingChunkIndices", "web", "uri", "partialArgs", "jsonPath", "stringValue", "willContinue", "error",
-        "promptFeedback", "blockReason", "logprobsResult", "chosenCandidates", "citationMetadata", "citations", "executableCode",
+        "contents",
+        "parts",
+        "role",
+        "text",
+        "functionCall",
+        "function_response",
+        "args",
+        "name",
+        "id",
+        "response",
+        "thought",
+        "thoughtSignature",
+        "inlineData",
+        "fileData",
+        "data",
+        "mimeType",
+        "tools",
+        "functionDeclarations",
+        "parameters",
+        "type",
+        "toolConfig",
+        "functionCallingConfig",
+        "mode",
+        "generationConfig",
+        "thinkingConfig",
+        "stopSequences",
+        "systemInstruction",
+        "candidates",
+        "content",
+        "finishReason",
+        "usageMetadata",
+        "groundingMetadata",
+        "groundingChunks",
+        "groundingSupports",
+        "segment",
+        "startIndex",
+        "endIndex",
+        "groundingChunkIndices",
+        "web",
+        "uri",
+        "partialArgs",
+        "jsonPath",
+        "stringValue",
+        "willContinue",
+        "error",
+        "promptFeedback",
+        "blockReason",
+        "logprobsResult",
+        "chosenCandidates",
+        "citationMetadata",
+        "citations",
+        "executableCode",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -365,8 +416,9 @@ fn natives() -> impl Strategy<Value = Content> {
 fn turn(number: usize) -> impl Strategy<Value = Vec<Message>> {
     let text = || word().prop_map(|text| Content::Text { text, citations: Vec::new() });
     let user = prop::collection::vec(prop_oneof![text(), media(), natives()], 1..4);
-    let reasoning = (word(), "[A-Za-z0-9+/]{7}=")
-        .prop_map(|(text, value)| Content::Reasoning(Reasoning { text, signature: Some(Signature::new(Dialect::Gemini, value)), ..Reasoning::default() }));
+    let reasoning = (word(), "[A-Za-z0-9+/]{7}=").prop_map(|(text, value)| {
+        Content::Reasoning(Reasoning { text, signature: Some(Signature::new(Dialect::Gemini, value)), ..Reasoning::default() })
+    });
     let said = prop::collection::vec(prop_oneof![reasoning, text(), media(), natives()], 0..4);
     let outcome = prop_oneof![
         (word(), any::<bool>()).prop_map(|(text, is_error)| (vec![Block::text(text)], is_error)),
@@ -402,9 +454,8 @@ fn messages() -> impl Strategy<Value = Vec<Message>> {
 
 fn tools() -> impl Strategy<Value = Vec<Tool>> {
     let parameters = json!({ "type": "object", "properties": { "x": { "type": ["string", "null"] } }, "required": ["x"] });
-    let function = (word(), prop::option::of(word()), prop::option::of(Just(parameters))).prop_map(|(name, description, parameters)| {
-        Tool::Function(Function { name, description, parameters, ..Function::default() })
-    });
+    let function = (word(), prop::option::of(word()), prop::option::of(Just(parameters)))
+        .prop_map(|(name, description, parameters)| Tool::Function(Function { name, description, parameters, ..Function::default() }));
     let search = Builtin { kind: BuiltinKind::WebSearch, of: Dialect::Gemini, value: json!({ "googleSearch": {} }) };
     prop::collection::vec(prop_oneof![3 => function, 1 => Just(Tool::Builtin(search))], 1..4)
 }
@@ -421,19 +472,22 @@ fn choices() -> impl Strategy<Value = Option<ToolChoice>> {
 
 fn sampling() -> impl Strategy<Value = Sampling> {
     let numbers = (prop::option::of(1u64..9999), prop::option::of(0u32..=200), prop::option::of(0u32..=100), prop::option::of(1u64..100));
-    let more = (prop::option::of(any::<i32>()), prop::option::of(-20i32..20), prop::collection::vec(word(), 0..3), prop::option::of(1u32..5));
-    (numbers, more, prop::option::of(1u32..=20)).prop_map(|((max_output, temperature, top_p, top_k), (seed, penalty, stop, n), tops)| Sampling {
-        max_output,
-        temperature: temperature.map(|hundredth| f64::from(hundredth) / 100.0),
-        top_p: top_p.map(|hundredth| f64::from(hundredth) / 100.0),
-        top_k,
-        seed: seed.map(i64::from),
-        frequency_penalty: penalty.map(|tenth| f64::from(tenth) / 10.0),
-        presence_penalty: penalty.map(|tenth| f64::from(tenth) / 20.0),
-        stop,
-        n,
-        logprobs: tops.map(|_| true),
-        top_logprobs: tops,
+    let more =
+        (prop::option::of(any::<i32>()), prop::option::of(-20i32..20), prop::collection::vec(word(), 0..3), prop::option::of(1u32..5));
+    (numbers, more, prop::option::of(1u32..=20)).prop_map(|((max_output, temperature, top_p, top_k), (seed, penalty, stop, n), tops)| {
+        Sampling {
+            max_output,
+            temperature: temperature.map(|hundredth| f64::from(hundredth) / 100.0),
+            top_p: top_p.map(|hundredth| f64::from(hundredth) / 100.0),
+            top_k,
+            seed: seed.map(i64::from),
+            frequency_penalty: penalty.map(|tenth| f64::from(tenth) / 10.0),
+            presence_penalty: penalty.map(|tenth| f64::from(tenth) / 20.0),
+            stop,
+            n,
+            logprobs: tops.map(|_| true),
+            top_logprobs: tops,
+        }
     })
 }
 
@@ -450,7 +504,11 @@ fn formats() -> impl Strategy<Value = Option<Format>> {
 fn requests() -> impl Strategy<Value = Request> {
     let efforts = prop::sample::select(vec![Effort::Minimal, Effort::Low, Effort::Medium, Effort::High]);
     let thinking = prop::option::of(prop_oneof![
-        (efforts, prop::option::of(any::<bool>())).prop_map(|(effort, include)| Thinking { effort: Some(effort), include, ..Thinking::default() }),
+        (efforts, prop::option::of(any::<bool>())).prop_map(|(effort, include)| Thinking {
+            effort: Some(effort),
+            include,
+            ..Thinking::default()
+        }),
         (1u64..9999).prop_map(|budget| Thinking { budget: Some(budget), ..Thinking::default() }),
     ]);
     let tiers = prop::option::of(prop::sample::select(vec!["flex", "priority", "standard"]));
