@@ -574,3 +574,220 @@ proptest! {
         read_stream(&[b"data: {\"candidates\":", &bytes, b"\n\n"]);
     }
 }
+
+fn foreign_turn(reasoning: Reasoning) -> Request {
+    let call = |id: &str, name: &str| {
+        let arguments = "{}".to_owned();
+        Block::from(Content::ToolCall(ToolCall { id: id.to_owned(), name: name.to_owned(), arguments, is_custom: false, signature: None }))
+    };
+    let result = |id: &str, content: Vec<Block>| {
+        Block::from(Content::ToolResult(ToolResult { call_id: id.to_owned(), name: None, content, is_error: false, is_custom: false }))
+    };
+    let image = || Content::Media(Media::new(MediaKind::Image, MediaSource::Base64("AAAA".into()), Some("image/png".into())));
+    Request {
+        messages: vec![
+            Message::new(Role::System, vec![Block::text("Be brief.")]),
+            Message::new(Role::User, vec![Block::text("Look."), Block::text("")]),
+            Message::new(Role::Assistant, vec![Content::Reasoning(reasoning).into(), call("c1", "see")]),
+            Message::new(Role::Assistant, vec![call("c2", "hear")]),
+            Message::new(Role::Tool, vec![result("c2", vec![Block::text("a bell")]), result("c1", vec![image().into()])]),
+            Message::new(Role::Developer, vec![Block::text("And kind.")]),
+        ],
+        ..Request::default()
+    }
+}
+
+#[test]
+fn a_foreign_conversation_fits_each_generation() {
+    let foreign = Signature::new(Dialect::AnthropicMessages, "sig");
+    let request = foreign_turn(Reasoning { text: "hm".into(), signature: Some(foreign), ..Reasoning::default() });
+    let (body, dropped) = encode_for("gemini-3-pro-preview", &request);
+    assert_eq!(dropped.names().collect::<Vec<_>>(), ["reasoning"]);
+    assert_eq!(body["systemInstruction"]["parts"], json!([{ "text": "Be brief." }, { "text": "And kind." }]));
+    let roles: Vec<&str> = body["contents"].as_array().unwrap().iter().map(|content| content["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["user", "model", "user"]);
+    let calls = &body["contents"][1]["parts"];
+    assert_eq!(calls[0]["thoughtSignature"], "skip_thought_signature_validator");
+    assert_eq!((&calls[0]["functionCall"]["name"], &calls[1]["functionCall"]["name"]), (&json!("see"), &json!("hear")));
+    let answers = &body["contents"][2]["parts"];
+    assert_eq!(answers[0]["functionResponse"], json!({ "id": "c2", "name": "hear", "response": { "output": "a bell" } }));
+    assert_eq!(answers[1]["functionResponse"]["parts"][0]["inlineData"]["mimeType"], "image/png");
+    let (body, _) = encode_for("gemini-2.5-flash", &request);
+    assert_eq!(body["contents"][1]["parts"][0].get("thoughtSignature"), None);
+    assert_eq!(body["contents"][2]["parts"][1]["functionResponse"], json!({ "id": "c1", "name": "see", "response": {} }));
+    assert_eq!(body["contents"][3]["parts"][1]["inlineData"]["data"], "AAAA");
+}
+
+#[test]
+fn json_beside_functions_becomes_an_instruction_before_the_third_generation() {
+    let schema = json!({ "$schema": "x", "type": "object", "properties": { "examples": { "const": 1, "examples": [1] } } });
+    let request = Request {
+        tools: vec![Tool::Function(Function { name: "f".into(), parameters: Some(schema.clone()), ..Function::default() })],
+        format: Some(Format::JsonSchema { name: "n".into(), description: None, schema, strict: None }),
+        ..foreign_turn(Reasoning::default())
+    };
+    let (body, dropped) = encode_for("gemini-2.5-flash", &request);
+    assert!(dropped.names().any(|name| name == "response_format") && body["generationConfig"].get("responseMimeType").is_none());
+    assert!(body["systemInstruction"]["parts"][2]["text"].as_str().unwrap().contains("JSON Schema"));
+    let (body, _) = encode_for("gemini-3-flash-preview", &request);
+    let clean = json!({ "type": "object", "properties": { "examples": { "enum": [1] } } });
+    assert_eq!(body["generationConfig"]["responseJsonSchema"], clean);
+    assert_eq!(body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"], clean);
+}
+
+#[test]
+fn thinking_is_told_as_the_generation_has_it() {
+    let config = |model: &str, thinking: Thinking| {
+        let request = Request { thinking: Some(thinking), ..foreign_turn(Reasoning::default()) };
+        encode_for(model, &request).0["generationConfig"]["thinkingConfig"].clone()
+    };
+    let effort = |effort| Thinking { effort: Some(effort), ..Thinking::default() };
+    let budget = |budget| Thinking { budget: Some(budget), ..Thinking::default() };
+    let on = Thinking { enabled: Some(true), budget: Some(2000), ..Thinking::default() };
+    assert_eq!(config("gemini-2.5-flash", effort(Effort::Medium)), json!({ "thinkingBudget": 8192 }));
+    assert_eq!(config("gemini-2.5-flash", effort(Effort::None)), json!({ "thinkingBudget": 0 }));
+    assert_eq!(config("gemini-2.5-pro", effort(Effort::None)), json!({ "thinkingBudget": 128 }));
+    assert_eq!(config("gemini-2.5-flash", on), json!({ "thinkingBudget": 2000, "includeThoughts": true }));
+    assert_eq!(config("gemini-2.5-flash", budget(99_999)), json!({ "thinkingBudget": 24_576 }));
+    assert_eq!(config("gemini-3-pro-preview", effort(Effort::Medium)), json!({ "thinkingLevel": "HIGH" }));
+    assert_eq!(config("gemini-3-flash-preview", effort(Effort::None)), json!({ "thinkingLevel": "MINIMAL" }));
+    assert_eq!(config("gemini-3-flash-preview", budget(99)), json!({ "thinkingBudget": 99 }));
+    assert_eq!(config("gemini-2.0-flash", effort(Effort::High)), Value::Null);
+}
+
+#[test]
+fn another_providers_reasoning_comes_back_through_googles_sdk() {
+    let signature = Signature::new(Dialect::AnthropicMessages, "a/b+c==");
+    let whole = Reasoning { text: "hm".into(), signature: Some(signature.clone()), ..Reasoning::default() };
+    let redacted = Reasoning { signature: Some(signature.clone()), is_redacted: true, id: Some("rs_1".into()), ..Reasoning::default() };
+    let call = ToolCall { id: "toolu_1".into(), name: "f".into(), arguments: "{}".into(), is_custom: false, signature: None };
+    let content = [Content::Reasoning(whole), Content::Reasoning(redacted), Content::ToolCall(call)].map(Block::from).to_vec();
+    let choice = Choice { content: content.clone(), finish: Finish::ToolCalls, logprobs: Vec::new() };
+    let answer = Answer { id: "msg_1".into(), model: "claude".into(), choices: vec![choice], ..Answer::default() };
+    let written = Gemini.encode_answer(answer.clone(), &asked(), &mut Dropped::default());
+    let (mut writer, mut streamed) = (Gemini.stream_writer(&asked()), Vec::new());
+    answer.into_events().into_iter().for_each(|event| writer.write(event, &mut streamed));
+    let said: Value = serde_json::from_slice(&written).unwrap();
+    // The SDK reads base64 and writes its other alphabet.
+    let mut given = said["candidates"][0]["content"].clone();
+    for part in given["parts"].as_array_mut().unwrap() {
+        if let Some(signature) = part.get("thoughtSignature").and_then(Value::as_str) {
+            part["thoughtSignature"] = json!(signature.replace('+', "-").replace('/', "_"));
+        }
+    }
+    let request = decode(&json!({ "contents": [{ "parts": [{ "text": "Hi" }] }, given] }));
+    assert_eq!(request.messages[1].content, content);
+    // Some clients move the signature to the call.
+    let moved = json!({ "parts": [{ "text": "hm", "thought": true },
+        { "functionCall": { "name": "f" }, "thoughtSignature": said["candidates"][0]["content"]["parts"][0]["thoughtSignature"] }], "role": "model" });
+    let request = decode(&json!({ "contents": ["Hi", moved] }));
+    let Content::Reasoning(reasoning) = &request.messages[1].content[0].content else { panic!("{request:?}") };
+    assert_eq!((reasoning.text.as_str(), reasoning.signature.as_ref()), ("hm", Some(&signature)));
+    let streamed = collect(read_stream(&[&streamed]));
+    let signatures = streamed.choices[0]
+        .content
+        .iter()
+        .filter(|block| matches!(&block.content, Content::Reasoning(Reasoning { signature: Some(by), .. }) if *by == signature));
+    assert_eq!(signatures.count(), 2);
+}
+
+#[test]
+fn results_find_their_calls() {
+    let call = |name: &str| json!({ "function_call": { "name": name, "args": { "a": 1 } } });
+    let result = |name: &str, value: &str| json!({ "functionResponse": { "name": name, "response": { "output": value } } });
+    let request = decode(&json!({
+        "contents": [
+            "Go",
+            { "role": "model", "parts": [call("f"), call("g"), call("f")] },
+            { "role": "function", "parts": [result("g", "2"), result("f", "1"), result("f", "3"), { "text": "Well?" }] },
+        ],
+        "system_instruction": "Be brief.",
+        "tool_config": { "function_calling_config": { "mode": "any", "allowed_function_names": ["f"] } },
+        "generation_config": { "max_output_tokens": "5", "top_k": 40.0, "thinking_config": { "thinking_budget": -1 } },
+        "safety_settings": [],
+    }));
+    let ids: Vec<&str> = request
+        .messages
+        .iter()
+        .flat_map(|message| &message.content)
+        .filter_map(|block| match &block.content {
+            Content::ToolCall(call) => Some(call.id.as_str()),
+            Content::ToolResult(result) => Some(result.call_id.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ids, ["call_0", "call_1", "call_2", "call_1", "call_0", "call_2"]);
+    let roles: Vec<Role> = request.messages.iter().map(|message| message.role).collect();
+    assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::Tool, Role::User]);
+    assert_eq!(request.tool_choice, Some(ToolChoice::Tool("f".into())));
+    assert_eq!((request.sampling.max_output, request.sampling.top_k), (Some(5), Some(40)));
+    assert_eq!(request.thinking, Some(Thinking { enabled: Some(true), ..Thinking::default() }));
+    assert_eq!(request.extra.fields.keys().collect::<Vec<_>>(), ["safety_settings"]);
+}
+
+#[test]
+fn what_is_wrong_in_a_request_is_named() {
+    let cases = [
+        (json!({}), "contents"),
+        (json!({ "contents": 5 }), "contents"),
+        (json!({ "contents": [{ "role": "robot", "parts": [] }] }), "contents"),
+        (json!({ "contents": "x", "generationConfig": { "temperature": "hot" } }), "generationConfig.temperature"),
+        (json!({ "contents": "x", "generationConfig": { "topK": -1 } }), "generationConfig.topK"),
+        (
+            json!({ "contents": "x", "toolConfig": { "functionCallingConfig": { "mode": "MAYBE" } } }),
+            "toolConfig.functionCallingConfig.mode",
+        ),
+        (json!({ "contents": "x", "tools": ["x"] }), "tools"),
+        (json!({ "contents": "x", "systemInstruction": 5 }), "systemInstruction"),
+    ];
+    for (body, param) in cases {
+        let refusal = Gemini.decode_request(&called(), body.to_string().as_bytes()).unwrap_err();
+        assert_eq!(refusal.param, Some(param), "{body}: {}", refusal.message);
+    }
+}
+
+#[test]
+fn a_blocked_prompt_and_an_error_in_a_stream_are_told() {
+    let blocked =
+        json!({ "promptFeedback": { "blockReason": "SAFETY" }, "usageMetadata": { "promptTokenCount": 4, "totalTokenCount": 4 } });
+    let answer = Gemini.decode_answer(blocked.to_string().as_bytes()).unwrap();
+    assert_eq!((&answer.choices[0].finish, answer.usage.unwrap().input), (&Finish::ContentFilter, 4));
+    let written = Gemini.encode_answer(answer.clone(), &asked(), &mut Dropped::default());
+    assert_eq!(serde_json::from_slice::<Value>(&written).unwrap()["promptFeedback"], blocked["promptFeedback"]);
+    let error = json!({ "error": { "code": 503, "message": "Busy.", "status": "UNAVAILABLE" } });
+    let events = read_stream(&[format!("data: {error}\r\n\r\n").as_bytes()]);
+    let [Event::Trouble(trouble)] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((trouble.kind, trouble.message.as_str()), (TroubleKind::Overloaded, "Busy."));
+    assert!(!read_stream(&[b"data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n\n"]).contains(&Event::End));
+}
+
+#[test]
+fn a_stream_may_be_an_array_that_grows() {
+    let mut asked = asked();
+    asked.called.as_array = true;
+    let (mut writer, mut out) = (Gemini.stream_writer(&asked), Vec::new());
+    answer_with_text().into_events().into_iter().for_each(|event| writer.write(event, &mut out));
+    let list: Vec<Value> = serde_json::from_slice(&out).unwrap();
+    assert_eq!(list[0]["candidates"][0]["content"]["parts"][0]["text"], "Hello");
+    assert_eq!(list.last().unwrap()["candidates"][0]["finishReason"], "MAX_TOKENS");
+    assert_eq!(Gemini.decode_answer(&out).unwrap().choices[0].text(), "Hello");
+}
+
+fn answer_with_text() -> Answer {
+    let citation = Citation { url: Some("https://example.com".into()), span: Some((1, 5)), ..Citation::default() };
+    let content = vec![Content::Text { text: "Hello".into(), citations: vec![citation] }.into()];
+    let choice = Choice { content, finish: Finish::Length, logprobs: Vec::new() };
+    Answer { id: "r".into(), choices: vec![choice], ..Answer::default() }
+}
+
+#[test]
+fn foreign_citations_become_grounding() {
+    let written = Gemini.encode_answer(answer_with_text(), &asked(), &mut Dropped::default());
+    let body: Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(body["modelVersion"], "asked");
+    let grounding = &body["candidates"][0]["groundingMetadata"];
+    assert_eq!(grounding["groundingSupports"][0]["segment"], json!({ "startIndex": 1, "endIndex": 5, "text": "ello" }));
+    let again = Gemini.decode_answer(&written).unwrap();
+    let citation = again.choices[0].citations().next().unwrap();
+    assert_eq!((citation.url.as_deref(), citation.span), (Some("https://example.com"), Some((1, 5))));
+}
