@@ -50,7 +50,7 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
         Dialect::OpenaiChat => &missing::Missing,
         Dialect::OpenaiResponses => &missing::Missing,
         Dialect::AnthropicMessages => &anthropic_messages::Messages,
-        Dialect::Gemini => &missing::Missing,
+        Dialect::Gemini => &gemini::Gemini,
         Dialect::BedrockConverse => &missing::Missing,
         Dialect::CohereV2 => &missing::Missing,
         Dialect::Ollama => &missing::Missing,

@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod body;
+pub mod gemini;
 mod head;
 pub mod openai;
 pub mod ops;
@@ -69,6 +70,7 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     axum::Router::new()
         .merge(openai::routes())
         .merge(anthropic::routes())
+        .merge(gemini::routes())
         .merge(beside.layer(middleware::from_fn(named)))
         .fallback(unknown_path.layer(middleware::from_fn(named)))
         .method_not_allowed_fallback(wrong_method.layer(middleware::from_fn(named)))
@@ -87,6 +89,7 @@ async fn named(request: Request, next: Next) -> Response<Body> {
 async fn unknown_path(uri: Uri) -> Response<Body> {
     match uri.path() {
         path if anthropic::owns(path) => anthropic::unknown_path(&uri),
+        path if gemini::owns(path) => gemini::unknown_path(&uri),
         _ => openai::unknown_path(&uri),
     }
 }
@@ -95,6 +98,7 @@ async fn unknown_path(uri: Uri) -> Response<Body> {
 async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
     match uri.path() {
         path if anthropic::owns(path) => anthropic::wrong_method(&method, &uri),
+        path if gemini::owns(path) => gemini::wrong_method(&method, &uri),
         _ => openai::wrong_method(&method, &uri),
     }
 }
