@@ -50,7 +50,7 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
         Dialect::OpenaiResponses => &missing::Missing,
         Dialect::AnthropicMessages => &missing::Missing,
         Dialect::Gemini => &missing::Missing,
-        Dialect::BedrockConverse => &missing::Missing,
+        Dialect::BedrockConverse => &bedrock_converse::Bedrock,
         Dialect::CohereV2 => &missing::Missing,
         Dialect::Ollama => &missing::Missing,
     }

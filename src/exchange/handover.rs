@@ -107,7 +107,10 @@ impl Incoming<'_> {
         let facts = wire(self.dialect);
         let is_stream = is(&self.head.headers, facts.stream_type) || (ask.form() == Form::Array && self.is_json());
         if is_stream {
-            let meter = Meter::stream(facts.tells, ask.hides_usage(&self.provider.quirks));
+            let meter = match self.dialect {
+                Dialect::BedrockConverse => Meter::frames(facts.tells),
+                _ => Meter::stream(facts.tells, ask.hides_usage(&self.provider.quirks)),
+            };
             return Ok(Outgoing::Flowing { before: Vec::new(), source: self.source, meter });
         }
         if !self.is_json() {

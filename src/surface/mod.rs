@@ -1,5 +1,6 @@
 //! Room 1: what callers speak: paths, bodies, and errors in each dialect's own shape.
 
+pub mod bedrock;
 pub mod body;
 mod head;
 pub mod openai;
@@ -53,6 +54,7 @@ pub struct ProviderError<'a> {
 pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     axum::Router::new()
         .merge(openai::routes())
+        .merge(bedrock::routes())
         .merge(ops::routes())
         .merge(crate::admin::routes())
         .fallback(openai::unknown_path)
