@@ -111,6 +111,9 @@ fn check(provider: &Provider) -> Result<(), String> {
     if provider.credential.is_empty() && !provider.credential_optional && provider.auth != super::Auth::None {
         return Err("no variable holds the credential: name one in 'credential', or set 'credential_optional = true'".to_owned());
     }
+    if let Some(variable) = provider.ways.keys().find(|variable| !provider.credential.contains(*variable)) {
+        return Err(format!("'ways' names {variable}, which 'credential' does not"));
+    }
     for (name, value) in &provider.quirks.headers {
         if http::HeaderName::try_from(name).is_err() || http::HeaderValue::try_from(value).is_err() {
             return Err(format!("quirks.headers has '{name}', which cannot be sent as a header"));

@@ -11,6 +11,7 @@ use super::credential::{Credential, Secret};
 use crate::catalog::{Auth, Dialect, Environment, Model, Operation, Provider, Quirks, env};
 use crate::dialect::{Form, wire};
 use crate::error::{Kind, Refusal};
+use crate::upstream::sign::Signer;
 
 /// A provider that can be called.
 #[derive(Debug)]
@@ -50,9 +51,19 @@ pub struct Endpoint {
     pub headers: HeaderMap,
     /// The built-in simulator rather than a network address.
     pub is_simulator: bool,
+    /// What makes each request ours, where the headers do not.
+    pub signer: Option<Arc<Signer>>,
     address: Address,
     /// A parameter that carries the credential.
     query: Option<(String, Secret)>,
+}
+
+/// How a credential is shown.
+struct Access<'a> {
+    auth: &'a Auth,
+    credential: Option<&'a Credential>,
+    /// Or why there is none.
+    signer: Result<Option<Arc<Signer>>, String>,
 }
 
 /// Where to send a request.
@@ -99,11 +110,13 @@ impl LiveProvider {
             return Err(needs);
         }
         let credential = set.and_then(|variable| Some(Arc::new(Credential::new(variable, Secret::new(env.get(variable)?)))));
-        let own = LiveDoor::open(provider, "", &provider.dialects, &provider.base_url, &provider.auth, credential.as_deref(), env);
+        let way = set.and_then(|variable| provider.ways.get(variable));
+        let access = Access::new(way.unwrap_or(&provider.auth), credential.as_deref(), env);
+        let own = LiveDoor::open(provider, "", &provider.dialects, &provider.base_url, &access, env);
         let others = provider.doors.iter().map(|(name, door)| {
             let url = door.base_url.as_ref().unwrap_or(&provider.base_url);
-            let auth = door.auth.as_ref().unwrap_or(&provider.auth);
-            LiveDoor::open(provider, name, &door.dialects, url, auth, credential.as_deref(), env)
+            let others = door.auth.as_ref().filter(|_| way.is_none()).map(|auth| Access::new(auth, credential.as_deref(), env));
+            LiveDoor::open(provider, name, &door.dialects, url, others.as_ref().unwrap_or(&access), env)
         });
         Ok(LiveProvider {
             id: provider.id.clone(),
@@ -146,22 +159,22 @@ impl LiveProvider {
     }
 }
 
+// === impl Access ===
+
+impl<'a> Access<'a> {
+    fn new(auth: &'a Auth, credential: Option<&'a Credential>, env: &Environment) -> Access<'a> {
+        Access { auth, credential, signer: Signer::of(auth, credential, env) }
+    }
+}
+
 // === impl LiveDoor ===
 
 impl LiveDoor {
-    fn open(
-        provider: &Provider,
-        name: &str,
-        dialects: &[Dialect],
-        template: &str,
-        auth: &Auth,
-        credential: Option<&Credential>,
-        env: &Environment,
-    ) -> LiveDoor {
+    fn open(provider: &Provider, name: &str, dialects: &[Dialect], template: &str, access: &Access<'_>, env: &Environment) -> LiveDoor {
         let opened = env
             .expand(template)
             .map_err(|unset| format!("{} is not set, which its address needs", unset.0))
-            .and_then(|base| endpoints(provider, dialects, base.trim_end_matches('/'), auth, credential));
+            .and_then(|base| endpoints(provider, dialects, base.trim_end_matches('/'), access));
         let (endpoints, closed) = match opened {
             Ok(endpoints) => (endpoints, None),
             Err(why) => (Vec::new(), Some(why)),
@@ -187,14 +200,10 @@ impl Endpoint {
     }
 }
 
-fn endpoints(
-    provider: &Provider,
-    dialects: &[Dialect],
-    base: &str,
-    auth: &Auth,
-    credential: Option<&Credential>,
-) -> Result<Vec<Endpoint>, String> {
+fn endpoints(provider: &Provider, dialects: &[Dialect], base: &str, access: &Access<'_>) -> Result<Vec<Endpoint>, String> {
+    let Access { auth, credential, .. } = *access;
     let own = headers(provider, auth, credential)?;
+    let signer = access.signer.clone()?;
     let is_simulator = base == "simulator:" || base == "simulator";
     let base = if is_simulator { "http://simulator" } else { base };
     let query = match (auth, credential) {
@@ -221,7 +230,15 @@ fn endpoints(
                     Address::Fixed(url)
                 }
             };
-            endpoints.push(Endpoint { operation, dialect, headers: headers.clone(), is_simulator, address, query: query.clone() });
+            endpoints.push(Endpoint {
+                operation,
+                dialect,
+                headers: headers.clone(),
+                is_simulator,
+                address,
+                query: query.clone(),
+                signer: signer.clone(),
+            });
         }
     }
     // An address has to be whole when the gateway starts, not when it is first asked.
@@ -261,10 +278,7 @@ fn headers(provider: &Provider, auth: &Auth, credential: Option<&Credential>) ->
             let name = HeaderName::try_from(name).map_err(|_| format!("'{name}' is no header name"))?;
             (name, credential.secret.expose().to_owned())
         }
-        (Auth::Query(_) | Auth::None, _) | (_, None) => return Ok(headers),
-        (Auth::Sigv4 | Auth::Gcp | Auth::AzureEntra, Some(_)) => {
-            return Err("Keyward cannot sign requests in its way yet".to_owned());
-        }
+        (Auth::Query(_) | Auth::None | Auth::Sigv4 | Auth::Gcp | Auth::AzureEntra, _) | (_, None) => return Ok(headers),
     };
     let mut value = HeaderValue::try_from(text).map_err(|_| "its credential holds characters that no header can carry".to_owned())?;
     value.set_sensitive(true);

@@ -4,6 +4,7 @@ mod answer;
 mod failure;
 mod pieces;
 mod refused;
+pub mod sign;
 pub mod simulator;
 
 use std::time::Duration;
@@ -129,11 +130,17 @@ impl Client {
             return Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest });
         }
         let url = endpoint.url(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
-        let response = self.send(&url, endpoint, headers, PiecesBody::new(pieces), &Who::of(provider)).await?;
+        let mut headers = std::borrow::Cow::Borrowed(headers);
+        if let Some(signer) = &endpoint.signer {
+            let signed = signer.sign(&url, &pieces, headers.to_mut()).await;
+            signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
+        }
+        let response = self.send(&url, endpoint, &headers, PiecesBody::new(pieces), &Who::of(provider)).await?;
         let (head, body) = response.into_parts();
         if let Some(credential) = &provider.credential {
             match head.status {
                 StatusCode::UNAUTHORIZED => {
+                    endpoint.signer.iter().for_each(|signer| signer.refused());
                     let rest = credential.refused();
                     tracing::warn!(
                         provider = provider.id,
