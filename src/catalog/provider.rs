@@ -26,6 +26,9 @@ pub struct Provider {
     pub auth: Auth,
     /// Variables that may hold the credential; the first one set wins.
     pub credential: Vec<String>,
+    /// Those of these variables that are sent in another way than `auth` says.
+    #[serde(default)]
+    pub ways: BTreeMap<String, Auth>,
     /// Works without a credential, as local servers do.
     #[serde(default)]
     pub credential_optional: bool,

@@ -51,7 +51,7 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
         Dialect::OpenaiResponses => &missing::Missing,
         Dialect::AnthropicMessages => &anthropic_messages::Messages,
         Dialect::Gemini => &gemini::Gemini,
-        Dialect::BedrockConverse => &missing::Missing,
+        Dialect::BedrockConverse => &bedrock_converse::Bedrock,
         Dialect::CohereV2 => &missing::Missing,
         Dialect::Ollama => &missing::Missing,
     }

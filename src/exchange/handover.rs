@@ -111,7 +111,10 @@ impl Incoming<'_> {
         let facts = wire(self.dialect);
         let is_stream = is(&self.head.headers, facts.stream_type) || (ask.form() == Form::Array && self.is_json());
         if is_stream {
-            let meter = Meter::stream(facts.tells, self.hides_usage);
+            let meter = match self.dialect {
+                Dialect::BedrockConverse => Meter::frames(facts.tells),
+                _ => Meter::stream(facts.tells, self.hides_usage),
+            };
             return Ok(Outgoing::Flowing { before: Vec::new(), source: self.source, meter });
         }
         if !self.is_json() {

@@ -12,6 +12,7 @@ use super::credential::{Credential, Secret};
 use crate::catalog::{Auth, Dialect, Door, Environment, Model, Operation, Provider, Quirks, env};
 use crate::dialect::{Form, wire};
 use crate::error::{Kind, Refusal};
+use crate::upstream::sign::Signer;
 
 /// A provider that can be called.
 #[derive(Debug)]
@@ -49,11 +50,21 @@ pub struct Endpoint {
     pub headers: HeaderMap,
     /// The built-in simulator rather than a network address.
     pub is_simulator: bool,
+    /// What makes each request ours, where the headers do not.
+    pub signer: Option<Arc<Signer>>,
     /// Where the provider differs from the dialect.
     pub quirks: Arc<Quirks>,
     places: Places,
     /// A parameter that carries the credential.
     query: Option<(String, Secret)>,
+}
+
+/// How a credential is shown.
+struct Access<'a> {
+    auth: &'a Auth,
+    credential: Option<&'a Credential>,
+    /// Or why there is none.
+    signer: Result<Option<Arc<Signer>>, String>,
 }
 
 /// Where a request goes.
@@ -117,10 +128,15 @@ impl LiveProvider {
         let own = Door {
             dialects: provider.dialects.clone(),
             base_url: Some(provider.base_url.clone()),
-            auth: Some(provider.auth.clone()),
+            auth: None,
             quirks: Some(provider.quirks.clone()),
         };
-        let open = |name, door| LiveDoor::open(provider, name, door, credential.as_deref(), env);
+        let way = set.and_then(|variable| provider.ways.get(variable));
+        let access = Access::new(way.unwrap_or(&provider.auth), credential.as_deref(), env);
+        let open = |name, door: &Door| {
+            let other = door.auth.as_ref().filter(|_| way.is_none()).map(|auth| Access::new(auth, credential.as_deref(), env));
+            LiveDoor::open(provider, name, door, other.as_ref().unwrap_or(&access), env)
+        };
         let others = provider.doors.iter().map(|(name, door)| open(name, door));
         Ok(LiveProvider {
             id: provider.id.clone(),
@@ -162,17 +178,24 @@ impl LiveProvider {
     }
 }
 
+// === impl Access ===
+
+impl<'a> Access<'a> {
+    fn new(auth: &'a Auth, credential: Option<&'a Credential>, env: &Environment) -> Access<'a> {
+        Access { auth, credential, signer: Signer::of(auth, credential, env) }
+    }
+}
+
 // === impl LiveDoor ===
 
 impl LiveDoor {
-    fn open(provider: &Provider, name: &str, door: &Door, credential: Option<&Credential>, env: &Environment) -> LiveDoor {
+    fn open(provider: &Provider, name: &str, door: &Door, access: &Access<'_>, env: &Environment) -> LiveDoor {
         let template = door.base_url.as_ref().unwrap_or(&provider.base_url);
-        let auth = door.auth.as_ref().unwrap_or(&provider.auth);
         let quirks = Arc::new(door.quirks.as_ref().unwrap_or(&provider.quirks).clone());
         let opened = env
             .expand(template)
             .map_err(|unset| format!("{} is not set, which its address needs", unset.0))
-            .and_then(|base| endpoints(&quirks, &door.dialects, base.trim_end_matches('/'), auth, credential));
+            .and_then(|base| endpoints(&quirks, &door.dialects, base.trim_end_matches('/'), access));
         let (endpoints, closed) = match opened {
             Ok(endpoints) => (endpoints, None),
             Err(why) => (Vec::new(), Some(why)),
@@ -210,14 +233,10 @@ impl Place {
     }
 }
 
-fn endpoints(
-    quirks: &Arc<Quirks>,
-    dialects: &[Dialect],
-    base: &str,
-    auth: &Auth,
-    credential: Option<&Credential>,
-) -> Result<Vec<Endpoint>, String> {
+fn endpoints(quirks: &Arc<Quirks>, dialects: &[Dialect], base: &str, access: &Access<'_>) -> Result<Vec<Endpoint>, String> {
+    let Access { auth, credential, .. } = *access;
     let own = headers(quirks, auth, credential)?;
+    let signer = access.signer.clone()?;
     let is_simulator = base == "simulator:" || base == "simulator";
     let base = if is_simulator { "http://simulator" } else { base };
     let query = match (auth, credential) {
@@ -247,6 +266,7 @@ fn endpoints(
                 dialect,
                 headers: headers.clone(),
                 is_simulator,
+                signer: signer.clone(),
                 quirks: quirks.clone(),
                 places,
                 query: query.clone(),
@@ -294,10 +314,7 @@ fn headers(quirks: &Quirks, auth: &Auth, credential: Option<&Credential>) -> Res
             let name = HeaderName::try_from(name).map_err(|_| format!("'{name}' is no header name"))?;
             (name, credential.secret.expose().to_owned())
         }
-        (Auth::Query(_) | Auth::None, _) | (_, None) => return Ok(headers),
-        (Auth::Sigv4 | Auth::Gcp | Auth::AzureEntra, Some(_)) => {
-            return Err("Keyward cannot sign requests in its way yet".to_owned());
-        }
+        (Auth::Query(_) | Auth::None | Auth::Sigv4 | Auth::Gcp | Auth::AzureEntra, _) | (_, None) => return Ok(headers),
     };
     let mut value = HeaderValue::try_from(text).map_err(|_| "its credential holds characters that no header can carry".to_owned())?;
     value.set_sensitive(true);

@@ -1,6 +1,7 @@
 //! Room 1: what callers speak: paths, bodies, and errors in each dialect's own shape.
 
 pub mod anthropic;
+pub mod bedrock;
 pub mod body;
 pub mod gemini;
 mod head;
@@ -71,6 +72,7 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
         .merge(openai::routes())
         .merge(anthropic::routes())
         .merge(gemini::routes())
+        .merge(bedrock::routes())
         .merge(beside.layer(middleware::from_fn(named)))
         .fallback(unknown_path.layer(middleware::from_fn(named)))
         .method_not_allowed_fallback(wrong_method.layer(middleware::from_fn(named)))

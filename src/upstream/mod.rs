@@ -6,6 +6,7 @@ mod fetch;
 mod pieces;
 pub mod pool;
 mod refused;
+pub mod sign;
 pub mod simulator;
 
 use std::time::Duration;
@@ -139,12 +140,17 @@ impl Client {
             return Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest });
         }
         let place = endpoint.place(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
-        let headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
+        let mut headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
+        if let Some(signer) = &endpoint.signer {
+            let signed = signer.sign(&place.url, &pieces, &mut headers).await;
+            signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
+        }
         let response = self.send(&place, headers, pieces, provider).await?;
         let (head, body) = response.into_parts();
         if let Some(credential) = &provider.credential {
             match head.status {
                 StatusCode::UNAUTHORIZED => {
+                    endpoint.signer.iter().for_each(|signer| signer.refused());
                     let rest = credential.refused();
                     tracing::warn!(
                         provider = provider.id,
