@@ -8,6 +8,7 @@ pub mod ask;
 pub mod bedrock_converse;
 pub mod codec;
 pub mod cohere_v2;
+pub mod fields;
 pub mod frame;
 pub mod gemini;
 pub mod ir;
@@ -51,7 +52,13 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
         Dialect::AnthropicMessages => &missing::Missing,
         Dialect::Gemini => &missing::Missing,
         Dialect::BedrockConverse => &missing::Missing,
-        Dialect::CohereV2 => &missing::Missing,
+        Dialect::CohereV2 => &cohere_v2::Cohere,
         Dialect::Ollama => &missing::Missing,
     }
+}
+
+/// Letters and digits for an id that a provider did not give.
+fn fresh_id() -> String {
+    let random = crate::key::format::random_base62::<20>().unwrap_or([b'0'; 20]);
+    String::from_utf8_lossy(&random).into_owned()
 }
