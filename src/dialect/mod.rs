@@ -53,7 +53,7 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
         Dialect::Gemini => &missing::Missing,
         Dialect::BedrockConverse => &missing::Missing,
         Dialect::CohereV2 => &cohere_v2::Cohere,
-        Dialect::Ollama => &missing::Missing,
+        Dialect::Ollama => &ollama::Ollama,
     }
 }
 
