@@ -58,7 +58,7 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
 }
 
 /// Letters and digits for an id that a provider did not give.
-fn fresh_id() -> String {
+pub fn fresh_id() -> String {
     let random = crate::key::format::random_base62::<20>().unwrap_or([b'0'; 20]);
     String::from_utf8_lossy(&random).into_owned()
 }

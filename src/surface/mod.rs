@@ -1,7 +1,9 @@
 //! Room 1: what callers speak: paths, bodies, and errors in each dialect's own shape.
 
 pub mod body;
+pub mod cohere;
 mod head;
+pub mod ollama;
 pub mod openai;
 pub mod ops;
 
@@ -11,7 +13,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use serde_json::Value;
 
 use crate::dialect::ir::Trouble;
@@ -53,11 +55,23 @@ pub struct ProviderError<'a> {
 pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     axum::Router::new()
         .merge(openai::routes())
+        .merge(cohere::routes())
+        .merge(ollama::routes())
         .merge(ops::routes())
         .merge(crate::admin::routes())
-        .fallback(openai::unknown_path)
+        .fallback(unknown_path)
         .method_not_allowed_fallback(openai::wrong_method)
         .with_state(gateway)
+}
+
+/// A path that nothing is served at: each prefix has its surface's error shape.
+async fn unknown_path(uri: Uri) -> Response<Body> {
+    let path: String = uri.path().chars().take(200).collect();
+    match path.split('/').nth(1) {
+        Some("v2") => cohere::unknown_path(&path),
+        Some("api") => ollama::unknown_path(&path),
+        _ => openai::unknown_path(uri).await,
+    }
 }
 
 /// A JSON response, with what belongs in the head of every refusal: the provider's name, `retry-after`, the refusal's own headers.

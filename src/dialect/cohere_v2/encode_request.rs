@@ -205,7 +205,9 @@ fn document_text(media: &Media) -> Result<String, Refusal> {
 
 fn inexpressible(media: &Media) -> Refusal {
     let what = media.media_type.as_deref().unwrap_or(media_name(media.kind));
-    let message = format!("A part of 'messages' is {what}, which this model cannot be sent: its provider takes texts, images, and documents as text.");
+    let message = format!(
+        "A part of 'messages' is {what}, which this model cannot be sent: its provider takes texts, images, and documents as text."
+    );
     Refusal::invalid("not_expressible", message).with_param("messages")
 }
 

@@ -163,7 +163,9 @@ fn document(media: &Media) -> Result<String, Refusal> {
 fn inexpressible(media: &Media) -> Refusal {
     let kind = format!("{:?}", media.kind).to_lowercase();
     let what = media.media_type.as_deref().unwrap_or(&kind);
-    let message = format!("A part of 'messages' is {what}, which this model cannot be sent: its provider takes texts, images in the request, and documents as text.");
+    let message = format!(
+        "A part of 'messages' is {what}, which this model cannot be sent: its provider takes texts, images in the request, and documents as text."
+    );
     Refusal::invalid("not_expressible", message).with_param("messages")
 }
 
@@ -175,10 +177,8 @@ fn tools(request: &Request, dropped: &mut Dropped) -> Vec<Value> {
         Some(ToolChoice::Allowed { names, .. }) => names.iter().any(|allowed| allowed == name),
         Some(ToolChoice::Auto | ToolChoice::Required) | None => true,
     };
-    let must = matches!(
-        &request.tool_choice,
-        Some(ToolChoice::Required | ToolChoice::Tool(_) | ToolChoice::Allowed { required: true, .. })
-    );
+    let must =
+        matches!(&request.tool_choice, Some(ToolChoice::Required | ToolChoice::Tool(_) | ToolChoice::Allowed { required: true, .. }));
     dropped.note_if(must, "tool_choice");
     let mut list = Vec::new();
     for tool in &request.tools {

@@ -13,8 +13,7 @@ use crate::error::Refusal;
 pub const OWN: Dialect = Dialect::Ollama;
 const THINKING: &str = "thinking";
 /// How the base64 form of an image's first bytes begins.
-const IMAGES: [(&str, &str); 4] =
-    [("iVBORw0KGgo", "image/png"), ("/9j/", "image/jpeg"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp")];
+const IMAGES: [(&str, &str); 4] = [("iVBORw0KGgo", "image/png"), ("/9j/", "image/jpeg"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp")];
 
 /// The mark of reasoning that was Ollama's.
 pub fn thinking_mark() -> Signature {

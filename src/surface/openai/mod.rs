@@ -1,7 +1,7 @@
 //! OpenAI's surface: its paths under `/v1`, served by the corridor, and its error shape.
 
 mod error;
-mod models;
+pub mod models;
 
 use std::sync::Arc;
 
