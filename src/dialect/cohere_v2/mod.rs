@@ -31,7 +31,7 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &["x-client-name"],
     returned: &[],
-    tells: Tells { members: &["usage"], read: usage::read, last: &["event: message-end"] },
+    tells: Tells { members: &["usage"], read: usage::read, last: &["event: message-end", "data: {\"type\":\"message-end\""] },
 };
 
 /// Reads and writes it.

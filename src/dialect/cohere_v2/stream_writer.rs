@@ -109,7 +109,11 @@ impl StreamWriter for Writer {
                 tell("message-start", &json!({ "type": "message-start", "id": id(given), "delta": { "message": message } }), out);
             }
             // The dialect has one answer.
-            Event::Open { choice, .. } | Event::Delta { choice, .. } | Event::Close { choice, .. } | Event::Logprobs { choice, .. }
+            Event::Open { choice, .. }
+            | Event::Delta { choice, .. }
+            | Event::Close { choice, .. }
+            | Event::Logprobs { choice, .. }
+            | Event::Finish { choice, .. }
                 if choice > 0 => {}
             Event::Open { index, opening, .. } => self.open(index, opening, out),
             Event::Delta { index, delta, .. } => self.grow(index, delta, out),
@@ -120,8 +124,7 @@ impl StreamWriter for Writer {
                     content("content-delta", self.contents.saturating_sub(1), piece, Some(logprob.into()), out);
                 }
             }
-            Event::Finish { choice, finish } if choice == 0 => self.finish = Some(finish),
-            Event::Finish { .. } => {}
+            Event::Finish { finish, .. } => self.finish = Some(finish),
             Event::Usage(usage) => self.usage = Some(usage),
             Event::Trouble(trouble) => {
                 let delta = json!({ "error": trouble.message, "finish_reason": "ERROR" });
