@@ -97,6 +97,11 @@ struct Function {
 }
 
 #[derive(Deserialize)]
+struct End {
+    index: Option<u64>,
+}
+
+#[derive(Deserialize)]
 struct WithCitation {
     citations: Value,
 }
@@ -160,7 +165,11 @@ impl State {
             "tool-plan-delta" => self.plan(data, out),
             "tool-call-start" => self.call(data, out),
             "tool-call-delta" => self.arguments(data, out),
-            "tool-call-end" => self.end_call(out),
+            "tool-call-end" => {
+                self.end_call(out);
+                let index = serde_json::from_slice::<End>(data).ok().and_then(|end| end.index);
+                self.blocks.close_call(0, index.unwrap_or(self.calls.saturating_sub(1)), out);
+            }
             "citation-start" => self.citation(data, out),
             "message-end" => self.end(data, out),
             "error" | "stream-error" => {

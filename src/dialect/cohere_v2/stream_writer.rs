@@ -32,6 +32,8 @@ struct Open {
     index: u64,
     /// Characters of text told.
     length: u64,
+    /// Its end was told already.
+    has_ended: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,11 +149,12 @@ impl Writer {
             Opening::Text | Opening::Refusal => self.open_content(index, Kind::Text, out),
             Opening::Reasoning { .. } => self.open_content(index, Kind::Thinking, out),
             Opening::ToolCall { id, name, signature, .. } => {
+                self.end_calls(out);
                 let signature = signature.map(|signature| signature.write(Dialect::CohereV2));
                 let function = Function { name: Some(&name), arguments: "" };
                 let call = Call { id: Some(&id), r#type: Some("function"), function, signature: signature.as_deref() };
                 tell_call("tool-call-start", self.calls, call, out);
-                self.open.insert(index, Open { kind: Kind::Call, index: self.calls, length: 0 });
+                self.open.insert(index, Open { kind: Kind::Call, index: self.calls, length: 0, has_ended: false });
                 self.calls += 1;
             }
             Opening::Whole(block) => self.whole(index, *block, out),
@@ -181,7 +184,7 @@ impl Writer {
             Kind::Text | Kind::Call => Piece { r#type: Some("text"), text: Some(""), ..Piece::default() },
         };
         content("content-start", self.contents, piece, None, out);
-        self.open.insert(index, Open { kind, index: self.contents, length: 0 });
+        self.open.insert(index, Open { kind, index: self.contents, length: 0, has_ended: false });
         self.contents += 1;
     }
 
@@ -225,8 +228,16 @@ impl Writer {
         self.open.get(&index).map(|open| open.kind)
     }
 
+    /// Cohere tells one call after the other, and its clients count on it; what comes later of an earlier one still has its index.
+    fn end_calls(&mut self, out: &mut Vec<u8>) {
+        for open in self.open.values_mut().filter(|open| open.kind == Kind::Call && !open.has_ended) {
+            open.has_ended = true;
+            tell("tool-call-end", &Close { r#type: "tool-call-end", index: open.index }, out);
+        }
+    }
+
     fn close(&mut self, index: u32, out: &mut Vec<u8>) {
-        if let Some(open) = self.open.remove(&index) {
+        if let Some(open) = self.open.remove(&index).filter(|open| !open.has_ended) {
             let kind = if open.kind == Kind::Call { "tool-call-end" } else { "content-end" };
             tell(kind, &Close { r#type: kind, index: open.index }, out);
         }

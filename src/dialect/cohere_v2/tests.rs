@@ -403,3 +403,19 @@ fn a_foreign_answer_carries_its_signatures() {
     assert_eq!(streamed.choices[0].content[0].content, Content::Reasoning(reasoning));
     assert_eq!(streamed.choices[0].text(), "héllo");
 }
+
+#[test]
+fn a_call_ends_before_the_next_begins() {
+    let open = |index, id: &str| Event::Open {
+        choice: 0,
+        index,
+        opening: Opening::ToolCall { id: id.into(), name: "f".into(), is_custom: false, signature: None },
+    };
+    let grow = |index, more: &str| Event::Delta { choice: 0, index, delta: Delta::Arguments(more.into()) };
+    let close = |index| Event::Close { choice: 0, index };
+    let events = vec![open(0, "x"), grow(0, "{}"), open(1, "y"), grow(1, "{}"), close(0), close(1), Event::End];
+    let told = written(events);
+    let kinds: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    let call = ["tool-call-start", "tool-call-delta", "tool-call-end"];
+    assert_eq!(kinds, [&call[..], &call[..], &["message-end"]].concat());
+}

@@ -150,6 +150,7 @@ impl State {
         let opening = Opening::ToolCall { id, name: call.name, is_custom: false, signature: call.signature };
         self.blocks.tool_call(0, self.calls, opening, out);
         self.blocks.arguments(0, self.calls, call.arguments, out);
+        self.blocks.close_call(0, self.calls, out);
         self.calls += 1;
     }
 }

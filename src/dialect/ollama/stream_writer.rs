@@ -146,6 +146,10 @@ impl Writer {
     }
 
     fn piece(&self, piece: Piece<'_>, out: &mut Vec<u8>) {
+        // A completion has no place for the rest.
+        if self.is_generate && piece.text.is_empty() && piece.thinking.is_none() && piece.logprobs.is_none() {
+            return;
+        }
         let mut line = self.line(&piece);
         line.logprobs = piece.logprobs;
         if let Some(message) = &mut line.message {
