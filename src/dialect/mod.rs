@@ -8,6 +8,7 @@ pub mod ask;
 pub mod bedrock_converse;
 pub mod codec;
 pub mod cohere_v2;
+pub mod fields;
 pub mod frame;
 pub mod gemini;
 pub mod ir;
@@ -52,7 +53,13 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
         Dialect::AnthropicMessages => &anthropic_messages::Messages,
         Dialect::Gemini => &gemini::Gemini,
         Dialect::BedrockConverse => &bedrock_converse::Bedrock,
-        Dialect::CohereV2 => &missing::Missing,
-        Dialect::Ollama => &missing::Missing,
+        Dialect::CohereV2 => &cohere_v2::Cohere,
+        Dialect::Ollama => &ollama::Ollama,
     }
+}
+
+/// Letters and digits for an id that a provider did not give.
+pub fn fresh_id() -> String {
+    let random = crate::key::format::random_base62::<20>().unwrap_or([b'0'; 20]);
+    String::from_utf8_lossy(&random).into_owned()
 }

@@ -149,13 +149,16 @@ impl LiveProvider {
 
     /// Where `operation` is served: in `dialect` if it can be, and a chat else in the dialect that the provider's file names first.
     ///
+    /// Ollama's completion (`/api/generate`) is a chat of one message, which any dialect can say.
+    ///
     /// `door` is the model's own; without one, any will do.
     pub fn endpoint(&self, door: Option<&str>, operation: Operation, dialect: Dialect) -> Result<&Endpoint, Unserved> {
         let unserved = |why: String| Unserved { provider: self.name.clone(), operation, why };
         let doors = || self.doors.iter().filter(|candidate| door.is_none_or(|door| candidate.name == door));
-        let served = || doors().flat_map(|door| &door.endpoints).filter(|endpoint| endpoint.operation == operation);
-        let same = served().find(|endpoint| endpoint.dialect == dialect);
-        if let Some(endpoint) = same.or_else(|| served().next().filter(|_| operation == Operation::Chat)) {
+        let served = |operation| doors().flat_map(|door| &door.endpoints).filter(move |endpoint| endpoint.operation == operation);
+        let same = served(operation).find(|endpoint| endpoint.dialect == dialect);
+        let is_chat = operation == Operation::Chat || (operation == Operation::Completions && dialect == Dialect::Ollama);
+        if let Some(endpoint) = same.or_else(|| served(Operation::Chat).next().filter(|_| is_chat)) {
             return Ok(endpoint);
         }
         match doors().find_map(|door| door.closed.clone()) {
@@ -290,6 +293,9 @@ fn paths(dialect: Dialect) -> Vec<(Operation, Option<&'static str>)> {
     let mut paths = vec![(Operation::Chat, chat)];
     if dialect == Dialect::OpenaiChat {
         paths.extend([(Operation::Completions, Some("/completions")), (Operation::Embeddings, Some("/embeddings"))]);
+    }
+    if dialect == Dialect::Ollama {
+        paths.push((Operation::Completions, Some("/api/generate")));
     }
     paths
 }

@@ -3,8 +3,10 @@
 pub mod anthropic;
 pub mod bedrock;
 pub mod body;
+pub mod cohere;
 pub mod gemini;
 mod head;
+pub mod ollama;
 pub mod openai;
 pub mod ops;
 pub mod unread;
@@ -73,6 +75,8 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
         .merge(anthropic::routes())
         .merge(gemini::routes())
         .merge(bedrock::routes())
+        .merge(cohere::routes())
+        .merge(ollama::routes())
         .merge(beside.layer(middleware::from_fn(named)))
         .fallback(unknown_path.layer(middleware::from_fn(named)))
         .method_not_allowed_fallback(wrong_method.layer(middleware::from_fn(named)))
@@ -92,6 +96,8 @@ async fn unknown_path(uri: Uri) -> Response<Body> {
     match uri.path() {
         path if anthropic::owns(path) => anthropic::unknown_path(&uri),
         path if gemini::owns(path) => gemini::unknown_path(&uri),
+        path if path.starts_with("/v2/") => cohere::unknown_path(path),
+        path if path.starts_with("/api/") => ollama::unknown_path(path),
         _ => openai::unknown_path(&uri),
     }
 }

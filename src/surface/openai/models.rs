@@ -25,11 +25,13 @@ struct List {
 /// OpenAI's model object, with what the catalogue knows beside it.
 #[derive(Serialize)]
 pub struct Listed {
-    /// The name that a request would use.
+    /// The name that a request uses.
     pub id: String,
     object: &'static str,
-    created: i64,
-    owned_by: String,
+    /// Seconds since 1970; 0 where nobody knows.
+    pub created: i64,
+    /// The provider, or the gateway where the name is an alias.
+    pub owned_by: String,
     /// What the catalogue knows.
     #[serde(flatten)]
     pub facts: Option<Model>,
@@ -62,7 +64,7 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, h
     }
 }
 
-/// Every model and alias that a caller may use.
+/// The models that a key may use, by the names that a request may have.
 pub fn allowed<'a>(gateway: &'a Gateway, caller: &'a Caller) -> impl Iterator<Item = Listed> + 'a {
     let of_providers = gateway.router.live().flat_map(move |provider| {
         let is_simulator = provider.is_simulator();
