@@ -12,6 +12,9 @@ use crate::catalog::Dialect;
 use crate::dialect::Asked;
 use crate::dialect::ir::{Answer, Choice, Collector, Content, Dropped, Event, MediaKind, MediaSource, Reasoning};
 
+/// The tiers that OpenAI's SDKs know.
+const TIERS: [&str; 5] = ["auto", "default", "flex", "scale", "priority"];
+
 #[derive(Serialize)]
 struct Completion<'a> {
     id: String,
@@ -65,6 +68,11 @@ pub fn encode(answer: Answer, asked: &Asked, dropped: &mut Dropped) -> Bytes {
     let is_legacy = wants_function_call(asked);
     let mut extra = Map::new();
     answer.extra.write(Dialect::OpenaiChat, &mut extra, dropped);
+    let service_tier = answer.service_tier.filter(|tier| {
+        let is_known = TIERS.contains(&tier.as_str());
+        dropped.note_if(!is_known, "service_tier");
+        is_known
+    });
     let model = if answer.model.is_empty() { &asked.request.model } else { &answer.model };
     let choices = answer.choices.into_iter().enumerate().map(|(index, choice)| told(index, choice, is_legacy, dropped)).collect();
     let completion = Completion {
@@ -74,7 +82,7 @@ pub fn encode(answer: Answer, asked: &Asked, dropped: &mut Dropped) -> Bytes {
         model,
         choices,
         usage: answer.usage.map(Written::of),
-        service_tier: answer.service_tier,
+        service_tier,
         extra,
     };
     serde_json::to_vec(&completion).unwrap_or_default().into()
@@ -82,12 +90,8 @@ pub fn encode(answer: Answer, asked: &Asked, dropped: &mut Dropped) -> Bytes {
 
 /// Whether the caller knows calls only as `function_call`, of the time before there were several.
 pub fn wants_function_call(asked: &Asked) -> bool {
-    asked
-        .request
-        .tools
-        .is_empty()
-        .then_some(false)
-        .unwrap_or_else(|| asked.member("functions").is_some() && asked.member("tools").is_none())
+    let has = |name: &str| asked.member(name).is_some_and(|value| !value.is_null());
+    !asked.request.tools.is_empty() && has("functions") && !has("tools")
 }
 
 fn told(index: usize, choice: Choice, is_legacy: bool, dropped: &mut Dropped) -> Told {
@@ -130,7 +134,6 @@ fn message(choice: &Choice, dropped: &mut Dropped) -> Map<String, Value> {
                 _ => dropped.note("media"),
             },
             Content::Builtin(builtin) if builtin.of == Dialect::OpenaiChat => executed.push(builtin.value.clone()),
-            Content::Other { of: Dialect::OpenaiChat, value } => annotations.push(value.clone()),
             Content::Builtin(_) => dropped.note("builtin_tool_calls"),
             Content::Other { .. } | Content::ToolResult(_) | Content::Json(_) => dropped.note("content"),
         }

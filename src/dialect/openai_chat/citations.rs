@@ -49,13 +49,22 @@ pub fn of_sources(search_results: Option<&str>, urls: Option<&str>) -> Vec<Citat
 
 /// An annotation, its place moved by the `before` characters of the texts before it; `None` where nothing can be pointed at.
 pub fn write(citation: &Citation, before: u64) -> Option<Value> {
-    if let Some((Dialect::OpenaiChat, value)) = &citation.native {
-        return value.get("reference_ids").is_none().then(|| value.clone());
+    let own = citation.native.as_ref().filter(|(of, value)| *of == Dialect::OpenaiChat && is_complete(value));
+    if let Some((_, value)) = own {
+        return Some(value.clone());
     }
     let url = citation.url.as_deref()?;
     let (start, end) = citation.span.map_or((0, 0), |(start, end)| (start + before, end + before));
     let title = citation.title.as_deref().unwrap_or(url);
     Some(json!({ "type": "url_citation", "url_citation": { "url": url, "title": title, "start_index": start, "end_index": end } }))
+}
+
+/// Whether it has all that OpenAI's SDKs require.
+fn is_complete(annotation: &Value) -> bool {
+    let inner = annotation.get("url_citation");
+    inner.is_some_and(|inner| {
+        ["url", "title", "start_index", "end_index"].iter().all(|name| inner.get(*name).is_some_and(|value| !value.is_null()))
+    })
 }
 
 fn list(json: &str) -> Vec<Value> {

@@ -72,10 +72,10 @@ impl Reading {
                 self.choice(index as u32, choice, out);
             }
         }
-        if let Some(usage) = usages.into_iter().flatten().find_map(|told| usage::parse(told.get().as_bytes())) {
-            if self.usage.replace(usage) != Some(usage) {
-                out.push(Event::Usage(usage));
-            }
+        let usage = usages.into_iter().flatten().find_map(|told| usage::parse(told.get().as_bytes()));
+        if let Some(usage) = usage.filter(|usage| self.usage != Some(*usage)) {
+            self.usage = Some(usage);
+            out.push(Event::Usage(usage));
         }
     }
 

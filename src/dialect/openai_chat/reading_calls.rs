@@ -96,8 +96,8 @@ impl Calls {
                 if is_another { by_id() } else { Some(at) }
             }
             None if !id.is_empty() => by_id().or_else(|| self.0.len().checked_sub(1).filter(|_| name.is_empty())),
-            None if name.is_empty() => self.0.len().checked_sub(1),
-            None => None,
+            // A name that comes late is of the call that has none yet.
+            None => self.0.len().checked_sub(1).filter(|last| name.is_empty() || !self.0[*last].is_open),
         }
     }
 }

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::usage::Written;
 use super::{answer, calls, citations, details, finish, ids, logprobs, trouble};
-use crate::catalog::Dialect;
 use crate::dialect::frame::write_sse;
 use crate::dialect::ir::{Block, Content, Delta, Event, MediaKind, Opening, Signature};
 use crate::dialect::{Asked, StreamWriter};
@@ -33,6 +32,9 @@ struct Track {
     told_calls: usize,
     /// How many pieces of reasoning were told.
     told_reasoning: usize,
+    /// How many annotations and images were told: SDKs put lists together by their items' `index`.
+    told_annotations: usize,
+    told_images: usize,
     /// Characters of the texts that were told, and of those in the text that is open.
     characters: (u64, u64),
     has_refusal: bool,
@@ -206,8 +208,9 @@ impl Writer {
             Delta::Signature(signature) => self.signature(at, choice, block, signature, out),
             Delta::Arguments(text) if !text.is_empty() => self.arguments(at, choice, block, &text, out),
             Delta::Citation(citation) => {
-                let before = track.characters.0;
-                if let Some(annotation) = citations::write(&citation, before) {
+                if let Some(mut annotation) = citations::write(&citation, track.characters.0) {
+                    annotation["index"] = Value::from(track.told_annotations);
+                    track.told_annotations += 1;
                     self.grow(choice, &Grown { annotations: Some([annotation]), ..Grown::default() }, out);
                 }
             }
@@ -253,10 +256,12 @@ impl Writer {
                 Grown { reasoning_details: Some([details::detail(index, &reasoning)]), ..Grown::default() }
             }
             Content::Media(media) if media.kind == MediaKind::Image => {
-                let image = media.to_url().map(|url| serde_json::json!({ "type": "image_url", "image_url": { "url": url } }));
-                Grown { images: image.map(|image| [image]), ..Grown::default() }
+                let Some(url) = media.to_url() else { return };
+                let index = self.choices[at].told_images;
+                self.choices[at].told_images += 1;
+                let image = serde_json::json!({ "index": index, "type": "image_url", "image_url": { "url": url } });
+                Grown { images: Some([image]), ..Grown::default() }
             }
-            Content::Other { of: Dialect::OpenaiChat, value } => Grown { annotations: Some([value]), ..Grown::default() },
             // A stream's head has gone before: what cannot be told is not named either.
             _ => return,
         };

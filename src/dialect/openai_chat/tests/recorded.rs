@@ -125,7 +125,7 @@ fn requests_keep_their_meaning() {
 }
 
 /// A request without what may be said in two ways. Forgiven: members that are `null`, defaults that are said or not, `max_tokens`,
-/// `any`, the option that asks for usage, types that are left out, content as a list of one text, empty content, ids that were shortened,
+/// `any`, empty lists, the option that asks for usage, types that are left out, content as a list of one text, empty content, ids that were shortened,
 /// Mistral's `prefix: false`, and reasoning switched on by another word.
 fn normal(mut body: Value) -> Value {
     without_nulls(&mut body);
@@ -136,6 +136,9 @@ fn normal(mut body: Value) -> Value {
         }
     }
     object.remove("stream_options");
+    if object.get("tools") == Some(&json!([])) {
+        object.remove("tools");
+    }
     if let Some(limit) = object.remove("max_tokens") {
         object.insert("max_completion_tokens".into(), limit);
     }
@@ -162,6 +165,7 @@ fn normal(mut body: Value) -> Value {
 
 fn normal_message(message: &mut serde_json::Map<String, Value>) {
     message.remove("prefix");
+    message.retain(|_, value| *value != json!([]));
     for call in message.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten() {
         call.as_object_mut().unwrap().remove("index");
         call["type"] = json!("function");
