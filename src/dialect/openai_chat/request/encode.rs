@@ -12,6 +12,8 @@ use crate::error::Refusal;
 
 /// OpenAI takes no more stop sequences.
 const MOST_STOPS: usize = 4;
+/// OpenAI takes no higher temperature.
+const HOTTEST: f64 = 2.0;
 /// OpenAI takes no longer names of schemas.
 const LONGEST_NAME: usize = 64;
 /// Tiers that some provider of the dialect knows.
@@ -56,23 +58,30 @@ fn metadata(request: &Request, body: &mut Map<String, Value>, dropped: &mut Drop
 
 fn sampling(sampling: &Sampling, manner: &Manner<'_>, body: &mut Map<String, Value>, dropped: &mut Dropped) {
     let mut set = |name: &str, value: Option<Value>| body.extend(value.map(|value| (name.to_owned(), value)));
-    set("max_completion_tokens", sampling.max_output.map(Value::from));
-    if manner.takes_temperature() {
-        dropped.note_if(sampling.temperature.is_some_and(|temperature| temperature > 2.0), "temperature");
-        set("temperature", sampling.temperature.map(|temperature| number(temperature.min(2.0))));
-        set("top_p", sampling.top_p.map(number));
-    } else {
-        dropped.note_if(sampling.temperature.is_some_and(|temperature| temperature != 1.0), "temperature");
-        dropped.note_if(sampling.top_p.is_some_and(|top_p| top_p != 1.0), "top_p");
-    }
+    let most = sampling.max_output.map(|wanted| manner.output(wanted));
+    dropped.note_if(most != sampling.max_output, "max_output");
+    set("max_completion_tokens", most.map(Value::from));
     dropped.note_if(sampling.top_k.is_some(), "top_k");
     set("seed", sampling.seed.map(Value::from));
-    set("frequency_penalty", sampling.frequency_penalty.map(number));
-    set("presence_penalty", sampling.presence_penalty.map(number));
-    dropped.note_if(sampling.stop.len() > MOST_STOPS, "stop");
-    let stops: Vec<&str> = sampling.stop.iter().take(MOST_STOPS).map(String::as_str).collect();
+    let most_stops = if manner.takes_stops() { MOST_STOPS } else { 0 };
+    dropped.note_if(sampling.stop.len() > most_stops, "stop");
+    let stops: Vec<&str> = sampling.stop.iter().take(most_stops).map(String::as_str).collect();
     set("stop", (!stops.is_empty()).then(|| Value::from(stops)));
     set("n", sampling.n.map(Value::from));
+    if !manner.takes_sampling() {
+        let is_other = |value: Option<f64>, usual: f64| value.is_some_and(|value| value != usual);
+        dropped.note_if(is_other(sampling.temperature, 1.0), "temperature");
+        dropped.note_if(is_other(sampling.top_p, 1.0), "top_p");
+        dropped.note_if(is_other(sampling.frequency_penalty, 0.0), "frequency_penalty");
+        dropped.note_if(is_other(sampling.presence_penalty, 0.0), "presence_penalty");
+        dropped.note_if(sampling.logprobs == Some(true) || sampling.top_logprobs.is_some(), "logprobs");
+        return;
+    }
+    dropped.note_if(sampling.temperature.is_some_and(|temperature| temperature > HOTTEST), "temperature");
+    set("temperature", sampling.temperature.map(|temperature| number(temperature.min(HOTTEST))));
+    set("top_p", sampling.top_p.map(number));
+    set("frequency_penalty", sampling.frequency_penalty.map(number));
+    set("presence_penalty", sampling.presence_penalty.map(number));
     let logprobs = sampling.logprobs.or(sampling.top_logprobs.map(|_| true));
     set("logprobs", logprobs.map(Value::Bool));
     set("top_logprobs", sampling.top_logprobs.filter(|_| logprobs == Some(true)).map(Value::from));

@@ -54,19 +54,36 @@ impl<'a> Manner<'a> {
         self.can(Capability::Reasoning)
     }
 
-    /// Whether it takes a temperature; what is not known does.
-    pub fn takes_temperature(&self) -> bool {
-        self.can(Capability::Temperature)
+    /// Whether its tokens are chosen as the caller says; what is not known does as it is told, OpenAI's models that always reason do not.
+    pub fn takes_sampling(&self) -> bool {
+        self.can(Capability::Temperature) && !self.always_reasons()
+    }
+
+    /// Whether it ends at stop sequences.
+    pub fn takes_stops(&self) -> bool {
+        !self.always_reasons()
+    }
+
+    /// Whether it can be told how many tools to call at once.
+    pub fn takes_parallel(&self) -> bool {
+        !self.is_o_series()
+    }
+
+    /// So many tokens as it can give of those that are wanted: more is refused.
+    pub fn output(&self, wanted: u64) -> u64 {
+        let most = self.facts.and_then(|facts| facts.max_output).filter(|most| *most > 0);
+        wanted.min(most.unwrap_or(u64::MAX))
     }
 
     /// The effort that it knows and that is nearest.
     pub fn nearest_effort(&self, wanted: Effort) -> Effort {
+        let is_gpt_5 = self.is_gpt_5();
         let name = self.name();
         match wanted {
             Effort::None | Effort::Minimal if self.is_o_series() => Effort::Low,
             Effort::XHigh | Effort::Max if self.is_o_series() => Effort::High,
-            Effort::None if name == "gpt-5" || name.starts_with("gpt-5-") => Effort::Minimal,
-            Effort::XHigh | Effort::Max if name == "gpt-5" || name.starts_with("gpt-5-") => Effort::High,
+            Effort::None if is_gpt_5 => Effort::Minimal,
+            Effort::XHigh | Effort::Max if is_gpt_5 => Effort::High,
             Effort::Max if name.starts_with("gpt-") => Effort::XHigh,
             other => other,
         }
@@ -86,6 +103,15 @@ impl<'a> Manner<'a> {
 
     fn can(&self, what: Capability) -> bool {
         self.facts.is_none_or(|facts| facts.can.is_empty() || facts.can.contains(&what))
+    }
+
+    fn always_reasons(&self) -> bool {
+        self.is_o_series() || (self.is_gpt_5() && !self.name().contains("chat"))
+    }
+
+    /// The first of its name, with its sizes and dates, and not those after it.
+    fn is_gpt_5(&self) -> bool {
+        self.name().strip_prefix("gpt-5").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 
     fn is_o_series(&self) -> bool {

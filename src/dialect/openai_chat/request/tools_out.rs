@@ -28,8 +28,9 @@ pub fn encode(request: &Request, manner: &Manner<'_>, body: &mut Map<String, Val
         if let Some(choice) = &request.tool_choice {
             body.insert("tool_choice".to_owned(), self::choice(choice, request));
         }
-        if let Some(parallel) = request.parallel_tool_calls {
-            body.insert("parallel_tool_calls".to_owned(), Value::Bool(parallel));
+        match request.parallel_tool_calls {
+            Some(parallel) if manner.takes_parallel() => drop(body.insert("parallel_tool_calls".to_owned(), Value::Bool(parallel))),
+            parallel => dropped.note_if(parallel == Some(false), "parallel_tool_calls"),
         }
     }
 }
@@ -37,7 +38,9 @@ pub fn encode(request: &Request, manner: &Manner<'_>, body: &mut Map<String, Val
 fn function(function: &Function, manner: &Manner<'_>, dropped: &mut Dropped) -> Value {
     let mut inner = json!({ "name": function.name });
     set(&mut inner, "description", function.description.clone().map(Value::from));
-    set(&mut inner, "parameters", function.parameters.clone());
+    // Mistral requires a schema.
+    let none = || manner.is_mistral().then(|| json!({ "type": "object", "properties": {} }));
+    set(&mut inner, "parameters", function.parameters.clone().or_else(none));
     set(&mut inner, "strict", function.strict.map(Value::Bool));
     let mut tool = json!({ "type": "function", "function": inner });
     match &function.cache {

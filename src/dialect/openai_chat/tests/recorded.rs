@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::dialect::Reading;
 use crate::dialect::ir::{Content, Finish};
+use crate::dialect::translate::Translation;
 
 /// The recorded cases, from the folder that `KEYWARD_TRAFFIC` names or the one beside the project; none where it is not there.
 fn cases() -> Vec<Value> {
@@ -103,10 +105,21 @@ fn streams_say_what_they_say_however_torn() {
         assert_eq!(whole.last(), Some(&Event::End), "{id}");
         let mut body = case["request"]["body"].clone();
         body["stream_options"] = json!({ "include_usage": true });
-        let again = collect(events(&[written(&whole, &asked(&body)).as_bytes()])).unwrap();
+        let (told_again, reading) = translated(text, &asked(&body));
+        assert!(reading.is_complete && reading.usage == answer.usage, "{id} {reading:?}");
+        let again = collect(events(&[told_again.as_slice()])).unwrap();
         assert_eq!((told(&again), again.usage), (told(&answer), answer.usage), "{id}");
     }
     eprintln!("{seen} streams");
+}
+
+/// What a caller gets of a stream that comes in pieces, and what it cost.
+fn translated(text: &[u8], asked: &Asked) -> (Vec<u8>, Reading) {
+    let mut translation = Translation::new(Dialect::OpenaiChat, asked);
+    let mut out: Vec<u8> = text.chunks(97).flat_map(|piece| translation.pass(piece)).collect();
+    let (rest, reading) = translation.finish();
+    out.extend_from_slice(&rest);
+    (out, reading)
 }
 
 #[test]

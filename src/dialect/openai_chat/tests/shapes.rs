@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::catalog::Model;
 use crate::dialect::ir::{
-    Block, Choice, Citation, Content, Delta, Effort, Finish, Media, MediaKind, MediaSource, Message, Opening, Reasoning, Role, Signature,
-    Thinking, TokenLogprob, ToolCall, ToolChoice, ToolResult, TroubleKind,
+    Block, Choice, Citation, Content, Delta, Effort, Finish, Function, Media, MediaKind, MediaSource, Message, Opening, Reasoning, Role,
+    Sampling, Signature, Thinking, TokenLogprob, Tool, ToolCall, ToolChoice, ToolResult, TroubleKind,
 };
 use crate::ledger::record::Usage;
 
@@ -350,4 +351,49 @@ fn the_first_text_is_not_held_back() {
     reader.push(&text.as_bytes()[..first], &mut out);
     assert!(matches!(&out[1], Event::Open { opening: Opening::Text, .. }));
     assert!(matches!(&out[2], Event::Delta { delta: Delta::Text(text), .. } if text == "a"));
+}
+
+#[test]
+fn a_model_is_sent_what_it_takes() {
+    let sampling = Sampling {
+        max_output: Some(64_000),
+        temperature: Some(0.5),
+        stop: vec!["x".into()],
+        frequency_penalty: Some(0.0),
+        top_k: Some(4),
+        ..Sampling::default()
+    };
+    let long = "toolu_0123456789012345678901234567890123456789";
+    let call = ToolCall { id: long.into(), name: "f".into(), arguments: "{}".into(), is_custom: false, signature: None };
+    let result = ToolResult { call_id: long.into(), name: None, content: vec![Block::text("x")], is_error: false, is_custom: false };
+    let request = Request {
+        messages: vec![
+            Message::new(Role::Developer, vec![Block::text("one"), Block::text("two")]),
+            Message::new(Role::Assistant, vec![Content::ToolCall(call).into()]),
+            Message::new(Role::Tool, vec![Content::ToolResult(result).into()]),
+        ],
+        tools: vec![Tool::Function(Function { name: "f".into(), ..Function::default() })],
+        parallel_tool_calls: Some(false),
+        sampling,
+        ..Request::default()
+    };
+    let (plain, dropped) = encode(&request, "some-model");
+    assert_eq!((&plain["temperature"], &plain["stop"], &plain["messages"][0]["role"]), (&json!(0.5), &json!(["x"]), &json!("system")));
+    assert_eq!(dropped.names().collect::<Vec<_>>(), ["top_k"]);
+    let (o3, dropped) = encode(&request, "o3-mini");
+    assert_eq!(o3["messages"][0]["role"], "developer");
+    assert!(["temperature", "stop", "parallel_tool_calls"].iter().all(|name| o3.get(*name).is_none()));
+    assert_eq!(dropped.names().collect::<Vec<_>>(), ["parallel_tool_calls", "top_k", "stop", "temperature"]);
+    let (mistral, _) = encode(&request, "mistral-large-latest");
+    for (body, length) in [(&plain, 21), (&mistral, 9)] {
+        let id = body["messages"][1]["tool_calls"][0]["id"].as_str().unwrap();
+        assert_eq!((id.len(), body["messages"][2]["tool_call_id"].as_str()), (length, Some(id)));
+    }
+    assert!(mistral["tools"][0]["function"]["parameters"].is_object());
+    assert_eq!(encode(&request, "deepseek-chat").0["messages"][0]["content"], "one\n\ntwo");
+    let facts = Model { max_output: Some(16_384), ..Model::default() };
+    let mut dropped = Dropped::default();
+    let body = OpenaiChat.encode_request(&request, &To { model: "m", facts: Some(&facts) }, &mut dropped).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["max_completion_tokens"], 16_384);
+    assert!(dropped.names().any(|name| name == "max_output"));
 }
