@@ -48,7 +48,7 @@ pub fn wire(dialect: Dialect) -> &'static Wire {
 /// What reads and writes a dialect.
 pub fn codec(dialect: Dialect) -> &'static dyn Codec {
     match dialect {
-        Dialect::OpenaiChat => &missing::Missing,
+        Dialect::OpenaiChat => &openai_chat::OpenaiChat,
         Dialect::OpenaiResponses => &missing::Missing,
         Dialect::AnthropicMessages => &anthropic_messages::Messages,
         Dialect::Gemini => &gemini::Gemini,
