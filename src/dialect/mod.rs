@@ -47,7 +47,7 @@ pub fn wire(dialect: Dialect) -> &'static Wire {
 pub fn codec(dialect: Dialect) -> &'static dyn Codec {
     match dialect {
         Dialect::OpenaiChat => &missing::Missing,
-        Dialect::OpenaiResponses => &missing::Missing,
+        Dialect::OpenaiResponses => &openai_responses::Responses,
         Dialect::AnthropicMessages => &missing::Missing,
         Dialect::Gemini => &missing::Missing,
         Dialect::BedrockConverse => &missing::Missing,
