@@ -113,18 +113,6 @@ pub struct Logprob {
 // === impl Item ===
 
 impl Item {
-    /// Its id; a native one may have none.
-    pub fn id(&self) -> &str {
-        match self {
-            Item::Message { id, .. }
-            | Item::Reasoning { id, .. }
-            | Item::FunctionCall { id, .. }
-            | Item::CustomToolCall { id, .. }
-            | Item::ImageGenerationCall { id, .. } => id,
-            Item::Native(value) => value.get("id").and_then(Value::as_str).unwrap_or_default(),
-        }
-    }
-
     /// Sets its status, where it has one.
     pub fn set_status(&mut self, new: &'static str) {
         match self {

@@ -53,15 +53,14 @@ fn expected(truth: &Value) -> Value {
         truth["usage"].as_object().map(|usage| json!({ "input": usage["input"], "output": usage["output"], "cached": usage["cached"] }));
     // "complete" is no status of OpenAI's, and what it means is plain.
     let finish = if truth["finish_reason"] == "complete" { json!("stop") } else { truth["finish_reason"].take() };
-    let reasoning = truth["reasoning"].as_str().unwrap_or_default();
-    let squeezed = reasoning.split('\n').filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
-    json!({ "text": truth["text"], "reasoning": squeezed, "tool_calls": truth["tool_calls"], "finish_reason": finish, "usage": usage })
+    let reasoning = truth["reasoning"].as_str().unwrap_or_default().replace('\n', "");
+    json!({ "text": truth["text"], "reasoning": reasoning, "tool_calls": truth["tool_calls"], "finish_reason": finish, "usage": usage })
 }
 
 /// Blank lines between parts of a summary are ours.
 fn squeeze(mut said: Value) -> Value {
-    let reasoning = said["reasoning"].as_str().unwrap_or_default().to_owned();
-    said["reasoning"] = Value::from(reasoning.split('\n').filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"));
+    let reasoning = said["reasoning"].as_str().unwrap_or_default().replace('\n', "");
+    said["reasoning"] = Value::from(reasoning);
     said
 }
 
@@ -241,9 +240,27 @@ fn normal_part(part: &mut Value) {
     part.retain(|_, value| !value.is_null() && *value != json!([]));
 }
 
+/// The first difference, by its path.
+fn difference(left: &Value, right: &Value, path: &str) -> Option<String> {
+    match (left, right) {
+        (Value::Object(l), Value::Object(r)) => {
+            l.keys().chain(r.keys()).find_map(|name| difference(&left[name.as_str()], &right[name.as_str()], &format!("{path}.{name}")))
+        }
+        (Value::Array(l), Value::Array(r)) if l.len() == r.len() => {
+            l.iter().zip(r).enumerate().find_map(|(at, (l, r))| difference(l, r, &format!("{path}[{at}]")))
+        }
+        _ => (left != right).then(|| {
+            format!(
+                "{path}: {} != {}",
+                left.to_string().chars().take(300).collect::<String>(),
+                right.to_string().chars().take(300).collect::<String>()
+            )
+        }),
+    }
+}
+
 #[test]
 fn requests_are_written_as_they_were_read() {
-    let (mut all, mut same) = (0, 0);
     for case in cases() {
         let body = &case["request"]["body"];
         if !body.is_object() {
@@ -254,21 +271,7 @@ fn requests_are_written_as_they_were_read() {
         request.stream = body["stream"] == true;
         let (written, dropped) = encode(&request);
         assert_eq!(dropped, Vec::<String>::new(), "{}", case["id"]);
-        all += 1;
-        let (left, right) = (normal(written), normal(body.clone()));
-        assert_eq!(left, right, "{}", case["id"]);
-        same += 1;
-        assert_eq!(
-            decode(
-                &serde_json::from_slice(
-                    &Responses.encode_request(&request, &To { model: &request.model, facts: None }, &mut Dropped::default()).unwrap()
-                )
-                .unwrap()
-            )
-            .unwrap()
-            .messages,
-            request.messages
-        );
+        assert_eq!(difference(&normal(written.clone()), &normal(body.clone()), ""), None, "{}", case["id"]);
+        assert_eq!(decode(&written).unwrap().messages, request.messages, "{}", case["id"]);
     }
-    assert_eq!(all, same);
 }
