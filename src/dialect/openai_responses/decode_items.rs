@@ -57,9 +57,13 @@ fn decode_item(mut map: Map<String, Value>, request: &mut Request, of_calls: &mu
 
 /// Adds to the assistant's message, which may have been begun.
 fn assistant(request: &mut Request, blocks: impl IntoIterator<Item = Block>) {
+    let mut blocks = blocks.into_iter().peekable();
+    if blocks.peek().is_none() {
+        return;
+    }
     match request.messages.last_mut() {
         Some(last) if last.role == Role::Assistant => last.content.extend(blocks),
-        _ => request.messages.push(Message::new(Role::Assistant, blocks.into_iter().collect())),
+        _ => request.messages.push(Message::new(Role::Assistant, blocks.collect())),
     }
 }
 
@@ -73,7 +77,8 @@ fn decode_message(mut map: Map<String, Value>, request: &mut Request) -> Result<
     };
     let content = content(map.remove("content").unwrap_or_default())?;
     match role {
-        Role::Assistant => assistant(request, content),
+        // An assistant's text that says nothing stands beside its calls.
+        Role::Assistant => assistant(request, content.into_iter().filter(|block| block.as_text() != Some(""))),
         _ => request.messages.push(Message::new(role, content)),
     }
     Ok(())
@@ -82,7 +87,6 @@ fn decode_message(mut map: Map<String, Value>, request: &mut Request) -> Result<
 fn content(value: Value) -> Result<Vec<Block>, Refusal> {
     match value {
         Value::Null => Ok(Vec::new()),
-        Value::String(text) if text.is_empty() => Ok(Vec::new()),
         Value::String(text) => Ok(vec![Block::text(text)]),
         Value::Array(parts) => parts.into_iter().map(part).collect(),
         _ => Err(wrong("input", "A 'content' or 'output' has to be a string or a list of parts.")),
@@ -177,6 +181,7 @@ fn tool_result(mut map: Map<String, Value>, is_custom: bool) -> Result<ToolResul
     }
     let content = match map.remove("output").unwrap_or_default() {
         Value::Object(json) => vec![Content::Json(Value::Object(json)).into()],
+        Value::String(text) if text.is_empty() => Vec::new(),
         output => content(output)?,
     };
     Ok(ToolResult { call_id, name: None, content, is_error: false, is_custom })

@@ -139,7 +139,7 @@ fn without_defaults(mut answer: Answer) -> Answer {
 /// A request without the differences that mean nothing.
 fn normal(mut body: Value) -> Value {
     let map = body.as_object_mut().unwrap();
-    map.retain(|_, value| !value.is_null());
+    map.retain(|name, value| !(value.is_null() || name == "instructions" && value == ""));
     for (name, default) in
         [("stream", json!(false)), ("background", json!(false)), ("truncation", json!("disabled")), ("store", json!(false))]
     {
@@ -192,6 +192,9 @@ fn merged(items: Vec<Value>) -> Vec<Value> {
     let mut out: Vec<Value> = Vec::new();
     for item in items {
         let item = normal_item(item);
+        if item["type"] == "message" && item["content"] == json!([]) {
+            continue;
+        }
         match out.last_mut() {
             Some(last) if last["role"] == "assistant" && item["role"] == "assistant" => {
                 let more = item["content"].as_array().unwrap().clone();
@@ -218,6 +221,10 @@ fn normal_item(mut item: Value) -> Value {
                 list => list,
             };
             map.insert("content".to_owned(), content);
+            if is_assistant {
+                // An assistant's text that says nothing.
+                map["content"].as_array_mut().unwrap().retain(|part| part["text"] != "");
+            }
             map["content"].as_array_mut().unwrap().iter_mut().for_each(normal_part);
         }
         // The item's own id pairs nothing; a namespace is the provider's own affair.
