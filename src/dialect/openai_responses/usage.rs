@@ -21,7 +21,6 @@ pub struct Reported {
 #[serde(default)]
 struct OfInput {
     cached_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     cache_write_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     audio_tokens: Option<u64>,
@@ -64,7 +63,7 @@ impl From<&Usage> for Reported {
             input_tokens: Some(usage.input),
             input_tokens_details: Some(OfInput {
                 cached_tokens: Some(usage.cached),
-                cache_write_tokens: if_any(usage.cache_write),
+                cache_write_tokens: Some(usage.cache_write),
                 audio_tokens: if_any(usage.input_audio),
             }),
             output_tokens: Some(usage.output),

@@ -103,7 +103,7 @@ fn an_answer_has_what_the_sdks_want() {
     assert_eq!((&whole["tool_choice"], &whole["parallel_tool_calls"], &whole["metadata"]), (&json!("auto"), &json!(true), &json!({})));
     assert_eq!((&whole["status"], &whole["error"], &whole["incomplete_details"]), (&json!("completed"), &Value::Null, &Value::Null));
     let usage = json!({
-        "input_tokens": 10, "input_tokens_details": { "cached_tokens": 4 },
+        "input_tokens": 10, "input_tokens_details": { "cached_tokens": 4, "cache_write_tokens": 0 },
         "output_tokens": 7, "output_tokens_details": { "reasoning_tokens": 3 }, "total_tokens": 17,
     });
     assert_eq!(whole["usage"], usage);
