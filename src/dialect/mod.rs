@@ -14,7 +14,6 @@ pub mod gemini;
 pub mod ir;
 pub mod members;
 pub mod meter;
-mod missing;
 pub mod ollama;
 pub mod openai_chat;
 pub mod openai_responses;
@@ -49,7 +48,7 @@ pub fn wire(dialect: Dialect) -> &'static Wire {
 pub fn codec(dialect: Dialect) -> &'static dyn Codec {
     match dialect {
         Dialect::OpenaiChat => &openai_chat::OpenaiChat,
-        Dialect::OpenaiResponses => &missing::Missing,
+        Dialect::OpenaiResponses => &openai_responses::Responses,
         Dialect::AnthropicMessages => &anthropic_messages::Messages,
         Dialect::Gemini => &gemini::Gemini,
         Dialect::BedrockConverse => &bedrock_converse::Bedrock,
