@@ -107,10 +107,10 @@ impl Conversation {
     /// A last turn of the model's own may not end with white space, and newer models do not go on with one.
     fn end(&mut self, traits: &Traits, dropped: &mut Dropped) {
         let Some(last) = self.turns.last_mut().filter(|last| last.role == "assistant") else { return };
-        if let Some(block) = last.rest.last_mut() {
-            if let Some(text) = block["text"].as_str().map(|text| text.trim_end().to_owned()) {
-                block["text"] = Value::from(text);
-            }
+        if let Some(block) = last.rest.last_mut()
+            && let Some(text) = block["text"].as_str().map(|text| text.trim_end().to_owned())
+        {
+            block["text"] = Value::from(text);
         }
         if !traits.prefill {
             dropped.note("messages.prefill");

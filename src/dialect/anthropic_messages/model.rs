@@ -50,7 +50,7 @@ impl Traits {
         let since = |least: (u16, u16)| known.is_some() && version >= least;
         let is_fable = family == Family::Fable;
         let adaptive_only = since((5, 0)) || is_fable || (family == Family::Opus && since((4, 7)));
-        let listed = to.facts.is_none_or(|facts| takes_temperature(facts));
+        let listed = to.facts.is_none_or(takes_temperature);
         Traits {
             version: known.map(|(_, version)| version),
             thinks: match adaptive_only {
@@ -60,7 +60,7 @@ impl Traits {
             },
             always_thinks: is_fable || (family == Family::Opus && since((5, 5))),
             sampling: !adaptive_only && listed,
-            both_samplings: !since((4, 5)) && !(family == Family::Opus && since((4, 1))),
+            both_samplings: !(since((4, 5)) || (family == Family::Opus && since((4, 1)))),
             structured: known.is_none() || since((4, 5)) || is_fable || (family == Family::Opus && since((4, 1))),
             forced_tools: match family {
                 Family::Fable => !since((5, 1)),

@@ -250,11 +250,11 @@ impl State {
                 out.push(Event::Delta { choice: 0, index: *index, delta });
             }
             Growing::Call { index, said, .. } => {
-                if let Growth::InputJsonDelta { partial_json } = growth {
-                    if !partial_json.is_empty() {
-                        *said = true;
-                        out.push(Event::Delta { choice: 0, index: *index, delta: Delta::Arguments(partial_json) });
-                    }
+                if let Growth::InputJsonDelta { partial_json } = growth
+                    && !partial_json.is_empty()
+                {
+                    *said = true;
+                    out.push(Event::Delta { choice: 0, index: *index, delta: Delta::Arguments(partial_json) });
                 }
             }
             Growing::Kept { value, input, .. } => match growth {

@@ -58,13 +58,18 @@ struct Grow<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Growth<'a> {
-    TextDelta { text: &'a str },
-    InputJsonDelta { partial_json: &'a str },
-    ThinkingDelta { thinking: &'a str },
-    SignatureDelta { signature: &'a str },
-    CitationsDelta { citation: &'a Value },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "input_json_delta")]
+    Input { partial_json: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'a str },
+    #[serde(rename = "citations_delta")]
+    Citations { citation: &'a Value },
 }
 
 #[derive(Serialize)]
@@ -184,7 +189,7 @@ impl Writer {
             None => self.begin(block, out),
         };
         if let Some(input) = input {
-            self.told(index, Growth::InputJsonDelta { partial_json: &input }, out);
+            self.told(index, Growth::Input { partial_json: &input }, out);
         }
         self.send("content_block_stop", &Stop { kind: "content_block_stop", index }, out);
     }
@@ -193,14 +198,14 @@ impl Writer {
         let Some(open) = self.open.iter_mut().find(|open| open.theirs == theirs) else { return };
         let index = open.ours;
         match delta {
-            Delta::Text(text) | Delta::Refusal(text) => self.told(index, Growth::TextDelta { text: &text }, out),
-            Delta::Reasoning(thinking) => self.told(index, Growth::ThinkingDelta { thinking: &thinking }, out),
+            Delta::Text(text) | Delta::Refusal(text) => self.told(index, Growth::Text { text: &text }, out),
+            Delta::Reasoning(thinking) => self.told(index, Growth::Thinking { thinking: &thinking }, out),
             Delta::Arguments(more) => match &mut open.call {
                 Some((_, Some(free))) => free.push_str(&more),
                 _ if more.is_empty() => {}
                 _ => {
                     open.has_grown = true;
-                    self.told(index, Growth::InputJsonDelta { partial_json: &more }, out);
+                    self.told(index, Growth::Input { partial_json: &more }, out);
                 }
             },
             Delta::Signature(signature) => match open.call.as_ref().map(|(id, _)| id.clone()) {
@@ -209,12 +214,12 @@ impl Writer {
                     // Pieces of one signature are put together: only the first says whose it is.
                     let written = if open.has_grown { signature.value } else { signature.write(DIALECT) };
                     open.has_grown = true;
-                    self.told(index, Growth::SignatureDelta { signature: &written }, out);
+                    self.told(index, Growth::Signature { signature: &written }, out);
                 }
             },
             Delta::Citation(citation) => {
                 if let Some(citation) = citation::encode(&citation) {
-                    self.told(index, Growth::CitationsDelta { citation: &citation }, out);
+                    self.told(index, Growth::Citations { citation: &citation }, out);
                 }
             }
         }
@@ -226,10 +231,10 @@ impl Writer {
         match open.call {
             Some((_, Some(free))) => {
                 let input = json!({ "input": free }).to_string();
-                self.told(open.ours, Growth::InputJsonDelta { partial_json: &input }, out);
+                self.told(open.ours, Growth::Input { partial_json: &input }, out);
             }
-            Some((_, None)) if !open.has_grown => self.told(open.ours, Growth::InputJsonDelta { partial_json: "{}" }, out),
-            _ if open.is_reasoning && !open.has_grown => self.told(open.ours, Growth::SignatureDelta { signature: "" }, out),
+            Some((_, None)) if !open.has_grown => self.told(open.ours, Growth::Input { partial_json: "{}" }, out),
+            _ if open.is_reasoning && !open.has_grown => self.told(open.ours, Growth::Signature { signature: "" }, out),
             _ => {}
         }
         self.send("content_block_stop", &Stop { kind: "content_block_stop", index: open.ours }, out);
