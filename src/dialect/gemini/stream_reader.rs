@@ -44,7 +44,14 @@ struct Track {
     text_is_open: bool,
     grounding: Option<Value>,
     fetched: Option<Value>,
-    cited: Vec<(Option<String>, Option<(u64, u64)>)>,
+    cited: Vec<Cited>,
+}
+
+/// A source and the place in the text that rests on it.
+#[derive(Debug, PartialEq)]
+struct Cited {
+    source: Option<String>,
+    span: Option<(u64, u64)>,
 }
 
 // === impl Reader ===
@@ -274,7 +281,7 @@ impl State {
         let mut told = grounding.as_ref().map(|metadata| citations(metadata, &track.said)).unwrap_or_default();
         told.extend(sources.into_iter().map(|source| of_source(source, &track.said)));
         told.retain(|citation| {
-            let key = (citation.url.clone().or_else(|| citation.title.clone()), citation.span);
+            let key = Cited { source: citation.url.clone().or_else(|| citation.title.clone()), span: citation.span };
             let is_new = !track.cited.contains(&key);
             track.cited.extend(is_new.then_some(key));
             is_new

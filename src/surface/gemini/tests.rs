@@ -60,3 +60,11 @@ async fn refusals_have_googles_shape() {
     assert_eq!(body["error"]["details"][1]["retryDelay"], "2s");
     assert!(Gemini.error_event(&refusal).starts_with(b"\n\ndata: {\"error\":"));
 }
+
+#[test]
+fn the_paths_stand_beside_openais() {
+    // Building it panics where two surfaces serve the same path and method.
+    let router: axum::Router<Arc<Gateway>> = crate::surface::openai::routes().merge(routes());
+    assert!(router.has_routes());
+    assert!(owns("/v1beta/files") && owns("/v1beta1/x") && owns("/v1/projects/p") && !owns("/v1/models/a") && !owns("/v1betas"));
+}
