@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde_json::Value;
 
 use crate::dialect::ir::Trouble;
@@ -60,17 +60,25 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
         .merge(ops::routes())
         .merge(crate::admin::routes())
         .fallback(unknown_path)
-        .method_not_allowed_fallback(openai::wrong_method)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(gateway)
 }
 
-/// A path that nothing is served at: each prefix has its surface's error shape.
+/// A path that nothing is served at, in the words of the surface that it looks like.
 async fn unknown_path(uri: Uri) -> Response<Body> {
-    let path: String = uri.path().chars().take(200).collect();
-    match path.split('/').nth(1) {
-        Some("v2") => cohere::unknown_path(&path),
-        Some("api") => ollama::unknown_path(&path),
-        _ => openai::unknown_path(uri).await,
+    match uri.path() {
+        path if cohere::owns(path) => cohere::unknown_path(&uri),
+        path if ollama::owns(path) => ollama::unknown_path(&uri),
+        _ => openai::unknown_path(&uri),
+    }
+}
+
+/// A path that is served for another method, in the words of its surface.
+async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
+    match uri.path() {
+        path if cohere::owns(path) => cohere::wrong_method(&method, &uri),
+        path if ollama::owns(path) => ollama::wrong_method(&method, &uri),
+        _ => openai::wrong_method(&method, &uri),
     }
 }
 

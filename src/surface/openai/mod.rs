@@ -40,7 +40,7 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
 }
 
 /// A path that nothing is served at.
-pub async fn unknown_path(uri: Uri) -> Response<Body> {
+pub fn unknown_path(uri: &Uri) -> Response<Body> {
     let path: String = uri.path().chars().take(200).collect();
     let hint = match path.strip_prefix("/v1/v1/") {
         Some(rest) => format!(" The base URL already ends with /v1: call /v1/{rest}."),
@@ -53,7 +53,7 @@ pub async fn unknown_path(uri: Uri) -> Response<Body> {
 }
 
 /// A path that is served for another method.
-pub async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
+pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
     let right = if uri.path().starts_with("/v1/models") || !uri.path().starts_with("/v1/") { "GET" } else { "POST" };
     let message = format!("{} is not called with {method}: use {right}.", uri.path().chars().take(200).collect::<String>());
     refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
