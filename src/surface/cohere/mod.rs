@@ -1,6 +1,8 @@
 //! Cohere's surface: the paths that `ClientV2` calls under the base URL, and Cohere's error shape.
 
 mod error;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -2,6 +2,8 @@
 
 mod error;
 mod models;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
