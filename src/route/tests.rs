@@ -26,6 +26,19 @@ fn a_variable_switches_a_provider_on() {
 }
 
 #[test]
+fn a_completion_of_ollamas_is_a_chat_to_those_who_do_not_speak_it() {
+    let router = router(&[("COHERE_API_KEY", "1"), ("OLLAMA_BASE_URL", "http://h:1")], "");
+    let served = |name: &str, operation, dialect| {
+        let target = &router.resolve(name).unwrap()[0];
+        target.endpoint(operation, dialect).map(|endpoint| endpoint.url("m", Form::Whole).unwrap().to_string())
+    };
+    assert_eq!(served("ollama/m", Operation::Completions, Dialect::Ollama).unwrap(), "http://h:1/api/generate");
+    assert_eq!(served("ollama/m", Operation::Chat, Dialect::Ollama).unwrap(), "http://h:1/api/chat");
+    assert_eq!(served("cohere/command-r7b-12-2024", Operation::Completions, Dialect::Ollama).unwrap(), "https://api.cohere.com/v2/chat");
+    assert!(served("cohere/command-r7b-12-2024", Operation::Embeddings, Dialect::Ollama).is_err());
+}
+
+#[test]
 fn a_name_that_leads_nowhere_says_what_would() {
     let router = router(&[("OPENAI_API_KEY", "1"), ("VERCEL", "x"), ("AZURE_API_KEY", "1"), ("AZURE_RESOURCE_NAME", "r")], "");
     let message = |name: &str| Refusal::from(router.resolve(name).err().unwrap()).message;

@@ -96,8 +96,8 @@ async fn unknown_path(uri: Uri) -> Response<Body> {
     match uri.path() {
         path if anthropic::owns(path) => anthropic::unknown_path(&uri),
         path if gemini::owns(path) => gemini::unknown_path(&uri),
-        path if path.starts_with("/v2/") => cohere::unknown_path(path),
-        path if path.starts_with("/api/") => ollama::unknown_path(path),
+        path if cohere::owns(path) => cohere::unknown_path(&uri),
+        path if ollama::owns(path) => ollama::unknown_path(&uri),
         _ => openai::unknown_path(&uri),
     }
 }
@@ -107,6 +107,8 @@ async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
     match uri.path() {
         path if anthropic::owns(path) => anthropic::wrong_method(&method, &uri),
         path if gemini::owns(path) => gemini::wrong_method(&method, &uri),
+        path if cohere::owns(path) => cohere::wrong_method(&method, &uri),
+        path if ollama::owns(path) => ollama::wrong_method(&method, &uri),
         _ => openai::wrong_method(&method, &uri),
     }
 }

@@ -1,6 +1,8 @@
 //! Cohere's surface: the paths that `ClientV2` calls under the base URL, and Cohere's error shape.
 
 mod error;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode, Uri};
 
 use super::{ProviderError, Surface};
 use crate::catalog::{Dialect, Operation};
@@ -29,10 +31,22 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
     axum::Router::new().route("/v2/chat", chat)
 }
 
-/// A path below `/v2` that nothing is served at.
-pub fn unknown_path(path: &str) -> Response<Body> {
+/// Whether a path is one of Cohere's, served or not.
+pub fn owns(path: &str) -> bool {
+    path.starts_with("/v2/")
+}
+
+/// A path that nothing is served at.
+pub fn unknown_path(uri: &Uri) -> Response<Body> {
+    let path: String = uri.path().chars().take(200).collect();
     let message = format!("Nothing is served at {path}. Of Cohere's paths there is POST /v2/chat.");
     error::refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", message))
+}
+
+/// A path that is served for another method.
+pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
+    let message = format!("{} is not called with {method}: use POST.", uri.path());
+    error::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 
 // === impl Cohere ===

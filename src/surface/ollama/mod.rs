@@ -2,6 +2,8 @@
 
 mod error;
 mod models;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Response, StatusCode, header};
+use http::{Method, Response, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
 use super::{ProviderError, Surface, head};
@@ -39,12 +41,25 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
         .route("/api/version", get(version))
 }
 
-/// A path below `/api` that nothing is served at.
-pub fn unknown_path(path: &str) -> Response<Body> {
+/// Whether a path is one of Ollama's, served or not.
+pub fn owns(path: &str) -> bool {
+    path.starts_with("/api/")
+}
+
+/// A path that nothing is served at.
+pub fn unknown_path(uri: &Uri) -> Response<Body> {
+    let path: String = uri.path().chars().take(200).collect();
     let message = format!(
         "Nothing is served at {path}. Of Ollama's paths there are /api/chat, /api/generate, /api/tags, /api/show and /api/version: models are neither pulled nor made here."
     );
     error::refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", message))
+}
+
+/// A path that is served for another method.
+pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
+    let right = if matches!(uri.path(), "/api/tags" | "/api/version") { "GET" } else { "POST" };
+    let message = format!("{} is not called with {method}: use {right}.", uri.path());
+    error::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 
 /// The gateway's version: there is no Ollama behind this path.
