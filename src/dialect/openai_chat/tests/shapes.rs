@@ -229,6 +229,15 @@ fn sources_become_annotations() {
 }
 
 #[test]
+fn sound_has_its_words() {
+    let choice = whole(json!({"content": null, "audio": {"id": "a", "data": "AAAA", "expires_at": 1, "transcript": "hi"}}));
+    assert_eq!((choice.text().as_str(), choice.content.len()), ("hi", 2));
+    let pieces =
+        [json!({"audio": {"id": "a", "transcript": "h"}}), json!({"audio": {"data": "AAAA"}}), json!({"audio": {"transcript": "i"}})];
+    assert_eq!((read(&pieces, "stop").text().as_str(), read(&pieces, "stop").content.len()), ("hi", 1));
+}
+
+#[test]
 fn a_stream_shows_usage_only_to_who_asked() {
     let events = events(&[stream(&[json!({"content": "a"})], "stop").as_bytes()]);
     let mut told = events.clone();
