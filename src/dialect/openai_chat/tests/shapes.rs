@@ -316,6 +316,18 @@ fn what_is_wrong_in_a_request_is_named() {
 }
 
 #[test]
+fn a_choice_among_tools_is_said_in_many_ways() {
+    let choice = |choice: Value| decode(&json!({"messages": [], "tool_choice": choice})).tool_choice.unwrap();
+    assert_eq!(choice(json!("any")), ToolChoice::Required);
+    assert_eq!(choice(json!({"type": "auto"})), ToolChoice::Auto);
+    assert_eq!(choice(json!({"function": {"name": "f"}})), ToolChoice::Tool("f".into()));
+    assert_eq!(choice(json!({"type": "custom", "custom": {"name": "f"}})), ToolChoice::Tool("f".into()));
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let allowed = json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools}});
+    assert_eq!(choice(allowed), ToolChoice::Allowed { names: vec!["f".into()], required: true });
+}
+
+#[test]
 fn how_much_to_reason_is_said_in_many_ways() {
     let thinking = |more: Value| {
         let mut body = json!({"messages": []});
