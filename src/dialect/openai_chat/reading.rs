@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::loose::Said;
 use super::reading_calls::Calls;
-use super::shapes::{Choice, Chunk, Message};
+use super::shapes::{Audio, Choice, Chunk, Message};
 use super::{citations, details, finish, logprobs, usage};
 use crate::catalog::Dialect;
 use crate::dialect::ir::{Blocks, Builtin, Content, Event, Finish, Media, MediaKind, MediaSource, Trouble, TroubleKind};
@@ -131,9 +131,10 @@ impl Reading {
             choices.len() - 1
         });
         let track = &mut choices[at];
+        let is_whole = choice.delta.is_none();
         // Perplexity repeats all of the message beside each delta.
         let message = choice.delta.or(choice.message.filter(|_| !track.has_said)).unwrap_or_default();
-        track.message(message, id, blocks, out);
+        track.message(message, is_whole, id, blocks, out);
         if let Some(told) = choice.logprobs.filter(|told| told.get() != "null") {
             let logprobs = logprobs::read(told.get());
             if !logprobs.is_empty() {
@@ -186,7 +187,7 @@ impl Track {
         Track { index, calls: Calls::default(), reasoning: None, has_said: false, has_citations: false, finish: None }
     }
 
-    fn message(&mut self, message: Message<'_>, id: &str, blocks: &mut Blocks, out: &mut Vec<Event>) {
+    fn message(&mut self, message: Message<'_>, is_whole: bool, id: &str, blocks: &mut Blocks, out: &mut Vec<Event>) {
         let index = self.index;
         self.reasoning(&message, blocks, out);
         match message.content {
@@ -194,14 +195,20 @@ impl Track {
             Some(Said::Parts(parts)) => parts.into_iter().for_each(|part| self.part(part, blocks, out)),
             None => {}
         }
-        if let Some(audio) = message.audio {
-            self.text(audio.transcript.filter(|_| !self.has_said || audio.data.is_none()).unwrap_or_default(), blocks, out);
-            if let Some(data) = audio.data.filter(|data| !data.is_empty() && self.finish.is_none()) {
+        if let Some(Audio { data, transcript }) = message.audio {
+            // A message may tell its words in both ways.
+            self.text(transcript.filter(|_| !is_whole || !self.has_said).unwrap_or_default(), blocks, out);
+            // Sound comes in pieces that make no file of their own: of a stream the words alone are told.
+            if let Some(data) = data.filter(|data| is_whole && !data.is_empty()) {
+                self.close_reasoning(blocks, out);
                 blocks.whole(index, Content::Media(Media::new(MediaKind::Audio, MediaSource::Base64(data), None)).into(), out);
             }
         }
         if let Some(told) = message.annotations.filter(|told| told.get() != "null") {
             let (cited, others) = citations::read(told.get());
+            if !cited.is_empty() || !others.is_empty() {
+                self.close_reasoning(blocks, out);
+            }
             self.has_citations |= !cited.is_empty();
             cited.into_iter().for_each(|citation| blocks.citation(index, citation, out));
             others.into_iter().for_each(|other| blocks.whole(index, other, out));

@@ -77,15 +77,22 @@ pub fn choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Refusal> {
     let legacy = fields.take("function_call");
     match fields.take("tool_choice").or(legacy) {
         None => Ok(None),
-        Some(Value::String(word)) => match word.as_str() {
-            "auto" => Ok(Some(ToolChoice::Auto)),
-            "none" => Ok(Some(ToolChoice::None)),
-            // `any` is Mistral's word.
-            "required" | "any" => Ok(Some(ToolChoice::Required)),
-            _ => Err(need()),
-        },
+        Some(Value::String(word)) => by_word(&word).map(Some).ok_or_else(need),
         Some(Value::Object(object)) if object.get("type").and_then(Value::as_str) == Some("allowed_tools") => allowed(&object).map(Some),
-        Some(object) => tool_name(&object).map(ToolChoice::Tool).map(Some).ok_or_else(need),
+        Some(object) => {
+            let word = || object.get("type").and_then(Value::as_str).and_then(by_word);
+            tool_name(&object).map(ToolChoice::Tool).or_else(word).map(Some).ok_or_else(need)
+        }
+    }
+}
+
+/// `any` is Mistral's word.
+fn by_word(word: &str) -> Option<ToolChoice> {
+    match word {
+        "auto" => Some(ToolChoice::Auto),
+        "none" => Some(ToolChoice::None),
+        "required" | "any" => Some(ToolChoice::Required),
+        _ => None,
     }
 }
 

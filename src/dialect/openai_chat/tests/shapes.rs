@@ -229,6 +229,15 @@ fn sources_become_annotations() {
 }
 
 #[test]
+fn sound_has_its_words() {
+    let choice = whole(json!({"content": null, "audio": {"id": "a", "data": "AAAA", "expires_at": 1, "transcript": "hi"}}));
+    assert_eq!((choice.text().as_str(), choice.content.len()), ("hi", 2));
+    let pieces =
+        [json!({"audio": {"id": "a", "transcript": "h"}}), json!({"audio": {"data": "AAAA"}}), json!({"audio": {"transcript": "i"}})];
+    assert_eq!((read(&pieces, "stop").text().as_str(), read(&pieces, "stop").content.len()), ("hi", 1));
+}
+
+#[test]
 fn a_stream_shows_usage_only_to_who_asked() {
     let events = events(&[stream(&[json!({"content": "a"})], "stop").as_bytes()]);
     let mut told = events.clone();
@@ -304,6 +313,18 @@ fn what_is_wrong_in_a_request_is_named() {
         let refusal = OpenaiChat.decode_request(&called(), body.to_string().as_bytes()).unwrap_err();
         assert_eq!((refusal.code, refusal.param), ("invalid_value", Some(param)), "{body}");
     }
+}
+
+#[test]
+fn a_choice_among_tools_is_said_in_many_ways() {
+    let choice = |choice: Value| decode(&json!({"messages": [], "tool_choice": choice})).tool_choice.unwrap();
+    assert_eq!(choice(json!("any")), ToolChoice::Required);
+    assert_eq!(choice(json!({"type": "auto"})), ToolChoice::Auto);
+    assert_eq!(choice(json!({"function": {"name": "f"}})), ToolChoice::Tool("f".into()));
+    assert_eq!(choice(json!({"type": "custom", "custom": {"name": "f"}})), ToolChoice::Tool("f".into()));
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let allowed = json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools}});
+    assert_eq!(choice(allowed), ToolChoice::Allowed { names: vec!["f".into()], required: true });
 }
 
 #[test]
