@@ -32,7 +32,8 @@ pub fn decode(body: &[u8]) -> Result<Request, Refusal> {
         Some(Value::String(text)) => request.messages.push(Message::new(Role::User, vec![Block::text(text)])),
         Some(Value::Array(items)) => decode_items::decode(items, &mut request)?,
         Some(_) => return Err(wrong("input", "'input' has to be a string or a list of items.")),
-        None => {}
+        None if ["prompt", "previous_response_id", "conversation"].iter().any(|name| fields.has(name)) => {}
+        None => return Err(wrong("input", "'input' is missing: send a string or a list of items.")),
     }
     if let Some(list) = fields.list("tools")? {
         request.tools = tools::decode(list)?;

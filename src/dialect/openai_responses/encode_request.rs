@@ -22,7 +22,13 @@ const SHARED_WITH_CHAT: [&str; 5] = ["prompt_cache_key", "prompt_cache_retention
 pub fn encode(request: &Request, to: &To<'_>, dropped: &mut Dropped) -> Result<Bytes, Refusal> {
     let mut body = Map::new();
     body.insert("model".to_owned(), Value::from(to.model));
-    let written = encode_items::encode(request, dropped)?;
+    let mut written = encode_items::encode(request, dropped)?;
+    let names_json = written.instructions.as_ref().is_some_and(|text| text.to_ascii_lowercase().contains("json"));
+    if request.format == Some(Format::JsonObject) && !names_json && !written.input.iter().any(says_json) {
+        // OpenAI refuses this format where no message names it.
+        written.input.push(json!({ "role": "developer", "content": "Answer with a JSON object." }));
+        dropped.note("format");
+    }
     insert(&mut body, "instructions", written.instructions);
     body.insert("input".to_owned(), Value::Array(written.input));
     insert(&mut body, "stream", request.stream.then_some(true));
@@ -75,6 +81,16 @@ fn write_extra(extra: &Extra, body: &mut Map<String, Value>, dropped: &mut Dropp
         }
     } else {
         extra.write(Dialect::OpenaiResponses, body, dropped);
+    }
+}
+
+/// Whether a message has the word in it.
+fn says_json(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.to_ascii_lowercase().contains("json"),
+        Value::Array(list) => list.iter().any(says_json),
+        Value::Object(map) => ["content", "text", "output"].iter().any(|name| map.get(*name).is_some_and(says_json)),
+        _ => false,
     }
 }
 

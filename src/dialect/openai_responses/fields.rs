@@ -26,6 +26,11 @@ impl Fields {
         Fields(map)
     }
 
+    /// Whether a member is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// A member of any type.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)

@@ -147,7 +147,7 @@ fn format() -> impl Strategy<Value = Format> {
         schema: json!({ "type": "object" }),
         strict,
     });
-    prop_oneof![Just(Format::Text), Just(Format::JsonObject), schema]
+    prop_oneof![Just(Format::Text), schema]
 }
 
 fn sampling() -> impl Strategy<Value = Sampling> {
@@ -245,7 +245,7 @@ proptest! {
         let _ = decode(&value);
         let text = value.to_string();
         if let Ok(answer) = Responses.decode_answer(text.as_bytes()) {
-            Responses.encode_answer(answer, &asked(&json!({ "input": "x" })), &mut Dropped::default());
+            Responses.encode_answer(answer, &asked(&json!({ "model": "m", "input": "x" })), &mut Dropped::default());
         }
         events(format!("data: {text}\n\n").as_bytes(), 3);
         let mut input = json!({ "model": "m", "input": [value.clone()], "tools": [value.clone()], "text": value.clone(), "reasoning": value });

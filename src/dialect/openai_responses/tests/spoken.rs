@@ -1,5 +1,6 @@
 //! What is said in answers and streams of other dialects' providers, and what comes back in the next request.
 
+use serde::Deserialize;
 use serde_json::json;
 
 use super::*;
@@ -112,8 +113,6 @@ fn an_answer_has_what_the_sdks_want() {
     assert_eq!(ids.len(), whole["output"].as_array().unwrap().len());
     async_openai::types::responses::Response::deserialize(&whole).unwrap();
 }
-
-use serde::Deserialize;
 
 #[test]
 fn a_stream_tells_the_documented_events_in_order() {
@@ -275,4 +274,32 @@ fn wrong_types_are_named() {
         let refusal = decode(&body).unwrap_err();
         assert_eq!((refusal.code, refusal.param), ("invalid_value", Some(name)), "{}", refusal.message);
     }
+}
+
+#[test]
+fn what_openai_refuses_is_met_and_named() {
+    let mut foreign = Request { model: "gpt-5-mini".into(), ..decode(&json!({ "input": "list three colours" })).unwrap() };
+    foreign.format = Some(crate::dialect::ir::Format::JsonObject);
+    foreign.sampling.max_output = Some(5);
+    foreign.sampling.stop = vec!["END".into()];
+    foreign.sampling.top_k = Some(3);
+    foreign.thinking = Some(crate::dialect::ir::Thinking { enabled: Some(false), ..Default::default() });
+    let long = "x".repeat(80);
+    let call = ToolCall { id: long.clone(), name: "f".into(), arguments: String::new(), is_custom: false, signature: None };
+    let result = crate::dialect::ir::ToolResult { call_id: long, name: None, content: Vec::new(), is_error: true, is_custom: false };
+    foreign.messages.push(crate::dialect::ir::Message::new(crate::dialect::ir::Role::Assistant, vec![Content::ToolCall(call).into()]));
+    foreign.messages.push(crate::dialect::ir::Message::new(crate::dialect::ir::Role::Tool, vec![Content::ToolResult(result).into()]));
+    let (written, dropped) = encode(&foreign);
+    assert_eq!(dropped, ["is_error", "format", "max_output", "top_k", "stop", "thinking"]);
+    assert_eq!((&written["max_output_tokens"], &written["reasoning"]["effort"]), (&json!(16), &json!("minimal")));
+    assert_eq!((&written["store"], &written["include"]), (&json!(false), &json!(["reasoning.encrypted_content"])));
+    assert_eq!(written["input"][1]["call_id"], written["input"][2]["call_id"]);
+    assert!(written["input"][1]["call_id"].as_str().unwrap().len() <= 64);
+    assert_eq!((&written["input"][1]["arguments"], &written["input"][3]["role"]), (&json!("{}"), &json!("developer")));
+    // A chat request for a provider of Responses keeps what means the same in both.
+    let fields = serde_json::Map::from_iter([("verbosity".to_owned(), json!("low")), ("modalities".to_owned(), json!(["text"]))]);
+    foreign.extra = crate::dialect::ir::Extra::new(Dialect::OpenaiChat, fields);
+    let (written, dropped) = encode(&foreign);
+    assert_eq!(written["text"]["verbosity"], "low");
+    assert!(dropped.contains(&"modalities".to_owned()) && !dropped.contains(&"verbosity".to_owned()));
 }
