@@ -1,4 +1,4 @@
-//! Amazon Bedrock's surface: `POST /model/{modelId}/converse` and `/converse-stream`, as the AWS SDKs call them with a bearer token.
+//! Amazon Bedrock's surface: `POST /model/{modelId}/converse` and `/converse-stream`, as the AWS SDKs call them.
 
 mod error;
 
@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::any;
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
 
 use super::{ProviderError, Surface};
@@ -30,8 +30,8 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
     axum::Router::new().route("/model/{*rest}", any(serve))
 }
 
-async fn serve(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    let called = check_unsigned(&request).and_then(|()| called(request.method(), request.uri().path()));
+async fn serve(State(gateway): State<Arc<Gateway>>, mut request: Request<Body>) -> Response<Body> {
+    let called = unsign(request.headers_mut()).and_then(|()| called(request.method(), request.uri().path()));
     let mut response = match called {
         Ok(called) => exchange(gateway, &Bedrock, called, request).await,
         Err(refusal) => error::refuse(&refusal),
@@ -42,18 +42,25 @@ async fn serve(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> R
     response
 }
 
-/// A signature proves an AWS secret, and this gateway has none to check it against.
-fn check_unsigned(request: &Request<Body>) -> Result<(), Refusal> {
-    let authorization = request.headers().get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    match authorization.starts_with(b"AWS4-") {
-        false => Ok(()),
-        true => Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            Kind::Authentication,
-            "request_is_signed",
-            "This request is signed with AWS credentials, which this gateway does not take: set AWS_BEARER_TOKEN_BEDROCK to your Keyward key (kw_…), and the SDK sends it as a bearer token.",
-        )),
+/// A signature proves an AWS secret, and this gateway has none to check it against. The id of an access key is sent as it is, though:
+/// a Keyward key in its place is taken like a bearer token, which newer SDKs do not send over plain HTTP.
+fn unsign(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some(scope) = authorization.and_then(|value| value.strip_prefix("AWS4-HMAC-SHA256 Credential=")) else { return Ok(()) };
+    let id = scope.split('/').next().unwrap_or_default();
+    if id.starts_with("kw_")
+        && let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {id}"))
+    {
+        bearer.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, bearer);
+        return Ok(());
     }
+    Err(Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        Kind::Authentication,
+        "request_is_signed",
+        "This request is signed with AWS credentials, which this gateway does not take: set AWS_BEARER_TOKEN_BEDROCK to your Keyward key (kw_…), which the SDK sends as a bearer token, or over plain HTTP AWS_ACCESS_KEY_ID to your Keyward key and AWS_SECRET_ACCESS_KEY to any text.",
+    ))
 }
 
 /// What `/model/{modelId}/{operation}` says; the id is percent-encoded, and one with its slashes as they are is taken too.
@@ -105,6 +112,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn a_keyward_key_is_taken_in_place_of_an_access_keys_id() {
+        let unsigned = |authorization: &'static str| {
+            let mut headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(authorization))]);
+            unsign(&mut headers).map(|()| headers[header::AUTHORIZATION].to_str().unwrap().to_owned())
+        };
+        let scope = "20260102/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=00";
+        let signed = |id: &str| &*Box::leak(format!("AWS4-HMAC-SHA256 Credential={id}/{scope}").into_boxed_str());
+        assert_eq!(unsigned(signed("kw_live_abc")).unwrap(), "Bearer kw_live_abc");
+        assert_eq!(unsigned(signed("AKIDEXAMPLE")).unwrap_err().code, "request_is_signed");
+        assert_eq!(unsigned("Bearer kw_live_abc").unwrap(), "Bearer kw_live_abc");
+    }
 
     #[test]
     fn a_path_names_the_model_and_whether_to_stream() {
