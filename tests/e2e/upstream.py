@@ -101,8 +101,11 @@ class Upstream:
             disable_nagle_algorithm = True
             timeout = 30
 
+            def do_GET(self):
+                self.do_POST()
+
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 asked = Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
                 outer.requests.append(asked)
                 self.give(outer.answer_to(asked))
