@@ -25,7 +25,7 @@ pub struct Member<'a> {
 pub struct Members<'a>(Vec<Member<'a>>);
 
 /// No dialect's request or answer has nearly as many; each name is compared with those before it.
-const MOST_MEMBERS: usize = 512;
+pub(super) const MOST_MEMBERS: usize = 512;
 
 // === impl Members ===
 
