@@ -16,6 +16,17 @@ const DEEPEST: usize = 64;
 /// Bytes that are looked at together.
 const BLOCK: usize = 16;
 
+/// The length of an escape by the character after its backslash; 0 where that makes none.
+const ESCAPES: [u8; 256] = {
+    let (simple, mut lengths, mut at) = (*b"\"\\/bfnrt", [0; 256], 0);
+    while at < simple.len() {
+        lengths[simple[at] as usize] = 2;
+        at += 1;
+    }
+    lengths[b'u' as usize] = 6;
+    lengths
+};
+
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -149,11 +160,12 @@ impl Scanner<'_> {
     }
 
     /// The length of the escape at `at`.
+    #[inline]
     fn escape(&self, at: usize) -> Option<usize> {
-        match *self.bytes.get(at + 1)? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
-            b'u' => self.bytes.get(at + 2..at + 6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
-            _ => None,
+        match ESCAPES[usize::from(*self.bytes.get(at + 1)?)] {
+            0 => None,
+            6 => self.bytes.get(at + 2..at + 6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
+            length => Some(usize::from(length)),
         }
     }
 
