@@ -19,6 +19,7 @@ pub mod dialect;
 pub mod error;
 pub mod exchange;
 pub mod gateway;
+mod json;
 pub mod key;
 pub mod ledger;
 pub mod money;

@@ -241,8 +241,11 @@ fn answer() -> Answer {
     }
 }
 
+/// Text, calls by name and arguments, the end, tokens in and out.
+type Gist = (String, Vec<(String, serde_json::Value)>, Finish, Option<(u64, u64)>);
+
 /// What matters of an answer: a dialect without ids of calls makes its own.
-fn gist(answer: &Answer) -> (String, Vec<(String, serde_json::Value)>, Finish, Option<(u64, u64)>) {
+fn gist(answer: &Answer) -> Gist {
     let choice = &answer.choices[0];
     let calls = choice.content.iter().filter_map(|block| match &block.content {
         Content::ToolCall(call) => Some((call.name.clone(), serde_json::from_str(&call.arguments).unwrap())),

@@ -80,7 +80,7 @@ pub struct Place {
 #[derive(Clone, Debug)]
 enum Places {
     /// Always to the same place.
-    Fixed(Place),
+    Fixed(Box<Place>),
     /// To one that depends on the model and on the form of the answer: the base, without a slash at its end.
     ByModel(String),
     /// The same, by the provider's own templates of paths: of whole answers, and of streams.
@@ -262,7 +262,7 @@ fn endpoints(quirks: &Arc<Quirks>, dialects: &[Dialect], base: &str, access: &Ac
                 Some(path) if path.contains(MODEL) || stream_path.is_some() => {
                     Places::Templates([path, stream_path.unwrap_or(path)].map(|path| format!("{base}{path}")))
                 }
-                Some(path) => Places::Fixed(Place::at(&format!("{base}{path}"), query.as_ref())?),
+                Some(path) => Places::Fixed(Box::new(Place::at(&format!("{base}{path}"), query.as_ref())?)),
             };
             endpoints.push(Endpoint {
                 operation,
