@@ -1,12 +1,13 @@
 //! Between two dialects: a request, a whole answer, and a stream on its way from the one to the other.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::custom::Customs;
-use super::ir::{Answer, Collector, Dropped, Event, Request, Trouble, TroubleKind};
+use super::ir::{Answer, Block, Collector, Content, Dropped, Event, Request, Trouble, TroubleKind};
 use super::{Ask, Asked, Codec, Reading, StreamReader, StreamWriter, To, codec, openai_responses};
 use crate::catalog::Dialect;
 use crate::error::Refusal;
@@ -59,8 +60,33 @@ pub fn write_request(request: &Request, dialect: Dialect, to: &To<'_>) -> Result
         openai_responses::refuse_held_state(request)?;
     }
     let mut dropped = Dropped::default();
-    let body = codec(dialect).encode_request(request, to, &mut dropped)?;
+    let told = with_results_told(request, dialect);
+    let body = codec(dialect).encode_request(&told, to, &mut dropped)?;
     Ok((body, dropped))
+}
+
+/// What another dialect alone knows is told to the model as it is where it stands in a tool's result: a result is never lost.
+fn with_results_told(request: &Request, dialect: Dialect) -> Cow<'_, Request> {
+    let foreign = |content: &Content| match content {
+        Content::Other { of, value } if *of != dialect => Some(value.to_string()),
+        Content::Builtin(builtin) if builtin.of != dialect => Some(builtin.value.to_string()),
+        _ => None,
+    };
+    let is_foreign = |block: &Block| matches!(&block.content, Content::ToolResult(result) if result.content.iter().any(|part| foreign(&part.content).is_some()));
+    if !request.messages.iter().flat_map(|message| &message.content).any(is_foreign) {
+        return Cow::Borrowed(request);
+    }
+    let mut told = request.clone();
+    for block in told.messages.iter_mut().flat_map(|message| &mut message.content) {
+        if let Content::ToolResult(result) = &mut block.content {
+            for part in &mut result.content {
+                if let Some(text) = foreign(&part.content) {
+                    *part = Block::text(text);
+                }
+            }
+        }
+    }
+    Cow::Owned(told)
 }
 
 /// Turns a provider's whole answer into the caller's dialect, as a stream where it asked for one; the error says what is wrong with it.

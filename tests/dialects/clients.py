@@ -299,6 +299,8 @@ class Cohere:
 
 
 class Ollama:
+    FINISH = {"refusal": "content_filter"}
+
     def __init__(self, url, key):
         self.client = ollama.Client(host=url, headers={"Authorization": f"Bearer {key}"}, timeout=20)
 
@@ -310,7 +312,7 @@ class Ollama:
                 seen.text += part.message.content or ""
                 seen.reasoning += part.message.thinking or ""
                 seen.calls += [(call.function.name, dict(call.function.arguments)) for call in part.message.tool_calls or []]
-                seen.finish = part.done_reason or seen.finish
+                seen.finish = self.FINISH.get(part.done_reason, part.done_reason) or seen.finish
                 if part.done:
                     seen.usage = (part.prompt_eval_count or 0, part.eval_count or 0)
         except ollama.ResponseError as error:

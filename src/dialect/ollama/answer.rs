@@ -9,7 +9,7 @@ use super::usage::Reported;
 use super::{call_id, created_at, done_reason, finish, is_generate};
 use crate::dialect::Asked;
 use crate::dialect::fields::Fields;
-use crate::dialect::ir::{Answer, Block, Choice, Content, Dropped, Finish, MediaKind, MediaSource, TokenLogprob};
+use crate::dialect::ir::{Answer, Block, Choice, Content, Dropped, Finish, TokenLogprob};
 use crate::error::Refusal;
 
 /// The probability of a token.
@@ -107,7 +107,7 @@ pub fn write(answer: Answer, asked: &Asked, dropped: &mut Dropped) -> Bytes {
 
 fn write_message(content: &[Block], dropped: &mut Dropped) -> Map<String, Value> {
     let (mut text, mut thinking, mut signatures) = (String::new(), String::new(), Vec::new());
-    let (mut images, mut calls) = (Vec::new(), Vec::new());
+    let mut calls = Vec::new();
     for block in content {
         match &block.content {
             Content::Text { text: more, citations } => {
@@ -125,10 +125,8 @@ fn write_message(content: &[Block], dropped: &mut Dropped) -> Map<String, Value>
                 value.extend(call.signature.iter().map(|signature| ("signature".to_owned(), Value::from(signature.write(message::OWN)))));
                 calls.push(Value::Object(value));
             }
-            Content::Media(media) => match (media.kind, &media.source) {
-                (MediaKind::Image, MediaSource::Base64(data)) => images.push(Value::from(data.as_str())),
-                _ => dropped.note("media"),
-            },
+            // Ollama's own client takes no images in an answer.
+            Content::Media(_) => dropped.note("media"),
             Content::Builtin(_) => dropped.note("builtin_tools"),
             Content::ToolResult(_) | Content::Other { .. } => dropped.note("content"),
         }
@@ -141,10 +139,8 @@ fn write_message(content: &[Block], dropped: &mut Dropped) -> Map<String, Value>
     if let [Some(signature)] = signatures.as_slice() {
         value.insert("signature".to_owned(), Value::from(signature.as_str()));
     }
-    for (name, list) in [("images", images), ("tool_calls", calls)] {
-        if !list.is_empty() {
-            value.insert(name.to_owned(), Value::from(list));
-        }
+    if !calls.is_empty() {
+        value.insert("tool_calls".to_owned(), Value::from(calls));
     }
     value
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::answer::Logprob;
 use super::{created_at, done_reason, is_generate, message};
-use crate::dialect::ir::{Content, Delta, Event, Finish, MediaKind, MediaSource, Opening};
+use crate::dialect::ir::{Content, Delta, Event, Finish, Opening};
 use crate::dialect::{Asked, StreamWriter};
 use crate::ledger::record::Usage;
 
@@ -39,7 +39,6 @@ struct Piece<'a> {
     text: &'a str,
     thinking: Option<&'a str>,
     signature: Option<&'a str>,
-    images: Option<[&'a str; 1]>,
     tool_calls: Option<[Value; 1]>,
     logprobs: Option<Vec<Logprob>>,
 }
@@ -74,8 +73,6 @@ struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    images: Option<[&'a str; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[Value; 1]>,
 }
 
@@ -103,11 +100,6 @@ impl Writer {
             }
             Opening::Whole(block) => match block.content {
                 Content::Text { text, .. } | Content::Refusal(text) => self.piece(Piece { text: &text, ..Piece::default() }, out),
-                Content::Media(media) if media.kind == MediaKind::Image => {
-                    if let MediaSource::Base64(data) = &media.source {
-                        self.piece(Piece { images: Some([data]), ..Piece::default() }, out);
-                    }
-                }
                 _ => {}
             },
             Opening::Text | Opening::Refusal | Opening::Reasoning { .. } => {}
@@ -159,8 +151,8 @@ impl Writer {
     }
 
     fn line<'a>(&'a self, piece: &Piece<'a>) -> Line<'a> {
-        let Piece { text, thinking, signature, images, .. } = *piece;
-        let message = Message { role: "assistant", content: text, thinking, signature, images, tool_calls: None };
+        let Piece { text, thinking, signature, .. } = *piece;
+        let message = Message { role: "assistant", content: text, thinking, signature, tool_calls: None };
         Line {
             model: &self.model,
             created_at: &self.created_at,

@@ -124,8 +124,7 @@ fn encode_tool(tool: &Tool, dropped: &mut Dropped) -> Option<Value> {
         Tool::Builtin(builtin) => {
             let written = of_foreign(builtin);
             if written.is_none() {
-                let kind = builtin.value.get("type").and_then(Value::as_str).map_or("tools".to_owned(), |kind| format!("tools.{kind}"));
-                dropped.note(kind);
+                dropped.note(builtin.kind.dropped());
             }
             written
         }
