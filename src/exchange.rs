@@ -1,6 +1,9 @@
 //! The corridor: one request through its eight rooms, in order, on one screen.
 
+pub mod errand;
 mod handover;
+mod keeping;
+mod list;
 
 use std::sync::Arc;
 
@@ -57,7 +60,7 @@ async fn walk(
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let ask = Ask::read(called, bytes)?;
     ticket.model.extend(ask.model.chars().take(200));
-    let targets = gateway.router.resolve(&ask.model)?;
+    let targets = keeping::targets(gateway, &ask, caller.id()).await?;
     let mut is_same = true;
     for target in &targets {
         let names = [ask.model.as_str(), &target.full_name()];

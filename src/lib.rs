@@ -19,6 +19,7 @@ pub mod dialect;
 pub mod error;
 pub mod exchange;
 pub mod gateway;
+pub mod held;
 pub mod key;
 pub mod ledger;
 pub mod money;

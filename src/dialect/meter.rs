@@ -28,6 +28,8 @@ pub enum Meter {
     Stream(Stream),
     /// A stream that becomes another dialect's on its way.
     Translation(Box<Translation>),
+    /// Bytes that tell nothing, such as sound.
+    Unread,
 }
 
 /// What was read.
@@ -100,6 +102,7 @@ impl Meter {
             Meter::Whole(whole) => whole.pass(piece),
             Meter::Stream(stream) => stream.pass(piece),
             Meter::Translation(translation) => translation.pass(&piece),
+            Meter::Unread => piece,
         }
     }
 
@@ -107,7 +110,7 @@ impl Meter {
     pub fn fail(&mut self, trouble: &Trouble) -> Option<Bytes> {
         match self {
             Meter::Translation(translation) => Some(translation.fail(trouble)),
-            Meter::Whole(_) | Meter::Stream(_) => None,
+            Meter::Whole(_) | Meter::Stream(_) | Meter::Unread => None,
         }
     }
 
@@ -117,6 +120,7 @@ impl Meter {
             Meter::Whole(whole) => (Bytes::new(), whole.read()),
             Meter::Stream(stream) => stream.finish(),
             Meter::Translation(translation) => translation.finish(),
+            Meter::Unread => (Bytes::new(), Reading::default()),
         }
     }
 }

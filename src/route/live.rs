@@ -9,6 +9,7 @@ use reqwest::Url;
 
 use super::address::Address;
 use super::credential::{Credential, Secret};
+use crate::catalog::operation::BESIDE_CHAT;
 use crate::catalog::{Auth, Dialect, Environment, Model, Operation, Provider, Quirks, env};
 use crate::dialect::{Form, wire};
 use crate::error::{Kind, Refusal};
@@ -72,6 +73,8 @@ enum Places {
     Fixed(Place),
     /// To one that depends on the model and on the form of the answer: the base, without a slash at its end.
     ByModel(String),
+    /// Beside chat: the base, and the operation's path, in which `{model}` stands for the model.
+    Beside(String, String),
 }
 
 /// An operation that a provider does not serve.
@@ -190,7 +193,24 @@ impl Endpoint {
             Places::ByModel(base) => {
                 Place::at(&format!("{base}{}", (wire(self.dialect).path)(model, form)), self.query.as_ref()).map(Cow::Owned)
             }
+            Places::Beside(..) => self.below(model, "", &[]).map(Cow::Owned),
         }
+    }
+
+    /// Where a request of an operation beside chat goes: `rest` stands after the operation's own path, such as `/file-1/content`.
+    pub fn below(&self, model: &str, rest: &str, query: &[(String, String)]) -> Result<Place, String> {
+        let Places::Beside(base, path) = &self.places else {
+            return Err(format!("'{}' has nothing below its address", self.operation.as_str()));
+        };
+        let mut place = Place::at(&format!("{base}{}{rest}", path.replace("{model}", &in_path(model))), None)?;
+        // Setting an empty query would leave a question mark.
+        let own = self.query.iter().map(|(name, secret)| (name.as_str(), secret.expose()));
+        let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own).collect();
+        if !query.is_empty() {
+            place.url.query_pairs_mut().extend_pairs(query);
+            place.address = Address::of(&place.url);
+        }
+        Ok(place)
     }
 }
 
@@ -236,6 +256,11 @@ fn endpoints(
             };
             endpoints.push(Endpoint { operation, dialect, headers: headers.clone(), is_simulator, places, query: query.clone() });
         }
+        for &(operation, _, path) in BESIDE_CHAT.iter().filter(|(_, of, _)| *of == dialect && !is_simulator) {
+            let path = provider.quirks.path.get(&operation).map_or(path, String::as_str);
+            let places = Places::Beside(base.to_owned(), path.to_owned());
+            endpoints.push(Endpoint { operation, dialect, headers: headers.clone(), is_simulator, places, query: query.clone() });
+        }
     }
     // An address has to be whole when the gateway starts, not when it is first asked.
     for endpoint in &endpoints {
@@ -255,6 +280,12 @@ fn paths(dialect: Dialect) -> Vec<(Operation, Option<&'static str>)> {
         paths.extend([(Operation::Completions, Some("/completions")), (Operation::Embeddings, Some("/embeddings"))]);
     }
     paths
+}
+
+/// A model's name as one segment of a path.
+fn in_path(model: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte);
+    model.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 fn headers(provider: &Provider, auth: &Auth, credential: Option<&Credential>) -> Result<HeaderMap, String> {

@@ -5,6 +5,7 @@ mod head;
 pub mod openai;
 pub mod ops;
 pub mod unread;
+pub mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
