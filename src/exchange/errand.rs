@@ -194,7 +194,10 @@ fn rest(served: &Served, head: &Parts) -> Result<String, Refusal> {
 /// The query without our own key, which may stand in it.
 fn query(head: &Parts) -> Vec<(String, String)> {
     let query = head.uri.query().unwrap_or_default();
-    url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "key").map(|(name, value)| (name.into(), value.into())).collect()
+    url::form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| name != "key")
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
 
 async fn targets(
@@ -221,7 +224,9 @@ async fn targets(
         }
         (Deed::Make(held::Kind::Batch), _) => {
             let input = match load {
-                Load::Json(body, _) => Members::read(body).ok().and_then(|members| serde_json::from_str(members.get("input_file_id")?.raw).ok()),
+                Load::Json(body, _) => {
+                    Members::read(body).ok().and_then(|members| serde_json::from_str(members.get("input_file_id")?.raw).ok())
+                }
                 _ => None,
             };
             let need = "'input_file_id' has to be the id of a file that was uploaded with the purpose 'batch'.";
@@ -272,7 +277,8 @@ pub(super) async fn held_by(gateway: &Gateway, caller: &Caller, kind: held::Kind
 fn at(gateway: &Gateway, id: &str) -> Result<Target, Refusal> {
     let shown: String = id.chars().take(60).collect();
     let message = format!("There is no live provider '{shown}': GET /v1/models lists those that are live, before the '/' of each model.");
-    let provider = gateway.router.provider(id).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "provider_not_live", message))?;
+    let provider =
+        gateway.router.provider(id).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "provider_not_live", message))?;
     Ok(Target { provider: Arc::clone(provider), model: String::new() })
 }
 
@@ -395,7 +401,14 @@ async fn pass(mut incoming: Incoming<'_>, served: &Served) -> Result<Outgoing, F
 }
 
 /// Notes what was made, what came of it, or that it is gone, before its maker hears of it.
-async fn keep(gateway: &Gateway, deed: Deed, key: crate::key::KeyId, provider: &LiveProvider, id: &str, body: &Bytes) -> Result<(), Refusal> {
+async fn keep(
+    gateway: &Gateway,
+    deed: Deed,
+    key: crate::key::KeyId,
+    provider: &LiveProvider,
+    id: &str,
+    body: &Bytes,
+) -> Result<(), Refusal> {
     let held = |kind, id| Held { kind, id, key, provider: provider.id.clone(), created: Timestamp::now() };
     let mut made = Vec::new();
     match deed {
@@ -428,7 +441,9 @@ fn is_unknown_path(status: StatusCode, text: &str) -> bool {
     }
     match status {
         StatusCode::METHOD_NOT_ALLOWED => true,
-        StatusCode::NOT_FOUND => serde_json::from_str::<Outer>(text).map_or(true, |outer| outer.error.code.is_some_and(|code| code == "unknown_url")),
+        StatusCode::NOT_FOUND => {
+            serde_json::from_str::<Outer>(text).map_or(true, |outer| outer.error.code.is_some_and(|code| code == "unknown_url"))
+        }
         _ => false,
     }
 }

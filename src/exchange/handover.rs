@@ -194,7 +194,13 @@ impl Incoming<'_> {
 }
 
 /// Of a provider's headers only these concern the caller; its rate limits and organisation are ours.
-pub(super) fn write_headers(to: &mut HeaderMap, head: &http::response::Parts, native: Option<Dialect>, provider: &LiveProvider, ticket: &Ticket) {
+pub(super) fn write_headers(
+    to: &mut HeaderMap,
+    head: &http::response::Parts,
+    native: Option<Dialect>,
+    provider: &LiveProvider,
+    ticket: &Ticket,
+) {
     for name in native.map_or(&[][..], |dialect| wire(dialect).returned) {
         if let Some(value) = head.headers.get(*name) {
             to.insert(HeaderName::from_static(name), value.clone());

@@ -42,7 +42,13 @@ const MOST_PIECES: usize = 8;
 pub(super) async fn targets(gateway: &Gateway, ask: &Ask, key: KeyId) -> Result<Vec<Target>, Refusal> {
     let mut holder: Option<Arc<str>> = None;
     for (kind, id) in &ask.earlier {
-        let found = gateway.held.holder(key, *kind, id).await.map_err(|e| store_down(&e))?.ok_or_else(|| kind.not_found(id))?;
+        let Some(found) = gateway.held.holder(key, *kind, id).await.map_err(|e| store_down(&e))? else {
+            // What was not made through this gateway is its provider's to judge.
+            match gateway.held.is_anyones(*kind, id).await.map_err(|e| store_down(&e))? {
+                true => return Err(kind.not_found(id)),
+                false => continue,
+            }
+        };
         if holder.as_ref().is_some_and(|other| *other != found) {
             return Err(elsewhere(*kind, id, &found));
         }

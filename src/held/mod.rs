@@ -110,6 +110,11 @@ impl Keeper {
         Ok(found)
     }
 
+    /// Whether any key made what has this id.
+    pub async fn is_anyones(&self, kind: Kind, id: &str) -> Result<bool, StoreError> {
+        self.store.is_held(kind, id).await
+    }
+
     /// All of a kind that this key made, newest first.
     pub async fn all(&self, key: KeyId, kind: Kind) -> Result<Vec<Held>, StoreError> {
         self.store.held_by(key, kind).await

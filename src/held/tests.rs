@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used)]
 
-use jiff::ToSpan;
-
 use super::*;
 use crate::admin::keys::{self, NewKeyOrder};
 use crate::key::{Limits, Pepper};
@@ -12,13 +10,8 @@ fn held(key: KeyId, kind: Kind, id: &str, provider: &str) -> Held {
 }
 
 async fn new_key(store: &Sqlite, pepper: &Pepper) -> KeyId {
-    let order = NewKeyOrder {
-        name: "n".to_owned(),
-        owner: String::new(),
-        kind: crate::key::Kind::Live,
-        limits: Limits::default(),
-        expires: None,
-    };
+    let order =
+        NewKeyOrder { name: "n".to_owned(), owner: String::new(), kind: crate::key::Kind::Live, limits: Limits::default(), expires: None };
     KeyId::parse(&keys::create(store, pepper, order).await.unwrap().view.id).unwrap()
 }
 
@@ -37,9 +30,10 @@ async fn what_a_key_made_is_its_own_and_its_successors() {
         assert_eq!(keeper.holder(first, Kind::File, "file-1").await.unwrap().as_deref(), Some("a"));
         assert_eq!(keeper.holder(other, Kind::File, "file-1").await.unwrap().as_deref(), Some("b"));
         assert_eq!(keeper.holder(other, Kind::Batch, "file-1").await.unwrap(), None);
+        assert!(keeper.is_anyones(Kind::File, "file-1").await.unwrap() && !keeper.is_anyones(Kind::Batch, "file-1").await.unwrap());
     }
 
-    let rotated = keys::rotate(&*store, &pepper, first.as_str(), 1.hour().try_into().unwrap_or_default()).await.unwrap();
+    let rotated = keys::rotate(&*store, &pepper, first.as_str(), Duration::from_secs(3600)).await.unwrap();
     let successor = KeyId::parse(&rotated.view.id).unwrap();
     assert_eq!(fresh.holder(successor, Kind::File, "file-1").await.unwrap().as_deref(), Some("a"));
     assert_eq!(fresh.all(successor, Kind::File).await.unwrap(), [held(first, Kind::File, "file-1", "a")]);

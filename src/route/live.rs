@@ -70,7 +70,7 @@ pub struct Place {
 #[derive(Clone, Debug)]
 enum Places {
     /// Always to the same place.
-    Fixed(Place),
+    Fixed(Box<Place>),
     /// To one that depends on the model and on the form of the answer: the base, without a slash at its end.
     ByModel(String),
     /// Beside chat: the base, and the operation's path, in which `{model}` stands for the model.
@@ -252,7 +252,7 @@ fn endpoints(
             let path = provider.quirks.path.get(&operation).map(String::as_str).or(path);
             let places = match path {
                 None => Places::ByModel(base.to_owned()),
-                Some(path) => Places::Fixed(Place::at(&format!("{base}{path}"), query.as_ref())?),
+                Some(path) => Places::Fixed(Box::new(Place::at(&format!("{base}{path}"), query.as_ref())?)),
             };
             endpoints.push(Endpoint { operation, dialect, headers: headers.clone(), is_simulator, places, query: query.clone() });
         }

@@ -51,6 +51,8 @@ pub trait HeldStore: Send + Sync {
     fn hold<'a>(&'a self, rows: &'a [Held]) -> Answer<'a, ()>;
     /// The provider that keeps what has this id, if this key made it.
     fn holder<'a>(&'a self, key: KeyId, kind: held::Kind, id: &'a str) -> Answer<'a, Option<String>>;
+    /// Whether any key made what has this id.
+    fn is_held<'a>(&'a self, kind: held::Kind, id: &'a str) -> Answer<'a, bool>;
     /// All of a kind that this key made, newest first.
     fn held_by(&self, key: KeyId, kind: held::Kind) -> Answer<'_, Vec<Held>>;
     /// Forgets what is kept no more.

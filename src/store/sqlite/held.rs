@@ -40,9 +40,17 @@ impl HeldStore for Sqlite {
         })
     }
 
+    fn is_held<'a>(&'a self, kind: Kind, id: &'a str) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let found = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM held WHERE kind = ? AND id = ?)").bind(kind.as_str()).bind(id);
+            Ok(found.fetch_one(&self.pool).await?)
+        })
+    }
+
     fn held_by(&self, key: KeyId, kind: Kind) -> Answer<'_, Vec<Held>> {
         Box::pin(async move {
-            let statement = format!("{MINE} SELECT id, key, provider, created FROM held WHERE kind = ?2 AND key IN mine ORDER BY created DESC");
+            let statement =
+                format!("{MINE} SELECT id, key, provider, created FROM held WHERE kind = ?2 AND key IN mine ORDER BY created DESC");
             let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(key.to_string()).bind(kind.as_str());
             rows.fetch_all(&self.pool).await?.iter().map(|row| held(row, kind)).collect()
         })

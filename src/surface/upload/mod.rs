@@ -71,7 +71,7 @@ impl Upload {
             spool.push(piece).await.map_err(|e| no_room(&e))?;
         }
         let model = coming.scanner.found().cloned();
-        let length = if is_whole { Some(spool.len()) } else { length };
+        let length = if is_whole { Some(spool.size()) } else { length };
         let coming = Mutex::new(Some(coming).filter(|_| !is_whole));
         Ok(Upload { content_type, model, spool, length, limits, coming })
     }
@@ -162,8 +162,10 @@ fn limit(limits: &RequestLimits) -> u64 {
 }
 
 fn too_large(limits: &RequestLimits) -> Refusal {
-    let message =
-        format!("The upload is larger than the {} MiB that this gateway takes: send less (its limit is limits.upload_mib).", limits.upload_mib);
+    let message = format!(
+        "The upload is larger than the {} MiB that this gateway takes: send less (its limit is limits.upload_mib).",
+        limits.upload_mib
+    );
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Invalid, "upload_too_large", message)
 }
 

@@ -42,7 +42,7 @@ impl Spool {
     }
 
     /// Bytes in all.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.kept + self.written
     }
 

@@ -103,7 +103,8 @@ async fn sent(form: Vec<u8>, cut: usize, announced: bool) -> (Vec<u8>, Option<u6
 async fn a_form_goes_on_with_nothing_but_its_model_changed() {
     let filler = "\r\n-".repeat(1 << 20);
     let large = FORM.replacen("\r\n-b", &filler, 1);
-    for (form, cut, announced, is_whole) in [(FORM, 1, true, true), (FORM, 7, false, false), (&large, 40_000, true, false), (&large, 100_001, false, false)]
+    for (form, cut, announced, is_whole) in
+        [(FORM, 1, true, true), (FORM, 7, false, false), (&large, 40_000, true, false), (&large, 100_001, false, false)]
     {
         let expected = form.replace("test/whisper-1", "m");
         let (all, length, whole) = sent(form.as_bytes().to_vec(), cut, announced).await;
