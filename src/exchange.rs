@@ -8,7 +8,7 @@ mod list;
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 
 use crate::dialect::{Ask, Asked, Called, translate};
 use crate::error::{Kind, Refusal};
@@ -30,8 +30,17 @@ pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, call
             surface.refuse(&refusal)
         }
     };
-    response.headers_mut().insert(REQUEST_ID, request_id);
+    name_request(surface, &mut response, request_id);
     response
+}
+
+/// Names the request in its answer.
+fn name_request(surface: &dyn Surface, response: &mut Response<Body>, request_id: HeaderValue) {
+    if let Some(name) = surface.request_id_header() {
+        // A provider's own id says more to whoever asks it for help.
+        response.headers_mut().entry(name).or_insert_with(|| request_id.clone());
+    }
+    response.headers_mut().insert(REQUEST_ID, request_id);
 }
 
 /// What the rooms up to the provider found out.

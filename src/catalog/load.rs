@@ -111,7 +111,11 @@ fn check(provider: &Provider) -> Result<(), String> {
     if provider.credential.is_empty() && !provider.credential_optional && provider.auth != super::Auth::None {
         return Err("no variable holds the credential: name one in 'credential', or set 'credential_optional = true'".to_owned());
     }
-    for (name, value) in &provider.quirks.headers {
+    if let Some(variable) = provider.ways.keys().find(|variable| !provider.credential.contains(*variable)) {
+        return Err(format!("'ways' names {variable}, which 'credential' does not"));
+    }
+    let of_doors = provider.doors.values().filter_map(|door| door.quirks.as_ref());
+    for (name, value) in std::iter::once(&provider.quirks).chain(of_doors).flat_map(|quirks| &quirks.headers) {
         if http::HeaderName::try_from(name).is_err() || http::HeaderValue::try_from(value).is_err() {
             return Err(format!("quirks.headers has '{name}', which cannot be sent as a header"));
         }

@@ -10,5 +10,5 @@ mod tests;
 
 pub use env::Environment;
 pub use load::{Catalog, LoadError};
-pub use model::Model;
+pub use model::{Capability, Model};
 pub use provider::{Auth, Dialect, Door, Operation, Provider, Quirks};

@@ -26,6 +26,9 @@ pub struct Provider {
     pub auth: Auth,
     /// Variables that may hold the credential; the first one set wins.
     pub credential: Vec<String>,
+    /// Those of these variables that are sent in another way than `auth` says.
+    #[serde(default)]
+    pub ways: BTreeMap<String, Auth>,
     /// Works without a credential, as local servers do.
     #[serde(default)]
     pub credential_optional: bool,
@@ -50,6 +53,8 @@ pub struct Door {
     pub base_url: Option<String>,
     /// Its way of authentication.
     pub auth: Option<Auth>,
+    /// Where it differs from its dialect.
+    pub quirks: Option<Quirks>,
 }
 
 /// A wire protocol of chat and embedding APIs, whichever side.
@@ -118,8 +123,10 @@ pub struct Quirks {
     pub drop: Vec<String>,
     /// Top-level fields that it needs, and what they are where the caller is silent.
     pub default: BTreeMap<String, toml::Value>,
-    /// Paths that differ from the dialect's.
+    /// Paths that differ from the dialect's; `{model}` stands for the model.
     pub path: BTreeMap<Operation, String>,
+    /// Paths of streams, where they differ from those of whole answers.
+    pub stream_path: BTreeMap<Operation, String>,
     /// Headers that it wants.
     pub headers: BTreeMap<String, String>,
 }

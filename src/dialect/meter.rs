@@ -8,6 +8,7 @@ use memchr::{memchr, memrchr};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::frame::{AwsKind, frame_len, read_frame};
 use super::ir::Trouble;
 use super::openai_chat::usage;
 use super::translate::Translation;
@@ -26,6 +27,8 @@ pub enum Meter {
     Whole(Whole),
     /// A stream of lines: server-sent events, lines of JSON, or a JSON array.
     Stream(Stream),
+    /// A stream of binary messages (AWS event stream).
+    Frames(Frames),
     /// A stream that becomes another dialect's on its way.
     Translation(Box<Translation>),
     /// Bytes that tell nothing, such as sound.
@@ -68,6 +71,17 @@ pub struct Stream {
     reading: Reading,
 }
 
+/// A stream of binary messages between two of them.
+#[derive(Debug)]
+pub struct Frames {
+    tells: Tells,
+    /// A message whose end is still to come.
+    torn: BytesMut,
+    /// The bytes are no such messages: they are passed on as they come.
+    is_broken: bool,
+    reading: Reading,
+}
+
 #[derive(Deserialize)]
 struct Event {
     choices: Option<Vec<IgnoredAny>>,
@@ -96,11 +110,17 @@ impl Meter {
         })
     }
 
+    /// A meter for a stream of binary messages.
+    pub fn frames(tells: Tells) -> Meter {
+        Meter::Frames(Frames { tells, torn: BytesMut::new(), is_broken: false, reading: Reading::default() })
+    }
+
     /// Takes a piece of the answer, gives what is to be passed on.
     pub fn pass(&mut self, piece: Bytes) -> Bytes {
         match self {
             Meter::Whole(whole) => whole.pass(piece),
             Meter::Stream(stream) => stream.pass(piece),
+            Meter::Frames(frames) => frames.pass(piece),
             Meter::Translation(translation) => translation.pass(&piece),
             Meter::Unread => piece,
         }
@@ -110,7 +130,7 @@ impl Meter {
     pub fn fail(&mut self, trouble: &Trouble) -> Option<Bytes> {
         match self {
             Meter::Translation(translation) => Some(translation.fail(trouble)),
-            Meter::Whole(_) | Meter::Stream(_) | Meter::Unread => None,
+            Meter::Whole(_) | Meter::Stream(_) | Meter::Frames(_) | Meter::Unread => None,
         }
     }
 
@@ -119,6 +139,7 @@ impl Meter {
         match self {
             Meter::Whole(whole) => (Bytes::new(), whole.read()),
             Meter::Stream(stream) => stream.finish(),
+            Meter::Frames(frames) => (frames.torn.split().freeze(), frames.reading),
             Meter::Translation(translation) => translation.finish(),
             Meter::Unread => (Bytes::new(), Reading::default()),
         }
@@ -213,6 +234,51 @@ impl Stream {
             (0, _) => rest,
             (start, true) => lines.slice(..start),
             (start, false) => Bytes::from([&lines[..start], &rest[..]].concat()),
+        }
+    }
+}
+
+// === impl Frames ===
+
+impl Frames {
+    /// Whole messages go on: half of one would spoil an error told after it.
+    fn pass(&mut self, piece: Bytes) -> Bytes {
+        let joined = match self.torn.is_empty() {
+            true => piece,
+            false => {
+                self.torn.extend_from_slice(&piece);
+                self.torn.split().freeze()
+            }
+        };
+        let mut complete = 0;
+        while !self.is_broken {
+            match frame_len(&joined[complete..]) {
+                Ok(Some(len)) if joined.len() - complete >= len => {
+                    self.look_at(&joined[complete..complete + len]);
+                    complete += len;
+                }
+                Ok(_) => break,
+                Err(_) => self.is_broken = true,
+            }
+        }
+        if self.is_broken {
+            return joined;
+        }
+        self.torn.extend_from_slice(&joined[complete..]);
+        joined.slice(..complete)
+    }
+
+    fn look_at(&mut self, message: &[u8]) {
+        self.reading.estimated_output += 1;
+        // The usage is in the message that is the last one.
+        if self.tells.last.iter().any(|last| memchr::memmem::find(message, last.as_bytes()).is_some()) {
+            match read_frame(message) {
+                Ok(frame) if frame.kind == AwsKind::Event && self.tells.last.contains(&frame.name) => {
+                    self.reading.is_complete = true;
+                    (self.tells.read)(frame.payload, &mut self.reading.usage);
+                }
+                _ => {}
+            }
         }
     }
 }

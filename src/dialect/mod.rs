@@ -8,12 +8,12 @@ pub mod ask;
 pub mod bedrock_converse;
 pub mod codec;
 pub mod cohere_v2;
+pub mod fields;
 pub mod frame;
 pub mod gemini;
 pub mod ir;
 pub mod members;
 pub mod meter;
-mod missing;
 pub mod ollama;
 pub mod openai_chat;
 pub mod openai_responses;
@@ -47,12 +47,18 @@ pub fn wire(dialect: Dialect) -> &'static Wire {
 /// What reads and writes a dialect.
 pub fn codec(dialect: Dialect) -> &'static dyn Codec {
     match dialect {
-        Dialect::OpenaiChat => &missing::Missing,
-        Dialect::OpenaiResponses => &missing::Missing,
-        Dialect::AnthropicMessages => &missing::Missing,
-        Dialect::Gemini => &missing::Missing,
-        Dialect::BedrockConverse => &missing::Missing,
-        Dialect::CohereV2 => &missing::Missing,
-        Dialect::Ollama => &missing::Missing,
+        Dialect::OpenaiChat => &openai_chat::OpenaiChat,
+        Dialect::OpenaiResponses => &openai_responses::Responses,
+        Dialect::AnthropicMessages => &anthropic_messages::Messages,
+        Dialect::Gemini => &gemini::Gemini,
+        Dialect::BedrockConverse => &bedrock_converse::Bedrock,
+        Dialect::CohereV2 => &cohere_v2::Cohere,
+        Dialect::Ollama => &ollama::Ollama,
     }
+}
+
+/// Letters and digits for an id that a provider did not give.
+pub fn fresh_id() -> String {
+    let random = crate::key::format::random_base62::<20>().unwrap_or([b'0'; 20]);
+    String::from_utf8_lossy(&random).into_owned()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ir::{Answer, Collector, Dropped, Event, Request, Trouble, TroubleKind};
-use super::{Ask, Asked, Codec, Reading, StreamReader, StreamWriter, To, codec};
+use super::{Ask, Asked, Codec, Reading, StreamReader, StreamWriter, To, codec, openai_responses};
 use crate::catalog::Dialect;
 use crate::error::Refusal;
 use crate::ledger::record::Usage;
@@ -53,6 +53,9 @@ pub fn read_request(ask: &Ask) -> Result<Asked, Refusal> {
 
 /// Writes a chat request in a provider's dialect.
 pub fn write_request(request: &Request, dialect: Dialect, to: &To<'_>) -> Result<(Bytes, Dropped), Refusal> {
+    if dialect != Dialect::OpenaiResponses {
+        openai_responses::refuse_held_state(request)?;
+    }
     let mut dropped = Dropped::default();
     let body = codec(dialect).encode_request(request, to, &mut dropped)?;
     Ok((body, dropped))

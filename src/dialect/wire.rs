@@ -53,6 +53,6 @@ pub struct Tells {
     pub members: &'static [&'static str],
     /// Reads the usage of a whole answer or of one event's JSON, over what earlier events said.
     pub read: fn(json: &[u8], so_far: &mut Option<Usage>),
-    /// What a line that is the stream's last begins with.
+    /// What a line that is the stream's last begins with, or what its last message is called.
     pub last: &'static [&'static str],
 }

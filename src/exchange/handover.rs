@@ -41,6 +41,8 @@ pub(super) struct Incoming<'a> {
     pub(super) source: Source,
     pub(super) dialect: Dialect,
     pub(super) provider: &'a LiveProvider,
+    /// The usage that a stream tells was asked for by us alone.
+    pub(super) hides_usage: bool,
     pub(super) idle: Duration,
 }
 
@@ -61,9 +63,11 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
     let Target { provider, .. } = &targets[target];
     let is_native = dialect == ask.called.dialect;
     let idle = gateway.client.idle_timeout();
+    let endpoint = targets[target].endpoint(ask.called.operation, ask.called.dialect);
+    let hides_usage = endpoint.is_ok_and(|endpoint| ask.hides_usage(&endpoint.quirks));
     // Only who made an answer may see it again, so what its provider keeps is noted on its way.
     let noting = ticket.key.filter(|_| is_native && ask.keeps && !provider.is_simulator()).map(|key| (key, Arc::clone(provider)));
-    let incoming = Incoming { head: &head, source, dialect, provider, idle };
+    let incoming = Incoming { head: &head, source, dialect, provider, hides_usage, idle };
     let outgoing = match asked.filter(|_| !is_native) {
         _ if !head.status.is_success() => incoming.error().await,
         None => incoming.pass(&ask).await,
@@ -118,7 +122,10 @@ impl Incoming<'_> {
         let facts = wire(self.dialect);
         let is_stream = is(&self.head.headers, facts.stream_type) || (ask.form() == Form::Array && self.is_json());
         if is_stream {
-            let meter = Meter::stream(facts.tells, ask.hides_usage(&self.provider.quirks));
+            let meter = match self.dialect {
+                Dialect::BedrockConverse => Meter::frames(facts.tells),
+                _ => Meter::stream(facts.tells, self.hides_usage),
+            };
             return Ok(Outgoing::Flowing { before: Vec::new(), source: self.source, meter });
         }
         if !self.is_json() {

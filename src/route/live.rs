@@ -10,9 +10,10 @@ use reqwest::Url;
 use super::address::Address;
 use super::credential::{Credential, Secret};
 use crate::catalog::operation::BESIDE_CHAT;
-use crate::catalog::{Auth, Dialect, Environment, Model, Operation, Provider, Quirks, env};
+use crate::catalog::{Auth, Dialect, Door, Environment, Model, Operation, Provider, Quirks, env};
 use crate::dialect::{Form, wire};
 use crate::error::{Kind, Refusal};
+use crate::upstream::sign::Signer;
 
 /// A provider that can be called.
 #[derive(Debug)]
@@ -23,8 +24,6 @@ pub struct LiveProvider {
     pub name: String,
     /// What it has; empty where any name is passed on.
     pub models: BTreeMap<String, Model>,
-    /// Where it differs from its dialect.
-    pub quirks: Quirks,
     /// What we present to it.
     pub credential: Option<Arc<Credential>>,
     /// The base URL's doors first, under the empty name.
@@ -52,9 +51,21 @@ pub struct Endpoint {
     pub headers: HeaderMap,
     /// The built-in simulator rather than a network address.
     pub is_simulator: bool,
+    /// What makes each request ours, where the headers do not.
+    pub signer: Option<Arc<Signer>>,
+    /// Where the provider differs from the dialect.
+    pub quirks: Arc<Quirks>,
     places: Places,
     /// A parameter that carries the credential.
     query: Option<(String, Secret)>,
+}
+
+/// How a credential is shown.
+struct Access<'a> {
+    auth: &'a Auth,
+    credential: Option<&'a Credential>,
+    /// Or why there is none.
+    signer: Result<Option<Arc<Signer>>, String>,
 }
 
 /// Where a request goes.
@@ -73,6 +84,8 @@ enum Places {
     Fixed(Box<Place>),
     /// To one that depends on the model and on the form of the answer: the base, without a slash at its end.
     ByModel(String),
+    /// The same, by the provider's own templates of paths: of whole answers, and of streams.
+    Templates([String; 2]),
     /// Beside chat: the base, and the operation's path, in which `{model}` stands for the model.
     Beside(String, String),
 }
@@ -84,6 +97,9 @@ pub struct Unserved {
     operation: Operation,
     why: String,
 }
+
+/// Stands for the model in a provider's own path.
+const MODEL: &str = "{model}";
 
 // === impl LiveProvider ===
 
@@ -112,31 +128,40 @@ impl LiveProvider {
             return Err(needs);
         }
         let credential = set.and_then(|variable| Some(Arc::new(Credential::new(variable, Secret::new(env.get(variable)?)))));
-        let own = LiveDoor::open(provider, "", &provider.dialects, &provider.base_url, &provider.auth, credential.as_deref(), env);
-        let others = provider.doors.iter().map(|(name, door)| {
-            let url = door.base_url.as_ref().unwrap_or(&provider.base_url);
-            let auth = door.auth.as_ref().unwrap_or(&provider.auth);
-            LiveDoor::open(provider, name, &door.dialects, url, auth, credential.as_deref(), env)
-        });
+        let own = Door {
+            dialects: provider.dialects.clone(),
+            base_url: Some(provider.base_url.clone()),
+            auth: None,
+            quirks: Some(provider.quirks.clone()),
+        };
+        let way = set.and_then(|variable| provider.ways.get(variable));
+        let access = Access::new(way.unwrap_or(&provider.auth), credential.as_deref(), env);
+        let open = |name, door: &Door| {
+            let other = door.auth.as_ref().filter(|_| way.is_none()).map(|auth| Access::new(auth, credential.as_deref(), env));
+            LiveDoor::open(provider, name, door, other.as_ref().unwrap_or(&access), env)
+        };
+        let others = provider.doors.iter().map(|(name, door)| open(name, door));
         Ok(LiveProvider {
             id: provider.id.clone(),
             name: provider.name.clone(),
-            doors: std::iter::once(own).chain(others).collect(),
+            doors: std::iter::once(open("", &own)).chain(others).collect(),
             models: provider.models.clone(),
-            quirks: provider.quirks.clone(),
             credential,
         })
     }
 
     /// Where `operation` is served: in `dialect` if it can be, and a chat else in the dialect that the provider's file names first.
     ///
+    /// Ollama's completion (`/api/generate`) is a chat of one message, which any dialect can say.
+    ///
     /// `door` is the model's own; without one, any will do.
     pub fn endpoint(&self, door: Option<&str>, operation: Operation, dialect: Dialect) -> Result<&Endpoint, Unserved> {
         let unserved = |why: String| Unserved { provider: self.name.clone(), operation, why };
         let doors = || self.doors.iter().filter(|candidate| door.is_none_or(|door| candidate.name == door));
-        let served = || doors().flat_map(|door| &door.endpoints).filter(|endpoint| endpoint.operation == operation);
-        let same = served().find(|endpoint| endpoint.dialect == dialect);
-        if let Some(endpoint) = same.or_else(|| served().next().filter(|_| operation == Operation::Chat)) {
+        let served = |operation| doors().flat_map(|door| &door.endpoints).filter(move |endpoint| endpoint.operation == operation);
+        let same = served(operation).find(|endpoint| endpoint.dialect == dialect);
+        let is_chat = operation == Operation::Chat || (operation == Operation::Completions && dialect == Dialect::Ollama);
+        if let Some(endpoint) = same.or_else(|| served(Operation::Chat).next().filter(|_| is_chat)) {
             return Ok(endpoint);
         }
         match doors().find_map(|door| door.closed.clone()) {
@@ -159,27 +184,29 @@ impl LiveProvider {
     }
 }
 
+// === impl Access ===
+
+impl<'a> Access<'a> {
+    fn new(auth: &'a Auth, credential: Option<&'a Credential>, env: &Environment) -> Access<'a> {
+        Access { auth, credential, signer: Signer::of(auth, credential, env) }
+    }
+}
+
 // === impl LiveDoor ===
 
 impl LiveDoor {
-    fn open(
-        provider: &Provider,
-        name: &str,
-        dialects: &[Dialect],
-        template: &str,
-        auth: &Auth,
-        credential: Option<&Credential>,
-        env: &Environment,
-    ) -> LiveDoor {
+    fn open(provider: &Provider, name: &str, door: &Door, access: &Access<'_>, env: &Environment) -> LiveDoor {
+        let template = door.base_url.as_ref().unwrap_or(&provider.base_url);
+        let quirks = Arc::new(door.quirks.as_ref().unwrap_or(&provider.quirks).clone());
         let opened = env
             .expand(template)
             .map_err(|unset| format!("{} is not set, which its address needs", unset.0))
-            .and_then(|base| endpoints(provider, dialects, base.trim_end_matches('/'), auth, credential));
+            .and_then(|base| endpoints(&quirks, &door.dialects, base.trim_end_matches('/'), access));
         let (endpoints, closed) = match opened {
             Ok(endpoints) => (endpoints, None),
             Err(why) => (Vec::new(), Some(why)),
         };
-        LiveDoor { name: name.to_owned(), dialects: dialects.to_vec(), endpoints, closed }
+        LiveDoor { name: name.to_owned(), dialects: door.dialects.clone(), endpoints, closed }
     }
 }
 
@@ -188,13 +215,16 @@ impl LiveDoor {
 impl Endpoint {
     /// Where a request for `model` goes whose answer is to have this form.
     pub fn place(&self, model: &str, form: Form) -> Result<Cow<'_, Place>, String> {
-        match &self.places {
-            Places::Fixed(place) => Ok(Cow::Borrowed(place)),
-            Places::ByModel(base) => {
-                Place::at(&format!("{base}{}", (wire(self.dialect).path)(model, form)), self.query.as_ref()).map(Cow::Owned)
+        let text = match &self.places {
+            Places::Fixed(place) => return Ok(Cow::Borrowed(place)),
+            Places::ByModel(base) => format!("{base}{}", (wire(self.dialect).path)(model, form)),
+            Places::Templates([whole, stream]) => {
+                let template = if form == Form::Whole { whole } else { stream };
+                template.replace(MODEL, &in_path(model))
             }
-            Places::Beside(..) => self.below(model, "", &[]).map(Cow::Owned),
-        }
+            Places::Beside(..) => return self.below(model, "", &[]).map(Cow::Owned),
+        };
+        Place::at(&text, self.query.as_ref()).map(Cow::Owned)
     }
 
     /// Where a request of an operation beside chat goes: `rest` stands after the operation's own path, such as `/file-1/content`.
@@ -202,7 +232,7 @@ impl Endpoint {
         let Places::Beside(base, path) = &self.places else {
             return Err(format!("'{}' has nothing below its address", self.operation.as_str()));
         };
-        let mut place = Place::at(&format!("{base}{}{rest}", path.replace("{model}", &in_path(model))), None)?;
+        let mut place = Place::at(&format!("{base}{}{rest}", path.replace(MODEL, &in_path(model))), None)?;
         // Setting an empty query would leave a question mark.
         let own = self.query.iter().map(|(name, secret)| (name.as_str(), secret.expose()));
         let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own).collect();
@@ -226,14 +256,10 @@ impl Place {
     }
 }
 
-fn endpoints(
-    provider: &Provider,
-    dialects: &[Dialect],
-    base: &str,
-    auth: &Auth,
-    credential: Option<&Credential>,
-) -> Result<Vec<Endpoint>, String> {
-    let own = headers(provider, auth, credential)?;
+fn endpoints(quirks: &Arc<Quirks>, dialects: &[Dialect], base: &str, access: &Access<'_>) -> Result<Vec<Endpoint>, String> {
+    let Access { auth, credential, .. } = *access;
+    let own = headers(quirks, auth, credential)?;
+    let signer = access.signer.clone()?;
     let is_simulator = base == "simulator:" || base == "simulator";
     let base = if is_simulator { "http://simulator" } else { base };
     let query = match (auth, credential) {
@@ -248,23 +274,38 @@ fn endpoints(
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         headers.extend(own.clone());
+        let mut served: Vec<(Operation, Places)> = Vec::new();
         for (operation, path) in paths(dialect) {
-            let path = provider.quirks.path.get(&operation).map(String::as_str).or(path);
+            let path = quirks.path.get(&operation).map(String::as_str).or(path);
+            let stream_path = quirks.stream_path.get(&operation).map(String::as_str);
             let places = match path {
                 None => Places::ByModel(base.to_owned()),
+                Some(path) if path.contains(MODEL) || stream_path.is_some() => {
+                    Places::Templates([path, stream_path.unwrap_or(path)].map(|path| format!("{base}{path}")))
+                }
                 Some(path) => Places::Fixed(Box::new(Place::at(&format!("{base}{path}"), query.as_ref())?)),
             };
-            endpoints.push(Endpoint { operation, dialect, headers: headers.clone(), is_simulator, places, query: query.clone() });
+            served.push((operation, places));
         }
-        for &(operation, _, path) in BESIDE_CHAT.iter().filter(|(_, of, _)| *of == dialect && !is_simulator) {
-            let path = provider.quirks.path.get(&operation).map_or(path, String::as_str);
-            let places = Places::Beside(base.to_owned(), path.to_owned());
-            endpoints.push(Endpoint { operation, dialect, headers: headers.clone(), is_simulator, places, query: query.clone() });
+        for (operation, _, path) in BESIDE_CHAT.iter().filter(|(_, of, _)| *of == dialect && !is_simulator) {
+            let path = quirks.path.get(operation).map_or(*path, String::as_str);
+            served.push((*operation, Places::Beside(base.to_owned(), path.to_owned())));
         }
+        endpoints.extend(served.into_iter().map(|(operation, places)| Endpoint {
+            operation,
+            dialect,
+            headers: headers.clone(),
+            is_simulator,
+            signer: signer.clone(),
+            quirks: quirks.clone(),
+            places,
+            query: query.clone(),
+        }));
     }
     // An address has to be whole when the gateway starts, not when it is first asked.
     for endpoint in &endpoints {
         endpoint.place("model", Form::Whole)?;
+        endpoint.place("model", Form::Stream)?;
     }
     Ok(endpoints)
 }
@@ -279,18 +320,22 @@ fn paths(dialect: Dialect) -> Vec<(Operation, Option<&'static str>)> {
     if dialect == Dialect::OpenaiChat {
         paths.extend([(Operation::Completions, Some("/completions")), (Operation::Embeddings, Some("/embeddings"))]);
     }
+    if dialect == Dialect::Ollama {
+        paths.push((Operation::Completions, Some("/api/generate")));
+    }
     paths
 }
 
-/// A model's name as one segment of a path.
+/// A model's name as one segment of a path; Google's names have an `@` in them, which may stand as it is.
 fn in_path(model: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte);
-    model.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    let encoded = model.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+    encoded.collect()
 }
 
-fn headers(provider: &Provider, auth: &Auth, credential: Option<&Credential>) -> Result<HeaderMap, String> {
+fn headers(quirks: &Quirks, auth: &Auth, credential: Option<&Credential>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &provider.quirks.headers {
+    for (name, value) in &quirks.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
@@ -301,10 +346,7 @@ fn headers(provider: &Provider, auth: &Auth, credential: Option<&Credential>) ->
             let name = HeaderName::try_from(name).map_err(|_| format!("'{name}' is no header name"))?;
             (name, credential.secret.expose().to_owned())
         }
-        (Auth::Query(_) | Auth::None, _) | (_, None) => return Ok(headers),
-        (Auth::Sigv4 | Auth::Gcp | Auth::AzureEntra, Some(_)) => {
-            return Err("Keyward cannot sign requests in its way yet".to_owned());
-        }
+        (Auth::Query(_) | Auth::None | Auth::Sigv4 | Auth::Gcp | Auth::AzureEntra, _) | (_, None) => return Ok(headers),
     };
     let mut value = HeaderValue::try_from(text).map_err(|_| "its credential holds characters that no header can carry".to_owned())?;
     value.set_sensitive(true);

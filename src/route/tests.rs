@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
+use bytes::Bytes;
+
 use super::*;
 use crate::catalog::{Catalog, Environment};
-use crate::dialect::Form;
+use crate::dialect::{Ask, Called, Form};
 
 fn router(variables: &[(&str, &str)], aliases: &str) -> Router {
     let env: Environment = variables.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
@@ -21,6 +23,19 @@ fn a_variable_switches_a_provider_on() {
     assert!(endpoint.headers["authorization"].is_sensitive());
     assert_eq!(router.resolve("gpt-4o-mini").unwrap()[0].full_name(), "openai/gpt-4o-mini");
     assert_eq!(router.resolve("ollama/any:7b").unwrap()[0].model, "any:7b");
+}
+
+#[test]
+fn a_completion_of_ollamas_is_a_chat_to_those_who_do_not_speak_it() {
+    let router = router(&[("COHERE_API_KEY", "1"), ("OLLAMA_BASE_URL", "http://h:1")], "");
+    let served = |name: &str, operation, dialect| {
+        let target = &router.resolve(name).unwrap()[0];
+        target.endpoint(operation, dialect).map(|endpoint| endpoint.url("m", Form::Whole).unwrap().to_string())
+    };
+    assert_eq!(served("ollama/m", Operation::Completions, Dialect::Ollama).unwrap(), "http://h:1/api/generate");
+    assert_eq!(served("ollama/m", Operation::Chat, Dialect::Ollama).unwrap(), "http://h:1/api/chat");
+    assert_eq!(served("cohere/command-r7b-12-2024", Operation::Completions, Dialect::Ollama).unwrap(), "https://api.cohere.com/v2/chat");
+    assert!(served("cohere/command-r7b-12-2024", Operation::Embeddings, Dialect::Ollama).is_err());
 }
 
 #[test]
@@ -63,4 +78,24 @@ fn an_address_is_the_parts_of_a_url() {
     );
     assert_eq!(of("http://[::1]").unwrap().host, "[::1]");
     assert!(of("https://user:password@host/").is_none(), "the general client knows what to do with a user");
+}
+
+#[test]
+fn a_providers_own_paths_name_the_model_and_tell_streams_apart() {
+    let file = include_str!("../../providers/google-vertex-anthropic.toml").replace("\"gcp\"", "\"bearer\"");
+    let provider: crate::catalog::Provider = toml::from_str(&file).unwrap();
+    let variables = ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_VERTEX_LOCATION", "GOOGLE_VERTEX_PROJECT"];
+    let env: Environment = variables.map(|name| (name.to_owned(), "x".to_owned())).into_iter().collect();
+    let live = LiveProvider::switch_on(&provider, &env).unwrap();
+    let endpoint = live.endpoint(None, Operation::Chat, Dialect::AnthropicMessages).unwrap();
+    let path = |model: &str, form| endpoint.place(model, form).unwrap().url.path().to_owned();
+    let base = "/v1/projects/x/locations/x/publishers/anthropic/models";
+    assert_eq!(path("claude-opus-4-5@20251101", Form::Whole), format!("{base}/claude-opus-4-5@20251101:rawPredict"));
+    assert_eq!(path("claude-opus-4-5@20251101", Form::Stream), format!("{base}/claude-opus-4-5@20251101:streamRawPredict"));
+    assert_eq!(path("../a?b", Form::Whole), format!("{base}/..%2Fa%3Fb:rawPredict"));
+
+    let body = Bytes::from_static(br#"{"model":"a","max_tokens":5,"messages":[]}"#);
+    let ask = Ask::read(Called::new(Operation::Chat, Dialect::AnthropicMessages), body).unwrap();
+    let sent = String::from_utf8(ask.encode("a", &endpoint.quirks).concat()).unwrap();
+    assert_eq!(sent, r#"{"max_tokens":5,"messages":[],"anthropic_version":"vertex-2023-10-16"}"#);
 }

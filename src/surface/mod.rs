@@ -1,7 +1,12 @@
 //! Room 1: what callers speak: paths, bodies, and errors in each dialect's own shape.
 
+pub mod anthropic;
+pub mod bedrock;
 pub mod body;
+pub mod cohere;
+pub mod gemini;
 mod head;
+pub mod ollama;
 pub mod openai;
 pub mod ops;
 pub mod unread;
@@ -16,7 +21,7 @@ use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde_json::Value;
 
 use crate::dialect::ir::Trouble;
@@ -40,6 +45,10 @@ pub trait Surface: Send + Sync {
     fn error_event(&self, refusal: &Refusal) -> Bytes;
     /// A provider's error in the dialect's shape, marked with its name.
     fn provider_error(&self, error: &ProviderError<'_>) -> Response<Body>;
+    /// The header beside `x-request-id` in which the dialect's SDKs look for the request's id.
+    fn request_id_header(&self) -> Option<HeaderName> {
+        None
+    }
 }
 
 /// A provider's own error, on its way to the caller.
@@ -64,9 +73,14 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     let beside = openai::models_routes().merge(ops::routes()).merge(crate::admin::routes());
     axum::Router::new()
         .merge(openai::routes())
+        .merge(anthropic::routes())
+        .merge(gemini::routes())
+        .merge(bedrock::routes())
+        .merge(cohere::routes())
+        .merge(ollama::routes())
         .merge(beside.layer(middleware::from_fn(named)))
-        .fallback(openai::unknown_path.layer(middleware::from_fn(named)))
-        .method_not_allowed_fallback(openai::wrong_method.layer(middleware::from_fn(named)))
+        .fallback(unknown_path.layer(middleware::from_fn(named)))
+        .method_not_allowed_fallback(wrong_method.layer(middleware::from_fn(named)))
         .with_state(gateway)
 }
 
@@ -76,6 +90,28 @@ async fn named(request: Request, next: Next) -> Response<Body> {
     let mut response = next.run(request).await;
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// A path that nothing is served at, in the words of the surface that it looks like.
+async fn unknown_path(uri: Uri) -> Response<Body> {
+    match uri.path() {
+        path if anthropic::owns(path) => anthropic::unknown_path(&uri),
+        path if gemini::owns(path) => gemini::unknown_path(&uri),
+        path if cohere::owns(path) => cohere::unknown_path(&uri),
+        path if ollama::owns(path) => ollama::unknown_path(&uri),
+        _ => openai::unknown_path(&uri),
+    }
+}
+
+/// A path that is served for another method, in the words of its surface.
+async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
+    match uri.path() {
+        path if anthropic::owns(path) => anthropic::wrong_method(&method, &uri),
+        path if gemini::owns(path) => gemini::wrong_method(&method, &uri),
+        path if cohere::owns(path) => cohere::wrong_method(&method, &uri),
+        path if ollama::owns(path) => ollama::wrong_method(&method, &uri),
+        _ => openai::wrong_method(&method, &uri),
+    }
 }
 
 /// A JSON response, with what belongs in the head of every refusal: the provider's name, `retry-after`, the refusal's own headers.

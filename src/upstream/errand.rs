@@ -103,19 +103,28 @@ impl Client {
         super::check_rest(provider)?;
         let place = endpoint.below(&target.model, &errand.rest, &errand.query);
         let place = place.map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
+        let mut headers = endpoint.headers.clone();
+        headers.extend(errand.headers.clone());
+        let pieces = match &errand.load {
+            Load::Json(body, model_at) => with_model(body, model_at.as_ref(), &target.model),
+            Load::Nothing | Load::Form(_) => Vec::new(),
+        };
+        if let Some(signer) = &endpoint.signer {
+            let signed = signer.sign(&place.url, &pieces, &mut headers).await;
+            signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
+        }
         let mut request = reqwest::Request::new(errand.method.clone(), place.url);
-        request.headers_mut().extend(endpoint.headers.clone());
-        request.headers_mut().extend(errand.headers.clone());
+        *request.headers_mut() = headers;
         let response = match &errand.load {
-            Load::Nothing => self.execute(request, provider, self.settings.first_byte_timeout).await?,
-            Load::Json(body, model_at) => {
-                *request.body_mut() = Some(reqwest::Body::wrap(PiecesBody::new(&with_model(body, model_at.as_ref(), &target.model))));
+            Load::Form(upload) => self.send_form(request, upload, target).await?,
+            Load::Json(..) => {
+                *request.body_mut() = Some(reqwest::Body::wrap(PiecesBody::new(&pieces)));
                 self.execute(request, provider, self.settings.first_byte_timeout).await?
             }
-            Load::Form(upload) => self.send_form(request, upload, target).await?,
+            Load::Nothing => self.execute(request, provider, self.settings.first_byte_timeout).await?,
         };
         let (head, body) = response.into_parts();
-        super::judge_credential(head.status, provider)?;
+        super::judge_credential(head.status, endpoint, provider)?;
         Ok(Answer { head, body: Source::Network(body), target: 0, dialect: errand.dialect, dropped: Dropped::default() })
     }
 

@@ -48,6 +48,13 @@ pub enum Failure {
         /// How long it is not tried again.
         rest: Duration,
     },
+    /// The request could not be made ours: no token could be had.
+    Unsigned {
+        /// Who.
+        provider: Who,
+        /// Why not.
+        why: String,
+    },
     /// It does not serve this operation.
     Unserved(Unserved),
     /// The request cannot be said in its dialect.
@@ -153,6 +160,14 @@ impl Failure {
                 format!(
                     "{provider} refuses the credential that this gateway has for it (from {variable}); it is tried again in {} s. Your own key is fine: tell whoever runs this gateway.",
                     rest.as_secs().max(1)
+                ),
+                provider,
+            ),
+            Failure::Unsigned { provider, why } => (
+                bad_gateway,
+                "provider_credential_unusable",
+                format!(
+                    "{provider} could not be asked, since the credential that this gateway has for it gives no access: {why}. Your own key is fine: try again, or tell whoever runs this gateway."
                 ),
                 provider,
             ),

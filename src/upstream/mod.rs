@@ -7,6 +7,7 @@ mod fetch;
 mod pieces;
 pub mod pool;
 mod refused;
+pub mod sign;
 pub mod simulator;
 
 use std::time::Duration;
@@ -140,7 +141,7 @@ impl Client {
         let provider = &target.provider;
         let endpoint = target.endpoint(ask.called.operation, ask.called.dialect).map_err(Failure::Unserved)?;
         let (pieces, dropped) = match asked.filter(|_| endpoint.dialect != ask.called.dialect) {
-            None => (ask.encode(&target.model, &provider.quirks), Dropped::default()),
+            None => (ask.encode(&target.model, &endpoint.quirks), Dropped::default()),
             Some(asked) => self.translated(asked, target, endpoint).await?,
         };
         let answer = |(head, body)| Answer { head, body, target: 0, dialect: endpoint.dialect, dropped };
@@ -150,10 +151,14 @@ impl Client {
         }
         check_rest(provider)?;
         let place = endpoint.place(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
-        let headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
+        let mut headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
+        if let Some(signer) = &endpoint.signer {
+            let signed = signer.sign(&place.url, &pieces, &mut headers).await;
+            signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
+        }
         let response = self.send(&place, headers, pieces, provider).await?;
         let (head, body) = response.into_parts();
-        judge_credential(head.status, provider)?;
+        judge_credential(head.status, endpoint, provider)?;
         Ok(answer((head, body)))
     }
 
@@ -164,7 +169,7 @@ impl Client {
         let inlined = self.fetcher.inline(&asked.request, codec(endpoint.dialect)).await.map_err(refused)?;
         let request = inlined.as_ref().unwrap_or(&asked.request);
         let (body, dropped) = translate::write_request(request, endpoint.dialect, &to).map_err(refused)?;
-        Ok((with_quirks(&target.provider.quirks, vec![body]), dropped))
+        Ok((with_quirks(&endpoint.quirks, vec![body]), dropped))
     }
 
     async fn send(&self, place: &Place, headers: HeaderMap, pieces: Pieces, provider: &LiveProvider) -> Result<Response<Source>, Failure> {
@@ -212,10 +217,11 @@ fn check_rest(provider: &LiveProvider) -> Result<(), Failure> {
 }
 
 /// What an answer's status says of our credential.
-fn judge_credential(status: StatusCode, provider: &LiveProvider) -> Result<(), Failure> {
+fn judge_credential(status: StatusCode, endpoint: &Endpoint, provider: &LiveProvider) -> Result<(), Failure> {
     let Some(credential) = &provider.credential else { return Ok(()) };
     match status {
         StatusCode::UNAUTHORIZED => {
+            endpoint.signer.iter().for_each(|signer| signer.refused());
             let rest = credential.refused();
             tracing::warn!(
                 provider = provider.id,

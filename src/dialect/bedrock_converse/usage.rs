@@ -2,7 +2,7 @@
 //!
 //! Source: `TokenUsage` in the Amazon Bedrock API reference. `inputTokens` counts neither cache reads nor cache writes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::record::Usage;
 
@@ -12,11 +12,12 @@ struct Document {
 }
 
 /// The `usage` object.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Reported {
     input_tokens: u64,
     output_tokens: u64,
+    total_tokens: u64,
     cache_read_input_tokens: u64,
     cache_write_input_tokens: u64,
 }
@@ -37,6 +38,18 @@ impl From<Reported> for Usage {
             cache_write,
             output: reported.output_tokens,
             ..Usage::default()
+        }
+    }
+}
+
+impl From<Usage> for Reported {
+    fn from(usage: Usage) -> Reported {
+        Reported {
+            input_tokens: usage.input.saturating_sub(usage.cached + usage.cache_write),
+            output_tokens: usage.output,
+            total_tokens: usage.input + usage.output,
+            cache_read_input_tokens: usage.cached,
+            cache_write_input_tokens: usage.cache_write,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: `Usage` in Cohere's v2 chat reference. `tokens` counts what the model saw; `billed_units`, what is charged, only where it is alone.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::record::Usage;
 
@@ -29,8 +29,23 @@ pub struct Reported {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Tokens {
-    input_tokens: f64,
-    output_tokens: f64,
+    input_tokens: Option<f64>,
+    output_tokens: Option<f64>,
+}
+
+/// The `usage` object as it is told to a caller.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Told {
+    billed_units: Counted,
+    tokens: Counted,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached_tokens: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Counted {
+    input_tokens: u64,
+    output_tokens: u64,
 }
 
 /// Reads the usage of an answer or an event.
@@ -43,12 +58,20 @@ pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
 
 impl From<Reported> for Usage {
     fn from(reported: Reported) -> Usage {
-        let tokens = reported.tokens.or(reported.billed_units).unwrap_or_default();
+        let seen = reported.tokens.filter(|tokens| tokens.input_tokens.is_some() || tokens.output_tokens.is_some());
+        let tokens = seen.or(reported.billed_units).unwrap_or_default();
         Usage {
-            input: tokens.input_tokens as u64,
-            output: tokens.output_tokens as u64,
+            input: tokens.input_tokens.unwrap_or_default() as u64,
+            output: tokens.output_tokens.unwrap_or_default() as u64,
             cached: reported.cached_tokens.unwrap_or_default() as u64,
             ..Usage::default()
         }
+    }
+}
+
+impl From<&Usage> for Told {
+    fn from(usage: &Usage) -> Told {
+        let counted = Counted { input_tokens: usage.input, output_tokens: usage.output };
+        Told { billed_units: counted, tokens: counted, cached_tokens: (usage.cached > 0).then_some(usage.cached) }
     }
 }

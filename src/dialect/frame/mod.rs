@@ -1,9 +1,11 @@
-//! How streams are cut into events: server-sent events, and lines of JSON.
+//! How streams are cut into events: server-sent events, lines of JSON, and AWS event streams.
 
+mod aws;
 mod lines;
 mod sse;
 #[cfg(test)]
 mod tests;
 
+pub use aws::{AwsFrame, AwsFrames, AwsKind, Broken, frame_len, read_frame, write_frame};
 pub use lines::Lines;
 pub use sse::{Sse, SseEvent, write_sse};

@@ -1,10 +1,41 @@
 //! Google's Gemini: `generateContent` and `streamGenerateContent`.
 
+mod answer;
+mod carry;
+mod chunk;
+mod contents;
+mod decode_request;
+mod encode_request;
+mod family;
+mod fields;
+mod finish;
+mod grounding;
+mod logprobs;
+mod media;
+mod messages;
+mod partial;
+mod parts;
+mod schema;
+mod stream_reader;
+mod stream_writer;
+#[cfg(test)]
+mod tests;
+mod thinking;
+mod tools;
+pub mod trouble;
 pub mod usage;
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
+use super::ir::{Answer, Dropped, MediaKind, Request};
 use super::wire::{Form, Peek, Tells, Wire};
+use super::{Asked, Called, Codec, StreamReader, StreamWriter, To};
+use crate::error::Refusal;
+
+/// Reads and writes it.
+pub struct Gemini;
 
 /// Its facts.
 pub const WIRE: Wire = Wire {
@@ -28,3 +59,35 @@ pub const WIRE: Wire = Wire {
     returned: &[],
     tells: Tells { members: &["usageMetadata"], read: usage::read, last: &[] },
 };
+
+// === impl Gemini ===
+
+impl Codec for Gemini {
+    fn takes_url(&self, _: MediaKind, url: &str) -> bool {
+        media::takes_url(url)
+    }
+
+    fn decode_request(&self, _: &Called, body: &[u8]) -> Result<Request, Refusal> {
+        decode_request::decode(body)
+    }
+
+    fn encode_request(&self, request: &Request, to: &To<'_>, dropped: &mut Dropped) -> Result<Bytes, Refusal> {
+        encode_request::encode(request, to, dropped)
+    }
+
+    fn decode_answer(&self, body: &[u8]) -> Result<Answer, String> {
+        answer::decode(body)
+    }
+
+    fn encode_answer(&self, answer: Answer, asked: &Asked, dropped: &mut Dropped) -> Bytes {
+        answer::encode(answer, asked, dropped)
+    }
+
+    fn stream_reader(&self) -> Box<dyn StreamReader> {
+        Box::new(stream_reader::Reader::default())
+    }
+
+    fn stream_writer(&self, asked: &Asked) -> Box<dyn StreamWriter> {
+        Box::new(stream_writer::Writer::new(asked))
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Source: `UsageMetadata` in the Gemini API reference. `promptTokenCount` includes cached tokens; thoughts stand beside the candidates.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::record::Usage;
 
@@ -13,43 +13,92 @@ struct Document {
 }
 
 /// The `usageMetadata` object.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Reported {
-    prompt_token_count: u64,
-    candidates_token_count: u64,
-    thoughts_token_count: u64,
-    cached_content_token_count: u64,
-    tool_use_prompt_token_count: u64,
-    prompt_tokens_details: Vec<OfModality>,
-    candidates_tokens_details: Vec<OfModality>,
+    prompt_token_count: Option<u64>,
+    candidates_token_count: Option<u64>,
+    total_token_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thoughts_token_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached_content_token_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_use_prompt_token_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens_details: Option<Vec<OfModality>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidates_tokens_details: Option<Vec<OfModality>>,
+    #[serde(skip_serializing)]
+    tool_use_prompt_tokens_details: Option<Vec<OfModality>>,
+    /// The tier that served it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct OfModality {
-    modality: String,
-    token_count: u64,
+    modality: Option<String>,
+    token_count: Option<u64>,
 }
 
-/// Reads the usage of an answer or a chunk; a later chunk says it all again.
+/// Reads the usage of an answer or a chunk; a later chunk says it all again, or says nothing of tokens.
 pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
     if let Ok(Document { usage_metadata: Some(reported) }) = serde_json::from_slice(json) {
-        *so_far = Some(reported.into());
+        *so_far = reported.usage().or(*so_far);
     }
 }
 
-impl From<Reported> for Usage {
-    fn from(reported: Reported) -> Usage {
-        let audio = |details: &[OfModality]| details.iter().filter(|part| part.modality == "AUDIO").map(|part| part.token_count).sum();
-        Usage {
-            input: reported.prompt_token_count + reported.tool_use_prompt_token_count,
-            cached: reported.cached_content_token_count,
+// === impl Reported ===
+
+impl Reported {
+    /// The tokens; `None` where none are counted, as in the middle of Vertex AI's streams.
+    pub fn usage(&self) -> Option<Usage> {
+        let prompt = self.prompt_token_count.unwrap_or(0) + self.tool_use_prompt_token_count.unwrap_or(0);
+        let thoughts = self.thoughts_token_count.unwrap_or(0);
+        self.prompt_token_count.or(self.candidates_token_count).or(self.total_token_count)?;
+        // Where only the total is told, the rest of it is output.
+        let candidates = self.candidates_token_count.unwrap_or_else(|| {
+            let rest = self.total_token_count.unwrap_or(0).saturating_sub(prompt + thoughts);
+            if self.prompt_token_count.is_some() { rest } else { 0 }
+        });
+        Some(Usage {
+            input: prompt,
+            cached: self.cached_content_token_count.unwrap_or(0),
             cache_write: 0,
-            output: reported.candidates_token_count + reported.thoughts_token_count,
-            reasoning: reported.thoughts_token_count,
-            input_audio: audio(&reported.prompt_tokens_details),
-            output_audio: audio(&reported.candidates_tokens_details),
+            output: candidates + thoughts,
+            reasoning: thoughts,
+            input_audio: audio(&self.prompt_tokens_details) + audio(&self.tool_use_prompt_tokens_details),
+            output_audio: audio(&self.candidates_tokens_details),
+        })
+    }
+}
+
+impl From<&Usage> for Reported {
+    fn from(usage: &Usage) -> Reported {
+        let candidates = usage.output.saturating_sub(usage.reasoning);
+        let some = |count: u64| (count > 0).then_some(count);
+        Reported {
+            prompt_token_count: Some(usage.input),
+            candidates_token_count: Some(candidates),
+            total_token_count: Some(usage.input + usage.output),
+            thoughts_token_count: some(usage.reasoning),
+            cached_content_token_count: some(usage.cached),
+            prompt_tokens_details: details(usage.input, usage.input_audio),
+            candidates_tokens_details: details(candidates, usage.output_audio),
+            ..Reported::default()
         }
     }
+}
+
+fn audio(details: &Option<Vec<OfModality>>) -> u64 {
+    let of_audio = details.iter().flatten().filter(|part| part.modality.as_deref() == Some("AUDIO"));
+    of_audio.filter_map(|part| part.token_count).sum()
+}
+
+/// By modality, where there is more than text.
+fn details(all: u64, audio: u64) -> Option<Vec<OfModality>> {
+    let of = |modality: &str, count| OfModality { modality: Some(modality.to_owned()), token_count: Some(count) };
+    (audio > 0).then(|| vec![of("TEXT", all.saturating_sub(audio)), of("AUDIO", audio)])
 }

@@ -295,6 +295,15 @@ impl Blocks {
         }
     }
 
+    /// Closes a tool call that is complete.
+    pub fn close_call(&mut self, choice: u32, key: u64, out: &mut Vec<Event>) {
+        let calls = &mut self.track(choice).calls;
+        if let Some(at) = calls.iter().rposition(|(known, _)| *known == key) {
+            let (_, index) = calls.remove(at);
+            out.push(Event::Close { choice, index });
+        }
+    }
+
     /// Closes all that is open in a choice.
     pub fn close_all(&mut self, choice: u32, out: &mut Vec<Event>) {
         self.close(choice, out);

@@ -10,8 +10,8 @@ use crate::ledger::record::Usage;
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Reported {
-    prompt_eval_count: Option<u64>,
-    eval_count: Option<u64>,
+    pub(super) prompt_eval_count: Option<u64>,
+    pub(super) eval_count: Option<u64>,
 }
 
 /// Reads the usage of an answer or a line.

@@ -1,10 +1,35 @@
 //! OpenAI's Chat Completions, which most providers speak.
 
+mod answer;
+mod calls;
+mod citations;
+mod details;
+mod finish;
+mod ids;
+mod logprobs;
+mod loose;
+mod reading;
+mod reading_calls;
+mod request;
+mod shapes;
+mod stream_reader;
+mod stream_writer;
+#[cfg(test)]
+mod tests;
+mod trouble;
 pub mod usage;
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
+use super::ir::{Answer, Dropped, MediaKind, Request};
 use super::wire::{Peek, Tells, Wire};
+use super::{Asked, Called, Codec, StreamReader, StreamWriter, To};
+use crate::error::Refusal;
+
+/// Chat Completions.
+pub struct OpenaiChat;
 
 /// Its facts.
 pub const WIRE: Wire = Wire {
@@ -21,3 +46,36 @@ pub const WIRE: Wire = Wire {
     returned: &["openai-processing-ms", "openai-version"],
     tells: Tells { members: &["usage"], read: usage::read, last: &["data: [DONE]"] },
 };
+
+// === impl OpenaiChat ===
+
+impl Codec for OpenaiChat {
+    /// Files have to be inline, and audio too.
+    fn takes_url(&self, kind: MediaKind, url: &str) -> bool {
+        matches!(kind, MediaKind::Image | MediaKind::Video) && (url.starts_with("https://") || url.starts_with("http://"))
+    }
+
+    fn decode_request(&self, _: &Called, body: &[u8]) -> Result<Request, Refusal> {
+        request::decode(body)
+    }
+
+    fn encode_request(&self, request: &Request, to: &To<'_>, dropped: &mut Dropped) -> Result<Bytes, Refusal> {
+        request::encode(request, to, dropped)
+    }
+
+    fn decode_answer(&self, body: &[u8]) -> Result<Answer, String> {
+        answer::decode(body)
+    }
+
+    fn encode_answer(&self, answer: Answer, asked: &Asked, dropped: &mut Dropped) -> Bytes {
+        answer::encode(answer, asked, dropped)
+    }
+
+    fn stream_reader(&self) -> Box<dyn StreamReader> {
+        Box::<stream_reader::Reader>::default()
+    }
+
+    fn stream_writer(&self, asked: &Asked) -> Box<dyn StreamWriter> {
+        Box::new(stream_writer::Writer::new(asked))
+    }
+}

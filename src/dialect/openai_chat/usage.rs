@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dialect::members::Members;
 use crate::ledger::record::Usage;
@@ -27,6 +27,37 @@ struct Reported {
     completion_tokens_details: Option<OutputDetails>,
     /// DeepSeek's own name for cached input.
     prompt_cache_hit_tokens: Option<u64>,
+    /// Mistral's.
+    num_cached_tokens: Option<u64>,
+    /// Moonshot's.
+    cached_tokens: Option<u64>,
+}
+
+/// Usage as OpenAI reports it.
+#[derive(Serialize)]
+pub struct Written {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    prompt_tokens_details: WrittenInput,
+    completion_tokens_details: WrittenOutput,
+}
+
+#[derive(Serialize)]
+struct WrittenInput {
+    cached_tokens: u64,
+    audio_tokens: u64,
+    /// OpenRouter's, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_tokens: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct WrittenOutput {
+    reasoning_tokens: u64,
+    audio_tokens: u64,
+    accepted_prediction_tokens: u64,
+    rejected_prediction_tokens: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -45,6 +76,11 @@ struct OutputDetails {
 #[derive(Deserialize)]
 struct Inner {
     usage: Option<Reported>,
+}
+
+/// Reads a usage object; `None` where it counts no tokens.
+pub fn parse(usage: &[u8]) -> Option<Usage> {
+    serde_json::from_slice::<Option<Reported>>(usage).ok()??.into_usage()
 }
 
 /// Reads the usage of an answer or an event; a later one says it all again.
@@ -87,18 +123,45 @@ fn object_after(json: &[u8], at: usize) -> Option<&[u8]> {
     value.starts_with(b"{").then_some(value)
 }
 
+// === impl Written ===
+
+impl Written {
+    /// The same usage, written.
+    pub fn of(usage: Usage) -> Written {
+        Written {
+            prompt_tokens: usage.input,
+            completion_tokens: usage.output,
+            total_tokens: usage.input + usage.output,
+            prompt_tokens_details: WrittenInput {
+                cached_tokens: usage.cached,
+                audio_tokens: usage.input_audio,
+                cache_write_tokens: Some(usage.cache_write).filter(|tokens| *tokens > 0),
+            },
+            completion_tokens_details: WrittenOutput {
+                reasoning_tokens: usage.reasoning,
+                audio_tokens: usage.output_audio,
+                accepted_prediction_tokens: 0,
+                rejected_prediction_tokens: 0,
+            },
+        }
+    }
+}
+
+// === impl Reported ===
+
 impl Reported {
     fn into_usage(self) -> Option<Usage> {
         let input = self.prompt_tokens.or(self.total_tokens)?;
         let of_input = self.prompt_tokens_details.unwrap_or_default();
         let of_output = self.completion_tokens_details.unwrap_or_default();
+        let cached = of_input.cached_tokens.or(self.prompt_cache_hit_tokens).or(self.num_cached_tokens).or(self.cached_tokens);
         let output = self.completion_tokens.unwrap_or(0);
         // Some count reasoning beside the output, not in it: their total gives them away.
         let reasoning = of_output.reasoning_tokens.unwrap_or(0);
         let beside = self.total_tokens == Some(input + output + reasoning) && reasoning > 0;
         Some(Usage {
             input,
-            cached: of_input.cached_tokens.or(self.prompt_cache_hit_tokens).unwrap_or(0).min(input),
+            cached: cached.unwrap_or(0).min(input),
             cache_write: of_input.cache_write_tokens.unwrap_or(0),
             output: if beside { output + reasoning } else { output },
             reasoning,

@@ -1,7 +1,7 @@
 //! OpenAI's surface: its paths under `/v1`, served by the corridor, and its error shape.
 
 mod error;
-mod models;
+pub mod models;
 mod operations;
 
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub fn models_routes() -> axum::Router<Arc<Gateway>> {
 }
 
 /// A path that nothing is served at.
-pub async fn unknown_path(uri: Uri) -> Response<Body> {
+pub fn unknown_path(uri: &Uri) -> Response<Body> {
     let path: String = uri.path().chars().take(200).collect();
     let hint = match path.strip_prefix("/v1/v1/") {
         Some(rest) => format!(" The base URL already ends with /v1: call /v1/{rest}."),
@@ -58,7 +58,7 @@ pub async fn unknown_path(uri: Uri) -> Response<Body> {
 }
 
 /// A path that is served for another method.
-pub async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
+pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
     let methods = operations::methods(uri.path());
     let right = match uri.path() {
         _ if !methods.is_empty() => methods.join(" or "),

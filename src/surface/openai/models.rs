@@ -24,13 +24,17 @@ struct List {
 
 /// OpenAI's model object, with what the catalogue knows beside it.
 #[derive(Serialize)]
-struct Listed {
-    id: String,
+pub struct Listed {
+    /// The name that a request uses.
+    pub id: String,
     object: &'static str,
-    created: i64,
-    owned_by: String,
+    /// Seconds since 1970; 0 where nobody knows.
+    pub created: i64,
+    /// The provider, or the gateway where the name is an alias.
+    pub owned_by: String,
+    /// What the catalogue knows.
     #[serde(flatten)]
-    facts: Option<Model>,
+    pub facts: Option<Model>,
 }
 
 /// All models that the key may use.
@@ -60,7 +64,8 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, h
     }
 }
 
-fn allowed<'a>(gateway: &'a Gateway, caller: &'a Caller) -> impl Iterator<Item = Listed> + 'a {
+/// The models that a key may use, by the names that a request may have.
+pub fn allowed<'a>(gateway: &'a Gateway, caller: &'a Caller) -> impl Iterator<Item = Listed> + 'a {
     let of_providers = gateway.router.live().flat_map(move |provider| {
         let is_simulator = provider.is_simulator();
         provider.models.iter().filter_map(move |(model, facts)| {

@@ -1,0 +1,45 @@
+//! Reads a provider's stream: server-sent events of chunks, `[DONE]` last.
+
+use super::reading::{Reading, trouble};
+use super::shapes::Chunk;
+use crate::dialect::StreamReader;
+use crate::dialect::frame::{Sse, SseEvent};
+use crate::dialect::ir::Event;
+
+/// A stream as it comes.
+#[derive(Default)]
+pub struct Reader {
+    sse: Sse,
+    reading: Reading,
+}
+
+// === impl Reader ===
+
+impl StreamReader for Reader {
+    fn push(&mut self, bytes: &[u8], out: &mut Vec<Event>) {
+        let Reader { sse, reading } = self;
+        sse.push(bytes, |event| take(reading, event, out));
+    }
+
+    fn finish(&mut self, out: &mut Vec<Event>) {
+        let Reader { sse, reading } = self;
+        sse.finish(|event| take(reading, event, out));
+        // Some leave `[DONE]` out: an answer that said why it ended has ended.
+        if reading.has_finished() {
+            reading.end(out);
+        }
+    }
+}
+
+fn take(reading: &mut Reading, event: &SseEvent, out: &mut Vec<Event>) {
+    let data = event.data.trim_ascii();
+    if data == b"[DONE]" {
+        return reading.end(out);
+    }
+    match serde_json::from_slice::<Chunk<'_>>(data) {
+        Ok(chunk) if event.event != "error" || chunk.error.is_some() => reading.take(chunk, data, out),
+        _ if event.event == "error" => reading.fail(trouble(data), out),
+        // What is no chunk says nothing of the answer.
+        _ => {}
+    }
+}

@@ -1,0 +1,198 @@
+//! Google's surface: the paths of the Gemini API and those of Vertex AI, whose last segment names a model and what to do with it.
+
+mod error;
+mod models;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::routing::{any, post};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, Uri};
+
+use super::{ProviderError, Surface};
+use crate::catalog::{Dialect, Operation};
+use crate::dialect::Called;
+use crate::error::{Kind, Refusal};
+use crate::exchange::errand::{self, Deed, Served, Takes};
+use crate::exchange::exchange;
+use crate::gateway::Gateway;
+
+/// Google's dialect.
+pub struct Gemini;
+
+/// What a path is for.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// A model, by the name that the gateway has for it, and what to do with it.
+    Model { model: String, verb: String },
+    /// All models, as the Gemini API lists them, or as Vertex AI does.
+    List { of_publishers: bool },
+    /// One model.
+    Show { model: String },
+}
+
+/// Passed on to a provider of the same dialect, and free.
+static COUNT_TOKENS: Served = Served {
+    method: Method::POST,
+    path: "/v1beta/models/{model}:countTokens",
+    operation: Operation::CountTokens,
+    dialect: Dialect::Gemini,
+    takes: Takes::Json,
+    deed: Deed::Call,
+};
+
+/// The versions whose paths are Google's alone.
+const VERSIONS: [&str; 3] = ["/v1beta/", "/v1beta1/", "/v1alpha/"];
+
+/// The paths that Google's SDKs call when given `http://…` as their base URL; under `/v1` those that OpenAI's surface has not.
+pub fn routes() -> axum::Router<Arc<Gateway>> {
+    axum::Router::new()
+        .route("/v1beta/{*rest}", any(serve))
+        .route("/v1beta1/{*rest}", any(serve))
+        .route("/v1alpha/{*rest}", any(serve))
+        .route("/v1/projects/{*rest}", any(serve_projects))
+        .route("/v1/publishers/{*rest}", any(serve_publishers))
+        .route("/v1/models/{*id}", post(serve_model))
+}
+
+/// Whether a path that nothing is served at is one of this surface's.
+pub fn owns(path: &str) -> bool {
+    VERSIONS.iter().any(|version| path.starts_with(version) || path == version.trim_end_matches('/'))
+        || path.starts_with("/v1/projects/")
+        || path.starts_with("/v1/publishers/")
+        || path.starts_with("/models/")
+}
+
+/// A path of this surface's that nothing is served at.
+pub fn unknown_path(uri: &Uri) -> Response<Body> {
+    let path: String = uri.path().chars().take(200).collect();
+    let hint = match path.starts_with("/models/") {
+        true => format!(" The version is missing: call /v1beta{path}."),
+        false => " Google's paths are such as /v1beta/models/{model}:generateContent; GET /v1beta/models lists the models.".to_owned(),
+    };
+    error::refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", format!("Nothing is served at {path}.{hint}")))
+}
+
+/// A path of this surface's that is served for another method.
+pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
+    let right = if uri.path().contains(':') { "POST" } else { "GET" };
+    let message = format!("{} is not called with {method}: use {right}.", uri.path().chars().take(200).collect::<String>());
+    error::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
+}
+
+async fn serve(State(gateway): State<Arc<Gateway>>, Path(rest): Path<String>, request: Request) -> Response<Body> {
+    at(gateway, &rest, request).await
+}
+
+async fn serve_projects(State(gateway): State<Arc<Gateway>>, Path(rest): Path<String>, request: Request) -> Response<Body> {
+    at(gateway, &format!("projects/{rest}"), request).await
+}
+
+async fn serve_publishers(State(gateway): State<Arc<Gateway>>, Path(rest): Path<String>, request: Request) -> Response<Body> {
+    at(gateway, &format!("publishers/{rest}"), request).await
+}
+
+async fn serve_model(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response<Body> {
+    let path = format!("models/{id}");
+    match place(&path) {
+        Some(Place::Model { .. }) => at(gateway, &path, request).await,
+        // Without a verb it is OpenAI's path.
+        _ => super::openai::wrong_method(request.method(), request.uri()),
+    }
+}
+
+/// Serves a path, as it is after its version and percent-decoded.
+async fn at(gateway: Arc<Gateway>, path: &str, request: Request) -> Response<Body> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    match place(path) {
+        Some(Place::Model { model, verb }) if method == Method::POST => {
+            if verb == "countTokens" {
+                return errand::serve(gateway, &Gemini, &COUNT_TOKENS, Some(model), request).await;
+            }
+            let (operation, stream) = match verb.as_str() {
+                "generateContent" => (Operation::Chat, false),
+                "streamGenerateContent" => (Operation::Chat, true),
+                _ => return unknown_verb(&model, &verb),
+            };
+            let as_array = stream && !is_sse(&uri);
+            let called = Called { model: Some(model), stream: Some(stream), as_array, ..Called::new(operation, Dialect::Gemini) };
+            exchange(gateway, &Gemini, called, request).await
+        }
+        Some(Place::List { of_publishers }) if method == Method::GET => {
+            models::list(&gateway, &request.into_parts().0, of_publishers).await
+        }
+        Some(Place::Show { model }) if method == Method::GET => models::show(&gateway, &request.into_parts().0, &model).await,
+        Some(_) => wrong_method(&method, &uri),
+        None => unknown_path(&uri),
+    }
+}
+
+/// What the rest of a path after its version is for.
+fn place(path: &str) -> Option<Place> {
+    let path = path.trim_matches('/');
+    // A version that the base URL has already is given twice by some clients.
+    let path = ["v1beta/", "v1/"].iter().find_map(|version| path.strip_prefix(version)).unwrap_or(path);
+    // Whose project it is, and where, is the gateway's own affair.
+    let path = match path.strip_prefix("projects/") {
+        Some(inside) => inside.splitn(4, '/').nth(3)?,
+        None => path,
+    };
+    let (publisher, path) = match path.strip_prefix("publishers/") {
+        Some(inside) => inside.split_once('/').map(|(publisher, path)| (Some(publisher), path))?,
+        None => (None, path),
+    };
+    if path == "models" {
+        return Some(Place::List { of_publishers: publisher.is_some() });
+    }
+    let named = path.strip_prefix("models/").filter(|named| !named.is_empty())?;
+    // Some SDKs put the word before a name that has it already.
+    let named = named.strip_prefix("models/").unwrap_or(named);
+    let (name, verb) = match named.rsplit_once(':') {
+        Some((name, verb)) if !verb.is_empty() && verb.bytes().all(|b| b.is_ascii_alphabetic()) && verb.contains(char::is_uppercase) => {
+            (name, Some(verb))
+        }
+        _ => (named, None),
+    };
+    let model = match publisher.filter(|publisher| *publisher != "google") {
+        Some(publisher) => format!("{publisher}/{name}"),
+        None => name.to_owned(),
+    };
+    Some(match verb {
+        Some(verb) => Place::Model { model, verb: verb.to_owned() },
+        None => Place::Show { model },
+    })
+}
+
+fn is_sse(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|pair| matches!(pair, "alt=sse" | "%24alt=sse" | "$alt=sse"))
+}
+
+fn unknown_verb(model: &str, verb: &str) -> Response<Body> {
+    let shown = |text: &str| text.chars().take(100).collect::<String>();
+    let message = format!(
+        "'{}' is not served for '{}': generateContent, streamGenerateContent and countTokens are. Embeddings are at /v1/embeddings.",
+        shown(verb),
+        shown(model)
+    );
+    error::refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "method_not_found", message))
+}
+
+// === impl Gemini ===
+
+impl Surface for Gemini {
+    fn refuse(&self, refusal: &Refusal) -> Response<Body> {
+        error::refuse(refusal)
+    }
+
+    fn error_event(&self, refusal: &Refusal) -> Bytes {
+        error::error_event(refusal)
+    }
+
+    fn provider_error(&self, provider_error: &ProviderError<'_>) -> Response<Body> {
+        error::of_provider(provider_error)
+    }
+}

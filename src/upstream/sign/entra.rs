@@ -1,0 +1,44 @@
+//! Microsoft Entra: an application's secret exchanged for an access token to Azure's AI services.
+//!
+//! Source: "OAuth 2.0 client credentials flow" of the Microsoft identity platform.
+
+use super::needed;
+use super::tokens::{self, Granted};
+use crate::catalog::Environment;
+use crate::route::{Credential, Secret};
+
+/// Who asks, and where.
+#[derive(Debug)]
+pub struct Application {
+    token_url: String,
+    client_id: String,
+    client_secret: Secret,
+}
+
+const AUTHORITY: &str = "https://login.microsoftonline.com";
+const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
+
+// === impl Application ===
+
+impl Application {
+    /// From the variables that the Azure SDKs read; the credential is the application's secret.
+    pub fn of(credential: &Credential, env: &Environment) -> Result<Application, String> {
+        let authority = env.get("AZURE_AUTHORITY_HOST").unwrap_or(AUTHORITY).trim_end_matches('/');
+        Ok(Application {
+            token_url: format!("{authority}/{}/oauth2/v2.0/token", needed(env, "AZURE_TENANT_ID")?),
+            client_id: needed(env, "AZURE_CLIENT_ID")?.to_owned(),
+            client_secret: credential.secret.clone(),
+        })
+    }
+
+    /// A new token.
+    pub async fn fetch(&self) -> Result<Granted, String> {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", self.client_id.as_str()),
+            ("client_secret", self.client_secret.expose()),
+            ("scope", SCOPE),
+        ];
+        tokens::post_form(&self.token_url, &form).await
+    }
+}

@@ -1,0 +1,67 @@
+//! How a request is shown to be ours where a credential is not simply sent along: AWS signatures, and tokens that a credential is exchanged for.
+
+mod entra;
+mod google;
+mod sigv4;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use reqwest::Url;
+
+use crate::catalog::{Auth, Environment};
+use crate::route::Credential;
+use tokens::{Source, Tokens};
+
+/// Makes requests to one provider ours.
+#[derive(Debug)]
+pub enum Signer {
+    /// AWS Signature Version 4.
+    Sigv4(sigv4::Keys),
+    /// A bearer token with a short life.
+    Token(Arc<Tokens>),
+}
+
+// === impl Signer ===
+
+impl Signer {
+    /// The signer for a way of authentication; `None` where the credential is sent as it is. The error says what is missing.
+    pub fn of(auth: &Auth, credential: Option<&Credential>, env: &Environment) -> Result<Option<Arc<Signer>>, String> {
+        let Some(credential) = credential else { return Ok(None) };
+        let signer = match auth {
+            Auth::Sigv4 => Signer::Sigv4(sigv4::Keys::of(credential, env)?),
+            Auth::Gcp => Signer::Token(Tokens::new(Source::Google(google::Account::of(credential)?))),
+            Auth::AzureEntra => Signer::Token(Tokens::new(Source::Entra(entra::Application::of(credential, env)?))),
+            Auth::Bearer | Auth::Header(_) | Auth::Query(_) | Auth::None => return Ok(None),
+        };
+        Ok(Some(Arc::new(signer)))
+    }
+
+    /// Adds what makes a POST of JSON ours; the error says why that cannot be had now.
+    pub async fn sign(&self, url: &Url, body: &[Bytes], headers: &mut HeaderMap) -> Result<(), String> {
+        match self {
+            Signer::Sigv4(keys) => keys.sign(jiff::Timestamp::now(), url, body, headers),
+            Signer::Token(tokens) => {
+                let token = tokens.get().await?;
+                headers.insert(header::AUTHORIZATION, token);
+                Ok(())
+            }
+        }
+    }
+
+    /// The provider refused what was added: a token that is held is not used again.
+    pub fn refused(&self) {
+        if let Signer::Token(tokens) = self {
+            tokens.forget();
+        }
+    }
+}
+
+/// A variable that a way of authentication needs beside the credential's own.
+fn needed<'a>(env: &'a Environment, name: &str) -> Result<&'a str, String> {
+    env.get(name).ok_or_else(|| format!("{name} is not set, which it needs beside its credential"))
+}

@@ -1,0 +1,199 @@
+//! Bearer tokens with a short life: held, fetched anew before they end, by one at a time and never for every request.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, header};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{entra, google};
+
+/// The token of one credential.
+pub struct Tokens {
+    source: Source,
+    held: RwLock<Held>,
+    /// Held by whoever fetches.
+    fetching: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Where tokens are from.
+pub enum Source {
+    /// Google's OAuth server, or a machine's metadata server.
+    Google(google::Account),
+    /// Microsoft Entra.
+    Entra(entra::Application),
+}
+
+/// What a token server grants.
+#[derive(Debug, Deserialize)]
+pub struct Granted {
+    access_token: String,
+    /// In seconds.
+    #[serde(default = "an_hour")]
+    expires_in: u64,
+}
+
+#[derive(Default)]
+struct Held {
+    token: Option<Token>,
+    /// The last failure, and when it was.
+    failed: Option<(Instant, String)>,
+}
+
+struct Token {
+    header: HeaderValue,
+    /// From then on a new one is fetched, while this one is still used.
+    fresh_until: Instant,
+    good_until: Instant,
+}
+
+/// A token is renewed so long before its end, or at half of a life that is shorter than twice that.
+const EARLY: Duration = Duration::from_secs(300);
+/// After a failure nobody asks again for so long.
+const REST: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Of a server's description of an error so much is told.
+const QUOTED: usize = 200;
+
+fn an_hour() -> u64 {
+    3600
+}
+
+// === impl Tokens ===
+
+impl Tokens {
+    /// Of a source; nothing is fetched yet.
+    pub fn new(source: Source) -> Arc<Tokens> {
+        Arc::new(Tokens { source, held: RwLock::default(), fetching: Arc::default() })
+    }
+
+    /// The value of `authorization`; the error says why there is none.
+    pub async fn get(self: &Arc<Tokens>) -> Result<HeaderValue, String> {
+        if let Some((token, is_fresh)) = self.held() {
+            if !is_fresh {
+                self.renew();
+            }
+            return Ok(token);
+        }
+        let _alone = self.fetching.lock().await;
+        if let Some((token, _)) = self.held() {
+            return Ok(token);
+        }
+        if let Some((when, why)) = &self.read().failed
+            && when.elapsed() < REST
+        {
+            return Err(why.clone());
+        }
+        self.fetch().await
+    }
+
+    /// The token that is held is no good.
+    pub fn forget(&self) {
+        self.write().token = None;
+    }
+
+    fn held(&self) -> Option<(HeaderValue, bool)> {
+        let (held, now) = (self.read(), Instant::now());
+        let token = held.token.as_ref().filter(|token| now < token.good_until)?;
+        Some((token.header.clone(), now < token.fresh_until))
+    }
+
+    /// Fetches in the background, unless somebody does already or just failed to.
+    fn renew(self: &Arc<Tokens>) {
+        let rests = self.read().failed.as_ref().is_some_and(|(when, _)| when.elapsed() < REST);
+        if rests {
+            return;
+        }
+        if let Ok(alone) = Arc::clone(&self.fetching).try_lock_owned() {
+            let this = Arc::clone(self);
+            tokio::spawn(async move {
+                if let Err(why) = this.fetch().await {
+                    tracing::warn!(why, "a provider's token could not be renewed; the one that is held goes on until its end");
+                }
+                drop(alone);
+            });
+        }
+    }
+
+    async fn fetch(&self) -> Result<HeaderValue, String> {
+        let granted = match &self.source {
+            Source::Google(account) => account.fetch().await,
+            Source::Entra(application) => application.fetch().await,
+        };
+        let token = granted.and_then(Granted::into_token);
+        let mut held = self.write();
+        match token {
+            Ok(token) => {
+                let header = token.header.clone();
+                *held = Held { token: Some(token), failed: None };
+                Ok(header)
+            }
+            Err(why) => {
+                held.failed = Some((Instant::now(), why.clone()));
+                Err(why)
+            }
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Held> {
+        self.held.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens(…)")
+    }
+}
+
+// === impl Granted ===
+
+impl Granted {
+    fn into_token(self) -> Result<Token, String> {
+        let header = HeaderValue::try_from(format!("Bearer {}", self.access_token));
+        let mut header = header.map_err(|_| "the token server's token holds characters that no header can carry".to_owned())?;
+        header.set_sensitive(true);
+        let (now, lives) = (Instant::now(), Duration::from_secs(self.expires_in));
+        Ok(Token { header, fresh_until: now + lives.saturating_sub(EARLY).max(lives / 2), good_until: now + lives })
+    }
+}
+
+/// Asks a token server by a form.
+pub async fn post_form(url: &str, form: &[(&str, &str)]) -> Result<Granted, String> {
+    let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    let request = client()?.post(url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.join("&"));
+    send(request).await
+}
+
+/// Asks a machine's metadata server.
+pub async fn get(url: &str) -> Result<Granted, String> {
+    send(client()?.get(url).header("metadata-flavor", "Google")).await
+}
+
+/// A client of its own: it is needed once an hour.
+fn client() -> Result<reqwest::Client, String> {
+    let builder = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+    builder.build().map_err(|e| format!("no token server can be asked ({e})"))
+}
+
+async fn send(request: reqwest::RequestBuilder) -> Result<Granted, String> {
+    let unreachable = |e: reqwest::Error| format!("its token server could not be reached ({})", e.without_url());
+    let response = request.send().await.map_err(unreachable)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(unreachable)?;
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(|_| "its token server's answer holds no token".to_owned());
+    }
+    let error = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+    let said: Vec<&str> = ["error", "error_description"].iter().filter_map(|name| error.get(name)?.as_str()).collect();
+    let said: String = said.join(": ").chars().take(QUOTED).collect();
+    Err(format!("its token server answered with status {} {said}", status.as_u16()).trim_end().to_owned())
+}
