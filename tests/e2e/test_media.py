@@ -18,8 +18,8 @@ from upstream import Answer, Upstream
 MP3 = bytes(range(256)) * 40
 IMAGE_USAGE = {"input_tokens": 50, "output_tokens": 4000, "total_tokens": 4050, "input_tokens_details": {"text_tokens": 10, "image_tokens": 40}}
 IMAGES = {"created": 1760000000, "data": [{"b64_json": "iVBORw0KGgo="}], "usage": IMAGE_USAGE}
-TRANSCRIPT = {"text": "Grüß Gott.", "usage": {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59}}
-PRICED = '"gpt-image-1" = { price = { input = 5.0, output = 40.0 } }\n"whisper-1" = { price = { input = 6.0, output = 6.0 } }'
+TRANSCRIPT = {"text": "Grüß Gott.", "usage": {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59, "input_token_details": {"text_tokens": 4, "audio_tokens": 10}}}
+PRICED = '"gpt-image-1" = { price = { input = 5.0, output = 40.0 } }\n"whisper-1" = { price = { input = 6.0, output = 6.0, input_audio = 9.0 } }'
 
 
 def fields(asked):
@@ -157,6 +157,15 @@ def test_the_model_may_come_after_the_file(gateway, key, upstream, chunked):
     assert list(pathlib.Path(gateway.folder / "data").glob("*.upload")) == []
 
 
+def test_transcription_is_metered_and_priced(start_gateway, upstream):
+    upstream.serve_at("POST", "/audio/transcriptions", provider.answer_json(TRANSCRIPT))
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, models=PRICED)})
+    key = gateway.new_key()
+    gateway.client(key["key"]).audio.transcriptions.create(model="test/whisper-1", file=("a.mp3", MP3))
+    row = gateway.usage("key", key["id"], 1)
+    assert (row["input_tokens"], row["output_tokens"], row["cost_nano_usd"]) == (14, 45, (4 * 6 + 10 * 9 + 45 * 6) * 1000)
+
+
 def test_transcription_by_duration_has_no_price(start_gateway, upstream):
     upstream.serve_at("POST", "/audio/transcriptions", provider.answer_json({"text": "Hi", "usage": {"type": "duration", "seconds": 9}}))
     gateway = start_gateway(providers={"test": provider_file(upstream.url, models=PRICED)})
@@ -290,6 +299,42 @@ def test_a_providers_own_error_is_passed_on(client, upstream):
     with pytest.raises(openai.NotFoundError) as refused:
         client.images.generate(model="test/x", prompt="A lighthouse")
     assert (refused.value.code, refused.value.body["provider"]) == ("model_not_found", "test")
+
+
+# Counting tokens, by the dialects that can.
+
+
+@pytest.fixture
+def counting(start_gateway, upstream):
+    def file(dialect, name):
+        return provider_file(upstream.url, name=name, models='"m" = {}').replace('["openai_chat", "openai_responses"]', f'["{dialect}"]')
+
+    return start_gateway(providers={"claude": file("anthropic_messages", "Claude's"), "google": file("gemini", "Google's")})
+
+
+@pytest.mark.parametrize("prefix", ["", "/anthropic"])
+def test_anthropics_tokens_are_counted_for_nothing(counting, upstream, prefix):
+    key = counting.new_key()
+    upstream.serve_at("POST", "/messages/count_tokens", provider.answer_json({"input_tokens": 14}))
+    body = {"model": "claude/m", "messages": [{"role": "user", "content": "Hi"}]}
+    headers = {"x_api_key": key["key"], "anthropic_beta": "token-counting-2024-11-01"}
+    reply = counting.request("POST", f"{prefix}/v1/messages/count_tokens", json.dumps(body), **headers)
+    assert (reply.status, reply.json()) == (200, {"input_tokens": 14})
+    assert upstream.requests[-1].json() == body | {"model": "m"}
+    assert upstream.requests[-1].headers["anthropic-beta"] == headers["anthropic_beta"]
+    row = counting.usage("key", key["id"], 1)
+    assert (row["requests"], row["input_tokens"], row["cost_nano_usd"], row["unpriced"]) == (1, 0, 0, 0)
+
+
+def test_geminis_tokens_are_counted(counting, upstream):
+    key = counting.new_key()["key"]
+    upstream.serve_at("POST", "/models/m:countTokens", provider.answer_json({"totalTokens": 3}))
+    body = json.dumps({"contents": [{"parts": [{"text": "Hi"}]}]}).encode()
+    reply = counting.request("POST", "/v1beta/models/google/m:countTokens", body, x_goog_api_key=key)
+    assert (reply.status, reply.json()) == (200, {"totalTokens": 3})
+    assert upstream.requests[-1].body == body
+    refused = counting.request("POST", "/v1beta/models/simulator/echo:countTokens", body, x_goog_api_key=key)
+    assert refused.status == 501 and "does not serve 'count_tokens'" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
