@@ -30,7 +30,7 @@ fn a_completion_of_ollamas_is_a_chat_to_those_who_do_not_speak_it() {
     let router = router(&[("COHERE_API_KEY", "1"), ("OLLAMA_BASE_URL", "http://h:1")], "");
     let served = |name: &str, operation, dialect| {
         let target = &router.resolve(name).unwrap()[0];
-        target.endpoint(operation, dialect).map(|endpoint| endpoint.url("m", Form::Whole).unwrap().to_string())
+        target.endpoint(operation, dialect).map(|endpoint| endpoint.place("m", Form::Whole).unwrap().url.to_string())
     };
     assert_eq!(served("ollama/m", Operation::Completions, Dialect::Ollama).unwrap(), "http://h:1/api/generate");
     assert_eq!(served("ollama/m", Operation::Chat, Dialect::Ollama).unwrap(), "http://h:1/api/chat");

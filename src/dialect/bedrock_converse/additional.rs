@@ -151,7 +151,8 @@ impl Settled {
         }
         let before = sampling.stop.len();
         let is_claude = family.vendor == Vendor::Anthropic;
-        sampling.stop.retain(|stop| !stop.is_empty() && !(is_claude && stop.trim().is_empty()) && !family.has_no_stop());
+        let says_nothing = |stop: &str| if is_claude { stop.trim().is_empty() } else { stop.is_empty() };
+        sampling.stop.retain(|stop| !says_nothing(stop) && !family.has_no_stop());
         dropped.note_if(sampling.stop.len() < before, "stop");
     }
 

@@ -145,7 +145,7 @@ impl<'a> Family<'a> {
         let (_, rest) = self.model.split_once("claude")?;
         let number = |part: &&str| part.parse::<u32>().ok().filter(|_| part.len() <= 2);
         let parts: Vec<&str> = rest.split(['-', ':']).collect();
-        let at = parts.iter().position(|part| number(&part).is_some())?;
+        let at = parts.iter().position(|part| number(part).is_some())?;
         let minor = parts.get(at + 1).and_then(number).unwrap_or(0);
         Some((number(&parts[at])?, minor))
     }

@@ -243,9 +243,10 @@ impl State {
                 if !self.open.iter().any(|open| open.key == key && matches!(open.growing, Growing::Redacted(_))) {
                     self.open(key, Growing::Redacted(Vec::new()), None, out);
                 }
-                self.keep(key, |growing| match growing {
-                    Growing::Redacted(bytes) => bytes.extend(STANDARD.decode(redacted).unwrap_or_default()),
-                    _ => {}
+                self.keep(key, |growing| {
+                    if let Growing::Redacted(bytes) = growing {
+                        bytes.extend(STANDARD.decode(redacted).unwrap_or_default());
+                    }
                 });
             }
         }
@@ -253,16 +254,18 @@ impl State {
             self.input(key, input, out);
         }
         if let Some(more) = grown.tool_result {
-            self.keep(key, |growing| match growing {
-                Growing::BuiltinResult(_, content) => content.extend(more),
-                _ => {}
+            self.keep(key, |growing| {
+                if let Growing::BuiltinResult(_, content) = growing {
+                    content.extend(more);
+                }
             });
         }
         if let Some(image) = grown.image {
             let bytes = image.pointer("/source/bytes").and_then(Value::as_str).unwrap_or_default();
-            self.keep(key, |growing| match growing {
-                Growing::Image(_, kept) => kept.extend(STANDARD.decode(bytes).unwrap_or_default()),
-                _ => {}
+            self.keep(key, |growing| {
+                if let Growing::Image(_, kept) = growing {
+                    kept.extend(STANDARD.decode(bytes).unwrap_or_default());
+                }
             });
         }
     }

@@ -86,7 +86,7 @@ impl AwsFrames {
 pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, Broken> {
     let Some(prelude) = bytes.get(..PRELUDE) else { return Ok(None) };
     let (total, headers) = (number(prelude, 0)?, number(prelude, 4)?);
-    let fits = total <= LONGEST && total >= PRELUDE + CHECKSUM && headers <= total - PRELUDE - CHECKSUM;
+    let fits = (PRELUDE + CHECKSUM..=LONGEST).contains(&total) && headers <= total - PRELUDE - CHECKSUM;
     let is_right = fits && number(prelude, 8)? == crc32fast::hash(&prelude[..8]) as usize;
     if is_right { Ok(Some(total)) } else { Err(Broken) }
 }

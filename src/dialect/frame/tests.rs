@@ -33,8 +33,10 @@ fn what_is_written_is_read() {
     assert_eq!(events(&[&out]), [("name".to_owned(), "{}".to_owned()), (String::new(), "[DONE]".to_owned())]);
 }
 
-/// What each message of an event stream says, or that it is broken.
-fn frames<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<(AwsKind, String, Vec<u8>), Broken>> {
+/// What a message of an event stream says, or that it is broken.
+type Told = Result<(AwsKind, String, Vec<u8>), Broken>;
+
+fn frames<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Told> {
     let (mut frames, mut out) = (AwsFrames::default(), Vec::new());
     for piece in pieces {
         frames.push(piece, |frame| out.push(frame.map(|frame| (frame.kind, frame.name.to_owned(), frame.payload.to_vec()))));
