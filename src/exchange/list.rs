@@ -45,8 +45,9 @@ struct Entry {
 
 /// Pages that are looked through for one list.
 const MOST_PAGES: usize = 50;
-/// Entries of a page, the most that OpenAI gives of batches.
-const PAGE: usize = 100;
+/// Entries of a page: the most that OpenAI gives of batches, and a tenth of what it gives of files.
+const PAGE_OF_BATCHES: usize = 100;
+const PAGE_OF_FILES: usize = 1_000;
 /// Entries of a list where its caller names no number: OpenAI's own defaults.
 const FILES: usize = 10_000;
 const BATCHES: usize = 20;
@@ -55,9 +56,11 @@ const LONGEST_PAGE: usize = 16 << 20;
 
 /// The list, or the provider's own answer where that is an error.
 pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut errand: Errand, targets: &[Target]) -> Result<Reply, Refusal> {
-    let own: HashSet<String> = held_by(gateway, caller, kind).await?.into_iter().map(|held| held.id).collect();
+    let here = &targets[0].provider.id;
+    let held = held_by(gateway, caller, kind).await?.into_iter().filter(|held| held.provider == *here);
+    let own: HashSet<String> = held.map(|held| held.id).collect();
     let parameter = |name: &str| errand.query.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
-    let default = if kind == Kind::File { FILES } else { BATCHES };
+    let (default, page_size) = if kind == Kind::File { (FILES, PAGE_OF_FILES) } else { (BATCHES, PAGE_OF_BATCHES) };
     let limit = parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(default).clamp(1, FILES);
     let mut after = parameter("after");
     if let Some(after) = after.as_ref().filter(|after| !own.contains(*after)) {
@@ -66,12 +69,11 @@ pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut err
     errand.query.retain(|(name, _)| name != "limit" && name != "after");
     let others = errand.query.clone();
     let mut found: Vec<(String, Box<RawValue>)> = Vec::new();
-    let mut has_more = true;
     let mut pages = 0;
     loop {
         pages += 1;
         errand.query = others.clone();
-        errand.query.push(("limit".to_owned(), PAGE.to_string()));
+        errand.query.push(("limit".to_owned(), page_size.to_string()));
         errand.query.extend(after.iter().map(|after| ("after".to_owned(), after.clone())));
         let mut answer = gateway.client.run(&errand, targets).await.map_err(Failure::refusal)?;
         if !answer.head.status.is_success() {
@@ -82,7 +84,8 @@ pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut err
             page.data.into_iter().filter_map(|raw| Some((serde_json::from_str(raw.get()).ok()?, raw))).collect();
         let last = entries.last().map(|(entry, _)| entry.id.clone());
         // A provider that gives the same page again has no pages.
-        let is_last_page = !page.has_more || last.is_none() || last == after || pages == MOST_PAGES;
+        let is_last_page = !page.has_more || last.is_none() || last == after;
+        let is_cut = !is_last_page && pages == MOST_PAGES;
         for (entry, raw) in entries {
             if own.contains(&entry.id) {
                 note_files(gateway, caller, kind, &entry, &targets[0]).await?;
@@ -90,22 +93,26 @@ pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut err
             }
         }
         after = last;
-        if found.len() > limit || is_last_page {
-            has_more &= found.len() > limit;
+        if found.len() > limit || is_last_page || is_cut {
+            let has_more = found.len() > limit || is_cut;
             found.truncate(limit);
-            let list = List {
-                object: "list",
-                data: found.iter().map(|(_, raw)| &**raw).collect(),
-                first_id: found.first().map(|(id, _)| id.as_str()),
-                last_id: found.last().map(|(id, _)| id.as_str()),
-                has_more,
-            };
             let mut head = answer.head;
             head.headers.insert(HeaderName::from_static("content-type"), http::HeaderValue::from_static("application/json"));
-            // Texts, ids and JSON that was parsed: there is nothing in it that cannot be written.
-            return Ok(Reply::List(head, serde_json::to_vec(&list).map(Bytes::from).unwrap_or_default()));
+            return Ok(Reply::List(head, written(&found, has_more)));
         }
     }
+}
+
+fn written(found: &[(String, Box<RawValue>)], has_more: bool) -> Bytes {
+    let list = List {
+        object: "list",
+        data: found.iter().map(|(_, raw)| &**raw).collect(),
+        first_id: found.first().map(|(id, _)| id.as_str()),
+        last_id: found.last().map(|(id, _)| id.as_str()),
+        has_more,
+    };
+    // Texts, ids and JSON that was parsed: there is nothing in it that cannot be written.
+    serde_json::to_vec(&list).map(Bytes::from).unwrap_or_default()
 }
 
 /// The files that a batch's answer names: its provider made them for whoever made the batch.
