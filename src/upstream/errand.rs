@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use super::pieces::PiecesBody;
-use super::{Answer, Client, Failure, Source, Who, headers_to_forward};
+use super::{Answer, Client, Failure, Partial, Source, Who, headers_to_forward, read_up_to};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::json_string;
 use crate::dialect::ir::Dropped;
@@ -57,6 +57,8 @@ struct FormBody {
 
 /// Pieces of a form that wait to be sent.
 const WAITING: usize = 4;
+/// Of an error that comes before a form's end so much is read at the most.
+const LONGEST_ERROR: usize = 256 << 10;
 
 // === impl Errand ===
 
@@ -125,11 +127,11 @@ impl Client {
         };
         let (head, body) = response.into_parts();
         super::judge_credential(head.status, endpoint, provider)?;
-        Ok(Answer { head, body: Source::Network(body), target: 0, dialect: errand.dialect, dropped: Dropped::default() })
+        Ok(Answer { head, body, target: 0, dialect: errand.dialect, dropped: Dropped::default() })
     }
 
     /// The form is read and sent by turns; an error that comes before its end is an answer too.
-    async fn send_form(&self, mut request: reqwest::Request, upload: &Upload, target: &Target) -> Result<Response<reqwest::Body>, Failure> {
+    async fn send_form(&self, mut request: reqwest::Request, upload: &Upload, target: &Target) -> Result<Response<Source>, Failure> {
         let (sink, pieces) = mpsc::channel(WAITING);
         let body = FormBody { pieces, left: upload.length_with(&target.model), is_over: false };
         *request.body_mut() = Some(reqwest::Body::wrap(body));
@@ -138,27 +140,37 @@ impl Client {
         let deadline = self.settings.first_byte_timeout + upload.patience();
         let mut answering = pin!(self.execute(request, &target.provider, deadline));
         let refused = |refusal| Failure::Upload(Box::new(refusal));
-        let mut is_sent = false;
-        loop {
-            tokio::select! {
-                sent = &mut sending, if !is_sent => {
-                    sent.map_err(refused)?;
-                    is_sent = true;
-                }
-                answer = &mut answering => return answer,
+        let answer = tokio::select! {
+            biased;
+            answer = &mut answering => answer?,
+            sent = &mut sending => {
+                sent.map_err(refused)?;
+                return answering.await;
             }
+        };
+        if answer.status().is_success() {
+            sending.await.map_err(refused)?;
+            return Ok(answer);
         }
+        // Were the form broken off now, the connection would be too, and the error lost with it.
+        let (head, mut body) = answer.into_parts();
+        let mut reading = pin!(read_up_to(&mut body, LONGEST_ERROR, self.settings.idle_timeout));
+        let text = tokio::select! {
+            text = &mut reading => text,
+            _ = &mut sending => reading.await,
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(Partial::TooLong(pieces)) => pieces.concat().into(),
+            Err(Partial::BrokeOff | Partial::TimedOut) => Bytes::new(),
+        };
+        Ok(Response::from_parts(head, Source::Ready(Some(text))))
     }
 
-    async fn execute(
-        &self,
-        request: reqwest::Request,
-        provider: &LiveProvider,
-        deadline: Duration,
-    ) -> Result<Response<reqwest::Body>, Failure> {
+    async fn execute(&self, request: reqwest::Request, provider: &LiveProvider, deadline: Duration) -> Result<Response<Source>, Failure> {
         match tokio::time::timeout(deadline, self.http.execute(request)).await {
             Err(_) => Err(Failure::TimedOut { provider: Who::of(provider), after: deadline }),
-            Ok(Ok(response)) => Ok(Response::from(response)),
+            Ok(Ok(response)) => Ok(Response::from(response).map(Source::Network)),
             Ok(Err(e)) if e.is_connect() => Err(Failure::of_connecting(&Who::of(provider), &e.without_url())),
             Ok(Err(e)) => Err(Failure::of_sending(&Who::of(provider), &e.without_url())),
         }

@@ -1,5 +1,6 @@
 """Images, sound and moderations: passed through to a provider that has them, with the official SDK, and forms that are never whole in memory."""
 
+import contextlib
 import email
 import email.policy
 import http.client
@@ -7,6 +8,7 @@ import json
 import pathlib
 import socket
 import threading
+import time
 
 import openai
 import pytest
@@ -231,6 +233,33 @@ def test_an_upload_has_a_limit(start_gateway, upstream):
     for reply in (announced, streamed):
         assert (reply.status, reply.json()["error"]["code"]) == (413, "upload_too_large")
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize("order", ["model first", "file first"])
+def test_a_provider_may_refuse_an_upload_before_its_end(start_gateway, order):
+    error = provider.error(413, "Maximum content size limit exceeded.").body
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 413 X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(error))
+                time.sleep(0.2)
+                connection.sendall(error)
+                with contextlib.suppress(ConnectionError):
+                    while connection.recv(1 << 16):
+                        pass
+
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        gateway = start_gateway(providers={"test": provider_file(f"http://127.0.0.1:{server.getsockname()[1]}/v1")})
+        parts = [("model", None, b"test/whisper-1"), ("file", "a.mp3", bytes(20 << 20))]
+        reply = send(gateway, gateway.new_key()["key"], form(*(parts if order == "model first" else reversed(parts))))
+        refusing.join(timeout=10)
+        assert not refusing.is_alive()
+    assert (reply.status, reply.json()["error"]["message"]) == (413, "Maximum content size limit exceeded.")
+    assert reply.headers["keyward-provider"] == "test"
 
 
 @pytest.mark.parametrize("status", [429, 503])
