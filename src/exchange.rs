@@ -68,12 +68,11 @@ async fn walk(
     surface.check_head(&head)?;
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let ask = Ask::read(called, bytes)?;
-    ticket.model.extend(ask.model.chars().take(200));
+    ticket.called_model(&ask.model);
     let targets = keeping::targets(gateway, &ask, caller.id()).await?;
     let mut is_same = true;
     for target in &targets {
-        let names = [ask.model.as_str(), &target.full_name()];
-        caller.may_use(&names, target.provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
+        caller.may_use(&ask.model, || target.full_name(), target.provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
         is_same &= target.endpoint(ask.called.operation, ask.called.dialect)?.dialect == ask.called.dialect;
     }
     let asked = if is_same { None } else { Some(translate::read_request(&ask)?) };

@@ -23,7 +23,7 @@ pub struct Ticket {
     gateway: Arc<Gateway>,
     started: Instant,
     /// Unique for good: the ledger's key.
-    pub id: String,
+    pub id: Arc<str>,
     /// What the caller calls the request, or its id.
     pub request_id: HeaderValue,
     /// What was asked for.
@@ -45,6 +45,8 @@ pub struct Ticket {
 
 /// How much output is reserved where neither the caller nor the catalogue names a limit.
 const UNNAMED_OUTPUT: u64 = 4096;
+/// Characters of a model's name in the log.
+const LONGEST_NAME: usize = 200;
 
 // === impl Ticket ===
 
@@ -71,6 +73,12 @@ impl Ticket {
         }
     }
 
+    /// The caller has named a model; of a long name the log gets the beginning.
+    pub fn called_model(&mut self, name: &str) {
+        let end = name.char_indices().nth(LONGEST_NAME).map_or(name.len(), |(end, _)| end);
+        self.model.push_str(&name[..end]);
+    }
+
     /// Writes the request down before its provider is called; the permit is held until it is settled.
     pub fn begin(&mut self, target: &Target, permit: Permit, estimated_input: u64, max_output: Option<u64>) -> std::io::Result<()> {
         let facts = target.facts();
@@ -78,15 +86,15 @@ impl Ticket {
         let worst = Usage { input: estimated_input, output, ..Usage::default() };
         let reserved = if self.operation.is_free() { Some(Usd::default()) } else { facts.and_then(|facts| facts.cost(&worst)) };
         let record = Begin {
-            id: self.id.clone(),
+            id: Arc::clone(&self.id),
             at: Timestamp::now(),
-            key: self.key.map(|key| key.to_string()).unwrap_or_default(),
-            operation: self.operation.as_str().to_owned(),
-            provider: target.provider.id.clone(),
-            model: target.model.clone(),
+            key: self.key.as_ref().map_or("", KeyId::as_str).into(),
+            operation: self.operation.as_str().into(),
+            provider: target.provider.id.as_str().into(),
+            model: Arc::clone(&target.model),
             reserved,
         };
-        self.gateway.ledger.begin(&record)?;
+        self.gateway.ledger.begin(record)?;
         self.estimated_input = estimated_input;
         self.target = Some(target.clone());
         self.begun = Some(permit);
@@ -170,10 +178,10 @@ impl Ticket {
 
     fn write_down(&self, outcome: Outcome, usage: Usage, source: Source, cost: Option<Usd>, total: Duration) {
         let record = Settle {
-            id: self.id.clone(),
+            id: Arc::clone(&self.id),
             at: Timestamp::now(),
-            provider: self.target.as_ref().map(|target| target.provider.id.clone()).unwrap_or_default(),
-            model: self.target.as_ref().map(|target| target.model.clone()).unwrap_or_default(),
+            provider: self.target.as_ref().map_or("", |target| &target.provider.id).into(),
+            model: self.target.as_ref().map(|target| Arc::clone(&target.model)).unwrap_or_default(),
             outcome,
             status: self.status,
             usage,
@@ -182,15 +190,15 @@ impl Ticket {
             first_byte_ms: self.first_byte.map(|time| time.as_millis() as u64),
             total_ms: total.as_millis() as u64,
         };
-        if let Err(e) = self.gateway.ledger.settle(&record) {
-            tracing::error!(id = self.id, error = %e, "a request could not be settled in the ledger; it will be settled at its reservation");
+        if let Err(e) = self.gateway.ledger.settle(record) {
+            tracing::error!(id = &*self.id, error = %e, "a request could not be settled in the ledger; it will be settled at its reservation");
         }
     }
 
     fn log(&self, outcome: Outcome, usage: &Usage, cost: Option<Usd>, total: Duration) {
         RequestLine {
             id: &self.id,
-            request_id: self.request_id.to_str().ok().filter(|theirs| *theirs != self.id),
+            request_id: self.request_id.to_str().ok().filter(|theirs| *theirs != &*self.id),
             key: self.key.as_ref().map(KeyId::as_str),
             operation: self.operation.as_str(),
             model: Some(self.model.as_str()).filter(|model| !model.is_empty()),
@@ -237,11 +245,11 @@ fn outcome_name(outcome: Outcome) -> &'static str {
 }
 
 /// `req_<of this start><counter>`: unique without asking anyone.
-pub fn next_id() -> String {
+pub fn next_id() -> Arc<str> {
     static START: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         let random = crate::key::format::random_base62::<10>().unwrap_or(*b"norandom00");
         String::from_utf8_lossy(&random).into_owned()
     });
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    format!("req_{}{:08x}", *START, COUNTER.fetch_add(1, Ordering::Relaxed))
+    format!("req_{}{:08x}", *START, COUNTER.fetch_add(1, Ordering::Relaxed)).into()
 }

@@ -19,6 +19,7 @@ Any client SDK reaches any provider. Where both speak the same dialect, bytes pa
 credential. Between two dialects, everything that both can say survives. This page is made by `tests/pairs.rs`, which asks the code itself.
 
 - **yes**: it arrives as it was meant.
+- **fetched**: the same, after the gateway has fetched it, since the provider would not.
 - *named*: the provider's dialect cannot say it; the request goes on without it, or with the nearest thing, and the answer's header
   `keyward-dropped` names it.
 - refused: to go on without it would change the meaning, so the caller gets an error that says so (`not_expressible`).
@@ -139,7 +140,7 @@ const FEATURES: &[Feature] = &[
     ("cache mark", |r| r.messages[0].content[0].cache = Some(Cache::default())),
     ("end user's id", |r| r.user = Some("user-1".to_owned())),
     ("metadata", |r| drop(r.metadata.insert("team".to_owned(), json!("red")))),
-    ("service tier", |r| r.service_tier = Some("auto".to_owned())),
+    ("service tier", |r| r.service_tier = Some("flex".to_owned())),
 ];
 
 fn plain() -> Request {
@@ -161,6 +162,23 @@ fn said_in(from: Dialect, request: &Request) -> Option<(Request, Dropped)> {
     Some((read, dropped))
 }
 
+/// The request as the gateway makes it for a provider that does not fetch media by itself.
+fn inlined(request: &Request, to: Dialect) -> Option<Request> {
+    let mut request = request.clone();
+    let mut is_changed = false;
+    for block in request.messages.iter_mut().flat_map(|message| &mut message.content) {
+        if let Content::Media(media) = &mut block.content
+            && let MediaSource::Url(url) = &media.source
+            && !codec(to).takes_url(media.kind, url)
+        {
+            media.source = base64("iVBORw0KGgo=");
+            media.media_type = Some("image/png".to_owned());
+            is_changed = true;
+        }
+    }
+    is_changed.then_some(request)
+}
+
 fn outcome(from: Dialect, to: Dialect, feature: fn(&mut Request)) -> &'static str {
     let mut request = plain();
     feature(&mut request);
@@ -170,9 +188,11 @@ fn outcome(from: Dialect, to: Dialect, feature: fn(&mut Request)) -> &'static st
         return "–";
     }
     let base = said_in(to, &plainly.0).unwrap();
-    match said_in(to, &asked) {
+    let inlined = inlined(&asked, to);
+    match said_in(to, inlined.as_ref().unwrap_or(&asked)) {
         None => "refused",
         Some((_, dropped)) if dropped.names().any(|name| base.1.names().all(|known| known != name)) => "*named*",
+        Some((read, _)) if read != base.0 && inlined.is_some() => "**fetched**",
         Some((read, _)) if read != base.0 => "**yes**",
         Some(_) => "LOST",
     }
@@ -221,8 +241,11 @@ fn answer() -> Answer {
     }
 }
 
+/// Text, calls by name and arguments, the end, tokens in and out.
+type Gist = (String, Vec<(String, serde_json::Value)>, Finish, Option<(u64, u64)>);
+
 /// What matters of an answer: a dialect without ids of calls makes its own.
-fn gist(answer: &Answer) -> (String, Vec<(String, serde_json::Value)>, Finish, Option<(u64, u64)>) {
+fn gist(answer: &Answer) -> Gist {
     let choice = &answer.choices[0];
     let calls = choice.content.iter().filter_map(|block| match &block.content {
         Content::ToolCall(call) => Some((call.name.clone(), serde_json::from_str(&call.arguments).unwrap())),

@@ -8,6 +8,7 @@ pub mod ask;
 pub mod bedrock_converse;
 pub mod codec;
 pub mod cohere_v2;
+mod custom;
 pub mod fields;
 pub mod frame;
 pub mod gemini;

@@ -1,15 +1,31 @@
 //! Finds the members of a JSON object in one fast pass; what it does not take is left to the reader that can say what is wrong.
 //!
 //! A request of 100 KB spent most of its time in strings, where quotes, escapes and control characters have to be found: here
-//! eight bytes are looked at together, also right after an escape.
+//! sixteen bytes are looked at by one vector instruction each, also right after an escape.
 
 use std::borrow::Cow;
 use std::ops::Range;
+
+use wide::u8x16;
 
 use super::members::{MOST_MEMBERS, Member};
 
 /// Deeper values are left to the other reader, which has a limit of its own.
 const DEEPEST: usize = 64;
+
+/// Bytes that are looked at together.
+const BLOCK: usize = 16;
+
+/// The length of an escape by the character after its backslash; 0 where that makes none.
+const ESCAPES: [u8; 256] = {
+    let (simple, mut lengths, mut at) = (*b"\"\\/bfnrt", [0; 256], 0);
+    while at < simple.len() {
+        lengths[simple[at] as usize] = 2;
+        at += 1;
+    }
+    lengths[b'u' as usize] = 6;
+    lengths
+};
 
 struct Scanner<'a> {
     bytes: &'a [u8],
@@ -100,33 +116,29 @@ impl Scanner<'_> {
     /// Goes past the rest of a string whose quote is behind; tells whether it has escapes.
     fn string(&mut self) -> Option<bool> {
         let mut has_escapes = false;
-        'words: loop {
-            let Some(word) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) else {
-                return self.end_of_string(has_escapes);
-            };
-            let mut marks = specials(u64::from_le_bytes(*word));
+        'blocks: while let Some(block) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+            let mut marks = specials(*block);
             while marks != 0 {
-                let place = marks.trailing_zeros() as usize / 8;
-                let at = self.at + place;
-                match self.bytes.get(at)? {
+                let place = marks.trailing_zeros() as usize;
+                match block[place] {
                     b'"' => {
-                        self.at = at + 1;
+                        self.at += place + 1;
                         return Some(has_escapes);
                     }
                     b'\\' => has_escapes = true,
                     _ => return None,
                 }
-                let length = self.escape(at)?;
-                if length > 2 || place == 7 {
-                    self.at = at + length;
-                    continue 'words;
+                let length = self.escape(self.at + place)?;
+                if length > 2 || place == BLOCK - 1 {
+                    self.at += place + length;
+                    continue 'blocks;
                 }
                 // The escaped character means nothing else.
-                marks &= marks - 1;
-                marks &= !(0x80 << (8 * (place + 1)));
+                marks &= !(3 << place);
             }
-            self.at += 8;
+            self.at += BLOCK;
         }
+        self.end_of_string(has_escapes)
     }
 
     /// The same byte by byte, for the last few of all.
@@ -148,11 +160,12 @@ impl Scanner<'_> {
     }
 
     /// The length of the escape at `at`.
+    #[inline]
     fn escape(&self, at: usize) -> Option<usize> {
-        match *self.bytes.get(at + 1)? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
-            b'u' => self.bytes.get(at + 2..at + 6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
-            _ => None,
+        match ESCAPES[usize::from(*self.bytes.get(at + 1)?)] {
+            0 => None,
+            6 => self.bytes.get(at + 2..at + 6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
+            length => Some(usize::from(length)),
         }
     }
 
@@ -203,14 +216,9 @@ impl Scanner<'_> {
     }
 }
 
-/// The highest bit of each byte that is a quote, a backslash or a control character; exact for each, none spills into its neighbour.
-fn specials(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const LOW: u64 = ONES * 0x7f;
-    let is_not = |byte: u64| {
-        let differs = word ^ (ONES * byte);
-        ((differs & LOW) + LOW) | differs
-    };
-    let is_no_control = ((word & LOW) + ONES * 0x60) | word;
-    !(is_not(b'"'.into()) & is_not(b'\\'.into()) & is_no_control) & !LOW
+/// A bit for each byte that is a quote, a backslash or a control character, the lowest for the first.
+fn specials(block: [u8; BLOCK]) -> u32 {
+    let block = u8x16::from(block);
+    let is_control = block.min(u8x16::splat(0x1f)).simd_eq(block);
+    (block.simd_eq(u8x16::splat(b'"')) | block.simd_eq(u8x16::splat(b'\\')) | is_control).to_bitmask()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::custom::Customs;
 use super::ir::{Answer, Collector, Dropped, Event, Request, Trouble, TroubleKind};
 use super::{Ask, Asked, Codec, Reading, StreamReader, StreamWriter, To, codec, openai_responses};
 use crate::catalog::Dialect;
@@ -15,6 +16,7 @@ use crate::ledger::record::Usage;
 pub struct Translation {
     reader: Box<dyn StreamReader>,
     writer: Box<dyn StreamWriter>,
+    customs: Customs,
     events: Vec<Event>,
     out: Vec<u8>,
     usage: Option<Usage>,
@@ -81,7 +83,8 @@ pub fn collected(body: &[u8], from: Dialect, asked: &Asked) -> Result<Translated
     Ok(write_answer(collector.finish()?, asked))
 }
 
-fn write_answer(answer: Answer, asked: &Asked) -> Translated {
+fn write_answer(mut answer: Answer, asked: &Asked) -> Translated {
+    Customs::of(&asked.request).restore(&mut answer);
     let to: &dyn Codec = codec(asked.called.dialect);
     let mut dropped = Dropped::default();
     let said: usize = answer.choices.iter().map(|choice| choice.text().len()).sum();
@@ -115,6 +118,7 @@ impl Translation {
         Translation {
             reader: codec(from).stream_reader(),
             writer: codec(asked.called.dialect).stream_writer(asked),
+            customs: Customs::of(&asked.request),
             events: Vec::new(),
             out: Vec::new(),
             usage: None,
@@ -161,7 +165,8 @@ impl Translation {
                 Event::Trouble(_) => self.state = State::Failed,
                 _ => {}
             }
-            self.writer.write(event, &mut self.out);
+            let (writer, out) = (&mut self.writer, &mut self.out);
+            self.customs.pass(event, |event| writer.write(event, out));
         }
     }
 }

@@ -122,7 +122,7 @@ async fn walk(
     ticket.key = Some(caller.id());
     let (load, named) = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
-    ticket.model.extend(model.iter().flat_map(|model| model.chars()).take(200));
+    model.iter().for_each(|model| ticket.called_model(model));
     let rest = rest(served, &head)?;
     let id = rest.split('/').nth(1).unwrap_or_default().to_owned();
     let targets = aim::targets(gateway, served, &caller, &head, &load, model.as_deref(), &id).await?;

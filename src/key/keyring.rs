@@ -196,15 +196,16 @@ impl Caller {
         &self.0.meters
     }
 
-    /// Whether the key may use a model known by any of `names`; `is_simulated` where no provider is called.
-    pub fn may_use(&self, names: &[&str], is_simulated: bool) -> Result<(), Reason> {
-        let asked = names.first().copied().unwrap_or_default();
+    /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.
+    pub fn may_use(&self, asked: &str, full: impl FnOnce() -> String, is_simulated: bool) -> Result<(), Reason> {
         if self.0.record.kind == Kind::Test && !is_simulated {
             return Err(Reason::TestOnly(asked.to_owned()));
         }
-        match self.0.record.limits.allows(names) {
+        let limits = &self.0.record.limits;
+        // Mostly there is no list, and no name has to be put together.
+        match limits.models.is_empty() || limits.allows(&[asked, &full()]) {
             true => Ok(()),
-            false => Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: self.0.record.limits.models.clone() }),
+            false => Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: limits.models.clone() }),
         }
     }
 

@@ -145,7 +145,7 @@ impl Drain {
 
     async fn take_in(&self, end: Cursor) -> Result<(), StoreError> {
         let mut cursor = self.cursor().await?;
-        if cursor == end {
+        if cursor >= end {
             return Ok(());
         }
         for number in segment::numbers(self.ledger.folder()).map_err(|e| io_error(&e))? {
@@ -161,8 +161,14 @@ impl Drain {
             if number < cursor.segment {
                 continue;
             }
-            loop {
-                let batch = self.read(cursor, (number == end.segment).then_some(end.offset)).await?;
+            while cursor < end {
+                let batch = match self.ledger.take_recent(cursor) {
+                    Ok(batch) => batch,
+                    Err(recent) => {
+                        let until = (number == end.segment).then_some(end.offset);
+                        self.read(cursor, recent.into_iter().chain(until).min()).await?
+                    }
+                };
                 if batch.next == cursor.offset {
                     break;
                 }

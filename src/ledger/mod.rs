@@ -4,22 +4,25 @@
 //! task ([`drain`]) syncs segments to the disk each second and takes their records into the store.
 
 pub mod drain;
+mod recent;
 pub mod record;
 pub mod segment;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use recent::Recent;
 use record::{Begin, Settle};
-use segment::Segment;
+use segment::{Batch, Segment};
 
-use crate::store::Cursor;
+use crate::store::{Cursor, Entry};
 
 /// A segment that has grown to this size is followed by another.
 const SEGMENT_BYTES: u64 = 8 << 20;
@@ -30,13 +33,28 @@ pub struct Ledger {
     folder: PathBuf,
     node: String,
     /// Held for a microsecond at a time: the order of the records in the file is the order of the lock.
-    active: Mutex<Segment>,
+    active: Mutex<Active>,
     /// Where this run begins.
     start: Cursor,
     is_failing: AtomicBool,
     /// Keeps other processes out for as long as this one lives.
     _lock: File,
 }
+
+/// What is appended to.
+#[derive(Debug)]
+struct Active {
+    segment: Segment,
+    recent: Recent,
+}
+
+thread_local! {
+    /// Where a line is made.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A line that was longer does not hold its memory.
+const USUAL_LINE: usize = 4 << 10;
 
 // === impl Ledger ===
 
@@ -54,7 +72,7 @@ impl Ledger {
         let node = node_id(&folder.join("node"))?;
         // Never the last run's segment: its end may be torn.
         let number = segment::numbers(folder)?.last().map_or(1, |last| last + 1);
-        let active = Mutex::new(Segment::create(folder, number)?);
+        let active = Mutex::new(Active { segment: Segment::create(folder, number)?, recent: Recent::default() });
         let start = Cursor { segment: number, offset: 0 };
         Ok(Ledger { folder: folder.to_path_buf(), node, active, start, is_failing: AtomicBool::new(false), _lock: lock })
     }
@@ -65,13 +83,13 @@ impl Ledger {
     }
 
     /// Writes down that a request begins.
-    pub fn begin(&self, begin: &Begin) -> io::Result<()> {
-        self.append(&segment::Line::Begin(begin))
+    pub fn begin(&self, begin: Begin) -> io::Result<()> {
+        self.append(Entry::Begin(begin))
     }
 
     /// Writes down how a request ended.
-    pub fn settle(&self, settle: &Settle) -> io::Result<()> {
-        self.append(&segment::Line::Settle(settle))
+    pub fn settle(&self, settle: Settle) -> io::Result<()> {
+        self.append(Entry::Settle(settle))
     }
 
     /// This node's name in the store.
@@ -96,27 +114,46 @@ impl Ledger {
 
     /// The active segment's number and the end of its last whole line: whatever was appended before this call lies before it.
     pub fn end(&self) -> Cursor {
-        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        Cursor { segment: active.number(), offset: active.whole() }
+        let Active { segment, .. } = &*self.lock();
+        Cursor { segment: segment.number(), offset: segment.whole() }
     }
 
     /// A handle on the active segment's file, to be synced.
     pub fn active_file(&self) -> io::Result<File> {
-        self.active.lock().unwrap_or_else(PoisonError::into_inner).file()
+        self.lock().segment.file()
     }
 
-    fn append(&self, line: &segment::Line<'_>) -> io::Result<()> {
-        let text = line.encode()?;
-        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The newest records, if those from `from` on are still in memory; otherwise how far its segment has to be read before they are.
+    pub fn take_recent(&self, from: Cursor) -> Result<Batch, Option<u64>> {
+        self.lock().recent.take(from)
+    }
+
+    fn append(&self, entry: Entry) -> io::Result<()> {
+        LINE.with_borrow_mut(|line| {
+            segment::encode(&entry, line);
+            let written = self.write(line, entry);
+            line.shrink_to(USUAL_LINE);
+            self.is_failing.store(written.is_err(), Ordering::Relaxed);
+            written
+        })
+    }
+
+    fn write(&self, line: &[u8], entry: Entry) -> io::Result<()> {
+        let Active { segment, recent } = &mut *self.lock();
         // A segment that cannot be followed by another, say for want of a file handle, grows on.
-        if active.len() >= SEGMENT_BYTES
-            && let Ok(next) = Segment::create(&self.folder, active.number() + 1)
+        if segment.len() >= SEGMENT_BYTES
+            && let Ok(next) = Segment::create(&self.folder, segment.number() + 1)
         {
-            *active = next;
+            *segment = next;
         }
-        let written = active.append(&text);
-        self.is_failing.store(written.is_err(), Ordering::Relaxed);
-        written
+        segment.append(line)?;
+        let end = segment.whole();
+        recent.keep(entry, Cursor { segment: segment.number(), offset: end - line.len() as u64 }, end);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Active> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,40 +1,51 @@
 //! What the ledger says of a request: one record before the provider is called, one after.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::sync::Arc;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+
+use crate::json::Object;
 use crate::money::Usd;
 
 /// Written before the provider is called: from then on the request is known, whatever happens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Begin {
     /// The request's id, unique for good.
-    pub id: String,
+    #[serde(deserialize_with = "shared")]
+    pub id: Arc<str>,
     /// When it came.
     pub at: Timestamp,
     /// The caller's key id.
-    pub key: String,
+    #[serde(deserialize_with = "shared")]
+    pub key: Arc<str>,
     /// `chat`, `embeddings`, …
-    pub operation: String,
+    pub operation: Cow<'static, str>,
     /// The provider first tried.
-    pub provider: String,
+    #[serde(deserialize_with = "shared")]
+    pub provider: Arc<str>,
     /// The model, as the provider names it.
-    pub model: String,
+    #[serde(deserialize_with = "shared")]
+    pub model: Arc<str>,
     /// The most that it can cost; `None` where the catalogue has no price.
     pub reserved: Option<Usd>,
 }
 
 /// Written when the answer ended, however it did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Settle {
     /// The id in its [`Begin`].
-    pub id: String,
+    #[serde(deserialize_with = "shared")]
+    pub id: Arc<str>,
     /// When it ended.
     pub at: Timestamp,
     /// The provider that answered.
-    pub provider: String,
+    #[serde(deserialize_with = "shared")]
+    pub provider: Arc<str>,
     /// The model that answered.
-    pub model: String,
+    #[serde(deserialize_with = "shared")]
+    pub model: Arc<str>,
     /// How it ended.
     pub outcome: Outcome,
     /// The status that the caller saw.
@@ -52,32 +63,27 @@ pub struct Settle {
 }
 
 /// Tokens, as providers count them; `input` includes `cached` and `cache_write`, `output` includes `reasoning`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Usage {
     /// All input tokens.
     pub input: u64,
     /// Those of them read from the provider's cache.
-    #[serde(skip_serializing_if = "is_zero")]
     pub cached: u64,
     /// Those of them written to the provider's cache.
-    #[serde(skip_serializing_if = "is_zero")]
     pub cache_write: u64,
     /// All output tokens.
     pub output: u64,
     /// Those of them spent on reasoning.
-    #[serde(skip_serializing_if = "is_zero")]
     pub reasoning: u64,
     /// Audio tokens in.
-    #[serde(skip_serializing_if = "is_zero")]
     pub input_audio: u64,
     /// Audio tokens out.
-    #[serde(skip_serializing_if = "is_zero")]
     pub output_audio: u64,
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Answered to the end.
@@ -93,7 +99,7 @@ pub enum Outcome {
 }
 
 /// Where a token count is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The provider's own count.
@@ -104,7 +110,88 @@ pub enum Source {
     None,
 }
 
-/// Most requests have none of most kinds: what is not written is not read again either.
-fn is_zero(count: &u64) -> bool {
-    *count == 0
+fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(from).map(Arc::from)
+}
+
+// === impl Begin ===
+
+impl Begin {
+    /// Writes its members.
+    pub fn write(&self, to: &mut Object<'_>) {
+        to.text("id", &self.id);
+        to.time("at", self.at, 9);
+        to.text("key", &self.key);
+        to.text("operation", &self.operation);
+        to.text("provider", &self.provider);
+        to.text("model", &self.model);
+        to.some_number("reserved", self.reserved.map(|amount| amount.0));
+    }
+}
+
+// === impl Settle ===
+
+impl Settle {
+    /// Writes its members.
+    pub fn write(&self, to: &mut Object<'_>) {
+        to.text("id", &self.id);
+        to.time("at", self.at, 9);
+        to.text("provider", &self.provider);
+        to.text("model", &self.model);
+        to.text("outcome", self.outcome.as_str());
+        to.number("status", self.status);
+        let mut usage = to.object("usage");
+        self.usage.write(&mut usage);
+        usage.close();
+        to.text("source", self.source.as_str());
+        to.some_number("cost", self.cost.map(|amount| amount.0));
+        to.some_number("first_byte_ms", self.first_byte_ms);
+        to.number("total_ms", self.total_ms);
+    }
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// Most requests have none of most kinds: what is not written is not read again either.
+    fn write(&self, to: &mut Object<'_>) {
+        let kinds = [
+            ("input", self.input),
+            ("cached", self.cached),
+            ("cache_write", self.cache_write),
+            ("output", self.output),
+            ("reasoning", self.reasoning),
+            ("input_audio", self.input_audio),
+            ("output_audio", self.output_audio),
+        ];
+        kinds.into_iter().filter(|(_, count)| *count > 0).for_each(|(kind, count)| to.number(kind, count));
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// `answered`, `provider_error`, …
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::ProviderError => "provider_error",
+            Outcome::Failed => "failed",
+            Outcome::Abandoned => "abandoned",
+            Outcome::Assumed => "assumed",
+        }
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// `reported`, `estimated` or `none`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Reported => "reported",
+            Source::Estimated => "estimated",
+            Source::None => "none",
+        }
+    }
 }

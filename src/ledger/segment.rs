@@ -5,9 +5,10 @@ use std::io::{self, BufRead, BufReader, Read as _, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::record::{Begin, Settle};
+use crate::json::Object;
 use crate::store::{Cursor, Entry};
 
 /// The file that records are appended to.
@@ -22,17 +23,7 @@ pub struct Segment {
     is_torn: bool,
 }
 
-/// A record on its way to a segment.
-#[derive(Serialize)]
-pub enum Line<'a> {
-    /// `{"b": …}`
-    #[serde(rename = "b")]
-    Begin(&'a Begin),
-    /// `{"s": …}`
-    #[serde(rename = "s")]
-    Settle(&'a Settle),
-}
-
+/// `{"b": …}` or `{"s": …}`.
 #[derive(Deserialize)]
 enum Read {
     #[serde(rename = "b")]
@@ -110,19 +101,23 @@ impl Segment {
     }
 }
 
-// === impl Line ===
-
-impl Line<'_> {
-    /// The line as it is written.
-    pub fn encode(&self) -> io::Result<Vec<u8>> {
-        let mut text = Vec::with_capacity(512);
-        text.extend_from_slice(b"00000000 ");
-        serde_json::to_writer(&mut text, self)?;
-        let checksum = crc32fast::hash(&text[CHECKSUM..]);
-        text[..CHECKSUM - 1].copy_from_slice(format!("{checksum:08x}").as_bytes());
-        text.push(b'\n');
-        Ok(text)
+/// Writes a record as its line, over what is in `line`.
+pub fn encode(entry: &Entry, line: &mut Vec<u8>) {
+    line.clear();
+    line.extend_from_slice(b"00000000 ");
+    let mut outer = Object::open(line);
+    let mut inner = outer.object(if matches!(entry, Entry::Begin(_)) { "b" } else { "s" });
+    match entry {
+        Entry::Begin(begin) => begin.write(&mut inner),
+        Entry::Settle(settle) => settle.write(&mut inner),
     }
+    inner.close();
+    outer.close();
+    let checksum = crc32fast::hash(&line[CHECKSUM..]);
+    for (digit, shift) in line.iter_mut().zip((0..32).step_by(4).rev()) {
+        *digit = b"0123456789abcdef"[(checksum >> shift & 0xf) as usize];
+    }
+    line.push(b'\n');
 }
 
 /// Reads a line, or `None` where it is torn or damaged.

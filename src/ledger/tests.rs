@@ -17,22 +17,22 @@ use crate::store::{Answer, Cursor, Entry, LedgerStore, StoreError, UsageBy, Usag
 
 fn begin(id: &str) -> Begin {
     Begin {
-        id: id.to_owned(),
+        id: id.into(),
         at: Timestamp::now(),
-        key: "k".to_owned(),
-        operation: "chat".to_owned(),
-        provider: "p".to_owned(),
-        model: "m".to_owned(),
+        key: "k".into(),
+        operation: "chat".into(),
+        provider: "p".into(),
+        model: "m".into(),
         reserved: Some(Usd(500)),
     }
 }
 
 fn settle(id: &str) -> Settle {
     Settle {
-        id: id.to_owned(),
+        id: id.into(),
         at: Timestamp::now(),
-        provider: "p".to_owned(),
-        model: "m".to_owned(),
+        provider: "p".into(),
+        model: "m".into(),
         outcome: Outcome::Answered,
         status: 200,
         usage: Usage { input: 7, output: 3, ..Usage::default() },
@@ -53,10 +53,20 @@ async fn store(folder: &Path) -> Sqlite {
 
 #[test]
 fn a_line_reads_back_and_a_damaged_one_does_not() {
-    let begin = begin("a");
-    let line = segment::Line::Begin(&begin).encode().unwrap();
+    let used = Usage { cached: 1, cache_write: 2, reasoning: 3, input_audio: 4, output_audio: 5, ..settle("a").usage };
+    let bare = Settle { cost: None, first_byte_ms: None, outcome: Outcome::ProviderError, source: Source::None, ..settle("\"b\"\n") };
+    let entries = [
+        Entry::Begin(begin("a")),
+        Entry::Begin(Begin { reserved: None, ..begin("\u{1}") }),
+        Entry::Settle(Settle { usage: used, ..settle("a") }),
+        Entry::Settle(bare),
+    ];
+    let mut line = Vec::new();
+    for entry in &entries {
+        segment::encode(entry, &mut line);
+        assert_eq!(segment::decode(line.trim_ascii_end()).as_ref(), Some(entry));
+    }
     let text = line.trim_ascii_end();
-    assert_eq!(segment::decode(text), Some(Entry::Begin(begin)));
     for at in 0..text.len() {
         let mut damaged = text.to_vec();
         damaged[at] ^= 1;
@@ -82,7 +92,7 @@ fn lines_of_many_threads_stay_whole() {
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let ledger = &ledger;
-            scope.spawn(move || (0..250).for_each(|n| ledger.begin(&begin(&format!("{thread}-{n}"))).unwrap()));
+            scope.spawn(move || (0..250).for_each(|n| ledger.begin(begin(&format!("{thread}-{n}"))).unwrap()));
         }
     });
     let text = std::fs::read(segment::path(folder.path(), 1)).unwrap();
@@ -93,7 +103,7 @@ fn lines_of_many_threads_stay_whole() {
 #[test]
 fn its_files_are_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
-    Ledger::open(folder.path()).unwrap().begin(&begin("a")).unwrap();
+    Ledger::open(folder.path()).unwrap().begin(begin("a")).unwrap();
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().mode() & 0o777, 0o600, "{:?}", entry.path());
@@ -105,9 +115,9 @@ async fn what_the_last_run_left_is_recovered_once_and_its_segments_go() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
     let ledger = Ledger::open(folder.path()).unwrap();
-    ledger.begin(&begin("settled")).unwrap();
-    ledger.settle(&settle("settled")).unwrap();
-    ledger.begin(&begin("open")).unwrap();
+    ledger.begin(begin("settled")).unwrap();
+    ledger.settle(settle("settled")).unwrap();
+    ledger.begin(begin("open")).unwrap();
     let mut file = ledger.active_file().unwrap();
     // A record that the crash cut off.
     file.write_all(b"12345678 {\"b\":{\"id\":\"torn").unwrap();
@@ -157,7 +167,7 @@ async fn an_unpriced_request_that_is_assumed_is_no_free_one() {
 async fn a_name_of_any_length_is_cut_before_it_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
-    let long = "ü".repeat(1 << 20);
+    let long: Arc<str> = "ü".repeat(1 << 20).into();
     let entries = [Entry::Begin(Begin { model: long.clone(), ..begin("a") }), Entry::Settle(Settle { model: long, ..settle("a") })];
     store.apply("n", &entries, Cursor::default()).await.unwrap();
     let rows = store.usage(&UsageQuery { by: UsageBy::Model, since: None, until: None, key: None }).await.unwrap();
@@ -215,8 +225,8 @@ async fn a_store_that_is_down_loses_nothing() {
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(drain.run(stopped));
     for n in 0..100 {
-        ledger.begin(&begin(&n.to_string())).unwrap();
-        ledger.settle(&settle(&n.to_string())).unwrap();
+        ledger.begin(begin(&n.to_string())).unwrap();
+        ledger.settle(settle(&n.to_string())).unwrap();
     }
     flaky.is_down.store(false, Ordering::Relaxed);
     handle.flush().await.unwrap();
@@ -229,9 +239,9 @@ async fn a_store_that_is_down_loses_nothing() {
 /// Appends to the active segment until another one follows it.
 fn fill_a_segment(ledger: &Ledger) {
     let first = ledger.end().segment;
-    let filler = Begin { operation: "x".repeat(64 << 10), ..begin("filler") };
+    let filler = Begin { operation: "x".repeat(64 << 10).into(), ..begin("filler") };
     while ledger.end().segment == first {
-        ledger.begin(&filler).unwrap();
+        ledger.begin(filler.clone()).unwrap();
     }
 }
 
@@ -241,10 +251,10 @@ async fn a_line_longer_than_a_batch_holds_nothing_up() {
     let store = store(folder.path()).await;
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     // `provider/model` is passed on as it came, so a caller chooses how long it is.
-    ledger.begin(&Begin { model: "m".repeat(3 << 20), ..begin("long") }).unwrap();
+    ledger.begin(Begin { model: "m".repeat(3 << 20).into(), ..begin("long") }).unwrap();
     for n in 0..10 {
-        ledger.begin(&begin(&n.to_string())).unwrap();
-        ledger.settle(&settle(&n.to_string())).unwrap();
+        ledger.begin(begin(&n.to_string())).unwrap();
+        ledger.settle(settle(&n.to_string())).unwrap();
     }
     fill_a_segment(&ledger);
     Drain::new(Arc::clone(&ledger), Arc::new(store.clone())).recover().await;
@@ -262,7 +272,7 @@ async fn segments_taken_away_do_not_lose_the_ones_that_follow() {
     std::fs::remove_file(segment::path(folder.path(), 1)).unwrap();
     let ledger = Ledger::open(folder.path()).unwrap();
     assert_eq!(ledger.end().segment, 1);
-    ledger.begin(&begin("a")).unwrap();
+    ledger.begin(begin("a")).unwrap();
     drop(ledger);
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     Drain::new(ledger, Arc::new(store.clone())).recover().await;
@@ -274,7 +284,7 @@ async fn a_store_that_is_down_is_told_by_what_waits() {
     let folder = tempfile::tempdir().unwrap();
     let flaky = Arc::new(Flaky { inner: store(folder.path()).await, is_down: AtomicBool::new(true) });
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
-    ledger.begin(&begin("a")).unwrap();
+    ledger.begin(begin("a")).unwrap();
     fill_a_segment(&ledger);
     let drain = Drain::new(Arc::clone(&ledger), flaky.clone());
     drain.recover().await;
@@ -288,12 +298,12 @@ async fn a_store_that_is_down_is_told_by_what_waits() {
 async fn a_store_that_was_down_at_the_start_still_settles_the_last_run() {
     let folder = tempfile::tempdir().unwrap();
     let flaky = Arc::new(Flaky { inner: store(folder.path()).await, is_down: AtomicBool::new(true) });
-    Ledger::open(folder.path()).unwrap().begin(&begin("last run")).unwrap();
+    Ledger::open(folder.path()).unwrap().begin(begin("last run")).unwrap();
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     let drain = Drain::new(Arc::clone(&ledger), flaky.clone());
     let handle = drain.handle();
     assert_eq!(drain.recover().await, 0);
-    ledger.begin(&begin("this run")).unwrap();
+    ledger.begin(begin("this run")).unwrap();
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(drain.run(stopped));
     flaky.is_down.store(false, Ordering::Relaxed);
@@ -302,6 +312,54 @@ async fn a_store_that_was_down_at_the_start_still_settles_the_last_run() {
     assert_eq!((usage(&flaky.inner).await[0].requests, usage(&flaky.inner).await[0].cost_nano_usd), (2, 500));
     stop.send_replace(true);
     running.await.unwrap();
+}
+
+/// Writes another text over all of the active segment: whoever reads it from the file finds nothing.
+fn spoil(ledger: &Ledger) {
+    let Cursor { segment, offset } = ledger.end();
+    std::fs::write(segment::path(ledger.folder(), segment), vec![b'x'; offset as usize]).unwrap();
+}
+
+#[tokio::test]
+async fn new_records_are_taken_from_memory_and_what_has_no_room_there_from_the_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    let drain = Drain::new(Arc::clone(&ledger), Arc::new(store.clone()));
+    let count = async || usage(&store).await.first().map_or(0, |row| row.requests);
+    ledger.begin(begin("a")).unwrap();
+    ledger.settle(settle("a")).unwrap();
+    spoil(&ledger);
+    drain.recover().await;
+    assert_eq!((count().await, drain.handle().status().damaged_lines()), (1, 0), "the file was not read");
+
+    // More than is kept, and then some: in memory is the beginning, the end is in the file alone.
+    let filler = |n: u32| Begin { operation: "x".repeat(64 << 10).into(), ..begin(&format!("filler {n}")) };
+    (0..50).for_each(|n| ledger.begin(filler(n)).unwrap());
+    drain.recover().await;
+    assert_eq!(count().await, 51);
+    // Now there is room again.
+    (50..80).for_each(|n| ledger.begin(filler(n)).unwrap());
+    ledger.settle(settle("filler 79")).unwrap();
+    drain.recover().await;
+    assert_eq!((count().await, drain.handle().status().damaged_lines()), (81, 0));
+    assert_eq!(store.cursor(ledger.node()).await.unwrap(), ledger.end());
+}
+
+#[tokio::test]
+async fn records_whose_store_failed_are_read_from_the_segment_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let flaky = Arc::new(Flaky { inner: store(folder.path()).await, is_down: AtomicBool::new(false) });
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    let drain = Drain::new(Arc::clone(&ledger), flaky.clone());
+    drain.recover().await;
+    ledger.begin(begin("a")).unwrap();
+    flaky.is_down.store(true, Ordering::Relaxed);
+    drain.recover().await;
+    ledger.begin(begin("b")).unwrap();
+    flaky.is_down.store(false, Ordering::Relaxed);
+    drain.recover().await;
+    assert_eq!(usage(&flaky.inner).await[0].requests, 2);
 }
 
 #[tokio::test]
@@ -335,7 +393,7 @@ async fn a_torn_end_of_an_old_segment_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
     let ledger = Ledger::open(folder.path()).unwrap();
-    ledger.begin(&begin("a")).unwrap();
+    ledger.begin(begin("a")).unwrap();
     ledger.active_file().unwrap().write_all(b"12345678 {\"b\":").unwrap();
     drop(ledger);
     let drain = Drain::new(Arc::new(Ledger::open(folder.path()).unwrap()), Arc::new(store.clone()));
@@ -364,17 +422,17 @@ fn fill_the_disk() {
     let ledger = Ledger::open(Path::new(&folder)).unwrap();
     // Always at the same time: lines of known lengths, the last of which goes over the limit.
     let line = |n: u32| Begin { at: Timestamp::UNIX_EPOCH, ..begin(&n.to_string()) };
-    let failed = (0..).find_map(|n| ledger.begin(&line(n)).err()).unwrap();
+    let failed = (0..).find_map(|n| ledger.begin(line(n)).err()).unwrap();
     assert_eq!(failed.kind(), io::ErrorKind::StorageFull, "{failed}");
     let whole = ledger.end();
     assert!(ledger.active_file().unwrap().metadata().unwrap().len() > whole.offset, "no part of the line was written");
-    ledger.settle(&settle("0")).unwrap_err();
+    ledger.settle(settle("0")).unwrap_err();
     assert!(ledger.is_failing());
     assert_eq!(ledger.end(), whole);
 
     let pid = std::process::id().to_string();
     assert!(std::process::Command::new("prlimit").args(["--fsize=unlimited:", "--pid", &pid]).status().unwrap().success());
-    ledger.settle(&settle("0")).unwrap();
+    ledger.settle(settle("0")).unwrap();
     assert!(!ledger.is_failing());
 }
 

@@ -45,7 +45,7 @@ pub struct Target {
     /// Who serves it.
     pub provider: Arc<LiveProvider>,
     /// The model, as the provider names it.
-    pub model: String,
+    pub model: Arc<str>,
 }
 
 /// A model's name that leads nowhere.
@@ -109,7 +109,7 @@ impl Router {
     /// The targets for a name at one provider: none where the name leads elsewhere only.
     pub fn resolve_at(&self, name: &str, provider: &str) -> Result<Vec<Target>, NoRoute> {
         if let Some(live) = self.live.get(provider).filter(|live| live.models.contains_key(name) && !self.aliases.contains_key(name)) {
-            return Ok(vec![Target { provider: Arc::clone(live), model: name.to_owned() }]);
+            return Ok(vec![Target { provider: Arc::clone(live), model: name.into() }]);
         }
         let mut targets = self.resolve(name)?;
         targets.retain(|target| target.provider.id == provider);
@@ -161,7 +161,7 @@ impl Router {
     fn resolve_one(&self, name: &str) -> Result<Target, NoRoute> {
         if let Some((id, model)) = name.split_once('/').filter(|(_, model)| !model.is_empty()) {
             if let Some(provider) = self.live.get(id) {
-                return Ok(Target { provider: Arc::clone(provider), model: model.to_owned() });
+                return Ok(Target { provider: Arc::clone(provider), model: model.into() });
             }
             if let Some(dormant) = self.dormant.get(id) {
                 let needs = dormant.needs.clone();
@@ -169,7 +169,7 @@ impl Router {
             }
         }
         match self.bare.get(name).map(Vec::as_slice) {
-            Some([provider]) => Ok(Target { provider: Arc::clone(provider), model: name.to_owned() }),
+            Some([provider]) => Ok(Target { provider: Arc::clone(provider), model: name.into() }),
             Some(providers) if !providers.is_empty() => {
                 Err(NoRoute::Ambiguous(name.to_owned(), providers.iter().map(|provider| format!("{}/{name}", provider.id)).collect()))
             }
@@ -190,7 +190,7 @@ impl Router {
 impl Target {
     /// What the catalogue knows of the model.
     pub fn facts(&self) -> Option<&Model> {
-        self.provider.models.get(&self.model)
+        self.provider.models.get(&*self.model)
     }
 
     /// `provider/model`.

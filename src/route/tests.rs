@@ -22,7 +22,7 @@ fn a_variable_switches_a_provider_on() {
     assert_eq!(endpoint.headers["authorization"], "Bearer sk-1");
     assert!(endpoint.headers["authorization"].is_sensitive());
     assert_eq!(router.resolve("gpt-4o-mini").unwrap()[0].full_name(), "openai/gpt-4o-mini");
-    assert_eq!(router.resolve("ollama/any:7b").unwrap()[0].model, "any:7b");
+    assert_eq!(router.resolve("ollama/any:7b").unwrap()[0].model.as_ref(), "any:7b");
 }
 
 #[test]

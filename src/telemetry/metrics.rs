@@ -1,6 +1,8 @@
 //! What is counted, in the OpenMetrics text format.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -16,7 +18,7 @@ use crate::ledger::record::{Outcome, Usage};
 use crate::money::Usd;
 use crate::ticket::Ticket;
 
-/// All counters; each is added to without a lock but for the look-up of its labels.
+/// All counters.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
@@ -27,7 +29,25 @@ pub struct Metrics {
     first_byte: Family<Model, Histogram, fn() -> Histogram>,
     ledger_waiting: Gauge,
     credential_resting: Family<Provider, Gauge>,
+    /// By provider and model.
+    prepared: RwLock<HashMap<String, HashMap<String, Arc<Prepared>>>>,
 }
+
+/// One model's counters, found by one look-up and not by one for each; what has not been counted yet is not there, and not shown.
+struct Prepared {
+    labels: Model,
+    requests: RwLock<Vec<(Ended, Counter)>>,
+    tokens: [OnceLock<Counter>; KINDS.len()],
+    cost: OnceLock<Counter<f64, AtomicU64>>,
+    seconds: Histogram,
+    first_byte: OnceLock<Histogram>,
+}
+
+/// How a request ended: operation, status, outcome.
+type Ended = (&'static str, u16, &'static str);
+
+/// Kinds of tokens.
+const KINDS: [&str; 4] = ["input", "cached", "output", "reasoning"];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Request {
@@ -76,6 +96,7 @@ impl Metrics {
             first_byte: Family::new_with_constructor(durations),
             ledger_waiting: Gauge::default(),
             credential_resting: Family::default(),
+            prepared: RwLock::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("requests", "Requests that reached a model's provider or were to", metrics.requests.clone());
@@ -95,31 +116,58 @@ impl Metrics {
             self.refused.get_or_create(&Refused { code: ticket.code() }).inc();
         }
         let Some(target) = &ticket.target else { return };
-        let provider = target.provider.id.clone();
         // Callers choose the names of unlisted models: as labels they would be without end.
-        let model = if target.facts().is_some() { target.model.clone() } else { "unlisted".to_owned() };
-        let outcome = match outcome {
-            Outcome::Answered => "answered",
-            Outcome::ProviderError => "provider_error",
-            Outcome::Failed => "failed",
-            Outcome::Abandoned => "abandoned",
-            Outcome::Assumed => "assumed",
-        };
-        let operation = ticket.operation.as_str();
-        let request = Request { operation, provider: provider.clone(), model: model.clone(), status: ticket.status(), outcome };
-        self.requests.get_or_create(&request).inc();
-        let kinds = [("input", usage.input), ("cached", usage.cached), ("output", usage.output), ("reasoning", usage.reasoning)];
-        for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
-            self.tokens.get_or_create(&Tokens { provider: provider.clone(), model: model.clone(), kind }).inc_by(count);
+        let prepared = self.prepared(&target.provider.id, if target.facts().is_some() { &target.model } else { "unlisted" });
+        self.count(&prepared, (ticket.operation.as_str(), ticket.status(), outcome.as_str()));
+        let counts = [usage.input, usage.cached, usage.output, usage.reasoning];
+        for ((kind, counter), count) in KINDS.into_iter().zip(&prepared.tokens).zip(counts).filter(|(_, count)| *count > 0) {
+            let new = || {
+                let Model { provider, model } = prepared.labels.clone();
+                self.tokens.get_or_create_owned(&Tokens { provider, model, kind })
+            };
+            counter.get_or_init(new).inc_by(count);
         }
-        let labels = Model { provider, model };
         if let Some(cost) = cost {
-            self.cost.get_or_create(&labels).inc_by(cost.as_f64());
+            prepared.cost.get_or_init(|| self.cost.get_or_create_owned(&prepared.labels)).inc_by(cost.as_f64());
         }
-        self.seconds.get_or_create(&labels).observe(total.as_secs_f64());
+        prepared.seconds.observe(total.as_secs_f64());
         if let Some(first_byte) = ticket.first_byte() {
-            self.first_byte.get_or_create(&labels).observe(first_byte.as_secs_f64());
+            prepared.first_byte.get_or_init(|| self.first_byte.get_or_create_owned(&prepared.labels)).observe(first_byte.as_secs_f64());
         }
+    }
+
+    fn prepared(&self, provider: &str, model: &str) -> Arc<Prepared> {
+        let known = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prepared) = known.get(provider).and_then(|models| models.get(model)) {
+            return Arc::clone(prepared);
+        }
+        drop(known);
+        let labels = Model { provider: provider.to_owned(), model: model.to_owned() };
+        let new = || {
+            Arc::new(Prepared {
+                requests: RwLock::default(),
+                tokens: Default::default(),
+                cost: OnceLock::new(),
+                seconds: self.seconds.get_or_create_owned(&labels),
+                first_byte: OnceLock::new(),
+                labels: labels.clone(),
+            })
+        };
+        let mut all = self.prepared.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(provider.to_owned()).or_default().entry(model.to_owned()).or_insert_with(new))
+    }
+
+    fn count(&self, prepared: &Prepared, ended: Ended) {
+        let find = |known: &[(Ended, Counter)]| known.iter().find(|(known, _)| *known == ended).map(|(_, counter)| counter.inc());
+        if find(&prepared.requests.read().unwrap_or_else(PoisonError::into_inner)).is_some() {
+            return;
+        }
+        let (operation, status, outcome) = ended;
+        let Model { provider, model } = prepared.labels.clone();
+        let counter = self.requests.get_or_create_owned(&Request { operation, provider, model, status, outcome });
+        counter.inc();
+        // Twice at worst, where two requests are the first to end so: both lead to the same counter.
+        prepared.requests.write().unwrap_or_else(PoisonError::into_inner).push((ended, counter));
     }
 
     /// Everything as text; gauges are read now.

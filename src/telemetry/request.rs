@@ -6,6 +6,7 @@ mod tests;
 use jiff::Timestamp;
 
 use super::log;
+use crate::json::Object;
 
 /// Where the log's filter finds these lines.
 const TARGET: &str = "keyward::request";
@@ -43,9 +44,6 @@ pub struct RequestLine<'a> {
     pub total_ms: u64,
 }
 
-/// A JSON object as it is written.
-struct Object(Vec<u8>);
-
 // === impl RequestLine ===
 
 impl RequestLine<'_> {
@@ -78,8 +76,9 @@ impl RequestLine<'_> {
 
     /// The same members in the same order as `tracing` writes an event.
     fn json(&self, now: Timestamp) -> Vec<u8> {
-        let mut object = Object(Vec::with_capacity(512));
-        object.text("timestamp", &format!("{now:.6}"));
+        let mut line = Vec::with_capacity(512);
+        let mut object = Object::open(&mut line);
+        object.time("timestamp", now, 6);
         object.text("level", "INFO");
         object.text("id", self.id);
         object.some_text("request_id", self.request_id);
@@ -87,51 +86,17 @@ impl RequestLine<'_> {
         object.text("operation", self.operation);
         object.some_text("model", self.model);
         object.some_text("provider", self.provider);
-        object.number("status", self.status.into());
+        object.number("status", self.status);
         object.text("outcome", self.outcome);
         object.some_text("refused", self.refused);
         object.number("input_tokens", self.input_tokens);
         object.number("output_tokens", self.output_tokens);
-        if let Some(cost) = self.cost_usd {
-            object.value("cost_usd", &cost);
-        }
-        if let Some(time) = self.first_byte_ms {
-            object.number("first_byte_ms", time);
-        }
+        object.some_float("cost_usd", self.cost_usd);
+        object.some_number("first_byte_ms", self.first_byte_ms);
         object.number("total_ms", self.total_ms);
         object.text("target", TARGET);
-        object.0.extend_from_slice(b"}\n");
-        object.0
-    }
-}
-
-// === impl Object ===
-
-impl Object {
-    fn name(&mut self, name: &str) {
-        self.0.extend_from_slice(if self.0.is_empty() { b"{\"" } else { b",\"" });
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-    }
-
-    fn value(&mut self, name: &str, value: &impl serde::Serialize) {
-        self.name(name);
-        // Neither a text nor a number can fail, nor can writing to a vector.
-        let _ = serde_json::to_writer(&mut self.0, value);
-    }
-
-    fn text(&mut self, name: &str, text: &str) {
-        self.value(name, &text);
-    }
-
-    fn some_text(&mut self, name: &str, text: Option<&str>) {
-        if let Some(text) = text {
-            self.text(name, text);
-        }
-    }
-
-    fn number(&mut self, name: &str, number: u64) {
-        self.name(name);
-        self.0.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        object.close();
+        line.push(b'\n');
+        line
     }
 }

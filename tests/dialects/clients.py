@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 
 import anthropic
 import boto3
@@ -193,9 +192,9 @@ class Bedrock:
               "guardrail_intervened": "content_filter", "content_filtered": "content_filter"}
 
     def __init__(self, url, key):
-        os.environ["AWS_BEARER_TOKEN_BEDROCK"] = key
+        # boto3 sends a bearer token over https alone; over http it shows the key as the id of one that it signs with.
         config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=20)
-        self.client = boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", config=config)
+        self.client = boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", config=config, aws_access_key_id=key, aws_secret_access_key="unused")
 
     def ask(self, model, stream):
         asked = {"modelId": model, "messages": [{"role": "user", "content": [{"text": QUESTION}]}]}

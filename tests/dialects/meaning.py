@@ -1,10 +1,13 @@
 """What a chat request means, read from each dialect's body into one plain form, so that two bodies can be compared."""
 
+import base64
 import dataclasses
 import hashlib
 import json
 import re
 
+# What stands where a dialect wants some text.
+FILLERS = {".", "See attached document(s).", "See the attached document(s).", "See the attached file(s).", "See attached file(s)."}
 # Built-in tools by the names that dialects give them.
 BUILTIN = {
     "web_search": "web_search", "web_search_preview": "web_search", "web_search_20250305": "web_search", "web_search_20260209": "web_search",
@@ -26,9 +29,14 @@ class Meaning:
     limits: dict = dataclasses.field(default_factory=dict)
 
     def add(self, role, kind, *what):
+        if kind == "result":
+            what = (result_text(what[0]),)
+        if kind == "text" and what[0].strip() in FILLERS:
+            return
         if kind in ("text", "result") and not what[-1]:
             if kind == "text":
                 return
+        # Dialects in which the user comes first are given an empty word of theirs.
         last = self.turns[-1] if self.turns else None
         # Neighbouring texts of one side are one: dialects that want alternating roles merge them.
         if kind == "text" and last and last[:2] == (role, "text"):
@@ -61,9 +69,30 @@ def fields_of(schema):
 
 
 def print_of(data):
-    """Bytes in base64 or a URL, short."""
-    data = re.sub(r"^data:[^,]*,", "", data or "").rstrip("=").replace("-", "+").replace("_", "/")
+    """What media says, short: its text where it is text, its base64, what its URL is answered with here, or its URL."""
+    data = re.sub(r"^data:[^,]*,", "", data or "")
+    if data.startswith(FETCHED):
+        data = base64.b64encode(media_at(data)).decode()
+    data = data.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        data = base64.b64decode(data + "=" * (-len(data) % 4), validate=True).decode()
+    except ValueError:
+        pass
     return hashlib.sha1(data.encode()).hexdigest()[:12]
+
+
+def media_at(url):
+    """What the provider of the tests answers to a URL of its own: bytes that are no text."""
+    return b"\xff" + url.encode()
+
+
+def with_own_urls(body, base):
+    """A request whose media is named by URLs that can be fetched here."""
+    return json.loads(re.sub(r'"https://[^"]+\.(png|jpe?g|webp|gif|pdf|wav|mp3|mp4|mkv|txt|csv|md)(\?[^"]*)?"', lambda found: json.dumps(
+        f"{base}/media/{hashlib.sha1(found[0].encode()).hexdigest()[:8]}.{found[1]}"), json.dumps(body)))
+
+
+FETCHED = "http://127.0.0.1"
 
 
 def as_object(arguments):
@@ -89,7 +118,8 @@ def as_text(block):
         return block["text"]
     if "json" in block:
         return json.dumps(block["json"], sort_keys=True)
-    return ""
+    # What a tool found, told as it is.
+    return json.dumps(block, sort_keys=True) if block.get("type") == "tool_reference" else ""
 
 
 def limit(meaning, name, value):
@@ -120,6 +150,8 @@ def openai_chat(body, _path=""):
                     meaning.add(role, "audio", print_of(part["input_audio"]["data"]))
                 case "file":
                     meaning.add(role, "document", print_of(part["file"].get("file_data") or part["file"].get("file_id")))
+                case "document_url":
+                    meaning.add(role, "document", print_of(part["document_url"]))
                 case "video_url":
                     meaning.add(role, "video", print_of(part["video_url"]["url"]))
         for call in message.get("tool_calls") or []:
@@ -136,13 +168,22 @@ def openai_chat(body, _path=""):
     if body.get("web_search_options") is not None:
         meaning.builtin.add("web_search")
     choice = body.get("tool_choice")
-    meaning.choice = choice["function"]["name"] if isinstance(choice, dict) and "function" in choice else choice if isinstance(choice, str) else None
+    meaning.choice = openai_choice(choice)
     form = body.get("response_format") or {}
     if form.get("type") == "json_schema":
         meaning.schema = fields_of(form["json_schema"].get("schema"))
     limit(meaning, "max_output", body.get("max_completion_tokens") or body.get("max_tokens"))
     common_limits(meaning, body)
     return meaning
+
+
+def openai_choice(choice):
+    """A mode, a tool's name, or the mode of several allowed ones; `any` is Mistral's."""
+    if isinstance(choice, dict):
+        inner = choice.get(choice.get("type"))
+        inner = inner if isinstance(inner, dict) else choice
+        return {"any": "required"}.get(inner.get("mode"), inner.get("mode") or inner.get("name"))
+    return {"any": "required"}.get(choice, choice)
 
 
 def common_limits(meaning, body, temperature="temperature", top_p="top_p", stop="stop"):
@@ -189,7 +230,7 @@ def openai_responses(body, _path=""):
         else:
             meaning.builtin.add(BUILTIN.get(tool["type"], tool["type"]))
     choice = body.get("tool_choice")
-    meaning.choice = choice.get("name") if isinstance(choice, dict) else choice
+    meaning.choice = openai_choice(choice)
     form = (body.get("text") or {}).get("format") or {}
     if form.get("type") == "json_schema":
         meaning.schema = fields_of(form.get("schema"))
@@ -294,7 +335,14 @@ def gemini(body, _path=""):
 
 
 def result_text(response):
-    """A function's response: its own words where it is wrapped, or all of it."""
+    """A function's response: its own words where it is wrapped, or all of it; data that stands in a text is read."""
+    if isinstance(response, str):
+        try:
+            response = json.loads(response)
+        except ValueError:
+            return response
+    if isinstance(response, list) and len(response) == 1:
+        return result_text(response[0])
     if isinstance(response, dict) and len(response) == 1:
         value = next(iter(response.values()))
         if next(iter(response)) in ("result", "output", "return_value", "content", "error", "call_error"):
@@ -334,6 +382,8 @@ def bedrock_converse(body, _path=""):
 def bedrock_block(meaning, role, block):
     if "text" in block:
         meaning.add(role, "text", block["text"])
+    elif "toolUse" in block and block["toolUse"].get("type") == "server_tool_use" or block.get("toolResult", {}).get("type"):
+        return
     elif "toolUse" in block:
         meaning.add(role, "call", block["toolUse"]["name"], as_object(block["toolUse"]["input"]))
     elif "toolResult" in block:
@@ -422,13 +472,17 @@ def differences(sent, arrived, named):
     if without_media_order(sent.turns) != without_media_order(arrived.turns):
         found.append("turns: " + first_difference(without_media_order(sent.turns), without_media_order(arrived.turns)))
     for name, tool in sent.tools.items():
+        # Where one tool must be called, the others need not be offered.
+        if name not in arrived.tools and sent.choice in sent.tools and sent.choice != name:
+            continue
         if name not in arrived.tools:
             found.append(f"tool {name} is missing")
         elif tool != arrived.tools[name]:
             found.append(f"tool {name}: {tool} became {arrived.tools[name]}")
     if lost := {tool for tool in sent.builtin - arrived.builtin if not any(tool.split("_")[0] in name for name in named)}:
         found.append(f"built-in tools {sorted(lost)} are missing, and not named")
-    if sent.choice not in (None, "auto") and sent.choice != arrived.choice and not any("tool_choice" in name for name in named):
+    alone = arrived.choice == "required" and list(arrived.tools) == [sent.choice]
+    if sent.choice not in (None, "auto", arrived.choice) and not alone and not any("tool_choice" in name for name in named):
         found.append(f"tool choice {sent.choice} became {arrived.choice}")
     if sent.schema and sent.schema != arrived.schema and not any("format" in name for name in named):
         found.append("the output's schema did not arrive")

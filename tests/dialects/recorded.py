@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import mimetypes
 import pathlib
 import sys
 import urllib.parse
@@ -10,6 +11,7 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
+import meaning  # noqa: E402
 from upstream import Answer, Asked, Upstream  # noqa: E402
 
 FOLDER = ROOT.parent / "shared" / "traffic"
@@ -70,6 +72,9 @@ class Provider(Upstream):
         return self.url.removesuffix("/v1")
 
     def answer_to(self, asked: Asked):
+        if asked.path.startswith("/media/"):
+            kind = mimetypes.guess_type(asked.path)[0] or "application/octet-stream"
+            return Answer(meaning.media_at(self.base + asked.path), headers={"content-type": kind})
         path = urllib.parse.unquote(asked.path)
         body = asked.json() if asked.body else {}
         model = body.get("model") or path.split("/models/")[-1].split("/model/")[-1].split(":generate")[0].split(":stream")[0].split("/")[0]

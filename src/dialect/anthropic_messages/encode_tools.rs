@@ -34,7 +34,7 @@ pub fn encode(request: &Request, traits: &Traits, out: &mut Map<String, Value>, 
                     None
                 }
                 None => {
-                    dropped.note(format!("tools.{}", builtin.value["type"].as_str().unwrap_or("builtin")));
+                    dropped.note(builtin.kind.dropped());
                     None
                 }
                 own => own,

@@ -21,10 +21,10 @@ pub fn write(
 ) -> Option<Value> {
     let history = called_before(request);
     let forbids = request.tool_choice == Some(ToolChoice::None);
+    dropped.note_if(forbids && !request.tools.is_empty(), "tool_choice");
     if forbids && history.is_empty() {
         return None;
     }
-    dropped.note_if(forbids && !request.tools.is_empty(), "tool_choice");
     let allowed = match &request.tool_choice {
         Some(ToolChoice::Allowed { names, .. }) => Some(names),
         _ => None,
@@ -123,7 +123,7 @@ fn write_builtin(builtin: &Builtin, family: &Family<'_>, fields: &mut Map<String
                 listed.push(builtin.value.clone());
             }
         }
-        _ => dropped.note("tools.builtin"),
+        _ => dropped.note(builtin.kind.dropped()),
     }
 }
 

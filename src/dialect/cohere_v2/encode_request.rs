@@ -11,11 +11,11 @@ use super::assistant::{Written, media_name};
 use super::document;
 use crate::catalog::Dialect;
 use crate::catalog::model::Capability;
-use crate::dialect::To;
 use crate::dialect::ir::{
     Block, Content, Dropped, Format, Function, Media, MediaKind, MediaSource, Message, Request, Role, Sampling, Thinking, Tool, ToolChoice,
     ToolResult,
 };
+use crate::dialect::{To, custom};
 use crate::error::Refusal;
 
 /// Cohere takes no more stop sequences.
@@ -226,8 +226,11 @@ fn tools(request: &Request, dropped: &mut Dropped) -> Vec<Value> {
                 list.push(function_value(function));
             }
             Tool::Function(_) => {}
-            Tool::Custom { .. } => dropped.note("custom_tools"),
-            Tool::Builtin(_) => dropped.note("builtin_tools"),
+            Tool::Custom { name, description, .. } if may_call(name) => {
+                list.push(function_value(&custom::as_function(name, description.as_deref())));
+            }
+            Tool::Custom { .. } => {}
+            Tool::Builtin(builtin) => dropped.note(builtin.kind.dropped()),
         }
     }
     list

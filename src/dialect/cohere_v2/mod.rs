@@ -87,11 +87,11 @@ fn finish(reason: &str) -> Finish {
 /// The `finish_reason` that comes closest.
 fn finish_reason(finish: &Finish) -> &str {
     match finish {
-        Finish::Stop | Finish::Refusal | Finish::Pause => "COMPLETE",
+        Finish::Stop | Finish::Pause => "COMPLETE",
         Finish::StopSequence(_) => "STOP_SEQUENCE",
         Finish::Length | Finish::ContextExceeded => "MAX_TOKENS",
         Finish::ToolCalls => "TOOL_CALL",
-        Finish::ContentFilter | Finish::MalformedToolCall | Finish::Error => "ERROR",
+        Finish::ContentFilter | Finish::Refusal | Finish::MalformedToolCall | Finish::Error => "ERROR",
         Finish::Other(reason) if reason == "TIMEOUT" => "TIMEOUT",
         Finish::Other(_) => "COMPLETE",
     }

@@ -158,7 +158,13 @@ fn response(result: &ToolResult) -> Value {
             json!(several.iter().filter_map(|content| plain(content)).collect::<Vec<_>>().join("\n"))
         }
         mixed => {
-            mixed.iter().map(|content| if let Content::Json(value) = content { value.clone() } else { json!(plain(content)) }).collect()
+            // Whatever else a tool said is told as it is: a result is never lost.
+            let told = |content: &&Content| match content {
+                Content::Json(value) | Content::Other { value, .. } => value.clone(),
+                Content::Builtin(builtin) => builtin.value.clone(),
+                content => json!(plain(content)),
+            };
+            mixed.iter().map(told).collect()
         }
     };
     match (result.is_error, value) {

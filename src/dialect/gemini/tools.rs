@@ -132,18 +132,14 @@ fn builtin_tool(builtin: &Builtin, alone: bool, dropped: &mut Dropped) -> Option
     if builtin.of == Dialect::Gemini {
         return Some(builtin.value.clone());
     }
-    let (tool, name) = match builtin.kind {
-        BuiltinKind::WebSearch => (Some("googleSearch"), "tools.web_search"),
-        BuiltinKind::WebFetch => (Some("urlContext"), "tools.web_fetch"),
-        BuiltinKind::CodeExecution => (Some("codeExecution"), "tools.code_execution"),
-        BuiltinKind::FileSearch => (None, "tools.file_search"),
-        BuiltinKind::ImageGeneration => (None, "tools.image_generation"),
-        BuiltinKind::ComputerUse => (None, "tools.computer_use"),
-        BuiltinKind::Mcp => (None, "tools.mcp"),
-        BuiltinKind::Other => (None, "tools.builtin"),
+    let tool = match builtin.kind {
+        BuiltinKind::WebSearch => Some("googleSearch"),
+        BuiltinKind::WebFetch => Some("urlContext"),
+        BuiltinKind::CodeExecution => Some("codeExecution"),
+        _ => None,
     };
     let tool = tool.filter(|_| !alone);
-    dropped.note_if(tool.is_none(), name);
+    dropped.note_if(tool.is_none(), builtin.kind.dropped());
     tool.map(|tool| json!({ tool: {} }))
 }
 

@@ -184,6 +184,24 @@ pub enum BuiltinKind {
     Other,
 }
 
+// === impl BuiltinKind ===
+
+impl BuiltinKind {
+    /// What `keyward-dropped` calls a tool of this kind.
+    pub fn dropped(self) -> &'static str {
+        match self {
+            BuiltinKind::WebSearch => "tools.web_search",
+            BuiltinKind::WebFetch => "tools.web_fetch",
+            BuiltinKind::CodeExecution => "tools.code_execution",
+            BuiltinKind::FileSearch => "tools.file_search",
+            BuiltinKind::ImageGeneration => "tools.image_generation",
+            BuiltinKind::ComputerUse => "tools.computer_use",
+            BuiltinKind::Mcp => "tools.mcp",
+            BuiltinKind::Other => "tools.builtin",
+        }
+    }
+}
+
 // === impl Block ===
 
 impl Block {

@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::message::{self, OWN};
 use crate::catalog::model::Capability;
-use crate::dialect::To;
 use crate::dialect::ir::{
-    Block, Content, Dropped, Effort, Extra, Format, Media, MediaKind, MediaSource, Message, Request, Role, Sampling, Thinking, Tool,
-    ToolChoice,
+    Block, Content, Dropped, Effort, Extra, Format, Function, Media, MediaKind, MediaSource, Message, Request, Role, Sampling, Thinking,
+    Tool, ToolChoice,
 };
+use crate::dialect::{To, custom};
 use crate::error::Refusal;
 
 /// Writes the body.
@@ -179,26 +179,33 @@ fn tools(request: &Request, dropped: &mut Dropped) -> Vec<Value> {
     };
     let must =
         matches!(&request.tool_choice, Some(ToolChoice::Required | ToolChoice::Tool(_) | ToolChoice::Allowed { required: true, .. }));
-    dropped.note_if(must, "tool_choice");
+    let forbids = request.tool_choice == Some(ToolChoice::None) && !request.tools.is_empty();
+    dropped.note_if(must || forbids, "tool_choice");
     let mut list = Vec::new();
     for tool in &request.tools {
         match tool {
             Tool::Function(function) if may_call(&function.name) => {
                 dropped.note_if(function.strict == Some(true), "strict");
                 dropped.note_if(function.cache.is_some(), "cache");
-                let parameters = function.parameters.clone().unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
-                let mut value = json!({ "name": function.name, "parameters": parameters });
-                if let Some(description) = &function.description {
-                    value["description"] = Value::from(description.as_str());
-                }
-                list.push(json!({ "type": "function", "function": value }));
+                list.push(function_value(function));
             }
-            Tool::Function(_) => {}
-            Tool::Custom { .. } => dropped.note("custom_tools"),
-            Tool::Builtin(_) => dropped.note("builtin_tools"),
+            Tool::Custom { name, description, .. } if may_call(name) => {
+                list.push(function_value(&custom::as_function(name, description.as_deref())));
+            }
+            Tool::Function(_) | Tool::Custom { .. } => {}
+            Tool::Builtin(builtin) => dropped.note(builtin.kind.dropped()),
         }
     }
     list
+}
+
+fn function_value(function: &Function) -> Value {
+    let parameters = function.parameters.clone().unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
+    let mut value = json!({ "name": function.name, "parameters": parameters });
+    if let Some(description) = &function.description {
+        value["description"] = Value::from(description.as_str());
+    }
+    json!({ "type": "function", "function": value })
 }
 
 /// `think`: a model that cannot refuses it, but not that it is switched off.

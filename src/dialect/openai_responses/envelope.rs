@@ -154,10 +154,10 @@ pub fn now() -> i64 {
 /// The status and the reason of an incomplete one.
 pub fn ending(finish: &Finish) -> (&'static str, Option<&str>) {
     match finish {
-        Finish::Stop | Finish::StopSequence(_) | Finish::ToolCalls | Finish::Refusal | Finish::Pause => ("completed", None),
+        Finish::Stop | Finish::StopSequence(_) | Finish::ToolCalls | Finish::Pause => ("completed", None),
         Finish::Length => ("incomplete", Some("max_output_tokens")),
         Finish::ContextExceeded => ("incomplete", Some("model_context_window_exceeded")),
-        Finish::ContentFilter => ("incomplete", Some("content_filter")),
+        Finish::ContentFilter | Finish::Refusal => ("incomplete", Some("content_filter")),
         Finish::MalformedToolCall => ("incomplete", Some("malformed_tool_call")),
         Finish::Error => ("failed", None),
         Finish::Other(status) if status == "queued" => ("queued", None),

@@ -55,15 +55,15 @@ pub(super) async fn targets(
         (_, Some(model)) => {
             let targets = gateway.router.resolve(model)?;
             for target in &targets {
-                let names = [model, &target.full_name()];
-                caller.may_use(&names, target.provider.is_simulator()).map_err(|reason| reason.refusal(Some(caller.id())))?;
+                let full_name = || target.full_name();
+                caller.may_use(model, full_name, target.provider.is_simulator()).map_err(|reason| reason.refusal(Some(caller.id())))?;
             }
             Ok(targets)
         }
         (deed, None) => {
             let targets = choose(gateway, served, wanted)?;
             let provider = &targets[0].provider;
-            let has_some = |model: &String| caller.may_use(&[&format!("{}/{model}", provider.id)], false).is_ok();
+            let has_some = |model: &String| caller.may_use(&format!("{}/{model}", provider.id), String::new, false).is_ok();
             if deed == Deed::Call || !provider.models.keys().any(has_some) {
                 may_use_any(caller, provider)?;
             }
@@ -75,7 +75,7 @@ pub(super) async fn targets(
 /// Whether the key may use whatever model of the provider's.
 fn may_use_any(caller: &Caller, provider: &LiveProvider) -> Result<(), Refusal> {
     let any = format!("{}/*", provider.id);
-    caller.may_use(&[&any], provider.is_simulator()).map_err(|reason| reason.refusal(Some(caller.id())))
+    caller.may_use(&any, String::new, provider.is_simulator()).map_err(|reason| reason.refusal(Some(caller.id())))
 }
 
 async fn holder(gateway: &Gateway, caller: &Caller, kind: held::Kind, id: &str) -> Result<Vec<Target>, Refusal> {
@@ -95,7 +95,7 @@ fn at(gateway: &Gateway, id: &str) -> Result<Target, Refusal> {
     let message = format!("There is no live provider '{shown}': GET /v1/models lists those that are live, before the '/' of each model.");
     let provider =
         gateway.router.provider(id).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "provider_not_live", message))?;
-    Ok(Target { provider: Arc::clone(provider), model: String::new() })
+    Ok(Target { provider: Arc::clone(provider), model: Arc::from("") })
 }
 
 /// The provider for a request that names no model: the one wanted, or the only one.
@@ -107,7 +107,7 @@ fn choose(gateway: &Gateway, served: &Served, wanted: Option<&str>) -> Result<Ve
     let providers: Vec<&Arc<LiveProvider>> = gateway.router.live().filter(serves).collect();
     let name = served.operation.as_str();
     match providers.as_slice() {
-        [one] => Ok(vec![Target { provider: Arc::clone(one), model: String::new() }]),
+        [one] => Ok(vec![Target { provider: Arc::clone(one), model: Arc::from("") }]),
         [] => Err(not_served(format!("No live provider serves '{name}': it needs one that speaks {}.", served.dialect.as_str()))),
         several => {
             let ids: Vec<String> = several.iter().map(|provider| provider.id.clone()).collect();

@@ -1,18 +1,23 @@
 //! The table of requests: begun, settled, summed up.
 
 use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite as Database, SqliteConnection};
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments, Row, SqliteConnection};
 
 use super::{Sqlite, micros, signed};
-use crate::ledger::record::{Begin, Outcome, Settle, Source};
+use crate::ledger::record::{Begin, Settle, Source};
 use crate::money::Usd;
 use crate::store::{Answer, Cursor, Entry, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
 
-/// Rows of one statement: what goes to the database at once costs one message to its thread and not one a row.
-const ROWS: usize = 256;
+/// Rows of one statement, many first: each costs one message to the database's thread, and each is prepared once, which costs more
+/// than its rows do.
+const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
+static STATEMENTS: LazyLock<[String; ROWS.len()]> =
+    LazyLock::new(|| ROWS.map(|rows| format!("{COLUMNS}VALUES {}{MERGE}", vec![VALUES; rows].join(", "))));
 
 /// A provider that counts nonsense must not make the sums over all requests overflow.
 const MOST_TOKENS: u64 = 1 << 40;
@@ -23,6 +28,7 @@ const LONGEST_NAME: usize = 200;
 
 const COLUMNS: &str = "INSERT INTO requests (id, node, key, operation, provider, model, began, reserved, ended, outcome, status,
     input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms) ";
+const VALUES: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 /// A row that is there is written over while it is not settled for good, by what is known now and was not before.
 const MERGE: &str = " ON CONFLICT (id) DO UPDATE SET
     key = MAX(key, excluded.key), operation = MAX(operation, excluded.operation), began = MIN(began, excluded.began),
@@ -52,8 +58,13 @@ impl LedgerStore for Sqlite {
     fn apply<'a>(&'a self, node: &'a str, entries: &'a [Entry], cursor: Cursor) -> Answer<'a, ()> {
         Box::pin(async move {
             let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            for rows in pair(entries).chunks(ROWS) {
-                write(&mut transaction, node, rows).await?;
+            let (pairs, mut texts) = (pair(entries), Texts::default());
+            let mut left = pairs.as_slice();
+            for (rows, statement) in ROWS.into_iter().zip(&*STATEMENTS) {
+                while let Some((now, later)) = left.split_at_checked(rows) {
+                    write(&mut transaction, statement, arguments(node, now, &mut texts)?).await?;
+                    left = later;
+                }
             }
             sqlx::query("INSERT INTO cursors (node, segment, position) VALUES (?, ?, ?) ON CONFLICT (node) DO UPDATE SET segment = excluded.segment, position = excluded.position")
                 .bind(node)
@@ -105,6 +116,13 @@ struct Pair<'a> {
     settle: Option<&'a Settle>,
 }
 
+/// Texts that the rows of a batch have in common.
+#[derive(Default)]
+struct Texts(Vec<Arc<str>>);
+
+/// So many of them: node, operations, outcomes, sources.
+const MOST_SHARED: usize = 16;
+
 /// Brings together what a batch says of each request: mostly it has begun and ended in the same one.
 fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
     let mut places: HashMap<&str, usize> = HashMap::with_capacity(entries.len() / 2);
@@ -126,63 +144,67 @@ fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
     pairs
 }
 
-async fn write(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]) -> Result<(), StoreError> {
-    let mut query = QueryBuilder::<Database>::new(COLUMNS);
-    query.push_values(pairs, |mut row, Pair { begin, settle }| {
-        let usage = settle.map(|settle| settle.usage).unwrap_or_default();
-        let text = |of_settle: fn(&Settle) -> &str, of_begin: fn(&Begin) -> &str| {
-            shortened(settle.map(of_settle).or(begin.map(of_begin)).unwrap_or_default())
-        };
-        row.push_bind(text(|settle| &settle.id, |begin| &begin.id));
-        row.push_bind(node.to_owned());
-        row.push_bind(begin.map_or("", |begin| &begin.key).to_owned());
-        row.push_bind(begin.map_or("", |begin| &begin.operation).to_owned());
-        row.push_bind(text(|settle| &settle.provider, |begin| &begin.provider));
-        row.push_bind(text(|settle| &settle.model, |begin| &begin.model));
-        row.push_bind(begin.map(|begin| begin.at).or(settle.map(|settle| settle.at)).map_or(0, micros));
-        row.push_bind(begin.and_then(|begin| begin.reserved).map(nanos));
-        row.push_bind(settle.map(|settle| micros(settle.at)));
-        row.push_bind(settle.map_or("open", |settle| outcome(settle.outcome)));
-        row.push_bind(settle.map_or(0, |settle| settle.status));
-        let counts = [usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning, usage.input_audio, usage.output_audio];
-        for count in counts {
-            row.push_bind(signed(count.min(MOST_TOKENS)));
-        }
-        row.push_bind(settle.map_or("none", |settle| source(settle.source)));
-        row.push_bind(settle.and_then(|settle| settle.cost).map(nanos));
-        row.push_bind(settle.and_then(|settle| settle.first_byte_ms).map(signed));
-        row.push_bind(settle.map(|settle| signed(settle.total_ms)));
-    });
-    query.push(MERGE);
-    query.build().persistent(pairs.len() == ROWS).execute(connection).await?;
+async fn write(connection: &mut SqliteConnection, statement: &'static str, arguments: SqliteArguments) -> Result<(), StoreError> {
+    sqlx::query_with(statement, arguments).execute(connection).await?;
     Ok(())
 }
 
-fn shortened(name: &str) -> String {
-    let end = name.char_indices().nth(LONGEST_NAME).map_or(name.len(), |(at, _)| at);
-    name[..end].to_owned()
+fn arguments(node: &str, pairs: &[Pair<'_>], texts: &mut Texts) -> Result<SqliteArguments, StoreError> {
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(pairs.len() * 22, 0);
+    pairs.iter().try_for_each(|pair| add_row(&mut arguments, node, pair, texts)).map_err(|e| StoreError(e.to_string()))?;
+    Ok(arguments)
+}
+
+/// Adds a row's values in the order of [`COLUMNS`].
+fn add_row(to: &mut SqliteArguments, node: &str, Pair { begin, settle }: &Pair<'_>, texts: &mut Texts) -> Result<(), BoxDynError> {
+    let usage = settle.map(|settle| settle.usage).unwrap_or_default();
+    let text = |of_settle: fn(&Settle) -> &Arc<str>, of_begin: fn(&Begin) -> &Arc<str>| {
+        settle.map(of_settle).or(begin.map(of_begin)).map_or_else(Arc::default, shortened)
+    };
+    to.add(text(|settle| &settle.id, |begin| &begin.id))?;
+    to.add(texts.shared(node))?;
+    to.add(begin.map_or_else(Arc::default, |begin| Arc::clone(&begin.key)))?;
+    to.add(texts.shared(begin.map_or("", |begin| &begin.operation)))?;
+    to.add(text(|settle| &settle.provider, |begin| &begin.provider))?;
+    to.add(text(|settle| &settle.model, |begin| &begin.model))?;
+    to.add(begin.map(|begin| begin.at).or(settle.map(|settle| settle.at)).map_or(0, micros))?;
+    to.add(begin.and_then(|begin| begin.reserved).map(nanos))?;
+    to.add(settle.map(|settle| micros(settle.at)))?;
+    to.add(texts.shared(settle.map_or("open", |settle| settle.outcome.as_str())))?;
+    to.add(settle.map_or(0, |settle| settle.status))?;
+    let counts = [usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning, usage.input_audio, usage.output_audio];
+    counts.into_iter().try_for_each(|count| to.add(signed(count.min(MOST_TOKENS))))?;
+    to.add(texts.shared(settle.map_or(Source::None, |settle| settle.source).as_str()))?;
+    to.add(settle.and_then(|settle| settle.cost).map(nanos))?;
+    to.add(settle.and_then(|settle| settle.first_byte_ms).map(signed))?;
+    to.add(settle.map(|settle| signed(settle.total_ms)))
+}
+
+// === impl Texts ===
+
+impl Texts {
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.iter().find(|known| ***known == *text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = text.into();
+        if self.0.len() < MOST_SHARED {
+            self.0.push(Arc::clone(&new));
+        }
+        new
+    }
+}
+
+fn shortened(name: &Arc<str>) -> Arc<str> {
+    match Some(name).filter(|name| name.len() > LONGEST_NAME).and_then(|name| name.char_indices().nth(LONGEST_NAME)) {
+        Some((end, _)) => name[..end].into(),
+        None => Arc::clone(name),
+    }
 }
 
 fn nanos(amount: Usd) -> i64 {
     amount.0.clamp(-MOST_NANOS, MOST_NANOS)
-}
-
-fn source(source: Source) -> &'static str {
-    match source {
-        Source::Reported => "reported",
-        Source::Estimated => "estimated",
-        Source::None => "none",
-    }
-}
-
-fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Answered => "answered",
-        Outcome::ProviderError => "provider_error",
-        Outcome::Failed => "failed",
-        Outcome::Abandoned => "abandoned",
-        Outcome::Assumed => "assumed",
-    }
 }
 
 fn usage_row(row: &SqliteRow) -> Result<UsageRow, StoreError> {

@@ -70,13 +70,13 @@ pub fn allowed<'a>(gateway: &'a Gateway, caller: &'a Caller) -> impl Iterator<It
         let is_simulator = provider.is_simulator();
         provider.models.iter().filter_map(move |(model, facts)| {
             let id = format!("{}/{model}", provider.id);
-            caller.may_use(&[&id], is_simulator).ok()?;
+            caller.may_use(&id, || id.clone(), is_simulator).ok()?;
             Some(Listed { id, object: "model", created: created(facts), owned_by: provider.id.clone(), facts: Some(facts.clone()) })
         })
     });
     let aliases = gateway.router.aliases().filter_map(move |alias| {
         let targets = gateway.router.resolve(alias).ok()?;
-        let may_use = |target: &crate::route::Target| caller.may_use(&[alias, &target.full_name()], target.provider.is_simulator()).is_ok();
+        let may_use = |target: &crate::route::Target| caller.may_use(alias, || target.full_name(), target.provider.is_simulator()).is_ok();
         let first = targets.iter().all(may_use).then(|| targets.first()).flatten()?;
         Some(Listed {
             id: alias.to_owned(),

@@ -58,13 +58,7 @@ fn builtin(builtin: &Builtin, tools: &mut Vec<Value>, body: &mut Map<String, Val
             let options = if is_own { builtin.value.clone() } else { web_search_options(&builtin.value) };
             body.insert("web_search_options".to_owned(), options);
         }
-        BuiltinKind::WebFetch => dropped.note("tools.web_fetch"),
-        BuiltinKind::CodeExecution => dropped.note("tools.code_execution"),
-        BuiltinKind::FileSearch => dropped.note("tools.file_search"),
-        BuiltinKind::ImageGeneration => dropped.note("tools.image_generation"),
-        BuiltinKind::ComputerUse => dropped.note("tools.computer_use"),
-        BuiltinKind::Mcp => dropped.note("tools.mcp"),
-        BuiltinKind::Other => dropped.note("tools.builtin"),
+        kind => dropped.note(kind.dropped()),
     }
 }
 
