@@ -79,6 +79,18 @@ pub enum Operation {
     Chat,
     Completions,
     Embeddings,
+    Images,
+    ImageEdits,
+    ImageVariations,
+    Speech,
+    Transcriptions,
+    Translations,
+    Moderations,
+    CountTokens,
+    Files,
+    Batches,
+    StoredResponses,
+    Conversations,
 }
 
 /// How a credential is shown to the provider.
@@ -161,6 +173,18 @@ impl Operation {
             Operation::Chat => "chat",
             Operation::Completions => "completions",
             Operation::Embeddings => "embeddings",
+            Operation::Images => "images",
+            Operation::ImageEdits => "image_edits",
+            Operation::ImageVariations => "image_variations",
+            Operation::Speech => "speech",
+            Operation::Transcriptions => "transcriptions",
+            Operation::Translations => "translations",
+            Operation::Moderations => "moderations",
+            Operation::CountTokens => "count_tokens",
+            Operation::Files => "files",
+            Operation::Batches => "batches",
+            Operation::StoredResponses => "stored_responses",
+            Operation::Conversations => "conversations",
         }
     }
 }

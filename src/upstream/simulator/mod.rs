@@ -69,6 +69,7 @@ fn reply(operation: Operation, dialect: Dialect, body: &[u8]) -> Result<Reply, B
         Operation::Chat => chat::reply(&request),
         Operation::Completions => completions::reply(&request),
         Operation::Embeddings => embeddings::reply(&request),
+        other => Err(Bad::new("operation_not_served", format!("The Keyward simulator does not serve '{}'.", other.as_str()))),
     }
 }
 
