@@ -137,8 +137,13 @@ def test_bytes_and_ledger(gateway, upstream):
             usage = (case["truth"] or {}).get("usage")
             row = rows[f"test/{case['id']}"]
             reported = (row["input_tokens"], row["cached_tokens"], row["output_tokens"])
+            if not usage:
+                continue
+            # Mistral counts cached tokens where OpenAI has no name for them, so that the truth does not know.
+            is_told = usage["cached"] is not None or case["provider"] != "mistral"
+            cached = (usage["cached"] or 0) if is_told else row["cached_tokens"]
             # A provider that counts reasoning beside its output tells so by its total.
-            if usage and reported != (true := (usage["input"], usage["cached"] or 0, usage["total"] - usage["input"])):
+            if reported != (true := (usage["input"], cached, usage["total"] - usage["input"])):
                 found[case["id"]] = {"ledger": reported, "truth": true}
         return found
 
