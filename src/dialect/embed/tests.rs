@@ -1,6 +1,6 @@
-//! Recorded exchanges read as they were meant, and requests and answers there and back.
+#![allow(clippy::unwrap_used)]
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Recorded exchanges read as they were meant, and requests and answers there and back.
 
 use std::path::Path;
 

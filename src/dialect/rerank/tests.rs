@@ -1,6 +1,6 @@
-//! Rankings between the two shapes.
+#![allow(clippy::unwrap_used)]
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Rankings between the two shapes.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
