@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode};
 
-use crate::dialect::{Ask, Asked, Called, translate};
+use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
@@ -48,7 +48,7 @@ pub struct Walked {
     /// The request.
     pub ask: Ask,
     /// The request in the intermediate form, where one of the targets speaks another dialect.
-    pub asked: Option<Asked>,
+    pub meant: Option<Meant>,
     /// Who could answer.
     pub targets: Vec<Target>,
     /// Who did, and what.
@@ -75,15 +75,15 @@ async fn walk(
         caller.may_use(&ask.model, || target.full_name(), target.provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
         is_same &= target.endpoint(ask.called.operation, ask.called.dialect)?.dialect == ask.called.dialect;
     }
-    let asked = if is_same { None } else { Some(translate::read_request(&ask)?) };
+    let meant = if is_same { None } else { Some(meant::read(&ask)?) };
     // A token is about four bytes; the true count replaces this when the answer is settled.
     let estimated_input = ask.body.len() as u64 / 4;
     let permit = caller.meters().admit(estimated_input + ask.max_output.unwrap_or(0))?;
     ticket.begin(&targets[0], permit, estimated_input, ask.max_output).map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(ask.called.dialect, &head.headers);
-    let answer = gateway.client.call(&ask, asked.as_ref(), &targets, &headers).await.map_err(Failure::refusal)?;
+    let answer = gateway.client.call(&ask, meant.as_ref(), &targets, &headers).await.map_err(Failure::refusal)?;
     ticket.answering(answer.head.status, &targets[answer.target]);
-    Ok(Walked { ask, asked, targets, answer })
+    Ok(Walked { ask, meant, targets, answer })
 }
 
 fn ledger_down(error: &std::io::Error) -> Refusal {

@@ -160,6 +160,7 @@ impl Ticket {
             _ if self.operation.is_free() => (Usage::default(), Source::None),
             Some(Reading { usage: Some(usage), .. }) => (usage, Source::Reported),
             Some(_) if self.operation.is_media() => (Usage { input: self.estimated_input, ..Usage::default() }, Source::Estimated),
+            Some(_) if self.operation.has_no_output() => (Usage { input: self.estimated_input, ..Usage::default() }, Source::Estimated),
             Some(Reading { usage: None, estimated_output, .. }) => {
                 (Usage { input: self.estimated_input, output: estimated_output, ..Usage::default() }, Source::Estimated)
             }

@@ -91,6 +91,8 @@ pub enum Operation {
     Batches,
     StoredResponses,
     Conversations,
+    EmbedOne,
+    Rerank,
 }
 
 /// How a credential is shown to the provider.
@@ -167,6 +169,29 @@ impl Dialect {
 // === impl Operation ===
 
 impl Operation {
+    /// Whether it is answered with numbers alone, which have no tokens.
+    pub fn has_no_output(self) -> bool {
+        matches!(self, Operation::Embeddings | Operation::EmbedOne | Operation::Rerank)
+    }
+
+    /// As what a provider serves it in another dialect than the caller's, where that can be.
+    pub fn in_other_dialects(self) -> Option<Operation> {
+        match self {
+            Operation::Chat | Operation::Embeddings | Operation::Rerank => Some(self),
+            Operation::EmbedOne => Some(Operation::Embeddings),
+            _ => None,
+        }
+    }
+
+    /// The dialect to prefer where a provider serves several doors of which only that one is known to have it.
+    pub fn preferred_dialect(self) -> Option<Dialect> {
+        match self {
+            Operation::Embeddings | Operation::EmbedOne => Some(Dialect::BedrockConverse),
+            Operation::Rerank => Some(Dialect::CohereV2),
+            _ => None,
+        }
+    }
+
     /// Its name in files, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -185,6 +210,8 @@ impl Operation {
             Operation::Batches => "batches",
             Operation::StoredResponses => "stored_responses",
             Operation::Conversations => "conversations",
+            Operation::EmbedOne => "embed_one",
+            Operation::Rerank => "rerank",
         }
     }
 }

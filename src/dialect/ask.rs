@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::members::Members;
 use super::{Called, Form};
@@ -31,6 +32,8 @@ pub struct Ask {
     /// Where the body names the model; `None` where the path does.
     model_at: Option<Range<usize>>,
     usage_edit: Option<Edit>,
+    /// Where Gemini's requests for vectors name the model once more.
+    models_within: Vec<Range<usize>>,
 }
 
 /// Bytes to put in place of others.
@@ -74,6 +77,8 @@ impl Ask {
         let has_state = called.dialect == Dialect::OpenaiResponses;
         let earlier = if has_state { earlier(&members)? } else { Vec::new() };
         let keeps = has_state && optional::<bool>(&members, "store", "has to be true or false")?.unwrap_or(true);
+        let models_within = if called.operation.has_no_output() { models_within(&members) } else { Vec::new() };
+        let max_output = if called.operation.has_no_output() { Some(0) } else { max_output };
         Ok(Ask {
             called,
             model,
@@ -83,6 +88,7 @@ impl Ask {
             max_output: max_output.map(|tokens| tokens.saturating_mul(choices.unwrap_or(1).max(1))),
             model_at,
             usage_edit,
+            models_within,
             body,
         })
     }
@@ -106,6 +112,8 @@ impl Ask {
         let edit = self.usage_edit.clone().filter(|_| self.hides_usage(quirks));
         let mut edits: Vec<Edit> = edit.into_iter().collect();
         edits.extend(self.model_at.clone().map(|at| Edit { at, with: json_string(model) }));
+        let resource = |at| Edit { at, with: json_string(&format!("models/{model}")) };
+        edits.extend(self.models_within.iter().cloned().map(resource));
         edits.sort_by_key(|edit| edit.at.start);
         with_quirks(quirks, splice(&self.body, &edits))
     }
@@ -135,6 +143,23 @@ fn earlier(members: &Members<'_>) -> Result<Vec<(Kind, String)>, Refusal> {
         earlier.push((Kind::Conversation, id));
     }
     Ok(earlier)
+}
+
+/// The models that the parts of a batch name, as `models/{model}`; alone it is named so too.
+fn models_within(members: &Members<'_>) -> Vec<Range<usize>> {
+    let is_resource = |raw: &str| raw.starts_with("\"models/");
+    let alone = members.get("model").filter(|model| is_resource(model.raw)).map(|model| model.range.clone());
+    let requests = members.get("requests").and_then(|list| Some((list, serde_json::from_str::<Vec<&RawValue>>(list.raw).ok()?)));
+    let within = requests.into_iter().flat_map(|(list, requests)| {
+        let base = list.raw.as_ptr() as usize;
+        requests.into_iter().filter_map(move |request| {
+            let start = list.range.start + (request.get().as_ptr() as usize - base);
+            let inside = Members::read(request.get().as_bytes()).ok()?;
+            let model = inside.get("model").filter(|model| is_resource(model.raw))?;
+            Some(start + model.range.start..start + model.range.end)
+        })
+    });
+    alone.into_iter().chain(within).collect()
 }
 
 pub(crate) fn model_in(members: &Members<'_>) -> Result<(String, Option<Range<usize>>), Refusal> {

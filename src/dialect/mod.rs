@@ -9,15 +9,18 @@ pub mod bedrock_converse;
 pub mod codec;
 pub mod cohere_v2;
 mod custom;
+pub mod embed;
 pub mod fields;
 pub mod frame;
 pub mod gemini;
 pub mod ir;
+pub mod meant;
 pub mod members;
 pub mod meter;
 pub mod ollama;
 pub mod openai_chat;
 pub mod openai_responses;
+pub mod rerank;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,7 @@ pub mod wire;
 
 pub use ask::Ask;
 pub use codec::{Asked, Called, Codec, StreamReader, StreamWriter, To};
+pub use meant::Meant;
 pub use meter::{Meter, Reading};
 pub use wire::{Form, Peek, Tells, Wire};
 

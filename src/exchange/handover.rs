@@ -14,7 +14,7 @@ use crate::dialect::ir::{Dropped, Trouble};
 use crate::dialect::members::Members;
 use crate::dialect::meter::Reading;
 use crate::dialect::translate::{self, Translated, Translation};
-use crate::dialect::{Ask, Asked, Form, Meter, codec, wire};
+use crate::dialect::{Ask, Form, Meant, Meter, codec, embed, wire};
 use crate::gateway::Gateway;
 use crate::ledger::record::Outcome;
 use crate::route::{LiveProvider, Target};
@@ -58,7 +58,7 @@ pub(super) enum Outgoing {
 
 /// Hands the answer over; the ticket is settled when its last byte is on its way.
 pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut ticket: Ticket, walked: Walked) -> Response<Body> {
-    let Walked { ask, asked, targets, answer } = walked;
+    let Walked { ask, meant, targets, answer } = walked;
     let Answer { head, body: source, target, dialect, mut dropped } = answer;
     let Target { provider, .. } = &targets[target];
     let is_native = dialect == ask.called.dialect;
@@ -68,10 +68,10 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
     // Only who made an answer may see it again, so what its provider keeps is noted on its way.
     let noting = ticket.key.filter(|_| is_native && ask.keeps && !provider.is_simulator()).map(|key| (key, Arc::clone(provider)));
     let incoming = Incoming { head: &head, source, dialect, provider, hides_usage, idle };
-    let outgoing = match asked.filter(|_| !is_native) {
+    let outgoing = match meant.filter(|_| !is_native) {
         _ if !head.status.is_success() => incoming.error().await,
         None => incoming.pass(&ask).await,
-        Some(asked) => incoming.translate(&asked).await,
+        Some(meant) => incoming.translate(&meant).await,
     };
     let mut response = Response::new(Body::empty());
     write_headers(response.headers_mut(), &head, is_native.then_some(dialect), provider, &ticket);
@@ -131,7 +131,8 @@ impl Incoming<'_> {
         if !self.is_json() {
             return Err(self.no_json());
         }
-        let mut meter = Meter::whole(facts.tells);
+        let tells = if ask.called.operation.has_no_output() { embed::usage::TELLS } else { facts.tells };
+        let mut meter = Meter::whole(tells);
         match upstream::read_up_to(&mut self.source, READ_WHOLE, self.idle).await {
             Ok(whole) => {
                 Members::read(&whole).map_err(|e| self.bad(format!("its JSON is broken ({e})")))?;
@@ -144,9 +145,12 @@ impl Incoming<'_> {
     }
 
     /// In the caller's dialect.
-    async fn translate(mut self, asked: &Asked) -> Result<Outgoing, Failure> {
+    async fn translate(mut self, meant: &Meant) -> Result<Outgoing, Failure> {
         let is_stream = is(&self.head.headers, wire(self.dialect).stream_type);
-        if is_stream && asked.request.stream {
+        if let Meant::Chat(asked) = meant
+            && is_stream
+            && asked.request.stream
+        {
             let meter = Meter::Translation(Box::new(Translation::new(self.dialect, asked)));
             return Ok(Outgoing::Flowing { before: Vec::new(), source: self.source, meter });
         }
@@ -157,9 +161,9 @@ impl Incoming<'_> {
             Ok(body) => body,
             Err(partial) => return Err(self.partial(&partial)),
         };
-        let translated = match is_stream {
-            false => translate::whole(&body, self.dialect, asked),
-            true => translate::collected(&body, self.dialect, asked).map_err(|trouble| trouble.message),
+        let translated = match meant {
+            Meant::Chat(asked) if is_stream => translate::collected(&body, self.dialect, asked).map_err(|trouble| trouble.message),
+            _ => meant.answered(&body, self.dialect),
         };
         let Translated { body, dropped, reading } = translated.map_err(|why| self.bad(why))?;
         Ok(Outgoing::Whole { body, reading, dropped })

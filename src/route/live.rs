@@ -159,9 +159,12 @@ impl LiveProvider {
         let unserved = |why: String| Unserved { provider: self.name.clone(), operation, why };
         let doors = || self.doors.iter().filter(|candidate| door.is_none_or(|door| candidate.name == door));
         let served = |operation| doors().flat_map(|door| &door.endpoints).filter(move |endpoint| endpoint.operation == operation);
-        let same = served(operation).find(|endpoint| endpoint.dialect == dialect);
-        let is_chat = operation == Operation::Chat || (operation == Operation::Completions && dialect == Dialect::Ollama);
-        if let Some(endpoint) = same.or_else(|| served(Operation::Chat).next().filter(|_| is_chat)) {
+        let first = operation.preferred_dialect();
+        let preferred = served(operation).find(|endpoint| Some(endpoint.dialect) == first);
+        let same = preferred.or_else(|| served(operation).find(|endpoint| endpoint.dialect == dialect));
+        let is_prompt = operation == Operation::Completions && dialect == Dialect::Ollama;
+        let other = if is_prompt { Some(Operation::Chat) } else { operation.in_other_dialects() };
+        if let Some(endpoint) = same.or_else(|| other.and_then(|other| served(other).next())) {
             return Ok(endpoint);
         }
         match doors().find_map(|door| door.closed.clone()) {
@@ -318,12 +321,27 @@ fn paths(dialect: Dialect) -> Vec<(Operation, Option<&'static str>)> {
     };
     let mut paths = vec![(Operation::Chat, chat)];
     if dialect == Dialect::OpenaiChat {
-        paths.extend([(Operation::Completions, Some("/completions")), (Operation::Embeddings, Some("/embeddings"))]);
+        paths.extend([(Operation::Completions, Some("/completions"))]);
     }
     if dialect == Dialect::Ollama {
         paths.push((Operation::Completions, Some("/api/generate")));
     }
+    paths.extend(vector_paths(dialect).iter().map(|(operation, path)| (*operation, Some(*path))));
     paths
+}
+
+/// Where vectors and rankings are, by dialect; `{model}` stands for the model.
+fn vector_paths(dialect: Dialect) -> &'static [(Operation, &'static str)] {
+    match dialect {
+        Dialect::OpenaiChat => &[(Operation::Embeddings, "/embeddings"), (Operation::Rerank, "/rerank")],
+        Dialect::Gemini => {
+            &[(Operation::Embeddings, "/models/{model}:batchEmbedContents"), (Operation::EmbedOne, "/models/{model}:embedContent")]
+        }
+        Dialect::CohereV2 => &[(Operation::Embeddings, "/embed"), (Operation::Rerank, "/rerank")],
+        Dialect::Ollama => &[(Operation::Embeddings, "/api/embed"), (Operation::EmbedOne, "/api/embeddings")],
+        Dialect::BedrockConverse => &[(Operation::Embeddings, "/model/{model}/invoke")],
+        Dialect::OpenaiResponses | Dialect::AnthropicMessages => &[],
+    }
 }
 
 /// A model's name as one segment of a path; Google's names have an `@` in them, which may stand as it is.

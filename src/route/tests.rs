@@ -35,7 +35,8 @@ fn a_completion_of_ollamas_is_a_chat_to_those_who_do_not_speak_it() {
     assert_eq!(served("ollama/m", Operation::Completions, Dialect::Ollama).unwrap(), "http://h:1/api/generate");
     assert_eq!(served("ollama/m", Operation::Chat, Dialect::Ollama).unwrap(), "http://h:1/api/chat");
     assert_eq!(served("cohere/command-r7b-12-2024", Operation::Completions, Dialect::Ollama).unwrap(), "https://api.cohere.com/v2/chat");
-    assert!(served("cohere/command-r7b-12-2024", Operation::Embeddings, Dialect::Ollama).is_err());
+    assert_eq!(served("cohere/embed-v4.0", Operation::Embeddings, Dialect::Ollama).unwrap(), "https://api.cohere.com/v2/embed");
+    assert!(served("cohere/command-r7b-12-2024", Operation::Moderations, Dialect::Ollama).is_err());
 }
 
 #[test]

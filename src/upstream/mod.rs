@@ -25,7 +25,7 @@ use crate::catalog::Dialect;
 use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_quirks};
 use crate::dialect::ir::Dropped;
-use crate::dialect::{Asked, Form, To, codec, translate, wire};
+use crate::dialect::{Asked, Form, Meant, To, codec, meant, translate, wire};
 use crate::route::{Address, Endpoint, LiveProvider, Place, Target};
 use pieces::PiecesBody;
 use pool::{Connector, SendError};
@@ -57,6 +57,8 @@ pub struct Answer {
 /// Statuses that say that another attempt may fare better. 529 is Anthropic's "overloaded".
 const TRANSIENT: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
 const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
+/// The answer to one of several calls is read up to this size.
+const LONGEST_PART: usize = 16 << 20;
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
 // === impl Client ===
@@ -84,9 +86,9 @@ impl Client {
     /// Sends a request to the first target that takes it; tried in turn until one answers or the attempts are used up.
     ///
     /// `asked` is the request in the intermediate form, for the targets that do not speak its dialect.
-    pub async fn call(&self, ask: &Ask, asked: Option<&Asked>, targets: &[Target], headers: &HeaderMap) -> Result<Answer, Failure> {
+    pub async fn call(&self, ask: &Ask, meant: Option<&Meant>, targets: &[Target], headers: &HeaderMap) -> Result<Answer, Failure> {
         let attempts = self.settings.attempts as usize;
-        self.in_turn(targets.len(), attempts, |index| self.attempt(ask, asked, &targets[index], headers)).await
+        self.in_turn(targets.len(), attempts, |index| self.attempt(ask, meant, &targets[index], headers)).await
     }
 
     /// Another attempt is made before the first byte only, and where the first can have done nothing.
@@ -137,29 +139,72 @@ impl Client {
         request.send().await.map(|response| response.status()).map_err(|e| e.without_url().to_string())
     }
 
-    async fn attempt(&self, ask: &Ask, asked: Option<&Asked>, target: &Target, headers: &HeaderMap) -> Result<Answer, Failure> {
+    async fn attempt(&self, ask: &Ask, meant: Option<&Meant>, target: &Target, headers: &HeaderMap) -> Result<Answer, Failure> {
         let provider = &target.provider;
         let endpoint = target.endpoint(ask.called.operation, ask.called.dialect).map_err(Failure::Unserved)?;
-        let (pieces, dropped) = match asked.filter(|_| endpoint.dialect != ask.called.dialect) {
-            None => (ask.encode(&target.model, &endpoint.quirks), Dropped::default()),
-            Some(asked) => self.translated(asked, target, endpoint).await?,
+        let (mut calls, dropped) = match meant.filter(|_| endpoint.dialect != ask.called.dialect) {
+            None => (vec![ask.encode(&target.model, &endpoint.quirks)], Dropped::default()),
+            Some(Meant::Chat(asked)) => {
+                let (pieces, dropped) = self.translated(asked, target, endpoint).await?;
+                (vec![pieces], dropped)
+            }
+            Some(meant) => {
+                let calls = meant.calls(endpoint.dialect, &target.model);
+                let (bodies, dropped) = calls.map_err(|refusal| Failure::Untranslatable(Box::new(refusal)))?;
+                (bodies.into_iter().map(|body| with_quirks(&endpoint.quirks, vec![body])).collect(), dropped)
+            }
         };
         let answer = |(head, body)| Answer { head, body, target: 0, dialect: endpoint.dialect, dropped };
+        let last = calls.pop().unwrap_or_default();
         if endpoint.is_simulator {
-            let (head, body) = simulator::answer(endpoint.operation, endpoint.dialect, &pieces.concat()).into_parts();
+            let (head, body) = simulator::answer(endpoint.operation, endpoint.dialect, &last.concat()).into_parts();
             return Ok(answer((head, Source::Ready(Some(body)))));
         }
         check_rest(provider)?;
         let place = endpoint.place(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
-        let mut headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
+        let headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
+        let mut before = Vec::with_capacity(calls.len());
+        for pieces in calls {
+            let (head, mut body) = self.send_ours(&place, headers.clone(), pieces, endpoint, provider).await?;
+            if !head.status.is_success() {
+                return Ok(answer((head, body)));
+            }
+            before.push(self.whole(&mut body, provider).await?);
+        }
+        let (head, mut body) = self.send_ours(&place, headers, last, endpoint, provider).await?;
+        if before.is_empty() || !head.status.is_success() {
+            return Ok(answer((head, body)));
+        }
+        before.push(self.whole(&mut body, provider).await?);
+        Ok(answer((head, Source::Ready(Some(meant::as_list(&before))))))
+    }
+
+    /// Sends one call with what makes it ours, and learns from its status what our credential is worth.
+    async fn send_ours(
+        &self,
+        place: &Place,
+        mut headers: HeaderMap,
+        pieces: Pieces,
+        endpoint: &Endpoint,
+        provider: &LiveProvider,
+    ) -> Result<(http::response::Parts, Source), Failure> {
         if let Some(signer) = &endpoint.signer {
             let signed = signer.sign(&place.url, &pieces, &mut headers).await;
             signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
         }
-        let response = self.send(&place, headers, pieces, provider).await?;
-        let (head, body) = response.into_parts();
+        let (head, body) = self.send(place, headers, pieces, provider).await?.into_parts();
         judge_credential(head.status, endpoint, provider)?;
-        Ok(answer((head, body)))
+        Ok((head, body))
+    }
+
+    /// The answer to one of several calls.
+    async fn whole(&self, body: &mut Source, provider: &LiveProvider) -> Result<bytes::Bytes, Failure> {
+        let provider = Who::of(provider);
+        read_up_to(body, LONGEST_PART, self.idle_timeout()).await.map_err(|partial| match partial {
+            Partial::TooLong(_) => Failure::BadAnswer { provider, why: "it is too long for one of several calls".to_owned() },
+            Partial::BrokeOff => Failure::BrokeOff { provider, why: "in the middle of its answer".to_owned() },
+            Partial::TimedOut => Failure::TimedOut { provider, after: self.idle_timeout() },
+        })
     }
 
     /// The request in the endpoint's dialect, with the media inline that its provider would not fetch.

@@ -26,9 +26,13 @@ type AppState = State<Arc<Gateway>>;
 
 /// The paths that Cohere's SDKs call when given `http://…` as their base URL.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
-    let chat =
-        post(|State(gateway): AppState, request| exchange(gateway, &Cohere, Called::new(Operation::Chat, Dialect::CohereV2), request));
-    axum::Router::new().route("/v2/chat", chat)
+    let serve = |operation| {
+        post(move |State(gateway): AppState, request| exchange(gateway, &Cohere, Called::new(operation, Dialect::CohereV2), request))
+    };
+    axum::Router::new()
+        .route("/v2/chat", serve(Operation::Chat))
+        .route("/v2/embed", serve(Operation::Embeddings))
+        .route("/v2/rerank", serve(Operation::Rerank))
 }
 
 /// Whether a path is one of Cohere's, served or not.
@@ -39,7 +43,7 @@ pub fn owns(path: &str) -> bool {
 /// A path that nothing is served at.
 pub fn unknown_path(uri: &Uri) -> Response<Body> {
     let path: String = uri.path().chars().take(200).collect();
-    let message = format!("Nothing is served at {path}. Of Cohere's paths there is POST /v2/chat.");
+    let message = format!("Nothing is served at {path}. Of Cohere's paths there are POST /v2/chat, /v2/embed and /v2/rerank.");
     error::refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", message))
 }
 

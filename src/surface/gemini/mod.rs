@@ -116,6 +116,8 @@ async fn at(gateway: Arc<Gateway>, path: &str, request: Request) -> Response<Bod
             let (operation, stream) = match verb.as_str() {
                 "generateContent" => (Operation::Chat, false),
                 "streamGenerateContent" => (Operation::Chat, true),
+                "embedContent" => (Operation::EmbedOne, false),
+                "batchEmbedContents" => (Operation::Embeddings, false),
                 _ => return unknown_verb(&model, &verb),
             };
             let as_array = stream && !is_sse(&uri);
@@ -174,7 +176,7 @@ fn is_sse(uri: &Uri) -> bool {
 fn unknown_verb(model: &str, verb: &str) -> Response<Body> {
     let shown = |text: &str| text.chars().take(100).collect::<String>();
     let message = format!(
-        "'{}' is not served for '{}': generateContent, streamGenerateContent and countTokens are. Embeddings are at /v1/embeddings.",
+        "'{}' is not served for '{}': generateContent, streamGenerateContent, countTokens, embedContent and batchEmbedContents are.",
         shown(verb),
         shown(model)
     );

@@ -30,12 +30,18 @@ type AppState = State<Arc<Gateway>>;
 
 /// The paths that Ollama's clients call when given `http://…` as their host.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
-    let serve = |operation| {
-        post(move |State(gateway): AppState, request| exchange(gateway, &Ollama, Called::new(operation, Dialect::Ollama), request))
+    let serve = |operation: Operation| {
+        post(move |State(gateway): AppState, request| {
+            // Streams are Ollama's default, but not of vectors.
+            let stream = operation.has_no_output().then_some(false);
+            exchange(gateway, &Ollama, Called { stream, ..Called::new(operation, Dialect::Ollama) }, request)
+        })
     };
     axum::Router::new()
         .route("/api/chat", serve(Operation::Chat))
         .route("/api/generate", serve(Operation::Completions))
+        .route("/api/embed", serve(Operation::Embeddings))
+        .route("/api/embeddings", serve(Operation::EmbedOne))
         .route("/api/tags", get(models::tags))
         .route("/api/show", post(models::show))
         .route("/api/version", get(version))
@@ -50,7 +56,7 @@ pub fn owns(path: &str) -> bool {
 pub fn unknown_path(uri: &Uri) -> Response<Body> {
     let path: String = uri.path().chars().take(200).collect();
     let message = format!(
-        "Nothing is served at {path}. Of Ollama's paths there are /api/chat, /api/generate, /api/tags, /api/show and /api/version: models are neither pulled nor made here."
+        "Nothing is served at {path}. Of Ollama's paths there are /api/chat, /api/generate, /api/embed, /api/embeddings, /api/tags, /api/show and /api/version: models are neither pulled nor made here."
     );
     error::refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", message))
 }

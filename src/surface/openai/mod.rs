@@ -36,6 +36,7 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
         .route("/v1/responses", serve(Operation::Chat, Dialect::OpenaiResponses))
         .route("/v1/completions", serve(Operation::Completions, Dialect::OpenaiChat))
         .route("/v1/embeddings", serve(Operation::Embeddings, Dialect::OpenaiChat))
+        .route("/v1/rerank", serve(Operation::Rerank, Dialect::OpenaiChat))
         .merge(operations::routes())
 }
 
