@@ -79,6 +79,7 @@ pub enum Operation {
     Chat,
     Completions,
     Embeddings,
+    Realtime,
 }
 
 /// How a credential is shown to the provider.
@@ -161,6 +162,7 @@ impl Operation {
             Operation::Chat => "chat",
             Operation::Completions => "completions",
             Operation::Embeddings => "embeddings",
+            Operation::Realtime => "realtime",
         }
     }
 }

@@ -254,7 +254,8 @@ fn endpoints(quirks: &Arc<Quirks>, dialects: &[Dialect], base: &str, access: &Ac
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         headers.extend(own.clone());
-        for (operation, path) in paths(dialect) {
+        // The simulator has no sessions.
+        for (operation, path) in paths(dialect).into_iter().filter(|(operation, _)| !(is_simulator && *operation == Operation::Realtime)) {
             let path = quirks.path.get(&operation).map(String::as_str).or(path);
             let stream_path = quirks.stream_path.get(&operation).map(String::as_str);
             let places = match path {
@@ -293,6 +294,7 @@ fn paths(dialect: Dialect) -> Vec<(Operation, Option<&'static str>)> {
     let mut paths = vec![(Operation::Chat, chat)];
     if dialect == Dialect::OpenaiChat {
         paths.extend([(Operation::Completions, Some("/completions")), (Operation::Embeddings, Some("/embeddings"))]);
+        paths.push((Operation::Realtime, Some("/realtime")));
     }
     if dialect == Dialect::Ollama {
         paths.push((Operation::Completions, Some("/api/generate")));

@@ -8,6 +8,7 @@ pub mod pool;
 mod refused;
 pub mod sign;
 pub mod simulator;
+mod upgrade;
 
 use std::time::Duration;
 
@@ -18,13 +19,14 @@ pub use answer::{AnswerBody, Source, Watch};
 pub use failure::{Failure, Who};
 use fetch::Fetcher;
 pub use refused::error_text;
+pub use upgrade::{Upgraded, accept_key};
 
 use crate::catalog::Dialect;
 use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_quirks};
 use crate::dialect::ir::Dropped;
 use crate::dialect::{Asked, Form, To, codec, translate, wire};
-use crate::route::{Address, Endpoint, LiveProvider, Place, Target};
+use crate::route::{Address, Credential, Endpoint, LiveProvider, Place, Target};
 use pieces::PiecesBody;
 use pool::{Connector, SendError};
 
@@ -34,6 +36,8 @@ pub struct Client {
     connector: Connector,
     /// Everything else.
     http: reqwest::Client,
+    /// What begins as HTTP/1.1 and goes on as something else.
+    upgrading: reqwest::Client,
     fetcher: Fetcher,
     settings: config::Upstream,
 }
@@ -64,14 +68,16 @@ impl Client {
     pub fn new(settings: &config::Upstream, fetch: &config::Fetch) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
         // Only the first of a process can be installed, and all are the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .connect_timeout(settings.connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(USER_AGENT)
-            .tcp_keepalive(Duration::from_secs(60))
-            .build()?;
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(settings.connect_timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent(USER_AGENT)
+                .tcp_keepalive(Duration::from_secs(60))
+        };
+        let (http, upgrading) = (builder().build()?, builder().http1_only().pool_max_idle_per_host(0).build()?);
         let (connector, fetcher) = (Connector::new(settings.connect_timeout)?, Fetcher::new(fetch)?);
-        Ok(Client { connector, http, fetcher, settings: settings.clone() })
+        Ok(Client { connector, http, upgrading, fetcher, settings: settings.clone() })
     }
 
     /// How long an answer may be silent between two pieces.
@@ -150,15 +156,7 @@ impl Client {
         if let Some(credential) = &provider.credential {
             match head.status {
                 StatusCode::UNAUTHORIZED => {
-                    endpoint.signer.iter().for_each(|signer| signer.refused());
-                    let rest = credential.refused();
-                    tracing::warn!(
-                        provider = provider.id,
-                        variable = credential.variable,
-                        rest_s = rest.as_secs(),
-                        "the provider refused our credential"
-                    );
-                    return Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest });
+                    return Err(credential_refused(endpoint, provider, credential));
                 }
                 status if status.is_success() => credential.accepted(),
                 _ => {}
@@ -209,6 +207,14 @@ impl Client {
             Err(e) => Err(Failure::of_sending(&Who::of(provider), &e)),
         }
     }
+}
+
+/// The provider says that our credential is no good: it rests.
+fn credential_refused(endpoint: &Endpoint, provider: &LiveProvider, credential: &Credential) -> Failure {
+    endpoint.signer.iter().for_each(|signer| signer.refused());
+    let rest = credential.refused();
+    tracing::warn!(provider = provider.id, variable = credential.variable, rest_s = rest.as_secs(), "the provider refused our credential");
+    Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest }
 }
 
 fn pooled_request(address: &Address, headers: &HeaderMap, pieces: &Pieces) -> Request<PiecesBody> {

@@ -2,6 +2,7 @@
 
 mod error;
 pub mod models;
+mod realtime;
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, Uri};
 
-pub use error::refuse;
+pub use error::{object, refuse};
 
 use super::{ProviderError, Surface};
 use crate::catalog::{Dialect, Operation};
@@ -35,6 +36,7 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
         .route("/v1/responses", serve(Operation::Chat, Dialect::OpenaiResponses))
         .route("/v1/completions", serve(Operation::Completions, Dialect::OpenaiChat))
         .route("/v1/embeddings", serve(Operation::Embeddings, Dialect::OpenaiChat))
+        .merge(realtime::routes())
 }
 
 /// The paths beside the corridor, that call no provider.
