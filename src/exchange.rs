@@ -1,11 +1,14 @@
 //! The corridor: one request through its eight rooms, in order, on one screen.
 
+pub mod errand;
 mod handover;
+mod keeping;
+mod list;
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 
 use crate::dialect::{Ask, Asked, Called, translate};
 use crate::error::{Kind, Refusal};
@@ -27,12 +30,17 @@ pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, call
             surface.refuse(&refusal)
         }
     };
+    name_request(surface, &mut response, request_id);
+    response
+}
+
+/// Names the request in its answer.
+fn name_request(surface: &dyn Surface, response: &mut Response<Body>, request_id: HeaderValue) {
     if let Some(name) = surface.request_id_header() {
         // A provider's own id says more to whoever asks it for help.
         response.headers_mut().entry(name).or_insert_with(|| request_id.clone());
     }
     response.headers_mut().insert(REQUEST_ID, request_id);
-    response
 }
 
 /// What the rooms up to the provider found out.
@@ -61,7 +69,7 @@ async fn walk(
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let ask = Ask::read(called, bytes)?;
     ticket.called_model(&ask.model);
-    let targets = gateway.router.resolve(&ask.model)?;
+    let targets = keeping::targets(gateway, &ask, caller.id()).await?;
     let mut is_same = true;
     for target in &targets {
         caller.may_use(&ask.model, || target.full_name(), target.provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::held::Keeper;
 use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::DrainHandle;
@@ -25,6 +26,8 @@ pub struct Gateway {
     pub ledger: Arc<Ledger>,
     /// How the ledger's records get into the store.
     pub drain: DrainHandle,
+    /// What providers keep for whom.
+    pub held: Arc<Keeper>,
     /// Where keys rest.
     pub key_store: Arc<dyn KeyStore>,
     /// Where the ledger rests.

@@ -19,6 +19,7 @@ pub mod dialect;
 pub mod error;
 pub mod exchange;
 pub mod gateway;
+pub mod held;
 mod json;
 pub mod key;
 pub mod ledger;

@@ -84,6 +84,7 @@ impl Ticket {
         let facts = target.facts();
         let output = max_output.or_else(|| facts.and_then(|facts| facts.max_output)).unwrap_or(UNNAMED_OUTPUT);
         let worst = Usage { input: estimated_input, output, ..Usage::default() };
+        let reserved = if self.operation.is_free() { Some(Usd::default()) } else { facts.and_then(|facts| facts.cost(&worst)) };
         let record = Begin {
             id: Arc::clone(&self.id),
             at: Timestamp::now(),
@@ -91,7 +92,7 @@ impl Ticket {
             operation: self.operation.as_str().into(),
             provider: target.provider.id.as_str().into(),
             model: Arc::clone(&target.model),
-            reserved: facts.and_then(|facts| facts.cost(&worst)),
+            reserved,
         };
         self.gateway.ledger.begin(record)?;
         self.estimated_input = estimated_input;
@@ -142,7 +143,7 @@ impl Ticket {
             return;
         }
         let (usage, source) = self.used(reading);
-        let cost = self.target.as_ref().and_then(Target::facts).and_then(|facts| facts.cost(&usage));
+        let cost = self.cost(&usage, source);
         let total = self.started.elapsed();
         if let Some(permit) = self.begun.take() {
             permit.settle(usage.input + usage.output);
@@ -169,12 +170,23 @@ impl Ticket {
 
     fn used(&self, reading: Option<Reading>) -> (Usage, Source) {
         match reading {
+            _ if self.operation.is_free() => (Usage::default(), Source::None),
             Some(Reading { usage: Some(usage), .. }) => (usage, Source::Reported),
+            Some(_) if self.operation.is_media() => (Usage { input: self.estimated_input, ..Usage::default() }, Source::Estimated),
             Some(Reading { usage: None, estimated_output, .. }) => {
                 (Usage { input: self.estimated_input, output: estimated_output, ..Usage::default() }, Source::Estimated)
             }
             None => (Usage::default(), Source::None),
         }
+    }
+
+    /// What the usage costs; `None` where there is no price, or where sound and pictures were not counted, which no length tells.
+    fn cost(&self, usage: &Usage, source: Source) -> Option<Usd> {
+        if self.operation.is_free() {
+            return Some(Usd::default());
+        }
+        let is_unknown = self.operation.is_media() && source == Source::Estimated;
+        self.target.as_ref().filter(|_| !is_unknown).and_then(Target::facts).and_then(|facts| facts.cost(usage))
     }
 
     fn write_down(&self, outcome: Outcome, usage: Usage, source: Source, cost: Option<Usd>, total: Duration) {

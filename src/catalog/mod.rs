@@ -3,6 +3,7 @@
 pub mod env;
 pub mod load;
 pub mod model;
+pub mod operation;
 pub mod provider;
 #[cfg(test)]
 mod tests;

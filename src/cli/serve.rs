@@ -12,6 +12,7 @@ use super::{CliError, Installation, welcome};
 use crate::catalog::{Catalog, Environment};
 use crate::config::{Config, VARIABLES, hint};
 use crate::gateway::Gateway;
+use crate::held::Keeper;
 use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
@@ -58,12 +59,14 @@ impl Serve {
         welcome::greet(&*store, &pepper, &router, listener.local_addr()?).await?;
 
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>));
+        let (held, holding) = Keeper::new(store.clone());
         let gateway = Arc::new(Gateway {
             client: Client::new(&config.upstream, &config.fetch)?,
             keys: Arc::clone(&keys),
             router,
             ledger,
             drain: drain.handle(),
+            held: Arc::new(held),
             key_store: store.clone(),
             ledger_store: store,
             metrics: Metrics::new(),
@@ -78,11 +81,12 @@ impl Serve {
         );
         let (stop, stopped) = watch::channel(false);
         let followers = tokio::spawn(keys.follow(stopped.clone()));
+        let holding = tokio::spawn(holding.run(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
         server::serve(listener, gateway, a_signal()?).await?;
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ = tokio::join!(followers, draining);
+        let _ = tokio::join!(followers, holding, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }

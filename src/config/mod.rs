@@ -62,6 +62,8 @@ pub enum LogFormat {
 pub struct RequestLimits {
     /// The largest body, in MiB.
     pub body_mib: usize,
+    /// The largest form with a file in it, in MiB; it is never whole in memory.
+    pub upload_mib: usize,
     /// How long a caller may take to send its head.
     #[serde(deserialize_with = "duration")]
     pub header_timeout: Duration,
@@ -135,6 +137,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_LOG", "log.filter"),
     ("KEYWARD_LOG_FORMAT", "log.format"),
     ("KEYWARD_LIMITS_BODY_MIB", "limits.body_mib"),
+    ("KEYWARD_LIMITS_UPLOAD_MIB", "limits.upload_mib"),
     ("KEYWARD_LIMITS_HEADER_TIMEOUT", "limits.header_timeout"),
     ("KEYWARD_LIMITS_BODY_TIMEOUT", "limits.body_timeout"),
     ("KEYWARD_LIMITS_BODY_DEADLINE", "limits.body_deadline"),
@@ -198,6 +201,7 @@ impl Config {
             "log.filter" => self.log.filter = one.log.filter,
             "log.format" => self.log.format = one.log.format,
             "limits.body_mib" => self.limits.body_mib = one.limits.body_mib,
+            "limits.upload_mib" => self.limits.upload_mib = one.limits.upload_mib,
             "limits.header_timeout" => self.limits.header_timeout = one.limits.header_timeout,
             "limits.body_timeout" => self.limits.body_timeout = one.limits.body_timeout,
             "limits.body_deadline" => self.limits.body_deadline = one.limits.body_deadline,
@@ -259,6 +263,8 @@ impl Default for RequestLimits {
     fn default() -> RequestLimits {
         RequestLimits {
             body_mib: 64,
+            // The largest file that OpenAI takes.
+            upload_mib: 512,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             // The largest body by default, 64 MiB, at 1 Mbit/s.

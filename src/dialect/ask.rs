@@ -9,6 +9,7 @@ use super::members::Members;
 use super::{Called, Form};
 use crate::catalog::{Dialect, Operation, Quirks};
 use crate::error::Refusal;
+use crate::held::Kind;
 
 /// A request, read as far as needed.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub struct Ask {
     pub stream: bool,
     /// The most output tokens that the caller wants, all choices together.
     pub max_output: Option<u64>,
+    /// What a provider keeps and the request goes on with.
+    pub earlier: Vec<(Kind, String)>,
+    /// Whether the provider is to keep the answer.
+    pub keeps: bool,
     /// The bytes as they came.
     pub body: Bytes,
     /// Where the body names the model; `None` where the path does.
@@ -66,10 +71,15 @@ impl Ask {
         let has_usage_option =
             called.dialect == Dialect::OpenaiChat && matches!(called.operation, Operation::Chat | Operation::Completions);
         let usage_edit = if stream && has_usage_option { ask_for_usage(&body, &members)? } else { None };
+        let has_state = called.dialect == Dialect::OpenaiResponses;
+        let earlier = if has_state { earlier(&members)? } else { Vec::new() };
+        let keeps = has_state && optional::<bool>(&members, "store", "has to be true or false")?.unwrap_or(true);
         Ok(Ask {
             called,
             model,
             stream,
+            earlier,
+            keeps,
             max_output: max_output.map(|tokens| tokens.saturating_mul(choices.unwrap_or(1).max(1))),
             model_at,
             usage_edit,
@@ -109,7 +119,25 @@ pub fn with_quirks(quirks: &Quirks, pieces: Pieces) -> Pieces {
     }
 }
 
-fn model_in(members: &Members<'_>) -> Result<(String, Option<Range<usize>>), Refusal> {
+/// What a request for a response goes on with (OpenAI's `responses.create`).
+fn earlier(members: &Members<'_>) -> Result<Vec<(Kind, String)>, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Named {
+        Id(String),
+        Object { id: String },
+    }
+    let mut earlier = Vec::new();
+    if let Some(id) = optional::<String>(members, "previous_response_id", "has to be a response's id")? {
+        earlier.push((Kind::Response, id));
+    }
+    if let Some(Named::Id(id) | Named::Object { id }) = optional::<Named>(members, "conversation", "has to be a conversation's id")? {
+        earlier.push((Kind::Conversation, id));
+    }
+    Ok(earlier)
+}
+
+pub(crate) fn model_in(members: &Members<'_>) -> Result<(String, Option<Range<usize>>), Refusal> {
     let model =
         members.get("model").ok_or_else(|| wrong("model", "is missing: name one as 'provider/model'; GET /v1/models lists them"))?;
     let name: String = serde_json::from_str(model.raw).map_err(|_| wrong("model", "has to be a string, such as \"openai/gpt-4o-mini\""))?;
@@ -207,7 +235,8 @@ fn apply(quirks: &Quirks, body: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
-fn json_string(text: &str) -> Bytes {
+/// A text as JSON.
+pub fn json_string(text: &str) -> Bytes {
     Bytes::from(serde_json::Value::from(text).to_string())
 }
 
@@ -222,7 +251,7 @@ fn wrong(field: &'static str, need: &str) -> Refusal {
     Refusal::invalid("invalid_value", format!("'{field}' {need}.")).with_param(field)
 }
 
-fn broken(body: &[u8], error: &serde_json::Error) -> Refusal {
+pub(crate) fn broken(body: &[u8], error: &serde_json::Error) -> Refusal {
     if body.trim_ascii().is_empty() {
         return Refusal::invalid("body_empty", "The body is empty: send a JSON object with at least 'model'.");
     }

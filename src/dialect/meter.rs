@@ -31,6 +31,8 @@ pub enum Meter {
     Frames(Frames),
     /// A stream that becomes another dialect's on its way.
     Translation(Box<Translation>),
+    /// Bytes that tell nothing, such as sound.
+    Unread,
 }
 
 /// What was read.
@@ -120,6 +122,7 @@ impl Meter {
             Meter::Stream(stream) => stream.pass(piece),
             Meter::Frames(frames) => frames.pass(piece),
             Meter::Translation(translation) => translation.pass(&piece),
+            Meter::Unread => piece,
         }
     }
 
@@ -127,7 +130,7 @@ impl Meter {
     pub fn fail(&mut self, trouble: &Trouble) -> Option<Bytes> {
         match self {
             Meter::Translation(translation) => Some(translation.fail(trouble)),
-            Meter::Whole(_) | Meter::Stream(_) | Meter::Frames(_) => None,
+            Meter::Whole(_) | Meter::Stream(_) | Meter::Frames(_) | Meter::Unread => None,
         }
     }
 
@@ -138,6 +141,7 @@ impl Meter {
             Meter::Stream(stream) => stream.finish(),
             Meter::Frames(frames) => (frames.torn.split().freeze(), frames.reading),
             Meter::Translation(translation) => translation.finish(),
+            Meter::Unread => (Bytes::new(), Reading::default()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The last hop: a provider's answer handed to the caller, as it came or in the caller's dialect; a stream as it comes, a whole answer checked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::Walked;
+use super::keeping::{self, Noting};
 use crate::catalog::Dialect;
 use crate::dialect::ir::{Dropped, Trouble};
 use crate::dialect::members::Members;
@@ -21,7 +23,7 @@ use crate::ticket::Ticket;
 use crate::upstream::{self, Answer, AnswerBody, Failure, Partial, Source, Watch, Who, retry_after};
 
 /// A whole answer up to this size is read before it is passed on, so that a broken one is an error and not half an answer.
-const READ_WHOLE: usize = 1 << 20;
+pub(super) const READ_WHOLE: usize = 1 << 20;
 /// An answer that has to be translated is read up to this size.
 const READ_TO_TRANSLATE: usize = 64 << 20;
 /// Of a provider's error so much is read at the most.
@@ -34,18 +36,18 @@ const UPSTREAM_ID: HeaderName = HeaderName::from_static("keyward-upstream-reques
 const THEIR_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
 
 /// A provider's answer on its way in.
-struct Incoming<'a> {
-    head: &'a http::response::Parts,
-    source: Source,
-    dialect: Dialect,
-    provider: &'a LiveProvider,
+pub(super) struct Incoming<'a> {
+    pub(super) head: &'a http::response::Parts,
+    pub(super) source: Source,
+    pub(super) dialect: Dialect,
+    pub(super) provider: &'a LiveProvider,
     /// The usage that a stream tells was asked for by us alone.
-    hides_usage: bool,
-    idle: Duration,
+    pub(super) hides_usage: bool,
+    pub(super) idle: Duration,
 }
 
 /// What goes to the caller.
-enum Outgoing {
+pub(super) enum Outgoing {
     /// All of it.
     Whole { body: Bytes, reading: Reading, dropped: Dropped },
     /// What was read already, and more as it comes.
@@ -63,6 +65,8 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
     let idle = gateway.client.idle_timeout();
     let endpoint = targets[target].endpoint(ask.called.operation, ask.called.dialect);
     let hides_usage = endpoint.is_ok_and(|endpoint| ask.hides_usage(&endpoint.quirks));
+    // Only who made an answer may see it again, so what its provider keeps is noted on its way.
+    let noting = ticket.key.filter(|_| is_native && ask.keeps && !provider.is_simulator()).map(|key| (key, Arc::clone(provider)));
     let incoming = Incoming { head: &head, source, dialect, provider, hides_usage, idle };
     let outgoing = match asked.filter(|_| !is_native) {
         _ if !head.status.is_success() => incoming.error().await,
@@ -74,6 +78,9 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
     match outgoing {
         Ok(Outgoing::Whole { body, reading, dropped: also }) => {
             ticket.settle(Outcome::Answered, Some(reading));
+            if let Some((key, provider)) = &noting {
+                keeping::note_response(gateway, *key, provider, &body);
+            }
             also.names().for_each(|name| dropped.note(name.to_owned()));
             // A whole answer may stand in for the stream that was asked for.
             let is_stream = ask.stream && !is_native;
@@ -86,7 +93,11 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
                 response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
             }
             let watch = Watch { meter, ticket, provider: Who::of(provider), is_stream, surface };
-            *response.body_mut() = Body::new(AnswerBody::new(before, source, idle, watch));
+            let answer = AnswerBody::new(before, source, idle, watch);
+            *response.body_mut() = match noting {
+                None => Body::new(answer),
+                Some((key, provider)) => Body::new(Noting::new(answer, &gateway.held, key, &provider, is_stream)),
+            };
             write_content_type(&mut response, &head, is_native, is_stream, &ask, &dropped)
         }
         Ok(Outgoing::Error { trouble, text }) => {
@@ -155,7 +166,7 @@ impl Incoming<'_> {
     }
 
     /// The provider's own error.
-    async fn error(mut self) -> Result<Outgoing, Failure> {
+    pub(super) async fn error(mut self) -> Result<Outgoing, Failure> {
         let text = match upstream::read_up_to(&mut self.source, READ_ERROR, self.idle).await {
             Ok(text) => text,
             Err(Partial::TooLong(pieces)) => pieces.concat().into(),
@@ -166,20 +177,20 @@ impl Incoming<'_> {
         Ok(Outgoing::Error { trouble, text })
     }
 
-    fn is_json(&self) -> bool {
+    pub(super) fn is_json(&self) -> bool {
         is(&self.head.headers, "application/json")
     }
 
-    fn no_json(&self) -> Failure {
+    pub(super) fn no_json(&self) -> Failure {
         let got = self.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
         self.bad(format!("status {} with {got} where JSON was expected", self.head.status.as_u16()))
     }
 
-    fn bad(&self, why: String) -> Failure {
+    pub(super) fn bad(&self, why: String) -> Failure {
         Failure::BadAnswer { provider: Who::of(self.provider), why }
     }
 
-    fn partial(&self, partial: &Partial) -> Failure {
+    pub(super) fn partial(&self, partial: &Partial) -> Failure {
         let provider = Who::of(self.provider);
         match partial {
             Partial::TooLong(_) => self.bad(format!("it is longer than the {} MiB that can be translated", READ_TO_TRANSLATE >> 20)),
@@ -190,7 +201,13 @@ impl Incoming<'_> {
 }
 
 /// Of a provider's headers only these concern the caller; its rate limits and organisation are ours.
-fn write_headers(to: &mut HeaderMap, head: &http::response::Parts, native: Option<Dialect>, provider: &LiveProvider, ticket: &Ticket) {
+pub(super) fn write_headers(
+    to: &mut HeaderMap,
+    head: &http::response::Parts,
+    native: Option<Dialect>,
+    provider: &LiveProvider,
+    ticket: &Ticket,
+) {
     for name in native.map_or(&[][..], |dialect| wire(dialect).returned) {
         if let Some(value) = head.headers.get(*name) {
             to.insert(HeaderName::from_static(name), value.clone());
@@ -227,7 +244,7 @@ fn write_content_type(
     headers.extend(dropped.header().map(|value| (DROPPED, value)));
 }
 
-fn is(headers: &HeaderMap, media_type: &str) -> bool {
+pub(super) fn is(headers: &HeaderMap, media_type: &str) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }

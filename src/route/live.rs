@@ -9,6 +9,7 @@ use reqwest::Url;
 
 use super::address::Address;
 use super::credential::{Credential, Secret};
+use crate::catalog::operation::BESIDE_CHAT;
 use crate::catalog::{Auth, Dialect, Door, Environment, Model, Operation, Provider, Quirks, env};
 use crate::dialect::{Form, wire};
 use crate::error::{Kind, Refusal};
@@ -85,6 +86,8 @@ enum Places {
     ByModel(String),
     /// The same, by the provider's own templates of paths: of whole answers, and of streams.
     Templates([String; 2]),
+    /// Beside chat: the base, and the operation's path, in which `{model}` stands for the model.
+    Beside(String, String),
 }
 
 /// An operation that a provider does not serve.
@@ -219,8 +222,25 @@ impl Endpoint {
                 let template = if form == Form::Whole { whole } else { stream };
                 template.replace(MODEL, &in_path(model))
             }
+            Places::Beside(..) => return self.below(model, "", &[]).map(Cow::Owned),
         };
         Place::at(&text, self.query.as_ref()).map(Cow::Owned)
+    }
+
+    /// Where a request of an operation beside chat goes: `rest` stands after the operation's own path, such as `/file-1/content`.
+    pub fn below(&self, model: &str, rest: &str, query: &[(String, String)]) -> Result<Place, String> {
+        let Places::Beside(base, path) = &self.places else {
+            return Err(format!("'{}' has nothing below its address", self.operation.as_str()));
+        };
+        let mut place = Place::at(&format!("{base}{}{rest}", path.replace(MODEL, &in_path(model))), None)?;
+        // Setting an empty query would leave a question mark.
+        let own = self.query.iter().map(|(name, secret)| (name.as_str(), secret.expose()));
+        let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own).collect();
+        if !query.is_empty() {
+            place.url.query_pairs_mut().extend_pairs(query);
+            place.address = Address::of(&place.url);
+        }
+        Ok(place)
     }
 }
 
@@ -254,8 +274,8 @@ fn endpoints(quirks: &Arc<Quirks>, dialects: &[Dialect], base: &str, access: &Ac
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         headers.extend(own.clone());
-        // The simulator has no sessions.
-        for (operation, path) in paths(dialect).into_iter().filter(|(operation, _)| !(is_simulator && *operation == Operation::Realtime)) {
+        let mut served: Vec<(Operation, Places)> = Vec::new();
+        for (operation, path) in paths(dialect) {
             let path = quirks.path.get(&operation).map(String::as_str).or(path);
             let stream_path = quirks.stream_path.get(&operation).map(String::as_str);
             let places = match path {
@@ -265,17 +285,22 @@ fn endpoints(quirks: &Arc<Quirks>, dialects: &[Dialect], base: &str, access: &Ac
                 }
                 Some(path) => Places::Fixed(Box::new(Place::at(&format!("{base}{path}"), query.as_ref())?)),
             };
-            endpoints.push(Endpoint {
-                operation,
-                dialect,
-                headers: headers.clone(),
-                is_simulator,
-                signer: signer.clone(),
-                quirks: quirks.clone(),
-                places,
-                query: query.clone(),
-            });
+            served.push((operation, places));
         }
+        for (operation, _, path) in BESIDE_CHAT.iter().filter(|(_, of, _)| *of == dialect && !is_simulator) {
+            let path = quirks.path.get(operation).map_or(*path, String::as_str);
+            served.push((*operation, Places::Beside(base.to_owned(), path.to_owned())));
+        }
+        endpoints.extend(served.into_iter().map(|(operation, places)| Endpoint {
+            operation,
+            dialect,
+            headers: headers.clone(),
+            is_simulator,
+            signer: signer.clone(),
+            quirks: quirks.clone(),
+            places,
+            query: query.clone(),
+        }));
     }
     // An address has to be whole when the gateway starts, not when it is first asked.
     for endpoint in &endpoints {
@@ -294,7 +319,6 @@ fn paths(dialect: Dialect) -> Vec<(Operation, Option<&'static str>)> {
     let mut paths = vec![(Operation::Chat, chat)];
     if dialect == Dialect::OpenaiChat {
         paths.extend([(Operation::Completions, Some("/completions")), (Operation::Embeddings, Some("/embeddings"))]);
-        paths.push((Operation::Realtime, Some("/realtime")));
     }
     if dialect == Dialect::Ollama {
         paths.push((Operation::Completions, Some("/api/generate")));

@@ -106,6 +106,21 @@ impl Router {
         self.resolve_one(name).map(|target| vec![target])
     }
 
+    /// The targets for a name at one provider: none where the name leads elsewhere only.
+    pub fn resolve_at(&self, name: &str, provider: &str) -> Result<Vec<Target>, NoRoute> {
+        if let Some(live) = self.live.get(provider).filter(|live| live.models.contains_key(name) && !self.aliases.contains_key(name)) {
+            return Ok(vec![Target { provider: Arc::clone(live), model: name.into() }]);
+        }
+        let mut targets = self.resolve(name)?;
+        targets.retain(|target| target.provider.id == provider);
+        Ok(targets)
+    }
+
+    /// A live provider.
+    pub fn provider(&self, id: &str) -> Option<&Arc<LiveProvider>> {
+        self.live.get(id)
+    }
+
     /// The live providers, by id.
     pub fn live(&self) -> impl Iterator<Item = &Arc<LiveProvider>> {
         self.live.values()

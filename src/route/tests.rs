@@ -39,6 +39,24 @@ fn a_completion_of_ollamas_is_a_chat_to_those_who_do_not_speak_it() {
 }
 
 #[test]
+fn operations_beside_chat_have_their_own_paths_with_the_rest_and_the_query_after_them() {
+    let router = router(&[("OPENAI_API_KEY", "1"), ("ANTHROPIC_API_KEY", "1"), ("GEMINI_API_KEY", "1")], "");
+    let served = |provider: &str, operation, dialect, rest: &str| {
+        let endpoint =
+            router.provider(provider).unwrap().endpoint(None, operation, dialect).map_err(|unserved| Refusal::from(unserved).message)?;
+        Ok::<_, String>(endpoint.below("a/b c", rest, &[("after".to_owned(), "x&y".to_owned())]).unwrap().url.to_string())
+    };
+    let content = served("openai", Operation::Files, Dialect::OpenaiChat, "/file-1/content").unwrap();
+    assert_eq!(content, "https://api.openai.com/v1/files/file-1/content?after=x%26y");
+    let counted = served("google", Operation::CountTokens, Dialect::Gemini, "").unwrap();
+    assert_eq!(counted, "https://generativelanguage.googleapis.com/v1beta/models/a%2Fb%20c:countTokens?after=x%26y");
+    assert!(served("anthropic", Operation::CountTokens, Dialect::AnthropicMessages, "").unwrap().contains("/messages/count_tokens?"));
+    let unserved = served("anthropic", Operation::Images, Dialect::OpenaiChat, "").unwrap_err();
+    assert!(unserved.contains("'images'") && unserved.contains("anthropic_messages"), "{unserved}");
+    assert!(served("simulator", Operation::Images, Dialect::OpenaiChat, "").is_err());
+}
+
+#[test]
 fn a_name_that_leads_nowhere_says_what_would() {
     let router = router(&[("OPENAI_API_KEY", "1"), ("VERCEL", "x"), ("AZURE_API_KEY", "1"), ("AZURE_RESOURCE_NAME", "r")], "");
     let message = |name: &str| Refusal::from(router.resolve(name).err().unwrap()).message;

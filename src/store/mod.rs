@@ -1,4 +1,4 @@
-//! Where keys and the ledger rest: one small trait each, which every database implements.
+//! Where keys, the ledger and what providers keep for whom rest: one small trait each, which every database implements.
 
 pub mod sqlite;
 
@@ -8,6 +8,7 @@ use std::pin::Pin;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::held::{self, Held};
 use crate::key::{KeyId, KeyRecord};
 use crate::ledger::record::{Begin, Settle};
 
@@ -42,6 +43,20 @@ pub trait LedgerStore: Send + Sync {
     fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64>;
     /// Sums over the ledger.
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>>;
+}
+
+/// What providers keep for whom, at rest. What a key's predecessors (by rotation) made is its own.
+pub trait HeldStore: Send + Sync {
+    /// Writes rows down; one that is there is replaced.
+    fn hold<'a>(&'a self, rows: &'a [Held]) -> Answer<'a, ()>;
+    /// The provider that keeps what has this id, if this key made it.
+    fn holder<'a>(&'a self, key: KeyId, kind: held::Kind, id: &'a str) -> Answer<'a, Option<String>>;
+    /// Whether any key made what has this id.
+    fn is_held<'a>(&'a self, kind: held::Kind, id: &'a str) -> Answer<'a, bool>;
+    /// All of a kind that this key made, newest first.
+    fn held_by(&self, key: KeyId, kind: held::Kind) -> Answer<'_, Vec<Held>>;
+    /// Forgets what is kept no more.
+    fn let_go<'a>(&'a self, key: KeyId, kind: held::Kind, id: &'a str) -> Answer<'a, ()>;
 }
 
 /// One line of a ledger segment.

@@ -33,7 +33,7 @@ pub async fn read(mut body: Body, headers: &HeaderMap, limits: &RequestLimits) -
 }
 
 /// The next piece: within the longest pause, and before the `end` of all patience, since a byte now and then is no pause.
-async fn next(body: &mut Body, limits: &RequestLimits, end: Instant) -> Result<Option<Bytes>, Refusal> {
+pub(super) async fn next(body: &mut Body, limits: &RequestLimits, end: Instant) -> Result<Option<Bytes>, Refusal> {
     loop {
         let pause_ends = Instant::now() + limits.body_timeout;
         let Ok(frame) = tokio::time::timeout_at(pause_ends.min(end), body.frame()).await else {

@@ -10,6 +10,7 @@ pub mod ollama;
 pub mod openai;
 pub mod ops;
 pub mod unread;
+pub mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -59,6 +59,8 @@ pub enum Failure {
     Unserved(Unserved),
     /// The request cannot be said in its dialect.
     Untranslatable(Box<Refusal>),
+    /// The caller's upload broke off, or is wrong.
+    Upload(Box<Refusal>),
     /// There was nobody to ask.
     NoTarget,
 }
@@ -116,7 +118,7 @@ impl Failure {
 
     /// Whether the request itself is to blame.
     pub fn is_the_callers(&self) -> bool {
-        matches!(self, Failure::Untranslatable(_))
+        matches!(self, Failure::Untranslatable(_) | Failure::Upload(_))
     }
 
     /// The refusal as the surfaces render it.
@@ -124,7 +126,7 @@ impl Failure {
         let bad_gateway = StatusCode::BAD_GATEWAY;
         let (status, code, message, provider) = match self {
             Failure::Unserved(unserved) => return unserved.into(),
-            Failure::Untranslatable(refusal) => return *refusal,
+            Failure::Untranslatable(refusal) | Failure::Upload(refusal) => return *refusal,
             Failure::NoTarget => return Refusal::new(bad_gateway, Kind::Upstream, "provider_unreachable", "No provider could be asked."),
             Failure::Unreachable { provider, why } => (
                 bad_gateway,

@@ -1,6 +1,7 @@
 //! Room 6: one client for all providers: send, stream, deadlines, and another attempt before the first byte only.
 
 mod answer;
+mod errand;
 mod failure;
 mod fetch;
 mod pieces;
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
+pub use errand::{Errand, Load};
 pub use failure::{Failure, Who};
 use fetch::Fetcher;
 pub use refused::error_text;
@@ -26,7 +28,7 @@ use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_quirks};
 use crate::dialect::ir::Dropped;
 use crate::dialect::{Asked, Form, To, codec, translate, wire};
-use crate::route::{Address, Credential, Endpoint, LiveProvider, Place, Target};
+use crate::route::{Address, Endpoint, LiveProvider, Place, Target};
 use pieces::PiecesBody;
 use pool::{Connector, SendError};
 
@@ -89,22 +91,33 @@ impl Client {
     ///
     /// `asked` is the request in the intermediate form, for the targets that do not speak its dialect.
     pub async fn call(&self, ask: &Ask, asked: Option<&Asked>, targets: &[Target], headers: &HeaderMap) -> Result<Answer, Failure> {
+        let attempts = self.settings.attempts as usize;
+        self.in_turn(targets.len(), attempts, |index| self.attempt(ask, asked, &targets[index], headers)).await
+    }
+
+    /// Another attempt is made before the first byte only, and where the first can have done nothing.
+    async fn in_turn<F: Future<Output = Result<Answer, Failure>>>(
+        &self,
+        targets: usize,
+        attempts: usize,
+        attempt_at: impl Fn(usize) -> F,
+    ) -> Result<Answer, Failure> {
         let mut wait = FIRST_BACKOFF;
         let mut last = None;
-        for attempt in 0..self.settings.attempts as usize {
-            let index = attempt % targets.len();
+        for attempt in 0..attempts {
+            let index = attempt % targets;
             if attempt > 0 && index == 0 {
                 tokio::time::sleep(wait.min(self.settings.max_backoff)).await;
                 wait *= 2;
             }
-            let outcome = self.attempt(ask, asked, &targets[index], headers).await.map(|answer| Answer { target: index, ..answer });
-            let is_last = attempt + 1 == self.settings.attempts as usize;
+            let outcome = attempt_at(index).await.map(|answer| Answer { target: index, ..answer });
+            let is_last = attempt + 1 == attempts;
             match &outcome {
                 Ok(answer) if !TRANSIENT.contains(&answer.head.status.as_u16()) => return outcome,
-                Err(failure) if !failure.is_worth_another_attempt() && (targets.len() == 1 || failure.is_the_callers()) => return outcome,
+                Err(failure) if !failure.is_worth_another_attempt() && (targets == 1 || failure.is_the_callers()) => return outcome,
                 Ok(answer) if !is_last => {
                     let asked = retry_after(&answer.head.headers);
-                    let alone = targets.len() == 1;
+                    let alone = targets == 1;
                     if alone && asked.is_some_and(|asked| asked > self.settings.max_backoff) {
                         return outcome;
                     }
@@ -142,9 +155,7 @@ impl Client {
             let (head, body) = simulator::answer(endpoint.operation, endpoint.dialect, &pieces.concat()).into_parts();
             return Ok(answer((head, Source::Ready(Some(body)))));
         }
-        if let Some((credential, rest)) = provider.credential.as_ref().and_then(|c| Some((c, c.rests_for()?))) {
-            return Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest });
-        }
+        check_rest(provider)?;
         let place = endpoint.place(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
         let mut headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
         if let Some(signer) = &endpoint.signer {
@@ -153,15 +164,7 @@ impl Client {
         }
         let response = self.send(&place, headers, pieces, provider).await?;
         let (head, body) = response.into_parts();
-        if let Some(credential) = &provider.credential {
-            match head.status {
-                StatusCode::UNAUTHORIZED => {
-                    return Err(credential_refused(endpoint, provider, credential));
-                }
-                status if status.is_success() => credential.accepted(),
-                _ => {}
-            }
-        }
+        judge_credential(head.status, endpoint, provider)?;
         Ok(answer((head, body)))
     }
 
@@ -209,12 +212,38 @@ impl Client {
     }
 }
 
-/// The provider says that our credential is no good: it rests.
-fn credential_refused(endpoint: &Endpoint, provider: &LiveProvider, credential: &Credential) -> Failure {
-    endpoint.signer.iter().for_each(|signer| signer.refused());
-    let rest = credential.refused();
-    tracing::warn!(provider = provider.id, variable = credential.variable, rest_s = rest.as_secs(), "the provider refused our credential");
-    Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest }
+/// A credential that was refused lately is not shown yet.
+fn check_rest(provider: &LiveProvider) -> Result<(), Failure> {
+    match provider.credential.as_ref().and_then(|credential| Some((credential, credential.rests_for()?))) {
+        Some((credential, rest)) => {
+            Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest })
+        }
+        None => Ok(()),
+    }
+}
+
+/// What an answer's status says of our credential.
+fn judge_credential(status: StatusCode, endpoint: &Endpoint, provider: &LiveProvider) -> Result<(), Failure> {
+    let Some(credential) = &provider.credential else { return Ok(()) };
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            endpoint.signer.iter().for_each(|signer| signer.refused());
+            let rest = credential.refused();
+            tracing::warn!(
+                provider = provider.id,
+                variable = credential.variable,
+                rest_s = rest.as_secs(),
+                "the provider refused our credential"
+            );
+            Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest })
+        }
+        status => {
+            if status.is_success() {
+                credential.accepted();
+            }
+            Ok(())
+        }
+    }
 }
 
 fn pooled_request(address: &Address, headers: &HeaderMap, pieces: &Pieces) -> Request<PiecesBody> {

@@ -12,7 +12,7 @@ use reqwest::Url;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{Client, Failure, Partial, Source, Who, credential_refused, error_text, read_up_to, retry_after};
+use super::{Client, Failure, Partial, Source, Who, check_rest, error_text, judge_credential, read_up_to, retry_after};
 use crate::route::{Endpoint, LiveProvider};
 
 /// Of a refused handshake so much is read at the most.
@@ -45,9 +45,7 @@ impl Client {
         forwarded: HeaderMap,
     ) -> Result<Upgraded, Failure> {
         let who = || Who::of(provider);
-        if let Some((credential, rest)) = provider.credential.as_ref().and_then(|c| Some((c, c.rests_for()?))) {
-            return Err(Failure::CredentialRefused { provider: who(), variable: credential.variable.clone(), rest });
-        }
+        check_rest(provider)?;
         let key = new_key().map_err(|why| Failure::Unsigned { provider: who(), why })?;
         let mut headers = endpoint.headers.clone();
         forwarded.into_iter().filter_map(|(name, value)| Some((name?, value))).for_each(|(name, value)| {
@@ -81,9 +79,7 @@ impl Client {
 
     async fn refused(&self, response: reqwest::Response, endpoint: &Endpoint, provider: &LiveProvider) -> Result<Upgraded, Failure> {
         let status = response.status();
-        if let Some(credential) = provider.credential.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED) {
-            return Err(credential_refused(endpoint, provider, credential));
-        }
+        judge_credential(status, endpoint, provider)?;
         if status.is_success() {
             let why = format!("status {} where a WebSocket was asked for", status.as_u16());
             return Err(Failure::BadAnswer { provider: Who::of(provider), why });

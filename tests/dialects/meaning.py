@@ -91,8 +91,11 @@ def media_at(url):
 
 def with_own_urls(body, base):
     """A request whose media is named by URLs that can be fetched here."""
-    return json.loads(re.sub(r'"https://[^"]+\.(png|jpe?g|webp|webm|gif|pdf|wav|mp3|mp4|mkv|txt|csv|md)(\?[^"]*)?"', lambda found: json.dumps(
-        f"{base}/media/{hashlib.sha1(found[0].encode()).hexdigest()[:8]}.{found[1]}"), json.dumps(body)))
+    def own(found):
+        kind = re.search(r"\.(png|jpe?g|webp|webm|gif|pdf|wav|mp3|mp4|mkv|txt|csv|md)$", found[1].split("?")[0])
+        return json.dumps(f"{base}/media/{hashlib.sha1(found[1].encode()).hexdigest()[:8]}.{kind[1] if kind else 'png'}")
+
+    return json.loads(re.sub(r'(?<=: )"(https://[^"\s]+)"', own, json.dumps(body)))
 
 
 FETCHED = "http://127.0.0.1"
@@ -406,7 +409,7 @@ def bedrock_block(meaning, role, block):
         for part in inner:
             if not ("text" in part or "json" in part):
                 bedrock_block(meaning, "user", part)
-    for kind in ("image", "document", "video"):
+    for kind in ("image", "document", "video", "audio"):
         if kind in block:
             source = block[kind]["source"]
             data = source.get("bytes") or source.get("text") or texts(source.get("content")) or (source.get("s3Location") or {}).get("uri")
@@ -487,7 +490,8 @@ def differences(sent, arrived, named):
         found.append("turns: " + first_difference(without_media_order(sent.turns), without_media_order(arrived.turns)))
     for name, tool in sent.tools.items():
         # Where only some tools may be called, the others need not be offered.
-        if name not in arrived.tools and sent.allowed and name not in sent.allowed:
+        is_allowed = sent.choice != "none" if not sent.allowed else name in sent.allowed
+        if name not in arrived.tools and not is_allowed:
             continue
         if name not in arrived.tools:
             found.append(f"tool {name} is missing")

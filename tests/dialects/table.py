@@ -3,7 +3,6 @@
 Prints a table of callers by providers, and fails where a rate is below the one reached before (`reached.json`; `--raise` writes it anew).
 """
 
-import collections
 import concurrent.futures
 import dataclasses
 import json
@@ -26,6 +25,16 @@ MISSES = pathlib.Path(sys.argv[sys.argv.index("--misses") + 1]) if "--misses" in
 ONLY = sys.argv[sys.argv.index("--only") + 1].split(",") if "--only" in sys.argv else DIALECTS
 PATHS = {"openai_chat": "/v1/chat/completions", "openai_responses": "/v1/responses", "anthropic_messages": "/v1/messages",
          "cohere_v2": "/v2/chat", "ollama": "/api/chat"}
+EXPLAINED = {
+    "gemini-de3717973d": "its streamed arguments (partialArgs) are put together, and its truth does not count that call",
+    "openai-2741d3fd69": "its recorded image was cut, and is no base64 that an SDK takes",
+    "openai-95bd0b7000": "a search in the provider's own list of tools has no like elsewhere; it is named as dropped",
+    "openai-63f8ef8a6e": "an image in a tool's result follows it, introduced by the call's id",
+    "anthropic-11f3a57cf1": "a text document in a tool's result is told as text where results are text",
+    "bedrock-5b1903eba6": "a text document is told as text, or as Cohere's documents",
+    "bedrock-b801f3188c": "a text document is told as text, or as Cohere's documents",
+    "bedrock-a8d1401c13": "a text document is told as text, or as Cohere's documents",
+}
 FORGIVEN_FINISHES = {"", "queued", "complete", "failed", None}
 
 
@@ -234,8 +243,10 @@ def report(told, asked, seconds):
         if rate.all > 2 and round(rate.value, 4) < reached.get(name, 0) or rate.all == 2 and rate.misses and reached.get(name, 0) == 1:
             failed += 1
             print(f"\n{name}: {rate.value:.4f} is below the {reached[name]} that was reached:", *rate.misses[:20], sep="\n  ")
+    missed = sorted({miss.split(":")[0] for rate in rates.values() for miss in rate.misses})
+    print("\nMissed:", *(f"{name}: {EXPLAINED.get(name, 'not explained')}" for name in missed), sep="\n  ")
     played = sum(rate.all for rate in rates.values())
-    print(f"\n{played} exchanges in {seconds:.0f} s; all that is missed: {dict(collections.Counter(bool(rate.misses) for rate in rates.values()))}")
+    print(f"\n{played} exchanges in {seconds:.0f} s")
     print(f"{len(rates) - failed} passed, {failed} failed")
     sys.exit(bool(failed))
 

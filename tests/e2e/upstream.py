@@ -88,11 +88,12 @@ class Answer:
 
 
 class Upstream:
-    """`answers[model]` are given in turn, the last one again and again."""
+    """`answers[model]` are given in turn, the last one again and again; what `paths` has is answered by that, whatever the body."""
 
     def __init__(self):
         self.requests: list[Asked] = []
         self.answers: dict[str, collections.deque[Answer]] = {}
+        self.paths = {}
         self.fallback = lambda model: None
         outer = self
 
@@ -101,14 +102,23 @@ class Upstream:
             disable_nagle_algorithm = True
             timeout = 30
 
-            def do_GET(self):
-                self.do_POST()
-
             def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                body = self.read_body()
                 asked = Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
                 outer.requests.append(asked)
                 self.give(outer.answer_to(asked))
+
+            do_GET = do_DELETE = do_POST
+
+            def read_body(self):
+                if self.headers.get("transfer-encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("content-length", 0)))
+                pieces = []
+                while size := int(self.rfile.readline(), 16):
+                    pieces.append(self.rfile.read(size))
+                    self.rfile.readline()
+                self.rfile.readline()
+                return b"".join(pieces)
 
             def give(self, answer):
                 self.send_response(answer.status)
@@ -155,7 +165,15 @@ class Upstream:
     def serve(self, model, *answers):
         self.answers[model] = collections.deque(answers)
 
+    def serve_at(self, method, path, answer):
+        """`path` is without `/v1` and the query; `answer` may be a function of what was asked."""
+        self.paths[method, f"/v1{path}"] = answer
+
     def answer_to(self, asked):
+        if answer := self.paths.get((asked.method, asked.path.partition("?")[0])):
+            return answer(asked) if callable(answer) else answer
+        if asked.method != "POST" or not asked.body.lstrip().startswith(b"{"):
+            return error(404, f"Unknown request URL: {asked.method} {asked.path}.", code="unknown_url")
         body = asked.json()
         given = self.answers.get(body["model"])
         if given:
@@ -168,6 +186,7 @@ class Upstream:
     def forget(self):
         self.requests.clear()
         self.answers.clear()
+        self.paths.clear()
 
     def close(self):
         self.server.shutdown()

@@ -21,7 +21,8 @@ struct Reported {
     #[serde(alias = "output_tokens")]
     completion_tokens: Option<u64>,
     total_tokens: Option<u64>,
-    #[serde(alias = "input_tokens_details")]
+    /// Transcriptions write it in a third way.
+    #[serde(alias = "input_tokens_details", alias = "input_token_details")]
     prompt_tokens_details: Option<InputDetails>,
     #[serde(alias = "output_tokens_details")]
     completion_tokens_details: Option<OutputDetails>,

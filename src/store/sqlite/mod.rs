@@ -1,5 +1,6 @@
 //! SQLite: one file in the data folder, shared by the server and the command line.
 
+mod held;
 mod keys;
 mod ledger;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Anthropic's surface: `/v1/messages`, with and without `/anthropic` before it, and its error shape.
 
+mod count_tokens;
 mod error;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
             exchange(gateway, &Anthropic, Called::new(Operation::Chat, Dialect::AnthropicMessages), request)
         })
     };
-    axum::Router::new().route("/v1/messages", serve()).route("/anthropic/v1/messages", serve())
+    axum::Router::new().route("/v1/messages", serve()).route("/anthropic/v1/messages", serve()).merge(count_tokens::routes())
 }
 
 /// Whether a path that nothing is served at is one of this surface's.

@@ -17,6 +17,7 @@ use super::{ProviderError, Surface};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::Called;
 use crate::error::{Kind, Refusal};
+use crate::exchange::errand::{self, Deed, Served, Takes};
 use crate::exchange::exchange;
 use crate::gateway::Gateway;
 
@@ -33,6 +34,16 @@ enum Place {
     /// One model.
     Show { model: String },
 }
+
+/// Passed on to a provider of the same dialect, and free.
+static COUNT_TOKENS: Served = Served {
+    method: Method::POST,
+    path: "/v1beta/models/{model}:countTokens",
+    operation: Operation::CountTokens,
+    dialect: Dialect::Gemini,
+    takes: Takes::Json,
+    deed: Deed::Call,
+};
 
 /// The versions whose paths are Google's alone.
 const VERSIONS: [&str; 3] = ["/v1beta/", "/v1beta1/", "/v1alpha/"];
@@ -99,6 +110,9 @@ async fn at(gateway: Arc<Gateway>, path: &str, request: Request) -> Response<Bod
     let (method, uri) = (request.method().clone(), request.uri().clone());
     match place(path) {
         Some(Place::Model { model, verb }) if method == Method::POST => {
+            if verb == "countTokens" {
+                return errand::serve(gateway, &Gemini, &COUNT_TOKENS, Some(model), request).await;
+            }
             let (operation, stream) = match verb.as_str() {
                 "generateContent" => (Operation::Chat, false),
                 "streamGenerateContent" => (Operation::Chat, true),
@@ -160,7 +174,7 @@ fn is_sse(uri: &Uri) -> bool {
 fn unknown_verb(model: &str, verb: &str) -> Response<Body> {
     let shown = |text: &str| text.chars().take(100).collect::<String>();
     let message = format!(
-        "'{}' is not served for '{}': generateContent and streamGenerateContent are. Embeddings are at /v1/embeddings.",
+        "'{}' is not served for '{}': generateContent, streamGenerateContent and countTokens are. Embeddings are at /v1/embeddings.",
         shown(verb),
         shown(model)
     );

@@ -2,6 +2,7 @@
 
 mod error;
 pub mod models;
+mod operations;
 mod realtime;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
         .route("/v1/responses", serve(Operation::Chat, Dialect::OpenaiResponses))
         .route("/v1/completions", serve(Operation::Completions, Dialect::OpenaiChat))
         .route("/v1/embeddings", serve(Operation::Embeddings, Dialect::OpenaiChat))
+        .merge(operations::routes())
         .merge(realtime::routes())
 }
 
@@ -59,7 +61,12 @@ pub fn unknown_path(uri: &Uri) -> Response<Body> {
 
 /// A path that is served for another method.
 pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
-    let right = if uri.path().starts_with("/v1/models") || !uri.path().starts_with("/v1/") { "GET" } else { "POST" };
+    let methods = operations::methods(uri.path());
+    let right = match uri.path() {
+        _ if !methods.is_empty() => methods.join(" or "),
+        path if path.starts_with("/v1/models") || !path.starts_with("/v1/") => "GET".to_owned(),
+        _ => "POST".to_owned(),
+    };
     let message = format!("{} is not called with {method}: use {right}.", uri.path().chars().take(200).collect::<String>());
     refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }

@@ -69,12 +69,7 @@ fn reply(operation: Operation, dialect: Dialect, body: &[u8]) -> Result<Reply, B
         Operation::Chat => chat::reply(&request),
         Operation::Completions => completions::reply(&request),
         Operation::Embeddings => embeddings::reply(&request),
-        Operation::Realtime => Err(Bad {
-            status: StatusCode::NOT_IMPLEMENTED,
-            code: "operation_not_served",
-            param: Some("model"),
-            message: "The Keyward simulator has no realtime sessions.".to_owned(),
-        }),
+        other => Err(Bad::new("operation_not_served", format!("The Keyward simulator does not serve '{}'.", other.as_str()))),
     }
 }
 

@@ -1,0 +1,205 @@
+//! The corridor's side door: a request beside chat through the same rooms, passed on as it is to a provider that serves it.
+
+mod aim;
+mod give;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, Method, Request, Response, StatusCode};
+
+pub(super) use aim::held_by;
+
+use super::{ledger_down, list, name_request};
+use crate::catalog::{Dialect, Operation};
+use crate::dialect::ask::{broken, model_in};
+use crate::dialect::members::Members;
+use crate::error::{Kind, Refusal};
+use crate::gateway::Gateway;
+use crate::held;
+use crate::key::KeyId;
+use crate::key::keyring::Plane;
+use crate::route::Target;
+use crate::surface::upload::Upload;
+use crate::surface::{Surface, body};
+use crate::ticket::Ticket;
+use crate::upstream::{Answer, Errand, Failure, Load};
+
+/// A path that is served beside chat.
+#[derive(Debug)]
+pub struct Served {
+    /// How it is called.
+    pub method: Method,
+    /// Its path, in the router's words.
+    pub path: &'static str,
+    /// What is wanted.
+    pub operation: Operation,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// What comes with it.
+    pub takes: Takes,
+    /// What becomes of things that the provider keeps.
+    pub deed: Deed,
+}
+
+/// What comes with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum Takes {
+    Nothing,
+    Json,
+    Form,
+}
+
+/// What becomes of things that the provider keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Nothing is kept.
+    Call,
+    /// One is made.
+    Make(held::Kind),
+    /// They are listed.
+    List(held::Kind),
+    /// The one that the path names is read or changed.
+    Use(held::Kind),
+    /// The one that the path names is deleted.
+    Delete(held::Kind),
+}
+
+/// What the rooms up to the provider found out.
+struct Walked {
+    key: KeyId,
+    target: Target,
+    answer: Reply,
+    /// The thing that the path names.
+    id: String,
+}
+
+/// What came of it.
+pub(super) enum Reply {
+    /// A provider's answer, with its body still to come.
+    Answer(Answer),
+    /// A list, put together of a provider's pages; their head is the last one's.
+    List(http::response::Parts, Bytes),
+}
+
+/// Names the provider in an answer, and in a request that names no model.
+const PROVIDER: HeaderName = HeaderName::from_static("keyward-provider");
+
+/// Serves a request beside chat; `model` is the one that the path names, where it does.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    surface: &'static dyn Surface,
+    served: &'static Served,
+    model: Option<String>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let mut ticket = Ticket::new(&gateway, served.operation, request.headers());
+    let request_id = ticket.request_id.clone();
+    let mut response = match walk(&gateway, surface, served, model, &mut ticket, request).await {
+        Ok(walked) => give::hand_over(&gateway, surface, served, ticket, walked).await,
+        Err(refusal) => {
+            ticket.refused(&refusal);
+            surface.refuse(&refusal)
+        }
+    };
+    name_request(surface, &mut response, request_id);
+    response
+}
+
+async fn walk(
+    gateway: &Arc<Gateway>,
+    surface: &dyn Surface,
+    served: &'static Served,
+    model: Option<String>,
+    ticket: &mut Ticket,
+    request: Request<Body>,
+) -> Result<Walked, Refusal> {
+    let (head, body) = request.into_parts();
+    let caller = gateway.keys.check(&head, Plane::Data).await?;
+    ticket.key = Some(caller.id());
+    let (load, named) = load(gateway, surface, served, &head, body).await?;
+    let model = model.or(named);
+    model.iter().for_each(|model| ticket.called_model(model));
+    let rest = rest(served, &head)?;
+    let id = rest.split('/').nth(1).unwrap_or_default().to_owned();
+    let targets = aim::targets(gateway, served, &caller, &head, &load, model.as_deref(), &id).await?;
+    for target in &targets {
+        target.endpoint(served.operation, served.dialect)?;
+    }
+    let estimated_input = match &load {
+        Load::Json(body, _) if !served.operation.is_free() => body.len() as u64 / 4,
+        _ => 0,
+    };
+    let permit = caller.meters().admit(estimated_input)?;
+    ticket.begin(&targets[0], permit, estimated_input, None).map_err(|e| ledger_down(&e))?;
+    let headers = Errand::headers(served.dialect, &head.headers, &load);
+    let (operation, dialect) = (served.operation, served.dialect);
+    let errand = Errand { operation, dialect, method: served.method.clone(), rest, query: query(&head), headers, load };
+    let answer = match served.deed {
+        Deed::List(kind) => list::list(gateway, &caller, kind, errand, &targets).await?,
+        _ => Reply::Answer(gateway.client.run(&errand, &targets).await.map_err(Failure::refusal)?),
+    };
+    let (status, index) = match &answer {
+        Reply::Answer(answer) => (answer.head.status, answer.target),
+        Reply::List(head, _) => (head.status, 0),
+    };
+    ticket.answering(status, &targets[index]);
+    Ok(Walked { key: caller.id(), target: targets[index].clone(), answer, id })
+}
+
+/// What came with the request, and the model that it names.
+async fn load(
+    gateway: &Gateway,
+    surface: &dyn Surface,
+    served: &Served,
+    head: &Parts,
+    body: Body,
+) -> Result<(Load, Option<String>), Refusal> {
+    match served.takes {
+        Takes::Nothing => Ok((Load::Nothing, None)),
+        Takes::Json => {
+            surface.check_head(head)?;
+            let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
+            // Cancelling and the like may come with nothing.
+            if bytes.is_empty() && matches!(served.deed, Deed::Use(_)) {
+                return Ok((Load::Nothing, None));
+            }
+            let members = Members::read(&bytes).map_err(|e| broken(&bytes, &e))?;
+            let is_named = served.deed == Deed::Call && members.get("model").is_some_and(|member| member.raw != "null");
+            let (model, at) = if is_named { model_in(&members).map(|(model, at)| (Some(model), at))? } else { (None, None) };
+            Ok((Load::Json(bytes.clone(), at), model))
+        }
+        Takes::Form => {
+            let upload = Upload::read(body, head, served.deed == Deed::Call, &gateway.config).await?;
+            let model = upload.model().map(str::to_owned).filter(|_| served.deed == Deed::Call);
+            Ok((Load::Form(Box::new(upload)), model))
+        }
+    }
+}
+
+/// What stands after the operation's own path: ids and words, such as `/file-1/content`.
+fn rest(served: &Served, head: &Parts) -> Result<String, Refusal> {
+    let Some((base, _)) = served.path.split_once("/{").filter(|_| served.deed != Deed::Call) else { return Ok(String::new()) };
+    let rest = head.uri.path().strip_prefix(base).unwrap_or_default();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte);
+    match rest.bytes().all(is_plain) {
+        true => Ok(rest.to_owned()),
+        false => Err(Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", "The path holds an id that is none.")),
+    }
+}
+
+/// The query without our own key, which may stand in it.
+fn query(head: &Parts) -> Vec<(String, String)> {
+    let query = head.uri.query().unwrap_or_default();
+    url::form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| name != "key")
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
+fn not_served(message: String) -> Refusal {
+    Refusal::new(StatusCode::NOT_IMPLEMENTED, Kind::Invalid, "operation_not_served", message)
+}

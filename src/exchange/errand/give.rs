@@ -1,0 +1,171 @@
+//! The last hop beside chat: a provider's answer handed over as it came, and what it says of things that are kept written down.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use jiff::Timestamp;
+
+use super::{Deed, Reply, Served, Walked, not_served};
+use crate::catalog::Dialect;
+use crate::dialect::ir::Dropped;
+use crate::dialect::members::Members;
+use crate::dialect::{Meter, Reading, wire};
+use crate::error::Refusal;
+use crate::exchange::handover::{Incoming, Outgoing, READ_WHOLE, is, write_headers};
+use crate::exchange::keeping::{id_of, store_down};
+use crate::exchange::list;
+use crate::gateway::Gateway;
+use crate::held::{self, Held};
+use crate::key::KeyId;
+use crate::ledger::record::Outcome;
+use crate::route::LiveProvider;
+use crate::surface::{ProviderError, Surface};
+use crate::ticket::Ticket;
+use crate::upstream::{self, Answer, AnswerBody, Failure, Partial, Watch, Who, retry_after};
+
+/// Hands the answer over; the ticket is settled when its last byte is on its way.
+pub(super) async fn hand_over(
+    gateway: &Arc<Gateway>,
+    surface: &'static dyn Surface,
+    served: &Served,
+    mut ticket: Ticket,
+    walked: Walked,
+) -> Response<Body> {
+    let Walked { key, target, answer, id } = walked;
+    let provider = &*target.provider;
+    let idle = gateway.client.idle_timeout();
+    let (head, outgoing) = match answer {
+        Reply::List(head, body) => (head, Ok(Outgoing::Whole { body, reading: Reading::default(), dropped: Dropped::default() })),
+        Reply::Answer(Answer { head, body: source, .. }) => {
+            let incoming = Incoming { head: &head, source, dialect: served.dialect, provider, hides_usage: false, idle };
+            let outgoing = match head.status.is_success() {
+                false => incoming.error().await,
+                true => pass(incoming, served).await,
+            };
+            (head, outgoing)
+        }
+    };
+    let outgoing = match outgoing {
+        Ok(Outgoing::Error { text, .. }) if is_unknown_path(head.status, &text) => Err(unserved(served, provider)),
+        Ok(Outgoing::Whole { body, reading, dropped }) => match keep(gateway, served.deed, key, provider, &id, &body).await {
+            Ok(()) => Ok(Outgoing::Whole { body, reading, dropped }),
+            Err(refusal) => Err(refusal),
+        },
+        other => other.map_err(Failure::refusal),
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = head.status;
+    write_headers(response.headers_mut(), &head, Some(served.dialect), provider, &ticket);
+    let copied = [header::CONTENT_TYPE, header::CONTENT_DISPOSITION];
+    for (name, value) in copied.into_iter().filter_map(|name| head.headers.get(&name).map(|value| (name.clone(), value.clone()))) {
+        response.headers_mut().insert(name, value);
+    }
+    match outgoing {
+        Ok(Outgoing::Whole { body, reading, .. }) => {
+            ticket.settle(Outcome::Answered, Some(reading));
+            *response.body_mut() = Body::from(body);
+        }
+        Ok(Outgoing::Flowing { before, source, meter }) => {
+            let is_stream = matches!(meter, Meter::Stream(_));
+            if let Some(length) = head.headers.get(header::CONTENT_LENGTH).filter(|_| !is_stream) {
+                response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
+            }
+            let watch = Watch { meter, ticket, provider: Who::of(provider), is_stream, surface };
+            *response.body_mut() = Body::new(AnswerBody::new(before, source, idle, watch));
+        }
+        Ok(Outgoing::Error { trouble, text }) => {
+            ticket.settle(Outcome::ProviderError, None);
+            let retry_after = retry_after(&head.headers);
+            let error = ProviderError { status: head.status, text: &text, trouble, is_native: true, provider, retry_after };
+            return surface.provider_error(&error);
+        }
+        Err(refusal) => {
+            ticket.refused(&refusal);
+            return surface.refuse(&refusal);
+        }
+    }
+    response
+}
+
+/// As it came: JSON of a moderate size is read and checked first, a stream is watched, and bytes are just bytes.
+async fn pass(mut incoming: Incoming<'_>, served: &Served) -> Result<Outgoing, Failure> {
+    let facts = wire(served.dialect);
+    if is(&incoming.head.headers, facts.stream_type) {
+        let meter = Meter::stream(facts.tells, false);
+        return Ok(Outgoing::Flowing { before: Vec::new(), source: incoming.source, meter });
+    }
+    // A file's own content may be JSON, whole or broken, as it was uploaded.
+    let is_content = served.path.ends_with("/content");
+    if matches!(served.deed, Deed::Make(_)) && !incoming.is_json() {
+        return Err(incoming.no_json());
+    }
+    if !incoming.is_json() || is_content {
+        return Ok(Outgoing::Flowing { before: Vec::new(), source: incoming.source, meter: Meter::Unread });
+    }
+    let mut meter = Meter::whole(facts.tells);
+    match upstream::read_up_to(&mut incoming.source, READ_WHOLE, incoming.idle).await {
+        Ok(whole) => {
+            Members::read(&whole).map_err(|e| incoming.bad(format!("its JSON is broken ({e})")))?;
+            let body = meter.pass(whole);
+            Ok(Outgoing::Whole { body, reading: meter.finish().1, dropped: Dropped::default() })
+        }
+        Err(Partial::TooLong(before)) => Ok(Outgoing::Flowing { before, source: incoming.source, meter }),
+        Err(partial) => Err(incoming.partial(&partial)),
+    }
+}
+
+/// Notes what was made, what came of it, or that it is gone, before its maker hears of it.
+async fn keep(gateway: &Gateway, deed: Deed, key: KeyId, provider: &LiveProvider, id: &str, body: &Bytes) -> Result<(), Refusal> {
+    let held = |kind, id| Held { kind, id, key, provider: provider.id.clone(), created: Timestamp::now() };
+    let mut made = Vec::new();
+    match deed {
+        Deed::Make(kind) => {
+            made.extend(id_of(body).map(|id| held(kind, id)));
+            if made.is_empty() {
+                let why = format!("it made a {} and did not say its id", kind.as_str());
+                return Err(Failure::BadAnswer { provider: Who::of(provider), why }.refusal());
+            }
+        }
+        Deed::Use(held::Kind::Batch) => made.extend(list::files_of(body).into_iter().map(|id| held(held::Kind::File, id))),
+        Deed::Delete(kind) => gateway.held.let_go(key, kind, id).await.map_err(|e| store_down(&e))?,
+        _ => {}
+    }
+    for held in made {
+        gateway.held.keep(held).await.map_err(|e| store_down(&e))?;
+    }
+    Ok(())
+}
+
+/// A provider that has no such path says so in other words than OpenAI's of a thing that is not there.
+fn is_unknown_path(status: StatusCode, text: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Inner {
+        code: Option<serde_json::Value>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Outer {
+        error: Inner,
+    }
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => true,
+        StatusCode::NOT_FOUND => {
+            serde_json::from_str::<Outer>(text).map_or(true, |outer| outer.error.code.is_some_and(|code| code == "unknown_url"))
+        }
+        _ => false,
+    }
+}
+
+fn unserved(served: &Served, provider: &LiveProvider) -> Refusal {
+    let dialects: Vec<&str> = provider.dialects(None).map(Dialect::as_str).collect();
+    let message = format!(
+        "{} does not serve '{}': it speaks {}, and has no such path. Choose a model of a provider that does; GET /v1/models lists them.",
+        provider.name,
+        served.operation.as_str(),
+        dialects.join(", ")
+    );
+    let mut refusal = not_served(message);
+    refusal.provider = Some(provider.id.clone());
+    refusal
+}

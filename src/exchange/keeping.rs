@@ -1,0 +1,156 @@
+//! What a provider keeps of a response: who made it is noted as it passes, and what goes on with it goes to the provider that has it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::{Body, Frame};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::dialect::Ask;
+use crate::dialect::members::Members;
+use crate::error::{self, Refusal};
+use crate::gateway::Gateway;
+use crate::held::{Held, Keeper, Kind};
+use crate::key::KeyId;
+use crate::route::{LiveProvider, Target};
+use crate::store::StoreError;
+use crate::upstream::AnswerBody;
+
+/// An answer on its way out that is looked at until its id has passed.
+pub(super) struct Noting {
+    answer: AnswerBody,
+    /// Where the id is noted; `None` once it was, or is not looked for any more.
+    note: Option<Note>,
+    is_stream: bool,
+}
+
+struct Note {
+    keeper: Arc<Keeper>,
+    key: KeyId,
+    provider: String,
+    pieces: usize,
+}
+
+/// The id is in the first event; one that is not in the first few pieces is not there.
+const MOST_PIECES: usize = 8;
+
+/// The targets for a request: those at the provider that keeps what it goes on with, where it goes on with anything.
+pub(super) async fn targets(gateway: &Gateway, ask: &Ask, key: KeyId) -> Result<Vec<Target>, Refusal> {
+    let mut holder: Option<Arc<str>> = None;
+    for (kind, id) in &ask.earlier {
+        let Some(found) = gateway.held.holder(key, *kind, id).await.map_err(|e| store_down(&e))? else {
+            // What was not made through this gateway is its provider's to judge.
+            match gateway.held.is_anyones(*kind, id).await.map_err(|e| store_down(&e))? {
+                true => return Err(kind.not_found(id)),
+                false => continue,
+            }
+        };
+        if holder.as_ref().is_some_and(|other| *other != found) {
+            return Err(elsewhere(*kind, id, &found));
+        }
+        holder = Some(found);
+    }
+    let (Some(holder), Some((kind, id))) = (holder, ask.earlier.first()) else {
+        return Ok(gateway.router.resolve(&ask.model)?);
+    };
+    let targets = gateway.router.resolve_at(&ask.model, &holder)?;
+    match targets.is_empty() {
+        true => Err(elsewhere(*kind, id, &holder)),
+        false => Ok(targets),
+    }
+}
+
+/// Notes who made a whole response.
+pub(super) fn note_response(gateway: &Gateway, key: KeyId, provider: &LiveProvider, body: &[u8]) {
+    if let Some(id) = id_of(body) {
+        gateway.held.note(Held { kind: Kind::Response, id, key, provider: provider.id.clone(), created: Timestamp::now() });
+    }
+}
+
+/// The `id` at a document's top level.
+pub(super) fn id_of(json: &[u8]) -> Option<String> {
+    let members = Members::read(json).ok()?;
+    serde_json::from_str(members.get("id")?.raw).ok()
+}
+
+/// Who made what cannot be told right now.
+pub(super) fn store_down(error: &StoreError) -> Refusal {
+    tracing::error!(%error, "it cannot be told who made what a provider keeps: requests for it are refused until it can");
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        error::Kind::Unavailable,
+        "store_unavailable",
+        "This gateway cannot look up right now what your key made. Your key is fine: try again in a moment.",
+    )
+}
+
+fn elsewhere(kind: Kind, id: &str, holder: &str) -> Refusal {
+    let name = kind.as_str();
+    let message = format!("The {name} '{id}' is kept by '{holder}': name a model of that provider, as '{holder}/model'.");
+    Refusal::invalid("held_elsewhere", message).with_param("model")
+}
+
+// === impl Noting ===
+
+impl Noting {
+    pub(super) fn new(answer: AnswerBody, keeper: &Arc<Keeper>, key: KeyId, provider: &LiveProvider, is_stream: bool) -> Noting {
+        let note = Note { keeper: Arc::clone(keeper), key, provider: provider.id.clone(), pieces: 0 };
+        Noting { answer, note: Some(note), is_stream }
+    }
+
+    fn look_at(&mut self, piece: &[u8]) {
+        let Some(note) = &mut self.note else { return };
+        note.pieces += 1;
+        let is_last = note.pieces == MOST_PIECES || !self.is_stream;
+        let id = if self.is_stream { id_in_events(piece) } else { leading_id(piece) };
+        let is_found = id.is_some();
+        if let Some(id) = id {
+            let (key, provider) = (note.key, note.provider.clone());
+            note.keeper.note(Held { kind: Kind::Response, id, key, provider, created: Timestamp::now() });
+        }
+        if is_found || is_last {
+            self.note = None;
+        }
+    }
+}
+
+impl Body for Noting {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.answer).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(piece) = frame.data_ref()
+        {
+            this.look_at(piece);
+        }
+        polled
+    }
+}
+
+/// The id of the response that an event of the first few is about.
+fn id_in_events(lines: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Response {
+        id: String,
+    }
+    #[derive(Deserialize)]
+    struct Event {
+        response: Response,
+    }
+    let data = lines.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data:"));
+    data.take(MOST_PIECES).find_map(|json| serde_json::from_slice::<Event>(json).ok()).map(|event| event.response.id)
+}
+
+/// The id of a document that is not all here, where it is its first member, as OpenAI writes it.
+fn leading_id(start: &[u8]) -> Option<String> {
+    let after = start.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start().strip_prefix(b"\"id\"")?;
+    let value = after.trim_ascii_start().strip_prefix(b":")?;
+    String::deserialize(&mut serde_json::Deserializer::from_slice(value)).ok()
+}

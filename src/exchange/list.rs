@@ -1,0 +1,146 @@
+//! A list of what a key made, put together of a provider's pages: what other keys made is left out.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use http::HeaderName;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::errand::{Reply, held_by};
+use super::keeping::store_down;
+use crate::error::Refusal;
+use crate::gateway::Gateway;
+use crate::held::{Held, Kind};
+use crate::key::keyring::Caller;
+use crate::route::Target;
+use crate::upstream::{self, Answer, Errand, Failure, Partial, Who};
+
+/// A page as OpenAI's lists are (`GET /v1/files`, `GET /v1/batches`).
+#[derive(Deserialize)]
+struct Page {
+    data: Vec<Box<RawValue>>,
+    #[serde(default)]
+    has_more: bool,
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    object: &'static str,
+    data: Vec<&'a RawValue>,
+    first_id: Option<&'a str>,
+    last_id: Option<&'a str>,
+    has_more: bool,
+}
+
+/// Ids that an entry names.
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    id: String,
+    output_file_id: Option<String>,
+    error_file_id: Option<String>,
+}
+
+/// Pages that are looked through for one list.
+const MOST_PAGES: usize = 50;
+/// Entries of a page: the most that OpenAI gives of batches, and a tenth of what it gives of files.
+const PAGE_OF_BATCHES: usize = 100;
+const PAGE_OF_FILES: usize = 1_000;
+/// Entries of a list where its caller names no number: OpenAI's own defaults.
+const FILES: usize = 10_000;
+const BATCHES: usize = 20;
+/// Of a page so much is read at the most.
+const LONGEST_PAGE: usize = 16 << 20;
+
+/// The list, or the provider's own answer where that is an error.
+pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut errand: Errand, targets: &[Target]) -> Result<Reply, Refusal> {
+    let here = &targets[0].provider.id;
+    let held = held_by(gateway, caller, kind).await?.into_iter().filter(|held| held.provider == *here);
+    let own: HashSet<String> = held.map(|held| held.id).collect();
+    let parameter = |name: &str| errand.query.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+    let (default, page_size) = if kind == Kind::File { (FILES, PAGE_OF_FILES) } else { (BATCHES, PAGE_OF_BATCHES) };
+    let limit = parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(default).clamp(1, FILES);
+    let mut after = parameter("after");
+    if let Some(after) = after.as_ref().filter(|after| !own.contains(*after)) {
+        return Err(kind.not_found(after));
+    }
+    errand.query.retain(|(name, _)| name != "limit" && name != "after");
+    let others = errand.query.clone();
+    let mut found: Vec<(String, Box<RawValue>)> = Vec::new();
+    let mut pages = 0;
+    loop {
+        pages += 1;
+        errand.query = others.clone();
+        errand.query.push(("limit".to_owned(), page_size.to_string()));
+        errand.query.extend(after.iter().map(|after| ("after".to_owned(), after.clone())));
+        let mut answer = gateway.client.run(&errand, targets).await.map_err(Failure::refusal)?;
+        if !answer.head.status.is_success() {
+            return Ok(Reply::Answer(answer));
+        }
+        let page = read(gateway, &mut answer, &targets[0]).await?;
+        let entries: Vec<(Entry, Box<RawValue>)> =
+            page.data.into_iter().filter_map(|raw| Some((serde_json::from_str(raw.get()).ok()?, raw))).collect();
+        let last = entries.last().map(|(entry, _)| entry.id.clone());
+        // A provider that gives the same page again has no pages.
+        let is_last_page = !page.has_more || last.is_none() || last == after;
+        let is_cut = !is_last_page && pages == MOST_PAGES;
+        for (entry, raw) in entries {
+            if own.contains(&entry.id) {
+                note_files(gateway, caller, kind, &entry, &targets[0]).await?;
+                found.push((entry.id, raw));
+            }
+        }
+        after = last;
+        if found.len() > limit || is_last_page || is_cut {
+            let has_more = found.len() > limit || is_cut;
+            found.truncate(limit);
+            let mut head = answer.head;
+            head.headers.insert(HeaderName::from_static("content-type"), http::HeaderValue::from_static("application/json"));
+            return Ok(Reply::List(head, written(&found, has_more)));
+        }
+    }
+}
+
+fn written(found: &[(String, Box<RawValue>)], has_more: bool) -> Bytes {
+    let list = List {
+        object: "list",
+        data: found.iter().map(|(_, raw)| &**raw).collect(),
+        first_id: found.first().map(|(id, _)| id.as_str()),
+        last_id: found.last().map(|(id, _)| id.as_str()),
+        has_more,
+    };
+    // Texts, ids and JSON that was parsed: there is nothing in it that cannot be written.
+    serde_json::to_vec(&list).map(Bytes::from).unwrap_or_default()
+}
+
+/// The files that a batch's answer names: its provider made them for whoever made the batch.
+pub(super) fn files_of(batch: &[u8]) -> Vec<String> {
+    let entry: Option<Entry> = serde_json::from_slice(batch).ok();
+    entry.into_iter().flat_map(|entry| [entry.output_file_id, entry.error_file_id]).flatten().collect()
+}
+
+async fn note_files(gateway: &Gateway, caller: &Caller, kind: Kind, entry: &Entry, target: &Target) -> Result<(), Refusal> {
+    for id in [&entry.output_file_id, &entry.error_file_id].into_iter().flatten().filter(|_| kind == Kind::Batch) {
+        let is_known = gateway.held.holder(caller.id(), Kind::File, id).await.map_err(|e| store_down(&e))?.is_some();
+        if !is_known {
+            let (key, provider) = (caller.id(), target.provider.id.clone());
+            let held = Held { kind: Kind::File, id: id.clone(), key, provider, created: Timestamp::now() };
+            gateway.held.keep(held).await.map_err(|e| store_down(&e))?;
+        }
+    }
+    Ok(())
+}
+
+async fn read(gateway: &Gateway, answer: &mut Answer, target: &Target) -> Result<Page, Refusal> {
+    let provider = Who::of(&target.provider);
+    let bad = |why: String| Failure::BadAnswer { provider: provider.clone(), why }.refusal();
+    let idle = gateway.client.idle_timeout();
+    match upstream::read_up_to(&mut answer.body, LONGEST_PAGE, idle).await {
+        Ok(body) => serde_json::from_slice(&body).map_err(|e| bad(format!("its list is broken ({e})"))),
+        Err(Partial::TooLong(_)) => Err(bad("its list is too long".to_owned())),
+        Err(Partial::BrokeOff) => Err(Failure::BrokeOff { provider, why: "in the middle of its answer".to_owned() }.refusal()),
+        Err(Partial::TimedOut) => Err(Failure::TimedOut { provider, after: idle }.refusal()),
+    }
+}

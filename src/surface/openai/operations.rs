@@ -1,0 +1,77 @@
+//! OpenAI's paths beside chat: one table, served by the corridor's side door.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::{MethodFilter, on};
+use http::Method;
+
+use super::{AppState, OpenAi};
+use crate::catalog::{Dialect, Operation};
+use crate::exchange::errand::{Deed, Served, Takes, serve};
+use crate::gateway::Gateway;
+use crate::held::Kind;
+
+/// The paths, as OpenAI's API reference has them.
+static SERVED: &[Served] = &[
+    served(Method::POST, "/v1/images/generations", Operation::Images, Takes::Json, Deed::Call),
+    served(Method::POST, "/v1/images/edits", Operation::ImageEdits, Takes::Form, Deed::Call),
+    served(Method::POST, "/v1/images/variations", Operation::ImageVariations, Takes::Form, Deed::Call),
+    served(Method::POST, "/v1/audio/speech", Operation::Speech, Takes::Json, Deed::Call),
+    served(Method::POST, "/v1/audio/transcriptions", Operation::Transcriptions, Takes::Form, Deed::Call),
+    served(Method::POST, "/v1/audio/translations", Operation::Translations, Takes::Form, Deed::Call),
+    served(Method::POST, "/v1/moderations", Operation::Moderations, Takes::Json, Deed::Call),
+    served(Method::POST, "/v1/files", Operation::Files, Takes::Form, Deed::Make(Kind::File)),
+    served(Method::GET, "/v1/files", Operation::Files, Takes::Nothing, Deed::List(Kind::File)),
+    served(Method::GET, "/v1/files/{id}", Operation::Files, Takes::Nothing, Deed::Use(Kind::File)),
+    served(Method::DELETE, "/v1/files/{id}", Operation::Files, Takes::Nothing, Deed::Delete(Kind::File)),
+    served(Method::GET, "/v1/files/{id}/content", Operation::Files, Takes::Nothing, Deed::Use(Kind::File)),
+    served(Method::POST, "/v1/batches", Operation::Batches, Takes::Json, Deed::Make(Kind::Batch)),
+    served(Method::GET, "/v1/batches", Operation::Batches, Takes::Nothing, Deed::List(Kind::Batch)),
+    served(Method::GET, "/v1/batches/{id}", Operation::Batches, Takes::Nothing, Deed::Use(Kind::Batch)),
+    served(Method::POST, "/v1/batches/{id}/cancel", Operation::Batches, Takes::Json, Deed::Use(Kind::Batch)),
+    served(Method::GET, "/v1/responses/{id}", Operation::StoredResponses, Takes::Nothing, Deed::Use(Kind::Response)),
+    served(Method::DELETE, "/v1/responses/{id}", Operation::StoredResponses, Takes::Nothing, Deed::Delete(Kind::Response)),
+    served(Method::POST, "/v1/responses/{id}/cancel", Operation::StoredResponses, Takes::Json, Deed::Use(Kind::Response)),
+    served(Method::GET, "/v1/responses/{id}/input_items", Operation::StoredResponses, Takes::Nothing, Deed::Use(Kind::Response)),
+    served(Method::POST, "/v1/conversations", Operation::Conversations, Takes::Json, Deed::Make(Kind::Conversation)),
+    served(Method::GET, "/v1/conversations/{id}", Operation::Conversations, Takes::Nothing, Deed::Use(Kind::Conversation)),
+    served(Method::POST, "/v1/conversations/{id}", Operation::Conversations, Takes::Json, Deed::Use(Kind::Conversation)),
+    served(Method::DELETE, "/v1/conversations/{id}", Operation::Conversations, Takes::Nothing, Deed::Delete(Kind::Conversation)),
+    served(Method::POST, "/v1/conversations/{id}/items", Operation::Conversations, Takes::Json, Deed::Use(Kind::Conversation)),
+    served(Method::GET, "/v1/conversations/{id}/items", Operation::Conversations, Takes::Nothing, Deed::Use(Kind::Conversation)),
+    served(Method::GET, "/v1/conversations/{id}/items/{item}", Operation::Conversations, Takes::Nothing, Deed::Use(Kind::Conversation)),
+    served(Method::DELETE, "/v1/conversations/{id}/items/{item}", Operation::Conversations, Takes::Nothing, Deed::Use(Kind::Conversation)),
+];
+
+/// The paths with what serves them.
+pub fn routes() -> axum::Router<Arc<Gateway>> {
+    SERVED.iter().fold(axum::Router::new(), |router, served| {
+        let filter = MethodFilter::try_from(served.method.clone()).unwrap_or(MethodFilter::POST);
+        router.route(served.path, on(filter, move |State(gateway): AppState, request| serve(gateway, &OpenAi, served, None, request)))
+    })
+}
+
+/// How a path of these is called; none where it is none of them.
+pub fn methods(path: &str) -> Vec<&'static str> {
+    SERVED.iter().filter(|served| matches(served.path, path)).map(|served| served.method.as_str()).collect()
+}
+
+fn matches(template: &str, path: &str) -> bool {
+    let (mut expected, mut given) = (template.split('/'), path.split('/'));
+    loop {
+        match (expected.next(), given.next()) {
+            (None, None) => return true,
+            (Some(expected), Some(given)) if expected == given || (expected.starts_with('{') && !given.is_empty()) => {}
+            _ => return false,
+        }
+    }
+}
+
+const fn served(method: Method, path: &'static str, operation: Operation, takes: Takes, deed: Deed) -> Served {
+    let dialect = match operation {
+        Operation::StoredResponses | Operation::Conversations => Dialect::OpenaiResponses,
+        _ => Dialect::OpenaiChat,
+    };
+    Served { method, path, operation, dialect, takes, deed }
+}

@@ -1,0 +1,176 @@
+//! A form on its way to a provider: never whole in memory, put aside until its model is known, then sent on as it comes.
+
+pub mod multipart;
+pub mod spool;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, header};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::body;
+use crate::config::{Config, RequestLimits};
+use crate::error::{Kind, Refusal};
+use multipart::{Field, Scanner};
+use spool::{Place, Spool};
+
+/// A form.
+pub struct Upload {
+    /// The head's own, with the boundary.
+    pub content_type: HeaderValue,
+    model: Option<Field>,
+    spool: Spool,
+    /// Its length as announced, or as it turned out to be.
+    length: Option<u64>,
+    limits: RequestLimits,
+    /// What is still to come, until somebody takes it.
+    coming: Mutex<Option<Coming>>,
+}
+
+/// The part of a form that has not come yet.
+struct Coming {
+    body: Body,
+    scanner: Scanner,
+    seen: u64,
+    end: Instant,
+}
+
+/// Where a form goes: its pieces, and `None` at its end. One that is closed before was cut off.
+pub type Sink = mpsc::Sender<Option<Bytes>>;
+
+// === impl Upload ===
+
+impl Upload {
+    /// Reads a form until its field `model` has come, if that is of use: a small one whole, so that it can be sent twice.
+    pub async fn read(body: Body, head: &Parts, wants_model: bool, config: &Config) -> Result<Upload, Refusal> {
+        let limits = config.limits.clone();
+        let boundary = multipart::boundary(&head.headers)?;
+        let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > limit(&limits)) {
+            return Err(too_large(&limits));
+        }
+        let content_type = head.headers.get(header::CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static("multipart/form-data"));
+        let mut spool = Spool::new(&config.data);
+        let mut coming = Coming { body, scanner: Scanner::new(&boundary, "model"), seen: 0, end: Instant::now() + limits.body_deadline };
+        let is_small = length.is_some_and(|length| length <= spool::IN_MEMORY);
+        let mut is_whole = false;
+        while is_small || (wants_model && coming.scanner.found().is_none()) {
+            let Some(piece) = coming.next(&limits).await? else {
+                is_whole = true;
+                break;
+            };
+            spool.push(piece).await.map_err(|e| no_room(&e))?;
+        }
+        let model = coming.scanner.found().cloned();
+        let length = if is_whole { Some(spool.size()) } else { length };
+        let coming = Mutex::new(Some(coming).filter(|_| !is_whole));
+        Ok(Upload { content_type, model, spool, length, limits, coming })
+    }
+
+    /// The model that it names.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_ref().map(|field| field.value.as_str())
+    }
+
+    /// Whether all of it is here, so that it can be sent more than once.
+    pub fn is_whole(&self) -> bool {
+        self.lock().is_none()
+    }
+
+    /// How long it may take to come.
+    pub fn patience(&self) -> Duration {
+        self.limits.body_deadline
+    }
+
+    /// How long it is with another model in it, where that is known.
+    pub fn length_with(&self, model: &str) -> Option<u64> {
+        let (old, new) = self.model.as_ref().map_or((0, 0), |field| (field.value.len() as u64, model.len() as u64));
+        Some((self.length?.checked_sub(old)?) + new)
+    }
+
+    /// Sends it with another model in it; what is still to come is sent as it comes. Ends early where nobody listens any more.
+    pub async fn send(&self, model: &str, to: &Sink) -> Result<(), Refusal> {
+        let at = self.model.as_ref().map_or(u64::MAX..u64::MAX, |field| field.at.clone());
+        let (mut place, mut seen) = (Place::default(), 0);
+        while let Some(piece) = self.spool.next(&mut place).await.map_err(|e| no_room(&e))? {
+            let start = seen;
+            seen += piece.len() as u64;
+            for piece in with(&piece, start, &at, model) {
+                if to.send(Some(piece)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        let coming = self.lock().take();
+        if let Some(mut coming) = coming {
+            while let Some(piece) = coming.next(&self.limits).await? {
+                if to.send(Some(piece)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        // Whoever has stopped listening has answered already.
+        let _ = to.send(None).await;
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Coming>> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Coming ===
+
+impl Coming {
+    /// The next piece, looked at; `None` at the form's right end.
+    async fn next(&mut self, limits: &RequestLimits) -> Result<Option<Bytes>, Refusal> {
+        let Some(piece) = body::next(&mut self.body, limits, self.end).await? else {
+            return self.scanner.finish().map(|()| None);
+        };
+        self.seen += piece.len() as u64;
+        if self.seen > limit(limits) {
+            return Err(too_large(limits));
+        }
+        self.scanner.observe(&piece)?;
+        Ok(Some(piece))
+    }
+}
+
+/// A piece that begins at `start`, with `model` in place of what stands at `at`.
+fn with(piece: &Bytes, start: u64, at: &Range<u64>, model: &str) -> Vec<Bytes> {
+    let place = |position: u64| position.saturating_sub(start).min(piece.len() as u64) as usize;
+    let mut pieces = vec![piece.slice(..place(at.start))];
+    if (start..start + piece.len() as u64).contains(&at.start) {
+        pieces.push(Bytes::copy_from_slice(model.as_bytes()));
+    }
+    pieces.push(piece.slice(place(at.end)..));
+    pieces.retain(|piece| !piece.is_empty());
+    pieces
+}
+
+fn limit(limits: &RequestLimits) -> u64 {
+    (limits.upload_mib as u64) << 20
+}
+
+fn too_large(limits: &RequestLimits) -> Refusal {
+    let message = format!(
+        "The upload is larger than the {} MiB that this gateway takes: send less (its limit is limits.upload_mib).",
+        limits.upload_mib
+    );
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Invalid, "upload_too_large", message)
+}
+
+fn no_room(error: &io::Error) -> Refusal {
+    tracing::error!(%error, "an upload cannot be put aside in the data folder");
+    let message = "This gateway has no room for the upload right now: send the fields before the file, or try again in a moment.";
+    Refusal::new(StatusCode::INSUFFICIENT_STORAGE, Kind::Unavailable, "upload_not_taken", message)
+}

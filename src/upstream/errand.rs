@@ -1,0 +1,217 @@
+//! Requests beside chat, by the general client: with no body, with JSON, or with a form that is sent as it comes.
+
+use std::io;
+use std::ops::Range;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+use super::pieces::PiecesBody;
+use super::{Answer, Client, Failure, Partial, Source, Who, headers_to_forward, read_up_to};
+use crate::catalog::{Dialect, Operation};
+use crate::dialect::ask::json_string;
+use crate::dialect::ir::Dropped;
+use crate::route::{LiveProvider, Target};
+use crate::surface::upload::Upload;
+
+/// A request beside chat.
+pub struct Errand {
+    /// What is wanted.
+    pub operation: Operation,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// How.
+    pub method: Method,
+    /// What stands after the operation's own path.
+    pub rest: String,
+    /// The query's parameters.
+    pub query: Vec<(String, String)>,
+    /// The caller's headers that mean something to the provider.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub load: Load,
+}
+
+/// What is sent with an errand.
+pub enum Load {
+    /// Nothing.
+    Nothing,
+    /// JSON, and where the model's name stands in it.
+    Json(Bytes, Option<Range<usize>>),
+    /// A form.
+    Form(Box<Upload>),
+}
+
+/// A form on its way out.
+struct FormBody {
+    pieces: mpsc::Receiver<Option<Bytes>>,
+    /// What is left of a length that is known.
+    left: Option<u64>,
+    is_over: bool,
+}
+
+/// Pieces of a form that wait to be sent.
+const WAITING: usize = 4;
+/// Of an error that comes before a form's end so much is read at the most.
+const LONGEST_ERROR: usize = 256 << 10;
+
+// === impl Errand ===
+
+impl Errand {
+    /// The headers of its caller's that mean something to a provider of its dialect, and what its body is.
+    pub fn headers(dialect: Dialect, from: &HeaderMap, load: &Load) -> HeaderMap {
+        let mut headers = headers_to_forward(dialect, from);
+        let content_type = match load {
+            Load::Nothing => None,
+            Load::Json(..) => Some(HeaderValue::from_static("application/json")),
+            Load::Form(upload) => Some(upload.content_type.clone()),
+        };
+        if let Some(content_type) = content_type {
+            headers.insert(header::CONTENT_TYPE, content_type);
+        }
+        headers
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    /// Whether it can be sent more than once.
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            Load::Nothing | Load::Json(..) => true,
+            Load::Form(upload) => upload.is_whole(),
+        }
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Runs an errand at the first target that takes it; what cannot be sent again goes to one alone.
+    pub async fn run(&self, errand: &Errand, targets: &[Target]) -> Result<Answer, Failure> {
+        let attempts = if errand.load.is_repeatable() { self.settings.attempts as usize } else { 1 };
+        self.in_turn(targets.len(), attempts, |index| self.run_at(errand, &targets[index])).await
+    }
+
+    async fn run_at(&self, errand: &Errand, target: &Target) -> Result<Answer, Failure> {
+        let provider = &*target.provider;
+        let endpoint = target.endpoint(errand.operation, errand.dialect).map_err(Failure::Unserved)?;
+        super::check_rest(provider)?;
+        let place = endpoint.below(&target.model, &errand.rest, &errand.query);
+        let place = place.map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
+        let mut headers = endpoint.headers.clone();
+        headers.extend(errand.headers.clone());
+        let pieces = match &errand.load {
+            Load::Json(body, model_at) => with_model(body, model_at.as_ref(), &target.model),
+            Load::Nothing | Load::Form(_) => Vec::new(),
+        };
+        if let Some(signer) = &endpoint.signer {
+            let signed = signer.sign(&place.url, &pieces, &mut headers).await;
+            signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
+        }
+        let mut request = reqwest::Request::new(errand.method.clone(), place.url);
+        *request.headers_mut() = headers;
+        let response = match &errand.load {
+            Load::Form(upload) => self.send_form(request, upload, target).await?,
+            Load::Json(..) => {
+                *request.body_mut() = Some(reqwest::Body::wrap(PiecesBody::new(&pieces)));
+                self.execute(request, provider, self.settings.first_byte_timeout).await?
+            }
+            Load::Nothing => self.execute(request, provider, self.settings.first_byte_timeout).await?,
+        };
+        let (head, body) = response.into_parts();
+        super::judge_credential(head.status, endpoint, provider)?;
+        Ok(Answer { head, body, target: 0, dialect: errand.dialect, dropped: Dropped::default() })
+    }
+
+    /// The form is read and sent by turns; an error that comes before its end is an answer too.
+    async fn send_form(&self, mut request: reqwest::Request, upload: &Upload, target: &Target) -> Result<Response<Source>, Failure> {
+        let (sink, pieces) = mpsc::channel(WAITING);
+        let body = FormBody { pieces, left: upload.length_with(&target.model), is_over: false };
+        *request.body_mut() = Some(reqwest::Body::wrap(body));
+        let mut sending = pin!(upload.send(&target.model, &sink));
+        // How long its caller may take is measured where it is read.
+        let deadline = self.settings.first_byte_timeout + upload.patience();
+        let mut answering = pin!(self.execute(request, &target.provider, deadline));
+        let refused = |refusal| Failure::Upload(Box::new(refusal));
+        let answer = tokio::select! {
+            biased;
+            answer = &mut answering => answer?,
+            sent = &mut sending => {
+                sent.map_err(refused)?;
+                return answering.await;
+            }
+        };
+        if answer.status().is_success() {
+            sending.await.map_err(refused)?;
+            return Ok(answer);
+        }
+        // Were the form broken off now, the connection would be too, and the error lost with it.
+        let (head, mut body) = answer.into_parts();
+        let mut reading = pin!(read_up_to(&mut body, LONGEST_ERROR, self.settings.idle_timeout));
+        let text = tokio::select! {
+            text = &mut reading => text,
+            _ = &mut sending => reading.await,
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(Partial::TooLong(pieces)) => pieces.concat().into(),
+            Err(Partial::BrokeOff | Partial::TimedOut) => Bytes::new(),
+        };
+        Ok(Response::from_parts(head, Source::Ready(Some(text))))
+    }
+
+    async fn execute(&self, request: reqwest::Request, provider: &LiveProvider, deadline: Duration) -> Result<Response<Source>, Failure> {
+        match tokio::time::timeout(deadline, self.http.execute(request)).await {
+            Err(_) => Err(Failure::TimedOut { provider: Who::of(provider), after: deadline }),
+            Ok(Ok(response)) => Ok(Response::from(response).map(Source::Network)),
+            Ok(Err(e)) if e.is_connect() => Err(Failure::of_connecting(&Who::of(provider), &e.without_url())),
+            Ok(Err(e)) => Err(Failure::of_sending(&Who::of(provider), &e.without_url())),
+        }
+    }
+}
+
+// === impl FormBody ===
+
+impl Body for FormBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let piece = std::task::ready!(self.pieces.poll_recv(context));
+        self.is_over = !matches!(piece, Some(Some(_)));
+        Poll::Ready(match piece {
+            Some(Some(piece)) => {
+                self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
+                Some(Ok(Frame::data(piece)))
+            }
+            Some(None) => None,
+            // Its provider must not take half a form for a whole one.
+            None => Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upload was cut off"))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+fn with_model(body: &Bytes, at: Option<&Range<usize>>, model: &str) -> Vec<Bytes> {
+    match at {
+        None => vec![body.clone()],
+        Some(at) => vec![body.slice(..at.start), json_string(model), body.slice(at.end..)],
+    }
+}
