@@ -3,6 +3,7 @@
 //! Source: RFC 6455, section 7.4; OpenAI's Realtime reference, server event `error`.
 
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
@@ -67,6 +68,7 @@ impl End {
             End::ProviderBroke(e) => {
                 let why = e.to_string();
                 let failure = match e {
+                    Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Failure::BrokeOff { provider: provider.clone(), why },
                     Error::Capacity(_) | Error::Protocol(_) | Error::Utf8(_) => Failure::BadAnswer { provider: provider.clone(), why },
                     _ => Failure::BrokeOff { provider: provider.clone(), why },
                 };
