@@ -86,7 +86,8 @@ async fn walk(
     Ok(Walked { ask, meant, targets, answer })
 }
 
-fn ledger_down(error: &std::io::Error) -> Refusal {
+/// Nothing is begun that cannot be written down.
+pub fn ledger_down(error: &std::io::Error) -> Refusal {
     tracing::error!(%error, "the ledger cannot be written: requests are refused until it can");
     Refusal::new(
         StatusCode::SERVICE_UNAVAILABLE,

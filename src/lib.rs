@@ -25,6 +25,7 @@ pub mod key;
 pub mod ledger;
 pub mod money;
 pub mod quota;
+pub mod realtime;
 pub mod route;
 pub mod server;
 pub mod store;

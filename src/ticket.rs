@@ -115,6 +115,19 @@ impl Ticket {
         }
     }
 
+    /// Tokens that were used while the request runs on; a refusal once the key has none left.
+    pub fn charge(&mut self, tokens: u64) -> Result<(), Refusal> {
+        match &mut self.begun {
+            Some(permit) => permit.charge(tokens).map_err(Refusal::from),
+            None => Ok(()),
+        }
+    }
+
+    /// Why a request that was being answered does not go on: for the log, with the status that its caller has seen already.
+    pub fn cut_short(&mut self, code: &'static str) {
+        self.code = code;
+    }
+
     /// The request is refused.
     pub fn refused(&mut self, refusal: &Refusal) {
         self.key = self.key.or(refusal.key);

@@ -15,6 +15,7 @@ pub const BESIDE_CHAT: &[(Operation, Dialect, &str)] = &[
     (Operation::Moderations, Dialect::OpenaiChat, "/moderations"),
     (Operation::Files, Dialect::OpenaiChat, "/files"),
     (Operation::Batches, Dialect::OpenaiChat, "/batches"),
+    (Operation::Realtime, Dialect::OpenaiChat, "/realtime"),
     (Operation::StoredResponses, Dialect::OpenaiResponses, "/responses"),
     (Operation::Conversations, Dialect::OpenaiResponses, "/conversations"),
     (Operation::CountTokens, Dialect::AnthropicMessages, "/messages/count_tokens"),

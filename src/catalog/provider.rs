@@ -93,6 +93,7 @@ pub enum Operation {
     Conversations,
     EmbedOne,
     Rerank,
+    Realtime,
 }
 
 /// How a credential is shown to the provider.
@@ -212,6 +213,7 @@ impl Operation {
             Operation::Conversations => "conversations",
             Operation::EmbedOne => "embed_one",
             Operation::Rerank => "rerank",
+            Operation::Realtime => "realtime",
         }
     }
 }

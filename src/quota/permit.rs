@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use http::HeaderMap;
 
-use super::Meters;
+use super::{Exceeded, Level, Meters, Refused};
 
 /// Held for as long as the request runs; cannot be copied, and cannot be forgotten without giving back.
 #[derive(Debug)]
@@ -33,6 +33,23 @@ impl Permit {
             match used.checked_sub(held) {
                 Some(more) => bucket.charge(more),
                 None => bucket.refund(held - used),
+            }
+        }
+    }
+
+    /// Takes tokens that were used while the request runs on; an error once the key has none left.
+    pub fn charge(&mut self, used: u64) -> Result<(), Refused> {
+        let (Some(held), Some(bucket), Some(limit)) = (&mut self.held_tokens, &self.meters.tokens, self.meters.limits.tokens_per_minute)
+        else {
+            return Ok(());
+        };
+        bucket.charge(used);
+        *held += used;
+        match bucket.take(1) {
+            Level::Wait(wait) => Err(self.meters.refuse(Exceeded::Tokens(limit, wait))),
+            Level::Taken | Level::Never => {
+                bucket.refund(1);
+                Ok(())
             }
         }
     }

@@ -68,3 +68,15 @@ fn durations_read_as_openai_writes_them() {
         assert_eq!(openai_duration(Duration::from_millis(ms)), expected);
     }
 }
+
+#[test]
+fn tokens_are_charged_while_a_request_runs_and_not_again_at_its_end() {
+    let meters = meters(0, 1000, 0);
+    let mut permit = meters.admit(0).unwrap();
+    permit.charge(600).unwrap();
+    let Exceeded::Tokens(_, wait) = permit.charge(600).unwrap_err().exceeded else { panic!("not a token limit") };
+    assert!(wait > Duration::from_secs(11) && wait < Duration::from_secs(13), "{wait:?}");
+    permit.settle(1200);
+    let Exceeded::Tokens(_, wait) = meters.admit(1).unwrap_err().exceeded else { panic!("not a token limit") };
+    assert!(wait < Duration::from_secs(13), "{wait:?}");
+}

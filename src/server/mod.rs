@@ -8,13 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::gateway::Gateway;
 use crate::surface;
-use worker::{Connections, Worker};
+use worker::{Connections, Open, Worker};
 
 /// All workers: each serves its connections on a thread of its own, so that no request crosses threads.
 struct Workers(Vec<Worker>);
+
+/// A connection that goes on as another protocol, in the extensions of a request that asks for one: its worker waits for its end.
+#[derive(Clone)]
+pub struct Lasting {
+    stop: watch::Receiver<bool>,
+    _open: Arc<Open>,
+}
 
 /// Serves until `shutdown` resolves, then drains for as long as the configuration allows.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
@@ -51,6 +59,16 @@ async fn accept(listener: &TcpListener) -> TcpStream {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+// === impl Lasting ===
+
+impl Lasting {
+    /// Resolves when the server stops: what lasts has to come to its end.
+    pub async fn stopping(&mut self) {
+        // A sender that is gone has stopped for good.
+        let _ = self.stop.wait_for(|stop| *stop).await;
     }
 }
 

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::{Request, header};
+use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::Lasting;
 use crate::config::RequestLimits;
 use crate::surface::unread;
 use crate::upstream;
@@ -35,7 +38,7 @@ pub(super) struct Connections {
 }
 
 /// Counts a connection for as long as it lives.
-struct Open(Arc<AtomicUsize>);
+pub(super) struct Open(Arc<AtomicUsize>);
 
 // === impl Worker ===
 
@@ -91,15 +94,17 @@ impl Connections {
     /// Serves what comes until nothing more will, then drains.
     async fn serve_all(self, mut inbox: mpsc::UnboundedReceiver<(TcpStream, Open)>) -> bool {
         upstream::pool::keep();
-        let graceful = GracefulShutdown::new();
+        let (graceful, stop) = (GracefulShutdown::new(), watch::Sender::new(false));
         let builder = self.builder();
         while let Some((stream, open)) = inbox.recv().await {
             match tokio::net::TcpStream::from_std(stream) {
-                Ok(stream) => self.serve(&builder, &graceful, stream, open),
+                Ok(stream) => self.serve(&builder, &graceful, &stop, stream, open),
                 Err(e) => tracing::error!(error = %e, "a connection could not be taken over by its worker"),
             }
         }
-        let in_time = tokio::time::timeout(self.limits.drain_timeout, graceful.shutdown()).await.is_ok();
+        stop.send_replace(true);
+        let all_ended = async { tokio::join!(graceful.shutdown(), stop.closed()) };
+        let in_time = tokio::time::timeout(self.limits.drain_timeout, all_ended).await.is_ok();
         upstream::pool::close();
         in_time
     }
@@ -112,17 +117,26 @@ impl Connections {
         builder
     }
 
-    fn serve(&self, builder: &auto::Builder<TokioExecutor>, graceful: &GracefulShutdown, stream: tokio::net::TcpStream, open: Open) {
+    fn serve(
+        &self,
+        builder: &auto::Builder<TokioExecutor>,
+        graceful: &GracefulShutdown,
+        stop: &watch::Sender<bool>,
+        stream: tokio::net::TcpStream,
+        open: Open,
+    ) {
         let (app, has_asked) = (self.app.clone(), Arc::new(AtomicBool::new(false)));
-        let asked = Arc::clone(&has_asked);
-        let service = service_fn(move |request| {
+        let (asked, stop, open) = (Arc::clone(&has_asked), stop.clone(), Arc::new(open));
+        let service = service_fn(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
+            if request.headers().contains_key(header::UPGRADE) {
+                request.extensions_mut().insert(Lasting { stop: stop.subscribe(), _open: Arc::clone(&open) });
+            }
             app.call(unread::watch(request))
         });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+        let connection = graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
         let patience = self.limits.header_timeout;
         tokio::spawn(async move {
-            let _open = open;
             tokio::select! {
                 ended = connection => if let Err(e) = ended {
                     tracing::debug!(error = %e, "a connection ended with an error");

@@ -9,6 +9,7 @@ pub mod pool;
 mod refused;
 pub mod sign;
 pub mod simulator;
+mod upgrade;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use errand::{Errand, Load};
 pub use failure::{Failure, Who};
 use fetch::Fetcher;
 pub use refused::error_text;
+pub use upgrade::{Upgraded, accept_key};
 
 use crate::catalog::Dialect;
 use crate::config;
@@ -36,6 +38,8 @@ pub struct Client {
     connector: Connector,
     /// Everything else.
     http: reqwest::Client,
+    /// What begins as HTTP/1.1 and goes on as something else.
+    upgrading: reqwest::Client,
     fetcher: Fetcher,
     settings: config::Upstream,
 }
@@ -68,14 +72,16 @@ impl Client {
     pub fn new(settings: &config::Upstream, fetch: &config::Fetch) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
         // Only the first of a process can be installed, and all are the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .connect_timeout(settings.connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(USER_AGENT)
-            .tcp_keepalive(Duration::from_secs(60))
-            .build()?;
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(settings.connect_timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent(USER_AGENT)
+                .tcp_keepalive(Duration::from_secs(60))
+        };
+        let (http, upgrading) = (builder().build()?, builder().http1_only().pool_max_idle_per_host(0).build()?);
         let (connector, fetcher) = (Connector::new(settings.connect_timeout)?, Fetcher::new(fetch)?);
-        Ok(Client { connector, http, fetcher, settings: settings.clone() })
+        Ok(Client { connector, http, upgrading, fetcher, settings: settings.clone() })
     }
 
     /// How long an answer may be silent between two pieces.

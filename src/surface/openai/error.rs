@@ -10,13 +10,13 @@ use crate::surface::{ProviderError, refusal_response};
 
 /// A refusal as a response.
 pub fn refuse(refusal: &Refusal) -> Response<Body> {
-    refusal_response(refusal, &body(refusal))
+    refusal_response(refusal, &object(refusal))
 }
 
 /// A refusal in the middle of a stream, where there is no status left to set.
 pub fn error_event(refusal: &Refusal) -> Bytes {
     // The blank line before it ends an event that was begun.
-    Bytes::from(format!("\ndata: {}\n\n", body(refusal)))
+    Bytes::from(format!("\ndata: {}\n\n", object(refusal)))
 }
 
 /// A provider's error with its status and message, and the provider named in it.
@@ -26,7 +26,8 @@ pub fn of_provider(error: &ProviderError<'_>) -> Response<Body> {
     error.response(&json!({ "error": object }))
 }
 
-fn body(refusal: &Refusal) -> Value {
+/// A refusal as an object with the member `error`.
+pub fn object(refusal: &Refusal) -> Value {
     let mut error = json!({
         "message": refusal.message,
         "type": kind(refusal.kind),

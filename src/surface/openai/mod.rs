@@ -3,6 +3,7 @@
 mod error;
 pub mod models;
 mod operations;
+mod realtime;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, Uri};
 
-pub use error::refuse;
+pub use error::{object, refuse};
 
 use super::{ProviderError, Surface};
 use crate::catalog::{Dialect, Operation};
@@ -38,6 +39,7 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
         .route("/v1/embeddings", serve(Operation::Embeddings, Dialect::OpenaiChat))
         .route("/v1/rerank", serve(Operation::Rerank, Dialect::OpenaiChat))
         .merge(operations::routes())
+        .merge(realtime::routes())
 }
 
 /// The paths beside the corridor, that call no provider.

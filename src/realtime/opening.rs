@@ -1,0 +1,151 @@
+//! From a request for a session to the session: the key, the model, the quota, the provider's handshake, and then the caller's.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use reqwest::Url;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use super::handshake;
+use super::relay::{Account, Relay};
+use crate::catalog::{Dialect, Operation};
+use crate::dialect::{Form, codec};
+use crate::error::Refusal;
+use crate::gateway::Gateway;
+use crate::key::keyring::Plane;
+use crate::ledger::record::Outcome;
+use crate::route::Target;
+use crate::server::Lasting;
+use crate::surface::{ProviderError, REQUEST_ID, Surface};
+use crate::ticket::Ticket;
+use crate::upstream::{self, Failure, Upgraded, Who};
+
+/// The largest message, in bytes: a provider takes 15 MiB of sound in one.
+const LARGEST_MESSAGE: usize = 16 << 20;
+/// Read at once; every open session has two such buffers.
+const READ_BUFFER: usize = 16 << 10;
+
+/// What the provider's side of a session is opened with.
+struct Opened {
+    provider: Box<reqwest::Upgraded>,
+    target: Target,
+    model: String,
+}
+
+/// Why there is no session.
+enum NotOpened {
+    Refused(Refusal),
+    /// The provider's own error, as a response.
+    Told(Response<Body>),
+}
+
+/// Opens a session, or says as HTTP why not.
+pub async fn open(gateway: Arc<Gateway>, surface: &'static dyn Surface, request: Request<Body>) -> Response<Body> {
+    let (mut head, _) = request.into_parts();
+    handshake::unfold(&mut head);
+    let mut ticket = Ticket::new(&gateway, Operation::Realtime, &head.headers);
+    let request_id = ticket.request_id.clone();
+    let mut response = match walk(&gateway, surface, &head, &mut ticket).await {
+        Ok(opened) => begin(gateway, head, ticket, opened),
+        Err(NotOpened::Refused(refusal)) => {
+            ticket.refused(&refusal);
+            surface.refuse(&refusal)
+        }
+        Err(NotOpened::Told(response)) => {
+            ticket.settle(Outcome::ProviderError, None);
+            response
+        }
+    };
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    response
+}
+
+async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &mut Ticket) -> Result<Opened, NotOpened> {
+    let caller = gateway.keys.check(head, Plane::Data).await?;
+    ticket.key = Some(caller.id());
+    handshake::check(head)?;
+    let (model, others) = query(head)?;
+    ticket.called_model(&model);
+    // A session cannot be tried again elsewhere: an alias leads to its first target.
+    let target = gateway.router.resolve(&model)?.into_iter().next().ok_or_else(|| Failure::NoTarget.refusal())?;
+    let provider = &target.provider;
+    caller.may_use(&model, || target.full_name(), provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
+    let endpoint = target.endpoint(Operation::Realtime, Dialect::OpenaiChat).map_err(Refusal::from)?;
+    // What a session will take nobody knows: each response is charged as it is reported.
+    let permit = caller.meters().admit(0)?;
+    ticket.begin(&target, permit, 0, None).map_err(|e| crate::exchange::ledger_down(&e))?;
+    let place = endpoint.place(&target.model, Form::Whole);
+    let mut url = place.map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?.url.clone();
+    url.query_pairs_mut().append_pair("model", &target.model).extend_pairs(others);
+    let forwarded = upstream::headers_to_forward(Dialect::OpenaiChat, &head.headers);
+    match gateway.client.open_websocket(url, endpoint, provider, forwarded).await? {
+        Upgraded::Open(connection) => {
+            ticket.answering(StatusCode::SWITCHING_PROTOCOLS, &target);
+            Ok(Opened { provider: connection, target, model })
+        }
+        Upgraded::Refused { status, text, retry_after } => {
+            ticket.answering(status, &target);
+            let trouble = codec(Dialect::OpenaiChat).decode_trouble(status.as_u16(), text.as_bytes());
+            let error = ProviderError { status, text: &text, trouble, is_native: true, provider, retry_after };
+            Err(NotOpened::Told(surface.provider_error(&error)))
+        }
+    }
+}
+
+/// The model, and what else the query says that is not for this gateway.
+fn query(head: &Parts) -> Result<(String, Vec<(String, String)>), Refusal> {
+    let url = Url::parse(&format!("http://caller/?{}", head.uri.query().unwrap_or_default()));
+    let pairs: Vec<(String, String)> = url.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
+    let (models, mut others): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| name == "model");
+    others.retain(|(name, _)| name != "key");
+    let mut models = models.into_iter().map(|(_, model)| model);
+    match (models.next().filter(|model| !model.is_empty()), models.next()) {
+        (Some(model), None) => Ok((model, others)),
+        _ => Err(Refusal::invalid("invalid_value", "Name one model in the query, as in /v1/realtime?model=openai/gpt-realtime.")
+            .with_param("model")),
+    }
+}
+
+/// Answers the caller's handshake; the session runs once that answer is out.
+fn begin(gateway: Arc<Gateway>, mut head: Parts, ticket: Ticket, opened: Opened) -> Response<Body> {
+    let mut response = handshake::accept(&head);
+    ticket.write_limits(response.headers_mut());
+    let (upgrade, lasting) = (head.extensions.remove::<OnUpgrade>(), head.extensions.remove::<Lasting>());
+    let mut account = Account::new(ticket);
+    tokio::spawn(async move {
+        let Some(Ok(caller)) = (match upgrade {
+            Some(upgrade) => Some(upgrade.await),
+            None => None,
+        }) else {
+            // It hung up between its question and the answer.
+            return account.settle(Outcome::Abandoned);
+        };
+        let caller = WebSocketStream::from_raw_socket(TokioIo::new(caller), Role::Server, Some(config())).await;
+        let provider = WebSocketStream::from_raw_socket(*opened.provider, Role::Client, Some(config())).await;
+        Relay { gateway, head, account, target: opened.target, model: opened.model }.run(caller, provider, lasting).await;
+    });
+    response
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(READ_BUFFER).max_message_size(Some(LARGEST_MESSAGE)).max_frame_size(Some(LARGEST_MESSAGE))
+}
+
+// === impl NotOpened ===
+
+impl<E: Into<Refusal>> From<E> for NotOpened {
+    fn from(error: E) -> NotOpened {
+        NotOpened::Refused(error.into())
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        failure.refusal()
+    }
+}

@@ -1,0 +1,108 @@
+//! Opens a WebSocket to a provider: the handshake is a request like any other, with the credential and errors of any other.
+//!
+//! Source: RFC 6455, section 4.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use reqwest::Url;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{Client, Failure, Partial, Source, Who, check_rest, error_text, judge_credential, read_up_to, retry_after};
+use crate::route::{Endpoint, LiveProvider};
+
+/// Of a refused handshake so much is read at the most.
+const READ_ERROR: usize = 256 << 10;
+
+/// How a provider answered the handshake.
+pub enum Upgraded {
+    /// The connection, for frames.
+    Open(Box<reqwest::Upgraded>),
+    /// The provider's own error.
+    Refused {
+        /// Its status.
+        status: StatusCode,
+        /// What it said, with nothing of our credential in it.
+        text: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Asks for a WebSocket at `url`; connection and handshake together may take as long as any connection.
+    pub async fn open_websocket(
+        &self,
+        url: Url,
+        endpoint: &Endpoint,
+        provider: &LiveProvider,
+        forwarded: HeaderMap,
+    ) -> Result<Upgraded, Failure> {
+        let who = || Who::of(provider);
+        check_rest(provider)?;
+        let key = new_key().map_err(|why| Failure::Unsigned { provider: who(), why })?;
+        let mut headers = endpoint.headers.clone();
+        forwarded.into_iter().filter_map(|(name, value)| Some((name?, value))).for_each(|(name, value)| {
+            headers.insert(name, value);
+        });
+        if let Some(signer) = &endpoint.signer {
+            signer.sign(&url, &[], &mut headers).await.map_err(|why| Failure::Unsigned { provider: who(), why })?;
+        }
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers.insert(header::SEC_WEBSOCKET_KEY, key.clone());
+        let after = self.settings.connect_timeout;
+        let sent = tokio::time::timeout(after, self.upgrading.get(url).headers(headers).send());
+        let response = match sent.await {
+            Err(_) => return Err(Failure::TimedOut { provider: who(), after }),
+            Ok(Ok(response)) => response,
+            Ok(Err(e)) if e.is_connect() => return Err(Failure::of_connecting(&who(), &e.without_url())),
+            Ok(Err(e)) => return Err(Failure::of_sending(&who(), &e.without_url())),
+        };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return self.refused(response, endpoint, provider).await;
+        }
+        if response.headers().get(header::SEC_WEBSOCKET_ACCEPT) != accept_key(&key).as_ref() {
+            return Err(Failure::BadAnswer { provider: who(), why: "its WebSocket handshake does not answer ours".to_owned() });
+        }
+        let upgraded = response.upgrade().await.map_err(|e| Failure::of_breaking_off(&who(), &e.without_url()))?;
+        provider.credential.iter().for_each(|credential| credential.accepted());
+        Ok(Upgraded::Open(Box::new(upgraded)))
+    }
+
+    async fn refused(&self, response: reqwest::Response, endpoint: &Endpoint, provider: &LiveProvider) -> Result<Upgraded, Failure> {
+        let status = response.status();
+        judge_credential(status, endpoint, provider)?;
+        if status.is_success() {
+            let why = format!("status {} where a WebSocket was asked for", status.as_u16());
+            return Err(Failure::BadAnswer { provider: Who::of(provider), why });
+        }
+        let retry_after = retry_after(response.headers());
+        let mut body = Source::Network(response.into());
+        let text = match read_up_to(&mut body, READ_ERROR, self.idle_timeout()).await {
+            Ok(text) => text,
+            Err(Partial::TooLong(pieces)) => pieces.concat().into(),
+            Err(Partial::BrokeOff | Partial::TimedOut) => Bytes::new(),
+        };
+        Ok(Upgraded::Refused { status, text: error_text(status, &text, provider)?, retry_after })
+    }
+}
+
+/// What proves that a handshake was read: the key and a fixed text, hashed (RFC 6455, section 4.2.2).
+pub fn accept_key(key: &HeaderValue) -> Option<HeaderValue> {
+    let text = [key.as_bytes(), b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
+    HeaderValue::try_from(STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &text))).ok()
+}
+
+fn new_key() -> Result<HeaderValue, String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| "the system has no randomness to give".to_owned())?;
+    HeaderValue::try_from(STANDARD.encode(bytes)).map_err(|e| e.to_string())
+}
