@@ -133,7 +133,7 @@ impl Ticket {
         self.key = self.key.or(refusal.key);
         self.status = refusal.status.as_u16();
         self.code = refusal.code;
-        let outcome = if refusal.provider.is_some() { Outcome::Failed } else { Outcome::ProviderError };
+        let outcome = if refusal.provider.is_some() { Outcome::Failed } else { Outcome::Refused };
         self.settle(outcome, None);
     }
 
@@ -253,6 +253,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Answered => "Answered",
         Outcome::ProviderError => "ProviderError",
         Outcome::Failed => "Failed",
+        Outcome::Refused => "Refused",
         Outcome::Abandoned => "Abandoned",
         Outcome::Assumed => "Assumed",
     }

@@ -176,6 +176,11 @@ impl Whole {
 impl Stream {
     /// Whole lines go on: nobody can use half of one, and if the provider breaks off there, an error can still be told.
     fn pass(&mut self, piece: Bytes) -> Bytes {
+        // A line that goes on is only added to: searched and copied anew with every piece, a long one would cost its length squared.
+        if !self.torn.is_empty() && self.torn.len() + piece.len() <= LONGEST_LINE && memchr(b'\n', &piece).is_none() {
+            self.torn.extend_from_slice(&piece);
+            return Bytes::new();
+        }
         let joined = match self.torn.is_empty() {
             true => piece,
             false => {

@@ -92,6 +92,8 @@ pub enum Outcome {
     ProviderError,
     /// The provider could not be reached, or broke off.
     Failed,
+    /// The gateway refused it after it was written down; no provider was asked, or none could be.
+    Refused,
     /// The caller hung up first.
     Abandoned,
     /// The gateway stopped before the end was known; settled at its reservation.
@@ -177,6 +179,7 @@ impl Outcome {
             Outcome::Answered => "answered",
             Outcome::ProviderError => "provider_error",
             Outcome::Failed => "failed",
+            Outcome::Refused => "refused",
             Outcome::Abandoned => "abandoned",
             Outcome::Assumed => "assumed",
         }

@@ -36,6 +36,8 @@ enum Unfetched {
     Broken(String),
 }
 
+/// Different URLs of one request.
+const MOST: usize = 32;
 /// Redirects that are followed.
 const REDIRECTS: usize = 3;
 
@@ -62,6 +64,7 @@ impl Fetcher {
         let mut urls: Vec<String> = Vec::new();
         for media in request.messages.iter().flat_map(|message| &message.content).flat_map(media_in).filter(|media| is_wanted(media)) {
             if let MediaSource::Url(url) = &media.source
+                && urls.len() <= MOST
                 && !urls.contains(url)
             {
                 urls.push(url.clone());
@@ -69,6 +72,9 @@ impl Fetcher {
         }
         if urls.is_empty() {
             return Ok(None);
+        }
+        if urls.len() > MOST {
+            return Err(too_many());
         }
         let fetched = try_join_all(urls.iter().map(|url| async { self.fetch(url).await.map_err(|why| why.refusal(url)) })).await?;
         let mut request = request.clone();
@@ -140,6 +146,13 @@ impl Unfetched {
         );
         Refusal::new(StatusCode::BAD_REQUEST, Kind::Invalid, "media_not_fetched", message).with_param("messages")
     }
+}
+
+fn too_many() -> Refusal {
+    let message = format!(
+        "This model's provider takes media only inside the request, and more than {MOST} are named by URL: send the others as data: URLs."
+    );
+    Refusal::invalid("too_many_urls", message).with_param("messages")
 }
 
 fn media_in(block: &Block) -> Box<dyn Iterator<Item = &Media> + '_> {

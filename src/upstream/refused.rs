@@ -1,6 +1,7 @@
 //! A provider's error, read: whose fault it is, and what of it may be told.
 
 use http::StatusCode;
+use serde_json::Value;
 
 use super::{Failure, Who};
 use crate::route::LiveProvider;
@@ -45,6 +46,43 @@ fn is_about_credential(status: StatusCode, text: &str) -> bool {
         StatusCode::FORBIDDEN => &AWS_TEXTS,
         _ => return false,
     };
-    let lower = text.to_ascii_lowercase();
-    known.iter().any(|known| lower.contains(known))
+    // Providers repeat what they were sent, and a caller's own words must not put our credential to rest: only the error's name counts, or
+    // how its message begins.
+    let says = |said: &str| {
+        let said = said.trim_start().to_ascii_lowercase();
+        known.iter().any(|known| said.starts_with(known))
+    };
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) => {
+            let value = value.get(0).unwrap_or(&value);
+            let error = value.get("error").filter(|error| error.is_object()).unwrap_or(value);
+            let details = error.get("details").and_then(Value::as_array).into_iter().flatten().filter_map(|detail| detail.get("reason"));
+            let named = ["code", "status", "type", "reason"].iter().filter_map(|name| error.get(*name));
+            let messages = ["message", "Message", "detail"].iter().filter_map(|name| error.get(*name)).chain(value.get("error"));
+            named.chain(details).chain(messages).filter_map(Value::as_str).any(says)
+        }
+        Err(_) => says(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_provider_can_say_that_our_credential_is_bad() {
+        let bad = [
+            r#"{"error":{"message":"Incorrect API key provided: sk-…","code":"invalid_api_key"}}"#,
+            r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}]"#,
+            r#"{"error":"Invalid API key"}"#,
+            "invalid api key",
+        ];
+        let others = [
+            r#"{"error":{"message":"Invalid value: 'invalid_api_key'. Supported values are: 'system'.","code":"invalid_value","param":"messages[0].role"}}"#,
+            r#"{"error":{"message":"'messages' says: Incorrect API key","code":null}}"#,
+            "no such model: invalid api key",
+        ];
+        bad.iter().for_each(|text| assert!(is_about_credential(StatusCode::BAD_REQUEST, text), "{text}"));
+        others.iter().for_each(|text| assert!(!is_about_credential(StatusCode::BAD_REQUEST, text), "{text}"));
+    }
 }

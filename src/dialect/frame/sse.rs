@@ -2,6 +2,9 @@
 
 use super::Lines;
 
+/// An event's data is this long at the most.
+const LONGEST: usize = 32 << 20;
+
 /// Cuts bytes into events.
 #[derive(Debug, Default)]
 pub struct Sse {
@@ -51,6 +54,8 @@ impl SseEvent {
         let value = line.get(at + 1..).unwrap_or_default();
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match &line[..at] {
+            // What is longer is cut, and so no JSON: no provider tells so much in one event.
+            b"data" if self.data.len() + value.len() > LONGEST => {}
             b"data" => {
                 if !self.data.is_empty() {
                     self.data.push(b'\n');
