@@ -155,17 +155,18 @@ async fn check(config: &Config, router: &Router, id: Option<&str>, json: bool) -
     Ok(code)
 }
 
-/// OpenAI-compatible providers list their models for nothing, which shows that they are there and take the credential.
+/// Most providers list their models for nothing, which shows that they are there and take the credential.
 async fn check_one(client: &Client, provider: &LiveProvider) -> (bool, String) {
     if provider.is_simulator() {
         return (true, "built in".to_owned());
     }
-    if !provider.dialects(None).any(|dialect| matches!(dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses)) {
-        return (false, "its dialect is not spoken by Keyward yet".to_owned());
-    }
     let endpoint = provider.endpoint(None, Operation::Chat, Dialect::OpenaiChat);
     match endpoint {
         Err(unserved) => (false, crate::error::Refusal::from(unserved).message),
+        Ok(endpoint) if endpoint.signer.is_some() => (true, "switched on; what signs its requests is tried with the first one".to_owned()),
+        Ok(endpoint) if !Client::lists_models(endpoint) => {
+            (true, "switched on; its dialect has no list of models to try the credential with".to_owned())
+        }
         Ok(endpoint) => match client.list_models(endpoint).await {
             Ok(status) if status.is_success() => (true, "reached, and it takes the credential".to_owned()),
             Ok(status) if matches!(status.as_u16(), 401 | 403) => {

@@ -63,6 +63,14 @@ const TRANSIENT: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
 const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
 /// The answer to one of several calls is read up to this size.
 const LONGEST_PART: usize = 16 << 20;
+/// Where a provider lists its models, by where it chats.
+const LISTS: [(&str, &str); 5] = [
+    ("/chat/completions", "/models"),
+    ("/responses", "/models"),
+    ("/messages", "/models"),
+    ("/models/model:generateContent", "/models"),
+    ("/api/chat", "/api/tags"),
+];
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
 // === impl Client ===
@@ -139,10 +147,15 @@ impl Client {
     pub async fn list_models(&self, endpoint: &Endpoint) -> Result<StatusCode, String> {
         let chat = endpoint.place("model", Form::Whole)?;
         let text = chat.url.as_str();
-        let base = ["/chat/completions", "/responses"].iter().find_map(|path| text.strip_suffix(path)).unwrap_or(text);
-        let url = reqwest::Url::parse(&format!("{base}/models")).map_err(|e| e.to_string())?;
+        let found = LISTS.iter().find_map(|(chat, list)| Some(format!("{}{list}", text.strip_suffix(chat)?)));
+        let url = reqwest::Url::parse(&found.ok_or("its dialect has no list of models")?).map_err(|e| e.to_string())?;
         let request = self.http.get(url).headers(endpoint.headers.clone()).timeout(self.settings.connect_timeout);
         request.send().await.map(|response| response.status()).map_err(|e| e.without_url().to_string())
+    }
+
+    /// Whether there is a list of models to ask for.
+    pub fn lists_models(endpoint: &Endpoint) -> bool {
+        endpoint.place("model", Form::Whole).is_ok_and(|chat| LISTS.iter().any(|(path, _)| chat.url.as_str().ends_with(path)))
     }
 
     async fn attempt(&self, ask: &Ask, meant: Option<&Meant>, target: &Target, headers: &HeaderMap) -> Result<Answer, Failure> {
@@ -269,7 +282,11 @@ fn check_rest(provider: &LiveProvider) -> Result<(), Failure> {
 
 /// What an answer's status says of our credential.
 fn judge_credential(status: StatusCode, endpoint: &Endpoint, provider: &LiveProvider) -> Result<(), Failure> {
-    let Some(credential) = &provider.credential else { return Ok(()) };
+    let Some(credential) = &provider.credential else {
+        // To the caller it would read as trouble with their own key.
+        let why = "it wants a credential, and none is set for it here (status 401)".to_owned();
+        return if status == StatusCode::UNAUTHORIZED { Err(Failure::BadAnswer { provider: Who::of(provider), why }) } else { Ok(()) };
+    };
     match status {
         StatusCode::UNAUTHORIZED => {
             endpoint.signer.iter().for_each(|signer| signer.refused());

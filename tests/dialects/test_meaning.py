@@ -47,4 +47,4 @@ def test_a_loss_is_seen():
 @pytest.mark.parametrize("case", CASES or [pytest.param(None, marks=pytest.mark.skip(reason="no recorded traffic"))])
 def test_every_recorded_request_can_be_read(case):
     read = meaning.READ[case.dialect](case.request["body"])
-    assert read.turns
+    assert read.turns or read.system
