@@ -120,6 +120,8 @@ pub struct UsageRow {
     pub cost_nano_usd: i64,
     /// Requests with no price in the catalogue.
     pub unpriced: u64,
+    /// Of the requests, those whose end is still to come.
+    pub running: u64,
 }
 
 // === impl StoreError ===

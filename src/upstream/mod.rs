@@ -101,7 +101,8 @@ impl Client {
     ///
     /// `asked` is the request in the intermediate form, for the targets that do not speak its dialect.
     pub async fn call(&self, ask: &Ask, meant: Option<&Meant>, targets: &[Target], headers: &HeaderMap) -> Result<Answer, Failure> {
-        let attempts = self.settings.attempts as usize;
+        // Each target of an alias is tried once, however many there are.
+        let attempts = targets.len().max(self.settings.attempts as usize);
         self.in_turn(targets.len(), attempts, |index| self.attempt(ask, meant, &targets[index], headers)).await
     }
 

@@ -125,13 +125,17 @@ class Gateway:
         return self.cli("keys", "create", *(word for name, value in flags.items() for word in (f"--{name}", str(value))))
 
     def usage(self, by, group, requests):
-        """A row of `keyward usage` once it has so many requests: the ledger is drained in the background."""
+        """A row of `keyward usage` once it has so many requests, each to its end: the ledger is drained in the background."""
 
         def row():
             rows = {row["group"]: row for row in self.cli("usage", "--by", by)}
             return rows.get(group)
 
-        eventually(lambda: (row() or {"requests": 0})["requests"] >= requests)
+        def is_drained():
+            found = row()
+            return found and found["requests"] - found["running"] >= requests
+
+        eventually(is_drained)
         return row()
 
     # Clients.

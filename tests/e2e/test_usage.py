@@ -32,6 +32,7 @@ def test_whole_and_streamed_answers_cost_the_same(gateway, upstream):
         "output_tokens": 600,
         "cost_nano_usd": 3 * COST,
         "unpriced": 0,
+        "running": 0,
     }
 
 

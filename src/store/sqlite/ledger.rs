@@ -95,7 +95,7 @@ impl LedgerStore for Sqlite {
             let statement = format!(
                 "SELECT {group} AS grouped, COUNT(*) AS requests, SUM(outcome NOT IN ('answered', 'open')) AS failed,
                  SUM(input) AS input, SUM(cached) AS cached, SUM(output) AS output,
-                 SUM(COALESCE(cost, 0)) AS cost, SUM(cost IS NULL AND outcome <> 'open') AS unpriced
+                 SUM(COALESCE(cost, 0)) AS cost, SUM(cost IS NULL AND outcome <> 'open') AS unpriced, SUM(outcome = 'open') AS running
                  FROM requests WHERE began >= ?1 AND began < ?2 AND (?3 IS NULL OR key = ?3) GROUP BY grouped ORDER BY cost DESC, grouped"
             );
             let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
@@ -217,6 +217,7 @@ fn usage_row(row: &SqliteRow) -> Result<UsageRow, StoreError> {
         output_tokens: count(row, "output")?,
         cost_nano_usd: row.try_get("cost")?,
         unpriced: count(row, "unpriced")?,
+        running: count(row, "running")?,
     })
 }
 
