@@ -185,7 +185,7 @@ fn is_not_http(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The last link of the chain: what the system or the protocol said.
-fn root_cause(error: &dyn Error) -> String {
+pub(super) fn root_cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

@@ -12,6 +12,7 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
 
+use super::failure::root_cause;
 use crate::config;
 use crate::dialect::Codec;
 use crate::dialect::ir::{Block, Content, Media, MediaSource, Request};
@@ -230,14 +231,6 @@ fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
         [0x2002, high, low, ..] => Some(pair(high, low)),
         _ => None,
     }
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

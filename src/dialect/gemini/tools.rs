@@ -6,6 +6,7 @@ use super::family::Family;
 use super::fields::{list, object, take, text, wrong};
 use super::schema;
 use crate::catalog::Dialect;
+use crate::dialect::custom;
 use crate::dialect::ir::{Builtin, BuiltinKind, Dropped, Function, Request, Tool, ToolChoice};
 use crate::error::Refusal;
 
@@ -94,9 +95,7 @@ pub fn encode(request: &Request, family: &Family, dropped: &mut Dropped) -> Vec<
             Tool::Function(function) => declarations.push(declare(function, dropped)),
             Tool::Custom { name, description, .. } => {
                 dropped.note("tools.custom");
-                let parameters = json!({ "type": "object", "properties": { "input": { "type": "string" } }, "required": ["input"] });
-                let function = Function { name: name.clone(), description: description.clone(), ..Function::default() };
-                declarations.push(declare(&Function { parameters: Some(parameters), ..function }, dropped));
+                declarations.push(declare(&custom::as_function(name, description.as_deref()), dropped));
             }
             Tool::Builtin(builtin) => {
                 flush(&mut declarations, &mut tools);
