@@ -19,6 +19,8 @@ pub enum Kind {
     NotFound,
     /// A rate limit, by name (`requests`, `tokens`, `parallel`).
     RateLimit(&'static str),
+    /// Money: a budget is spent, or would be.
+    Budget,
     /// The provider's side failed.
     Upstream,
     /// This gateway cannot right now.

@@ -1,6 +1,7 @@
 //! The corridor: one request through its eight rooms, in order, on one screen.
 
 pub mod errand;
+pub mod estimate;
 mod handover;
 mod keeping;
 mod list;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode};
 
+use self::estimate::Estimate;
 use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
@@ -64,7 +66,7 @@ async fn walk(
 ) -> Result<Walked, Refusal> {
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
-    ticket.key = Some(caller.id());
+    ticket.identified(&caller);
     surface.check_head(&head)?;
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let ask = Ask::read(called, bytes)?;
@@ -76,10 +78,9 @@ async fn walk(
         is_same &= target.endpoint(ask.called.operation, ask.called.dialect)?.dialect == ask.called.dialect;
     }
     let meant = if is_same { None } else { Some(meant::read(&ask)?) };
-    // A token is about four bytes; the true count replaces this when the answer is settled.
-    let estimated_input = ask.body.len() as u64 / 4;
-    let permit = caller.meters().admit(estimated_input + ask.max_output.unwrap_or(0))?;
-    ticket.begin(&targets[0], permit, estimated_input, ask.max_output).map_err(|e| ledger_down(&e))?;
+    let estimate = Estimate::new(ask.called.operation, &targets, ask.body.len() as u64, ask.max_output, ask.choices);
+    let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
+    ticket.begin(&targets[0], permit, &estimate).map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(ask.called.dialect, &head.headers);
     let answer = gateway.client.call(&ask, meant.as_ref(), &targets, &headers).await.map_err(Failure::refusal)?;
     ticket.answering(answer.head.status, &targets[answer.target]);

@@ -7,8 +7,9 @@ use crate::held::Keeper;
 use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::DrainHandle;
+use crate::quota::Accounts;
 use crate::route::Router;
-use crate::store::{KeyStore, LedgerStore};
+use crate::store::{AuditStore, GroupStore, KeyStore, LedgerStore};
 use crate::telemetry::Metrics;
 use crate::upstream::Client;
 
@@ -18,6 +19,8 @@ pub struct Gateway {
     pub config: Config,
     /// Room 2.
     pub keys: Arc<Keyring>,
+    /// Room 3.
+    pub accounts: Arc<Accounts>,
     /// Room 4.
     pub router: Router,
     /// Room 6.
@@ -30,6 +33,10 @@ pub struct Gateway {
     pub held: Arc<Keeper>,
     /// Where keys rest.
     pub key_store: Arc<dyn KeyStore>,
+    /// Where teams and projects rest.
+    pub group_store: Arc<dyn GroupStore>,
+    /// Where it rests who changed what.
+    pub audit_store: Arc<dyn AuditStore>,
     /// Where the ledger rests.
     pub ledger_store: Arc<dyn LedgerStore>,
     /// What is counted.

@@ -16,6 +16,18 @@ pub struct Price(pub u64);
 // === impl Usd ===
 
 impl Usd {
+    /// From dollars as people write them, `12.50`, to the last nano-dollar.
+    pub fn parse(text: &str) -> Option<Usd> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let is_number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
+        if !is_number(whole) || !is_number(fraction) || fraction.len() > 9 || whole.len() + fraction.len() == 0 {
+            return None;
+        }
+        let dollars: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+        let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
+        dollars.checked_mul(1_000_000_000)?.checked_add(nanos).map(Usd)
+    }
+
     /// The amount in dollars, for people; sums are made before, on the integer.
     pub fn as_f64(self) -> f64 {
         self.0 as f64 / 1e9
@@ -47,4 +59,20 @@ impl Price {
 /// Pico-dollars as an amount, rounded up: a cost is never recorded below what was charged.
 pub fn from_pico(pico: u64) -> Usd {
     Usd(i64::try_from(pico.div_ceil(1_000)).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dollars_are_read_exactly() {
+        let right = [("12.50", 12_500_000_000), ("0", 0), (".5", 500_000_000), ("1.000000001", 1_000_000_001), ("7.", 7_000_000_000)];
+        for (text, nanos) in right {
+            assert_eq!(Usd::parse(text), Some(Usd(nanos)), "{text}");
+        }
+        for wrong in ["", ".", "-1", "1e3", "1,50", "1.0000000001", "99999999999999999999"] {
+            assert_eq!(Usd::parse(wrong), None, "{wrong}");
+        }
+    }
 }

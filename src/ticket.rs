@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, StatusCode};
-use jiff::Timestamp;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::Operation;
 use crate::dialect::Reading;
 use crate::error::Refusal;
+use crate::exchange::estimate::Estimate;
 use crate::gateway::Gateway;
-use crate::key::KeyId;
+use crate::key::{Caller, KeyId};
 use crate::ledger::record::{Begin, Outcome, Settle, Source, Usage};
 use crate::money::Usd;
-use crate::quota::Permit;
+use crate::quota::{AccountId, Permit, Used, limits};
 use crate::route::Target;
 use crate::telemetry::RequestLine;
 
@@ -30,6 +31,10 @@ pub struct Ticket {
     pub operation: Operation,
     /// The caller's key, once it is proven.
     pub key: Option<KeyId>,
+    /// The key's project and its team, as the ledger names them.
+    groups: [Arc<str>; 2],
+    /// When the key ends, where that is soon.
+    ends_soon: Option<Timestamp>,
     /// The model as the caller names it, once it is read.
     pub model: String,
     /// Who answers, once that is known.
@@ -43,10 +48,12 @@ pub struct Ticket {
     is_settled: bool,
 }
 
-/// How much output is reserved where neither the caller nor the catalogue names a limit.
-const UNNAMED_OUTPUT: u64 = 4096;
+/// A key that ends within this time is told so with each answer.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// Characters of a model's name in the log.
 const LONGEST_NAME: usize = 200;
+/// When the caller's key ends (RFC 3339), where that is soon.
+const KEY_EXPIRES: HeaderName = HeaderName::from_static("keyward-key-expires");
 
 // === impl Ticket ===
 
@@ -62,6 +69,8 @@ impl Ticket {
             request_id,
             operation,
             key: None,
+            groups: Default::default(),
+            ends_soon: None,
             model: String::new(),
             target: None,
             first_byte: None,
@@ -79,23 +88,35 @@ impl Ticket {
         self.model.push_str(&name[..end]);
     }
 
+    /// Its caller is known.
+    pub fn identified(&mut self, caller: &Caller) {
+        self.key = Some(caller.id());
+        for account in caller.chain().iter() {
+            match account.id() {
+                AccountId::Project(id) => self.groups[0] = Arc::clone(id),
+                AccountId::Team(id) => self.groups[1] = Arc::clone(id),
+                AccountId::Key(_) | AccountId::Gateway => {}
+            }
+        }
+        self.ends_soon = caller.ends().filter(|ends| ends.duration_since(Timestamp::now()) < SOON);
+    }
+
     /// Writes the request down before its provider is called; the permit is held until it is settled.
-    pub fn begin(&mut self, target: &Target, permit: Permit, estimated_input: u64, max_output: Option<u64>) -> std::io::Result<()> {
-        let facts = target.facts();
-        let output = max_output.or_else(|| facts.and_then(|facts| facts.max_output)).unwrap_or(UNNAMED_OUTPUT);
-        let worst = Usage { input: estimated_input, output, ..Usage::default() };
-        let reserved = if self.operation.is_free() { Some(Usd::default()) } else { facts.and_then(|facts| facts.cost(&worst)) };
+    pub fn begin(&mut self, target: &Target, permit: Permit, estimate: &Estimate) -> std::io::Result<()> {
+        let [project, team] = self.groups.clone();
         let record = Begin {
             id: Arc::clone(&self.id),
             at: Timestamp::now(),
             key: self.key.as_ref().map_or("", KeyId::as_str).into(),
+            project,
+            team,
             operation: self.operation.as_str().into(),
             provider: target.provider.id.as_str().into(),
             model: Arc::clone(&target.model),
-            reserved,
+            reserved: estimate.worst,
         };
         self.gateway.ledger.begin(record)?;
-        self.estimated_input = estimated_input;
+        self.estimated_input = estimate.input;
         self.target = Some(target.clone());
         self.begun = Some(permit);
         Ok(())
@@ -108,17 +129,21 @@ impl Ticket {
         self.target = Some(target.clone());
     }
 
-    /// The permit's `x-ratelimit-*` headers.
+    /// The permit's `x-ratelimit-*` headers, and when the key ends.
     pub fn write_limits(&self, headers: &mut HeaderMap) {
+        if let Some(ends) = self.ends_soon.and_then(|ends| HeaderValue::try_from(ends.to_string()).ok()) {
+            headers.insert(KEY_EXPIRES, ends);
+        }
         if let Some(permit) = &self.begun {
             permit.write_headers(headers);
         }
     }
 
-    /// Tokens that were used while the request runs on; a refusal once the key has none left.
-    pub fn charge(&mut self, tokens: u64) -> Result<(), Refusal> {
+    /// What was used while the request runs on; a refusal once a limit has nothing left.
+    pub fn charge(&mut self, usage: &Usage) -> Result<(), Refusal> {
+        let used = self.used_in_all(usage, self.cost(usage, Source::Reported));
         match &mut self.begun {
-            Some(permit) => permit.charge(tokens).map_err(Refusal::from),
+            Some(permit) => permit.charge(&used).map_err(Refusal::from),
             None => Ok(()),
         }
     }
@@ -146,7 +171,8 @@ impl Ticket {
         let cost = self.cost(&usage, source);
         let total = self.started.elapsed();
         if let Some(permit) = self.begun.take() {
-            permit.settle(usage.input + usage.output);
+            let name = self.target.as_ref().map(Target::full_name).unwrap_or_default();
+            permit.settle(&self.used_in_all(&usage, cost), &|glob: &str| limits::matches(glob, &name));
             self.write_down(outcome, usage, source, cost, total);
         }
         self.gateway.metrics.settled(self, outcome, &usage, cost, total);
@@ -166,6 +192,10 @@ impl Ticket {
     /// Why it was refused; empty where it was not.
     pub fn code(&self) -> &'static str {
         self.code
+    }
+
+    fn used_in_all(&self, usage: &Usage, cost: Option<Usd>) -> Used {
+        Used { requests: 1, input: usage.input, output: usage.output, cost: cost.unwrap_or_default() }
     }
 
     fn used(&self, reading: Option<Reading>) -> (Usage, Source) {

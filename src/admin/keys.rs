@@ -1,14 +1,16 @@
 //! Making, rotating, revoking and explaining keys.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::key::format::{KeyText, NewKey};
 use crate::key::record::Rotation;
-use crate::key::{KeyId, KeyRecord, Kind, Limits, Pepper, presented};
+use crate::key::{KeyId, KeyRecord, Kind, Pepper, Role, presented};
+use crate::quota::Limits;
+use crate::store::audit::{Actor, Note};
 use crate::store::{KeyStore, StoreError};
 
 /// What a new key is to be.
@@ -22,8 +24,14 @@ pub struct NewKeyOrder {
     pub kind: Kind,
     /// What it may do.
     pub limits: Limits,
+    /// When it begins to be valid.
+    pub not_before: Option<Timestamp>,
     /// When it ends by itself.
     pub expires: Option<Timestamp>,
+    /// The project that it belongs to, by its id.
+    pub project: Option<String>,
+    /// What an admin key may manage.
+    pub role: Option<Role>,
 }
 
 /// A key that was just made: the only time that its text is shown.
@@ -45,10 +53,10 @@ pub struct KeyView {
     pub owner: String,
     pub kind: &'static str,
     pub state: String,
-    pub models: Vec<String>,
-    pub requests_per_minute: Option<NonZeroU32>,
-    pub tokens_per_minute: Option<NonZeroU32>,
-    pub parallel: Option<NonZeroU32>,
+    pub project: Option<String>,
+    pub role: Option<&'static str>,
+    #[serde(flatten)]
+    pub limits: Limits,
     pub created: Timestamp,
     pub not_before: Option<Timestamp>,
     pub expires: Option<Timestamp>,
@@ -79,12 +87,19 @@ pub enum KeyError {
     Revoked(KeyId),
     /// The store did not do it.
     Store(StoreError),
+    /// What it is to be cannot be.
+    Wrong(String),
     /// The system has no randomness.
     NoRandomness,
 }
 
 /// Makes a key.
-pub async fn create(store: &dyn KeyStore, pepper: &Pepper, order: NewKeyOrder) -> Result<Created, KeyError> {
+pub async fn create(store: &dyn KeyStore, pepper: &Pepper, order: NewKeyOrder, by: &Actor) -> Result<Created, KeyError> {
+    order.limits.check().map_err(KeyError::Wrong)?;
+    make(store, pepper, order, None, by).await
+}
+
+async fn make(store: &dyn KeyStore, pepper: &Pepper, order: NewKeyOrder, family: Option<KeyId>, by: &Actor) -> Result<Created, KeyError> {
     let new = NewKey::generate(order.kind).map_err(|_| KeyError::NoRandomness)?;
     let record = KeyRecord {
         id: new.id,
@@ -94,37 +109,50 @@ pub async fn create(store: &dyn KeyStore, pepper: &Pepper, order: NewKeyOrder) -
         owner: order.owner,
         limits: order.limits,
         created: Timestamp::now(),
-        not_before: None,
+        not_before: order.not_before,
         expires: order.expires,
         revoked: None,
         disabled: false,
         rotated: None,
+        project: order.project,
+        role: order.role,
+        family: family.unwrap_or(new.id),
     };
-    store.insert_key(&record).await?;
-    Ok(Created { key: new.expose().to_owned(), view: KeyView::of(&record) })
+    let view = KeyView::of(&record);
+    store.insert_key(&record, &note(by, "key.create", &record, json!(view))).await?;
+    Ok(Created { key: new.expose().to_owned(), view })
 }
 
 /// Makes a successor with the same rights; the old key works beside it for `grace`.
-pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, grace: Duration) -> Result<Created, KeyError> {
+pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, grace: Duration, by: &Actor) -> Result<Created, KeyError> {
     let mut old = find(store, id).await?;
     if old.revoked.is_some() {
         return Err(KeyError::Revoked(old.id));
     }
-    let order =
-        NewKeyOrder { name: old.name.clone(), owner: old.owner.clone(), kind: old.kind, limits: old.limits.clone(), expires: old.expires };
-    let created = create(store, pepper, order).await?;
+    let order = NewKeyOrder {
+        name: old.name.clone(),
+        owner: old.owner.clone(),
+        kind: old.kind,
+        limits: old.limits.clone(),
+        not_before: old.not_before,
+        expires: old.expires,
+        project: old.project.clone(),
+        role: old.role,
+    };
+    let created = make(store, pepper, order, Some(old.family), by).await?;
     let successor = KeyId::parse(&created.view.id).ok_or(KeyError::NoRandomness)?;
     old.rotated = Some(Rotation { successor, until: Timestamp::now() + grace });
-    store.update_key(&old).await?;
+    let detail = json!({ "successor": created.view.id, "works_until": old.rotated.as_ref().map(|rotation| rotation.until) });
+    store.update_key(&old, &note(by, "key.rotate", &old, detail)).await?;
     Ok(created)
 }
 
 /// Ends a key for good; a second time changes nothing.
-pub async fn revoke(store: &dyn KeyStore, id: &str) -> Result<KeyView, KeyError> {
+pub async fn revoke(store: &dyn KeyStore, id: &str, by: &Actor) -> Result<KeyView, KeyError> {
     let mut record = find(store, id).await?;
     if record.revoked.is_none() {
         record.revoked = Some(Timestamp::now());
-        store.update_key(&record).await?;
+        store.update_key(&record, &note(by, "key.revoke", &record, json!({}))).await?;
     }
     Ok(KeyView::of(&record))
 }
@@ -166,6 +194,28 @@ async fn find(store: &dyn KeyStore, id: &str) -> Result<KeyRecord, KeyError> {
     store.key(parsed).await?.ok_or_else(not_found)
 }
 
+fn note(by: &Actor, action: &'static str, record: &KeyRecord, detail: Value) -> Note {
+    Note { actor: by.clone(), action, subject: record.id.to_string(), detail }
+}
+
+// === impl NewKeyOrder ===
+
+impl NewKeyOrder {
+    /// A key that may do all that its kind may.
+    pub fn new(name: &str, kind: Kind) -> NewKeyOrder {
+        NewKeyOrder {
+            name: name.to_owned(),
+            owner: String::new(),
+            kind,
+            limits: Limits::default(),
+            not_before: None,
+            expires: None,
+            project: None,
+            role: None,
+        }
+    }
+}
+
 // === impl KeyView ===
 
 impl KeyView {
@@ -176,10 +226,9 @@ impl KeyView {
             owner: record.owner.clone(),
             kind: record.kind.as_str(),
             state: record.state(Timestamp::now()).map_or_else(|reason| reason.code().to_owned(), |()| "active".to_owned()),
-            models: record.limits.models.clone(),
-            requests_per_minute: record.limits.requests_per_minute,
-            tokens_per_minute: record.limits.tokens_per_minute,
-            parallel: record.limits.parallel,
+            project: record.project.clone(),
+            role: record.role.map(Role::as_str),
+            limits: record.limits.clone(),
             created: record.created,
             not_before: record.not_before,
             expires: record.expires,
@@ -215,6 +264,7 @@ impl std::fmt::Display for KeyError {
         match self {
             KeyError::NotFound(id) => write!(f, "there is no key with the id '{id}': 'keyward keys list' shows them all"),
             KeyError::Revoked(id) => write!(f, "the key {id} is revoked and cannot be rotated: make a new one with 'keyward keys create'"),
+            KeyError::Wrong(why) => f.write_str(why),
             KeyError::Store(e) => write!(f, "the store did not do it: {e}"),
             KeyError::NoRandomness => f.write_str("the system has no randomness to make a key from"),
         }

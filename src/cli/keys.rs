@@ -1,6 +1,6 @@
 //! `keyward keys …`
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::{CliError, Installation, output};
 use crate::admin::keys::{self, Created, KeyView, NewKeyOrder};
 use crate::config::Config;
-use crate::key::{Kind, Limits};
+use crate::key::{Kind, Role};
+use crate::quota::network::Network;
+use crate::quota::{Budget, Limits, Period, Rate, Unit};
+use crate::store::audit::Actor;
 
 /// Make, list, explain, rotate and revoke keys
 #[derive(Subcommand)]
@@ -72,24 +75,69 @@ pub struct Create {
     /// live calls models, test calls the simulator only, admin manages
     #[arg(long, default_value = "live", value_parser = kind)]
     kind: Kind,
-    /// Models that it may use, as globs such as 'openai/*' [default: all]
-    #[arg(long, value_delimiter = ',')]
-    models: Vec<String>,
-    /// Requests a minute
+    /// The project that it belongs to
     #[arg(long)]
-    rpm: Option<NonZeroU32>,
-    /// Tokens a minute, in and out
-    #[arg(long)]
-    tpm: Option<NonZeroU32>,
-    /// Requests at a time
-    #[arg(long)]
-    parallel: Option<NonZeroU32>,
+    project: Option<String>,
+    /// What an admin key may manage: viewer, admin or owner [default: owner]
+    #[arg(long, value_parser = role)]
+    role: Option<Role>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// When it begins to be valid: '2h' from now, or a time such as 2027-01-31T00:00:00Z
+    #[arg(long, value_parser = moment)]
+    not_before: Option<Timestamp>,
     /// When it ends: '30d', '12h' or a time such as 2027-01-31T00:00:00Z
     #[arg(long, value_parser = moment)]
     expires: Option<Timestamp>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What a key, a project, a team or the gateway may do
+#[derive(Args, Clone)]
+pub struct LimitArgs {
+    /// Models that may be used, as globs such as 'openai/*' [default: all]
+    #[arg(long, value_delimiter = ',')]
+    models: Vec<String>,
+    /// Requests a minute; short for --limit requests/minute=N
+    #[arg(long)]
+    rpm: Option<NonZeroU64>,
+    /// Tokens a minute, in and out; short for --limit tokens/minute=N
+    #[arg(long)]
+    tpm: Option<NonZeroU64>,
+    /// A rate: 'requests/day=1000', 'output-tokens/hour=50000@openai/*'; as often as needed
+    #[arg(long = "limit", value_name = "RATE")]
+    rates: Vec<Rate>,
+    /// Money in USD: '50/month', '5/day:soft', '20/ever@anthropic/*'; as often as needed
+    #[arg(long = "budget", value_name = "BUDGET")]
+    budgets: Vec<Budget>,
+    /// Requests at a time
+    #[arg(long)]
+    parallel: Option<NonZeroU32>,
+    /// Addresses and networks that requests may come from, such as 10.0.0.0/8 [default: all]
+    #[arg(long = "from", value_name = "NETWORK", value_delimiter = ',')]
+    addresses: Vec<Network>,
+    /// Methods and paths that may be called, as globs such as 'POST /v1/chat/*' [default: all]
+    #[arg(long = "path", value_name = "GLOB", value_delimiter = ',')]
+    paths: Vec<String>,
+}
+
+// === impl LimitArgs ===
+
+impl From<LimitArgs> for Limits {
+    fn from(args: LimitArgs) -> Limits {
+        let a_minute = [(Unit::Requests, args.rpm), (Unit::Tokens, args.tpm)];
+        let short = a_minute.into_iter().filter_map(|(unit, most)| Some(Rate::new(unit, Period::Minute, most?)));
+        Limits {
+            models: args.models,
+            addresses: args.addresses,
+            paths: args.paths,
+            rates: short.chain(args.rates).collect(),
+            parallel: args.parallel,
+            budgets: args.budgets,
+        }
+    }
 }
 
 // === impl Keys ===
@@ -101,7 +149,7 @@ impl Keys {
         match self {
             Keys::Create(order) => {
                 let json = order.json;
-                show_created(&keys::create(&store, &pepper, order.into()).await?, json)?;
+                show_created(&keys::create(&store, &pepper, order.into(), &Actor::of_process()).await?, json)?;
             }
             Keys::List { json } => {
                 let all = keys::list(&store).await?;
@@ -122,8 +170,10 @@ impl Keys {
                 }
                 return Ok(if explanation.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
-            Keys::Rotate { id, grace, json } => show_created(&keys::rotate(&store, &pepper, &id, grace).await?, json)?,
-            Keys::Revoke { id, json } => show(&keys::revoke(&store, &id).await?, json)?,
+            Keys::Rotate { id, grace, json } => {
+                show_created(&keys::rotate(&store, &pepper, &id, grace, &Actor::of_process()).await?, json)?
+            }
+            Keys::Revoke { id, json } => show(&keys::revoke(&store, &id, &Actor::of_process()).await?, json)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -131,16 +181,23 @@ impl Keys {
 
 impl From<Create> for NewKeyOrder {
     fn from(order: Create) -> NewKeyOrder {
-        let limits =
-            Limits { models: order.models, requests_per_minute: order.rpm, tokens_per_minute: order.tpm, parallel: order.parallel };
-        NewKeyOrder { name: order.name, owner: order.owner, kind: order.kind, limits, expires: order.expires }
+        NewKeyOrder {
+            name: order.name,
+            owner: order.owner,
+            kind: order.kind,
+            limits: order.limits.into(),
+            not_before: order.not_before,
+            expires: order.expires,
+            project: order.project,
+            role: order.role,
+        }
     }
 }
 
 const HEAD: [&str; 7] = ["ID", "NAME", "OWNER", "KIND", "STATE", "MODELS", "EXPIRES"];
 
 fn row(view: &KeyView) -> Vec<String> {
-    let models = if view.models.is_empty() { "all".to_owned() } else { view.models.join(",") };
+    let models = if view.limits.models.is_empty() { "all".to_owned() } else { view.limits.models.join(",") };
     let expires = view.expires.map_or_else(|| "never".to_owned(), |time| time.to_string());
     vec![view.id.clone(), view.name.clone(), view.owner.clone(), view.kind.to_owned(), view.state.clone(), models, expires]
 }
@@ -161,6 +218,10 @@ fn show_created(created: &Created, json: bool) -> Result<(), CliError> {
 
 fn kind(text: &str) -> Result<Kind, String> {
     Kind::from_name(text).ok_or_else(|| "it is one of live, test, admin".to_owned())
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::from_name(text).ok_or_else(|| "it is one of viewer, admin, owner".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

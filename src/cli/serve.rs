@@ -16,11 +16,15 @@ use crate::held::Keeper;
 use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
-use crate::route::Router;
+use crate::quota::{Accounts, alert};
+use crate::route::{Router, Secret};
 use crate::server;
 use crate::store::KeyStore;
 use crate::telemetry::{self, Metrics};
 use crate::upstream::Client;
+
+/// What alerts are signed with.
+const ALERT_SECRET: &str = "KEYWARD_ALERT_SECRET";
 
 /// Run the gateway
 #[derive(Args, Default)]
@@ -58,16 +62,21 @@ impl Serve {
         let assumed = drain.recover().await;
         welcome::greet(&*store, &pepper, &router, listener.local_addr()?).await?;
 
-        let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>));
+        let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
+        let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), drain.handle(), alerts));
+        let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts)));
         let (held, holding) = Keeper::new(store.clone());
         let gateway = Arc::new(Gateway {
             client: Client::new(&config.upstream, &config.fetch)?,
             keys: Arc::clone(&keys),
+            accounts,
             router,
             ledger,
             drain: drain.handle(),
             held: Arc::new(held),
             key_store: store.clone(),
+            group_store: store.clone(),
+            audit_store: store.clone(),
             ledger_store: store,
             metrics: Metrics::new(),
             config,
@@ -82,11 +91,12 @@ impl Serve {
         let (stop, stopped) = watch::channel(false);
         let followers = tokio::spawn(keys.follow(stopped.clone()));
         let holding = tokio::spawn(holding.run(stopped.clone()));
+        let alerting = tokio::spawn(alerting.run(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
         server::serve(listener, gateway, a_signal()?).await?;
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ = tokio::join!(followers, holding, draining);
+        let _ = tokio::join!(followers, holding, alerting, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }
@@ -120,9 +130,18 @@ fn check_aliases(router: &Router) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Where alerts go, where the configuration says so.
+fn webhook(config: &Config, env: &Environment) -> Result<Option<alert::Webhook>, CliError> {
+    let Some(url) = &config.alerts.webhook else { return Ok(None) };
+    let secret = env
+        .get(ALERT_SECRET)
+        .ok_or_else(|| format!("alerts.webhook is set and {ALERT_SECRET} is not: the webhook would not know that we call it"))?;
+    Ok(Some(alert::Webhook::new(url, &Secret::new(secret))?))
+}
+
 fn warn_of_unknown_variables() {
     // What the tests and other commands read.
-    const OTHERS: [&str; 2] = ["KEYWARD_CONFIG", "KEYWARD_KEY"];
+    const OTHERS: [&str; 3] = ["KEYWARD_CONFIG", "KEYWARD_KEY", ALERT_SECRET];
     let names = || VARIABLES.iter().map(|(name, _)| *name).chain(OTHERS);
     for (variable, _) in std::env::vars_os() {
         let Some(variable) = variable.to_str().filter(|name| name.starts_with("KEYWARD_")) else { continue };

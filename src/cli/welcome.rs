@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use super::{CliError, output};
 use crate::admin::keys::{self, NewKeyOrder};
-use crate::key::{Kind, Limits, Pepper};
+use crate::key::{Kind, Pepper};
 use crate::route::Router;
 use crate::store::KeyStore;
+use crate::store::audit::Actor;
 
 /// Providers that a newcomer is most likely to have a credential of.
 const WELL_KNOWN: [&str; 8] = ["openai", "openrouter", "mistral", "groq", "deepseek", "xai", "togetherai", "ollama"];
@@ -16,10 +17,9 @@ pub async fn greet(store: &dyn KeyStore, pepper: &Pepper, router: &Router, addre
     if !store.keys().await?.is_empty() {
         return Ok(());
     }
-    let order =
-        |name: &str, kind| NewKeyOrder { name: name.to_owned(), owner: String::new(), kind, limits: Limits::default(), expires: None };
-    let admin = keys::create(store, pepper, order("first admin key", Kind::Admin)).await?.key;
-    let key = keys::create(store, pepper, order("first key", Kind::Live)).await?.key;
+    let make = |name: &'static str, kind| keys::create(store, pepper, NewKeyOrder::new(name, kind), &Actor::Gateway);
+    let admin = make("first admin key", Kind::Admin).await?.key;
+    let key = make("first key", Kind::Live).await?.key;
     let live: Vec<&str> = router.live().map(|provider| provider.id.as_str()).collect();
     let model = router.live().find(|provider| !provider.is_simulator()).and_then(|provider| {
         let first = provider.models.keys().next()?;

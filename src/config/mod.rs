@@ -32,6 +32,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// How media is fetched for providers that do not fetch it themselves.
     pub fetch: Fetch,
+    /// Who is told when a budget is spent.
+    pub alerts: Alerts,
     /// Names for models, each for one `provider/model` or several in order.
     pub aliases: BTreeMap<String, Targets>,
 }
@@ -96,6 +98,14 @@ pub struct Upstream {
     /// The longest wait before another attempt; a provider that asks for more is not tried again.
     #[serde(deserialize_with = "duration")]
     pub max_backoff: Duration,
+}
+
+/// `[alerts]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// Called with each alert, signed under `KEYWARD_ALERT_SECRET`.
+    pub webhook: Option<String>,
 }
 
 /// `[fetch]`
@@ -248,6 +258,7 @@ impl Default for Config {
             limits: RequestLimits::default(),
             upstream: Upstream::default(),
             fetch: Fetch::default(),
+            alerts: Alerts::default(),
             aliases: BTreeMap::new(),
         }
     }

@@ -23,6 +23,8 @@ pub struct Ask {
     pub stream: bool,
     /// The most output tokens that the caller wants, all choices together.
     pub max_output: Option<u64>,
+    /// How many answers it wants.
+    pub choices: u64,
     /// What a provider keeps and the request goes on with.
     pub earlier: Vec<(Kind, String)>,
     /// Whether the provider is to keep the answer.
@@ -67,6 +69,7 @@ impl Ask {
             None => optional::<bool>(&members, "stream", "has to be true or false")?.unwrap_or(peek.stream_default.unwrap_or(false)),
         };
         let choices = peek.choices.map(|name| optional::<u64>(&members, name, "has to be a whole number")).transpose()?.flatten();
+        let choices = choices.unwrap_or(1).max(1);
         let mut max_output = None;
         for path in peek.max_output {
             max_output = max_output.or(limit_at(&members, path)?);
@@ -85,7 +88,8 @@ impl Ask {
             stream,
             earlier,
             keeps,
-            max_output: max_output.map(|tokens| tokens.saturating_mul(choices.unwrap_or(1).max(1))),
+            max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
+            choices,
             model_at,
             usage_edit,
             models_within,

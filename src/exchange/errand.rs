@@ -12,6 +12,7 @@ use http::{HeaderName, Method, Request, Response, StatusCode};
 
 pub(super) use aim::held_by;
 
+use super::estimate::{self, Estimate};
 use super::{ledger_down, list, name_request};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::{broken, model_in};
@@ -119,7 +120,7 @@ async fn walk(
 ) -> Result<Walked, Refusal> {
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
-    ticket.key = Some(caller.id());
+    ticket.identified(&caller);
     let (load, named) = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
     model.iter().for_each(|model| ticket.called_model(model));
@@ -129,12 +130,14 @@ async fn walk(
     for target in &targets {
         target.endpoint(served.operation, served.dialect)?;
     }
-    let estimated_input = match &load {
-        Load::Json(body, _) if !served.operation.is_free() => body.len() as u64 / 4,
+    let input_bytes = match &load {
+        Load::Json(body, _) if !served.operation.is_free() => body.len() as u64,
         _ => 0,
     };
-    let permit = caller.meters().admit(estimated_input)?;
-    ticket.begin(&targets[0], permit, estimated_input, None).map_err(|e| ledger_down(&e))?;
+    let output = served.operation.has_no_output().then_some(0);
+    let estimate = Estimate::new(served.operation, &targets, input_bytes, output, 1);
+    let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
+    ticket.begin(&targets[0], permit, &estimate).map_err(|e| ledger_down(&e))?;
     let headers = Errand::headers(served.dialect, &head.headers, &load);
     let (operation, dialect) = (served.operation, served.dialect);
     let errand = Errand { operation, dialect, method: served.method.clone(), rest, query: query(&head), headers, load };

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::admin::keys::{self, NewKeyOrder};
-use crate::key::{Limits, Pepper};
+use crate::key::Pepper;
+use crate::store::audit::Actor;
 use crate::store::sqlite::Sqlite;
 
 fn held(key: KeyId, kind: Kind, id: &str, provider: &str) -> Held {
@@ -10,9 +11,8 @@ fn held(key: KeyId, kind: Kind, id: &str, provider: &str) -> Held {
 }
 
 async fn new_key(store: &Sqlite, pepper: &Pepper) -> KeyId {
-    let order =
-        NewKeyOrder { name: "n".to_owned(), owner: String::new(), kind: crate::key::Kind::Live, limits: Limits::default(), expires: None };
-    KeyId::parse(&keys::create(store, pepper, order).await.unwrap().view.id).unwrap()
+    let order = NewKeyOrder::new("n", crate::key::Kind::Live);
+    KeyId::parse(&keys::create(store, pepper, order, &Actor::Gateway).await.unwrap().view.id).unwrap()
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn what_a_key_made_is_its_own_and_its_successors() {
         assert!(keeper.is_anyones(Kind::File, "file-1").await.unwrap() && !keeper.is_anyones(Kind::Batch, "file-1").await.unwrap());
     }
 
-    let rotated = keys::rotate(&*store, &pepper, first.as_str(), Duration::from_secs(3600)).await.unwrap();
+    let rotated = keys::rotate(&*store, &pepper, first.as_str(), Duration::from_secs(3600), &Actor::Gateway).await.unwrap();
     let successor = KeyId::parse(&rotated.view.id).unwrap();
     assert_eq!(fresh.holder(successor, Kind::File, "file-1").await.unwrap().as_deref(), Some("a"));
     assert_eq!(fresh.all(successor, Kind::File).await.unwrap(), [held(first, Kind::File, "file-1", "a")]);

@@ -15,7 +15,7 @@ use super::format::{KeyId, KeyText, Kind};
 use super::hash::{KeyHash, Pepper};
 use super::record::KeyRecord;
 use super::{Reason, presented};
-use crate::quota::Meters;
+use crate::quota::{self, Accounts, Chain, Need, Permit, Refused};
 use crate::store::KeyStore;
 
 /// Keys kept in memory at the most, about 500 bytes each.
@@ -29,19 +29,20 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 pub struct Keyring {
     pepper: Pepper,
     store: Arc<dyn KeyStore>,
+    accounts: Arc<Accounts>,
     known: Cache<KeyId, Arc<Known>>,
     unknown: Cache<KeyId, ()>,
     /// Compared with where an id is unknown, so that both failures do the same work.
     nobody: KeyHash,
 }
 
-/// A key in memory: its record and its counters.
+/// A key in memory: its record and its accounts.
 #[derive(Debug)]
 pub struct Known {
     /// What the store says of it.
     pub record: KeyRecord,
-    /// What it has used of its limits.
-    pub meters: Arc<Meters>,
+    /// What its limits sit on, itself first.
+    pub chain: Chain,
 }
 
 /// Somebody whose key is proven and good.
@@ -70,11 +71,12 @@ pub enum Plane {
 
 impl Keyring {
     /// An empty ring over `store`.
-    pub fn new(pepper: Pepper, store: Arc<dyn KeyStore>) -> Keyring {
+    pub fn new(pepper: Pepper, store: Arc<dyn KeyStore>, accounts: Arc<Accounts>) -> Keyring {
         let nobody = pepper.hash("");
         Keyring {
             pepper,
             store,
+            accounts,
             known: Cache::new(CAPACITY),
             unknown: Cache::builder().max_capacity(UNKNOWN_CAPACITY).time_to_live(UNKNOWN_FOR).build(),
             nobody,
@@ -135,13 +137,14 @@ impl Keyring {
         }
         let load = async {
             match self.store.key(id).await {
-                Ok(Some(record)) => Ok(Arc::new(Known::new(record, None))),
-                Ok(None) => Err(Reason::Unknown),
-                Err(e) => {
-                    tracing::error!(key = %id, error = %e, "a key cannot be read from the store, and is refused until it can");
-                    Err(Reason::StoreDown)
-                }
+                Ok(Some(record)) => self.known(record).await,
+                Ok(None) => return Err(Reason::Unknown),
+                Err(e) => Err(e),
             }
+            .map_err(|e| {
+                tracing::error!(key = %id, error = %e, "a key cannot be read from the store, and is refused until it can");
+                Reason::StoreDown
+            })
         };
         match self.known.try_get_with(id, load).await {
             Ok(known) => Ok(Some(known)),
@@ -154,27 +157,37 @@ impl Keyring {
     }
 
     async fn catch_up(&self, seen: Option<i64>) -> Result<i64, crate::store::StoreError> {
-        let (newest, changed) = self.store.key_changes(seen.unwrap_or(i64::MAX)).await?;
-        for id in changed {
+        let changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
+        for group in &changes.groups {
+            self.accounts.refresh(group).await?;
+            // A project may have gone to another team: its keys find their accounts anew.
+            for (id, known) in self.known.iter().filter(|(_, known)| known.chain.iter().any(|account| account.id() == group)) {
+                self.renew(*id, &known.record).await;
+            }
+        }
+        for id in changes.keys {
             self.unknown.invalidate(&id).await;
-            let Some(old) = self.known.get(&id).await else { continue };
+            if self.known.get(&id).await.is_none() {
+                continue;
+            }
             match self.store.key(id).await {
-                Ok(Some(record)) => self.known.insert(id, Arc::new(Known::new(record, Some(&old)))).await,
+                Ok(Some(record)) => self.renew(id, &record).await,
                 // It changed and nobody can tell how, so it does not go on as it was: its next request asks the store again.
                 Ok(None) | Err(_) => self.known.invalidate(&id).await,
             }
         }
-        Ok(newest)
+        Ok(changes.newest)
     }
-}
 
-// === impl Known ===
+    async fn renew(&self, id: KeyId, record: &KeyRecord) {
+        match self.known(record.clone()).await {
+            Ok(known) => self.known.insert(id, known).await,
+            Err(_) => self.known.invalidate(&id).await,
+        }
+    }
 
-impl Known {
-    /// The counters are taken over where the limits are the same, so that a change of name starts no new minute.
-    fn new(record: KeyRecord, old: Option<&Known>) -> Known {
-        let kept = old.filter(|old| old.meters.are_for(&record.limits)).map(|old| Arc::clone(&old.meters));
-        Known { meters: kept.unwrap_or_else(|| Arc::new(Meters::new(&record.limits))), record }
+    async fn known(&self, record: KeyRecord) -> Result<Arc<Known>, crate::store::StoreError> {
+        Ok(Arc::new(Known { chain: self.accounts.chain(&record).await?, record }))
     }
 }
 
@@ -191,9 +204,20 @@ impl Caller {
         &self.0.record
     }
 
-    /// What the key has used of its limits.
-    pub fn meters(&self) -> &Arc<Meters> {
-        &self.0.meters
+    /// What the key's limits sit on, itself first.
+    pub fn chain(&self) -> &Chain {
+        &self.0.chain
+    }
+
+    /// When the key ends by itself or by its successor, whichever is sooner.
+    pub fn ends(&self) -> Option<Timestamp> {
+        let rotated = self.0.record.rotated.as_ref().map(|rotation| rotation.until);
+        self.0.record.expires.into_iter().chain(rotated).min()
+    }
+
+    /// Admits a request to all of the key's accounts.
+    pub fn admit(&self, need: &Need<'_>) -> Result<Permit, Refused> {
+        quota::admit(&self.0.chain, need)
     }
 
     /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.
@@ -201,16 +225,27 @@ impl Caller {
         if self.0.record.kind == Kind::Test && !is_simulated {
             return Err(Reason::TestOnly(asked.to_owned()));
         }
-        let limits = &self.0.record.limits;
         // Mostly there is no list, and no name has to be put together.
-        match limits.models.is_empty() || limits.allows(&[asked, &full()]) {
-            true => Ok(()),
-            false => Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: limits.models.clone() }),
+        let mut full = std::iter::once_with(full);
+        let mut name: Option<String> = None;
+        for account in self.0.chain.iter() {
+            let current = account.current();
+            if current.limits.models.is_empty() {
+                continue;
+            }
+            let full = name.get_or_insert_with(|| full.next().unwrap_or_default());
+            if !current.limits.allows(&[asked, full]) {
+                return Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: current.limits.models.clone() });
+            }
         }
+        Ok(())
     }
 
     fn admitted_to(&self, plane: Plane) -> Result<(), Reason> {
         self.0.record.state(Timestamp::now())?;
+        if let Some(group) = self.0.chain.iter().find(|account| account.current().disabled) {
+            return Err(Reason::GroupDisabled(group.id().subject()));
+        }
         match (plane, self.0.record.kind) {
             (Plane::Data, Kind::Admin) => Err(Reason::AdminOnDataPlane),
             (Plane::Admin, Kind::Live | Kind::Test) => Err(Reason::NotAdmin),

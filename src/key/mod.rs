@@ -17,4 +17,4 @@ pub use format::{KeyId, KeyText, Kind};
 pub use hash::{KeyHash, Pepper};
 pub use keyring::{Caller, Keyring};
 pub use reason::Reason;
-pub use record::{KeyRecord, Limits};
+pub use record::{KeyRecord, Role};

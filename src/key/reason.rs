@@ -58,6 +58,8 @@ pub enum Reason {
     Rotated(String),
     /// Switched off for now.
     Disabled,
+    /// Its project or team, named as the subject of a sentence, is switched off for now.
+    GroupDisabled(String),
     /// An admin key where a model is called.
     AdminOnDataPlane,
     /// A key for models on the management API.
@@ -113,6 +115,7 @@ impl Reason {
             Reason::Revoked(_) => "key_revoked",
             Reason::Rotated(_) => "key_rotated",
             Reason::Disabled => "key_disabled",
+            Reason::GroupDisabled(_) => "key_group_disabled",
             Reason::AdminOnDataPlane => "key_is_admin",
             Reason::NotAdmin => "key_not_admin",
             Reason::TestOnly(_) => "key_test_only",
@@ -179,6 +182,9 @@ impl Reason {
             Reason::Revoked(when) => format!("This API key was revoked on {when} and will not work again: ask for a new one."),
             Reason::Rotated(when) => {
                 format!("This API key was replaced by a new one, and its grace period ended on {when}: use the new key.")
+            }
+            Reason::GroupDisabled(group) => {
+                format!("{group}, which this API key belongs to, is disabled for now: ask whoever runs this gateway to enable it.")
             }
             Reason::TestOnly(model) => format!(
                 "A kw_test_ key never costs money and calls simulator models only: use a kw_live_ key for '{model}', or the model 'simulator/echo'."

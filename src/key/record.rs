@@ -1,11 +1,9 @@
 //! What is known of a key at rest: everything but the key itself.
 
-use std::num::NonZeroU32;
-
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::{KeyHash, KeyId, Kind, Reason};
+use crate::quota::Limits;
 
 /// One key in the store.
 #[derive(Clone, Debug)]
@@ -34,6 +32,12 @@ pub struct KeyRecord {
     pub disabled: bool,
     /// The key that replaced it, and until when this one still works beside it.
     pub rotated: Option<Rotation>,
+    /// The project that it belongs to, by its id.
+    pub project: Option<String>,
+    /// What its holder may manage; of admin keys alone, and `Owner` where absent.
+    pub role: Option<Role>,
+    /// The first of the keys that this one replaced; itself where it replaced none.
+    pub family: KeyId,
 }
 
 /// A key's successor.
@@ -45,19 +49,18 @@ pub struct Rotation {
     pub until: Timestamp,
 }
 
-/// What a key may do; an absent limit is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Limits {
-    /// Globs (`*`, `?`) on `provider/model` and alias names; empty allows all.
-    pub models: Vec<String>,
-    /// Requests a minute.
-    pub requests_per_minute: Option<NonZeroU32>,
-    /// Tokens a minute, in and out.
-    pub tokens_per_minute: Option<NonZeroU32>,
-    /// Requests at a time.
-    pub parallel: Option<NonZeroU32>,
+/// What somebody with an admin key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Looks at everything, and changes nothing.
+    Viewer,
+    /// Changes everything but who may manage the gateway.
+    Admin,
+    /// Makes and ends admin keys too.
+    Owner,
 }
+
+const ROLES: [(Role, &str); 3] = [(Role::Viewer, "viewer"), (Role::Admin, "admin"), (Role::Owner, "owner")];
 
 // === impl KeyRecord ===
 
@@ -83,39 +86,16 @@ impl KeyRecord {
     }
 }
 
-// === impl Limits ===
+// === impl Role ===
 
-impl Limits {
-    /// Whether the globs allow a model known by any of `names`.
-    pub fn allows(&self, names: &[&str]) -> bool {
-        self.models.is_empty() || self.models.iter().any(|glob| names.iter().any(|name| matches(glob, name)))
+impl Role {
+    /// `viewer`, `admin` or `owner`.
+    pub fn as_str(self) -> &'static str {
+        ROLES.iter().find(|(role, _)| *role == self).map_or("", |(_, name)| name)
     }
-}
 
-/// Matches `*` (any run) and `?` (any one byte), in time linear in the name for each star.
-pub fn matches(glob: &str, name: &str) -> bool {
-    let (glob, name) = (glob.as_bytes(), name.as_bytes());
-    let (mut g, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match glob.get(g) {
-            Some(b'*') => {
-                star = Some((g, n));
-                g += 1;
-            }
-            Some(&c) if c == b'?' || c == name[n] => {
-                g += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((at, seen)) => {
-                    star = Some((at, seen + 1));
-                    g = at + 1;
-                    n = seen + 1;
-                }
-                None => return false,
-            },
-        }
+    /// The role with that name.
+    pub fn from_name(name: &str) -> Option<Role> {
+        ROLES.iter().find(|(_, known)| *known == name).map(|(role, _)| *role)
     }
-    glob[g..].iter().all(|&c| c == b'*')
 }

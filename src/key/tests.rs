@@ -4,8 +4,8 @@ use http::Request;
 use proptest::prelude::*;
 
 use super::format::{KeyText, Kind, NewKey};
-use super::record::matches;
 use super::{Reason, presented};
+use crate::quota::limits::matches;
 
 fn parts(headers: &[(&str, &str)], uri: &str) -> http::request::Parts {
     let mut request = Request::builder().uri(uri);

@@ -64,6 +64,8 @@ mod tests {
             id: id.into(),
             at: jiff::Timestamp::UNIX_EPOCH,
             key: "".into(),
+            project: "".into(),
+            team: "".into(),
             operation: "".into(),
             provider: "".into(),
             model: "".into(),

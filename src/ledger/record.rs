@@ -20,6 +20,12 @@ pub struct Begin {
     /// The caller's key id.
     #[serde(deserialize_with = "shared")]
     pub key: Arc<str>,
+    /// The project that the key belongs to, by its id; empty where it belongs to none.
+    #[serde(deserialize_with = "shared", default)]
+    pub project: Arc<str>,
+    /// The project's team, by its id; empty where there is none.
+    #[serde(deserialize_with = "shared", default)]
+    pub team: Arc<str>,
     /// `chat`, `embeddings`, …
     pub operation: Cow<'static, str>,
     /// The provider first tried.
@@ -124,6 +130,8 @@ impl Begin {
         to.text("id", &self.id);
         to.time("at", self.at, 9);
         to.text("key", &self.key);
+        let whose = [("project", &self.project), ("team", &self.team)];
+        whose.into_iter().filter(|(_, id)| !id.is_empty()).for_each(|(name, id)| to.text(name, id));
         to.text("operation", &self.operation);
         to.text("provider", &self.provider);
         to.text("model", &self.model);

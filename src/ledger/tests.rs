@@ -12,6 +12,8 @@ use super::drain::Drain;
 use super::record::{Outcome, Source, Usage};
 use super::*;
 use crate::money::Usd;
+use crate::quota::AccountId;
+use crate::quota::meters::{Past, Used};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Answer, Cursor, Entry, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
 
@@ -20,6 +22,8 @@ fn begin(id: &str) -> Begin {
         id: id.into(),
         at: Timestamp::now(),
         key: "k".into(),
+        project: "".into(),
+        team: "".into(),
         operation: "chat".into(),
         provider: "p".into(),
         model: "m".into(),
@@ -207,6 +211,9 @@ impl LedgerStore for Flaky {
     }
     fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64> {
         self.unless_down(self.inner.assume_open(node, at))
+    }
+    fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used> {
+        self.unless_down(self.inner.used(account, past))
     }
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>> {
         self.unless_down(self.inner.usage(query))

@@ -1,82 +1,278 @@
 #![allow(clippy::unwrap_used)]
 
-use super::*;
+use std::sync::Arc;
 
-fn meters(requests: u32, tokens: u32, parallel: u32) -> Arc<Meters> {
-    Arc::new(Meters::new(&Limits {
-        models: Vec::new(),
-        requests_per_minute: NonZeroU32::new(requests),
-        tokens_per_minute: NonZeroU32::new(tokens),
-        parallel: NonZeroU32::new(parallel),
-    }))
+use http::StatusCode;
+use jiff::Timestamp;
+
+use super::account::{Account, Current};
+use super::alert::{self, AlertSender};
+use super::*;
+use crate::error::Refusal;
+use crate::key::KeyId;
+use crate::store::sqlite::Sqlite;
+
+fn id() -> AccountId {
+    AccountId::Key(KeyId::parse("abcdefgh2345").unwrap())
 }
 
-#[test]
-fn requests_a_minute_are_counted_and_the_wait_is_told() {
-    let meters = meters(2, 0, 0);
-    drop((meters.admit(0).unwrap(), meters.admit(0).unwrap()));
-    let refusal = Refusal::from(meters.admit(0).unwrap_err());
+/// Alerts that nobody reads.
+async fn sender() -> AlertSender {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    alert::channel(Arc::new(store), None).0
+}
+
+fn account(id: AccountId, limits: Limits, used: Used, alerts: &AlertSender) -> Arc<Account> {
+    let meters = Arc::new(Meters::new(&limits, None, |_| used));
+    Arc::new(Account::new(id, Current { limits, meters, disabled: false }, alerts.clone()))
+}
+
+async fn chain(limits: Limits) -> Chain {
+    Arc::from([account(id(), limits, Used::default(), &sender().await)])
+}
+
+fn rates(texts: &[&str]) -> Limits {
+    Limits { rates: texts.iter().map(|text| text.parse().unwrap()).collect(), ..Limits::default() }
+}
+
+fn budgets(texts: &[&str]) -> Limits {
+    Limits { budgets: texts.iter().map(|text| text.parse().unwrap()).collect(), ..Limits::default() }
+}
+
+fn tokens(input: u64) -> Need<'static> {
+    Need { input, ..Need::NOTHING }
+}
+
+fn costs(nanos: i64) -> Need<'static> {
+    Need { cost: Some(Usd(nanos)), ..Need::NOTHING }
+}
+
+fn used(input: u64, nanos: i64) -> Used {
+    Used { requests: 1, input, output: 0, cost: Usd(nanos) }
+}
+
+const ALL: &dyn Fn(&str) -> bool = &|_| true;
+
+fn exceeded(chain: &Chain, need: &Need<'_>) -> Exceeded {
+    admit(chain, need).unwrap_err().exceeded
+}
+
+/// What is used and held of an account's only budget, in nano-dollars.
+fn stands(chain: &Chain) -> (u64, u64) {
+    let current = chain[0].current();
+    let (_, tally) = current.meters.budgets().next().unwrap();
+    let state = tally.state();
+    (state.used, state.held)
+}
+
+#[tokio::test]
+async fn requests_a_minute_are_counted_and_the_wait_is_told() {
+    let chain = chain(rates(&["requests/minute=2"])).await;
+    for _ in 0..2 {
+        admit(&chain, &Need::NOTHING).unwrap().settle(&used(0, 0), ALL);
+    }
+    let refusal = Refusal::from(admit(&chain, &Need::NOTHING).unwrap_err());
     let wait = refusal.retry_after.unwrap();
     assert!(wait <= Duration::from_secs(30) && wait > Duration::from_secs(25), "{wait:?}");
     assert_eq!(refusal.status, StatusCode::TOO_MANY_REQUESTS);
-    assert!(refusal.headers.iter().any(|(name, value)| name == REMAINING_REQUESTS && value == "0"));
+    assert!(refusal.headers.iter().any(|(name, value)| name == "x-ratelimit-remaining-requests" && value == "0"));
 }
 
-#[test]
-fn parallel_requests_are_given_back_when_dropped() {
-    let meters = meters(0, 0, 1);
-    let first = meters.admit(0).unwrap();
-    assert!(matches!(meters.admit(0).unwrap_err().exceeded, Exceeded::Parallel(_)));
+#[tokio::test]
+async fn parallel_requests_are_given_back_when_dropped() {
+    let chain = chain(Limits { parallel: NonZeroU32::new(1), ..Limits::default() }).await;
+    let first = admit(&chain, &Need::NOTHING).unwrap();
+    assert!(matches!(exceeded(&chain, &Need::NOTHING), Exceeded::Parallel(_)));
     drop(first);
-    meters.admit(0).unwrap().settle(5);
-    assert_eq!(meters.running(), 0);
+    admit(&chain, &Need::NOTHING).unwrap().settle(&used(5, 0), ALL);
+    assert_eq!(chain[0].current().meters.running(), 0);
 }
 
-#[test]
-fn a_reservation_is_refunded_to_what_was_used() {
-    let meters = meters(0, 1000, 0);
-    let permit = meters.admit(900).unwrap();
-    assert!(matches!(meters.admit(900).unwrap_err().exceeded, Exceeded::Tokens(..)));
-    permit.settle(10);
-    drop(meters.admit(900).unwrap());
-    assert!(matches!(meters.admit(1001).unwrap_err().exceeded, Exceeded::TooLarge(..)));
+#[tokio::test]
+async fn a_reservation_is_refunded_to_what_was_used() {
+    let chain = chain(rates(&["tokens/minute=1000"])).await;
+    let permit = admit(&chain, &tokens(900)).unwrap();
+    assert!(matches!(exceeded(&chain, &tokens(900)), Exceeded::Rate(..)));
+    permit.settle(&used(10, 0), ALL);
+    drop(admit(&chain, &tokens(900)).unwrap());
+    assert!(matches!(exceeded(&chain, &tokens(1001)), Exceeded::TooLarge(..)));
 }
 
-#[test]
-fn more_than_reserved_is_charged_as_a_debt() {
-    let meters = meters(0, 1000, 0);
-    meters.admit(100).unwrap().settle(1500);
-    let Exceeded::Tokens(_, wait) = meters.admit(1).unwrap_err().exceeded else { panic!("not a token limit") };
-    assert!(wait > Duration::from_secs(29), "{wait:?}");
+#[tokio::test]
+async fn more_than_reserved_is_a_debt() {
+    let chain = chain(rates(&["tokens/minute=1000"])).await;
+    admit(&chain, &tokens(100)).unwrap().settle(&used(1500, 0), ALL);
+    let Exceeded::Rate(_, wait) = exceeded(&chain, &tokens(1)) else { panic!("not a rate") };
+    assert!(wait > Duration::from_secs(25), "{wait:?}");
 }
 
-#[test]
-fn a_refused_request_leaves_nothing_behind() {
-    let meters = meters(1, 1000, 0);
-    meters.admit(10).unwrap().settle(10);
+#[tokio::test]
+async fn a_refusal_by_one_limit_costs_nothing_of_the_others() {
+    let chain = chain(rates(&["requests/minute=1", "requests/day=2", "tokens/minute=1000"])).await;
+    admit(&chain, &tokens(10)).unwrap().settle(&used(10, 0), ALL);
     for _ in 0..50 {
-        assert!(matches!(meters.admit(900).unwrap_err().exceeded, Exceeded::Requests(..)));
+        assert!(matches!(exceeded(&chain, &tokens(900)), Exceeded::Rate(rate, _) if rate.per == Period::Minute));
     }
-    assert!(meters.tokens.as_ref().unwrap().remaining().0 >= 989);
-    assert_eq!(meters.running(), 0);
+    let current = chain[0].current();
+    let left: Vec<u64> = current.meters.rates().map(|(rate, counter)| counter.remaining(rate.most.get()).0).collect();
+    assert_eq!((left[0], left[1]), (0, 1));
+    assert!(left[2] >= 985, "{left:?}");
+}
+
+#[tokio::test]
+async fn tokens_used_on_the_way_are_charged_once_in_all() {
+    let chain = chain(rates(&["tokens/minute=1000", "output-tokens/hour=5000"])).await;
+    let mut permit = admit(&chain, &Need::NOTHING).unwrap();
+    permit.charge(&used(600, 0)).unwrap();
+    assert!(permit.charge(&used(600, 0)).is_err());
+    permit.settle(&used(1200, 0), ALL);
+    let Exceeded::Rate(_, wait) = exceeded(&chain, &tokens(1)) else { panic!("not a rate") };
+    assert!(wait < Duration::from_secs(15), "{wait:?}");
+}
+
+#[tokio::test]
+async fn no_number_of_callers_passes_a_budget_and_nothing_stays_reserved() {
+    let chain = chain(budgets(&["0.0001/ever"])).await;
+    // 100,000 nano-dollars, 1,000 a call at the most, 700 in the end; some hang up, some fail.
+    let callers: Vec<_> = (0..64u64)
+        .map(|n| {
+            let chain = Arc::clone(&chain);
+            std::thread::spawn(move || {
+                let mut spent = 0;
+                for call in 0..200u64 {
+                    let Ok(permit) = admit(&chain, &costs(1000)) else { continue };
+                    match (n + call) % 5 {
+                        0 => drop(permit),
+                        _ => {
+                            permit.settle(&used(1, 700), ALL);
+                            spent += 700;
+                        }
+                    }
+                }
+                spent
+            })
+        })
+        .collect();
+    let spent: u64 = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
+    assert_eq!(stands(&chain), (spent, 0));
+    assert!(spent <= 100_000 && spent > 99_000 - 1000, "{spent}");
+}
+
+#[tokio::test]
+async fn a_budget_says_what_is_left_of_it() {
+    let chain = chain(budgets(&["1/month"])).await;
+    admit(&chain, &costs(600_000_000)).unwrap().settle(&used(1, 600_000_000), ALL);
+    let refusal = Refusal::from(admit(&chain, &costs(500_000_000)).unwrap_err());
+    assert_eq!((refusal.status, refusal.code), (StatusCode::PAYMENT_REQUIRED, "budget_exceeded"));
+    let says = "This key has $0.400000 left of its budget of $1.000000 a month, and this request may cost up to $0.500000;";
+    assert!(refusal.message.starts_with(says), "{}", refusal.message);
+    let running = admit(&chain, &costs(400_000_000)).unwrap();
+    let refusal = Refusal::from(admit(&chain, &costs(300_000_000)).unwrap_err());
+    assert_eq!((refusal.status, refusal.code), (StatusCode::TOO_MANY_REQUESTS, "budget_reserved"), "{}", refusal.message);
+    drop(running);
+    let refusal = Refusal::from(admit(&chain, &Need { cost: None, ..Need::NOTHING }).unwrap_err());
+    assert_eq!((refusal.status, refusal.code), (StatusCode::FORBIDDEN, "model_without_price"));
+}
+
+#[tokio::test]
+async fn a_soft_budget_refuses_nothing_and_counts() {
+    let chain = chain(budgets(&["0.001/day:soft"])).await;
+    for _ in 0..3 {
+        admit(&chain, &costs(1_000_000)).unwrap().settle(&used(1, 1_000_000), ALL);
+    }
+    drop(admit(&chain, &Need { cost: None, ..Need::NOTHING }).unwrap());
+    assert_eq!(stands(&chain), (3_000_000, 0));
+}
+
+#[tokio::test]
+async fn limits_of_some_models_count_those_that_answer() {
+    let limits = Limits {
+        budgets: vec!["1/ever@openai/*".parse().unwrap()],
+        rates: vec!["requests/day=1@*/big".parse().unwrap()],
+        ..Limits::default()
+    };
+    let chain = chain(limits).await;
+    let either = |glob: &str| ["openai/big", "other/small"].iter().any(|name| limits::matches(glob, name));
+    let small = |glob: &str| limits::matches(glob, "other/small");
+    // Either may answer, so both are held; the small one does.
+    let need = Need { cost: Some(Usd(900_000_000)), touches: &either, ..Need::NOTHING };
+    admit(&chain, &need).unwrap().settle(&used(1, 900_000_000), &small);
+    assert_eq!(stands(&chain), (0, 0));
+    drop(admit(&chain, &need).unwrap());
+    drop(admit(&chain, &Need { touches: &small, cost: Some(Usd(2_000_000_000)), ..Need::NOTHING }).unwrap());
+}
+
+#[tokio::test]
+async fn every_account_of_a_key_has_to_admit_and_is_named() {
+    let alerts = sender().await;
+    let key = account(id(), rates(&["requests/day=100"]), Used::default(), &alerts);
+    let project =
+        account(AccountId::Project("bot".into()), budgets(&["1/day"]), Used { cost: Usd(999_999_999), ..Used::default() }, &alerts);
+    let gateway = account(AccountId::Gateway, rates(&["requests/hour=1"]), Used::default(), &alerts);
+    let chain: Chain = Arc::from([Arc::clone(&key), project, gateway]);
+    let refused = admit(&chain, &costs(2)).unwrap_err();
+    assert_eq!(refused.account, AccountId::Project("bot".into()));
+    assert!(Refusal::from(refused).message.starts_with("The project 'bot' has $0.000000 left"));
+    admit(&chain, &costs(1)).unwrap().settle(&used(1, 0), ALL);
+    let refused = admit(&chain, &costs(1)).unwrap_err();
+    assert!(Refusal::from(refused).message.starts_with("This gateway may send 1 requests an hour"));
+    let (rate, counter) = key.current().meters.rates().next().map(|(rate, counter)| (rate.clone(), counter.remaining(100))).unwrap();
+    assert_eq!(counter.0, 99, "{rate}: what the others refused cost it nothing");
+}
+
+#[tokio::test]
+async fn counts_outlive_a_change_of_limits_and_begin_with_the_ledgers_past() {
+    let (old, alerts) = (budgets(&["1/ever", "1/day@openai/*"]), sender().await);
+    let past = Used { requests: 7, input: 70, output: 30, cost: Usd(400_000_000) };
+    assert_eq!(Meters::unknown(&old, None).len(), 2);
+    let account = account(id(), old, past, &alerts);
+    let chain: Chain = Arc::from([Arc::clone(&account)]);
+    let running = admit(&chain, &costs(100_000_000)).unwrap();
+    let new = Limits { rates: vec!["tokens/day=1000".parse().unwrap()], budgets: vec!["0.55/ever".parse().unwrap()], ..Limits::default() };
+    let current = account.current();
+    assert_eq!(Meters::unknown(&new, Some(&current.meters)).iter().map(|past| past.window.has_end()).collect::<Vec<_>>(), [true]);
+    let meters = Arc::new(Meters::new(&new, Some(&current.meters), |_| past));
+    account.change(Current { limits: new, meters, disabled: false });
+    assert_eq!(stands(&chain), (400_000_000, 100_000_000));
+    assert!(matches!(exceeded(&chain, &costs(100_000_000)), Exceeded::Budget { .. }), "the lower limit holds at once");
+    running.settle(&used(1, 50_000_000), ALL);
+    assert_eq!(stands(&chain), (450_000_000, 0), "what began before is charged to the same count");
+    assert!(matches!(exceeded(&chain, &tokens(950)), Exceeded::Rate(..)), "100 of them were used before there was a limit");
 }
 
 #[test]
-fn durations_read_as_openai_writes_them() {
-    let cases = [(0, "0s"), (12, "12ms"), (1500, "1.5s"), (60_000, "1m0s"), (372_400, "6m12s")];
-    for (ms, expected) in cases {
-        assert_eq!(openai_duration(Duration::from_millis(ms)), expected);
+fn limits_are_read_and_written_as_text() {
+    for text in ["requests/minute=60", "output-tokens/day=1000000@openai/*", "input-tokens/hour=5"] {
+        assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
     }
+    for text in ["50/month", "0.5/day:soft", "20.000000001/ever@anthropic/*", "0/week"] {
+        assert_eq!(text.parse::<Budget>().unwrap().to_string(), text);
+    }
+    for wrong in ["requests=60", "requests/week=1", "requests/minute=0", "words/day=1", "requests/minute=5000000000", "requests/minute"] {
+        assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+    }
+    for wrong in ["50", "50/hour", "-1/day", "1e9/day", "2000000000/ever", "5/day:hard"] {
+        assert!(wrong.parse::<Budget>().is_err(), "{wrong}");
+    }
+    let twice = budgets(&["1/day", "2/day:soft"]);
+    assert!(twice.check().unwrap_err().contains("2/day:soft"));
+    let json = serde_json::to_string(&budgets(&["1/day"])).unwrap();
+    assert_eq!(serde_json::from_str::<Limits>(&json).unwrap(), budgets(&["1/day"]));
 }
 
-#[test]
-fn tokens_are_charged_while_a_request_runs_and_not_again_at_its_end() {
-    let meters = meters(0, 1000, 0);
-    let mut permit = meters.admit(0).unwrap();
-    permit.charge(600).unwrap();
-    let Exceeded::Tokens(_, wait) = permit.charge(600).unwrap_err().exceeded else { panic!("not a token limit") };
-    assert!(wait > Duration::from_secs(11) && wait < Duration::from_secs(13), "{wait:?}");
-    permit.settle(1200);
-    let Exceeded::Tokens(_, wait) = meters.admit(1).unwrap_err().exceeded else { panic!("not a token limit") };
-    assert!(wait < Duration::from_secs(13), "{wait:?}");
+#[tokio::test]
+async fn a_threshold_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
+    let (alerts, mut told) = alert::channel(store, None);
+    let chain: Chain = Arc::from([account(id(), budgets(&["1/ever"]), Used::default(), &alerts)]);
+    for _ in 0..10 {
+        admit(&chain, &costs(100_000_000)).unwrap().settle(&used(1, 100_000_000), ALL);
+    }
+    assert!(admit(&chain, &costs(1)).is_err());
+    let percents: Vec<u8> = std::iter::from_fn(|| told.try_next()).map(|alert| alert.percent).collect();
+    assert_eq!(percents, [50, 80, 100]);
+    let window = Period::Ever.window(Timestamp::now());
+    assert!(!window.has_end());
 }

@@ -16,6 +16,7 @@ use super::relay::{Account, Relay};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::{Form, codec};
 use crate::error::Refusal;
+use crate::exchange::estimate::{self, Estimate};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
 use crate::ledger::record::Outcome;
@@ -67,7 +68,7 @@ pub async fn open(gateway: Arc<Gateway>, surface: &'static dyn Surface, request:
 
 async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &mut Ticket) -> Result<Opened, NotOpened> {
     let caller = gateway.keys.check(head, Plane::Data).await?;
-    ticket.key = Some(caller.id());
+    ticket.identified(&caller);
     handshake::check(head)?;
     let (model, others) = query(head)?;
     ticket.called_model(&model);
@@ -76,9 +77,12 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     let provider = &target.provider;
     caller.may_use(&model, || target.full_name(), provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
     let endpoint = target.endpoint(Operation::Realtime, Dialect::OpenaiChat).map_err(Refusal::from)?;
-    // What a session will take nobody knows: each response is charged as it is reported.
-    let permit = caller.meters().admit(0)?;
-    ticket.begin(&target, permit, 0, None).map_err(|e| crate::exchange::ledger_down(&e))?;
+    // What a session will take nobody knows: one response is reserved, and each is charged as it is reported.
+    let targets = std::slice::from_ref(&target);
+    let estimate = Estimate::new(Operation::Realtime, targets, 0, Some(0), 1);
+    let touches = |glob: &str| estimate::touches(targets, glob);
+    let permit = caller.admit(&estimate.need(&touches))?;
+    ticket.begin(&target, permit, &estimate).map_err(|e| crate::exchange::ledger_down(&e))?;
     let place = endpoint.place(&target.model, Form::Whole);
     let mut url = place.map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?.url.clone();
     url.query_pairs_mut().append_pair("model", &target.model).extend_pairs(others);

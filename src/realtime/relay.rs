@@ -216,7 +216,7 @@ impl Account {
     fn charge(&mut self, event: &str) -> Result<(), Refusal> {
         let Some(usage) = meter::read(event) else { return Ok(()) };
         self.used = Some(meter::sum(self.used.unwrap_or_default(), usage));
-        self.ticket.charge(usage.input + usage.output)
+        self.ticket.charge(&usage)
     }
 
     /// The session has ended.

@@ -1,5 +1,6 @@
-//! Where keys, the ledger and what providers keep for whom rest: one small trait each, which every database implements.
+//! Where keys, groups, the ledger and what providers keep for whom rest: one small trait each, which every database implements.
 
+pub mod audit;
 pub mod sqlite;
 
 use std::future::Future;
@@ -8,9 +9,13 @@ use std::pin::Pin;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use audit::{Entry as AuditEntry, Note};
+
 use crate::held::{self, Held};
 use crate::key::{KeyId, KeyRecord};
 use crate::ledger::record::{Begin, Settle};
+use crate::quota::meters::{Past, Used};
+use crate::quota::{AccountId, Limits};
 
 /// A store's answer, boxed so that the traits can be objects.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -25,12 +30,32 @@ pub trait KeyStore: Send + Sync {
     fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>>;
     /// All keys, newest first.
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>>;
-    /// Adds a key.
-    fn insert_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()>;
-    /// Replaces a key's record, and tells every node by a new change number.
-    fn update_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()>;
-    /// The newest change number, and the ids changed after `since`.
-    fn key_changes(&self, since: i64) -> Answer<'_, (i64, Vec<KeyId>)>;
+    /// Adds a key, and notes who did.
+    fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()>;
+    /// Replaces a key's record, notes who did, and tells every node by a new change number.
+    fn update_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()>;
+    /// The newest change number, and what changed after `since`.
+    fn changes(&self, since: i64) -> Answer<'_, Changes>;
+}
+
+/// Teams, projects and the whole gateway at rest.
+pub trait GroupStore: Send + Sync {
+    /// The group with that id.
+    fn group<'a>(&'a self, id: &'a AccountId) -> Answer<'a, Option<Group>>;
+    /// All groups, by id.
+    fn groups(&self) -> Answer<'_, Vec<Group>>;
+    /// Adds a group, or replaces it where it is there; notes who did, and tells every node by a new change number.
+    fn put_group<'a>(&'a self, group: &'a Group, note: &'a Note) -> Answer<'a, ()>;
+    /// Whether an alert of this name was never given before; from now on it was.
+    fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp) -> Answer<'a, bool>;
+}
+
+/// Who changed what, at rest; it can only grow.
+pub trait AuditStore: Send + Sync {
+    /// Notes something that changes nothing else.
+    fn note<'a>(&'a self, note: &'a Note) -> Answer<'a, ()>;
+    /// Up to `most` entries before the number `before`, newest first.
+    fn audit(&self, before: Option<i64>, most: u32) -> Answer<'_, Vec<AuditEntry>>;
 }
 
 /// The ledger at rest.
@@ -41,6 +66,8 @@ pub trait LedgerStore: Send + Sync {
     fn apply<'a>(&'a self, node: &'a str, entries: &'a [Entry], cursor: Cursor) -> Answer<'a, ()>;
     /// Settles at its reservation whatever `node` began and did not settle; tells how many.
     fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64>;
+    /// What an account used since a period began; what still runs counts as its reservation.
+    fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used>;
     /// Sums over the ledger.
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>>;
 }
@@ -57,6 +84,34 @@ pub trait HeldStore: Send + Sync {
     fn held_by(&self, key: KeyId, kind: held::Kind) -> Answer<'_, Vec<Held>>;
     /// Forgets what is kept no more.
     fn let_go<'a>(&'a self, key: KeyId, kind: held::Kind, id: &'a str) -> Answer<'a, ()>;
+}
+
+/// What changed since somebody looked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The newest change number.
+    pub newest: i64,
+    /// Keys that changed.
+    pub keys: Vec<KeyId>,
+    /// Groups that changed.
+    pub groups: Vec<AccountId>,
+}
+
+/// A team, a project, or the whole gateway: what keys belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Which it is; never a key.
+    pub id: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// The team of a project, by its id.
+    pub team: Option<String>,
+    /// What all of its keys together may do.
+    pub limits: Limits,
+    /// None of its keys works for now.
+    pub disabled: bool,
+    /// When it was made.
+    pub created: Timestamp,
 }
 
 /// One line of a ledger segment.

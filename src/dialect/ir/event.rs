@@ -221,7 +221,7 @@ impl From<&Refusal> for Trouble {
             Kind::Invalid if refusal.status.as_u16() == 413 => TroubleKind::TooLarge,
             Kind::Invalid => TroubleKind::Invalid,
             Kind::Authentication => TroubleKind::Authentication,
-            Kind::Permission => TroubleKind::Permission,
+            Kind::Permission | Kind::Budget => TroubleKind::Permission,
             Kind::NotFound => TroubleKind::NotFound,
             Kind::RateLimit(_) => TroubleKind::RateLimit,
             Kind::Upstream if refusal.status.as_u16() == 504 => TroubleKind::Timeout,

@@ -3,17 +3,19 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Sqlite, micros, timestamp};
-use crate::key::record::Rotation;
+use super::{Sqlite, audit, micros, timestamp};
+use crate::key::record::{Role, Rotation};
 use crate::key::{KeyHash, KeyId, KeyRecord, Kind};
-use crate::store::{Answer, KeyStore, StoreError};
+use crate::quota::AccountId;
+use crate::store::audit::Note;
+use crate::store::{Answer, Changes, KeyStore, StoreError};
 
 const INSERT: &str = "INSERT INTO keys
-    (id, hash, kind, name, owner, limits, created, not_before, expires, revoked, disabled, successor, grace_ends, changed)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    (id, hash, kind, name, owner, limits, created, not_before, expires, revoked, disabled, successor, grace_ends, changed, project, role, family)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 /// What a key is (hash, kind, when it was made) stays as it is.
 const UPDATE: &str = "UPDATE keys SET name = ?4, owner = ?5, limits = ?6, not_before = ?8, expires = ?9, revoked = ?10, disabled = ?11,
-    successor = ?12, grace_ends = ?13, changed = ?14 WHERE id = ?1";
+    successor = ?12, grace_ends = ?13, changed = ?14, project = ?15, role = ?16 WHERE id = ?1";
 
 impl KeyStore for Sqlite {
     fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
@@ -30,29 +32,35 @@ impl KeyStore for Sqlite {
         })
     }
 
-    fn insert_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()> {
-        Box::pin(self.write(INSERT, record))
+    fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
+        Box::pin(self.write(INSERT, record, note))
     }
 
-    fn update_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()> {
-        Box::pin(self.write(UPDATE, record))
+    fn update_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
+        Box::pin(self.write(UPDATE, record, note))
     }
 
-    fn key_changes(&self, since: i64) -> Answer<'_, (i64, Vec<KeyId>)> {
+    fn changes(&self, since: i64) -> Answer<'_, Changes> {
         Box::pin(async move {
             let newest: i64 = sqlx::query_scalar("SELECT newest FROM changes").fetch_one(&self.pool).await?;
             if newest <= since {
-                return Ok((newest, Vec::new()));
+                return Ok(Changes { newest, ..Changes::default() });
             }
-            let ids: Vec<String> =
-                sqlx::query_scalar("SELECT id FROM keys WHERE changed > ? ORDER BY changed").bind(since).fetch_all(&self.pool).await?;
-            Ok((newest, ids.iter().filter_map(|id| KeyId::parse(id)).collect()))
+            let keys = "SELECT id FROM keys WHERE changed > ? ORDER BY changed";
+            let keys: Vec<String> = sqlx::query_scalar(keys).bind(since).fetch_all(&self.pool).await?;
+            let groups = "SELECT id FROM groups WHERE changed > ? ORDER BY changed";
+            let groups: Vec<String> = sqlx::query_scalar(groups).bind(since).fetch_all(&self.pool).await?;
+            Ok(Changes {
+                newest,
+                keys: keys.iter().filter_map(|id| KeyId::parse(id)).collect(),
+                groups: groups.iter().filter_map(|id| AccountId::parse(id)).collect(),
+            })
         })
     }
 }
 
 impl Sqlite {
-    async fn write(&self, statement: &'static str, record: &KeyRecord) -> Result<(), StoreError> {
+    async fn write(&self, statement: &'static str, record: &KeyRecord, note: &Note) -> Result<(), StoreError> {
         // A write lock from the start: two writers then wait for each other instead of failing half-way.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let changed = next_change(&mut transaction).await?;
@@ -72,16 +80,20 @@ impl Sqlite {
             .bind(record.rotated.as_ref().map(|rotation| rotation.successor.to_string()))
             .bind(record.rotated.as_ref().map(|rotation| micros(rotation.until)))
             .bind(changed)
+            .bind(&record.project)
+            .bind(record.role.map(Role::as_str))
+            .bind(record.family.to_string())
             .execute(&mut *transaction)
             .await?;
         if done.rows_affected() == 0 {
             return Err(StoreError(format!("there is no key {}", record.id)));
         }
+        audit::append(&mut transaction, note).await?;
         Ok(transaction.commit().await?)
     }
 }
 
-async fn next_change(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+pub(super) async fn next_change(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar("UPDATE changes SET newest = newest + 1 RETURNING newest").fetch_one(connection).await?)
 }
 
@@ -107,5 +119,8 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
         revoked: time("revoked")?,
         disabled: row.try_get("disabled")?,
         rotated,
+        project: row.try_get("project")?,
+        role: row.try_get::<Option<&str>, _>("role")?.map(|name| Role::from_name(name).ok_or_else(|| broken("role"))).transpose()?,
+        family: KeyId::parse(row.try_get("family")?).ok_or_else(|| broken("family"))?,
     })
 }

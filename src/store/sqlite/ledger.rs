@@ -11,6 +11,8 @@ use sqlx::{Arguments, Row, SqliteConnection};
 use super::{Sqlite, micros, signed};
 use crate::ledger::record::{Begin, Settle, Source};
 use crate::money::Usd;
+use crate::quota::meters::{Past, Used};
+use crate::quota::{AccountId, limits};
 use crate::store::{Answer, Cursor, Entry, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
 
 /// Rows of one statement, many first: each costs one message to the database's thread, and each is prepared once, which costs more
@@ -27,11 +29,11 @@ const MOST_NANOS: i64 = 1 << 50;
 const LONGEST_NAME: usize = 200;
 
 const COLUMNS: &str = "INSERT INTO requests (id, node, key, operation, provider, model, began, reserved, ended, outcome, status,
-    input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms) ";
-const VALUES: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms, project, team) ";
+const VALUES: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 /// A row that is there is written over while it is not settled for good, by what is known now and was not before.
 const MERGE: &str = " ON CONFLICT (id) DO UPDATE SET
-    key = MAX(key, excluded.key), operation = MAX(operation, excluded.operation), began = MIN(began, excluded.began),
+    key = MAX(key, excluded.key), project = MAX(project, excluded.project), team = MAX(team, excluded.team), operation = MAX(operation, excluded.operation), began = MIN(began, excluded.began),
     reserved = COALESCE(excluded.reserved, reserved), provider = CASE WHEN excluded.outcome = 'open' THEN provider ELSE excluded.provider END,
     model = CASE WHEN excluded.outcome = 'open' THEN model ELSE excluded.model END,
     ended = COALESCE(excluded.ended, ended), outcome = CASE WHEN excluded.outcome = 'open' THEN outcome ELSE excluded.outcome END,
@@ -83,6 +85,36 @@ impl LedgerStore for Sqlite {
 
     fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64> {
         Box::pin(async move { Ok(sqlx::query(ASSUME).bind(micros(at)).bind(node).execute(&self.pool).await?.rows_affected()) })
+    }
+
+    fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used> {
+        Box::pin(async move {
+            let (whose, id) = match account {
+                AccountId::Gateway => ("?1 = ''", ""),
+                AccountId::Team(id) => ("team = ?1", &**id),
+                AccountId::Project(id) => ("project = ?1", &**id),
+                AccountId::Key(family) => ("key IN (SELECT id FROM keys WHERE family = ?1)", family.as_str()),
+            };
+            // What still runs counts as its reservation, whatever it will cost.
+            let statement = format!(
+                "SELECT provider || '/' || model AS name, COUNT(*) AS requests, SUM(input) AS input, SUM(output) AS output,
+                 SUM(COALESCE(CASE WHEN outcome = 'open' THEN reserved ELSE cost END, 0)) AS cost
+                 FROM requests WHERE {whose} AND began >= ?2 GROUP BY name"
+            );
+            let begins = if past.window.has_end() { micros(past.window.begins) } else { i64::MIN };
+            let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(id).bind(begins).fetch_all(&self.pool).await?;
+            let mut used = Used::default();
+            for row in &rows {
+                let name: &str = row.try_get("name")?;
+                if past.models.as_deref().is_none_or(|glob| limits::matches(glob, name)) {
+                    used.requests += count(row, "requests")?;
+                    used.input += count(row, "input")?;
+                    used.output += count(row, "output")?;
+                    used.cost.0 += row.try_get::<i64, _>("cost")?;
+                }
+            }
+            Ok(used)
+        })
     }
 
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>> {
@@ -151,7 +183,7 @@ async fn write(connection: &mut SqliteConnection, statement: &'static str, argum
 
 fn arguments(node: &str, pairs: &[Pair<'_>], texts: &mut Texts) -> Result<SqliteArguments, StoreError> {
     let mut arguments = SqliteArguments::default();
-    arguments.reserve(pairs.len() * 22, 0);
+    arguments.reserve(pairs.len() * 24, 0);
     pairs.iter().try_for_each(|pair| add_row(&mut arguments, node, pair, texts)).map_err(|e| StoreError(e.to_string()))?;
     Ok(arguments)
 }
@@ -178,7 +210,9 @@ fn add_row(to: &mut SqliteArguments, node: &str, Pair { begin, settle }: &Pair<'
     to.add(texts.shared(settle.map_or(Source::None, |settle| settle.source).as_str()))?;
     to.add(settle.and_then(|settle| settle.cost).map(nanos))?;
     to.add(settle.and_then(|settle| settle.first_byte_ms).map(signed))?;
-    to.add(settle.map(|settle| signed(settle.total_ms)))
+    to.add(settle.map(|settle| signed(settle.total_ms)))?;
+    to.add(texts.shared(begin.map_or("", |begin| &begin.project)))?;
+    to.add(texts.shared(begin.map_or("", |begin| &begin.team)))
 }
 
 // === impl Texts ===

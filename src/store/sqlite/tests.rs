@@ -1,42 +1,79 @@
 #![allow(clippy::unwrap_used)]
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::*;
 use crate::admin::keys::{self, NewKeyOrder};
-use crate::key::{KeyId, KeyText, Keyring, Kind, Limits, Pepper, Reason};
-use crate::store::{KeyStore, LedgerStore, UsageBy, UsageQuery};
+use crate::key::{KeyId, KeyText, Keyring, Kind, Pepper, Reason};
+use crate::ledger::Ledger;
+use crate::ledger::drain::Drain;
+use crate::quota::{Accounts, Limits, alert};
+use crate::store::audit::{self, Actor};
+use crate::store::{AuditStore, Changes, KeyStore, LedgerStore, UsageBy, UsageQuery};
 
 #[tokio::test]
 async fn a_key_reads_back_and_its_changes_are_numbered() {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
     let pepper = Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
-    let limits = Limits { models: vec!["openai/*".to_owned()], tokens_per_minute: NonZeroU32::new(9), ..Limits::default() };
-    let order = NewKeyOrder { name: "n".to_owned(), owner: "o".to_owned(), kind: Kind::Test, limits: limits.clone(), expires: None };
-    let created = keys::create(&store, &pepper, order).await.unwrap();
+    let limits = Limits { models: vec!["openai/*".to_owned()], rates: vec!["tokens/minute=9".parse().unwrap()], ..Limits::default() };
+    let order = NewKeyOrder { limits: limits.clone(), ..NewKeyOrder::new("n", Kind::Test) };
+    let created = keys::create(&store, &pepper, order, &Actor::Gateway).await.unwrap();
     let id = KeyId::parse(&created.view.id).unwrap();
 
-    let (first, changed) = store.key_changes(0).await.unwrap();
+    let Changes { newest: first, keys: changed, .. } = store.changes(0).await.unwrap();
     assert_eq!(changed, [id]);
     let record = store.key(id).await.unwrap().unwrap();
     assert_eq!((record.kind, record.name.as_str(), &record.limits), (Kind::Test, "n", &limits));
     assert!(pepper.hash(&created.key).matches(&record.hash));
 
-    keys::revoke(&store, &created.view.id).await.unwrap();
-    let (second, changed) = store.key_changes(first).await.unwrap();
+    keys::revoke(&store, &created.view.id, &Actor::Gateway).await.unwrap();
+    let Changes { newest: second, keys: changed, .. } = store.changes(first).await.unwrap();
     assert!(second > first && changed == [id]);
-    assert!(store.key_changes(second).await.unwrap().1.is_empty());
+    assert!(store.changes(second).await.unwrap().keys.is_empty());
     assert!(store.key(id).await.unwrap().unwrap().revoked.is_some());
+}
+
+fn note(action: &'static str) -> audit::Note {
+    audit::Note { actor: Actor::Gateway, action, subject: "s".to_owned(), detail: serde_json::json!({ "name": "new" }) }
+}
+
+/// A keyring over a store whose ledger stands still.
+fn keyring(folder: &Path, store: Sqlite) -> Keyring {
+    let (store, ledger) = (Arc::new(store), Arc::new(Ledger::open(&folder.join("ledger")).unwrap()));
+    let drain = Drain::new(ledger, store.clone()).handle();
+    let accounts = Accounts::new(store.clone(), store.clone(), drain, alert::channel(store.clone(), None).0);
+    Keyring::new(Pepper::load_or_create(&folder.join("server.secret")).unwrap(), store, Arc::new(accounts))
+}
+
+#[tokio::test]
+async fn the_audit_list_can_only_grow_and_shows_where_it_was_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, id, _) = with_a_key(folder.path()).await;
+    keys::revoke(&store, id.as_str(), &Actor::CommandLine("ann".to_owned())).await.unwrap();
+    store.note(&note("test")).await.unwrap();
+    let mut entries = store.audit(None, 10).await.unwrap();
+    entries.reverse();
+    let told: Vec<(i64, &str, &str)> = entries.iter().map(|entry| (entry.number, entry.actor.as_str(), entry.action.as_str())).collect();
+    assert_eq!(told, [(1, "gateway", "key.create"), (2, "cli:ann", "key.revoke"), (3, "gateway", "test")]);
+    assert_eq!(store.audit(Some(3), 1).await.unwrap()[0].number, 2);
+    assert_eq!(audit::first_broken(&entries), None);
+    for change in ["UPDATE audit SET actor = 'cli:bob'", "DELETE FROM audit"] {
+        let refused = sqlx::query(change).execute(&store.pool).await.unwrap_err().to_string();
+        assert!(refused.contains("can only grow"), "{refused}");
+    }
+    entries[1].actor = "cli:bob".to_owned();
+    assert_eq!(audit::first_broken(&entries), Some(2));
+    entries.remove(1);
+    assert_eq!(audit::first_broken(&entries), Some(3));
 }
 
 /// A store in `folder` with one key, its id and its text.
 async fn with_a_key(folder: &Path) -> (Sqlite, KeyId, String) {
     let store = Sqlite::open(&folder.join("keyward.db")).await.unwrap();
     let pepper = Pepper::load_or_create(&folder.join("server.secret")).unwrap();
-    let order = NewKeyOrder { name: "n".to_owned(), owner: String::new(), kind: Kind::Live, limits: Limits::default(), expires: None };
-    let created = keys::create(&store, &pepper, order).await.unwrap();
+    let order = NewKeyOrder::new("n", Kind::Live);
+    let created = keys::create(&store, &pepper, order, &Actor::Gateway).await.unwrap();
     (store, KeyId::parse(&created.view.id).unwrap(), created.key)
 }
 
@@ -46,11 +83,11 @@ async fn a_key_that_is_gone_is_not_made_again_by_a_change() {
     let (store, id, _) = with_a_key(folder.path()).await;
     let record = store.key(id).await.unwrap().unwrap();
     sqlx::query("DELETE FROM keys").execute(&store.pool).await.unwrap();
-    let (newest, _) = store.key_changes(0).await.unwrap();
-    let refused = store.update_key(&record).await.unwrap_err().to_string();
+    let newest = store.changes(0).await.unwrap().newest;
+    let refused = store.update_key(&record, &note("key.update")).await.unwrap_err().to_string();
     assert_eq!(refused, format!("there is no key {id}"));
     assert!(store.keys().await.unwrap().is_empty());
-    assert_eq!(store.key_changes(0).await.unwrap().0, newest);
+    assert_eq!(store.changes(0).await.unwrap().newest, newest);
 }
 
 #[tokio::test]
@@ -63,7 +100,7 @@ async fn a_rotation_that_cannot_be_read_is_not_taken_for_none() {
         assert!(refused.contains(&id.to_string()) && refused.contains("broken"), "{refused}");
     }
     // Whoever has the key is refused, and hears that it is not the key's fault.
-    let keyring = Keyring::new(Pepper::load_or_create(&folder.path().join("server.secret")).unwrap(), Arc::new(store));
+    let keyring = keyring(folder.path(), store);
     assert_eq!(keyring.prove(KeyText::parse(&text).unwrap()).await.unwrap_err(), Reason::StoreDown);
 }
 
@@ -93,8 +130,8 @@ async fn nothing_of_a_key_is_in_the_file_but_its_id() {
     let path = folder.path().join("keyward.db");
     let store = Sqlite::open(&path).await.unwrap();
     let pepper = Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
-    let order = NewKeyOrder { name: "n".to_owned(), owner: String::new(), kind: Kind::Live, limits: Limits::default(), expires: None };
-    let created = keys::create(&store, &pepper, order).await.unwrap();
+    let order = NewKeyOrder::new("n", Kind::Live);
+    let created = keys::create(&store, &pepper, order, &Actor::Gateway).await.unwrap();
     store.pool.close().await;
     let secret = created.key.split_once(&created.view.id).unwrap().1;
     for entry in std::fs::read_dir(folder.path()).unwrap() {

@@ -46,6 +46,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Invalid | Kind::NotFound | Kind::Authentication => "invalid_request_error",
         Kind::Permission => "permission_error",
         Kind::RateLimit(limit) => limit,
+        Kind::Budget => "insufficient_quota",
         Kind::Upstream => "upstream_error",
         Kind::Unavailable => "server_error",
     }

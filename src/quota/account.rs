@@ -1,0 +1,161 @@
+//! Who limits sit on: a key, its project, the project's team, the whole gateway. A request passes all of them, or none.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+use super::alert::{Alert, AlertSender, THRESHOLDS};
+use super::counter::Tally;
+use super::limits::{Budget, Limits};
+use super::meters::Meters;
+use super::window::Window;
+use super::{Exceeded, Need, Permit, Refused};
+use crate::key::KeyId;
+use crate::money::Usd;
+
+/// What limits sit on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AccountId {
+    /// All of it.
+    Gateway,
+    /// A team, by its id.
+    Team(Arc<str>),
+    /// A project, by its id.
+    Project(Arc<str>),
+    /// A key with its successors, by the first one's id.
+    Key(KeyId),
+}
+
+/// Something that limits sit on, and what it has used of them.
+#[derive(Debug)]
+pub struct Account {
+    id: AccountId,
+    current: RwLock<Arc<Current>>,
+    alerts: AlertSender,
+}
+
+/// What holds for an account now.
+#[derive(Debug, Default)]
+pub struct Current {
+    /// Its limits.
+    pub limits: Limits,
+    /// Their counters.
+    pub meters: Arc<Meters>,
+    /// Nothing of it works for now.
+    pub disabled: bool,
+}
+
+/// The accounts of a request, the key first.
+pub type Chain = Arc<[Arc<Account>]>;
+
+/// Admits a request to all of its accounts, or says which limit of which stands in the way; then nothing is taken.
+pub fn admit(chain: &Chain, need: &Need<'_>) -> Result<Permit, Refused> {
+    let mut permit = Permit::new(chain);
+    for account in chain.iter() {
+        let current = account.current();
+        if current.limits.counts_nothing() && !matches!(account.id, AccountId::Key(_)) {
+            continue;
+        }
+        match current.meters.admit(need) {
+            Ok(hold) => permit.hold(account, hold),
+            Err(exceeded) => {
+                account.was_exceeded(&current, &exceeded);
+                drop(permit);
+                return Err(Refused::new(account, exceeded, chain));
+            }
+        }
+    }
+    Ok(permit)
+}
+
+// === impl Account ===
+
+impl Account {
+    /// An account with these limits.
+    pub fn new(id: AccountId, current: Current, alerts: AlertSender) -> Account {
+        Account { id, current: RwLock::new(Arc::new(current)), alerts }
+    }
+
+    /// Which it is.
+    pub fn id(&self) -> &AccountId {
+        &self.id
+    }
+
+    /// What holds now.
+    pub fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other limits hold from here on.
+    pub fn change(&self, current: Current) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+    }
+
+    /// A budget was charged: those who want to know hear when a threshold is passed.
+    pub(super) fn charged(&self, budget: &Budget, tally: &Tally) {
+        let (state, most) = (tally.state(), budget.nano_usd.0);
+        let used = i64::try_from(state.used).unwrap_or(i64::MAX);
+        for (place, percent) in (0..).zip(THRESHOLDS) {
+            if i128::from(used) * 100 >= i128::from(most) * i128::from(percent) && tally.alert(place) {
+                self.tell(budget, percent, Usd(used), state.window);
+            }
+        }
+    }
+
+    /// A budget that refuses is spent, though what is left of it may be too little to be used.
+    fn was_exceeded(&self, current: &Current, exceeded: &Exceeded) {
+        let Exceeded::Budget { budget, state, .. } = exceeded else { return };
+        let tally = current.meters.budgets().find(|(other, _)| other.is_alike(budget)).map(|(_, tally)| tally);
+        let spent = i64::try_from(state.used).unwrap_or(i64::MAX);
+        let place = THRESHOLDS.len() as u8 - 1;
+        if state.held == 0 && tally.is_some_and(|tally| tally.alert(place)) {
+            self.tell(budget, THRESHOLDS[usize::from(place)], Usd(spent), state.window);
+        }
+    }
+
+    fn tell(&self, budget: &Budget, percent: u8, spent: Usd, window: Window) {
+        self.alerts.tell(Alert { account: self.id.clone(), budget: budget.clone(), percent, spent, window, at: Timestamp::now() });
+    }
+}
+
+// === impl AccountId ===
+
+impl AccountId {
+    /// The account of that name: `gateway`, `team:ID`, `project:ID` or a key's id.
+    pub fn parse(text: &str) -> Option<AccountId> {
+        match text.split_once(':') {
+            None if text == "gateway" => Some(AccountId::Gateway),
+            None => KeyId::parse(text).map(AccountId::Key),
+            Some(("team", id)) if is_slug(id) => Some(AccountId::Team(id.into())),
+            Some(("project", id)) if is_slug(id) => Some(AccountId::Project(id.into())),
+            Some(_) => None,
+        }
+    }
+
+    /// Its subject in a sentence to a key's holder.
+    pub fn subject(&self) -> String {
+        match self {
+            AccountId::Gateway => "This gateway".to_owned(),
+            AccountId::Team(id) => format!("The team '{id}'"),
+            AccountId::Project(id) => format!("The project '{id}'"),
+            AccountId::Key(_) => "This key".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AccountId::Gateway => f.write_str("gateway"),
+            AccountId::Team(id) => write!(f, "team:{id}"),
+            AccountId::Project(id) => write!(f, "project:{id}"),
+            AccountId::Key(id) => id.fmt(f),
+        }
+    }
+}
+
+/// Whether a text can be the id of a team or a project: lower-case letters, digits, `-` and `_`, up to 63 of them.
+pub fn is_slug(id: &str) -> bool {
+    (1..=63).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+}

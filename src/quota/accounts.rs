@@ -1,0 +1,130 @@
+//! All accounts in memory: groups from the start on, keys for as long as they are known or a request of theirs runs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use super::account::{Account, AccountId, Chain, Current};
+use super::alert::AlertSender;
+use super::limits::Limits;
+use super::meters::{Meters, Past, Used};
+use crate::key::KeyRecord;
+use crate::ledger::drain::DrainHandle;
+use crate::store::{Group, GroupStore, LedgerStore, StoreError};
+
+/// Hands out the accounts that a key belongs to.
+pub struct Accounts {
+    groups: Arc<dyn GroupStore>,
+    ledger: Arc<dyn LedgerStore>,
+    drain: DrainHandle,
+    alerts: AlertSender,
+    known: RwLock<HashMap<AccountId, Arc<Account>>>,
+    keys: Mutex<HashMap<AccountId, Weak<Account>>>,
+}
+
+/// So many keys' accounts may be dead before they are swept out.
+const SWEEP_AT: usize = 1024;
+
+// === impl Accounts ===
+
+impl Accounts {
+    /// No accounts yet: each is read when the first key needs it.
+    pub fn new(groups: Arc<dyn GroupStore>, ledger: Arc<dyn LedgerStore>, drain: DrainHandle, alerts: AlertSender) -> Accounts {
+        Accounts { groups, ledger, drain, alerts, known: RwLock::default(), keys: Mutex::default() }
+    }
+
+    /// The accounts of a key, itself first.
+    pub async fn chain(&self, record: &KeyRecord) -> Result<Chain, StoreError> {
+        let mut chain = vec![self.key(record).await?];
+        if let Some(project) = &record.project {
+            let id = AccountId::Project(project.as_str().into());
+            let (account, team) = self.group(&id).await?;
+            chain.push(account);
+            if let Some(team) = team {
+                chain.push(self.group(&AccountId::Team(team.as_str().into())).await?.0);
+            }
+        }
+        chain.push(self.group(&AccountId::Gateway).await?.0);
+        Ok(chain.into())
+    }
+
+    /// An account in memory.
+    pub fn get(&self, id: &AccountId) -> Option<Arc<Account>> {
+        match id {
+            AccountId::Key(_) => self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(id)?.upgrade(),
+            _ => self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned(),
+        }
+    }
+
+    /// All accounts in memory.
+    pub fn all(&self) -> Vec<Arc<Account>> {
+        let groups: Vec<_> = self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let keys: Vec<_> = self.keys.lock().unwrap_or_else(PoisonError::into_inner).values().filter_map(Weak::upgrade).collect();
+        groups.into_iter().chain(keys).collect()
+    }
+
+    /// A group changed: what is in memory of it follows.
+    pub async fn refresh(&self, id: &AccountId) -> Result<(), StoreError> {
+        let Some(account) = self.get(id) else { return Ok(()) };
+        let Some(group) = self.groups.group(id).await? else { return Ok(()) };
+        let current = self.build(id, &group.limits, group.disabled, Some(&account.current().meters)).await?;
+        account.change(current);
+        Ok(())
+    }
+
+    async fn key(&self, record: &KeyRecord) -> Result<Arc<Account>, StoreError> {
+        let id = AccountId::Key(record.family);
+        let old = self.get(&id);
+        if let Some(account) = &old {
+            let current = account.current();
+            if current.limits != record.limits {
+                account.change(self.build(&id, &record.limits, false, Some(&current.meters)).await?);
+            }
+            return Ok(Arc::clone(account));
+        }
+        let current = self.build(&id, &record.limits, false, None).await?;
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have been faster: there is one count for all.
+        if let Some(account) = keys.get(&id).and_then(Weak::upgrade) {
+            return Ok(account);
+        }
+        if keys.len() >= SWEEP_AT && keys.len().is_power_of_two() {
+            keys.retain(|_, account| account.strong_count() > 0);
+        }
+        let account = Arc::new(Account::new(id.clone(), current, self.alerts.clone()));
+        keys.insert(id, Arc::downgrade(&account));
+        Ok(account)
+    }
+
+    /// A group's account, and the team of a project.
+    async fn group(&self, id: &AccountId) -> Result<(Arc<Account>, Option<String>), StoreError> {
+        let group = self.groups.group(id).await?;
+        let team = group.as_ref().and_then(|group| group.team.clone());
+        if let Some(account) = self.get(id) {
+            return Ok((account, team));
+        }
+        let current = match group {
+            Some(Group { limits, disabled, .. }) => self.build(id, &limits, disabled, None).await?,
+            None if *id == AccountId::Gateway => Current::default(),
+            None => return Err(StoreError(format!("a key belongs to {id}, which is not there"))),
+        };
+        let account = Arc::new(Account::new(id.clone(), current, self.alerts.clone()));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        Ok((Arc::clone(known.entry(id.clone()).or_insert(account)), team))
+    }
+
+    async fn build(&self, id: &AccountId, limits: &Limits, disabled: bool, old: Option<&Meters>) -> Result<Current, StoreError> {
+        let unknown = Meters::unknown(limits, old);
+        let mut past: Vec<(Past, Used)> = Vec::with_capacity(unknown.len());
+        if !unknown.is_empty() {
+            // What ended before has to be in the store before it can be summed up.
+            self.drain.flush().await?;
+        }
+        for of in unknown {
+            let used = self.ledger.used(id, &of).await?;
+            past.push((of, used));
+        }
+        // A period may have ended since it was asked for: then nothing was used in the one that runs.
+        let meters = Meters::new(limits, old, |of| past.iter().find(|(known, _)| known == of).map(|(_, used)| *used).unwrap_or_default());
+        Ok(Current { limits: limits.clone(), meters: Arc::new(meters), disabled })
+    }
+}

@@ -1,0 +1,186 @@
+//! Counts of one rate or budget: taken before, corrected after, given back when nothing came of it.
+//!
+//! Counters outlive the limits that they are compared with, so that a changed limit starts no new period.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::bucket::{Level, TokenBucket};
+use super::window::{Period, Window};
+
+/// How much of something was used in the period that runs.
+#[derive(Debug)]
+pub enum Counter {
+    /// A minute that slides.
+    Sliding(TokenBucket),
+    /// A calendar period.
+    Calendar(Tally),
+}
+
+/// A sum over a calendar period; the lock is held for nanoseconds, and only by requests that share the limit.
+#[derive(Debug)]
+pub struct Tally {
+    per: Period,
+    state: Mutex<State>,
+}
+
+/// What stands in a [`Tally`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The period that runs.
+    pub window: Window,
+    /// Used for good.
+    pub used: u64,
+    /// Held by requests that run.
+    pub held: u64,
+    /// Which alerts were given in this period, by their percentages' places.
+    pub alerted: u8,
+}
+
+/// What was taken, and in which period; only whoever gives it back makes it undone.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    amount: u64,
+    /// The period's end: what was taken in one that is over belongs to no later one.
+    until: Timestamp,
+}
+
+// === impl Counter ===
+
+impl Counter {
+    /// Takes `amount` where it fits under `most`, all or nothing.
+    pub fn take(&self, amount: u64, most: u64) -> Result<Taken, Level> {
+        match self {
+            Counter::Sliding(bucket) => match bucket.take(amount) {
+                Level::Taken => Ok(Taken { amount, until: Timestamp::MAX }),
+                refused => Err(refused),
+            },
+            Counter::Calendar(tally) => tally.take(amount, Some(most)),
+        }
+    }
+
+    /// Replaces what was taken by what was used, be it more.
+    pub fn settle(&self, taken: Taken, used: u64) {
+        match self {
+            Counter::Sliding(bucket) => match used.checked_sub(taken.amount) {
+                Some(more) => bucket.charge(more),
+                None => bucket.refund(taken.amount - used),
+            },
+            Counter::Calendar(tally) => {
+                tally.settle(taken, used);
+            }
+        }
+    }
+
+    /// Gives back what was taken.
+    pub fn give_back(&self, taken: Taken) {
+        match self {
+            Counter::Sliding(bucket) => bucket.refund(taken.amount),
+            Counter::Calendar(tally) => {
+                tally.settle(taken, 0);
+            }
+        }
+    }
+
+    /// Takes as much more, used already, whatever the limit.
+    pub fn grow(&self, taken: Taken, by: u64) -> Taken {
+        match self {
+            Counter::Sliding(bucket) => {
+                bucket.charge(by);
+                taken.grown(by)
+            }
+            Counter::Calendar(tally) => tally.grow(taken, by),
+        }
+    }
+
+    /// What is left under `most`, and how long until all of it is.
+    pub fn remaining(&self, most: u64) -> (u64, Duration) {
+        match self {
+            Counter::Sliding(bucket) => bucket.remaining(),
+            Counter::Calendar(tally) => {
+                let (state, now) = (tally.state(), Timestamp::now());
+                (most.saturating_sub(state.used + state.held), state.window.left(now))
+            }
+        }
+    }
+}
+
+// === impl Taken ===
+
+impl Taken {
+    /// So much.
+    pub fn amount(self) -> u64 {
+        self.amount
+    }
+
+    fn grown(self, by: u64) -> Taken {
+        Taken { amount: self.amount + by, ..self }
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// A count that begins with what was used since `window` began.
+    pub fn new(per: Period, window: Window, used: u64) -> Tally {
+        Tally { per, state: Mutex::new(State { window, used, held: 0, alerted: 0 }) }
+    }
+
+    /// Takes `amount`; `most` is the limit, or none.
+    pub fn take(&self, amount: u64, most: Option<u64>) -> Result<Taken, Level> {
+        let mut state = self.lock();
+        let most = most.unwrap_or(u64::MAX);
+        if amount > most {
+            return Err(Level::Never);
+        }
+        if state.used.saturating_add(state.held).saturating_add(amount) > most {
+            return Err(Level::Wait(state.window.left(Timestamp::now())));
+        }
+        state.held += amount;
+        Ok(Taken { amount, until: state.window.ends })
+    }
+
+    /// Replaces what was taken by what was used; tells how the count stands then.
+    pub fn settle(&self, taken: Taken, used: u64) -> State {
+        let mut state = self.lock();
+        if state.window.ends == taken.until {
+            state.held = state.held.saturating_sub(taken.amount);
+            state.used = state.used.saturating_add(used);
+        }
+        *state
+    }
+
+    /// Holds as much more, used already, whatever the limit.
+    pub fn grow(&self, taken: Taken, by: u64) -> Taken {
+        let mut state = self.lock();
+        if state.window.ends == taken.until {
+            state.held = state.held.saturating_add(by);
+        }
+        taken.grown(by)
+    }
+
+    /// How the count stands.
+    pub fn state(&self) -> State {
+        *self.lock()
+    }
+
+    /// Marks an alert as given in this period; false where it was.
+    pub fn alert(&self, place: u8) -> bool {
+        let mut state = self.lock();
+        let is_new = state.alerted & (1 << place) == 0;
+        state.alerted |= 1 << place;
+        is_new
+    }
+
+    /// In the period that runs now. A clock that goes back starts no period again: the one that ran goes on.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Timestamp::now();
+        if state.window.is_over(now) {
+            *state = State { window: self.per.window(now), used: 0, held: 0, alerted: 0 };
+        }
+        state
+    }
+}

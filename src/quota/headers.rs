@@ -1,0 +1,61 @@
+//! `x-ratelimit-*` as OpenAI sends them: a minute's limit, what is left of it, and when it is full again.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::account::Chain;
+use super::limits::Unit;
+use super::window::Period;
+
+/// For requests and for tokens, in that order.
+const NAMES: [(Unit, [HeaderName; 3]); 2] = [
+    (
+        Unit::Requests,
+        [
+            HeaderName::from_static("x-ratelimit-limit-requests"),
+            HeaderName::from_static("x-ratelimit-remaining-requests"),
+            HeaderName::from_static("x-ratelimit-reset-requests"),
+        ],
+    ),
+    (
+        Unit::Tokens,
+        [
+            HeaderName::from_static("x-ratelimit-limit-tokens"),
+            HeaderName::from_static("x-ratelimit-remaining-tokens"),
+            HeaderName::from_static("x-ratelimit-reset-tokens"),
+        ],
+    ),
+];
+
+/// Writes those of the accounts' limits that have least left.
+pub(super) fn write(chain: &Chain, to: &mut HeaderMap) {
+    let mut tightest: [Option<(u64, u64, Duration)>; 2] = [None, None];
+    for account in chain.iter() {
+        for (rate, counter) in account.current().meters.rates().filter(|(rate, _)| rate.per == Period::Minute && rate.models.is_none()) {
+            let Some(place) = NAMES.iter().position(|(unit, _)| *unit == rate.unit) else { continue };
+            let (left, full_in) = counter.remaining(rate.most.get());
+            if tightest[place].is_none_or(|(_, other, _)| left < other) {
+                tightest[place] = Some((rate.most.get(), left, full_in));
+            }
+        }
+    }
+    for ((_, [limit, remaining, reset]), tightest) in NAMES.iter().zip(tightest) {
+        let Some((most, left, full_in)) = tightest else { continue };
+        to.insert(limit, HeaderValue::from(most));
+        to.insert(remaining, HeaderValue::from(left));
+        to.insert(reset, openai_duration(full_in));
+    }
+}
+
+/// `12ms`, `1.5s`, `6m0s`: how OpenAI writes when a limit is full again.
+fn openai_duration(duration: Duration) -> HeaderValue {
+    let (minutes, seconds) = (duration.as_secs() / 60, duration.as_secs_f64() % 60.0);
+    let text = match duration.as_millis() {
+        0 => "0s".to_owned(),
+        ms @ 1..1000 => format!("{ms}ms"),
+        1000..60_000 => format!("{}s", (seconds * 1000.0).round() / 1000.0),
+        _ => format!("{minutes}m{}s", seconds.floor()),
+    };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0s"))
+}

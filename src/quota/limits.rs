@@ -1,0 +1,244 @@
+//! What a key, a project, a team or the whole gateway may do: allow-lists, rates and budgets, as people write them and as they are stored.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::network::Network;
+use super::window::Period;
+use crate::money::Usd;
+
+/// What somebody may do; an absent limit is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Globs (`*`, `?`) on `provider/model` and alias names; empty allows all.
+    pub models: Vec<String>,
+    /// Addresses and networks that requests may come from; empty allows all.
+    pub addresses: Vec<Network>,
+    /// Globs on `METHOD /path`; empty allows all.
+    pub paths: Vec<String>,
+    /// How much at most in a period.
+    pub rates: Vec<Rate>,
+    /// Requests at a time.
+    pub parallel: Option<NonZeroU32>,
+    /// How much money at most in a period.
+    pub budgets: Vec<Budget>,
+}
+
+/// So many of a unit in a period; in text `requests/minute=60` or `output-tokens/day=1000000@openai/*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// What is counted.
+    pub unit: Unit,
+    /// In which period; there is no rate for a week or longer.
+    pub per: Period,
+    /// The most of it.
+    pub most: NonZeroU64,
+    /// A glob on `provider/model`: only those models count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<String>,
+}
+
+/// So much money in a period; in text `50/month`, `5/day:soft` or `20/ever@anthropic/*`, in USD.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// The most of it, in nano-dollars.
+    pub nano_usd: Usd,
+    /// In which period.
+    pub per: Period,
+    /// Only alerts are sent when it is spent; nothing is refused.
+    #[serde(default)]
+    pub soft: bool,
+    /// A glob on `provider/model`: only those models count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<String>,
+}
+
+/// What a rate counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum Unit {
+    Requests,
+    /// In and out.
+    Tokens,
+    InputTokens,
+    OutputTokens,
+}
+
+const UNITS: [(Unit, &str, &str); 4] = [
+    (Unit::Requests, "requests", "requests"),
+    (Unit::Tokens, "tokens", "tokens"),
+    (Unit::InputTokens, "input-tokens", "input tokens"),
+    (Unit::OutputTokens, "output-tokens", "output tokens"),
+];
+
+/// The largest budget: more nano-dollars would not fit beside each other in a sum.
+const MOST_USD: i64 = 1_000_000_000;
+
+// === impl Limits ===
+
+impl Limits {
+    /// Whether the globs allow a model known by any of `names`.
+    pub fn allows(&self, names: &[&str]) -> bool {
+        self.models.is_empty() || self.models.iter().any(|glob| names.iter().any(|name| matches(glob, name)))
+    }
+
+    /// Nothing here has to be counted.
+    pub fn counts_nothing(&self) -> bool {
+        self.rates.is_empty() && self.budgets.is_empty() && self.parallel.is_none()
+    }
+
+    /// Says what cannot be meant: two limits on the same thing, or one that can never be reached.
+    pub fn check(&self) -> Result<(), String> {
+        for (at, rate) in self.rates.iter().enumerate() {
+            if !matches!(rate.per, Period::Minute | Period::Hour | Period::Day) {
+                return Err(format!("'{rate}' is no rate: it is per minute, hour or day (a budget can be per week or month)"));
+            }
+            if rate.per == Period::Minute && rate.most.get() > u64::from(u32::MAX) {
+                return Err(format!("'{rate}' is more than can be counted in a minute: at most {}", u32::MAX));
+            }
+            if self.rates[..at].iter().any(|other| other.is_alike(rate)) {
+                return Err(format!("'{rate}' limits what another rate limits already: leave one of them out"));
+            }
+        }
+        for (at, budget) in self.budgets.iter().enumerate() {
+            if matches!(budget.per, Period::Minute | Period::Hour) {
+                return Err(format!("'{budget}' is no budget: it is per day, week, month or ever"));
+            }
+            if budget.nano_usd.0 < 0 || budget.nano_usd.0 > MOST_USD * 1_000_000_000 {
+                return Err(format!("'{budget}' is no budget: it is from 0 to {MOST_USD} USD"));
+            }
+            if self.budgets[..at].iter().any(|other| other.is_alike(budget)) {
+                return Err(format!("'{budget}' limits what another budget limits already: leave one of them out"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Matches `*` (any run) and `?` (any one byte), in time linear in the name for each star.
+pub fn matches(glob: &str, name: &str) -> bool {
+    let (glob, name) = (glob.as_bytes(), name.as_bytes());
+    let (mut g, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match glob.get(g) {
+            Some(b'*') => {
+                star = Some((g, n));
+                g += 1;
+            }
+            Some(&c) if c == b'?' || c == name[n] => {
+                g += 1;
+                n += 1;
+            }
+            _ => match star {
+                Some((at, seen)) => {
+                    star = Some((at, seen + 1));
+                    g = at + 1;
+                    n = seen + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    glob[g..].iter().all(|&c| c == b'*')
+}
+
+// === impl Rate ===
+
+impl Rate {
+    /// So many of a unit in a period, whatever the model.
+    pub fn new(unit: Unit, per: Period, most: NonZeroU64) -> Rate {
+        Rate { unit, per, most, models: None }
+    }
+
+    /// Whether both count the same.
+    pub fn is_alike(&self, other: &Rate) -> bool {
+        (self.unit, self.per, &self.models) == (other.unit, other.per, &other.models)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}={}", self.unit.as_str(), self.per.as_str(), self.most)?;
+        self.models.iter().try_for_each(|models| write!(f, "@{models}"))
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rate, String> {
+        let wrong = || format!("'{text}' is no rate: write it as requests/minute=60 or output-tokens/day=1000000@openai/*");
+        let (limit, models) = at_models(text);
+        let (what, most) = limit.split_once('=').ok_or_else(wrong)?;
+        let (unit, per) = what.split_once('/').ok_or_else(wrong)?;
+        let unit = UNITS.iter().find(|(_, name, _)| *name == unit).map(|(unit, ..)| *unit).ok_or_else(wrong)?;
+        let rate = Rate { unit, per: Period::parse(per).ok_or_else(wrong)?, most: most.parse().map_err(|_| wrong())?, models };
+        Limits { rates: vec![rate.clone()], ..Limits::default() }.check().map(|()| rate)
+    }
+}
+
+// === impl Budget ===
+
+impl Budget {
+    /// Whether both sum up the same.
+    pub fn is_alike(&self, other: &Budget) -> bool {
+        (self.per, &self.models) == (other.per, &other.models)
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.nano_usd.0;
+        let fraction = format!("{:09}", nanos.rem_euclid(1_000_000_000));
+        write!(f, "{}", nanos.div_euclid(1_000_000_000))?;
+        match fraction.trim_end_matches('0') {
+            "" => {}
+            digits => write!(f, ".{digits}")?,
+        }
+        write!(f, "/{}{}", self.per.as_str(), if self.soft { ":soft" } else { "" })?;
+        self.models.iter().try_for_each(|models| write!(f, "@{models}"))
+    }
+}
+
+impl FromStr for Budget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Budget, String> {
+        let wrong = || format!("'{text}' is no budget: write it as 50/month, 5/day:soft or 0.50/ever@anthropic/*, in USD");
+        let (limit, models) = at_models(text);
+        let (limit, soft) = match limit.strip_suffix(":soft") {
+            Some(limit) => (limit, true),
+            None => (limit, false),
+        };
+        let (amount, per) = limit.split_once('/').ok_or_else(wrong)?;
+        let nano_usd = Usd::parse(amount.strip_prefix('$').unwrap_or(amount)).ok_or_else(wrong)?;
+        let budget = Budget { nano_usd, per: Period::parse(per).ok_or_else(wrong)?, soft, models };
+        Limits { budgets: vec![budget.clone()], ..Limits::default() }.check().map(|()| budget)
+    }
+}
+
+fn at_models(text: &str) -> (&str, Option<String>) {
+    text.split_once('@').map_or((text, None), |(limit, models)| (limit, Some(models.to_owned())))
+}
+
+// === impl Unit ===
+
+impl Unit {
+    /// `requests`, `tokens`, `input-tokens` or `output-tokens`.
+    pub fn as_str(self) -> &'static str {
+        UNITS.iter().find(|(unit, ..)| *unit == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// In a sentence.
+    pub fn words(self) -> &'static str {
+        UNITS.iter().find(|(unit, ..)| *unit == self).map_or("", |(.., words)| words)
+    }
+}

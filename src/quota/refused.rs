@@ -1,0 +1,147 @@
+//! A request that a limit refuses: which limit of whom, when there is room again, and what to do.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::account::{Account, AccountId, Chain};
+use super::window::Period;
+use super::{Budget, Exceeded, Rate, headers};
+use crate::error::{Kind, Refusal};
+use crate::money::Usd;
+
+/// A request that was not admitted.
+#[derive(Debug)]
+pub struct Refused {
+    /// Whose limit.
+    pub account: AccountId,
+    /// Which, and why.
+    pub exceeded: Exceeded,
+    headers: HeaderMap,
+}
+
+/// SDKs of OpenAI and Anthropic try again unless this says that it is useless.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// Nobody waits longer than this for an answer to begin.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+// === impl Refused ===
+
+impl Refused {
+    pub(super) fn new(account: &Account, exceeded: Exceeded, chain: &Chain) -> Refused {
+        let mut headers = HeaderMap::new();
+        headers::write(chain, &mut headers);
+        Refused { account: account.id().clone(), exceeded, headers }
+    }
+
+    fn refusal(&self) -> Refusal {
+        let subject = self.account.subject();
+        match &self.exceeded {
+            Exceeded::Rate(rate, wait) => {
+                let advice = if rate.unit == super::Unit::Requests { "" } else { ", or ask for fewer with max_tokens" };
+                let verb = if rate.unit == super::Unit::Requests { "send" } else { "use" };
+                let message = format!("{subject} may {verb} {}: try again in {}{advice}.", per(rate), lasting(*wait));
+                too_many(rate.unit.as_str(), "rate_limit_exceeded", message, Some(*wait))
+            }
+            Exceeded::TooLarge(rate, tokens) => {
+                let message = format!(
+                    "This request may take {tokens} {}, and {} may use {}: send a shorter one, or set a lower max_tokens.",
+                    rate.unit.words(),
+                    within_sentence(&subject),
+                    per(rate)
+                );
+                too_many("tokens", "request_too_large", message, None)
+            }
+            Exceeded::Parallel(limit) => {
+                let message = format!("{subject} may run {limit} requests at a time: wait until one of them has ended.");
+                too_many("parallel", "parallel_limit_exceeded", message, Some(Duration::from_secs(1)))
+            }
+            // What still runs may take less than it holds.
+            Exceeded::Budget { budget, state, worst }
+                if state.held > 0 && state.used.saturating_add(nanos(*worst)) <= nanos(budget.nano_usd) =>
+            {
+                let held = Usd(i64::try_from(state.held).unwrap_or(i64::MAX));
+                let message = format!(
+                    "{subject} has a budget of {}, of which requests that still run may take up to {held}: try again when some of them have ended.",
+                    amount(budget)
+                );
+                too_many("budget", "budget_reserved", message, Some(Duration::from_secs(1)))
+            }
+            Exceeded::Budget { budget, state, worst } => {
+                let left =
+                    Usd(budget.nano_usd.0.saturating_sub(i64::try_from(state.used.saturating_add(state.held)).unwrap_or(i64::MAX)).max(0));
+                let ends = match state.window.has_end() {
+                    true => format!("; the budget begins anew on {}", state.window.ends),
+                    false => String::new(),
+                };
+                let message = match left.0 {
+                    0 => format!("{subject} has spent its budget of {}{ends}. Ask whoever runs this gateway for more.", amount(budget)),
+                    _ => format!(
+                        "{subject} has {left} left of its budget of {}, and this request may cost up to {worst}{ends}. Set a lower max_tokens, or ask whoever runs this gateway for more.",
+                        amount(budget)
+                    ),
+                };
+                Refusal::new(StatusCode::PAYMENT_REQUIRED, Kind::Budget, "budget_exceeded", message)
+            }
+            Exceeded::Unpriced(budget) => {
+                let message = format!(
+                    "{subject} has a budget of {}, and this model has no price to hold against it: use one that has, or ask whoever runs this gateway to set its price (0 if it is free) in the provider's file.",
+                    amount(budget)
+                );
+                Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "model_without_price", message).with_param("model")
+            }
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        let mut refusal = refused.refusal();
+        let is_useless = refusal.status != StatusCode::TOO_MANY_REQUESTS || refusal.retry_after.is_none_or(|wait| wait > LONGEST_RETRY);
+        refusal.headers = refused.headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
+        if is_useless {
+            refusal.headers.push((SHOULD_RETRY, HeaderValue::from_static("false")));
+        }
+        refusal
+    }
+}
+
+fn too_many(limit: &'static str, code: &'static str, message: String, wait: Option<Duration>) -> Refusal {
+    let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, Kind::RateLimit(limit), code, message);
+    refusal.retry_after = wait;
+    refusal
+}
+
+/// `60 requests a minute`, `1000 output tokens an hour for openai/*`.
+fn per(rate: &Rate) -> String {
+    let article = if rate.per == Period::Hour { "an" } else { "a" };
+    let of = rate.models.as_ref().map_or_else(String::new, |models| format!(" for {models}"));
+    format!("{} {} {article} {}{of}", rate.most, rate.unit.words(), rate.per.as_str())
+}
+
+/// `$50.000000 a month`, `$5.000000 in all for openai/*`.
+fn amount(budget: &Budget) -> String {
+    let of = budget.models.as_ref().map_or_else(String::new, |models| format!(" for {models}"));
+    match budget.per {
+        Period::Ever => format!("{} in all{of}", budget.nano_usd),
+        per => format!("{} a {}{of}", budget.nano_usd, per.as_str()),
+    }
+}
+
+fn nanos(amount: Usd) -> u64 {
+    u64::try_from(amount.0).unwrap_or(0)
+}
+
+fn within_sentence(subject: &str) -> String {
+    subject.replacen('T', "t", 1)
+}
+
+fn lasting(wait: Duration) -> String {
+    let seconds = wait.as_secs_f64().ceil() as u64;
+    match seconds {
+        0 | 1 => "1 second".to_owned(),
+        2..=120 => format!("{seconds} seconds"),
+        121..=7200 => format!("{} minutes", seconds.div_ceil(60)),
+        _ => format!("{} hours", seconds.div_ceil(3600)),
+    }
+}

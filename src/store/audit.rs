@@ -1,0 +1,120 @@
+//! Who changed what: an append-only list in which each entry's hash covers the one before, so that none can be changed or taken out unseen.
+
+use jiff::Timestamp;
+use ring::digest::{Context, SHA256};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::key::KeyId;
+
+/// Who does something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// Somebody with the command line, by the name of their account on the machine.
+    CommandLine(String),
+    /// Somebody with an admin key.
+    Key(KeyId),
+    /// The gateway by itself, at its first start.
+    Gateway,
+}
+
+/// Something that was done, before it is written down.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// Who did it.
+    pub actor: Actor,
+    /// What: `key.create`, `project.update`, …
+    pub action: &'static str,
+    /// To what: an id.
+    pub subject: String,
+    /// What is different from before; never a secret.
+    pub detail: Value,
+}
+
+/// Something that was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Its place, from 1.
+    pub number: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// What.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// What is different from before, as JSON.
+    pub detail: String,
+    /// SHA-256 over the entry before and this one, as hexadecimal digits.
+    pub hash: String,
+}
+
+// === impl Actor ===
+
+impl Actor {
+    /// Whoever runs this process.
+    pub fn of_process() -> Actor {
+        let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned());
+        Actor::CommandLine(name.chars().filter(|c| !c.is_control()).take(64).collect())
+    }
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Actor::CommandLine(name) => write!(f, "cli:{name}"),
+            Actor::Key(id) => write!(f, "key:{id}"),
+            Actor::Gateway => f.write_str("gateway"),
+        }
+    }
+}
+
+// === impl Note ===
+
+impl Note {
+    /// The entry that follows `last`.
+    pub fn entry(&self, last: Option<(i64, &str)>, at: Timestamp) -> Entry {
+        let (number, before) = last.map_or((1, ""), |(number, hash)| (number + 1, hash));
+        let mut entry = Entry {
+            number,
+            at,
+            actor: self.actor.to_string(),
+            action: self.action.to_owned(),
+            subject: self.subject.clone(),
+            detail: self.detail.to_string(),
+            hash: String::new(),
+        };
+        entry.hash = entry.hash_after(before);
+        entry
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// The hash that this entry must have after one with the hash `before`.
+    pub fn hash_after(&self, before: &str) -> String {
+        let mut context = Context::new(&SHA256);
+        let (number, at) = (self.number.to_string(), self.at.as_microsecond().to_string());
+        for part in [before, &number, &at, &self.actor, &self.action, &self.subject, &self.detail] {
+            // With its length before it, no part can borrow from its neighbour.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The first entry, oldest first, that does not follow from the one before it.
+pub fn first_broken<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Option<i64> {
+    let mut last: Option<&Entry> = None;
+    for entry in entries {
+        let is_next = last.is_none_or(|last| last.number + 1 == entry.number) && (last.is_some() || entry.number == 1);
+        if !is_next || entry.hash_after(last.map_or("", |last| &last.hash)) != entry.hash {
+            return Some(entry.number);
+        }
+        last = Some(entry);
+    }
+    None
+}

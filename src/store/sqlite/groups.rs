@@ -1,0 +1,69 @@
+//! The tables of teams and projects, and of the alerts that were given.
+
+use jiff::Timestamp;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Sqlite, audit, keys, micros, timestamp};
+use crate::quota::AccountId;
+use crate::store::audit::Note;
+use crate::store::{Answer, Group, GroupStore, StoreError};
+
+/// When a group was made stays as it is.
+const PUT: &str = "INSERT INTO groups (id, name, team, limits, disabled, created, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    ON CONFLICT (id) DO UPDATE SET name = ?2, team = ?3, limits = ?4, disabled = ?5, changed = ?7";
+
+impl GroupStore for Sqlite {
+    fn group<'a>(&'a self, id: &'a AccountId) -> Answer<'a, Option<Group>> {
+        Box::pin(async move {
+            let row = sqlx::query("SELECT * FROM groups WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
+            row.as_ref().map(group).transpose()
+        })
+    }
+
+    fn groups(&self) -> Answer<'_, Vec<Group>> {
+        Box::pin(async move {
+            let rows = sqlx::query("SELECT * FROM groups ORDER BY id").fetch_all(&self.pool).await?;
+            rows.iter().map(group).collect()
+        })
+    }
+
+    fn put_group<'a>(&'a self, group: &'a Group, note: &'a Note) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let changed = keys::next_change(&mut transaction).await?;
+            sqlx::query(PUT)
+                .bind(group.id.to_string())
+                .bind(&group.name)
+                .bind(&group.team)
+                .bind(serde_json::to_string(&group.limits).map_err(|e| StoreError(e.to_string()))?)
+                .bind(group.disabled)
+                .bind(micros(group.created))
+                .bind(changed)
+                .execute(&mut *transaction)
+                .await?;
+            audit::append(&mut transaction, note).await?;
+            Ok(transaction.commit().await?)
+        })
+    }
+
+    fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let added = sqlx::query("INSERT OR IGNORE INTO alerts (name, at) VALUES (?, ?)");
+            Ok(added.bind(name).bind(micros(at)).execute(&self.pool).await?.rows_affected() == 1)
+        })
+    }
+}
+
+fn group(row: &SqliteRow) -> Result<Group, StoreError> {
+    let id: &str = row.try_get("id")?;
+    let broken = |what: &str| StoreError(format!("the stored group {id} has a broken {what}: mend its row"));
+    Ok(Group {
+        id: AccountId::parse(id).ok_or_else(|| broken("id"))?,
+        name: row.try_get("name")?,
+        team: row.try_get("team")?,
+        limits: serde_json::from_str(row.try_get("limits")?).map_err(|_| broken("set of limits"))?,
+        disabled: row.try_get("disabled")?,
+        created: timestamp(row.try_get("created")?),
+    })
+}
