@@ -19,7 +19,7 @@ use crate::store::audit::Actor;
 #[derive(Subcommand)]
 pub enum Keys {
     /// Make a key; its text is shown this once
-    Create(Create),
+    Create(Box<Create>),
     /// List all keys
     List {
         /// Print JSON
@@ -149,7 +149,7 @@ impl Keys {
         match self {
             Keys::Create(order) => {
                 let json = order.json;
-                show_created(&keys::create(&store, &pepper, order.into(), &Actor::of_process()).await?, json)?;
+                show_created(&keys::create(&store, &pepper, (*order).into(), &Actor::of_process()).await?, json)?;
             }
             Keys::List { json } => {
                 let all = keys::list(&store).await?;
