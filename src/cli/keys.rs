@@ -235,5 +235,7 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    duration(text).map(|after| Timestamp::now() + after).map_err(|e| format!("{e}, or as a time such as 2027-01-31T00:00:00Z"))
+    // To the second, as people mean it.
+    let now = Timestamp::from_second(Timestamp::now().as_second()).map_err(|e| e.to_string())?;
+    duration(text).map(|after| now + after).map_err(|e| format!("{e}, or as a time such as 2027-01-31T00:00:00Z"))
 }

@@ -73,7 +73,7 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     let (model, others) = query(head)?;
     ticket.called_model(&model);
     // A session cannot be tried again elsewhere: an alias leads to its first target.
-    let target = gateway.router.resolve(&model)?.into_iter().next().ok_or_else(|| Failure::NoTarget.refusal())?;
+    let target = gateway.router().resolve(&model)?.into_iter().next().ok_or_else(|| Failure::NoTarget.refusal())?;
     let provider = &target.provider;
     caller.may_use(&model, || target.full_name(), provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
     let endpoint = target.endpoint(Operation::Realtime, Dialect::OpenaiChat).map_err(Refusal::from)?;
