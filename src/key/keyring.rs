@@ -218,6 +218,11 @@ impl Caller {
         self.0.record.expires.into_iter().chain(rotated).min()
     }
 
+    /// Whether some of its accounts may not spend more than so much.
+    pub fn has_hard_budget(&self) -> bool {
+        self.0.chain.iter().any(|account| account.current().limits.budgets.iter().any(|budget| !budget.soft))
+    }
+
     /// Admits a request to all of the key's accounts.
     pub fn admit(&self, need: &Need<'_>) -> Result<Permit, Refused> {
         quota::admit(&self.0.chain, need)

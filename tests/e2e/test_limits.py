@@ -91,6 +91,23 @@ def test_model_without_a_price_is_not_taken_for_free(start_gateway):
     assert ask(gateway, soft["key"], "test/unlisted").status == 200
 
 
+def test_what_goes_on_in_the_background_is_charged_as_reserved(start_gateway, upstream):
+    gateway = start_gateway()
+    key = gateway.new_key(budget="0.0002/day")
+    upstream.serve("gpt-4o-mini", provider.answer_json({"id": "resp_1", "object": "response", "status": "queued", "background": True, "output": [], "usage": None}))
+    body = json.dumps({"model": "test/gpt-4o-mini", "input": "Hi", "background": True, "max_output_tokens": 300}).encode()
+    replies = [gateway.request("POST", "/v1/responses", body, key["key"]) for _ in range(2)]
+    assert [reply.status for reply in replies] == [200, 402], "the first may cost 0.00018 and more, which nobody will tell"
+
+
+def test_batch_is_refused_where_a_budget_could_not_hold_it(start_gateway):
+    gateway = start_gateway()
+    body = json.dumps({"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}).encode()
+    reply = gateway.request("POST", "/v1/batches", body, gateway.new_key(budget="1/day")["key"])
+    assert code(reply) == (403, "batch_with_budget")
+    assert gateway.request("POST", "/v1/batches", body, gateway.new_key(budget="1/day:soft")["key"]).status == 404
+
+
 def test_budget_of_some_models_leaves_the_others_alone(start_gateway):
     gateway = start_gateway()
     key = gateway.new_key(budget="0/month@test/*")
@@ -122,12 +139,12 @@ def test_alerts_are_signed_and_come_once_for_each_threshold(start_gateway):
     key = gateway.new_key(budget=f"{COST * 5:.6f}/month")
     for _ in range(3):
         ask(gateway, key["key"])
-    assert eventually(lambda: len(receiver.requests) == 1)
+    assert eventually(lambda: len(receiver.requests) == 1, seconds=15), receiver.requests
     gateway.stop()
     gateway.start()
     for _ in range(3):
         ask(gateway, key["key"])
-    assert eventually(lambda: len(receiver.requests) == 3)
+    assert eventually(lambda: len(receiver.requests) == 3, seconds=15), receiver.requests
     told = [Webhook(SECRET).verify(asked.body, asked.headers) for asked in receiver.requests]
     assert [(one["type"], one["data"]["percent"]) for one in told] == [("budget.threshold", 50), ("budget.threshold", 80), ("budget.spent", 100)]
     assert {one["data"]["account"] for one in told} == {key["id"]}
