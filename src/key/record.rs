@@ -62,6 +62,18 @@ pub struct Limits {
 // === impl KeyRecord ===
 
 impl KeyRecord {
+    /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.
+    pub fn may_use(&self, asked: &str, full: impl FnOnce() -> String, is_simulated: bool) -> Result<(), Reason> {
+        if self.kind == Kind::Test && !is_simulated {
+            return Err(Reason::TestOnly(asked.to_owned()));
+        }
+        // Mostly there is no list, and no name has to be put together.
+        match self.limits.models.is_empty() || self.limits.allows(&[asked, &full()]) {
+            true => Ok(()),
+            false => Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: self.limits.models.clone() }),
+        }
+    }
+
     /// Whether the key is good at `now`, and if not why.
     pub fn state(&self, now: Timestamp) -> Result<(), Reason> {
         if let Some(when) = self.revoked {

@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use super::drain::Drain;
 use super::record::{Outcome, Source, Usage};
 use super::*;
+use crate::key::KeyId;
 use crate::money::Usd;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Answer, Cursor, Entry, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
+use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
 
 fn begin(id: &str) -> Begin {
     Begin {
@@ -207,6 +208,9 @@ impl LedgerStore for Flaky {
     }
     fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64> {
         self.unless_down(self.inner.assume_open(node, at))
+    }
+    fn last_use(&self, key: KeyId) -> Answer<'_, Option<LastUse>> {
+        self.unless_down(self.inner.last_use(key))
     }
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>> {
         self.unless_down(self.inner.usage(query))

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod permit;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -10,25 +11,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use governor::clock::{Clock, QuantaClock};
-use governor::middleware::StateInformationMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 pub use bucket::{Level, TokenBucket};
 pub use permit::Permit;
+pub use standing::Standing;
 
 use crate::error::{Kind, Refusal};
 use crate::key::Limits;
-
-type Requests = RateLimiter<NotKeyed, InMemoryState, QuantaClock, StateInformationMiddleware>;
 
 /// The counters of one key; they outlive its record, so that a changed key starts no new minute.
 #[derive(Debug)]
 pub struct Meters {
     limits: Limits,
-    requests: Option<Requests>,
+    requests: Option<TokenBucket>,
     tokens: Option<TokenBucket>,
     running: AtomicU32,
 }
@@ -53,9 +49,7 @@ impl Meters {
     pub fn new(limits: &Limits) -> Meters {
         Meters {
             limits: limits.clone(),
-            requests: limits
-                .requests_per_minute
-                .map(|n| RateLimiter::direct(Quota::per_minute(n)).with_middleware::<StateInformationMiddleware>()),
+            requests: limits.requests_per_minute.map(TokenBucket::per_minute),
             tokens: limits.tokens_per_minute.map(TokenBucket::per_minute),
             running: AtomicU32::new(0),
         }
@@ -82,12 +76,10 @@ impl Meters {
             }
         }
         if let (Some(limit), Some(requests)) = (self.limits.requests_per_minute, &self.requests) {
-            match requests.check() {
-                Ok(state) => permit.remaining_requests = Some(state.remaining_burst_capacity()),
-                Err(until) => {
-                    let wait = until.wait_time_from(QuantaClock::default().now());
-                    return Err(self.refuse(Exceeded::Requests(limit, wait)));
-                }
+            match requests.take(1) {
+                Level::Taken => permit.remaining_requests = Some(u32::try_from(requests.remaining().0).unwrap_or(limit.get())),
+                Level::Wait(wait) => return Err(self.refuse(Exceeded::Requests(limit, wait))),
+                Level::Never => return Err(self.refuse(Exceeded::Requests(limit, Duration::from_secs(60)))),
             }
         }
         Ok(permit)
@@ -100,7 +92,7 @@ impl Meters {
 
     fn refuse(&self, exceeded: Exceeded) -> Refused {
         let mut headers = HeaderMap::new();
-        // Governor tells what is left only when it takes something: a refusal for another limit leaves this one out.
+        // What is left of the requests is told by the one that took from them.
         self.write_headers(matches!(exceeded, Exceeded::Requests(..)).then_some(0), &mut headers);
         Refused { exceeded, headers }
     }

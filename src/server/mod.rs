@@ -4,6 +4,7 @@
 mod tests;
 mod worker;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ pub struct Lasting {
     stop: watch::Receiver<bool>,
     _open: Arc<Open>,
 }
+
+/// The address that a connection comes from, in the extensions of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Serves until `shutdown` resolves, then drains for as long as the configuration allows.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {

@@ -14,7 +14,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Lasting;
+use super::{Lasting, Peer};
 use crate::config::RequestLimits;
 use crate::surface::unread;
 use crate::upstream;
@@ -112,7 +112,8 @@ impl Connections {
     fn builder(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         let http1 = &mut builder.http1();
-        http1.timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout).max_buf_size(HEAD_BYTES).pipeline_flush(true);
+        // One write an answer, as `pipeline_flush` has it too: but that keeps back the 400 or 431 that hyper makes of a head it cannot take.
+        http1.timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout).max_buf_size(HEAD_BYTES).writev(false);
         builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32);
         builder
     }
@@ -125,10 +126,15 @@ impl Connections {
         stream: tokio::net::TcpStream,
         open: Open,
     ) {
+        // One that is gone already has no address, and asks for nothing.
+        let peer = stream.peer_addr().ok().map(|address| Peer(address.ip().to_canonical()));
         let (app, has_asked) = (self.app.clone(), Arc::new(AtomicBool::new(false)));
         let (asked, stop, open) = (Arc::clone(&has_asked), stop.clone(), Arc::new(open));
         let service = service_fn(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             if request.headers().contains_key(header::UPGRADE) {
                 request.extensions_mut().insert(Lasting { stop: stop.subscribe(), _open: Arc::clone(&open) });
             }

@@ -41,6 +41,8 @@ pub trait LedgerStore: Send + Sync {
     fn apply<'a>(&'a self, node: &'a str, entries: &'a [Entry], cursor: Cursor) -> Answer<'a, ()>;
     /// Settles at its reservation whatever `node` began and did not settle; tells how many.
     fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64>;
+    /// A key's newest request.
+    fn last_use(&self, key: KeyId) -> Answer<'_, Option<LastUse>>;
     /// Sums over the ledger.
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>>;
 }
@@ -99,6 +101,23 @@ pub enum UsageBy {
     Model,
     /// The day in UTC.
     Day,
+}
+
+/// A key's newest request that a provider was to answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastUse {
+    /// The request's id.
+    pub request: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// `chat`, `embeddings`, …
+    pub operation: String,
+    /// `provider/model`.
+    pub model: String,
+    /// How it ended: `answered`, `failed`, …; `open` while it runs.
+    pub outcome: String,
+    /// The status that its caller saw; 0 while it runs.
+    pub status: u16,
 }
 
 /// A sum over requests.
