@@ -89,7 +89,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     runtime.block_on(async {
         match cli.command.unwrap_or(Command::Serve(serve::Serve::default())) {
             Command::Serve(serve) => serve.run(config, env).await,
-            Command::Keys(keys) => keys.run(&config).await,
+            Command::Keys(keys) => keys.run(&config, &env).await,
             Command::Credentials(credentials) => credentials.run(&config, &env).await,
             Command::Providers(providers) => providers.run(&config, &env).await,
             Command::Models(models) => models.run(&config, &env).await,

@@ -65,7 +65,7 @@ impl Serve {
 
         let client = Client::new(&config.upstream, &config.fetch)?;
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
-        let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), drain.handle(), alerts));
+        let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), Some(drain.handle()), alerts));
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts)));
         let (held, holding) = Keeper::new(store.clone());
         let gateway = Arc::new(Gateway {
