@@ -183,8 +183,8 @@ impl Ticket {
         let cost = self.cost(&usage, source);
         let total = self.started.elapsed();
         if let Some(permit) = self.begun.take() {
-            let name = self.target.as_ref().map(Target::full_name).unwrap_or_default();
-            permit.settle(&self.used_in_all(&usage, cost), &|glob: &str| limits::matches(glob, &name));
+            let is_named = |glob: &str| self.target.as_ref().is_some_and(|target| limits::matches(glob, &target.full_name()));
+            permit.settle(&self.used_in_all(&usage, cost), &is_named);
             self.write_down(outcome, usage, source, cost, total);
         }
         self.gateway.metrics.settled(self, outcome, &usage, cost, total);

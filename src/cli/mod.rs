@@ -1,5 +1,6 @@
 //! The command line: `serve` and what manages it; every command calls the same functions as the management API.
 
+mod check;
 mod credentials;
 mod doctor;
 mod installation;
