@@ -23,6 +23,7 @@ pub mod held;
 mod json;
 pub mod key;
 pub mod ledger;
+pub mod mcp;
 pub mod money;
 pub mod quota;
 pub mod realtime;

@@ -33,6 +33,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// How media is fetched for providers that do not fetch it themselves.
     pub fetch: Fetch,
+    /// Who may reach the MCP server.
+    pub mcp: Mcp,
     /// Proxies in front of the gateway, whose `x-forwarded-for` tells who asks.
     pub trusted_proxies: Vec<Network>,
     /// Who is told when a budget is spent.
@@ -109,6 +111,16 @@ pub struct Upstream {
 pub struct Alerts {
     /// Called with each alert, signed under `KEYWARD_ALERT_SECRET`.
     pub webhook: Option<String>,
+}
+
+/// `[mcp]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mcp {
+    /// Names that the gateway is called by, beside those of this machine itself; `*` is any.
+    pub hosts: Vec<String>,
+    /// Browsers' origins that may call it, such as `https://app.example.com`.
+    pub origins: Vec<String>,
 }
 
 /// `[fetch]`
@@ -261,6 +273,7 @@ impl Default for Config {
             limits: RequestLimits::default(),
             upstream: Upstream::default(),
             fetch: Fetch::default(),
+            mcp: Mcp::default(),
             trusted_proxies: Vec::new(),
             alerts: Alerts::default(),
             aliases: BTreeMap::new(),

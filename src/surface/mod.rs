@@ -74,7 +74,7 @@ pub struct ProviderError<'a> {
 /// All paths of the gateway.
 pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     // The corridor names its requests itself, in the ledger and the log too.
-    let beside = openai::models_routes().merge(ops::routes()).merge(crate::admin::routes());
+    let beside = openai::models_routes().merge(ops::routes()).merge(crate::admin::routes()).merge(crate::mcp::routes());
     axum::Router::new()
         .merge(openai::routes())
         .merge(anthropic::routes())

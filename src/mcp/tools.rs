@@ -1,0 +1,144 @@
+//! The gateway's own tools: which models a key may use, what it has used, and how it stands.
+
+use std::sync::Arc;
+
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotations};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::admin::explain::Sources;
+use crate::admin::parse_usage_query;
+use crate::gateway::Gateway;
+use crate::key::Caller;
+use crate::quota::{Need, limits};
+use crate::surface::openai::models;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListModels {
+    matching: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Usage {
+    by: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplainKey {
+    model: Option<String>,
+}
+
+/// All of them, with what they take and give.
+pub fn all() -> Vec<Tool> {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    let tool = |name: &'static str, title: &str, description: &'static str, input: Value, output: Value| {
+        let input = json!({ "type": "object", "properties": input, "additionalProperties": false });
+        Tool::new(name, description, object(input))
+            .with_title(title)
+            .with_raw_output_schema(object(json!({ "type": "object", "properties": output })))
+            .with_annotations(ToolAnnotations::with_title(title).read_only(true).open_world(false))
+    };
+    vec![
+        tool(
+            "list_models",
+            "List models",
+            "Lists the models that this key may use, with context size and prices in USD per million tokens.",
+            json!({ "matching": text("A glob on the name, such as 'openai/*'; all where it is left out.") }),
+            json!({ "models": { "type": "array", "items": { "type": "object" } } }),
+        ),
+        tool(
+            "usage",
+            "Usage of this key",
+            "Sums up the requests, tokens and cost of this key.",
+            json!({
+                "by": { "type": "string", "enum": ["day", "model"], "description": "What makes a row; the day where it is left out." },
+                "since": text("A day or an RFC 3339 time, in UTC."),
+                "until": text("A day or an RFC 3339 time, in UTC."),
+            }),
+            json!({ "rows": { "type": "array", "items": { "type": "object" } } }),
+        ),
+        tool(
+            "explain_key",
+            "Explain this key",
+            "Tells whether this key may be used now, for a model if one is named, and how each of its limits and budgets stands.",
+            json!({ "model": text("A model's name, such as 'openai/gpt-4o-mini'.") }),
+            json!({ "accepted": { "type": "boolean" }, "message": { "type": "string" } }),
+        ),
+    ]
+}
+
+/// Calls one; what the key may not do, or did wrong, is a result that says so, which a model can read.
+pub async fn call(gateway: &Gateway, caller: &Caller, name: &str, arguments: Value) -> Result<CallToolResult, ErrorData> {
+    let permit = match caller.admit(&Need::NOTHING) {
+        Ok(permit) => permit,
+        Err(refused) => return Ok(wrong(&crate::error::Refusal::from(refused).message)),
+    };
+    let outcome = match name {
+        "list_models" => list_models(gateway, caller, arguments),
+        "usage" => usage(gateway, caller, arguments).await,
+        "explain_key" => explain_key(gateway, caller, arguments).await,
+        _ => return Err(ErrorData::invalid_params(format!("there is no tool '{name}': tools/list names them"), None)),
+    };
+    permit.settle(&crate::quota::Used { requests: 1, ..Default::default() }, &|_| true);
+    Ok(outcome.map_or_else(|why| wrong(&why), right))
+}
+
+fn list_models(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<Value, String> {
+    let ListModels { matching } = read(arguments)?;
+    let mut models = models::allowed(gateway, caller);
+    models.retain(|model| matching.as_deref().is_none_or(|glob| limits::matches(glob, &model.id)));
+    Ok(json!({ "models": models }))
+}
+
+async fn usage(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<Value, String> {
+    let Usage { by, since, until } = read(arguments)?;
+    let by = by.as_deref().unwrap_or("day");
+    if !["day", "model"].contains(&by) {
+        return Err(format!("'{by}' is nothing to sum by: it is day or model."));
+    }
+    let query = parse_usage_query(by, since.as_deref(), until.as_deref(), Some(caller.id().as_str()))?;
+    if let Err(e) = gateway.drain.flush().await {
+        tracing::warn!(error = %e, "usage is shown without the newest records");
+    }
+    let rows = gateway.ledger_store.usage(&query).await.map_err(|e| down(&e))?;
+    Ok(json!({ "rows": rows }))
+}
+
+async fn explain_key(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<Value, String> {
+    let ExplainKey { model } = read(arguments)?;
+    let (keys, ledger, router) = (&*gateway.key_store, &*gateway.ledger_store, gateway.router());
+    let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router };
+    let explanation = sources.explain(caller.id().as_str(), model.as_deref()).await.map_err(|e| down(&e))?;
+    serde_json::to_value(explanation).map_err(|e| e.to_string())
+}
+
+fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, String> {
+    serde_json::from_value(arguments).map_err(|e| format!("The arguments are not right: {e}."))
+}
+
+fn down(error: &dyn std::fmt::Display) -> String {
+    tracing::error!(%error, "a tool cannot read from the store");
+    "The store cannot be asked right now: try again in a moment.".to_owned()
+}
+
+fn right(value: Value) -> CallToolResult {
+    CallToolResult::structured(value)
+}
+
+fn wrong(message: &str) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(message)])
+}
+
+fn object(value: Value) -> Arc<JsonObject> {
+    match value {
+        Value::Object(object) => Arc::new(object),
+        _ => Arc::default(),
+    }
+}
