@@ -1,9 +1,11 @@
 //! What is known of one request while it runs; however it ends, it is settled, counted and logged exactly once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 
@@ -11,12 +13,13 @@ use crate::catalog::Operation;
 use crate::dialect::Reading;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
-use crate::key::KeyId;
 use crate::key::diagnose::is_secret;
+use crate::key::{Caller, KeyId};
 use crate::ledger::record::{Begin, Outcome, Settle, Source, Usage};
 use crate::money::Usd;
 use crate::quota::Permit;
 use crate::route::Target;
+use crate::server::Peer;
 use crate::telemetry::RequestLine;
 
 /// One request, from its head to the last byte of its answer.
@@ -31,6 +34,8 @@ pub struct Ticket {
     pub operation: Operation,
     /// The caller's key, once it is proven.
     pub key: Option<KeyId>,
+    /// The address that the request came from, once its key is proven.
+    from: Option<IpAddr>,
     /// The model as the caller names it, once it is read.
     pub model: String,
     /// Who answers, once that is known.
@@ -63,6 +68,7 @@ impl Ticket {
             request_id,
             operation,
             key: None,
+            from: None,
             model: String::new(),
             target: None,
             first_byte: None,
@@ -72,6 +78,12 @@ impl Ticket {
             begun: None,
             is_settled: false,
         }
+    }
+
+    /// The caller has proven a key.
+    pub fn called_by(&mut self, caller: &Caller, head: &Parts) {
+        self.key = Some(caller.id());
+        self.from = head.extensions.get::<Peer>().map(|peer| peer.0);
     }
 
     /// The caller has named a model; of a long name the log gets the beginning, and of a key put in its place nothing.
@@ -96,6 +108,7 @@ impl Ticket {
             operation: self.operation.as_str().into(),
             provider: target.provider.id.as_str().into(),
             model: Arc::clone(&target.model),
+            from: self.from,
             reserved,
         };
         self.gateway.ledger.begin(record)?;

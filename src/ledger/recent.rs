@@ -67,6 +67,7 @@ mod tests {
             operation: "".into(),
             provider: "".into(),
             model: "".into(),
+            from: None,
             reserved: None,
         })
     }
