@@ -66,7 +66,7 @@ async fn walk(
 ) -> Result<Walked, Refusal> {
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
-    ticket.identified(&caller);
+    ticket.called_by(&caller, &head);
     surface.check_head(&head)?;
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let ask = Ask::read(called, bytes)?;

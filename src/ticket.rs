@@ -1,9 +1,11 @@
 //! What is known of one request while it runs; however it ends, it is settled, counted and logged exactly once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,6 +20,7 @@ use crate::ledger::record::{Begin, Outcome, Settle, Source, Usage};
 use crate::money::Usd;
 use crate::quota::{AccountId, Permit, Used, limits};
 use crate::route::Target;
+use crate::server::Peer;
 use crate::telemetry::RequestLine;
 
 /// One request, from its head to the last byte of its answer.
@@ -32,6 +35,8 @@ pub struct Ticket {
     pub operation: Operation,
     /// The caller's key, once it is proven.
     pub key: Option<KeyId>,
+    /// The address that the request came from, once its key is proven.
+    from: Option<IpAddr>,
     /// The key's project and its team, as the ledger names them.
     groups: [Arc<str>; 2],
     /// When the key ends, where that is soon.
@@ -72,6 +77,7 @@ impl Ticket {
             request_id,
             operation,
             key: None,
+            from: None,
             groups: Default::default(),
             ends_soon: None,
             model: String::new(),
@@ -96,8 +102,9 @@ impl Ticket {
     }
 
     /// Its caller is known.
-    pub fn identified(&mut self, caller: &Caller) {
+    pub fn called_by(&mut self, caller: &Caller, head: &Parts) {
         self.key = Some(caller.id());
+        self.from = head.extensions.get::<Peer>().map(|peer| peer.0);
         for account in caller.chain().iter() {
             match account.id() {
                 AccountId::Project(id) => self.groups[0] = Arc::clone(id),
@@ -125,6 +132,7 @@ impl Ticket {
             operation: self.operation.as_str().into(),
             provider: target.provider.id.as_str().into(),
             model: Arc::clone(&target.model),
+            from: self.from,
             reserved: estimate.worst,
         };
         self.gateway.ledger.begin(record)?;

@@ -240,7 +240,9 @@ fn tell(explanation: &Explanation) -> Result<(), CliError> {
     }
     match &explanation.last_use {
         Some(last) => {
-            output::print(&format!("Last used: {} for {} ({}, {} {}).\n", last.at, last.model, last.operation, last.status, last.outcome))
+            let from = last.from.as_deref().unwrap_or("an address that was not written down");
+            let what = format!("{} for {} ({}, {} {})", last.at, last.model, last.operation, last.status, last.outcome);
+            output::print(&format!("Last used: {what}, from {from}.\n"))
         }
         None => output::print("Last used: never, as far as the ledger goes back.\n"),
     }

@@ -120,7 +120,7 @@ async fn walk(
 ) -> Result<Walked, Refusal> {
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
-    ticket.identified(&caller);
+    ticket.called_by(&caller, &head);
     let (load, named) = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
     model.iter().for_each(|model| ticket.called_model(model));

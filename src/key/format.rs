@@ -227,6 +227,12 @@ pub fn random_base62<const N: usize>() -> Result<[u8; N], ring::error::Unspecifi
     Ok(out)
 }
 
+/// A key with its checksum, put together of parts that were not made for each other.
+#[cfg(test)]
+pub fn with_checksum(head: &str) -> String {
+    format!("{head}{}", String::from_utf8_lossy(&checksum(head)))
+}
+
 fn checksum(head: &str) -> [u8; CHECKSUM_LEN] {
     checksum_of(head.as_bytes())
 }

@@ -1,6 +1,7 @@
 //! Finds the key in a request's head, wherever the dialect's SDK puts it, and names what is wrong with how it was sent.
 
 use http::request::Parts;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, header};
 
 use super::diagnose::{diagnose, holds_key, is_blank};
@@ -140,12 +141,10 @@ fn bare(value: &str) -> Result<&str, Reason> {
 
 /// Where a key stands that nobody reads there; asked only where no other was sent.
 fn misplaced(parts: &Parts) -> Option<Place> {
-    let holds = |text: &str| holds_key(text);
-    if parts.uri.authority().is_some_and(|authority| holds(authority.as_str()))
-        || parts.uri.path_and_query().is_some_and(|path| holds(path.as_str()))
-    {
+    let mut in_url = parts.uri.authority().map(Authority::as_str).into_iter().chain(parts.uri.path_and_query().map(PathAndQuery::as_str));
+    if in_url.any(holds_key) {
         return Some(Place::Url);
     }
-    let mut texts = parts.headers.values().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
-    texts.any(holds).then_some(Place::Header)
+    let mut in_headers = parts.headers.values().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+    in_headers.any(holds_key).then_some(Place::Header)
 }

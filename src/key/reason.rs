@@ -10,8 +10,8 @@ use crate::error::{Kind, Refusal};
 
 /// Why a key was refused.
 ///
-/// Variants down to [`Reason::Foreign`] say only what the text itself shows, so anyone may hear them. Those after
-/// [`Reason::Unknown`] need proof of the secret, and are told to its holder alone.
+/// Variants down to [`Reason::Foreign`] say only what the request itself shows, so anyone may hear them. Those from
+/// [`Reason::Expired`] to [`Reason::ModelNotAllowed`] need proof of the secret, and are told to its holder alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The request carries no key.

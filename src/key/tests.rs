@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod lookups;
 mod page;
 
 use std::net::IpAddr;

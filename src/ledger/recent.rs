@@ -69,6 +69,7 @@ mod tests {
             operation: "".into(),
             provider: "".into(),
             model: "".into(),
+            from: None,
             reserved: None,
         })
     }

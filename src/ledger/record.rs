@@ -1,6 +1,7 @@
 //! What the ledger says of a request: one record before the provider is called, one after.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -34,6 +35,9 @@ pub struct Begin {
     /// The model, as the provider names it.
     #[serde(deserialize_with = "shared")]
     pub model: Arc<str>,
+    /// The address that it came from.
+    #[serde(default)]
+    pub from: Option<IpAddr>,
     /// The most that it can cost; `None` where the catalogue has no price.
     pub reserved: Option<Usd>,
 }
@@ -135,6 +139,7 @@ impl Begin {
         to.text("operation", &self.operation);
         to.text("provider", &self.provider);
         to.text("model", &self.model);
+        to.some_text("from", self.from.map(|address| address.to_string()).as_deref());
         to.some_number("reserved", self.reserved.map(|amount| amount.0));
     }
 }

@@ -28,6 +28,7 @@ fn begin(id: &str) -> Begin {
         operation: "chat".into(),
         provider: "p".into(),
         model: "m".into(),
+        from: Some([192, 0, 2, 7].into()),
         reserved: Some(Usd(500)),
     }
 }

@@ -68,7 +68,7 @@ pub async fn open(gateway: Arc<Gateway>, surface: &'static dyn Surface, request:
 
 async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &mut Ticket) -> Result<Opened, NotOpened> {
     let caller = gateway.keys.check(head, Plane::Data).await?;
-    ticket.identified(&caller);
+    ticket.called_by(&caller, head);
     handshake::check(head)?;
     let (model, others) = query(head)?;
     ticket.called_model(&model);

@@ -198,6 +198,8 @@ pub struct LastUse {
     pub operation: String,
     /// `provider/model`.
     pub model: String,
+    /// The address that it came from; a proxy's where there is one.
+    pub from: Option<String>,
     /// How it ended: `answered`, `failed`, …; `open` while it runs.
     pub outcome: String,
     /// The status that its caller saw; 0 while it runs.

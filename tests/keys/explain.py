@@ -79,6 +79,7 @@ def limits(table, client):
     table.must("explain: requests are used up", (told["code"], standing["left"], standing["most"]) == ("rate_limit_exceeded", 0, 1), told)
     table.must("explain: and when there is room", 0 < standing["room_in_seconds"] <= 60, standing)
     table.must("explain: the last use", (told["last_use"] or {}).get("model") == "simulator/echo" and told["last_use"]["status"] == 200, told)
+    table.must("explain: and from where", (told["last_use"] or {}).get("from") == "127.0.0.1", told)
     told = by_api(client, table.admin.good, table.live.out_of_tokens, "simulator/echo").json()
     table.must("explain: tokens are used up", told["code"] == "rate_limit_exceeded" and told["limits"][0]["limit"] == "tokens_per_minute", told)
     told = by_api(client, table.admin.good, table.live.at_work, None).json()

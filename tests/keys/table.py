@@ -15,6 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 
 import explain
 import keys as made_keys
+import sdks
 import surfaces
 import upstream as provider
 import ways
@@ -223,6 +224,18 @@ def no_secret_stays(table, metrics):
     table.must("the counters are looked through", b'code="key_revoked"' in metrics, metrics[:2000])
 
 
+def for_scanners(table):
+    """The code that docs/keys.md gives to secret scanners knows keys, and nothing that is changed."""
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "keys.md").read_text()
+    code = page.split("<!-- checked by tests/keys/table.py -->\n```python\n")[1].split("```")[0]
+    names = {}
+    exec(code, names)  # noqa: S102: it is the page's own
+    is_key = names["is_key"]
+    for key in (table.live.good, table.live.test, table.admin.good):
+        table.must("for scanners: a key", is_key(key))
+        table.must("for scanners: no key", not any(map(is_key, (key[:-1], ways.swapped(key), ways.with_another(key, 20), key.upper()))))
+
+
 def main():
     began = time.monotonic()
     upstream = provider.Upstream()
@@ -240,6 +253,8 @@ def main():
             table.stage("guessing", GUESSER)
             after_guessing(table)
             explain.run(table)
+            sdks.run(table)
+            for_scanners(table)
             table.must("nothing reached a provider", not upstream.requests, [(asked.method, asked.path) for asked in upstream.requests])
             fine = [(name, headers, surface) for name, headers in ways.FINE.items() for surface in surfaces.ALL]
             table.run([(f"fine: {name} | {surface.name}", lambda client, it=(name, headers, surface): table.fine(client, *it)) for name, headers, surface in fine])

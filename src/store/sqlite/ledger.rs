@@ -29,13 +29,14 @@ const MOST_NANOS: i64 = 1 << 50;
 /// A caller chooses how long a model's name is; what is longer than any real one is cut.
 const LONGEST_NAME: usize = 200;
 
-const COLUMNS: &str = "INSERT INTO requests (id, node, key, operation, provider, model, began, reserved, ended, outcome, status,
+const COLUMNS: &str =
+    "INSERT INTO requests (id, node, key, operation, provider, model, source_address, began, reserved, ended, outcome, status,
     input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms, project, team) ";
-const VALUES: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const VALUES: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 /// A row that is there is written over while it is not settled for good, by what is known now and was not before.
 const MERGE: &str = " ON CONFLICT (id) DO UPDATE SET
     key = MAX(key, excluded.key), project = MAX(project, excluded.project), team = MAX(team, excluded.team), operation = MAX(operation, excluded.operation), began = MIN(began, excluded.began),
-    reserved = COALESCE(excluded.reserved, reserved), provider = CASE WHEN excluded.outcome = 'open' THEN provider ELSE excluded.provider END,
+    source_address = COALESCE(source_address, excluded.source_address), reserved = COALESCE(excluded.reserved, reserved), provider = CASE WHEN excluded.outcome = 'open' THEN provider ELSE excluded.provider END,
     model = CASE WHEN excluded.outcome = 'open' THEN model ELSE excluded.model END,
     ended = COALESCE(excluded.ended, ended), outcome = CASE WHEN excluded.outcome = 'open' THEN outcome ELSE excluded.outcome END,
     status = MAX(status, excluded.status), input = MAX(input, excluded.input), cached = MAX(cached, excluded.cached),
@@ -49,7 +50,7 @@ const MERGE: &str = " ON CONFLICT (id) DO UPDATE SET
 const ASSUME: &str =
     "UPDATE requests SET outcome = 'assumed', source = 'estimated', cost = reserved, ended = ? WHERE node = ? AND outcome = 'open'";
 
-const LAST_USE: &str = "SELECT id, began, operation, provider || '/' || model AS model, outcome, status FROM requests
+const LAST_USE: &str = "SELECT id, began, operation, provider || '/' || model AS model, source_address, outcome, status FROM requests
     WHERE key = ? ORDER BY began DESC LIMIT 1";
 
 impl LedgerStore for Sqlite {
@@ -158,6 +159,7 @@ fn last_use(row: &SqliteRow) -> Result<LastUse, StoreError> {
         at: timestamp(row.try_get("began")?),
         operation: row.try_get("operation")?,
         model: row.try_get("model")?,
+        from: row.try_get("source_address")?,
         outcome: row.try_get("outcome")?,
         status: u16::try_from(row.try_get::<i64, _>("status")?).unwrap_or_default(),
     })
@@ -205,7 +207,7 @@ async fn write(connection: &mut SqliteConnection, statement: &'static str, argum
 
 fn arguments(node: &str, pairs: &[Pair<'_>], texts: &mut Texts) -> Result<SqliteArguments, StoreError> {
     let mut arguments = SqliteArguments::default();
-    arguments.reserve(pairs.len() * 24, 0);
+    arguments.reserve(pairs.len() * 25, 0);
     pairs.iter().try_for_each(|pair| add_row(&mut arguments, node, pair, texts)).map_err(|e| StoreError(e.to_string()))?;
     Ok(arguments)
 }
@@ -222,6 +224,7 @@ fn add_row(to: &mut SqliteArguments, node: &str, Pair { begin, settle }: &Pair<'
     to.add(texts.shared(begin.map_or("", |begin| &begin.operation)))?;
     to.add(text(|settle| &settle.provider, |begin| &begin.provider))?;
     to.add(text(|settle| &settle.model, |begin| &begin.model))?;
+    to.add(begin.and_then(|begin| begin.from).map(|address| address.to_string()))?;
     to.add(begin.map(|begin| begin.at).or(settle.map(|settle| settle.at)).map_or(0, micros))?;
     to.add(begin.and_then(|begin| begin.reserved).map(nanos))?;
     to.add(settle.map(|settle| micros(settle.at)))?;

@@ -48,7 +48,8 @@ fn unsign(headers: &mut HeaderMap) -> Result<(), Refusal> {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(scope) = authorization.and_then(|value| value.strip_prefix("AWS4-HMAC-SHA256 Credential=")) else { return Ok(()) };
     let id = scope.split('/').next().unwrap_or_default();
-    if id.starts_with("kw_")
+    // In capitals it is still meant as one, and told what is wrong with it.
+    if id.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("kw_"))
         && let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {id}"))
     {
         bearer.set_sensitive(true);

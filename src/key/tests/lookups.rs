@@ -1,0 +1,118 @@
+//! What a failed attempt costs the store, and that it costs the same whichever way it fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use jiff::Timestamp;
+
+use crate::key::format::{KeyId, KeyText, Kind, NewKey};
+use crate::key::{KeyRecord, Keyring, Limits, Pepper, Reason};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Answer, KeyStore, StoreError};
+
+/// Counts what it is asked, and can be switched off.
+struct Counting {
+    inner: Sqlite,
+    asked: AtomicUsize,
+    is_down: AtomicBool,
+}
+
+impl KeyStore for Counting {
+    fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        match self.is_down.load(Ordering::Relaxed) {
+            true => Box::pin(async { Err(StoreError("switched off".to_owned())) }),
+            false => self.inner.key(id),
+        }
+    }
+    fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
+        self.inner.keys()
+    }
+    fn insert_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()> {
+        self.inner.insert_key(record)
+    }
+    fn update_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()> {
+        self.inner.update_key(record)
+    }
+    fn key_changes(&self, since: i64) -> Answer<'_, (i64, Vec<KeyId>)> {
+        self.inner.key_changes(since)
+    }
+}
+
+struct World {
+    _folder: tempfile::TempDir,
+    store: Arc<Counting>,
+    ring: Keyring,
+    good: NewKey,
+}
+
+impl World {
+    async fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let pepper = || Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
+        let inner = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+        let good = NewKey::generate(Kind::Live).unwrap();
+        let record = KeyRecord {
+            id: good.id,
+            hash: pepper().hash(good.expose()),
+            kind: Kind::Live,
+            name: String::new(),
+            owner: String::new(),
+            limits: Limits::default(),
+            created: Timestamp::now(),
+            not_before: None,
+            expires: None,
+            revoked: None,
+            disabled: false,
+            rotated: None,
+        };
+        inner.insert_key(&record).await.unwrap();
+        let store = Arc::new(Counting { inner, asked: AtomicUsize::new(0), is_down: AtomicBool::new(false) });
+        let ring = Keyring::new(pepper(), store.clone());
+        World { _folder: folder, store, ring, good }
+    }
+
+    /// What came of a key, and how often the store was asked for it.
+    async fn prove(&self, key: &str) -> (Option<Reason>, usize) {
+        let before = self.store.asked.load(Ordering::Relaxed);
+        let proven = self.ring.prove(KeyText::parse(key).unwrap()).await;
+        (proven.err(), self.store.asked.load(Ordering::Relaxed) - before)
+    }
+
+    /// A key with the good one's id and a secret that it has not.
+    fn wrong_secret(&self) -> String {
+        let other = NewKey::generate(Kind::Live).unwrap();
+        let (good, other) = (self.good.expose(), other.expose());
+        crate::key::format::with_checksum(&format!("{}{}", &good[..20], &other[20..50]))
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_id_and_a_wrong_secret_of_a_key_in_use_ask_the_store_alike() {
+    let world = World::new().await;
+    assert_eq!(world.prove(world.good.expose()).await, (None, 1));
+    let (unknown, wrong) = (NewKey::generate(Kind::Live).unwrap(), world.wrong_secret());
+    for times in [1, 0, 0] {
+        assert_eq!(world.prove(unknown.expose()).await, (Some(Reason::Unknown), times));
+        assert_eq!(world.prove(&wrong).await, (Some(Reason::Unknown), times));
+        assert_eq!(world.prove(world.good.expose()).await, (None, 0), "a good key passes whoever has tried its id");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_in_memory_passes_though_its_id_was_tried_in_vain() {
+    let world = World::new().await;
+    assert_eq!(world.prove(&world.wrong_secret()).await, (Some(Reason::Unknown), 1));
+    assert_eq!(world.prove(world.good.expose()).await.0, None);
+}
+
+#[tokio::test]
+async fn while_the_store_is_down_a_known_key_passes_and_no_other_is_called_wrong() {
+    let world = World::new().await;
+    assert_eq!(world.prove(world.good.expose()).await.0, None);
+    world.store.is_down.store(true, Ordering::Relaxed);
+    assert_eq!(world.prove(world.good.expose()).await, (None, 0));
+    let unknown = NewKey::generate(Kind::Live).unwrap();
+    assert_eq!(world.prove(unknown.expose()).await.0, Some(Reason::StoreDown));
+    assert_eq!(world.prove(&world.wrong_secret()).await.0, Some(Reason::StoreDown));
+}
