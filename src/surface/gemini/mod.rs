@@ -128,6 +128,11 @@ async fn at(gateway: Arc<Gateway>, path: &str, request: Request) -> Response<Bod
             models::list(&gateway, &request.into_parts().0, of_publishers).await
         }
         Some(Place::Show { model }) if method == Method::GET => models::show(&gateway, &request.into_parts().0, &model).await,
+        // What is posted to a model has a verb, whether or not its name looks like one.
+        Some(Place::Show { model }) if method == Method::POST => {
+            let (model, verb) = model.rsplit_once(':').unwrap_or((&model, ""));
+            unknown_verb(model, verb)
+        }
         Some(_) => wrong_method(&method, &uri),
         None => unknown_path(&uri),
     }
