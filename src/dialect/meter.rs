@@ -26,7 +26,7 @@ pub enum Meter {
     /// One JSON document.
     Whole(Whole),
     /// A stream of lines: server-sent events, lines of JSON, or a JSON array.
-    Stream(Stream),
+    Stream(Box<Stream>),
     /// A stream of binary messages (AWS event stream).
     Frames(Frames),
     /// A stream that becomes another dialect's on its way.
@@ -116,7 +116,7 @@ impl Meter {
     /// A meter for a stream; `hide` keeps from the caller OpenAI's event that it did not ask for.
     pub fn stream(tells: Tells, hide: bool) -> Meter {
         let finders = |texts: &'static [&'static str]| texts.iter().map(|text| Finder::new(text.as_bytes())).collect();
-        Meter::Stream(Stream {
+        Meter::Stream(Box::new(Stream {
             tells,
             members: finders(tells.members),
             last: finders(tells.last),
@@ -126,7 +126,7 @@ impl Meter {
             torn: BytesMut::new(),
             skip_blank: false,
             reading: Reading::default(),
-        })
+        }))
     }
 
     /// A meter for a stream of binary messages.
