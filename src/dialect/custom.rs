@@ -3,10 +3,12 @@
 
 use serde_json::Value;
 
-use super::ir::{Answer, Content, Delta, Event, Function, Opening, Request, Tool};
+use super::ir::{Answer, Content, Delta, Event, Function, Opening, Request, Tool, Trouble, TroubleKind};
 
 /// The argument that holds the text.
 const INPUT: &str = "input";
+/// Arguments of a call that have to be held are this long at the most, in bytes.
+const LONGEST: usize = 16 << 20;
 
 /// The custom tools of a request, and the calls to them that are under way.
 #[derive(Debug, Default)]
@@ -61,6 +63,7 @@ impl Customs {
                 each(Event::Open { choice, index, opening: Opening::ToolCall { id, name, is_custom: true, signature } });
             }
             Event::Delta { choice, index, delta: Delta::Arguments(more) } => match self.call(choice, index) {
+                Some(at) if self.calls[at].2.len() + more.len() > LONGEST => each(Event::Trouble(too_long())),
                 Some(at) => self.calls[at].2.push_str(&more),
                 None => each(Event::Delta { choice, index, delta: Delta::Arguments(more) }),
             },
@@ -78,6 +81,11 @@ impl Customs {
     fn call(&self, choice: u32, index: u32) -> Option<usize> {
         self.calls.iter().position(|(c, i, _)| (*c, *i) == (choice, index))
     }
+}
+
+fn too_long() -> Trouble {
+    let message = format!("The model's arguments for a custom tool are longer than {} MiB.", LONGEST >> 20);
+    Trouble { kind: TroubleKind::Server, code: Some("provider_bad_answer".to_owned()), message, param: None }
 }
 
 /// The text inside the arguments; the arguments themselves where the model wrote something else.

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::ir::Dropped;
 use super::translate::{self, Translated};
-use super::{Ask, Asked, Reading, embed, rerank};
+use super::{Ask, Asked, Ending, Reading, embed, rerank};
 use crate::catalog::{Dialect, Operation};
 use crate::error::Refusal;
 
@@ -71,7 +71,7 @@ impl Meant {
                 (rerank::write_answer(&answer, asked), Dropped::default(), answer.usage)
             }
         };
-        Ok(Translated { body, dropped, reading: Reading { usage, estimated_output: 0, is_complete: true } })
+        Ok(Translated { body, dropped, reading: Reading { usage, estimated_output: 0, ending: Ending::Complete } })
     }
 }
 

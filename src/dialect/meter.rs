@@ -26,7 +26,7 @@ pub enum Meter {
     /// One JSON document.
     Whole(Whole),
     /// A stream of lines: server-sent events, lines of JSON, or a JSON array.
-    Stream(Stream),
+    Stream(Box<Stream>),
     /// A stream of binary messages (AWS event stream).
     Frames(Frames),
     /// A stream that becomes another dialect's on its way.
@@ -42,8 +42,22 @@ pub struct Reading {
     pub usage: Option<Usage>,
     /// Output tokens by what was seen, for where it reported nothing.
     pub estimated_output: u64,
+    /// How far the answer came.
+    pub ending: Ending,
+}
+
+/// How far an answer came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing has said that it ended.
+    #[default]
+    Open,
+    /// The provider told an error last.
+    Failed,
+    /// It said why it ended, and its dialect's last event is still to come; some servers never send that.
+    Finished,
     /// The dialect's own last event has passed: whoever hangs up now has all of the answer.
-    pub is_complete: bool,
+    Complete,
 }
 
 /// The end of a whole answer, in the pieces that it came in.
@@ -62,6 +76,9 @@ pub struct Stream {
     /// Searchers for its members and for its last line: making one costs as much as searching a kilobyte.
     members: Vec<Finder<'static>>,
     last: Vec<Finder<'static>>,
+    finishes: Vec<Finder<'static>>,
+    /// The lines that passed last: an error that ends a stream is in them.
+    passed: Bytes,
     /// Whether the event that only reports usage is kept from the caller.
     hide: bool,
     /// A line whose end is still to come.
@@ -99,15 +116,17 @@ impl Meter {
     /// A meter for a stream; `hide` keeps from the caller OpenAI's event that it did not ask for.
     pub fn stream(tells: Tells, hide: bool) -> Meter {
         let finders = |texts: &'static [&'static str]| texts.iter().map(|text| Finder::new(text.as_bytes())).collect();
-        Meter::Stream(Stream {
+        Meter::Stream(Box::new(Stream {
             tells,
             members: finders(tells.members),
             last: finders(tells.last),
+            finishes: finders(tells.finishes),
+            passed: Bytes::new(),
             hide,
             torn: BytesMut::new(),
             skip_blank: false,
             reading: Reading::default(),
-        })
+        }))
     }
 
     /// A meter for a stream of binary messages.
@@ -124,6 +143,17 @@ impl Meter {
             Meter::Translation(translation) => translation.pass(&piece),
             Meter::Unread => piece,
         }
+    }
+
+    /// Whether a whole answer says itself that it has ended, so that one which has not was broken off.
+    pub fn tells_its_end(&self) -> bool {
+        let tells = match self {
+            Meter::Stream(stream) => &stream.tells,
+            Meter::Frames(frames) => &frames.tells,
+            Meter::Translation(_) => return true,
+            Meter::Whole(_) | Meter::Unread => return false,
+        };
+        !(tells.last.is_empty() && tells.finishes.is_empty())
     }
 
     /// The caller is to be told that its provider failed: the last bytes in its dialect, or `None` where the surface has to say it.
@@ -167,7 +197,7 @@ impl Whole {
             [one] => (self.tells.read)(one, &mut usage),
             _ => (self.tells.read)(&tail.into_iter().collect::<Vec<_>>().concat(), &mut usage),
         }
-        Reading { usage, estimated_output: self.seen as u64 / 4, is_complete: false }
+        Reading { usage, estimated_output: self.seen as u64 / 4, ending: Ending::Open }
     }
 }
 
@@ -196,19 +226,30 @@ impl Stream {
         self.torn.extend_from_slice(&joined[complete..]);
         let lines = joined.slice(..complete);
         self.look_at(&lines);
+        if !lines.trim_ascii().is_empty() {
+            self.passed = lines.clone();
+        }
         if self.hide { self.without_hidden(lines) } else { lines }
     }
 
     fn finish(&mut self) -> (Bytes, Reading) {
         let rest = self.torn.split().freeze();
         self.look_at(&rest);
+        if self.reading.ending == Ending::Open && [&rest, &self.passed].into_iter().any(|lines| tells_error(lines)) {
+            self.reading.ending = Ending::Failed;
+        }
         let held_back = if self.hide { self.without_hidden(rest) } else { rest };
         (held_back, self.reading)
     }
 
     fn look_at(&mut self, lines: &[u8]) {
         let tells = self.tells;
-        self.reading.is_complete |= self.last.iter().any(|last| begins_a_line(lines, last));
+        if self.last.iter().any(|last| begins_a_line(lines, last)) {
+            self.reading.ending = Ending::Complete;
+        }
+        if self.reading.ending == Ending::Open && self.finishes.iter().any(|name| says_something(lines, name)) {
+            self.reading.ending = Ending::Finished;
+        }
         self.reading.estimated_output += memchr::memchr_iter(b'\n', lines).count() as u64 / 2;
         let mut done = 0;
         for name in &self.members {
@@ -224,22 +265,28 @@ impl Stream {
     }
 
     fn without_hidden(&mut self, lines: Bytes) -> Bytes {
-        let mut lines = lines;
-        if self.skip_blank && !lines.is_empty() {
+        let mut rest = lines;
+        if self.skip_blank && !rest.is_empty() {
             self.skip_blank = false;
-            let blank = [&b"\r\n"[..], b"\n"].into_iter().find(|blank| lines.starts_with(blank)).map_or(0, <[u8]>::len);
-            lines = lines.slice(blank..);
+            rest = without_blank(&rest);
         }
-        let Some(at) = usage::objects(&lines).find_map(|hit| hidden_line(&lines, hit)) else {
-            return lines;
-        };
-        self.skip_blank = true;
-        let rest = self.without_hidden(lines.slice(at.end..));
-        match (at.start, rest.is_empty()) {
-            (0, _) => rest,
-            (start, true) => lines.slice(..start),
-            (start, false) => Bytes::from([&lines[..start], &rest[..]].concat()),
+        // From the end on, as they are found.
+        let mut kept: Vec<Bytes> = Vec::new();
+        let mut end = rest.len();
+        for hit in usage::objects(&rest) {
+            let found = if hit < end { hidden_line(&rest[..end], hit) } else { None };
+            let Some(at) = found else { continue };
+            self.skip_blank |= at.end == rest.len();
+            kept.push(without_blank(&rest.slice(at.end..end)));
+            end = at.start;
         }
+        if kept.is_empty() {
+            return rest;
+        }
+        kept.push(rest.slice(..end));
+        kept.retain(|part| !part.is_empty());
+        kept.reverse();
+        if let [one] = &kept[..] { one.clone() } else { kept.concat().into() }
     }
 }
 
@@ -252,6 +299,10 @@ impl Frames {
             true => piece,
             false => {
                 self.torn.extend_from_slice(&piece);
+                // A message that goes on is only added to.
+                if frame_len(&self.torn).is_ok_and(|len| len.is_none_or(|len| len > self.torn.len())) {
+                    return Bytes::new();
+                }
                 self.torn.split().freeze()
             }
         };
@@ -279,11 +330,19 @@ impl Frames {
         if self.tells.last.iter().any(|last| memchr::memmem::find(message, last.as_bytes()).is_some()) {
             match read_frame(message) {
                 Ok(frame) if frame.kind == AwsKind::Event && self.tells.last.contains(&frame.name) => {
-                    self.reading.is_complete = true;
+                    self.reading.ending = Ending::Complete;
                     (self.tells.read)(frame.payload, &mut self.reading.usage);
+                    return;
                 }
                 _ => {}
             }
+        }
+        if self.reading.ending == Ending::Open {
+            self.reading.ending = match read_frame(message) {
+                Ok(frame) if frame.kind != AwsKind::Event => Ending::Failed,
+                Ok(frame) if self.tells.finishes.contains(&frame.name) => Ending::Finished,
+                _ => Ending::Open,
+            };
         }
     }
 }
@@ -299,8 +358,30 @@ fn hidden_line(lines: &[u8], hit: usize) -> Option<std::ops::Range<usize>> {
 
 /// Whether a member's name that ends at `end` is followed by a value that is not `null`.
 fn has_value(json: &[u8], end: usize) -> bool {
-    let value = json.get(end..).and_then(|rest| rest.strip_prefix(b"\"")).and_then(|rest| rest.trim_ascii_start().strip_prefix(b":"));
-    value.is_some_and(|value| !value.trim_ascii_start().starts_with(b"null"))
+    value_after(json, end).is_some_and(|value| !value.starts_with(b"null"))
+}
+
+/// Without the blank line that they begin with.
+fn without_blank(lines: &Bytes) -> Bytes {
+    let blank = [&b"\r\n"[..], b"\n"].into_iter().find(|blank| lines.starts_with(blank)).map_or(0, <[u8]>::len);
+    lines.slice(blank..)
+}
+
+/// What follows a member's name that ends at `end`.
+fn value_after(json: &[u8], end: usize) -> Option<&[u8]> {
+    let after = json.get(end..)?.strip_prefix(b"\"")?.trim_ascii_start();
+    after.strip_prefix(b":").map(<[u8]>::trim_ascii_start)
+}
+
+/// Whether a member stands in those lines with a value that is not `null`, `false` or empty.
+fn says_something(lines: &[u8], name: &Finder<'_>) -> bool {
+    let mut values = name.find_iter(lines).filter_map(|at| value_after(lines, at + name.needle().len()));
+    values.any(|value| ![&b"null"[..], b"false", b"\"\"", b"{}"].iter().any(|nothing| value.starts_with(nothing)))
+}
+
+/// Whether lines tell an error: an event of that name, or a member.
+fn tells_error(lines: &[u8]) -> bool {
+    begins_a_line(lines, &Finder::new("event: error")) || says_something(lines, &Finder::new("error"))
 }
 
 /// The JSON in a line of a stream: without the field's name of an event, and without an array's punctuation.

@@ -31,7 +31,7 @@ pub mod wire;
 pub use ask::Ask;
 pub use codec::{Asked, Called, Codec, StreamReader, StreamWriter, To};
 pub use meant::Meant;
-pub use meter::{Meter, Reading};
+pub use meter::{Ending, Meter, Reading};
 pub use wire::{Form, Peek, Tells, Wire};
 
 use crate::catalog::Dialect;

@@ -242,3 +242,5 @@ fn strings_end_where_they_end_whatever_stands_at_the_edge_of_a_word() {
         }
     }
 }
+
+mod streams;

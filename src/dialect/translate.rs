@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::custom::Customs;
-use super::ir::{Answer, Block, Collector, Content, Dropped, Event, Request, Trouble, TroubleKind};
-use super::{Ask, Asked, Codec, Reading, StreamReader, StreamWriter, To, codec, openai_responses};
+use super::ir::{Answer, Block, Collector, Content, Dropped, Event, Finish, Request, Trouble, TroubleKind};
+use super::{Ask, Asked, Codec, Ending, Reading, StreamReader, StreamWriter, To, codec, openai_responses};
 use crate::catalog::Dialect;
 use crate::error::Refusal;
 use crate::ledger::record::Usage;
@@ -114,7 +114,10 @@ fn write_answer(mut answer: Answer, asked: &Asked) -> Translated {
     let to: &dyn Codec = codec(asked.called.dialect);
     let mut dropped = Dropped::default();
     let said: usize = answer.choices.iter().map(|choice| choice.text().len()).sum();
-    let reading = Reading { usage: answer.usage, estimated_output: (said / 4) as u64, is_complete: true };
+    let reading = Reading { usage: answer.usage, estimated_output: (said / 4) as u64, ending: Ending::Complete };
+    // To another dialect's caller a turn that was paused looks like one that has ended.
+    let is_paused = answer.choices.iter().any(|choice| choice.finish == Finish::Pause);
+    dropped.note_if(is_paused && asked.called.dialect != Dialect::AnthropicMessages, "finish_reason");
     let body = match asked.request.stream {
         false => to.encode_answer(answer, asked, &mut dropped),
         true => {
@@ -164,11 +167,12 @@ impl Translation {
     pub fn finish(&mut self) -> (Bytes, Reading) {
         self.reader.finish(&mut self.events);
         self.write();
-        if self.state == State::Running {
-            self.events.push(Event::Trouble(broke_off()));
-            self.write();
-        }
-        let reading = Reading { usage: self.usage, estimated_output: (self.said / 4) as u64, is_complete: self.state == State::Ended };
+        let ending = match self.state {
+            State::Running => Ending::Open,
+            State::Ended => Ending::Complete,
+            State::Failed => Ending::Failed,
+        };
+        let reading = Reading { usage: self.usage, estimated_output: (self.said / 4) as u64, ending };
         (Bytes::from(std::mem::take(&mut self.out)), reading)
     }
 
@@ -188,11 +192,15 @@ impl Translation {
                 Event::Usage(usage) => self.usage = Some(*usage),
                 Event::Delta { delta, .. } => self.said += delta.len(),
                 Event::End => self.state = State::Ended,
-                Event::Trouble(_) => self.state = State::Failed,
                 _ => {}
             }
-            let (writer, out) = (&mut self.writer, &mut self.out);
-            self.customs.pass(event, |event| writer.write(event, out));
+            let (writer, out, state) = (&mut self.writer, &mut self.out, &mut self.state);
+            self.customs.pass(event, |event| {
+                if matches!(event, Event::Trouble(_)) {
+                    *state = State::Failed;
+                }
+                writer.write(event, out);
+            });
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Wire {
     pub returned: &'static [&'static str],
     /// How an answer tells its usage.
     pub tells: Tells,
+    /// Members of which each whole answer has at least one.
+    pub answers: &'static [&'static str],
 }
 
 /// The form of an answer.
@@ -55,4 +57,6 @@ pub struct Tells {
     pub read: fn(json: &[u8], so_far: &mut Option<Usage>),
     /// What a line that is the stream's last begins with, or what its last message is called.
     pub last: &'static [&'static str],
+    /// Members that say why the answer ended, or messages that do; some servers say it and leave the last event out.
+    pub finishes: &'static [&'static str],
 }

@@ -53,7 +53,7 @@ pub(super) enum Outgoing {
     /// What was read already, and more as it comes.
     Flowing { before: Vec<Bytes>, source: Source, meter: Meter },
     /// The provider's own error.
-    Error { trouble: Trouble, text: String },
+    Error { status: StatusCode, trouble: Trouble, text: String },
 }
 
 /// Hands the answer over; the ticket is settled when its last byte is on its way.
@@ -88,7 +88,8 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
             write_content_type(&mut response, &head, is_native, is_stream, &ask, &dropped)
         }
         Ok(Outgoing::Flowing { before, source, meter }) => {
-            let is_stream = ask.stream;
+            // A JSON array takes no event: one that fails is cut off.
+            let is_stream = ask.stream && (!is_native || ask.form() != Form::Array);
             if let Some(length) = head.headers.get(header::CONTENT_LENGTH).filter(|_| is_native && !is_stream) {
                 response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
             }
@@ -100,10 +101,10 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
             };
             write_content_type(&mut response, &head, is_native, is_stream, &ask, &dropped)
         }
-        Ok(Outgoing::Error { trouble, text }) => {
+        Ok(Outgoing::Error { status, trouble, text }) => {
             ticket.settle(Outcome::ProviderError, None);
             let retry_after = retry_after(&head.headers);
-            return surface.provider_error(&ProviderError { status: head.status, text: &text, trouble, is_native, provider, retry_after });
+            return surface.provider_error(&ProviderError { status, text: &text, trouble, is_native, provider, retry_after });
         }
         Err(failure) => {
             let refusal = failure.refusal();
@@ -135,7 +136,16 @@ impl Incoming<'_> {
         let mut meter = Meter::whole(tells);
         match upstream::read_up_to(&mut self.source, READ_WHOLE, self.idle).await {
             Ok(whole) => {
-                Members::read(&whole).map_err(|e| self.bad(format!("its JSON is broken ({e})")))?;
+                let members = Members::read(&whole).map_err(|e| self.bad(format!("its JSON is broken ({e})")))?;
+                if !facts.answers.iter().any(|name| members.get(name).is_some()) {
+                    if members.get("error").is_some_and(|error| error.raw != "null") {
+                        return self.told_error(StatusCode::BAD_GATEWAY, &whole);
+                    }
+                    if !ask.called.operation.has_no_output() {
+                        let expected = facts.answers.join("' or '");
+                        return Err(self.bad(format!("its JSON has neither '{expected}' nor an error")));
+                    }
+                }
                 let body = meter.pass(whole);
                 Ok(Outgoing::Whole { body, reading: meter.finish().1, dropped: Dropped::default() })
             }
@@ -176,9 +186,15 @@ impl Incoming<'_> {
             Err(Partial::TooLong(pieces)) => pieces.concat().into(),
             Err(Partial::BrokeOff | Partial::TimedOut) => Bytes::new(),
         };
-        let text = upstream::error_text(self.head.status, &text, self.provider)?;
-        let trouble = codec(self.dialect).decode_trouble(self.head.status.as_u16(), text.as_bytes());
-        Ok(Outgoing::Error { trouble, text })
+        self.told_error(self.head.status, &text)
+    }
+
+    /// An error with the status that its caller is to see. One that came as a success is a bad gateway's: SDKs read the body of a 200 as an
+    /// answer, and fail far from the cause.
+    fn told_error(&self, status: StatusCode, text: &[u8]) -> Result<Outgoing, Failure> {
+        let text = upstream::error_text(status, text, self.provider)?;
+        let trouble = codec(self.dialect).decode_trouble(status.as_u16(), text.as_bytes());
+        Ok(Outgoing::Error { status, trouble, text })
     }
 
     pub(super) fn is_json(&self) -> bool {

@@ -18,8 +18,14 @@ pub async fn read(mut body: Body, headers: &HeaderMap, limits: &RequestLimits) -
     }
     let end = Instant::now() + limits.body_deadline;
     let Some(first) = next(&mut body, limits, end).await? else { return Ok(Bytes::new()) };
+    if first.len() > limit {
+        return Err(too_large(limits));
+    }
     // A body that came in one piece is taken as it is.
     let Some(second) = next(&mut body, limits, end).await? else { return Ok(first) };
+    if first.len() + second.len() > limit {
+        return Err(too_large(limits));
+    }
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len() * 4));
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&second);

@@ -10,8 +10,8 @@ use tokio::time::{Sleep, sleep};
 
 use super::failure::{Failure, Who};
 use super::pool::PooledBody;
-use crate::dialect::Meter;
 use crate::dialect::ir::Trouble;
+use crate::dialect::{Ending, Meter};
 use crate::ledger::record::Outcome;
 use crate::surface::Surface;
 use crate::ticket::Ticket;
@@ -120,7 +120,7 @@ impl AnswerBody {
                     return Poll::Ready(joined);
                 }
                 Poll::Ready(None) => {
-                    joined.push(self.settle(Outcome::Answered));
+                    joined.push(self.end());
                     return Poll::Ready(joined);
                 }
                 Poll::Pending if joined.len() > 0 => return Poll::Ready(joined),
@@ -145,10 +145,28 @@ impl AnswerBody {
         Poll::Pending
     }
 
+    /// The provider has closed its answer, which may not have been all of it: what is still held back.
+    fn end(&mut self) -> Bytes {
+        let (held_back, reading) = self.watch.meter.finish();
+        let outcome = match reading.ending {
+            Ending::Open if self.watch.meter.tells_its_end() => {
+                let why = "its stream ended without saying so".to_owned();
+                self.state = State::Failing(Failure::BrokeOff { provider: self.watch.provider.clone(), why });
+                // Half a line would only spoil the event that follows; what was translated is whole.
+                return if matches!(self.watch.meter, Meter::Translation(_)) { held_back } else { Bytes::new() };
+            }
+            Ending::Failed => Outcome::ProviderError,
+            Ending::Open | Ending::Finished | Ending::Complete => Outcome::Answered,
+        };
+        self.state = State::Ended;
+        self.watch.ticket.settle(outcome, Some(reading));
+        held_back
+    }
+
     fn settle(&mut self, outcome: Outcome) -> Bytes {
         self.state = State::Ended;
         let (held_back, reading) = self.watch.meter.finish();
-        let has_all = outcome == Outcome::Abandoned && reading.is_complete;
+        let has_all = outcome == Outcome::Abandoned && reading.ending == Ending::Complete;
         self.watch.ticket.settle(if has_all { Outcome::Answered } else { outcome }, Some(reading));
         held_back
     }

@@ -1,16 +1,18 @@
 //! Fetches media that a caller names by URL for providers that take it only inline: https, within limits, and never from inside our network.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::StreamExt;
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt};
 use http::{StatusCode, header};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
+use tokio::sync::Semaphore;
 
 use super::failure::root_cause;
 use crate::config;
@@ -22,6 +24,19 @@ use crate::error::{Kind, Refusal};
 pub struct Fetcher {
     http: reqwest::Client,
     settings: config::Fetch,
+    /// Fetches that may run at once, of all requests together.
+    slots: Semaphore,
+}
+
+/// What was fetched for one request, by URL: another attempt, or another target, needs it again.
+#[derive(Debug, Default)]
+pub struct Fetched(Mutex<HashMap<String, Inline>>);
+
+/// Media as it stands in a request.
+#[derive(Clone, Debug)]
+struct Inline {
+    base64: String,
+    media_type: Option<String>,
 }
 
 /// Resolves names to public addresses alone, so that what is checked is what is connected to.
@@ -33,6 +48,7 @@ enum Unfetched {
     Scheme,
     Private,
     TooLarge(usize),
+    TooLargeTogether,
     Status(StatusCode),
     Broken(String),
 }
@@ -41,6 +57,11 @@ enum Unfetched {
 const MOST: usize = 32;
 /// Redirects that are followed.
 const REDIRECTS: usize = 3;
+/// All media of one request, in bytes.
+const TOGETHER: usize = 64 << 20;
+/// Fetches at once: of one request, and of all.
+const AT_ONCE: usize = 4;
+const AT_ONCE_OF_ALL: usize = 32;
 
 // === impl Fetcher ===
 
@@ -56,11 +77,11 @@ impl Fetcher {
         if !private {
             builder = builder.dns_resolver(Arc::new(PublicOnly));
         }
-        Ok(Fetcher { http: builder.build()?, settings: settings.clone() })
+        Ok(Fetcher { http: builder.build()?, settings: settings.clone(), slots: Semaphore::new(AT_ONCE_OF_ALL) })
     }
 
     /// The request with everything inline that a provider of that dialect does not fetch by itself; `None` where nothing was to be fetched.
-    pub async fn inline(&self, request: &Request, codec: &dyn Codec) -> Result<Option<Request>, Refusal> {
+    pub async fn inline(&self, request: &Request, codec: &dyn Codec, fetched: &Fetched) -> Result<Option<Request>, Refusal> {
         let is_wanted = |media: &Media| matches!(&media.source, MediaSource::Url(url) if !codec.takes_url(media.kind, url));
         let mut urls: Vec<String> = Vec::new();
         for media in request.messages.iter().flat_map(|message| &message.content).flat_map(media_in).filter(|media| is_wanted(media)) {
@@ -77,21 +98,43 @@ impl Fetcher {
         if urls.len() > MOST {
             return Err(too_many());
         }
-        let fetched = try_join_all(urls.iter().map(|url| async { self.fetch(url).await.map_err(|why| why.refusal(url)) })).await?;
+        self.fetch_all(&urls, fetched).await?;
+        let known = fetched.lock();
         let mut request = request.clone();
         for block in request.messages.iter_mut().flat_map(|message| &mut message.content) {
             for_each_media(block, &mut |media| {
                 let MediaSource::Url(url) = &media.source else { return };
-                let Some(at) = urls.iter().position(|known| known == url).filter(|_| !codec.takes_url(media.kind, url)) else { return };
-                let (data, media_type) = &fetched[at];
-                media.media_type = media.media_type.take().or_else(|| media_type.clone());
-                media.source = MediaSource::Base64(data.clone());
+                let Some(inline) = known.get(url).filter(|_| !codec.takes_url(media.kind, url)) else { return };
+                media.media_type = media.media_type.take().or_else(|| inline.media_type.clone());
+                media.source = MediaSource::Base64(inline.base64.clone());
             });
         }
         Ok(Some(request))
     }
 
-    async fn fetch(&self, url: &str) -> Result<(String, Option<String>), Unfetched> {
+    /// Fetches what is not there yet, a few at a time.
+    async fn fetch_all(&self, urls: &[String], fetched: &Fetched) -> Result<(), Refusal> {
+        let (missing, known): (Vec<&String>, usize) = {
+            let known = fetched.lock();
+            let size = known.values().map(|inline| inline.base64.len() / 4 * 3).sum();
+            (urls.iter().filter(|url| !known.contains_key(*url)).collect(), size)
+        };
+        let left = AtomicUsize::new(TOGETHER.saturating_sub(known));
+        let one = |url: &String| {
+            let (url, left) = (url.clone(), &left);
+            async move {
+                let inline = self.fetch(&url, left).await.map_err(|why| why.refusal(&url))?;
+                fetched.lock().insert(url, inline);
+                Ok(())
+            }
+        };
+        futures_util::stream::iter(missing.into_iter().map(one)).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Fetches one; what it holds is taken from what is `left` of the request's bytes.
+    async fn fetch(&self, url: &str, left: &AtomicUsize) -> Result<Inline, Unfetched> {
+        // The semaphore is never closed.
+        let _slot = self.slots.acquire().await.map_err(|e| Unfetched::Broken(e.to_string()))?;
         let url = Url::parse(url).map_err(|e| Unfetched::Broken(e.to_string()))?;
         check(&url, self.settings.private_addresses)?;
         let broken = |e: reqwest::Error| Unfetched::Broken(root_cause(&e.without_url()));
@@ -105,12 +148,25 @@ impl Fetcher {
         let mut data = Vec::new();
         let mut pieces = response.bytes_stream();
         while let Some(piece) = pieces.next().await {
-            data.extend_from_slice(&piece.map_err(broken)?);
+            let piece = piece.map_err(broken)?;
+            let take = |left: usize| left.checked_sub(piece.len());
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).map_err(|_| Unfetched::TooLargeTogether)?;
+            data.extend_from_slice(&piece);
             if data.len() > limit {
                 return Err(Unfetched::TooLarge(self.settings.media_mib));
             }
         }
-        Ok((STANDARD.encode(data), media_type.filter(|text| !text.is_empty() && text != "application/octet-stream")))
+        let media_type = media_type.filter(|text| !text.is_empty() && text != "application/octet-stream");
+        Ok(Inline { base64: STANDARD.encode(data), media_type })
+    }
+}
+
+// === impl Fetched ===
+
+impl Fetched {
+    /// What is known; whoever panicked while holding it left it whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Inline>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,6 +195,7 @@ impl Unfetched {
             Unfetched::Scheme => "only https:// is fetched".to_owned(),
             Unfetched::Private => "its address is not public, and this gateway fetches nothing from inside its own network".to_owned(),
             Unfetched::TooLarge(limit) => format!("it is larger than the {limit} MiB that are fetched (fetch.media_mib)"),
+            Unfetched::TooLargeTogether => format!("the request's media are larger than {} MiB together", TOGETHER >> 20),
             Unfetched::Status(status) => format!("its server answered with status {}", status.as_u16()),
             Unfetched::Broken(why) => why,
         };

@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 pub use answer::{AnswerBody, Source, Watch};
 pub use errand::{Errand, Load};
 pub use failure::{Failure, Who};
-use fetch::Fetcher;
+use fetch::{Fetched, Fetcher};
 pub use refused::error_text;
 pub use upgrade::{Upgraded, accept_key};
 
@@ -103,7 +103,8 @@ impl Client {
     pub async fn call(&self, ask: &Ask, meant: Option<&Meant>, targets: &[Target], headers: &HeaderMap) -> Result<Answer, Failure> {
         // Each target of an alias is tried once, however many there are.
         let attempts = targets.len().max(self.settings.attempts as usize);
-        self.in_turn(targets.len(), attempts, |index| self.attempt(ask, meant, &targets[index], headers)).await
+        let fetched = Fetched::default();
+        self.in_turn(targets.len(), attempts, |index| self.attempt(ask, meant, &targets[index], headers, &fetched)).await
     }
 
     /// Another attempt is made before the first byte only, and where the first can have done nothing.
@@ -159,13 +160,20 @@ impl Client {
         endpoint.place("model", Form::Whole).is_ok_and(|chat| LISTS.iter().any(|(path, _)| chat.url.as_str().ends_with(path)))
     }
 
-    async fn attempt(&self, ask: &Ask, meant: Option<&Meant>, target: &Target, headers: &HeaderMap) -> Result<Answer, Failure> {
+    async fn attempt(
+        &self,
+        ask: &Ask,
+        meant: Option<&Meant>,
+        target: &Target,
+        headers: &HeaderMap,
+        fetched: &Fetched,
+    ) -> Result<Answer, Failure> {
         let provider = &target.provider;
         let endpoint = target.endpoint(ask.called.operation, ask.called.dialect).map_err(Failure::Unserved)?;
         let (mut calls, dropped) = match meant.filter(|_| endpoint.dialect != ask.called.dialect) {
             None => (vec![ask.encode(&target.model, &endpoint.quirks)], Dropped::default()),
             Some(Meant::Chat(asked)) => {
-                let (pieces, dropped) = self.translated(asked, target, endpoint).await?;
+                let (pieces, dropped) = self.translated(asked, target, endpoint, fetched).await?;
                 (vec![pieces], dropped)
             }
             Some(meant) => {
@@ -228,10 +236,16 @@ impl Client {
     }
 
     /// The request in the endpoint's dialect, with the media inline that its provider would not fetch.
-    async fn translated(&self, asked: &Asked, target: &Target, endpoint: &Endpoint) -> Result<(Pieces, Dropped), Failure> {
+    async fn translated(
+        &self,
+        asked: &Asked,
+        target: &Target,
+        endpoint: &Endpoint,
+        fetched: &Fetched,
+    ) -> Result<(Pieces, Dropped), Failure> {
         let refused = |refusal| Failure::Untranslatable(Box::new(refusal));
         let to = To { model: &target.model, facts: target.facts() };
-        let inlined = self.fetcher.inline(&asked.request, codec(endpoint.dialect)).await.map_err(refused)?;
+        let inlined = self.fetcher.inline(&asked.request, codec(endpoint.dialect), fetched).await.map_err(refused)?;
         let request = inlined.as_ref().unwrap_or(&asked.request);
         let (body, dropped) = translate::write_request(request, endpoint.dialect, &to).map_err(refused)?;
         Ok((with_quirks(&endpoint.quirks, vec![body]), dropped))

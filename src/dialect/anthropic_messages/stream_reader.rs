@@ -12,6 +12,7 @@ use crate::catalog::Dialect;
 use crate::dialect::codec::StreamReader;
 use crate::dialect::frame::Sse;
 use crate::dialect::ir::{Block, Content, Delta, Event, Finish, Opening, Signature, Trouble, TroubleKind};
+use crate::dialect::trouble::of_broken_event;
 use crate::ledger::record::Usage;
 
 const DIALECT: Dialect = Dialect::AnthropicMessages;
@@ -132,7 +133,13 @@ impl State {
         if self.has_ended || data.is_empty() {
             return;
         }
-        let Ok(told) = serde_json::from_slice::<Told<'_>>(data) else { return };
+        let Ok(told) = serde_json::from_slice::<Told<'_>>(data) else {
+            if let Some(trouble) = of_broken_event(data) {
+                self.has_ended = true;
+                out.push(Event::Trouble(trouble));
+            }
+            return;
+        };
         match if told.kind.is_empty() { name } else { told.kind } {
             "message_start" => self.start(told.message, out),
             "content_block_start" => {

@@ -43,7 +43,8 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &[],
     returned: &["x-amzn-requestid"],
-    tells: Tells { members: &["usage"], read: usage::read, last: &["metadata"] },
+    tells: Tells { members: &["usage"], read: usage::read, last: &["metadata"], finishes: &["messageStop"] },
+    answers: &["output"],
 };
 
 /// A model's id as one segment of a path: AWS encodes all but the unreserved characters (RFC 3986, section 2.3).

@@ -31,7 +31,13 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &["x-client-name"],
     returned: &[],
-    tells: Tells { members: &["usage"], read: usage::read, last: &["event: message-end", "data: {\"type\":\"message-end\""] },
+    tells: Tells {
+        members: &["usage"],
+        read: usage::read,
+        last: &["event: message-end", "data: {\"type\":\"message-end\""],
+        finishes: &["finish_reason"],
+    },
+    answers: &["finish_reason"],
 };
 
 /// Reads and writes it.

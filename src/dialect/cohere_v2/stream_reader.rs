@@ -14,6 +14,7 @@ use crate::catalog::Dialect;
 use crate::dialect::StreamReader;
 use crate::dialect::frame::{Sse, SseEvent};
 use crate::dialect::ir::{Blocks, Event, Finish, Opening, Signature, Trouble, TroubleKind};
+use crate::dialect::trouble::of_broken_event;
 
 /// A stream on its way in.
 #[derive(Debug, Default)]
@@ -142,6 +143,11 @@ impl State {
             return;
         }
         let data = event.data.as_slice();
+        if let Some(trouble) = of_broken_event(data) {
+            self.has_ended = true;
+            out.push(Event::Trouble(trouble));
+            return;
+        }
         let kind = match event.event.as_str() {
             "" => serde_json::from_slice::<Head<'_>>(data).ok().and_then(|head| head.kind).unwrap_or_default(),
             name => Cow::Borrowed(name),

@@ -50,15 +50,12 @@ impl AwsFrames {
         if self.is_broken {
             return;
         }
-        let held = std::mem::take(&mut self.torn);
-        let joined;
-        let mut rest = match held.is_empty() {
-            true => bytes,
-            false => {
-                joined = [&held[..], bytes].concat();
-                &joined[..]
-            }
-        };
+        // A message that goes on is only added to: copied anew with every piece, a long one would cost its length squared.
+        let mut held = std::mem::take(&mut self.torn);
+        if !held.is_empty() {
+            held.extend_from_slice(bytes);
+        }
+        let mut rest = if held.is_empty() { bytes } else { &held[..] };
         loop {
             match frame_len(rest) {
                 Ok(Some(len)) if rest.len() >= len => {
@@ -78,7 +75,13 @@ impl AwsFrames {
                 }
             }
         }
-        self.torn = rest.to_vec();
+        let left = rest.len();
+        if held.is_empty() {
+            self.torn = rest.to_vec();
+        } else {
+            held.drain(..held.len() - left);
+            self.torn = held;
+        }
     }
 }
 

@@ -8,7 +8,7 @@ pub struct Lines {
     torn: Vec<u8>,
 }
 
-/// A line that grows beyond this is given up: nothing that a provider sends in one event is that long.
+/// A line that grows beyond this is cut, and so no JSON, which its reader tells: nothing that a provider sends in one event is that long.
 const LONGEST: usize = 64 << 20;
 
 // === impl Lines ===
@@ -23,14 +23,17 @@ impl Lines {
             if self.torn.is_empty() {
                 each(line.strip_suffix(b"\r").unwrap_or(line));
             } else {
-                self.torn.extend_from_slice(line);
+                self.hold(line);
                 let whole = std::mem::take(&mut self.torn);
                 each(whole.strip_suffix(b"\r").unwrap_or(&whole));
             }
         }
-        if self.torn.len() + rest.len() <= LONGEST {
-            self.torn.extend_from_slice(rest);
-        }
+        self.hold(rest);
+    }
+
+    fn hold(&mut self, more: &[u8]) {
+        let room = LONGEST.saturating_sub(self.torn.len());
+        self.torn.extend_from_slice(&more[..more.len().min(room)]);
     }
 
     /// The bytes have ended: a last line without its break counts as one.

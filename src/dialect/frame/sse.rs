@@ -54,13 +54,13 @@ impl SseEvent {
         let value = line.get(at + 1..).unwrap_or_default();
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match &line[..at] {
-            // What is longer is cut, and so no JSON: no provider tells so much in one event.
-            b"data" if self.data.len() + value.len() > LONGEST => {}
             b"data" => {
                 if !self.data.is_empty() {
                     self.data.push(b'\n');
                 }
-                self.data.extend_from_slice(value);
+                // What is longer is cut, and so no JSON: no provider tells so much in one event.
+                let room = LONGEST.saturating_sub(self.data.len());
+                self.data.extend_from_slice(&value[..value.len().min(room)]);
             }
             b"event" => self.event = String::from_utf8_lossy(value).into_owned(),
             // Comments, ids and retry times mean nothing to the gateway.

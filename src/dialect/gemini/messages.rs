@@ -93,9 +93,21 @@ fn common(block: &Block, parts: &mut Parts, dropped: &mut Dropped) -> Result<(),
 fn assistant(message: &Message, family: &Family, parts: &mut Parts, dropped: &mut Dropped) -> Result<(), Refusal> {
     // Of parallel calls only the first has a signature, which Gemini 3 insists on.
     let mut is_first = family.is_third();
+    // Dialects that tell reasoning first move a text's signature before it.
+    let mut early = None;
     for block in &message.content {
         match &block.content {
+            Content::Reasoning(reasoning)
+                if reasoning.text.is_empty() && !parts.takes_signature() && own(reasoning.signature.as_ref()).is_some() =>
+            {
+                early.replace(reasoning).into_iter().for_each(|before| parts.reasoning(before));
+            }
+            Content::Text { text, .. } if !text.is_empty() => {
+                common(block, parts, dropped)?;
+                early.take().into_iter().for_each(|reasoning| parts.reasoning(reasoning));
+            }
             Content::ToolCall(call) => {
+                early.take().into_iter().for_each(|reasoning| parts.reasoning(reasoning));
                 let signature = own(call.signature.as_ref()).or(is_first.then_some(NO_SIGNATURE));
                 parts.call(call, signature);
                 is_first = false;
@@ -103,6 +115,7 @@ fn assistant(message: &Message, family: &Family, parts: &mut Parts, dropped: &mu
             _ => common(block, parts, dropped)?,
         }
     }
+    early.into_iter().for_each(|reasoning| parts.reasoning(reasoning));
     Ok(())
 }
 

@@ -57,7 +57,8 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &[],
     returned: &[],
-    tells: Tells { members: &["usageMetadata"], read: usage::read, last: &[] },
+    tells: Tells { members: &["usageMetadata"], read: usage::read, last: &[], finishes: &["finishReason", "blockReason"] },
+    answers: &["candidates", "promptFeedback", "usageMetadata"],
 };
 
 // === impl Gemini ===

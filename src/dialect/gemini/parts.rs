@@ -67,6 +67,11 @@ impl Parts {
         self.push(part, false);
     }
 
+    /// Whether a signature that comes now belongs to the last part.
+    pub fn takes_signature(&self) -> bool {
+        self.takes_signature
+    }
+
     /// A part as its own dialect has it.
     pub fn native(&mut self, part: Value) {
         self.push(part, false);

@@ -13,6 +13,7 @@ use crate::dialect::frame::Sse;
 use crate::dialect::ir::{
     Block, Blocks, Builtin, BuiltinKind, Content, Event, Finish, Media, MediaSource, Opening, Signature, TokenLogprob,
 };
+use crate::dialect::trouble::of_broken_event;
 
 /// A stream between two of its chunks.
 #[derive(Debug, Default)]
@@ -78,9 +79,15 @@ impl State {
         if data.is_empty() || self.has_failed {
             return;
         }
-        // What is no chunk is passed over: the stream's end tells whether an answer came.
-        if let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(data) {
-            self.take(chunk, out);
+        match serde_json::from_slice::<Chunk<'_>>(data) {
+            Ok(chunk) => self.take(chunk, out),
+            // JSON that is no chunk is passed over: the stream's end tells whether an answer came.
+            Err(_) => {
+                if let Some(trouble) = of_broken_event(data) {
+                    self.has_failed = true;
+                    out.push(Event::Trouble(trouble));
+                }
+            }
         }
     }
 

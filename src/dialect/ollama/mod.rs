@@ -30,7 +30,8 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &[],
     returned: &[],
-    tells: Tells { members: &["eval_count", "prompt_eval_count"], read: usage::read, last: &[] },
+    tells: Tells { members: &["eval_count", "prompt_eval_count"], read: usage::read, last: &[], finishes: &["done"] },
+    answers: &["message", "response"],
 };
 
 /// Reads and writes it.

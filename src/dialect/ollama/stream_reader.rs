@@ -13,6 +13,7 @@ use super::{call_id, finish};
 use crate::dialect::StreamReader;
 use crate::dialect::frame::Lines;
 use crate::dialect::ir::{Blocks, Event, Opening, Signature};
+use crate::dialect::trouble::of_broken_event;
 use crate::ledger::record::Usage;
 
 /// A stream on its way in.
@@ -82,7 +83,13 @@ impl State {
         if self.has_ended {
             return;
         }
-        let Ok(line) = serde_json::from_slice::<Line<'_>>(json) else { return };
+        let Ok(line) = serde_json::from_slice::<Line<'_>>(json) else {
+            if let Some(trouble) = of_broken_event(json) {
+                self.has_ended = true;
+                out.push(Event::Trouble(trouble));
+            }
+            return;
+        };
         if line.error.is_some() {
             self.has_ended = true;
             out.push(Event::Trouble(crate::dialect::trouble::read(500, json)));

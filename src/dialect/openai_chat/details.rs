@@ -78,9 +78,12 @@ pub fn mark_of(field: &str) -> Signature {
 pub fn read(details: Vec<Value>, said: String) -> Vec<Block> {
     let mut said = said.as_str();
     let mut out: Vec<Reasoning> = Vec::new();
-    for mut detail in details.into_iter().filter_map(Detail::read) {
+    let details: Vec<Detail> = details.into_iter().filter_map(Detail::read).collect();
+    // Where one tells its text, an empty one beside it is a signature that stands alone.
+    let is_told = details.iter().any(|detail| !detail.text.is_empty());
+    for mut detail in details {
         let length = detail.mark.remove(LENGTH).and_then(|length| length.as_u64());
-        let is_bare = detail.text.is_empty() && !detail.is_redacted;
+        let is_bare = detail.text.is_empty() && !detail.is_redacted && (length.is_some() || !is_told);
         if is_bare {
             let end = length.and_then(|length| said.char_indices().nth(length as usize)).map_or(said.len(), |(at, _)| at);
             let (own, rest) = said.split_at(end);

@@ -44,7 +44,8 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &["openai-beta", "idempotency-key", "x-client-request-id"],
     returned: &["openai-processing-ms", "openai-version"],
-    tells: Tells { members: &["usage"], read: usage::read, last: &["data: [DONE]"] },
+    tells: Tells { members: &["usage"], read: usage::read, last: &["data: [DONE]", "data:[DONE]"], finishes: &["finish_reason"] },
+    answers: &["choices"],
 };
 
 // === impl OpenaiChat ===

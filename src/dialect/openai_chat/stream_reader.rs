@@ -5,6 +5,7 @@ use super::shapes::Chunk;
 use crate::dialect::StreamReader;
 use crate::dialect::frame::{Sse, SseEvent};
 use crate::dialect::ir::Event;
+use crate::dialect::trouble::of_broken_event;
 
 /// A stream as it comes.
 #[derive(Default)]
@@ -39,7 +40,11 @@ fn take(reading: &mut Reading, event: &SseEvent, out: &mut Vec<Event>) {
     match serde_json::from_slice::<Chunk<'_>>(data) {
         Ok(chunk) if event.event != "error" || chunk.error.is_some() => reading.take(chunk, data, out),
         _ if event.event == "error" => reading.fail(trouble(data), out),
-        // What is no chunk says nothing of the answer.
-        _ => {}
+        // JSON that is no chunk says nothing of the answer.
+        _ => {
+            if let Some(trouble) = of_broken_event(data) {
+                reading.fail(trouble, out);
+            }
+        }
     }
 }

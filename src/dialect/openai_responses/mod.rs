@@ -49,7 +49,9 @@ pub const WIRE: Wire = Wire {
             "event: response.failed",
             "data: {\"type\":\"response.completed\"",
         ],
+        finishes: &[],
     },
+    answers: &["output"],
 };
 
 /// Reads and writes it.

@@ -11,7 +11,7 @@ use super::{Deed, Reply, Served, Walked, not_served};
 use crate::catalog::Dialect;
 use crate::dialect::ir::Dropped;
 use crate::dialect::members::Members;
-use crate::dialect::{Meter, Reading, wire};
+use crate::dialect::{Meter, Reading, Tells, wire};
 use crate::error::Refusal;
 use crate::exchange::handover::{Incoming, Outgoing, READ_WHOLE, is, write_headers};
 use crate::exchange::keeping::{id_of, store_down};
@@ -75,10 +75,10 @@ pub(super) async fn hand_over(
             let watch = Watch { meter, ticket, provider: Who::of(provider), is_stream, surface };
             *response.body_mut() = Body::new(AnswerBody::new(before, source, idle, watch));
         }
-        Ok(Outgoing::Error { trouble, text }) => {
+        Ok(Outgoing::Error { status, trouble, text }) => {
             ticket.settle(Outcome::ProviderError, None);
             let retry_after = retry_after(&head.headers);
-            let error = ProviderError { status: head.status, text: &text, trouble, is_native: true, provider, retry_after };
+            let error = ProviderError { status, text: &text, trouble, is_native: true, provider, retry_after };
             return surface.provider_error(&error);
         }
         Err(refusal) => {
@@ -93,7 +93,8 @@ pub(super) async fn hand_over(
 async fn pass(mut incoming: Incoming<'_>, served: &Served) -> Result<Outgoing, Failure> {
     let facts = wire(served.dialect);
     if is(&incoming.head.headers, facts.stream_type) {
-        let meter = Meter::stream(facts.tells, false);
+        // Streams beside chat end in ways of their own.
+        let meter = Meter::stream(Tells { last: &[], finishes: &[], ..facts.tells }, false);
         return Ok(Outgoing::Flowing { before: Vec::new(), source: incoming.source, meter });
     }
     // A file's own content may be JSON, whole or broken, as it was uploaded.

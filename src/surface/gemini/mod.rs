@@ -132,6 +132,11 @@ async fn at(gateway: Arc<Gateway>, path: &str, request: Request) -> Response<Bod
             let head = request.into_parts().0;
             super::name(&head.headers, models::show(&gateway, &head, &model).await)
         }
+        // What is posted to a model has a verb, whether or not its name looks like one.
+        Some(Place::Show { model }) if method == Method::POST => {
+            let (model, verb) = model.rsplit_once(':').unwrap_or((&model, ""));
+            super::name(request.headers(), unknown_verb(model, verb))
+        }
         Some(_) => super::name(request.headers(), wrong_method(&method, &uri)),
         None => super::name(request.headers(), unknown_path(&uri)),
     }

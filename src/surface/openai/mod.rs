@@ -55,7 +55,12 @@ pub fn unknown_path(uri: &Uri) -> Response<Body> {
         None if matches!(path.as_str(), "/chat/completions" | "/completions" | "/embeddings" | "/responses" | "/models") => {
             format!(" The base URL has to end with /v1: call /v1{path}.")
         }
-        None => " OpenAI's paths are under /v1, such as /v1/chat/completions; /healthz tells whether the gateway is up.".to_owned(),
+        None if path.starts_with("/v1/") => {
+            " OpenAI's paths are under /v1, such as /v1/chat/completions; /healthz tells whether the gateway is up.".to_owned()
+        }
+        None => " Served are the paths of OpenAI and Anthropic (under /v1), Google (/v1beta), Cohere (/v2), Ollama (/api) and Bedrock (/model), \
+                 such as /v1/chat/completions; /healthz tells whether the gateway is up."
+            .to_owned(),
     };
     refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", format!("Nothing is served at {path}.{hint}")))
 }

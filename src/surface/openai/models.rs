@@ -54,7 +54,12 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, h
     let full = gateway.router().resolve(&id).map(|targets| targets.first().map(|target| target.full_name()).unwrap_or_default());
     let found = full.map_err(Refusal::from).and_then(|full| {
         allowed(&gateway, &caller).into_iter().find(|model| model.id == id || model.id == full).ok_or_else(|| {
-            let message = format!("This key may use no model '{id}': GET /v1/models lists those it may use.");
+            let message = match unlisted(&gateway, &caller, &full) {
+                Some(provider) => format!(
+                    "No models of {provider} are listed here, so nothing is known of '{id}'. This key may call it: {provider} itself says then whether it has it."
+                ),
+                None => format!("This key may use no model '{id}': GET /v1/models lists those it may use."),
+            };
             Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "model_not_found", message).with_param("model")
         })
     });
@@ -88,6 +93,15 @@ pub fn allowed(gateway: &Gateway, caller: &Caller) -> Vec<Listed> {
         })
     });
     aliases.chain(of_providers).collect()
+}
+
+/// The name of a model's provider, where none of its models are listed and the key may use it.
+fn unlisted(gateway: &Gateway, caller: &Caller, full: &str) -> Option<String> {
+    let (id, _) = full.split_once('/')?;
+    let router = gateway.router();
+    let provider = router.live().find(|provider| provider.id == id && provider.models.is_empty())?;
+    caller.may_use(full, || full.to_owned(), provider.is_simulator()).ok()?;
+    Some(provider.name.clone())
 }
 
 fn created(facts: &Model) -> i64 {

@@ -54,6 +54,41 @@ fn what_is_not_https_to_a_public_address_is_not_asked() {
 async fn a_name_of_our_own_is_not_resolved() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let fetcher = Fetcher::new(&config::Fetch::default()).unwrap();
-    let refusal = fetcher.fetch("https://localhost/a.png?token=secret").await.unwrap_err().refusal("https://localhost/a.png?token=secret");
+    let left = AtomicUsize::new(TOGETHER);
+    let refusal =
+        fetcher.fetch("https://localhost/a.png?token=secret", &left).await.unwrap_err().refusal("https://localhost/a.png?token=secret");
     assert!(refusal.message.contains("no public address") && !refusal.message.contains("secret"), "{}", refusal.message);
+}
+
+/// A server of 1,000 bytes a request, and how often it was asked.
+fn server() -> (SocketAddr, Arc<AtomicUsize>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.read(&mut [0; 4096]);
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(&[head.as_bytes(), &[7; 1000]].concat());
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn media_is_fetched_once_a_request_and_within_its_bytes() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let fetcher = Fetcher::new(&config::Fetch { private_addresses: true, ..config::Fetch::default() }).unwrap();
+    let (address, asked) = server();
+    let urls: Vec<String> = (0..9).map(|n| format!("http://{address}/{n}.png")).collect();
+    let fetched = Fetched::default();
+    for _attempt in 0..3 {
+        fetcher.fetch_all(&urls, &fetched).await.unwrap();
+    }
+    assert_eq!((asked.load(Ordering::SeqCst), fetched.lock().len()), (9, 9));
+    let left = AtomicUsize::new(1_500);
+    assert!(fetcher.fetch(&urls[0], &left).await.is_ok());
+    assert!(matches!(fetcher.fetch(&urls[1], &left).await, Err(Unfetched::TooLargeTogether)));
 }

@@ -138,3 +138,19 @@ fn what_is_wrong_in_a_request_is_named() {
         assert_eq!(refusal.param, Some(param), "{body}: {}", refusal.message);
     }
 }
+
+#[test]
+fn a_texts_signature_stays_with_the_text_through_an_openai_client() {
+    let said = json!({ "candidates": [{ "content": { "role": "model", "parts": [
+        { "text": "hm", "thought": true }, { "text": "Hello", "thoughtSignature": "c2ln" },
+    ] }, "finishReason": "STOP" }] });
+    let answer = Gemini.decode_answer(said.to_string().as_bytes()).unwrap();
+    let chat = crate::dialect::codec(Dialect::OpenaiChat);
+    let told = chat.encode_answer(answer, &asked(), &mut Dropped::default());
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "Hi" }, told["choices"][0]["message"], { "role": "user", "content": "Go on" }] });
+    let request = chat.decode_request(&Called::new(Operation::Chat, Dialect::OpenaiChat), body.to_string().as_bytes()).unwrap();
+    let (back, dropped) = encode_for("gemini-3-pro-preview", &request);
+    assert_eq!(back["contents"][1]["parts"], json!([{ "text": "Hello", "thoughtSignature": "c2ln" }]));
+    assert_eq!(dropped.names().collect::<Vec<_>>(), ["reasoning"]);
+}

@@ -17,6 +17,7 @@ use super::trouble;
 use crate::dialect::StreamReader;
 use crate::dialect::frame::{Sse, SseEvent};
 use crate::dialect::ir::{Delta, Event, Opening, Signature, Trouble};
+use crate::dialect::trouble::of_broken_event;
 
 /// One stream of a provider's.
 #[derive(Default)]
@@ -143,7 +144,12 @@ impl State {
             return self.done(out);
         }
         // An event that is not in this shape says nothing that is read here.
-        let Ok(mut told) = serde_json::from_slice::<Told<'_>>(&event.data) else { return };
+        let Ok(mut told) = serde_json::from_slice::<Told<'_>>(&event.data) else {
+            if let Some(trouble) = of_broken_event(&event.data) {
+                self.fail(trouble, out);
+            }
+            return;
+        };
         if told.kind.is_empty() {
             told.kind = Cow::Borrowed(&event.event);
         }

@@ -1,0 +1,203 @@
+//! How streams end and break, in every dialect; that what they hold is bounded, and that nothing waits for what comes after it.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::dialect::frame::{AwsFrames, AwsKind, Sse, write_frame};
+use crate::dialect::ir::{Delta, Event, Finish, Opening, Request, Tool};
+use crate::dialect::translate::Translation;
+use crate::dialect::{Asked, Ending, codec};
+
+const DIALECTS: [Dialect; 7] = [
+    Dialect::OpenaiChat,
+    Dialect::OpenaiResponses,
+    Dialect::AnthropicMessages,
+    Dialect::Gemini,
+    Dialect::BedrockConverse,
+    Dialect::CohereV2,
+    Dialect::Ollama,
+];
+const RECORDED: [(&str, Dialect); 7] = [
+    ("openai_chat", Dialect::OpenaiChat),
+    ("openai_completions", Dialect::OpenaiChat),
+    ("openai_responses", Dialect::OpenaiResponses),
+    ("anthropic", Dialect::AnthropicMessages),
+    ("gemini", Dialect::Gemini),
+    ("bedrock_converse", Dialect::BedrockConverse),
+    ("cohere_v2", Dialect::CohereV2),
+];
+
+fn meter(dialect: Dialect) -> Meter {
+    match dialect {
+        Dialect::BedrockConverse => Meter::frames(wire(dialect).tells),
+        _ => Meter::stream(wire(dialect).tells, false),
+    }
+}
+
+fn ending(dialect: Dialect, bytes: &[u8]) -> Ending {
+    let mut meter = meter(dialect);
+    bytes.chunks(97).for_each(|piece| drop(meter.pass(Bytes::copy_from_slice(piece))));
+    meter.finish().1.ending
+}
+
+fn asked(dialect: Dialect, tools: Vec<Tool>) -> Asked {
+    let request = Request { stream: true, tools, ..Request::default() };
+    Asked { called: Called::new(Operation::Chat, dialect), request: Arc::new(request), body: Bytes::from_static(b"{}") }
+}
+
+/// A stream of that dialect's: its start, one piece of text for each, and its end.
+fn written(dialect: Dialect, texts: &[&str]) -> Vec<Vec<u8>> {
+    let mut events = vec![
+        Event::Start { id: "id".to_owned(), model: "m".to_owned(), created: 1 },
+        Event::Open { choice: 0, index: 0, opening: Opening::Text },
+    ];
+    events.extend(texts.iter().map(|text| Event::Delta { choice: 0, index: 0, delta: Delta::Text((*text).to_owned()) }));
+    events.extend([
+        Event::Close { choice: 0, index: 0 },
+        Event::Finish { choice: 0, finish: Finish::Stop },
+        Event::Usage(USAGE),
+        Event::End,
+    ]);
+    let mut writer = codec(dialect).stream_writer(&asked(dialect, Vec::new()));
+    let pieces = events.into_iter().map(|event| {
+        let mut out = Vec::new();
+        writer.write(event, &mut out);
+        out
+    });
+    pieces.collect()
+}
+
+#[test]
+fn every_recorded_stream_is_seen_to_end() {
+    let mut seen = 0;
+    for (file, dialect) in RECORDED {
+        let path = format!("{}/../shared/traffic/{file}.jsonl", env!("CARGO_MANIFEST_DIR"));
+        for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
+            let case: Value = serde_json::from_str(line).unwrap();
+            let response = &case["response"];
+            let bytes = match (response["b64"].as_str(), response["text"].as_str()) {
+                (Some(b64), _) => STANDARD.decode(b64).unwrap(),
+                (None, Some(text)) => text.as_bytes().to_vec(),
+                (None, None) => continue,
+            };
+            let ending = ending(dialect, &bytes);
+            // A recording that ends with the provider's own error has one.
+            assert!(ending != Ending::Open, "{} of {file}: {ending:?}", case["id"]);
+            seen += 1;
+        }
+    }
+    eprintln!("{seen} streams");
+}
+
+#[test]
+fn a_stream_that_closes_before_its_end_is_not_taken_for_whole() {
+    for dialect in DIALECTS {
+        let pieces = written(dialect, &["Hello ", "world"]);
+        assert!(matches!(ending(dialect, &pieces.concat()), Ending::Complete | Ending::Finished), "{dialect:?}");
+        assert_eq!(ending(dialect, &pieces[..4].concat()), Ending::Open, "{dialect:?}");
+        assert_eq!(ending(dialect, b""), Ending::Open, "{dialect:?}");
+        for to in DIALECTS.into_iter().filter(|to| *to != dialect) {
+            let mut translation = Translation::new(dialect, &asked(to, Vec::new()));
+            translation.pass(&pieces[..4].concat());
+            assert_eq!(translation.finish().1.ending, Ending::Open, "{dialect:?} to {to:?}");
+        }
+    }
+    let failed = b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":null}]}\n\ndata: {\"error\":{\"message\":\"overloaded\"}}\n\n";
+    assert_eq!(ending(Dialect::OpenaiChat, failed), Ending::Failed);
+    let without_done = b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    assert_eq!(ending(Dialect::OpenaiChat, without_done), Ending::Finished);
+}
+
+#[test]
+fn an_event_that_is_no_json_is_told_as_trouble() {
+    for dialect in DIALECTS.into_iter().filter(|dialect| *dialect != Dialect::BedrockConverse) {
+        let mut stream = written(dialect, &["Hello"])[..3].concat();
+        let torn: &[u8] =
+            if dialect == Dialect::Ollama { b"{\"message\":{\"cont\n" } else { b"event: x\ndata: {\"type\":\"x\",\"cont\n\n" };
+        stream.extend_from_slice(torn);
+        let mut out = Vec::new();
+        codec(dialect).stream_reader().push(&stream, &mut out);
+        assert!(matches!(out.last(), Some(Event::Trouble(trouble)) if trouble.message.contains("broken")), "{dialect:?}: {out:?}");
+    }
+}
+
+#[test]
+fn a_line_that_is_too_long_is_trouble_and_leaves_its_neighbours_alone() {
+    let piece = vec![b'x'; 1 << 20];
+    let mut sse = Sse::default();
+    let mut lengths = Vec::new();
+    let mut each =
+        |event: &crate::dialect::frame::SseEvent| lengths.push((event.data.len(), serde_json::from_slice::<Value>(&event.data).is_ok()));
+    sse.push(b"data: {\"a\":\"", &mut each);
+    (0..70).for_each(|_| sse.push(&piece, &mut each));
+    sse.push(b"\"}\n\ndata: {\"b\":1}\n\n", &mut each);
+    assert_eq!(lengths, [(32 << 20, false), (7, true)]);
+}
+
+#[test]
+fn a_long_message_in_many_pieces_costs_its_length_once() {
+    let mut message = Vec::new();
+    write_frame(AwsKind::Event, "metadata", &mut message, |out| out.extend_from_slice(&vec![b' '; 20 << 20]));
+    let started = std::time::Instant::now();
+    let (mut frames, mut meter, mut seen, mut passed) = (AwsFrames::default(), meter(Dialect::BedrockConverse), 0, 0);
+    for piece in message.chunks(1 << 10) {
+        frames.push(piece, |frame| seen += usize::from(frame.is_ok()));
+        passed += meter.pass(Bytes::copy_from_slice(piece)).len();
+    }
+    assert_eq!((seen, passed), (1, message.len()));
+    // Copied anew with each of its 20,000 pieces, it would be 200 GB.
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
+fn many_hidden_events_are_taken_out_of_one_piece() {
+    let hidden = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\n";
+    let text = format!("data: {{\"a\":1}}\n\n{}data: {{\"b\":1}}\n\n", hidden.repeat(50_000));
+    let (out, _) = through(Meter::stream(wire(Dialect::OpenaiChat).tells, true), &[text.as_bytes()]);
+    assert!(out == "data: {\"a\":1}\n\ndata: {\"b\":1}\n\n", "{} bytes", out.len());
+}
+
+#[test]
+fn arguments_of_a_custom_tool_are_held_up_to_a_limit() {
+    let tool = Tool::Custom { name: "shell".to_owned(), description: None, format: None };
+    let mut translation = Translation::new(Dialect::OpenaiChat, &asked(Dialect::OpenaiResponses, vec![tool]));
+    let call = json!({ "choices": [{ "index": 0, "delta": { "tool_calls": [{ "index": 0, "id": "c", "type": "function", "function": { "name": "shell", "arguments": "{\"input\":\"" } }] } }] });
+    translation.pass(format!("data: {call}\n\n").as_bytes());
+    let more = json!({ "choices": [{ "index": 0, "delta": { "tool_calls": [{ "index": 0, "function": { "arguments": "x".repeat(1 << 20) } }] } }] });
+    let more = format!("data: {more}\n\n");
+    let told: Vec<Bytes> = (0..20).map(|_| translation.pass(more.as_bytes())).collect();
+    assert!(String::from_utf8_lossy(&told.concat()).contains("longer than 16 MiB"));
+    assert_eq!(translation.finish().1.ending, Ending::Failed);
+}
+
+#[test]
+fn the_first_token_goes_out_before_the_second_comes() {
+    for from in DIALECTS {
+        let pieces = written(from, &["first-token", "second-token"]);
+        for to in DIALECTS.into_iter().filter(|to| *to != from) {
+            let mut translation = Translation::new(from, &asked(to, Vec::new()));
+            let out = translation.pass(&pieces[..3].concat());
+            assert!(memchr::memmem::find(&out, b"first-token").is_some(), "{from:?} to {to:?}: {}", String::from_utf8_lossy(&out));
+        }
+    }
+}
+
+#[test]
+fn every_recorded_answer_has_a_member_that_answers_have() {
+    for (file, dialect) in RECORDED {
+        let path = format!("{}/../shared/traffic/{file}.jsonl", env!("CARGO_MANIFEST_DIR"));
+        for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
+            let case: Value = serde_json::from_str(line).unwrap();
+            let Some(body) = case["response"]["body"].as_object().filter(|_| case["response"]["status"] == 200) else { continue };
+            if body.contains_key("input_tokens") || body.contains_key("embeddings") {
+                continue;
+            }
+            let has_any = wire(dialect).answers.iter().any(|name| body.contains_key(*name));
+            assert!(has_any, "{} of {file}: {:?}", case["id"], body.keys().collect::<Vec<_>>());
+        }
+    }
+}
