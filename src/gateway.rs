@@ -8,7 +8,7 @@ use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::DrainHandle;
 use crate::quota::Accounts;
-use crate::route::Router;
+use crate::route::{Router, Switchboard};
 use crate::store::{AuditStore, GroupStore, KeyStore, LedgerStore};
 use crate::telemetry::Metrics;
 use crate::upstream::Client;
@@ -22,7 +22,7 @@ pub struct Gateway {
     /// Room 3.
     pub accounts: Arc<Accounts>,
     /// Room 4.
-    pub router: Router,
+    pub switchboard: Arc<Switchboard>,
     /// Room 6.
     pub client: Client,
     /// Room 8.
@@ -41,4 +41,13 @@ pub struct Gateway {
     pub ledger_store: Arc<dyn LedgerStore>,
     /// What is counted.
     pub metrics: Metrics,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// The router that holds now.
+    pub fn router(&self) -> Arc<Router> {
+        self.switchboard.router()
+    }
 }

@@ -42,8 +42,10 @@ pub struct Ticket {
     first_byte: Option<Duration>,
     status: u16,
     code: &'static str,
-    /// Estimated input tokens, for where nothing is reported.
-    estimated_input: u64,
+    /// What it was taken to need, for where nothing is reported.
+    estimate: Estimate,
+    /// Its provider works on it after it has answered.
+    goes_on_unseen: bool,
     begun: Option<Permit>,
     is_settled: bool,
 }
@@ -76,7 +78,8 @@ impl Ticket {
             first_byte: None,
             status: 0,
             code: "",
-            estimated_input: 0,
+            estimate: Estimate::default(),
+            goes_on_unseen: false,
             begun: None,
             is_settled: false,
         }
@@ -101,6 +104,11 @@ impl Ticket {
         self.ends_soon = caller.ends().filter(|ends| ends.duration_since(Timestamp::now()) < SOON);
     }
 
+    /// Its provider may work on it after it has answered: what that costs is then taken to be what was reserved.
+    pub fn goes_on_unseen(&mut self, it_does: bool) {
+        self.goes_on_unseen = it_does;
+    }
+
     /// Writes the request down before its provider is called; the permit is held until it is settled.
     pub fn begin(&mut self, target: &Target, permit: Permit, estimate: &Estimate) -> std::io::Result<()> {
         let [project, team] = self.groups.clone();
@@ -116,7 +124,7 @@ impl Ticket {
             reserved: estimate.worst,
         };
         self.gateway.ledger.begin(record)?;
-        self.estimated_input = estimate.input;
+        self.estimate = *estimate;
         self.target = Some(target.clone());
         self.begun = Some(permit);
         Ok(())
@@ -202,10 +210,13 @@ impl Ticket {
         match reading {
             _ if self.operation.is_free() => (Usage::default(), Source::None),
             Some(Reading { usage: Some(usage), .. }) => (usage, Source::Reported),
-            Some(_) if self.operation.is_media() => (Usage { input: self.estimated_input, ..Usage::default() }, Source::Estimated),
-            Some(_) if self.operation.has_no_output() => (Usage { input: self.estimated_input, ..Usage::default() }, Source::Estimated),
+            Some(_) if self.operation.is_media() => (Usage { input: self.estimate.input, ..Usage::default() }, Source::Estimated),
+            Some(_) if self.operation.has_no_output() => (Usage { input: self.estimate.input, ..Usage::default() }, Source::Estimated),
+            Some(Reading { usage: None, .. }) if self.goes_on_unseen => {
+                (Usage { input: self.estimate.input, output: self.estimate.output, ..Usage::default() }, Source::Estimated)
+            }
             Some(Reading { usage: None, estimated_output, .. }) => {
-                (Usage { input: self.estimated_input, output: estimated_output, ..Usage::default() }, Source::Estimated)
+                (Usage { input: self.estimate.input, output: estimated_output, ..Usage::default() }, Source::Estimated)
             }
             None => (Usage::default(), Source::None),
         }
@@ -215,6 +226,9 @@ impl Ticket {
     fn cost(&self, usage: &Usage, source: Source) -> Option<Usd> {
         if self.operation.is_free() {
             return Some(Usd::default());
+        }
+        if self.goes_on_unseen && source == Source::Estimated {
+            return self.estimate.worst;
         }
         let is_unknown = self.operation.is_media() && source == Source::Estimated;
         self.target.as_ref().filter(|_| !is_unknown).and_then(Target::facts).and_then(|facts| facts.cost(usage))

@@ -1,5 +1,6 @@
 //! Beside the corridor: managing the gateway; the command line and the management API call the same functions.
 
+pub mod credentials;
 pub mod keys;
 mod usage;
 

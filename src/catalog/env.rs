@@ -23,6 +23,13 @@ impl Environment {
         self.0.get(name).map(String::as_str).map(str::trim).filter(|value| !value.is_empty())
     }
 
+    /// The same with other variables set.
+    pub fn with<'a>(&self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Environment {
+        let mut all = self.0.clone();
+        all.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        Environment(all)
+    }
+
     /// Fills in `${NAME}` and `${NAME:-default}`; a value's own `http(s)://` gives way to the one written before it.
     pub fn expand(&self, template: &str) -> Result<String, Unset> {
         let mut out = String::with_capacity(template.len());

@@ -7,11 +7,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::installation::{Installation, open_to_others};
-use super::{CliError, output};
-use crate::catalog::{Catalog, Environment};
+use super::{CliError, installation, output};
+use crate::catalog::Environment;
 use crate::config::{Config, ConfigError};
 use crate::ledger::Ledger;
-use crate::route::Router;
 use crate::store::KeyStore;
 
 /// Say what is wrong with this installation and how to mend it
@@ -47,7 +46,7 @@ impl Doctor {
             Err(e) => findings.push(Finding { what: "configuration", state: State::Wrong, finding: e.to_string() }),
             Ok(config) => {
                 findings.push(Finding { what: "configuration", state: State::Ok, finding: "it is right".to_owned() });
-                findings.push(providers(&config, &env));
+                findings.push(providers(&config, &env).await);
                 findings.extend(data(&config.data).await);
                 findings.push(address(&config));
             }
@@ -67,12 +66,11 @@ impl Doctor {
     }
 }
 
-fn providers(config: &Config, env: &Environment) -> Finding {
+async fn providers(config: &Config, env: &Environment) -> Finding {
     let what = "providers";
-    match Catalog::load(config.providers.as_deref()) {
+    match installation::router(config, env).await {
         Err(e) => Finding { what, state: State::Wrong, finding: e.to_string() },
-        Ok(catalog) => {
-            let router = Router::new(catalog, config, env);
+        Ok(router) => {
             let live: Vec<&str> = router.live().filter(|provider| !provider.is_simulator()).map(|provider| provider.id.as_str()).collect();
             match live.is_empty() {
                 true => Finding {

@@ -4,7 +4,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::CliError;
+use crate::catalog::{Catalog, Environment};
+use crate::config::Config;
 use crate::key::Pepper;
+use crate::route::{Router, Vault, switchboard};
 use crate::store::sqlite::Sqlite;
 
 /// An opened data folder.
@@ -32,6 +35,19 @@ impl Installation {
         let store = Sqlite::open(&data.join("keyward.db")).await.map_err(|e| failed("the store cannot be opened", &e))?;
         Ok(Installation { data: data.to_path_buf(), pepper, store })
     }
+}
+
+/// The router as a gateway on this configuration would have it; where there is no data folder, none is made.
+pub async fn router(config: &Config, env: &Environment) -> Result<Router, CliError> {
+    let catalog = Catalog::load(config.providers.as_deref())?;
+    let stored = match config.data.join("keyward.db").exists() {
+        false => Vec::new(),
+        true => {
+            let Installation { pepper, store, .. } = Installation::open(&config.data).await?;
+            switchboard::stored(&store, &Vault::open(env, &pepper)?).await?
+        }
+    };
+    Ok(Router::new(catalog, config, env, &stored, None))
 }
 
 /// The permission bits of a file or folder that others than its owner have.

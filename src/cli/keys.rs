@@ -19,7 +19,7 @@ use crate::store::audit::Actor;
 #[derive(Subcommand)]
 pub enum Keys {
     /// Make a key; its text is shown this once
-    Create(Create),
+    Create(Box<Create>),
     /// List all keys
     List {
         /// Print JSON
@@ -149,7 +149,7 @@ impl Keys {
         match self {
             Keys::Create(order) => {
                 let json = order.json;
-                show_created(&keys::create(&store, &pepper, order.into(), &Actor::of_process()).await?, json)?;
+                show_created(&keys::create(&store, &pepper, (*order).into(), &Actor::of_process()).await?, json)?;
             }
             Keys::List { json } => {
                 let all = keys::list(&store).await?;
@@ -235,5 +235,7 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    duration(text).map(|after| Timestamp::now() + after).map_err(|e| format!("{e}, or as a time such as 2027-01-31T00:00:00Z"))
+    // To the second, as people mean it.
+    let now = Timestamp::from_second(Timestamp::now().as_second()).map_err(|e| e.to_string())?;
+    duration(text).map(|after| now + after).map_err(|e| format!("{e}, or as a time such as 2027-01-31T00:00:00Z"))
 }

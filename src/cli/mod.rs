@@ -1,5 +1,6 @@
 //! The command line: `serve` and what manages it; every command calls the same functions as the management API.
 
+mod credentials;
 mod doctor;
 mod installation;
 mod keys;
@@ -40,6 +41,9 @@ enum Command {
     /// Make, list, explain, rotate and revoke keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Keep, weigh and remove providers' credentials
+    #[command(subcommand)]
+    Credentials(credentials::Credentials),
     /// List, show and check providers
     #[command(subcommand)]
     Providers(providers::Providers),
@@ -86,8 +90,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         match cli.command.unwrap_or(Command::Serve(serve::Serve::default())) {
             Command::Serve(serve) => serve.run(config, env).await,
             Command::Keys(keys) => keys.run(&config).await,
+            Command::Credentials(credentials) => credentials.run(&config, &env).await,
             Command::Providers(providers) => providers.run(&config, &env).await,
-            Command::Models(models) => models.run(&config, &env),
+            Command::Models(models) => models.run(&config, &env).await,
             Command::Usage(usage) => usage.run(&config).await,
             Command::Doctor(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{CliError, output};
+use super::{CliError, installation, output};
 use crate::catalog::{Catalog, Dialect, Environment, Operation};
 use crate::config::{Config, hint};
 use crate::route::{LiveProvider, Router};
@@ -71,7 +71,7 @@ struct Checked {
 impl Providers {
     /// Runs the command.
     pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
-        let router = Router::new(Catalog::load(config.providers.as_deref())?, config, env);
+        let router = installation::router(config, env).await?;
         match self {
             Providers::List { json } => list(&router, json),
             Providers::Show { id, json } => show(config, &router, &id, json),
@@ -191,9 +191,9 @@ fn unknown(router: &Router, id: &str) -> CliError {
 
 impl Models {
     /// Runs the command.
-    pub fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
+    pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
         let Models::List { json } = self;
-        let router = Router::new(Catalog::load(config.providers.as_deref())?, config, env);
+        let router = installation::router(config, env).await?;
         let models =
             router.live().flat_map(|provider| provider.models.iter().map(move |(id, model)| (format!("{}/{id}", provider.id), model)));
         if json {

@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{CliError, Installation, welcome};
-use crate::catalog::{Catalog, Environment};
+use super::{CliError, Installation, installation, welcome};
+use crate::catalog::Environment;
 use crate::config::{Config, VARIABLES, hint};
 use crate::gateway::Gateway;
 use crate::held::Keeper;
@@ -17,7 +17,7 @@ use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
 use crate::quota::{Accounts, alert};
-use crate::route::{Router, Secret};
+use crate::route::{MASTER_KEY, MASTER_KEY_FILE, Router, Secret, Switchboard, Vault};
 use crate::server;
 use crate::store::KeyStore;
 use crate::telemetry::{self, Metrics};
@@ -39,10 +39,9 @@ pub struct Serve {
 impl Serve {
     /// Runs until a signal, or only checks.
     pub async fn run(self, config: Config, env: Environment) -> Result<ExitCode, CliError> {
-        let catalog = Catalog::load(config.providers.as_deref())?;
-        let router = Router::new(catalog, &config, &env);
-        check_aliases(&router)?;
         if self.check {
+            let router = installation::router(&config, &env).await?;
+            check_aliases(&router)?;
             println!(
                 "The configuration is right: {} providers are live, {} more are known.",
                 router.live().count(),
@@ -58,19 +57,22 @@ impl Serve {
         let Installation { data, pepper, store } = Installation::open(&config.data).await?;
         let ledger = Arc::new(Ledger::open(&data.join("ledger"))?);
         let store = Arc::new(store);
+        let switchboard = Arc::new(Switchboard::open(&config, &env, Vault::open(&env, &pepper)?, store.clone()).await?);
+        check_aliases(&switchboard.router())?;
         let drain = Drain::new(Arc::clone(&ledger), store.clone());
         let assumed = drain.recover().await;
-        welcome::greet(&*store, &pepper, &router, listener.local_addr()?).await?;
+        welcome::greet(&*store, &pepper, &switchboard.router(), listener.local_addr()?).await?;
 
+        let client = Client::new(&config.upstream, &config.fetch)?;
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), drain.handle(), alerts));
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts)));
         let (held, holding) = Keeper::new(store.clone());
         let gateway = Arc::new(Gateway {
-            client: Client::new(&config.upstream, &config.fetch)?,
+            client,
             keys: Arc::clone(&keys),
             accounts,
-            router,
+            switchboard: Arc::clone(&switchboard),
             ledger,
             drain: drain.handle(),
             held: Arc::new(held),
@@ -84,19 +86,21 @@ impl Serve {
         tracing::info!(
             address = %listener.local_addr()?,
             version = env!("CARGO_PKG_VERSION"),
-            providers = gateway.router.live().count(),
+            providers = gateway.router().live().count(),
             settled_at_reservation = assumed,
             "keyward is up"
         );
         let (stop, stopped) = watch::channel(false);
-        let followers = tokio::spawn(keys.follow(stopped.clone()));
+        let (credentials, changed) = watch::channel(0);
+        let followers = tokio::spawn(keys.follow(credentials, stopped.clone()));
+        let switching = tokio::spawn(switchboard.follow(changed));
         let holding = tokio::spawn(holding.run(stopped.clone()));
         let alerting = tokio::spawn(alerting.run(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
         server::serve(listener, gateway, a_signal()?).await?;
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ = tokio::join!(followers, holding, alerting, draining);
+        let _ = tokio::join!(followers, switching, holding, alerting, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }
@@ -141,7 +145,7 @@ fn webhook(config: &Config, env: &Environment) -> Result<Option<alert::Webhook>,
 
 fn warn_of_unknown_variables() {
     // What the tests and other commands read.
-    const OTHERS: [&str; 3] = ["KEYWARD_CONFIG", "KEYWARD_KEY", ALERT_SECRET];
+    const OTHERS: [&str; 5] = ["KEYWARD_CONFIG", "KEYWARD_KEY", ALERT_SECRET, MASTER_KEY, MASTER_KEY_FILE];
     let names = || VARIABLES.iter().map(|(name, _)| *name).chain(OTHERS);
     for (variable, _) in std::env::vars_os() {
         let Some(variable) = variable.to_str().filter(|name| name.starts_with("KEYWARD_")) else { continue };

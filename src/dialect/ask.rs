@@ -29,6 +29,8 @@ pub struct Ask {
     pub earlier: Vec<(Kind, String)>,
     /// Whether the provider is to keep the answer.
     pub keeps: bool,
+    /// Whether the provider is to work on it after it has answered.
+    pub in_background: bool,
     /// The bytes as they came.
     pub body: Bytes,
     /// Where the body names the model; `None` where the path does.
@@ -80,6 +82,7 @@ impl Ask {
         let has_state = called.dialect == Dialect::OpenaiResponses;
         let earlier = if has_state { earlier(&members)? } else { Vec::new() };
         let keeps = has_state && optional::<bool>(&members, "store", "has to be true or false")?.unwrap_or(true);
+        let in_background = has_state && optional::<bool>(&members, "background", "has to be true or false")?.unwrap_or(false);
         let models_within = if called.operation.has_no_output() { models_within(&members) } else { Vec::new() };
         let max_output = if called.operation.has_no_output() { Some(0) } else { max_output };
         Ok(Ask {
@@ -88,6 +91,7 @@ impl Ask {
             stream,
             earlier,
             keeps,
+            in_background,
             max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
             choices,
             model_at,

@@ -126,6 +126,9 @@ async fn walk(
     model.iter().for_each(|model| ticket.called_model(model));
     let rest = rest(served, &head)?;
     let id = rest.split('/').nth(1).unwrap_or_default().to_owned();
+    if served.deed == Deed::Make(held::Kind::Batch) && caller.has_hard_budget() {
+        return Err(unbounded());
+    }
     let targets = aim::targets(gateway, served, &caller, &head, &load, model.as_deref(), &id).await?;
     for target in &targets {
         target.endpoint(served.operation, served.dialect)?;
@@ -151,6 +154,12 @@ async fn walk(
     };
     ticket.answering(status, &targets[index]);
     Ok(Walked { key: caller.id(), target: targets[index].clone(), answer, id })
+}
+
+/// What a batch costs is known when it has been spent.
+fn unbounded() -> Refusal {
+    let message = "This key, its project, its team or this gateway has a hard budget, and what a batch will cost cannot be held against one: send its requests one by one, or ask whoever runs this gateway for a soft budget.";
+    Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "batch_with_budget", message)
 }
 
 /// What came with the request, and the model that it names.

@@ -11,7 +11,7 @@ const UNNAMED_OUTPUT: u64 = 4096;
 const BYTES_A_TOKEN: u64 = 4;
 
 /// A request's tokens and cost, before they are known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Estimate {
     /// Tokens in, as text of its length mostly has.
     pub input: u64,

@@ -55,9 +55,9 @@ pub(super) async fn targets(gateway: &Gateway, ask: &Ask, key: KeyId) -> Result<
         holder = Some(found);
     }
     let (Some(holder), Some((kind, id))) = (holder, ask.earlier.first()) else {
-        return Ok(gateway.router.resolve(&ask.model)?);
+        return Ok(gateway.router().resolve(&ask.model)?);
     };
-    let targets = gateway.router.resolve_at(&ask.model, &holder)?;
+    let targets = gateway.router().resolve_at(&ask.model, &holder)?;
     match targets.is_empty() {
         true => Err(elsewhere(*kind, id, &holder)),
         false => Ok(targets),
@@ -67,7 +67,7 @@ pub(super) async fn targets(gateway: &Gateway, ask: &Ask, key: KeyId) -> Result<
 /// Notes who made a whole response.
 pub(super) fn note_response(gateway: &Gateway, key: KeyId, provider: &LiveProvider, body: &[u8]) {
     if let Some(id) = id_of(body) {
-        gateway.held.note(Held { kind: Kind::Response, id, key, provider: provider.id.clone(), created: Timestamp::now() });
+        gateway.held.note(Held { kind: Kind::Response, id, key, provider: provider.holder(), created: Timestamp::now() });
     }
 }
 
@@ -98,7 +98,7 @@ fn elsewhere(kind: Kind, id: &str, holder: &str) -> Refusal {
 
 impl Noting {
     pub(super) fn new(answer: AnswerBody, keeper: &Arc<Keeper>, key: KeyId, provider: &LiveProvider, is_stream: bool) -> Noting {
-        let note = Note { keeper: Arc::clone(keeper), key, provider: provider.id.clone(), pieces: 0 };
+        let note = Note { keeper: Arc::clone(keeper), key, provider: provider.holder(), pieces: 0 };
         Noting { answer, note: Some(note), is_stream }
     }
 

@@ -56,7 +56,7 @@ const LONGEST_PAGE: usize = 16 << 20;
 
 /// The list, or the provider's own answer where that is an error.
 pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut errand: Errand, targets: &[Target]) -> Result<Reply, Refusal> {
-    let here = &targets[0].provider.id;
+    let here = &targets[0].provider.holder();
     let held = held_by(gateway, caller, kind).await?.into_iter().filter(|held| held.provider == *here);
     let own: HashSet<String> = held.map(|held| held.id).collect();
     let parameter = |name: &str| errand.query.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
@@ -125,7 +125,7 @@ async fn note_files(gateway: &Gateway, caller: &Caller, kind: Kind, entry: &Entr
     for id in [&entry.output_file_id, &entry.error_file_id].into_iter().flatten().filter(|_| kind == Kind::Batch) {
         let is_known = gateway.held.holder(caller.id(), Kind::File, id).await.map_err(|e| store_down(&e))?.is_some();
         if !is_known {
-            let (key, provider) = (caller.id(), target.provider.id.clone());
+            let (key, provider) = (caller.id(), target.provider.holder());
             let held = Held { kind: Kind::File, id: id.clone(), key, provider, created: Timestamp::now() };
             gateway.held.keep(held).await.map_err(|e| store_down(&e))?;
         }

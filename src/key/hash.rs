@@ -40,6 +40,12 @@ impl Pepper {
         KeyHash(out)
     }
 
+    /// Another secret, for another purpose, that tells nothing of this one.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        // The length sets it apart from every hash of a key: none is that long.
+        self.hash(&format!("{purpose}: a secret derived from the server's, of {} bytes", 32)).0
+    }
+
     fn create(path: &Path) -> std::io::Result<Pepper> {
         let mut bytes = [0; PEPPER_LEN];
         SystemRandom::new().fill(&mut bytes).map_err(|_| std::io::Error::other("the system has no randomness to give"))?;

@@ -16,7 +16,7 @@ use super::hash::{KeyHash, Pepper};
 use super::record::KeyRecord;
 use super::{Reason, presented};
 use crate::quota::{self, Accounts, Chain, Need, Permit, Refused};
-use crate::store::KeyStore;
+use crate::store::{Changes, KeyStore};
 
 /// Keys kept in memory at the most, about 500 bytes each.
 const CAPACITY: u64 = 200_000;
@@ -103,14 +103,17 @@ impl Keyring {
         }
     }
 
-    /// Follows the store's changes until shutdown.
-    pub async fn follow(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+    /// Follows the store's changes until shutdown, and tells those of credentials on.
+    pub async fn follow(self: Arc<Self>, credentials: watch::Sender<i64>, mut shutdown: watch::Receiver<bool>) {
         let mut seen = None;
         let mut was_down = false;
         loop {
             match self.catch_up(seen).await {
-                Ok(newest) => {
-                    seen = Some(newest);
+                Ok(changes) => {
+                    seen = Some(changes.newest);
+                    if changes.credentials {
+                        credentials.send_replace(changes.newest);
+                    }
                     if std::mem::take(&mut was_down) {
                         tracing::info!("the key store answers again");
                     }
@@ -156,7 +159,7 @@ impl Keyring {
         }
     }
 
-    async fn catch_up(&self, seen: Option<i64>) -> Result<i64, crate::store::StoreError> {
+    async fn catch_up(&self, seen: Option<i64>) -> Result<Changes, crate::store::StoreError> {
         let changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
         for group in &changes.groups {
             self.accounts.refresh(group).await?;
@@ -165,7 +168,7 @@ impl Keyring {
                 self.renew(*id, &known.record).await;
             }
         }
-        for id in changes.keys {
+        for &id in &changes.keys {
             self.unknown.invalidate(&id).await;
             if self.known.get(&id).await.is_none() {
                 continue;
@@ -176,7 +179,7 @@ impl Keyring {
                 Ok(None) | Err(_) => self.known.invalidate(&id).await,
             }
         }
-        Ok(changes.newest)
+        Ok(changes)
     }
 
     async fn renew(&self, id: KeyId, record: &KeyRecord) {
@@ -213,6 +216,11 @@ impl Caller {
     pub fn ends(&self) -> Option<Timestamp> {
         let rotated = self.0.record.rotated.as_ref().map(|rotation| rotation.until);
         self.0.record.expires.into_iter().chain(rotated).min()
+    }
+
+    /// Whether some of its accounts may not spend more than so much.
+    pub fn has_hard_budget(&self) -> bool {
+        self.0.chain.iter().any(|account| account.current().limits.budgets.iter().any(|budget| !budget.soft))
     }
 
     /// Admits a request to all of the key's accounts.

@@ -73,13 +73,13 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     let (model, others) = query(head)?;
     ticket.called_model(&model);
     // A session cannot be tried again elsewhere: an alias leads to its first target.
-    let target = gateway.router.resolve(&model)?.into_iter().next().ok_or_else(|| Failure::NoTarget.refusal())?;
+    let target = gateway.router().resolve(&model)?.into_iter().next().ok_or_else(|| Failure::NoTarget.refusal())?;
     let provider = &target.provider;
     caller.may_use(&model, || target.full_name(), provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
     let endpoint = target.endpoint(Operation::Realtime, Dialect::OpenaiChat).map_err(Refusal::from)?;
     // What a session will take nobody knows: one response is reserved, and each is charged as it is reported.
     let targets = std::slice::from_ref(&target);
-    let estimate = Estimate::new(Operation::Realtime, targets, 0, Some(0), 1);
+    let estimate = Estimate::new(Operation::Realtime, targets, 0, None, 1);
     let touches = |glob: &str| estimate::touches(targets, glob);
     let permit = caller.admit(&estimate.need(&touches))?;
     ticket.begin(&target, permit, &estimate).map_err(|e| crate::exchange::ledger_down(&e))?;

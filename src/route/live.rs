@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use reqwest::Url;
 
+use super::StoredCredential;
 use super::address::Address;
 use super::credential::{Credential, Secret};
 use crate::catalog::operation::BESIDE_CHAT;
@@ -20,10 +21,12 @@ use crate::upstream::sign::Signer;
 pub struct LiveProvider {
     /// Its id: the part of a model's name before the `/`.
     pub id: String,
+    /// The stored credential that it is called by; empty for the environment's.
+    pub line: String,
     /// What people call it.
     pub name: String,
     /// What it has; empty where any name is passed on.
-    pub models: BTreeMap<String, Model>,
+    pub models: Arc<BTreeMap<String, Model>>,
     /// What we present to it.
     pub credential: Option<Arc<Credential>>,
     /// The base URL's doors first, under the empty name.
@@ -104,9 +107,12 @@ const MODEL: &str = "{model}";
 // === impl LiveProvider ===
 
 impl LiveProvider {
-    /// Switches a provider on, or says which variables are missing for that.
-    pub fn switch_on(provider: &Provider, env: &Environment) -> Result<LiveProvider, Vec<String>> {
-        let set = provider.credential.iter().find(|variable| env.get(variable).is_some());
+    /// Switches a provider on by the environment, or by a stored credential before it; or says which variables are missing for that.
+    pub fn switch_on(provider: &Provider, env: &Environment, stored: Option<&StoredCredential>) -> Result<LiveProvider, Vec<String>> {
+        let variables = stored.iter().flat_map(|stored| &stored.variables).map(|(name, secret)| (name.as_str(), secret.expose()));
+        let env = &env.with(variables);
+        let is_stored = |variable: &&String| stored.is_none_or(|stored| stored.variables.contains_key(*variable));
+        let set = provider.credential.iter().filter(is_stored).find(|variable| env.get(variable).is_some());
         let in_url: Vec<(&str, bool)> = env::variables(&provider.base_url).collect();
         let mut needs: Vec<String> = in_url
             .iter()
@@ -127,7 +133,9 @@ impl LiveProvider {
         if !needs.is_empty() {
             return Err(needs);
         }
-        let credential = set.and_then(|variable| Some(Arc::new(Credential::new(variable, Secret::new(env.get(variable)?)))));
+        let named =
+            |variable: &str| stored.map_or_else(|| variable.to_owned(), |stored| format!("the stored credential '{}'", stored.name));
+        let credential = set.and_then(|variable| Some(Arc::new(Credential::new(&named(variable), Secret::new(env.get(variable)?)))));
         let own = Door {
             dialects: provider.dialects.clone(),
             base_url: Some(provider.base_url.clone()),
@@ -143,11 +151,27 @@ impl LiveProvider {
         let others = provider.doors.iter().map(|(name, door)| open(name, door));
         Ok(LiveProvider {
             id: provider.id.clone(),
+            line: stored.map(|stored| stored.name.clone()).unwrap_or_default(),
             name: provider.name.clone(),
             doors: std::iter::once(open("", &own)).chain(others).collect(),
-            models: provider.models.clone(),
+            models: Arc::new(provider.models.clone()),
             credential,
         })
+    }
+
+    /// Its name where it matters which credential is used: `id`, or `id#credential` for a stored one.
+    pub fn holder(&self) -> String {
+        if self.line.is_empty() { self.id.clone() } else { format!("{}#{}", self.id, self.line) }
+    }
+
+    /// A credential that is the same goes on as it fared: a rest that the provider caused is not cut short.
+    pub(super) fn goes_on_from(&mut self, before: Option<&LiveProvider>) {
+        let known = before.and_then(|before| before.credential.as_ref());
+        if let (Some(own), Some(known)) = (&mut self.credential, known)
+            && own.secret == known.secret
+        {
+            *own = Arc::clone(known);
+        }
     }
 
     /// Where `operation` is served: in `dialect` if it can be, and a chat else in the dialect that the provider's file names first.

@@ -2,9 +2,13 @@
 
 mod address;
 mod credential;
+mod lines;
 mod live;
+pub mod switchboard;
 #[cfg(test)]
 mod tests;
+
+mod vault;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,7 +17,11 @@ use http::StatusCode;
 
 pub use address::Address;
 pub use credential::{Credential, Secret};
+pub use lines::Lines;
 pub use live::{Endpoint, LiveProvider, Place, Unserved};
+
+pub use switchboard::Switchboard;
+pub use vault::{MASTER_KEY, MASTER_KEY_FILE, Variables, Vault};
 
 use crate::catalog::{Catalog, Dialect, Environment, Model, Operation};
 use crate::config::{Config, hint};
@@ -21,11 +29,24 @@ use crate::error::{Kind, Refusal};
 
 /// All that can be called, and what else could be with which variables.
 pub struct Router {
-    live: BTreeMap<String, Arc<LiveProvider>>,
+    live: BTreeMap<String, Lines>,
     dormant: BTreeMap<String, Dormant>,
     /// Bare model names, each with the live providers that have it.
-    bare: HashMap<String, Vec<Arc<LiveProvider>>>,
+    bare: HashMap<String, Vec<String>>,
     aliases: BTreeMap<String, Vec<String>>,
+}
+
+/// A credential from the store, open.
+#[derive(Clone, Debug)]
+pub struct StoredCredential {
+    /// What people call it.
+    pub name: String,
+    /// Whose it is: the provider's id.
+    pub provider: String,
+    /// Its share of the provider's requests.
+    pub weight: u32,
+    /// What it sets.
+    pub variables: Variables,
 }
 
 /// A provider that is known and not switched on.
@@ -72,8 +93,10 @@ const LONGEST_NAME: usize = 200;
 // === impl Router ===
 
 impl Router {
-    /// Finds out which providers of the catalogue are live in this environment.
-    pub fn new(catalog: Catalog, config: &Config, env: &Environment) -> Router {
+    /// Finds out which providers of the catalogue are live in this environment and by stored credentials.
+    ///
+    /// Of the router before, credentials that are the same go on as they fared.
+    pub fn new(catalog: Catalog, config: &Config, env: &Environment, stored: &[StoredCredential], before: Option<&Router>) -> Router {
         let mut router = Router {
             live: BTreeMap::new(),
             dormant: BTreeMap::new(),
@@ -81,12 +104,30 @@ impl Router {
             aliases: config.aliases.iter().map(|(name, targets)| (name.clone(), targets.names().to_vec())).collect(),
         };
         for provider in catalog.into_providers() {
-            match LiveProvider::switch_on(&provider, env) {
-                Ok(live) => router.add(Arc::new(live)),
-                Err(needs) => {
-                    let models = provider.models.len();
-                    router.dormant.insert(provider.id, Dormant { name: provider.name, needs, models });
+            let of_environment = LiveProvider::switch_on(&provider, env, None);
+            let needs = of_environment.as_ref().err().cloned();
+            let mut lines: Vec<(u32, LiveProvider)> = of_environment.into_iter().map(|line| (1, line)).collect();
+            for stored in stored.iter().filter(|stored| stored.provider == provider.id) {
+                match LiveProvider::switch_on(&provider, env, Some(stored)) {
+                    Ok(line) => lines.push((stored.weight, line)),
+                    Err(needs) => {
+                        tracing::error!(
+                            credential = stored.name,
+                            provider = provider.id,
+                            "a stored credential needs {}",
+                            needs.join(" and ")
+                        );
+                    }
                 }
+            }
+            if lines.is_empty() {
+                let models = provider.models.len();
+                router.dormant.insert(provider.id, Dormant { name: provider.name, needs: needs.unwrap_or_default(), models });
+                continue;
+            }
+            for (weight, mut line) in lines {
+                line.goes_on_from(before.and_then(|before| before.provider(&line.holder())).map(|line| &**line));
+                router.add(weight, Arc::new(line));
             }
         }
         router
@@ -97,33 +138,41 @@ impl Router {
         if let Some(names) = self.aliases.get(name) {
             // A target whose provider is not switched on is passed over while another one is.
             let (targets, failures): (Vec<_>, Vec<_>) = names.iter().map(|name| self.resolve_one(name)).partition(Result::is_ok);
-            let targets: Vec<Target> = targets.into_iter().flatten().collect();
+            let targets: Vec<Target> = targets.into_iter().flatten().flatten().collect();
             return match failures.into_iter().find_map(Result::err) {
                 Some(failure) if targets.is_empty() => Err(failure),
                 _ => Ok(targets),
             };
         }
-        self.resolve_one(name).map(|target| vec![target])
+        self.resolve_one(name)
     }
 
-    /// The targets for a name at one provider: none where the name leads elsewhere only.
+    /// The targets for a name at one line of a provider: none where the name leads elsewhere only.
     pub fn resolve_at(&self, name: &str, provider: &str) -> Result<Vec<Target>, NoRoute> {
-        if let Some(live) = self.live.get(provider).filter(|live| live.models.contains_key(name) && !self.aliases.contains_key(name)) {
+        if let Some(live) = self.provider(provider).filter(|live| live.models.contains_key(name) && !self.aliases.contains_key(name)) {
             return Ok(vec![Target { provider: Arc::clone(live), model: name.into() }]);
         }
         let mut targets = self.resolve(name)?;
-        targets.retain(|target| target.provider.id == provider);
+        targets.retain(|target| target.provider.holder() == provider);
         Ok(targets)
     }
 
-    /// A live provider.
+    /// A live provider, or one line of it: `id` or `id#credential`.
     pub fn provider(&self, id: &str) -> Option<&Arc<LiveProvider>> {
-        self.live.get(id)
+        match id.split_once('#') {
+            Some((id, line)) => self.live.get(id)?.named(line),
+            None => self.live.get(id).map(Lines::first),
+        }
     }
 
     /// The live providers, by id.
     pub fn live(&self) -> impl Iterator<Item = &Arc<LiveProvider>> {
-        self.live.values()
+        self.live.values().map(Lines::first)
+    }
+
+    /// All lines of the live providers, by id.
+    pub fn lines(&self) -> impl Iterator<Item = &Arc<LiveProvider>> {
+        self.live.values().flat_map(Lines::all)
     }
 
     /// The providers that are known and not switched on, by id.
@@ -151,17 +200,20 @@ impl Router {
         self.live.contains_key(provider) || self.dormant.contains_key(provider)
     }
 
-    fn add(&mut self, provider: Arc<LiveProvider>) {
-        for model in provider.models.keys() {
-            self.bare.entry(model.clone()).or_default().push(Arc::clone(&provider));
+    fn add(&mut self, weight: u32, line: Arc<LiveProvider>) {
+        if let Some(lines) = self.live.get_mut(&line.id) {
+            return lines.add(weight, line);
         }
-        self.live.insert(provider.id.clone(), provider);
+        for model in line.models.keys() {
+            self.bare.entry(model.clone()).or_default().push(line.id.clone());
+        }
+        self.live.insert(line.id.clone(), Lines::new(weight, line));
     }
 
-    fn resolve_one(&self, name: &str) -> Result<Target, NoRoute> {
+    fn resolve_one(&self, name: &str) -> Result<Vec<Target>, NoRoute> {
         if let Some((id, model)) = name.split_once('/').filter(|(_, model)| !model.is_empty()) {
-            if let Some(provider) = self.live.get(id) {
-                return Ok(Target { provider: Arc::clone(provider), model: model.into() });
+            if let Some(lines) = self.live.get(id) {
+                return Ok(lines.targets(&model.into()).collect());
             }
             if let Some(dormant) = self.dormant.get(id) {
                 let needs = dormant.needs.clone();
@@ -169,9 +221,12 @@ impl Router {
             }
         }
         match self.bare.get(name).map(Vec::as_slice) {
-            Some([provider]) => Ok(Target { provider: Arc::clone(provider), model: name.into() }),
+            Some([provider]) => {
+                let model = Arc::from(name);
+                Ok(self.live.get(provider).into_iter().flat_map(|lines| lines.targets(&model)).collect())
+            }
             Some(providers) if !providers.is_empty() => {
-                Err(NoRoute::Ambiguous(name.to_owned(), providers.iter().map(|provider| format!("{}/{name}", provider.id)).collect()))
+                Err(NoRoute::Ambiguous(name.to_owned(), providers.iter().map(|provider| format!("{provider}/{name}")).collect()))
             }
             _ if name.len() > LONGEST_NAME => Err(NoRoute::Unknown(format!("{}…", name.chars().take(60).collect::<String>()), None)),
             _ => Err(NoRoute::Unknown(name.to_owned(), self.nearest(name))),
@@ -179,7 +234,7 @@ impl Router {
     }
 
     fn nearest(&self, name: &str) -> Option<String> {
-        let full = self.live.values().flat_map(|provider| provider.models.keys().map(|model| format!("{}/{model}", provider.id)));
+        let full = self.live().flat_map(|provider| provider.models.keys().map(|model| format!("{}/{model}", provider.id)));
         let names: Vec<String> = full.chain(self.aliases.keys().cloned()).collect();
         hint::nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
     }

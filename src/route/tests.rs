@@ -8,7 +8,7 @@ use crate::dialect::{Ask, Called, Form};
 
 fn router(variables: &[(&str, &str)], aliases: &str) -> Router {
     let env: Environment = variables.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-    Router::new(Catalog::load(None).unwrap(), &Config::parse("t", aliases).unwrap(), &env)
+    Router::new(Catalog::load(None).unwrap(), &Config::parse("t", aliases).unwrap(), &env, &[], None)
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_providers_own_paths_name_the_model_and_tell_streams_apart() {
     let provider: crate::catalog::Provider = toml::from_str(&file).unwrap();
     let variables = ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_VERTEX_LOCATION", "GOOGLE_VERTEX_PROJECT"];
     let env: Environment = variables.map(|name| (name.to_owned(), "x".to_owned())).into_iter().collect();
-    let live = LiveProvider::switch_on(&provider, &env).unwrap();
+    let live = LiveProvider::switch_on(&provider, &env, None).unwrap();
     let endpoint = live.endpoint(None, Operation::Chat, Dialect::AnthropicMessages).unwrap();
     let path = |model: &str, form| endpoint.place(model, form).unwrap().url.path().to_owned();
     let base = "/v1/projects/x/locations/x/publishers/anthropic/models";

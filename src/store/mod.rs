@@ -50,6 +50,16 @@ pub trait GroupStore: Send + Sync {
     fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp) -> Answer<'a, bool>;
 }
 
+/// Providers' credentials at rest, each sealed.
+pub trait CredentialStore: Send + Sync {
+    /// All of them, by provider and name.
+    fn credentials(&self) -> Answer<'_, Vec<KeptCredential>>;
+    /// Adds one, or replaces it where it is there; notes who did, and tells every node by a new change number.
+    fn put_credential<'a>(&'a self, kept: &'a KeptCredential, note: &'a Note) -> Answer<'a, ()>;
+    /// Erases one and notes who did; false where it is not there.
+    fn remove_credential<'a>(&'a self, name: &'a str, note: &'a Note) -> Answer<'a, bool>;
+}
+
 /// Who changed what, at rest; it can only grow.
 pub trait AuditStore: Send + Sync {
     /// Notes something that changes nothing else.
@@ -95,6 +105,25 @@ pub struct Changes {
     pub keys: Vec<KeyId>,
     /// Groups that changed.
     pub groups: Vec<AccountId>,
+    /// Some credential changed.
+    pub credentials: bool,
+}
+
+/// A credential of a provider, sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptCredential {
+    /// What people call it.
+    pub name: String,
+    /// Whose it is: the provider's id.
+    pub provider: String,
+    /// What only its vault can open.
+    pub sealed: Vec<u8>,
+    /// Its share of the provider's requests.
+    pub weight: u32,
+    /// Switched off for now.
+    pub disabled: bool,
+    /// When it came.
+    pub created: Timestamp,
 }
 
 /// A team, a project, or the whole gateway: what keys belong to.

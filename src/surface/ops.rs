@@ -27,12 +27,12 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let ledger = gateway.ledger.is_failing().then_some("the ledger cannot be written");
     let drain = gateway.drain.status().last_error().map(|_| "the ledger's store does not answer; records wait on disk");
     let resting: Vec<Value> = gateway
-        .router
-        .live()
+        .router()
+        .lines()
         .filter_map(|provider| {
             let credential = provider.credential.as_ref()?;
             let rest = credential.rests_for()?;
-            Some(json!({ "provider": provider.id, "variable": credential.variable, "tried_again_in_s": rest.as_secs() }))
+            Some(json!({ "provider": provider.id, "credential": credential.variable, "tried_again_in_s": rest.as_secs() }))
         })
         .collect();
     let is_ready = ledger.is_none();

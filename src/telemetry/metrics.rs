@@ -28,7 +28,7 @@ pub struct Metrics {
     seconds: Family<Model, Histogram, fn() -> Histogram>,
     first_byte: Family<Model, Histogram, fn() -> Histogram>,
     ledger_waiting: Gauge,
-    credential_resting: Family<Provider, Gauge>,
+    credential_resting: Family<Line, Gauge>,
     /// By provider and model.
     prepared: RwLock<HashMap<String, HashMap<String, Arc<Prepared>>>>,
 }
@@ -77,8 +77,9 @@ struct Model {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Provider {
+struct Line {
     provider: String,
+    credential: String,
 }
 
 // === impl Metrics ===
@@ -173,9 +174,9 @@ impl Metrics {
     /// Everything as text; gauges are read now.
     pub fn render(&self, gateway: &Gateway) -> String {
         self.ledger_waiting.set(i64::try_from(gateway.drain.status().lag_bytes()).unwrap_or(i64::MAX));
-        for provider in gateway.router.live() {
+        for provider in gateway.router().lines() {
             if let Some(credential) = &provider.credential {
-                let labels = Provider { provider: provider.id.clone() };
+                let labels = Line { provider: provider.id.clone(), credential: provider.line.clone() };
                 self.credential_resting.get_or_create(&labels).set(i64::from(credential.rests_for().is_some()));
             }
         }

@@ -53,7 +53,7 @@ pub(super) async fn targets(
             Ok(targets)
         }
         (_, Some(model)) => {
-            let targets = gateway.router.resolve(model)?;
+            let targets = gateway.router().resolve(model)?;
             for target in &targets {
                 let full_name = || target.full_name();
                 caller.may_use(model, full_name, target.provider.is_simulator()).map_err(|reason| reason.refusal(Some(caller.id())))?;
@@ -93,9 +93,9 @@ pub(in crate::exchange) async fn held_by(gateway: &Gateway, caller: &Caller, kin
 fn at(gateway: &Gateway, id: &str) -> Result<Target, Refusal> {
     let shown: String = id.chars().take(60).collect();
     let message = format!("There is no live provider '{shown}': GET /v1/models lists those that are live, before the '/' of each model.");
-    let provider =
-        gateway.router.provider(id).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "provider_not_live", message))?;
-    Ok(Target { provider: Arc::clone(provider), model: Arc::from("") })
+    let provider = gateway.router().provider(id).cloned();
+    let provider = provider.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "provider_not_live", message))?;
+    Ok(Target { provider, model: Arc::from("") })
 }
 
 /// The provider for a request that names no model: the one wanted, or the only one.
@@ -104,7 +104,8 @@ fn choose(gateway: &Gateway, served: &Served, wanted: Option<&str>) -> Result<Ve
         return at(gateway, wanted).map(|target| vec![target]);
     }
     let serves = |provider: &&Arc<LiveProvider>| provider.endpoint(None, served.operation, served.dialect).is_ok();
-    let providers: Vec<&Arc<LiveProvider>> = gateway.router.live().filter(serves).collect();
+    let router = gateway.router();
+    let providers: Vec<&Arc<LiveProvider>> = router.live().filter(serves).collect();
     let name = served.operation.as_str();
     match providers.as_slice() {
         [one] => Ok(vec![Target { provider: Arc::clone(one), model: Arc::from("") }]),

@@ -118,7 +118,7 @@ async fn pass(mut incoming: Incoming<'_>, served: &Served) -> Result<Outgoing, F
 
 /// Notes what was made, what came of it, or that it is gone, before its maker hears of it.
 async fn keep(gateway: &Gateway, deed: Deed, key: KeyId, provider: &LiveProvider, id: &str, body: &Bytes) -> Result<(), Refusal> {
-    let held = |kind, id| Held { kind, id, key, provider: provider.id.clone(), created: Timestamp::now() };
+    let held = |kind, id| Held { kind, id, key, provider: provider.holder(), created: Timestamp::now() };
     let mut made = Vec::new();
     match deed {
         Deed::Make(kind) => {

@@ -50,8 +50,11 @@ impl KeyStore for Sqlite {
             let keys: Vec<String> = sqlx::query_scalar(keys).bind(since).fetch_all(&self.pool).await?;
             let groups = "SELECT id FROM groups WHERE changed > ? ORDER BY changed";
             let groups: Vec<String> = sqlx::query_scalar(groups).bind(since).fetch_all(&self.pool).await?;
+            let credentials = "SELECT EXISTS (SELECT 1 FROM credentials WHERE changed > ?)";
+            let credentials: bool = sqlx::query_scalar(credentials).bind(since).fetch_one(&self.pool).await?;
             Ok(Changes {
                 newest,
+                credentials,
                 keys: keys.iter().filter_map(|id| KeyId::parse(id)).collect(),
                 groups: groups.iter().filter_map(|id| AccountId::parse(id)).collect(),
             })

@@ -1,6 +1,7 @@
 //! SQLite: one file in the data folder, shared by the server and the command line.
 
 mod audit;
+mod credentials;
 mod groups;
 mod held;
 mod keys;

@@ -37,7 +37,7 @@ struct Shown {
 pub async fn list(gateway: &Gateway, head: &Parts, of_publishers: bool) -> Response<Body> {
     match gateway.keys.check(head, Plane::Data).await {
         Ok(caller) => {
-            let models = allowed(gateway, &caller);
+            let models = allowed(gateway, &caller).into_iter();
             match of_publishers {
                 true => {
                     let names: Vec<_> = models.map(|model| json!({ "name": publisher_name(&model.id), "versionId": "1" })).collect();
@@ -56,9 +56,9 @@ pub async fn show(gateway: &Gateway, head: &Parts, id: &str) -> Response<Body> {
         Ok(caller) => caller,
         Err(rejected) => return refuse(&rejected.into()),
     };
-    let full = gateway.router.resolve(id).map(|targets| targets.first().map(|target| target.full_name()).unwrap_or_default());
+    let full = gateway.router().resolve(id).map(|targets| targets.first().map(|target| target.full_name()).unwrap_or_default());
     let found = full.map_err(Refusal::from).and_then(|full| {
-        allowed(gateway, &caller).find(|model| model.id == id || model.id == full).ok_or_else(|| {
+        allowed(gateway, &caller).into_iter().find(|model| model.id == id || model.id == full).ok_or_else(|| {
             let message = format!("This key may use no model '{id}': GET /v1beta/models lists those it may use.");
             Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "model_not_found", message)
         })

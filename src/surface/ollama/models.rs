@@ -31,7 +31,7 @@ pub async fn tags(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -
     let (head, _) = request.into_parts();
     match gateway.keys.check(&head, Plane::Data).await {
         Ok(caller) => {
-            let models: Vec<Value> = allowed(&gateway, &caller).map(|model| tag(&model)).collect();
+            let models: Vec<Value> = allowed(&gateway, &caller).into_iter().map(|model| tag(&model)).collect();
             Json(json!({ "models": models })).into_response()
         }
         Err(rejected) => refuse(&rejected.into()),
@@ -52,8 +52,8 @@ async fn find(gateway: &Arc<Gateway>, request: Request<Body>) -> Result<Value, R
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let asked = serde_json::from_slice::<Asked>(&bytes)
         .map_err(|_| Refusal::invalid("invalid_value", "The body has to be a JSON object that names a 'model'.").with_param("model"))?;
-    let full = gateway.router.resolve(&asked.model)?.first().map(|target| target.full_name()).unwrap_or_default();
-    let found = allowed(gateway, &caller).find(|model| model.id == asked.model || model.id == full);
+    let full = gateway.router().resolve(&asked.model)?.first().map(|target| target.full_name()).unwrap_or_default();
+    let found = allowed(gateway, &caller).into_iter().find(|model| model.id == asked.model || model.id == full);
     found.map(|model| shown(&model)).ok_or_else(|| {
         let message = format!("This key may use no model '{}': GET /api/tags lists those it may use.", asked.model);
         Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "model_not_found", message).with_param("model")

@@ -40,7 +40,7 @@ pub struct Listed {
 /// All models that the key may use.
 pub async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body> {
     match gateway.keys.check(&head, Plane::Data).await {
-        Ok(caller) => Json(List { object: "list", data: allowed(&gateway, &caller).collect() }).into_response(),
+        Ok(caller) => Json(List { object: "list", data: allowed(&gateway, &caller) }).into_response(),
         Err(rejected) => refuse(&rejected.into()),
     }
 }
@@ -51,9 +51,9 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, h
         Ok(caller) => caller,
         Err(rejected) => return refuse(&rejected.into()),
     };
-    let full = gateway.router.resolve(&id).map(|targets| targets.first().map(|target| target.full_name()).unwrap_or_default());
+    let full = gateway.router().resolve(&id).map(|targets| targets.first().map(|target| target.full_name()).unwrap_or_default());
     let found = full.map_err(Refusal::from).and_then(|full| {
-        allowed(&gateway, &caller).find(|model| model.id == id || model.id == full).ok_or_else(|| {
+        allowed(&gateway, &caller).into_iter().find(|model| model.id == id || model.id == full).ok_or_else(|| {
             let message = format!("This key may use no model '{id}': GET /v1/models lists those it may use.");
             Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "model_not_found", message).with_param("model")
         })
@@ -65,8 +65,9 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, h
 }
 
 /// The models that a key may use, by the names that a request may have.
-pub fn allowed<'a>(gateway: &'a Gateway, caller: &'a Caller) -> impl Iterator<Item = Listed> + 'a {
-    let of_providers = gateway.router.live().flat_map(move |provider| {
+pub fn allowed(gateway: &Gateway, caller: &Caller) -> Vec<Listed> {
+    let router = gateway.router();
+    let of_providers = router.live().flat_map(|provider| {
         let is_simulator = provider.is_simulator();
         provider.models.iter().filter_map(move |(model, facts)| {
             let id = format!("{}/{model}", provider.id);
@@ -74,8 +75,8 @@ pub fn allowed<'a>(gateway: &'a Gateway, caller: &'a Caller) -> impl Iterator<It
             Some(Listed { id, object: "model", created: created(facts), owned_by: provider.id.clone(), facts: Some(facts.clone()) })
         })
     });
-    let aliases = gateway.router.aliases().filter_map(move |alias| {
-        let targets = gateway.router.resolve(alias).ok()?;
+    let aliases = router.aliases().filter_map(|alias| {
+        let targets = router.resolve(alias).ok()?;
         let may_use = |target: &crate::route::Target| caller.may_use(alias, || target.full_name(), target.provider.is_simulator()).is_ok();
         let first = targets.iter().all(may_use).then(|| targets.first()).flatten()?;
         Some(Listed {
@@ -86,7 +87,7 @@ pub fn allowed<'a>(gateway: &'a Gateway, caller: &'a Caller) -> impl Iterator<It
             facts: first.facts().cloned(),
         })
     });
-    aliases.chain(of_providers)
+    aliases.chain(of_providers).collect()
 }
 
 fn created(facts: &Model) -> i64 {

@@ -1,0 +1,69 @@
+//! The table of providers' credentials, each sealed.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Sqlite, audit, keys, micros, timestamp};
+use crate::store::audit::Note;
+use crate::store::{Answer, CredentialStore, KeptCredential, StoreError};
+
+/// Whose a credential is and when it was made stay as they are.
+const PUT: &str = "INSERT INTO credentials (name, provider, sealed, weight, disabled, created, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    ON CONFLICT (name) DO UPDATE SET sealed = ?3, weight = ?4, disabled = ?5, changed = ?7";
+/// The row stays, so that every node learns of it; the secret does not.
+const REMOVE: &str = "UPDATE credentials SET sealed = NULL, changed = ?2 WHERE name = ?1 AND sealed IS NOT NULL";
+
+impl CredentialStore for Sqlite {
+    fn credentials(&self) -> Answer<'_, Vec<KeptCredential>> {
+        Box::pin(async move {
+            let all = "SELECT * FROM credentials WHERE sealed IS NOT NULL ORDER BY provider, name";
+            sqlx::query(all).fetch_all(&self.pool).await?.iter().map(credential).collect()
+        })
+    }
+
+    fn put_credential<'a>(&'a self, kept: &'a KeptCredential, note: &'a Note) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let changed = keys::next_change(&mut transaction).await?;
+            // A name that was removed may be given again, to another provider too.
+            sqlx::query("DELETE FROM credentials WHERE name = ? AND sealed IS NULL").bind(&kept.name).execute(&mut *transaction).await?;
+            sqlx::query(PUT)
+                .bind(&kept.name)
+                .bind(&kept.provider)
+                .bind(&kept.sealed)
+                .bind(kept.weight)
+                .bind(kept.disabled)
+                .bind(micros(kept.created))
+                .bind(changed)
+                .execute(&mut *transaction)
+                .await?;
+            audit::append(&mut transaction, note).await?;
+            Ok(transaction.commit().await?)
+        })
+    }
+
+    fn remove_credential<'a>(&'a self, name: &'a str, note: &'a Note) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let changed = keys::next_change(&mut transaction).await?;
+            let removed = sqlx::query(REMOVE).bind(name).bind(changed).execute(&mut *transaction).await?.rows_affected();
+            if removed == 0 {
+                return Ok(false);
+            }
+            audit::append(&mut transaction, note).await?;
+            transaction.commit().await?;
+            Ok(true)
+        })
+    }
+}
+
+fn credential(row: &SqliteRow) -> Result<KeptCredential, StoreError> {
+    Ok(KeptCredential {
+        name: row.try_get("name")?,
+        provider: row.try_get("provider")?,
+        sealed: row.try_get("sealed")?,
+        weight: row.try_get("weight")?,
+        disabled: row.try_get("disabled")?,
+        created: timestamp(row.try_get("created")?),
+    })
+}

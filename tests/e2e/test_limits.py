@@ -1,0 +1,153 @@
+"""Rates and budgets of keys: what is reserved, what is charged, what is refused, and who is told."""
+
+import json
+import threading
+
+import pytest
+from standardwebhooks import Webhook
+
+import upstream as provider
+from gateway import eventually
+from test_chat import MESSAGES
+from upstream import Answer, Hold, Upstream
+
+SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSBhbGVydHMhISE="
+# What provider.USAGE costs by conftest.PRICED, in USD: 600 at 0.15, 400 cached at 0.075 and 200 at 0.6 a million.
+COST = 0.00024
+
+
+def ask(gateway, key, model="test/gpt-4o-mini", **fields):
+    body = {"model": model, "messages": MESSAGES, "max_tokens": 200, **fields}
+    return gateway.request("POST", "/v1/chat/completions", json.dumps(body).encode(), key)
+
+
+def code(reply):
+    return reply.status, reply.json()["error"]["code"]
+
+
+def test_rate_of_a_day_is_counted_across_restarts(start_gateway):
+    gateway = start_gateway()
+    key = gateway.new_key(limit="requests/day=3")
+    assert [ask(gateway, key["key"]).status for _ in range(2)] == [200, 200]
+    gateway.stop()
+    gateway.start()
+    assert [ask(gateway, key["key"]).status for _ in range(2)] == [200, 429]
+    reply = ask(gateway, key["key"])
+    assert code(reply) == (429, "rate_limit_exceeded")
+    assert reply.headers["x-should-retry"] == "false"
+    assert "3 requests a day" in reply.json()["error"]["message"]
+
+
+def test_budget_is_kept_to_the_last_call_and_across_restarts_and_rotations(start_gateway, upstream):
+    gateway = start_gateway()
+    key = gateway.new_key(budget=f"{COST * 3:.6f}/ever")
+    for _ in range(2):
+        assert ask(gateway, key["key"]).status == 200
+    gateway.stop()
+    gateway.start()
+    new = gateway.cli("keys", "rotate", key["id"])
+    assert ask(gateway, new["key"]).status == 200
+    upstream.requests.clear()
+    for text in (key["key"], new["key"]):
+        reply = ask(gateway, text)
+        assert code(reply) == (402, "budget_exceeded")
+        assert reply.json()["error"]["type"] == "insufficient_quota"
+        assert "$0.000720 in all" in reply.json()["error"]["message"]
+    assert upstream.requests == []
+
+
+def test_running_requests_hold_what_they_may_cost(start_gateway, upstream):
+    gateway = start_gateway()
+    # One of them may cost 0.00014 at the most, as far as its length tells.
+    key = gateway.new_key(budget="0.0002/day")
+    hold = Hold()
+    upstream.serve("gpt-4o-mini", provider.chat_stream("One two", usage=True, hold=hold), provider.chat("Hello"))
+    first = threading.Thread(target=ask, args=(gateway, key["key"]), kwargs={"stream": True})
+    first.start()
+    hold.reached.wait(5)
+    reply = ask(gateway, key["key"])
+    assert code(reply) == (429, "budget_reserved")
+    assert int(reply.headers["retry-after"]) == 1
+    hold.released.set()
+    first.join()
+    # The first took its whole usage; what is left is less than another may cost.
+    assert eventually(lambda: code(ask(gateway, key["key"])) == (402, "budget_exceeded"))
+
+
+def test_hung_up_and_failed_requests_leave_nothing_reserved(start_gateway, upstream):
+    gateway = start_gateway()
+    key = gateway.new_key(budget=f"{COST * 1.5:.6f}/ever")
+    upstream.serve("gpt-4o-mini", provider.error(500), provider.error(500), provider.error(500), provider.error(400), provider.chat("Hello"))
+    assert ask(gateway, key["key"]).status == 500
+    assert ask(gateway, key["key"]).status == 400
+    assert ask(gateway, key["key"]).status == 200
+
+
+def test_model_without_a_price_is_not_taken_for_free(start_gateway):
+    gateway = start_gateway()
+    key = gateway.new_key(budget="1/month")
+    assert code(ask(gateway, key["key"], "test/unlisted")) == (403, "model_without_price")
+    soft = gateway.new_key(budget="1/month:soft")
+    assert ask(gateway, soft["key"], "test/unlisted").status == 200
+
+
+def test_what_goes_on_in_the_background_is_charged_as_reserved(start_gateway, upstream):
+    gateway = start_gateway()
+    key = gateway.new_key(budget="0.0002/day")
+    upstream.serve("gpt-4o-mini", provider.answer_json({"id": "resp_1", "object": "response", "status": "queued", "background": True, "output": [], "usage": None}))
+    body = json.dumps({"model": "test/gpt-4o-mini", "input": "Hi", "background": True, "max_output_tokens": 300}).encode()
+    replies = [gateway.request("POST", "/v1/responses", body, key["key"]) for _ in range(2)]
+    assert [reply.status for reply in replies] == [200, 402], "the first may cost 0.00018 and more, which nobody will tell"
+
+
+def test_batch_is_refused_where_a_budget_could_not_hold_it(start_gateway):
+    gateway = start_gateway()
+    body = json.dumps({"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}).encode()
+    reply = gateway.request("POST", "/v1/batches", body, gateway.new_key(budget="1/day")["key"])
+    assert code(reply) == (403, "batch_with_budget")
+    assert gateway.request("POST", "/v1/batches", body, gateway.new_key(budget="1/day:soft")["key"]).status == 404
+
+
+def test_budget_of_some_models_leaves_the_others_alone(start_gateway):
+    gateway = start_gateway()
+    key = gateway.new_key(budget="0/month@test/*")
+    assert code(ask(gateway, key["key"])) == (402, "budget_exceeded")
+    assert ask(gateway, key["key"], "simulator/echo").status == 200
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "says"),
+    [("limit", "requests/week=1", "minute, hour or day"), ("limit", "60", "requests/minute=60"), ("budget", "5", "50/month"), ("from", "10.0.0.1/8", "10.0.0.0/8")],
+)
+def test_limit_that_cannot_be_meant_is_refused_with_what_can(start_gateway, flag, value, says):
+    done = start_gateway().run("keys", "create", f"--{flag}", value)
+    assert done.returncode != 0
+    assert says in done.stderr
+
+
+def test_key_is_told_when_it_ends(start_gateway):
+    gateway = start_gateway()
+    soon, later = gateway.new_key(expires="3d"), gateway.new_key(expires="60d")
+    assert ask(gateway, soon["key"]).headers["keyward-key-expires"] == soon["expires"]
+    assert "keyward-key-expires" not in ask(gateway, later["key"]).headers
+
+
+def test_alerts_are_signed_and_come_once_for_each_threshold(start_gateway):
+    receiver = Upstream()
+    receiver.serve_at("POST", "/alerts", Answer(b"{}"))
+    gateway = start_gateway(config=f'[alerts]\nwebhook = "{receiver.url}/alerts"\n', env={"KEYWARD_ALERT_SECRET": SECRET})
+    key = gateway.new_key(budget=f"{COST * 5:.6f}/month")
+    for _ in range(3):
+        ask(gateway, key["key"])
+    assert eventually(lambda: len(receiver.requests) == 1, seconds=15), receiver.requests
+    gateway.stop()
+    gateway.start()
+    for _ in range(3):
+        ask(gateway, key["key"])
+    assert eventually(lambda: len(receiver.requests) == 3, seconds=15), receiver.requests
+    told = [Webhook(SECRET).verify(asked.body, asked.headers) for asked in receiver.requests]
+    assert [(one["type"], one["data"]["percent"]) for one in told] == [("budget.threshold", 50), ("budget.threshold", 80), ("budget.spent", 100)]
+    assert {one["data"]["account"] for one in told} == {key["id"]}
+    assert told[-1]["data"]["spent_nano_usd"] == round(COST * 5 * 1e9)
+    assert SECRET not in gateway.log()
+    receiver.close()
