@@ -4,6 +4,7 @@
 
 use keyward::catalog::{Dialect, Operation};
 use keyward::dialect::ir::{Dropped, Event, Opening, Request};
+use keyward::dialect::members::Members;
 use keyward::dialect::translate::Translation;
 use keyward::dialect::{Ask, Asked, Called, Codec, Meter, To, codec, wire};
 
@@ -44,7 +45,11 @@ pub fn request(dialect: Dialect, bytes: &[u8]) {
 pub fn answer(dialect: Dialect, bytes: &[u8]) {
     let mut meter = Meter::whole(wire(dialect).tells);
     meter.pass(Bytes::copy_from_slice(bytes));
-    meter.finish();
+    let read = meter.finish().1;
+    if let Ok(members) = Members::read(bytes) {
+        let by_members = Meter::read_whole(wire(dialect).tells, &members, bytes);
+        assert!(read.usage.is_none() || read.usage == by_members.usage, "{read:?} in all, {by_members:?} by its members");
+    }
     let Ok(answer) = codec(dialect).decode_answer(bytes) else { return };
     for to in DIALECTS {
         let body = codec(to).encode_answer(answer.clone(), &asked(to, false), &mut Dropped::default());

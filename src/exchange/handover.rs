@@ -132,14 +132,13 @@ impl Incoming<'_> {
             return Err(self.no_json());
         }
         let tells = if ask.called.operation.has_no_output() { embed::usage::TELLS } else { facts.tells };
-        let mut meter = Meter::whole(tells);
         match upstream::read_up_to(&mut self.source, READ_WHOLE, self.idle).await {
             Ok(whole) => {
-                Members::read(&whole).map_err(|e| self.bad(format!("its JSON is broken ({e})")))?;
-                let body = meter.pass(whole);
-                Ok(Outgoing::Whole { body, reading: meter.finish().1, dropped: Dropped::default() })
+                let members = Members::read(&whole).map_err(|e| self.bad(format!("its JSON is broken ({e})")))?;
+                let reading = Meter::read_whole(tells, &members, &whole);
+                Ok(Outgoing::Whole { body: whole, reading, dropped: Dropped::default() })
             }
-            Err(Partial::TooLong(before)) => Ok(Outgoing::Flowing { before, source: self.source, meter }),
+            Err(Partial::TooLong(before)) => Ok(Outgoing::Flowing { before, source: self.source, meter: Meter::whole(tells) }),
             Err(partial) => Err(self.partial(&partial)),
         }
     }

@@ -36,6 +36,11 @@ pub fn find(parts: &Parts, in_url: bool) -> Result<KeyText<'_>, Reason> {
 
 /// Judges a bare text as a key: what `keys explain` uses too.
 pub fn judge(text: &str) -> Result<KeyText<'_>, Reason> {
+    // One that is right has nothing in it to be named: only the others are looked at closely.
+    let malformed = match KeyText::parse(text) {
+        Ok(key) => return Ok(key),
+        Err(malformed) => malformed,
+    };
     if text.is_empty() {
         return Err(Reason::Empty);
     }
@@ -46,7 +51,7 @@ pub fn judge(text: &str) -> Result<KeyText<'_>, Reason> {
     if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}') {
         return Err(Reason::Whitespace);
     }
-    KeyText::parse(text).map_err(|malformed| match malformed {
+    Err(match malformed {
         Malformed::Prefix if foreign::is_placeholder(text) => Reason::Placeholder,
         Malformed::Prefix => foreign::issuer(text).map_or(Reason::NotAKey, Reason::Foreign),
         Malformed::PrefixCase => Reason::WrongCase,
