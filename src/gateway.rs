@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
+
 use crate::config::Config;
+use crate::error::Refusal;
 use crate::held::Keeper;
-use crate::key::Keyring;
+use crate::key::keyring::Plane;
+use crate::key::{Caller, KeyId, Keyring};
 use crate::ledger::Ledger;
 use crate::ledger::drain::DrainHandle;
 use crate::quota::Accounts;
@@ -49,5 +53,16 @@ impl Gateway {
     /// The router that holds now.
     pub fn router(&self) -> Arc<Router> {
         self.switchboard.router()
+    }
+
+    /// Judges the key of a request beside the corridor, which has no ticket to count and log its refusal.
+    pub async fn caller(&self, head: &Parts, plane: Plane) -> Result<Caller, Refusal> {
+        self.keys.check(head, plane).await.map_err(|rejected| {
+            let refusal = Refusal::from(rejected);
+            self.metrics.refused(refusal.code);
+            let (key, status) = (refusal.key.as_ref().map(KeyId::as_str), refusal.status.as_u16());
+            tracing::info!(target: "keyward::request", key, ?plane, status, refused = refusal.code, "refused");
+            refusal
+        })
     }
 }

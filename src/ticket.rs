@@ -12,6 +12,7 @@ use crate::dialect::Reading;
 use crate::error::Refusal;
 use crate::exchange::estimate::Estimate;
 use crate::gateway::Gateway;
+use crate::key::diagnose::is_secret;
 use crate::key::{Caller, KeyId};
 use crate::ledger::record::{Begin, Outcome, Settle, Source, Usage};
 use crate::money::Usd;
@@ -85,8 +86,11 @@ impl Ticket {
         }
     }
 
-    /// The caller has named a model; of a long name the log gets the beginning.
+    /// The caller has named a model; of a long name the log gets the beginning, and of a key put in its place nothing.
     pub fn called_model(&mut self, name: &str) {
+        if is_secret(name) {
+            return self.model.push_str("(a key)");
+        }
         let end = name.char_indices().nth(LONGEST_NAME).map_or(name.len(), |(end, _)| end);
         self.model.push_str(&name[..end]);
     }
@@ -179,8 +183,8 @@ impl Ticket {
         let cost = self.cost(&usage, source);
         let total = self.started.elapsed();
         if let Some(permit) = self.begun.take() {
-            let name = self.target.as_ref().map(Target::full_name).unwrap_or_default();
-            permit.settle(&self.used_in_all(&usage, cost), &|glob: &str| limits::matches(glob, &name));
+            let is_named = |glob: &str| self.target.as_ref().is_some_and(|target| limits::matches(glob, &target.full_name()));
+            permit.settle(&self.used_in_all(&usage, cost), &is_named);
             self.write_down(outcome, usage, source, cost, total);
         }
         self.gateway.metrics.settled(self, outcome, &usage, cost, total);
@@ -286,9 +290,10 @@ impl Drop for Ticket {
     }
 }
 
-/// What the caller calls its request, or `own` where it gives no name of up to 128 characters.
+/// What the caller calls its request, or `own` where it gives no name of up to 128 characters, or one that is a key.
 pub fn request_id(headers: &HeaderMap, own: &str) -> HeaderValue {
-    let theirs = headers.get("x-request-id").filter(|value| value.len() <= 128 && value.to_str().is_ok_and(|text| !text.is_empty()));
+    let is_name = |text: &str| !text.is_empty() && !is_secret(text);
+    let theirs = headers.get("x-request-id").filter(|value| value.len() <= 128 && value.to_str().is_ok_and(is_name));
     theirs.cloned().or_else(|| HeaderValue::try_from(own).ok()).unwrap_or(HeaderValue::from_static("unnamed"))
 }
 

@@ -1,4 +1,4 @@
-//! Making, rotating, revoking and explaining keys.
+//! Making, rotating and revoking keys.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::key::format::{KeyText, NewKey};
 use crate::key::record::Rotation;
-use crate::key::{KeyId, KeyRecord, Kind, Pepper, Role, presented};
+use crate::key::{KeyId, KeyRecord, Kind, Pepper, Role};
 use crate::quota::Limits;
 use crate::store::audit::{Actor, Note};
 use crate::store::{KeyStore, StoreError};
@@ -63,19 +63,6 @@ pub struct KeyView {
     pub revoked: Option<Timestamp>,
     pub replaced_by: Option<String>,
     pub works_until: Option<Timestamp>,
-}
-
-/// What a text is, judged as a request would be.
-#[derive(Debug, Serialize)]
-pub struct Explanation {
-    /// Whether a request with it would be let in.
-    pub accepted: bool,
-    /// The stable code of the refusal.
-    pub code: Option<&'static str>,
-    /// What is wrong and what to do.
-    pub message: String,
-    /// What is known of the key, where the text proves it.
-    pub key: Option<KeyView>,
 }
 
 /// Why a key could not be changed.
@@ -167,27 +154,6 @@ pub async fn show(store: &dyn KeyStore, id: &str) -> Result<KeyView, KeyError> {
     Ok(KeyView::of(&find(store, id).await?))
 }
 
-/// Judges a text as a request would be, or a key by its id.
-pub async fn explain(store: &dyn KeyStore, pepper: &Pepper, text: &str) -> Result<Explanation, KeyError> {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    if KeyId::parse(text).is_some()
-        && let Some(record) = find(store, text).await.ok()
-    {
-        return Ok(Explanation::of(&record));
-    }
-    let parsed: KeyText<'_> = match presented::judge(text) {
-        Ok(parsed) => parsed,
-        Err(reason) => return Ok(Explanation { accepted: false, code: Some(reason.code()), message: reason.message(), key: None }),
-    };
-    match store.key(parsed.id()).await? {
-        Some(record) if pepper.hash(parsed.expose()).matches(&record.hash) => Ok(Explanation::of(&record)),
-        _ => {
-            let reason = crate::key::Reason::Unknown;
-            Ok(Explanation { accepted: false, code: Some(reason.code()), message: reason.message(), key: None })
-        }
-    }
-}
-
 async fn find(store: &dyn KeyStore, id: &str) -> Result<KeyRecord, KeyError> {
     let not_found = || KeyError::NotFound(id.chars().take(12).collect());
     let parsed = KeyId::parse(id).or_else(|| Some(KeyText::parse(id).ok()?.id())).ok_or_else(not_found)?;
@@ -219,7 +185,8 @@ impl NewKeyOrder {
 // === impl KeyView ===
 
 impl KeyView {
-    fn of(record: &KeyRecord) -> KeyView {
+    /// What may be shown of a record.
+    pub fn of(record: &KeyRecord) -> KeyView {
         KeyView {
             id: record.id.to_string(),
             name: record.name.clone(),
@@ -235,18 +202,6 @@ impl KeyView {
             revoked: record.revoked,
             replaced_by: record.rotated.as_ref().map(|rotation| rotation.successor.to_string()),
             works_until: record.rotated.as_ref().map(|rotation| rotation.until),
-        }
-    }
-}
-
-// === impl Explanation ===
-
-impl Explanation {
-    fn of(record: &KeyRecord) -> Explanation {
-        let key = Some(KeyView::of(record));
-        match record.state(Timestamp::now()) {
-            Ok(()) => Explanation { accepted: true, code: None, message: "This key is good.".to_owned(), key },
-            Err(reason) => Explanation { accepted: false, code: Some(reason.code()), message: reason.message(), key },
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Beside the corridor: managing the gateway; the command line and the management API call the same functions.
 
 pub mod credentials;
+pub mod explain;
 pub mod keys;
 mod usage;
 
 use std::sync::Arc;
 
-use axum::routing::get;
+use axum::routing::{get, post};
 
 pub use usage::parse as parse_usage_query;
 
@@ -14,5 +15,5 @@ use crate::gateway::Gateway;
 
 /// The management API, for admin keys.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
-    axum::Router::new().route("/admin/v1/usage", get(usage::show))
+    axum::Router::new().route("/admin/v1/usage", get(usage::show)).route("/admin/v1/keys/explain", post(explain::serve))
 }

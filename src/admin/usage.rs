@@ -46,7 +46,7 @@ async fn sums(
     params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
     head: &Parts,
 ) -> Result<Response<Body>, Refusal> {
-    gateway.keys.check(head, Plane::Admin).await?;
+    gateway.caller(head, Plane::Admin).await?;
     let Query(params) =
         params.map_err(|e| Refusal::invalid("invalid_query", format!("{e}: the parameters are by, since, until and key.")))?;
     let by = params.by.as_deref().unwrap_or("day");

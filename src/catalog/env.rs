@@ -23,6 +23,11 @@ impl Environment {
         self.0.get(name).map(String::as_str).map(str::trim).filter(|value| !value.is_empty())
     }
 
+    /// The names of all variables.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The same with other variables set.
     pub fn with<'a>(&self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Environment {
         let mut all = self.0.clone();

@@ -2,17 +2,21 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CliError, Installation, output};
+use super::{CliError, Installation, installation, output};
+use crate::admin::explain::{Explanation, Sources};
 use crate::admin::keys::{self, Created, KeyView, NewKeyOrder};
+use crate::catalog::Environment;
 use crate::config::Config;
-use crate::key::{Kind, Role};
+use crate::key::{Keyring, Kind, Role};
 use crate::quota::network::Network;
-use crate::quota::{Budget, Limits, Period, Rate, Unit};
+use crate::quota::{Accounts, Budget, Limits, Period, Rate, Unit, alert};
+use crate::store::KeyStore;
 use crate::store::audit::Actor;
 
 /// Make, list, explain, rotate and revoke keys
@@ -38,6 +42,9 @@ pub enum Keys {
     Explain {
         /// A whole key or an id; '-' reads it from standard input, and keeps it out of the shell's history
         key: String,
+        /// Whether it may use this model
+        #[arg(long)]
+        model: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -144,7 +151,7 @@ impl From<LimitArgs> for Limits {
 
 impl Keys {
     /// Runs the command on the store; a running gateway takes notice within a second.
-    pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
+    pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
         let Installation { pepper, store, .. } = Installation::open(&config.data).await?;
         match self {
             Keys::Create(order) => {
@@ -156,17 +163,18 @@ impl Keys {
                 if json { output::json(&all)? } else { output::table(&HEAD, &all.iter().map(row).collect::<Vec<_>>())? }
             }
             Keys::Show { id, json } => show(&keys::show(&store, &id).await?, json)?,
-            Keys::Explain { key, json } => {
+            Keys::Explain { key, model, json } => {
                 let text = if key == "-" { std::io::read_to_string(std::io::stdin())? } else { key };
-                let explanation = keys::explain(&store, &pepper, &text).await?;
-                match json {
-                    true => output::json(&explanation)?,
-                    false => {
-                        output::print(&format!("{}\n", explanation.message))?;
-                        if let Some(view) = &explanation.key {
-                            show(view, false)?;
-                        }
-                    }
+                let router = installation::router(config, env).await?;
+                let store = Arc::new(store);
+                let accounts = Accounts::new(store.clone(), store.clone(), None, alert::channel(store.clone(), None).0);
+                let keyring = Keyring::new(pepper, Arc::clone(&store) as Arc<dyn KeyStore>, Arc::new(accounts));
+                let sources = Sources { keyring: &keyring, is_gateway: false, keys: &*store, ledger: &*store, router: &router };
+                let explanation = sources.explain(&text, model.as_deref()).await?;
+                if json {
+                    output::json(&explanation)?
+                } else {
+                    tell(&explanation)?
                 }
                 return Ok(if explanation.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
@@ -214,6 +222,28 @@ fn show_created(created: &Created, json: bool) -> Result<(), CliError> {
         "{}\n\nThis key is shown once and kept nowhere: put it where it belongs now. Its id is {}.\n",
         created.key, created.view.id
     ))
+}
+
+fn tell(explanation: &Explanation) -> Result<(), CliError> {
+    output::print(&format!("{}\n", explanation.message))?;
+    if let Some(hint) = explanation.hint {
+        output::print(&format!("{hint}\n"))?;
+    }
+    let Some(view) = &explanation.key else { return Ok(()) };
+    show(view, false)?;
+    let Limits { rates, budgets, parallel, .. } = &view.limits;
+    let parallel = parallel.map(|most| format!("parallel={most}"));
+    let limits: Vec<String> = rates.iter().map(Rate::to_string).chain(budgets.iter().map(Budget::to_string)).chain(parallel).collect();
+    if !limits.is_empty() {
+        let told = "POST /admin/v1/keys/explain tells how much of them is left, which the running gateway counts";
+        output::print(&format!("Limits: {}; {told}.\n", limits.join(", ")))?;
+    }
+    match &explanation.last_use {
+        Some(last) => {
+            output::print(&format!("Last used: {} for {} ({}, {} {}).\n", last.at, last.model, last.operation, last.status, last.outcome))
+        }
+        None => output::print("Last used: never, as far as the ledger goes back.\n"),
+    }
 }
 
 fn kind(text: &str) -> Result<Kind, String> {

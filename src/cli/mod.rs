@@ -1,5 +1,6 @@
 //! The command line: `serve` and what manages it; every command calls the same functions as the management API.
 
+mod check;
 mod credentials;
 mod doctor;
 mod installation;
@@ -89,7 +90,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     runtime.block_on(async {
         match cli.command.unwrap_or(Command::Serve(serve::Serve::default())) {
             Command::Serve(serve) => serve.run(config, env).await,
-            Command::Keys(keys) => keys.run(&config).await,
+            Command::Keys(keys) => keys.run(&config, &env).await,
             Command::Credentials(credentials) => credentials.run(&config, &env).await,
             Command::Providers(providers) => providers.run(&config, &env).await,
             Command::Models(models) => models.run(&config, &env).await,

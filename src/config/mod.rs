@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::catalog::Environment;
+use crate::quota::network::Network;
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// How media is fetched for providers that do not fetch it themselves.
     pub fetch: Fetch,
+    /// Proxies in front of the gateway, whose `x-forwarded-for` tells who asks.
+    pub trusted_proxies: Vec<Network>,
     /// Who is told when a budget is spent.
     pub alerts: Alerts,
     /// Names for models, each for one `provider/model` or several in order.
@@ -258,6 +261,7 @@ impl Default for Config {
             limits: RequestLimits::default(),
             upstream: Upstream::default(),
             fetch: Fetch::default(),
+            trusted_proxies: Vec::new(),
             alerts: Alerts::default(),
             aliases: BTreeMap::new(),
         }

@@ -61,8 +61,26 @@ pub enum Malformed {
     /// A character that no key has.
     Character(char),
     /// The right shape, but the checksum is wrong: a character was changed.
-    Checksum,
+    Checksum(Slip),
 }
+
+/// What a wrong checksum lets tell of the mistake; places count from 1, at the key's first character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slip {
+    /// This character and the next have changed places.
+    Swapped(usize),
+    /// This character was read as another that looks like it.
+    LookAlike(usize),
+    /// The prefix is another kind's.
+    Prefix,
+    /// Every capital has become a small letter.
+    Lowered,
+    /// Something else.
+    Other,
+}
+
+/// Characters that are taken for each other when a key is read out or typed from a picture.
+const LOOK_ALIKES: [&[u8]; 8] = [b"0Oo", b"1lI", b"5S", b"2Zz", b"8B", b"6G", b"uv", b"9gq"];
 
 // === impl Kind ===
 
@@ -84,7 +102,8 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    fn prefix(self) -> &'static str {
+    /// What its keys begin with.
+    pub fn prefix(self) -> &'static str {
         match self {
             Kind::Live => "kw_live_",
             Kind::Test => "kw_test_",
@@ -135,7 +154,7 @@ impl<'a> KeyText<'a> {
         }
         let (head, sum) = text.split_at(text.len() - CHECKSUM_LEN);
         if checksum(head) != sum.as_bytes() {
-            return Err(Malformed::Checksum);
+            return Err(Malformed::Checksum(slip(text, kind)));
         }
         let id = KeyId::parse(&body[..ID_LEN]).ok_or(Malformed::Prefix)?;
         Ok(KeyText { text, kind, id })
@@ -209,13 +228,53 @@ pub fn random_base62<const N: usize>() -> Result<[u8; N], ring::error::Unspecifi
 }
 
 fn checksum(head: &str) -> [u8; CHECKSUM_LEN] {
-    let mut rest = crc32fast::hash(head.as_bytes());
+    checksum_of(head.as_bytes())
+}
+
+fn checksum_of(head: &[u8]) -> [u8; CHECKSUM_LEN] {
+    let mut rest = crc32fast::hash(head);
     let mut out = [b'0'; CHECKSUM_LEN];
     for digit in out.iter_mut().rev() {
         *digit = BASE62[(rest % 62) as usize];
         rest /= 62;
     }
     out
+}
+
+/// What a key with a wrong checksum was, if one of the usual mistakes explains it.
+fn slip(text: &str, kind: Kind) -> Slip {
+    let (start, mut bytes) = (kind.prefix().len(), text.as_bytes().to_vec());
+    for at in start..bytes.len() - 1 {
+        bytes.swap(at, at + 1);
+        if bytes[at] != bytes[at + 1] && fits(&bytes) {
+            return Slip::Swapped(at + 1);
+        }
+        bytes.swap(at, at + 1);
+    }
+    for at in start..bytes.len() {
+        let was = bytes[at];
+        for &other in LOOK_ALIKES.iter().filter(|alike| alike.contains(&was)).flat_map(|alike| alike.iter()) {
+            bytes[at] = other;
+            if fits(&bytes) {
+                return Slip::LookAlike(at + 1);
+            }
+        }
+        bytes[at] = was;
+    }
+    if is_of_another_prefix(&text[start..]) {
+        return Slip::Prefix;
+    }
+    // A key without a capital is made less than once in 10^11.
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) { Slip::Other } else { Slip::Lowered }
+}
+
+/// Whether what follows a prefix is right, under a prefix that it was not sent with.
+pub fn is_of_another_prefix(body: &str) -> bool {
+    Kind::ALL.iter().any(|kind| fits(format!("{}{body}", kind.prefix()).as_bytes()))
+}
+
+fn fits(key: &[u8]) -> bool {
+    key.split_last_chunk::<CHECKSUM_LEN>().is_some_and(|(head, sum)| checksum_of(head) == *sum)
 }
 
 fn prefix_error(text: &str) -> Malformed {

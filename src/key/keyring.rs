@@ -10,19 +10,26 @@ use http::request::Parts;
 use jiff::Timestamp;
 use moka::future::Cache;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::format::{KeyId, KeyText, Kind};
+use super::guesses::Guesses;
 use super::hash::{KeyHash, Pepper};
 use super::record::KeyRecord;
 use super::{Reason, presented};
+use crate::quota::account::Current;
+use crate::quota::limits::matches;
 use crate::quota::{self, Accounts, Chain, Need, Permit, Refused};
-use crate::store::{Changes, KeyStore};
+use crate::server::Peer;
+use crate::store::{Changes, KeyStore, StoreError};
 
 /// Keys kept in memory at the most, about 500 bytes each.
 const CAPACITY: u64 = 200_000;
-/// Unknown ids kept in memory at the most, so that a guesser costs the store nothing.
-const UNKNOWN_CAPACITY: u64 = 100_000;
-const UNKNOWN_FOR: Duration = Duration::from_secs(30);
+/// Ids of failed attempts kept in memory at the most, so that whoever tries one again costs the store nothing.
+const FAILED_CAPACITY: u64 = 100_000;
+const FAILED_FOR: Duration = Duration::from_secs(30);
+/// A look-up in vain is told at a multiple of this from its beginning, which is many times what it takes.
+const BEAT: Duration = Duration::from_millis(5);
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// All keys, as the hot path sees them.
@@ -31,7 +38,11 @@ pub struct Keyring {
     store: Arc<dyn KeyStore>,
     accounts: Arc<Accounts>,
     known: Cache<KeyId, Arc<Known>>,
-    unknown: Cache<KeyId, ()>,
+    /// Ids that were tried in vain lately, and whether there is such a key.
+    failed: Cache<KeyId, bool>,
+    /// Always empty: joins those who wait for the same look-up of a key that is in memory.
+    asking: Cache<KeyId, ()>,
+    guesses: Guesses,
     /// Compared with where an id is unknown, so that both failures do the same work.
     nobody: KeyHash,
 }
@@ -78,7 +89,9 @@ impl Keyring {
             store,
             accounts,
             known: Cache::new(CAPACITY),
-            unknown: Cache::builder().max_capacity(UNKNOWN_CAPACITY).time_to_live(UNKNOWN_FOR).build(),
+            failed: Cache::builder().max_capacity(FAILED_CAPACITY).time_to_live(FAILED_FOR).build(),
+            asking: Cache::new(1),
+            guesses: Guesses::new(),
             nobody,
         }
     }
@@ -86,21 +99,51 @@ impl Keyring {
     /// Judges the key in a request's head.
     pub async fn check(&self, parts: &Parts, plane: Plane) -> Result<Caller, Rejected> {
         let text = presented::find(parts, plane == Plane::Data)?;
-        let known = self.prove(text).await?;
+        let known = match self.prove(text).await {
+            Err(Reason::Unknown) => return Err(self.guesses.note(parts.extensions.get::<Peer>().map(|peer| peer.0)).into()),
+            proven => proven?,
+        };
         let caller = Caller(known);
-        caller.admitted_to(plane).map_err(|reason| Rejected { reason, key: Some(caller.id()) })?;
+        let admitted = caller.admitted_to(plane).and_then(|()| caller.may_call(parts));
+        admitted.map_err(|reason| Rejected { reason, key: Some(caller.id()) })?;
         Ok(caller)
     }
 
     /// Finds the key and proves its secret, whatever its state.
     pub async fn prove(&self, text: KeyText<'_>) -> Result<Arc<Known>, Reason> {
-        let hash = self.pepper.hash(text.expose());
-        let known = self.find(text.id()).await?;
-        let stored = known.as_ref().map_or(&self.nobody, |known| &known.record.hash);
-        match (hash.matches(stored), known) {
-            (true, Some(known)) => Ok(known),
-            _ => Err(Reason::Unknown),
+        let (id, hash) = (text.id(), self.pepper.hash(text.expose()));
+        let fits = |known: &Option<Arc<Known>>| hash.matches(known.as_ref().map_or(&self.nobody, |known| &known.record.hash));
+        let known = self.known.get(&id).await;
+        let (is_right, is_known) = (fits(&known), known.is_some());
+        match (is_right, known) {
+            (true, Some(known)) => return Ok(known),
+            // A key that was put out of memory is looked up again, though somebody else has tried its id in vain.
+            _ if self.failed.get(&id).await.is_some_and(|exists| exists == is_known) => return Err(Reason::Unknown),
+            _ => {}
         }
+        let began = Instant::now();
+        let known = self.look_up(id, is_known).await?;
+        let (is_right, exists) = (fits(&known), known.is_some());
+        match (is_right, known) {
+            (true, Some(known)) => Ok(known),
+            _ => {
+                self.failed.insert(id, exists).await;
+                // A row that is found takes longer to read than none: both are told at the same beat.
+                let beats = began.elapsed().as_nanos() / BEAT.as_nanos() + 1;
+                tokio::time::sleep_until(began + BEAT * u32::try_from(beats).unwrap_or(u32::MAX)).await;
+                Err(Reason::Unknown)
+            }
+        }
+    }
+
+    /// Whether a text is the key of a record.
+    pub fn is_of(&self, text: KeyText<'_>, record: &KeyRecord) -> bool {
+        self.pepper.hash(text.expose()).matches(&record.hash)
+    }
+
+    /// A key that was used lately.
+    pub async fn remembered(&self, id: KeyId) -> Option<Arc<Known>> {
+        self.known.get(&id).await
     }
 
     /// Follows the store's changes until shutdown, and tells those of credentials on.
@@ -131,35 +174,27 @@ impl Keyring {
         }
     }
 
-    async fn find(&self, id: KeyId) -> Result<Option<Arc<Known>>, Reason> {
-        if let Some(known) = self.known.get(&id).await {
-            return Ok(Some(known));
-        }
-        if self.unknown.contains_key(&id) {
-            return Ok(None);
-        }
-        let load = async {
-            match self.store.key(id).await {
-                Ok(Some(record)) => self.known(record).await,
-                Ok(None) => return Err(Reason::Unknown),
-                Err(e) => Err(e),
-            }
-            .map_err(|e| {
-                tracing::error!(key = %id, error = %e, "a key cannot be read from the store, and is refused until it can");
-                Reason::StoreDown
-            })
+    /// Asks the store. A wrong secret of a key in memory asks it too, so that no clock tells which ids are in use.
+    async fn look_up(&self, id: KeyId, is_known: bool) -> Result<Option<Arc<Known>>, Reason> {
+        let told = |e: StoreError| {
+            tracing::error!(key = %id, error = %e, "a key cannot be read from the store, and is refused until it can");
+            Reason::StoreDown
         };
-        match self.known.try_get_with(id, load).await {
-            Ok(known) => Ok(Some(known)),
-            Err(reason) if *reason == Reason::Unknown => {
-                self.unknown.insert(id, ()).await;
-                Ok(None)
+        let read = async { self.store.key(id).await.map_err(told) };
+        let loaded = match is_known {
+            true => self.asking.try_get_with(id, async { read.await.and(Err(Reason::Unknown)) }).await.map(|()| None),
+            false => {
+                let load = async { self.known(read.await?.ok_or(Reason::Unknown)?).await.map_err(told) };
+                self.known.try_get_with(id, load).await.map(Some)
             }
-            Err(reason) => Err(reason.as_ref().clone()),
+        };
+        match loaded {
+            Err(reason) if *reason == Reason::Unknown => Ok(self.known.get(&id).await),
+            loaded => loaded.map_err(|reason| reason.as_ref().clone()),
         }
     }
 
-    async fn catch_up(&self, seen: Option<i64>) -> Result<Changes, crate::store::StoreError> {
+    async fn catch_up(&self, seen: Option<i64>) -> Result<Changes, StoreError> {
         let changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
         for group in &changes.groups {
             self.accounts.refresh(group).await?;
@@ -169,7 +204,7 @@ impl Keyring {
             }
         }
         for &id in &changes.keys {
-            self.unknown.invalidate(&id).await;
+            self.failed.invalidate(&id).await;
             if self.known.get(&id).await.is_none() {
                 continue;
             }
@@ -189,8 +224,38 @@ impl Keyring {
         }
     }
 
-    async fn known(&self, record: KeyRecord) -> Result<Arc<Known>, crate::store::StoreError> {
+    /// A key with its accounts, whether it was used lately or not.
+    pub async fn known(&self, record: KeyRecord) -> Result<Arc<Known>, StoreError> {
         Ok(Arc::new(Known { chain: self.accounts.chain(&record).await?, record }))
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.
+    pub fn may_use(&self, asked: &str, full: impl FnOnce() -> String, is_simulated: bool) -> Result<(), Reason> {
+        if self.record.kind == Kind::Test && !is_simulated {
+            return Err(Reason::TestOnly(asked.to_owned()));
+        }
+        // Mostly there is no list, and no name has to be put together.
+        let full = std::cell::LazyCell::new(full);
+        for account in self.chain.iter() {
+            let current = account.current();
+            if !current.limits.models.is_empty() && !current.limits.allows(&[asked, &full]) {
+                return Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: current.limits.models.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the key is good now, and if not why.
+    pub fn state(&self) -> Result<(), Reason> {
+        self.record.state(Timestamp::now())?;
+        match self.chain.iter().find(|account| account.current().disabled) {
+            Some(group) => Err(Reason::GroupDisabled(group.id().subject())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -230,30 +295,31 @@ impl Caller {
 
     /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.
     pub fn may_use(&self, asked: &str, full: impl FnOnce() -> String, is_simulated: bool) -> Result<(), Reason> {
-        if self.0.record.kind == Kind::Test && !is_simulated {
-            return Err(Reason::TestOnly(asked.to_owned()));
-        }
-        // Mostly there is no list, and no name has to be put together.
-        let mut full = std::iter::once_with(full);
-        let mut name: Option<String> = None;
+        self.0.may_use(asked, full, is_simulated)
+    }
+
+    /// Whether all of the key's accounts allow its use from there and for this.
+    fn may_call(&self, parts: &Parts) -> Result<(), Reason> {
         for account in self.0.chain.iter() {
-            let current = account.current();
-            if current.limits.models.is_empty() {
-                continue;
+            let Current { limits, .. } = &*account.current();
+            if !limits.addresses.is_empty() {
+                let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
+                if !from.is_some_and(|from| limits.addresses.iter().any(|network| network.contains(from))) {
+                    return Err(Reason::AddressNotAllowed(from.map_or_else(|| "unknown".to_owned(), |from| from.to_string())));
+                }
             }
-            let full = name.get_or_insert_with(|| full.next().unwrap_or_default());
-            if !current.limits.allows(&[asked, full]) {
-                return Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: current.limits.models.clone() });
+            if !limits.paths.is_empty() {
+                let called = format!("{} {}", parts.method, parts.uri.path());
+                if !limits.paths.iter().any(|glob| matches(glob, &called)) {
+                    return Err(Reason::PathNotAllowed { called: called.chars().take(200).collect(), allowed: limits.paths.clone() });
+                }
             }
         }
         Ok(())
     }
 
     fn admitted_to(&self, plane: Plane) -> Result<(), Reason> {
-        self.0.record.state(Timestamp::now())?;
-        if let Some(group) = self.0.chain.iter().find(|account| account.current().disabled) {
-            return Err(Reason::GroupDisabled(group.id().subject()));
-        }
+        self.0.state()?;
         match (plane, self.0.record.kind) {
             (Plane::Data, Kind::Admin) => Err(Reason::AdminOnDataPlane),
             (Plane::Admin, Kind::Live | Kind::Test) => Err(Reason::NotAdmin),

@@ -2,9 +2,12 @@
 //!
 //! A key is judged in three steps, each cheaper to fail than the next: [`presented`] finds what the caller sent,
 //! [`format`] knows a typo by its checksum without a look-up, [`keyring`] knows the rest from memory or the store.
+//! [`diagnose`] names the mistake in what is no key, and [`guesses`] slows down whoever tries keys.
 
+pub mod diagnose;
 pub mod foreign;
 pub mod format;
+pub mod guesses;
 pub mod hash;
 pub mod keyring;
 pub mod presented;

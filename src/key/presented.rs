@@ -3,95 +3,149 @@
 use http::request::Parts;
 use http::{HeaderName, header};
 
-use super::format::{KeyText, Malformed};
-use super::reason::Reason;
-use super::{foreign, format};
+use super::diagnose::{diagnose, holds_key, is_blank};
+use super::format::KeyText;
+use super::reason::{Place, Reason};
 
 /// Headers that carry a bare key, by the SDK that sends them: Anthropic, Google, Azure.
 const BARE_HEADERS: [HeaderName; 3] =
     [HeaderName::from_static("x-api-key"), HeaderName::from_static("x-goog-api-key"), HeaderName::from_static("api-key")];
 
+/// First words of other schemes (IANA's registry, and what people write).
+const OTHER_SCHEMES: [&str; 14] = [
+    "basic",
+    "digest",
+    "token",
+    "key",
+    "apikey",
+    "api-key",
+    "x-api-key",
+    "negotiate",
+    "ntlm",
+    "oauth",
+    "jwt",
+    "dpop",
+    "hmac",
+    "aws4-hmac-sha256",
+];
+
+const BEARER: &str = "bearer";
+
 /// The key that a request carries; two that differ are refused, since either could be the one that was meant.
 ///
 /// The URL is looked at only where `in_url` says so: some SDKs put it there, and on other paths `key` is a parameter of its own.
 pub fn find(parts: &Parts, in_url: bool) -> Result<KeyText<'_>, Reason> {
-    let mut found: Option<&str> = None;
-    let mut add = |text| match found.replace(text) {
-        Some(other) if other != text => Err(Reason::Conflicting),
-        _ => Ok(()),
-    };
+    let mut found = Found::default();
     for value in parts.headers.get_all(header::AUTHORIZATION) {
-        add(bearer(header_text(value)?)?)?;
+        found.add(bearer(header_text(value)?)?)?;
     }
     for name in &BARE_HEADERS {
         for value in parts.headers.get_all(name) {
-            add(header_text(value)?)?;
+            found.add(bare(header_text(value)?)?)?;
         }
     }
-    if let Some(text) = parts.uri.query().filter(|_| in_url).and_then(query_key) {
-        add(text)?;
+    if in_url {
+        let pairs = parts.uri.query().into_iter().flat_map(|query| query.split('&'));
+        for text in pairs.filter_map(|pair| pair.strip_prefix("key=")) {
+            found.add(text)?;
+        }
     }
-    judge(found.ok_or(Reason::Missing)?)
+    match found {
+        Found { text: Some(text), .. } => judge(text),
+        Found { is_empty: true, .. } => Err(Reason::Empty),
+        Found { .. } => Err(misplaced(parts).map_or(Reason::Missing, Reason::Misplaced)),
+    }
 }
 
 /// Judges a bare text as a key: what `keys explain` uses too.
 pub fn judge(text: &str) -> Result<KeyText<'_>, Reason> {
-    // One that is right has nothing in it to be named: only the others are looked at closely.
-    let malformed = match KeyText::parse(text) {
-        Ok(key) => return Ok(key),
-        Err(malformed) => malformed,
-    };
-    if text.is_empty() {
-        return Err(Reason::Empty);
+    KeyText::parse(text).map_err(|malformed| diagnose(text, malformed))
+}
+
+/// What the places that may hold a key have held so far.
+#[derive(Default)]
+struct Found<'a> {
+    text: Option<&'a str>,
+    /// One of them is there and empty, as tools send it whose variable is not set.
+    is_empty: bool,
+}
+
+// === impl Found ===
+
+impl<'a> Found<'a> {
+    fn add(&mut self, text: &'a str) -> Result<(), Reason> {
+        match self.text {
+            _ if text.is_empty() => self.is_empty = true,
+            Some(other) if other != text => return Err(Reason::Conflicting),
+            _ => self.text = Some(text),
+        }
+        Ok(())
     }
-    let is_quote = |c: char| matches!(c, '"' | '\'' | '`' | '“' | '”' | '‘' | '’');
-    if text.contains(is_quote) {
-        return Err(Reason::Quoted);
-    }
-    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}') {
-        return Err(Reason::Whitespace);
-    }
-    Err(match malformed {
-        Malformed::Prefix if foreign::is_placeholder(text) => Reason::Placeholder,
-        Malformed::Prefix => foreign::issuer(text).map_or(Reason::NotAKey, Reason::Foreign),
-        Malformed::PrefixCase => Reason::WrongCase,
-        Malformed::Length(length) if length == 2 * format::BODY_LEN => Reason::Doubled,
-        Malformed::Length(length) => Reason::WrongLength(length),
-        Malformed::Character(_) if text.matches("kw_").count() > 1 => Reason::Doubled,
-        Malformed::Character(character) => Reason::WrongCharacter(character),
-        Malformed::Checksum => Reason::WrongChecksum,
-    })
 }
 
 fn header_text(value: &http::HeaderValue) -> Result<&str, Reason> {
     std::str::from_utf8(value.as_bytes()).map(str::trim_ascii).map_err(|_| Reason::NotText)
 }
 
+/// What follows `Bearer `, or what is wrong with the scheme.
 fn bearer(value: &str) -> Result<&str, Reason> {
-    if value.is_empty() {
-        return Err(Reason::Empty);
-    }
-    let Some((scheme, rest)) = value.split_once(' ') else {
-        return match value.eq_ignore_ascii_case("bearer") {
-            true => Err(Reason::Empty),
-            false if value.starts_with("kw_") => Err(Reason::NoScheme),
-            // Anything else without a scheme is judged as a key: what it is says more than what it lacks.
-            false => Ok(value),
-        };
-    };
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(match scheme.to_ascii_lowercase().as_str() {
-            "basic" | "digest" | "token" | "apikey" | "aws4-hmac-sha256" => Reason::WrongScheme,
-            _ => Reason::Whitespace,
-        });
-    }
-    let key = rest.trim_ascii();
-    match key.split_once(' ') {
-        Some((again, _)) if again.eq_ignore_ascii_case("bearer") => Err(Reason::DoubledScheme),
-        _ => Ok(key),
+    match strip_bearer(value) {
+        Some(key) if begins_with_bearer(key) => Err(Reason::DoubledScheme),
+        Some(key) => Ok(key),
+        None if value.is_empty() => Ok(value),
+        None => Err(without_bearer(value)),
     }
 }
 
-fn query_key(query: &str) -> Option<&str> {
-    query.split('&').find_map(|pair| pair.strip_prefix("key="))
+/// What follows `Bearer `; nothing where nothing does.
+fn strip_bearer(value: &str) -> Option<&str> {
+    let (scheme, rest) = value.split_at_checked(BEARER.len())?;
+    let is_alone = rest.is_empty() || rest.starts_with(' ');
+    (is_alone && scheme.eq_ignore_ascii_case(BEARER)).then(|| rest.trim_ascii())
+}
+
+/// Whether the word stands first, with whatever comes after it but letters and digits.
+fn begins_with_bearer(text: &str) -> bool {
+    let rest = text.split_at_checked(BEARER.len()).filter(|(start, _)| start.eq_ignore_ascii_case(BEARER)).map(|(_, rest)| rest);
+    rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+}
+
+fn without_bearer(value: &str) -> Reason {
+    let judged = judge(value);
+    if value.starts_with("kw_") {
+        return judged.err().unwrap_or(Reason::NoScheme);
+    }
+    let (word, rest) = value.split_once(|c: char| is_blank(c) || c == ':' || c == '=').unwrap_or((value, ""));
+    let is_scheme = |word: &str| OTHER_SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
+    let is_word = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let has_bearer = value.get(..BEARER.len()).is_some_and(|start| start.eq_ignore_ascii_case(BEARER));
+    let is_key_next = rest.trim_start_matches(is_blank).starts_with("kw_");
+    match judged {
+        _ if has_bearer && !rest.is_empty() => Reason::WrongScheme,
+        _ if !rest.is_empty() && is_scheme(word) => Reason::WrongScheme,
+        _ if is_word && is_key_next && !value.contains(['=', ':']) => Reason::WrongScheme,
+        Err(Reason::NotAlone | Reason::NeedlessScheme) if has_bearer => Reason::WrongScheme,
+        Err(reason) => reason,
+        Ok(_) => Reason::NoScheme,
+    }
+}
+
+/// The text of a header that has no scheme.
+fn bare(value: &str) -> Result<&str, Reason> {
+    match strip_bearer(value) {
+        Some(key) if !key.is_empty() => Err(Reason::NeedlessScheme),
+        _ => Ok(value),
+    }
+}
+
+/// Where a key stands that nobody reads there; asked only where no other was sent.
+fn misplaced(parts: &Parts) -> Option<Place> {
+    let holds = |text: &str| holds_key(text);
+    if parts.uri.authority().is_some_and(|authority| holds(authority.as_str()))
+        || parts.uri.path_and_query().is_some_and(|path| holds(path.as_str()))
+    {
+        return Some(Place::Url);
+    }
+    let mut texts = parts.headers.values().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+    texts.any(holds).then_some(Place::Header)
 }

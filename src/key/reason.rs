@@ -1,9 +1,11 @@
 //! Every way a key can be refused: one variant each, with its status, its stable code and a sentence that says what to do.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::KeyId;
-use super::format::BODY_LEN;
+use super::format::{BODY_LEN, Slip};
 use crate::error::{Kind, Refusal};
 
 /// Why a key was refused.
@@ -22,6 +24,10 @@ pub enum Reason {
     WrongScheme,
     /// `Bearer Bearer …`.
     DoubledScheme,
+    /// `Bearer` where a bare key belongs: in `x-api-key` and the like.
+    NeedlessScheme,
+    /// A key stands where no key is read.
+    Misplaced(Place),
     /// Quotes are part of what was sent.
     Quoted,
     /// White space, a line break or a byte order mark is part of what was sent.
@@ -32,22 +38,32 @@ pub enum Reason {
     Conflicting,
     /// The key was pasted twice.
     Doubled,
-    /// The prefix is written in another case.
+    /// More than the key was pasted: `key=…`, JSON, a line of a configuration.
+    NotAlone,
+    /// `%xx` in place of a character.
+    UrlEncoded,
+    /// The short form of a key that lists show.
+    Masked,
+    /// All capitals, or none.
     WrongCase,
+    /// The checksum is right under another prefix.
+    WrongPrefix,
     /// So many characters follow the prefix.
     WrongLength(usize),
     /// A character that no key has.
     WrongCharacter(char),
     /// One character or more was changed.
-    WrongChecksum,
+    WrongChecksum(Slip),
     /// Not a Keyward key, nor any that is known.
     NotAKey,
     /// A stand-in such as `sk-dummy`.
     Placeholder,
-    /// Another service's key, named with its article.
+    /// Another service's key, named with its article (`an OpenAI key`).
     Foreign(&'static str),
     /// No such id, or not its secret: one answer, so that neither can be told from the other.
     Unknown,
+    /// The same, from an address that has tried too many: it may try again after this time.
+    TooManyGuesses(Duration),
     /// Past its expiry (RFC 3339).
     Expired(String),
     /// Not to be used before (RFC 3339).
@@ -66,6 +82,15 @@ pub enum Reason {
     NotAdmin,
     /// A test key on a model that costs money.
     TestOnly(String),
+    /// It may not be used from the address that it came from.
+    AddressNotAllowed(String),
+    /// It may not be used for this method and path.
+    PathNotAllowed {
+        /// What was called.
+        called: String,
+        /// The globs of what may be.
+        allowed: Vec<String>,
+    },
     /// The model is not among those that the key may use.
     ModelNotAllowed {
         /// What was asked for.
@@ -77,14 +102,29 @@ pub enum Reason {
     StoreDown,
 }
 
+/// Where a key stands that is not read there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The path, the query, or before the host's name.
+    Url,
+    /// A header of another name.
+    Header,
+}
+
 // === impl Reason ===
 
 impl Reason {
     /// The HTTP status: 401 where another key is needed, 403 where this key is good but not for this.
     pub fn status(&self) -> StatusCode {
         match self {
-            Reason::AdminOnDataPlane | Reason::NotAdmin | Reason::TestOnly(_) | Reason::ModelNotAllowed { .. } => StatusCode::FORBIDDEN,
+            Reason::AdminOnDataPlane
+            | Reason::NotAdmin
+            | Reason::TestOnly(_)
+            | Reason::AddressNotAllowed(_)
+            | Reason::PathNotAllowed { .. }
+            | Reason::ModelNotAllowed { .. } => StatusCode::FORBIDDEN,
             Reason::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::TooManyGuesses(_) => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::UNAUTHORIZED,
         }
     }
@@ -97,19 +137,26 @@ impl Reason {
             Reason::NoScheme => "key_without_bearer",
             Reason::WrongScheme => "key_wrong_scheme",
             Reason::DoubledScheme => "key_doubled_bearer",
+            Reason::NeedlessScheme => "key_needless_bearer",
+            Reason::Misplaced(_) => "key_misplaced",
             Reason::Quoted => "key_quoted",
             Reason::Whitespace => "key_whitespace",
             Reason::NotText => "key_not_text",
             Reason::Conflicting => "key_conflicting",
             Reason::Doubled => "key_doubled",
+            Reason::NotAlone => "key_not_alone",
+            Reason::UrlEncoded => "key_url_encoded",
+            Reason::Masked => "key_masked",
             Reason::WrongCase => "key_wrong_case",
+            Reason::WrongPrefix => "key_wrong_prefix",
             Reason::WrongLength(_) => "key_wrong_length",
             Reason::WrongCharacter(_) => "key_wrong_character",
-            Reason::WrongChecksum => "key_wrong_checksum",
+            Reason::WrongChecksum(_) => "key_wrong_checksum",
             Reason::NotAKey => "key_malformed",
             Reason::Placeholder => "key_placeholder",
             Reason::Foreign(_) => "key_of_another_service",
             Reason::Unknown => "invalid_api_key",
+            Reason::TooManyGuesses(_) => "key_too_many_guesses",
             Reason::Expired(_) => "key_expired",
             Reason::NotYetValid(_) => "key_not_yet_valid",
             Reason::Revoked(_) => "key_revoked",
@@ -119,6 +166,8 @@ impl Reason {
             Reason::AdminOnDataPlane => "key_is_admin",
             Reason::NotAdmin => "key_not_admin",
             Reason::TestOnly(_) => "key_test_only",
+            Reason::AddressNotAllowed(_) => "address_not_allowed",
+            Reason::PathNotAllowed { .. } => "path_not_allowed",
             Reason::ModelNotAllowed { .. } => "model_not_allowed",
             Reason::StoreDown => "key_store_unavailable",
         }
@@ -132,17 +181,44 @@ impl Reason {
                 "The API key is empty: check that the variable you read it from is set, and send 'Authorization: Bearer kw_…'."
             }
             Reason::NoScheme => "The Authorization header holds a key without its scheme: put 'Bearer ' before it.",
-            Reason::WrongScheme => "The Authorization header uses a scheme that Keyward does not take: send 'Authorization: Bearer kw_…'.",
+            Reason::WrongScheme => {
+                "The Authorization header does not begin with 'Bearer' and one space: send 'Authorization: Bearer kw_…' (user:password in a URL is sent as 'Basic', which is not taken)."
+            }
             Reason::DoubledScheme => "The Authorization header says 'Bearer' twice: your SDK adds it by itself, so give it the bare key.",
+            Reason::NeedlessScheme => {
+                "This header takes the bare API key: leave out 'Bearer', or send 'Authorization: Bearer kw_…' instead."
+            }
+            Reason::Misplaced(Place::Url) => {
+                "An API key stands in the URL, where it is not read and ends up in logs and histories: send 'Authorization: Bearer kw_…'. Consider replacing the key."
+            }
+            Reason::Misplaced(Place::Header) => {
+                "An API key stands in a header that it is not read from: send it as 'Authorization: Bearer kw_…', 'x-api-key', 'api-key' or 'x-goog-api-key'."
+            }
             Reason::Quoted => "The API key has quotes in it: remove them (a .env file or a shell export often adds them).",
             Reason::Whitespace => {
                 "The API key has white space or an invisible character in it: copy it again without spaces, line breaks or byte order mark."
             }
             Reason::NotText => "The API key is not plain text: copy it again, it has only letters and digits after its prefix.",
-            Reason::Conflicting => "This request carries two different API keys: send one, as 'Authorization: Bearer kw_…'.",
+            Reason::Conflicting => {
+                "This request carries two different API keys: send one, as 'Authorization: Bearer kw_…' (a tool or a proxy may have added the other)."
+            }
             Reason::Doubled => "The API key was pasted twice in a row: send it once.",
-            Reason::WrongCase => "The API key's prefix is in capitals: keys are case-sensitive, copy it again exactly.",
-            Reason::WrongChecksum => "The API key has a typo: its checksum does not match, so a character was changed. Copy it again.",
+            Reason::NotAlone => {
+                "More than the API key was pasted (such as 'key=', JSON or a line of a configuration): send from kw_ to its last letter or digit."
+            }
+            Reason::UrlEncoded => {
+                "The API key has '%' escapes in it: send it as it is; it has only letters, digits and underscores, which need none."
+            }
+            Reason::Masked => {
+                "This is the short form of an API key that lists show: the whole key was shown once, when it was made. Find where it was kept, or ask for a new one."
+            }
+            Reason::WrongCase => "The API key was put into capitals or small letters: keys are case-sensitive, copy it again exactly.",
+            Reason::WrongPrefix => {
+                "The API key's beginning was changed or cut off: kw_live_, kw_test_ or kw_admin_ is part of the key. Copy it again, whole."
+            }
+            Reason::WrongChecksum(Slip::Other | Slip::Prefix | Slip::Lowered) => {
+                "The API key has a typo: its checksum does not fit, so a letter or digit was mistyped. Copy it again."
+            }
             Reason::NotAKey => "This is not a Keyward key: one starts with kw_live_ or kw_test_. Ask whoever runs this gateway for yours.",
             Reason::Placeholder => {
                 "The API key is a placeholder that your tool filled in: set it to your Keyward key, which starts with kw_live_ or kw_test_."
@@ -174,8 +250,19 @@ impl Reason {
                 "The API key has the character U+{:04X} in it, which no key has (it may look like a Latin letter): copy it again.",
                 u32::from(*c)
             ),
+            Reason::WrongChecksum(Slip::Swapped(at)) => format!(
+                "The API key has a typo: its checksum does not fit, and would if the characters {at} and {} had not changed places. Copy it again.",
+                at + 1
+            ),
+            Reason::WrongChecksum(Slip::LookAlike(at)) => format!(
+                "The API key has a typo: its checksum does not fit, and character {at} was taken for one that looks like it (0 and O, 1 and l). Copy it again."
+            ),
+            Reason::TooManyGuesses(wait) => format!(
+                "Too many API keys that are not valid here came from this address: try again in {}. A valid key is not held up.",
+                seconds(*wait)
+            ),
             Reason::Foreign(issuer) => format!(
-                "This looks like {issuer} key, not a Keyward key: send your Keyward key (kw_live_…). The one you sent was not forwarded or logged, but has left your machine: consider replacing it."
+                "This looks like {issuer}, not a Keyward key: send your Keyward key (kw_live_…). The one you sent was not forwarded or logged, but has left your machine: consider replacing it."
             ),
             Reason::Expired(when) => format!("This API key expired on {when}: ask for a new one or for a later expiry."),
             Reason::NotYetValid(when) => format!("This API key is not valid before {when}: wait until then, or ask for an earlier start."),
@@ -189,6 +276,12 @@ impl Reason {
             Reason::TestOnly(model) => format!(
                 "A kw_test_ key never costs money and calls simulator models only: use a kw_live_ key for '{model}', or the model 'simulator/echo'."
             ),
+            Reason::AddressNotAllowed(address) => format!(
+                "This API key may not be used from the address {address}: use it where it is meant to be used, or ask whoever runs this gateway to allow the address."
+            ),
+            Reason::PathNotAllowed { called, allowed } => {
+                format!("This API key may not call '{called}': it may call {}. Ask whoever runs this gateway for more.", allowed.join(", "))
+            }
             Reason::ModelNotAllowed { model, allowed } => {
                 format!("This API key may not use the model '{model}': it may use {}. GET /v1/models lists them.", allowed.join(", "))
             }
@@ -202,6 +295,7 @@ impl Reason {
         let kind = match status {
             StatusCode::FORBIDDEN => Kind::Permission,
             StatusCode::SERVICE_UNAVAILABLE => Kind::Unavailable,
+            StatusCode::TOO_MANY_REQUESTS => Kind::RateLimit("requests"),
             _ => Kind::Authentication,
         };
         let mut refusal = Refusal::new(status, kind, self.code(), self.message());
@@ -209,9 +303,18 @@ impl Reason {
         if let Reason::ModelNotAllowed { .. } | Reason::TestOnly(_) = self {
             refusal.param = Some("model");
         }
-        if let Reason::StoreDown = self {
-            refusal.retry_after = Some(std::time::Duration::from_secs(2));
-        }
+        refusal.retry_after = match self {
+            Reason::StoreDown => Some(Duration::from_secs(2)),
+            Reason::TooManyGuesses(wait) => Some(wait),
+            _ => None,
+        };
         refusal
+    }
+}
+
+fn seconds(wait: Duration) -> String {
+    match wait.as_secs_f64().ceil() {
+        n if n <= 1.0 => "1 second".to_owned(),
+        n => format!("{n} seconds"),
     }
 }

@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use super::drain::Drain;
 use super::record::{Outcome, Source, Usage};
 use super::*;
+use crate::key::KeyId;
 use crate::money::Usd;
 use crate::quota::AccountId;
 use crate::quota::meters::{Past, Used};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Answer, Cursor, Entry, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
+use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
 
 fn begin(id: &str) -> Begin {
     Begin {
@@ -214,6 +215,9 @@ impl LedgerStore for Flaky {
     }
     fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used> {
         self.unless_down(self.inner.used(account, past))
+    }
+    fn last_use(&self, key: KeyId) -> Answer<'_, Option<LastUse>> {
+        self.unless_down(self.inner.last_use(key))
     }
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>> {
         self.unless_down(self.inner.usage(query))

@@ -15,7 +15,8 @@ use crate::store::{Group, GroupStore, LedgerStore, StoreError};
 pub struct Accounts {
     groups: Arc<dyn GroupStore>,
     ledger: Arc<dyn LedgerStore>,
-    drain: DrainHandle,
+    /// Of the process that writes the ledger; others see what is in the store.
+    drain: Option<DrainHandle>,
     alerts: AlertSender,
     known: RwLock<HashMap<AccountId, Arc<Account>>>,
     keys: Mutex<HashMap<AccountId, Weak<Account>>>,
@@ -28,7 +29,7 @@ const SWEEP_AT: usize = 1024;
 
 impl Accounts {
     /// No accounts yet: each is read when the first key needs it.
-    pub fn new(groups: Arc<dyn GroupStore>, ledger: Arc<dyn LedgerStore>, drain: DrainHandle, alerts: AlertSender) -> Accounts {
+    pub fn new(groups: Arc<dyn GroupStore>, ledger: Arc<dyn LedgerStore>, drain: Option<DrainHandle>, alerts: AlertSender) -> Accounts {
         Accounts { groups, ledger, drain, alerts, known: RwLock::default(), keys: Mutex::default() }
     }
 
@@ -115,9 +116,9 @@ impl Accounts {
     async fn build(&self, id: &AccountId, limits: &Limits, disabled: bool, old: Option<&Meters>) -> Result<Current, StoreError> {
         let unknown = Meters::unknown(limits, old);
         let mut past: Vec<(Past, Used)> = Vec::with_capacity(unknown.len());
-        if !unknown.is_empty() {
+        if let Some(drain) = self.drain.as_ref().filter(|_| !unknown.is_empty()) {
             // What ended before has to be in the store before it can be summed up.
-            self.drain.flush().await?;
+            drain.flush().await?;
         }
         for of in unknown {
             let used = self.ledger.used(id, &of).await?;

@@ -1,7 +1,7 @@
 //! A token bucket that can be refunded: a reservation is an upper bound, and what was not used goes back.
 //!
 //! The generic cell rate algorithm on one atomic: the theoretical arrival time moves ahead with what is taken and back with what
-//! is given. `governor` counts requests; it has no way back, which token limits need.
+//! is given. `governor` has neither a way back, which token limits need, nor a look at what is left that takes nothing.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};

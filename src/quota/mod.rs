@@ -14,6 +14,7 @@ pub mod meters;
 pub mod network;
 mod permit;
 mod refused;
+mod standing;
 #[cfg(test)]
 mod tests;
 pub mod window;
@@ -28,6 +29,7 @@ pub use limits::{Budget, Limits, Rate, Unit};
 pub use meters::{Meters, Used};
 pub use permit::Permit;
 pub use refused::Refused;
+pub use standing::{Standing, standing};
 pub use window::Period;
 
 use counter::State;

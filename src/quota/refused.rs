@@ -11,13 +11,13 @@ use crate::error::{Kind, Refusal};
 use crate::money::Usd;
 
 /// A request that was not admitted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Refused {
     /// Whose limit.
     pub account: AccountId,
     /// Which, and why.
     pub exceeded: Exceeded,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
 }
 
 /// SDKs of OpenAI and Anthropic try again unless this says that it is useless.

@@ -26,6 +26,7 @@ pub use vault::{MASTER_KEY, MASTER_KEY_FILE, Variables, Vault};
 use crate::catalog::{Catalog, Dialect, Environment, Model, Operation};
 use crate::config::{Config, hint};
 use crate::error::{Kind, Refusal};
+use crate::key::diagnose::is_secret;
 
 /// All that can be called, and what else could be with which variables.
 pub struct Router {
@@ -263,6 +264,9 @@ impl From<NoRoute> for Refusal {
     fn from(no_route: NoRoute) -> Refusal {
         let not_found = |code, message| Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, code, message).with_param("model");
         match no_route {
+            NoRoute::Unknown(name, _) if is_secret(&name) => {
+                not_found("model_not_found", "A key stands in place of the model's name: name a model, as 'provider/model'.".to_owned())
+            }
             NoRoute::Unknown(name, nearest) => {
                 let hint = nearest.map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));
                 not_found(

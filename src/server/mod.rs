@@ -4,13 +4,16 @@
 mod tests;
 mod worker;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::gateway::Gateway;
+use crate::quota::network::Network;
 use crate::surface;
 use worker::{Connections, Open, Worker};
 
@@ -24,10 +27,42 @@ pub struct Lasting {
     _open: Arc<Open>,
 }
 
+/// The address that a connection comes from, in the extensions of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+// === impl Peer ===
+
+impl Peer {
+    /// Who asks: whoever the connection is from, or for whom a trusted proxy at its other end asks.
+    ///
+    /// `x-forwarded-for` grows on the right: from there, the first address that is no trusted proxy is the caller's.
+    pub fn of(connection: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Peer {
+        let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(*address));
+        let mut peer = connection.to_canonical();
+        if trusted.is_empty() || !is_trusted(&peer) {
+            return Peer(peer);
+        }
+        let hops: Vec<&str> =
+            headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).collect();
+        for hop in hops.iter().rev() {
+            let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+            peer = address.to_canonical();
+            if !is_trusted(&peer) {
+                break;
+            }
+        }
+        Peer(peer)
+    }
+}
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// Serves until `shutdown` resolves, then drains for as long as the configuration allows.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
     let limits = gateway.config.limits.clone();
-    let connections = Connections::new(surface::router(gateway), &limits);
+    let trusted: Arc<[Network]> = gateway.config.trusted_proxies.clone().into();
+    let connections = Connections::new(surface::router(gateway), &limits, trusted);
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = Workers::start(count, &connections)?;
     let mut shutdown = std::pin::pin!(shutdown);

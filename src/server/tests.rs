@@ -19,7 +19,7 @@ struct Server {
 impl Server {
     async fn start(workers: usize, router: axum::Router, limits: &RequestLimits) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let workers = Workers::start(workers, &Connections::new(router, limits)).unwrap();
+        let workers = Workers::start(workers, &Connections::new(router, limits, Arc::default())).unwrap();
         Server { listener, workers }
     }
 
@@ -123,4 +123,22 @@ async fn an_answer_that_does_not_end_is_cut_off() {
     begun.notified().await;
     assert!(!server.workers.drain().await);
     assert_eq!(answer.await.unwrap(), "");
+}
+
+#[test]
+fn the_caller_is_whoever_the_last_trusted_proxy_heard_from() {
+    let trusted: Vec<Network> = vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1".parse().unwrap()];
+    let cases = [
+        ("192.0.2.1", "203.0.113.5", "192.0.2.1"),
+        ("10.0.0.1", "203.0.113.5", "203.0.113.5"),
+        ("10.0.0.1", "6.6.6.6, 203.0.113.5, 10.9.9.9", "203.0.113.5"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.5, unknown", "10.0.0.1"),
+        ("::ffff:127.0.0.1", "2001:db8::1", "2001:db8::1"),
+    ];
+    for (connection, forwarded, expected) in cases {
+        let headers = HeaderMap::from_iter([(FORWARDED_FOR, forwarded.parse().unwrap())]);
+        assert_eq!(Peer::of(connection.parse().unwrap(), &headers, &trusted).0.to_string(), expected, "{connection} {forwarded}");
+        assert_eq!(Peer::of(connection.parse().unwrap(), &headers, &[]).0, connection.parse::<IpAddr>().unwrap().to_canonical());
+    }
 }

@@ -14,8 +14,9 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Lasting;
+use super::{Lasting, Peer};
 use crate::config::RequestLimits;
+use crate::quota::network::Network;
 use crate::surface::unread;
 use crate::upstream;
 
@@ -35,6 +36,7 @@ pub(super) struct Worker {
 pub(super) struct Connections {
     app: TowerToHyperService<axum::Router>,
     limits: RequestLimits,
+    trusted: Arc<[Network]>,
 }
 
 /// Counts a connection for as long as it lives.
@@ -87,8 +89,8 @@ impl Drop for Open {
 // === impl Connections ===
 
 impl Connections {
-    pub(super) fn new(router: axum::Router, limits: &RequestLimits) -> Connections {
-        Connections { app: TowerToHyperService::new(router), limits: limits.clone() }
+    pub(super) fn new(router: axum::Router, limits: &RequestLimits, trusted: Arc<[Network]>) -> Connections {
+        Connections { app: TowerToHyperService::new(router), limits: limits.clone(), trusted }
     }
 
     /// Serves what comes until nothing more will, then drains.
@@ -112,7 +114,8 @@ impl Connections {
     fn builder(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         let http1 = &mut builder.http1();
-        http1.timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout).max_buf_size(HEAD_BYTES).pipeline_flush(true);
+        // One write an answer, as `pipeline_flush` has it too: but that keeps back the 400 or 431 that hyper makes of a head it cannot take.
+        http1.timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout).max_buf_size(HEAD_BYTES).writev(false);
         builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32);
         builder
     }
@@ -125,10 +128,16 @@ impl Connections {
         stream: tokio::net::TcpStream,
         open: Open,
     ) {
+        // One that is gone already has no address, and asks for nothing.
+        let (peer, trusted) = (stream.peer_addr().ok(), Arc::clone(&self.trusted));
         let (app, has_asked) = (self.app.clone(), Arc::new(AtomicBool::new(false)));
         let (asked, stop, open) = (Arc::clone(&has_asked), stop.clone(), Arc::new(open));
         let service = service_fn(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
+            if let Some(peer) = peer {
+                let peer = Peer::of(peer.ip(), request.headers(), &trusted);
+                request.extensions_mut().insert(peer);
+            }
             if request.headers().contains_key(header::UPGRADE) {
                 request.extensions_mut().insert(Lasting { stop: stop.subscribe(), _open: Arc::clone(&open) });
             }

@@ -78,6 +78,8 @@ pub trait LedgerStore: Send + Sync {
     fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64>;
     /// What an account used since a period began; what still runs counts as its reservation.
     fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used>;
+    /// A key's newest request.
+    fn last_use(&self, key: KeyId) -> Answer<'_, Option<LastUse>>;
     /// Sums over the ledger.
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>>;
 }
@@ -183,6 +185,23 @@ pub enum UsageBy {
     Model,
     /// The day in UTC.
     Day,
+}
+
+/// A key's newest request that a provider was to answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastUse {
+    /// The request's id.
+    pub request: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// `chat`, `embeddings`, …
+    pub operation: String,
+    /// `provider/model`.
+    pub model: String,
+    /// How it ended: `answered`, `failed`, …; `open` while it runs.
+    pub outcome: String,
+    /// The status that its caller saw; 0 while it runs.
+    pub status: u16,
 }
 
 /// A sum over requests.

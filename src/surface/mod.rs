@@ -21,14 +21,18 @@ use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde_json::Value;
 
 use crate::dialect::ir::Trouble;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
+use crate::key::diagnose::holds_key;
 use crate::route::LiveProvider;
 use crate::ticket;
+
+/// The most of a path that an answer repeats.
+const LONGEST_PATH: usize = 200;
 
 /// The request's name, the caller's or ours: in every answer.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -90,6 +94,20 @@ async fn named(request: Request, next: Next) -> Response<Body> {
     let mut response = next.run(request).await;
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// An answer from beside the corridor, named by the head of its request.
+fn name(headers: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(REQUEST_ID, ticket::request_id(headers, &ticket::next_id()));
+    response
+}
+
+/// A path as an answer repeats it: not endlessly, and with no key in it.
+pub fn shown(path: &str) -> String {
+    match holds_key(path) {
+        true => "a path with a key in it".to_owned(),
+        false => path.chars().take(LONGEST_PATH).collect(),
+    }
 }
 
 /// A path that nothing is served at, in the words of the surface that it looks like.

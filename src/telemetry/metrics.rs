@@ -111,10 +111,15 @@ impl Metrics {
         metrics
     }
 
+    /// A request was refused before anything else was known of it.
+    pub fn refused(&self, code: &'static str) {
+        self.refused.get_or_create(&Refused { code }).inc();
+    }
+
     /// A request has ended.
     pub fn settled(&self, ticket: &Ticket, outcome: Outcome, usage: &Usage, cost: Option<Usd>, total: Duration) {
         if !ticket.code().is_empty() {
-            self.refused.get_or_create(&Refused { code: ticket.code() }).inc();
+            self.refused(ticket.code());
         }
         let Some(target) = &ticket.target else { return };
         // Callers choose the names of unlisted models: as labels they would be without end.

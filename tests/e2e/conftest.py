@@ -35,12 +35,12 @@ def gateway(one_upstream, tmp_path_factory):
 
 
 @pytest.fixture
-def start_gateway(one_upstream, tmp_path):
+def start_gateway(upstream, tmp_path):
     """Starts a gateway with settings of its own, stopped after the test unless the test did."""
     started = []
 
     def start(**settings):
-        settings = {"providers": {"test": provider(one_upstream.url, models=PRICED)}, **settings}
+        settings = {"providers": {"test": provider(upstream.url, models=PRICED)}, **settings}
         settings["env"] = IMPATIENT | settings.get("env", {})
         folder = tmp_path / f"gateway-{len(started)}"
         folder.mkdir()

@@ -69,6 +69,15 @@ def test_check_names_the_place_and_the_nearest_right_thing(tmp_path, config, tol
     assert all(part in done.stderr for part in told), done.stderr
 
 
+def test_check_tells_all_that_is_wrong_at_once(tmp_path):
+    config = '[aliases]\na = "opnai/x"\nb = "antropic/y"\n[alerts]\nwebhook = "https://example.com"\n'
+    done = Gateway(tmp_path, config=config, env={"KEYWARD_LISTN": "x"}).run("serve", "--check")
+    assert done.returncode != 0
+    for told in ("did you mean 'openai'?", "did you mean 'anthropic'?", "KEYWARD_ALERT_SECRET is not"):
+        assert told in done.stderr
+    assert "KEYWARD_LISTN is no setting and is ignored; did you mean KEYWARD_LISTEN?" in done.stdout
+
+
 def test_check_of_a_right_configuration(tmp_path):
     done = Gateway(tmp_path, config='[aliases]\nfast = "openai/gpt-4o"').run("serve", "--check")
     assert done.returncode == 0, done.stderr

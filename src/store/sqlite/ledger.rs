@@ -8,12 +8,13 @@ use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row, SqliteConnection};
 
-use super::{Sqlite, micros, signed};
+use super::{Sqlite, micros, signed, timestamp};
+use crate::key::KeyId;
 use crate::ledger::record::{Begin, Settle, Source};
 use crate::money::Usd;
 use crate::quota::meters::{Past, Used};
 use crate::quota::{AccountId, limits};
-use crate::store::{Answer, Cursor, Entry, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
+use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
 
 /// Rows of one statement, many first: each costs one message to the database's thread, and each is prepared once, which costs more
 /// than its rows do.
@@ -47,6 +48,9 @@ const MERGE: &str = " ON CONFLICT (id) DO UPDATE SET
     WHERE requests.outcome IN ('open', 'assumed') OR requests.key = ''";
 const ASSUME: &str =
     "UPDATE requests SET outcome = 'assumed', source = 'estimated', cost = reserved, ended = ? WHERE node = ? AND outcome = 'open'";
+
+const LAST_USE: &str = "SELECT id, began, operation, provider || '/' || model AS model, outcome, status FROM requests
+    WHERE key = ? ORDER BY began DESC LIMIT 1";
 
 impl LedgerStore for Sqlite {
     fn cursor<'a>(&'a self, node: &'a str) -> Answer<'a, Cursor> {
@@ -117,6 +121,13 @@ impl LedgerStore for Sqlite {
         })
     }
 
+    fn last_use(&self, key: KeyId) -> Answer<'_, Option<LastUse>> {
+        Box::pin(async move {
+            let row = sqlx::query(LAST_USE).bind(key.to_string()).fetch_optional(&self.pool).await?;
+            row.as_ref().map(last_use).transpose()
+        })
+    }
+
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>> {
         Box::pin(async move {
             let group = match query.by {
@@ -139,6 +150,17 @@ impl LedgerStore for Sqlite {
             rows.iter().map(usage_row).collect()
         })
     }
+}
+
+fn last_use(row: &SqliteRow) -> Result<LastUse, StoreError> {
+    Ok(LastUse {
+        request: row.try_get("id")?,
+        at: timestamp(row.try_get("began")?),
+        operation: row.try_get("operation")?,
+        model: row.try_get("model")?,
+        outcome: row.try_get("outcome")?,
+        status: u16::try_from(row.try_get::<i64, _>("status")?).unwrap_or_default(),
+    })
 }
 
 /// What a batch says of one request.

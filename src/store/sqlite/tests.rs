@@ -42,7 +42,7 @@ fn note(action: &'static str) -> audit::Note {
 fn keyring(folder: &Path, store: Sqlite) -> Keyring {
     let (store, ledger) = (Arc::new(store), Arc::new(Ledger::open(&folder.join("ledger")).unwrap()));
     let drain = Drain::new(ledger, store.clone()).handle();
-    let accounts = Accounts::new(store.clone(), store.clone(), drain, alert::channel(store.clone(), None).0);
+    let accounts = Accounts::new(store.clone(), store.clone(), Some(drain), alert::channel(store.clone(), None).0);
     Keyring::new(Pepper::load_or_create(&folder.join("server.secret")).unwrap(), store, Arc::new(accounts))
 }
 

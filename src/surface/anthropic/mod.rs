@@ -41,7 +41,7 @@ pub fn owns(path: &str) -> bool {
 
 /// A path of this surface's that nothing is served at.
 pub fn unknown_path(uri: &Uri) -> Response<Body> {
-    let path: String = uri.path().chars().take(200).collect();
+    let path = super::shown(uri.path());
     let hint = match path.strip_prefix(PREFIX).unwrap_or(&path).trim_start_matches('/') {
         "messages" | "v1/v1/messages" => " The base URL has to be the gateway's address, without /v1: Anthropic's SDKs add /v1/messages.",
         _ => " Anthropic's path is /v1/messages; /healthz tells whether the gateway is up.",
@@ -52,7 +52,7 @@ pub fn unknown_path(uri: &Uri) -> Response<Body> {
 
 /// A path of this surface's that is served for another method.
 pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
-    let message = format!("{} is not called with {method}: use POST.", uri.path().chars().take(200).collect::<String>());
+    let message = format!("{} is not called with {method}: use POST.", super::shown(uri.path()));
     error::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 

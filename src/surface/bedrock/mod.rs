@@ -34,7 +34,7 @@ async fn serve(State(gateway): State<Arc<Gateway>>, mut request: Request<Body>) 
     let called = unsign(request.headers_mut()).and_then(|()| called(request.method(), request.uri().path()));
     let mut response = match called {
         Ok(called) => exchange(gateway, &Bedrock, called, request).await,
-        Err(refusal) => error::refuse(&refusal),
+        Err(refusal) => super::name(request.headers(), error::refuse(&refusal)),
     };
     if let Some(id) = response.headers().get(OUR_ID).cloned() {
         response.headers_mut().entry(AMZN_ID).or_insert(id);
@@ -65,7 +65,7 @@ fn unsign(headers: &mut HeaderMap) -> Result<(), Refusal> {
 
 /// What `/model/{modelId}/{operation}` says; the id is percent-encoded, and one with its slashes as they are is taken too.
 fn called(method: &Method, path: &str) -> Result<Called, Refusal> {
-    let shown = || path.chars().take(200).collect::<String>();
+    let shown = || super::shown(path);
     let rest = path.strip_prefix("/model/").unwrap_or_default();
     let (model, stream) = match rest.rsplit_once('/') {
         Some((model, "converse")) => (model, false),

@@ -42,7 +42,7 @@ pub fn owns(path: &str) -> bool {
 
 /// A path that nothing is served at.
 pub fn unknown_path(uri: &Uri) -> Response<Body> {
-    let path: String = uri.path().chars().take(200).collect();
+    let path = super::shown(uri.path());
     let message = format!("Nothing is served at {path}. Of Cohere's paths there are POST /v2/chat, /v2/embed and /v2/rerank.");
     error::refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", message))
 }

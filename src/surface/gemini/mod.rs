@@ -69,7 +69,7 @@ pub fn owns(path: &str) -> bool {
 
 /// A path of this surface's that nothing is served at.
 pub fn unknown_path(uri: &Uri) -> Response<Body> {
-    let path: String = uri.path().chars().take(200).collect();
+    let path = super::shown(uri.path());
     let hint = match path.starts_with("/models/") {
         true => format!(" The version is missing: call /v1beta{path}."),
         false => " Google's paths are such as /v1beta/models/{model}:generateContent; GET /v1beta/models lists the models.".to_owned(),
@@ -80,7 +80,7 @@ pub fn unknown_path(uri: &Uri) -> Response<Body> {
 /// A path of this surface's that is served for another method.
 pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
     let right = if uri.path().contains(':') { "POST" } else { "GET" };
-    let message = format!("{} is not called with {method}: use {right}.", uri.path().chars().take(200).collect::<String>());
+    let message = format!("{} is not called with {method}: use {right}.", super::shown(uri.path()));
     error::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 
@@ -118,18 +118,22 @@ async fn at(gateway: Arc<Gateway>, path: &str, request: Request) -> Response<Bod
                 "streamGenerateContent" => (Operation::Chat, true),
                 "embedContent" => (Operation::EmbedOne, false),
                 "batchEmbedContents" => (Operation::Embeddings, false),
-                _ => return unknown_verb(&model, &verb),
+                _ => return super::name(request.headers(), unknown_verb(&model, &verb)),
             };
             let as_array = stream && !is_sse(&uri);
             let called = Called { model: Some(model), stream: Some(stream), as_array, ..Called::new(operation, Dialect::Gemini) };
             exchange(gateway, &Gemini, called, request).await
         }
         Some(Place::List { of_publishers }) if method == Method::GET => {
-            models::list(&gateway, &request.into_parts().0, of_publishers).await
+            let head = request.into_parts().0;
+            super::name(&head.headers, models::list(&gateway, &head, of_publishers).await)
         }
-        Some(Place::Show { model }) if method == Method::GET => models::show(&gateway, &request.into_parts().0, &model).await,
-        Some(_) => wrong_method(&method, &uri),
-        None => unknown_path(&uri),
+        Some(Place::Show { model }) if method == Method::GET => {
+            let head = request.into_parts().0;
+            super::name(&head.headers, models::show(&gateway, &head, &model).await)
+        }
+        Some(_) => super::name(request.headers(), wrong_method(&method, &uri)),
+        None => super::name(request.headers(), unknown_path(&uri)),
     }
 }
 

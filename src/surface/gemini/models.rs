@@ -35,7 +35,7 @@ struct Shown {
 
 /// All models that the key may use.
 pub async fn list(gateway: &Gateway, head: &Parts, of_publishers: bool) -> Response<Body> {
-    match gateway.keys.check(head, Plane::Data).await {
+    match gateway.caller(head, Plane::Data).await {
         Ok(caller) => {
             let models = allowed(gateway, &caller).into_iter();
             match of_publishers {
@@ -46,15 +46,15 @@ pub async fn list(gateway: &Gateway, head: &Parts, of_publishers: bool) -> Respo
                 false => Json(json!({ "models": models.map(Shown::from).collect::<Vec<_>>() })).into_response(),
             }
         }
-        Err(rejected) => refuse(&rejected.into()),
+        Err(refusal) => refuse(&refusal),
     }
 }
 
 /// One model, by the name that a request would use.
 pub async fn show(gateway: &Gateway, head: &Parts, id: &str) -> Response<Body> {
-    let caller = match gateway.keys.check(head, Plane::Data).await {
+    let caller = match gateway.caller(head, Plane::Data).await {
         Ok(caller) => caller,
-        Err(rejected) => return refuse(&rejected.into()),
+        Err(refusal) => return refuse(&refusal),
     };
     let full = gateway.router().resolve(id).map(|targets| targets.first().map(|target| target.full_name()).unwrap_or_default());
     let found = full.map_err(Refusal::from).and_then(|full| {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use axum::middleware;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::request::Parts;
@@ -37,14 +38,18 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
             exchange(gateway, &Ollama, Called { stream, ..Called::new(operation, Dialect::Ollama) }, request)
         })
     };
+    // The corridor names its requests itself.
+    let beside = axum::Router::new()
+        .route("/api/tags", get(models::tags))
+        .route("/api/show", post(models::show))
+        .route("/api/version", get(version))
+        .layer(middleware::from_fn(super::named));
     axum::Router::new()
         .route("/api/chat", serve(Operation::Chat))
         .route("/api/generate", serve(Operation::Completions))
         .route("/api/embed", serve(Operation::Embeddings))
         .route("/api/embeddings", serve(Operation::EmbedOne))
-        .route("/api/tags", get(models::tags))
-        .route("/api/show", post(models::show))
-        .route("/api/version", get(version))
+        .merge(beside)
 }
 
 /// Whether a path is one of Ollama's, served or not.
@@ -54,7 +59,7 @@ pub fn owns(path: &str) -> bool {
 
 /// A path that nothing is served at.
 pub fn unknown_path(uri: &Uri) -> Response<Body> {
-    let path: String = uri.path().chars().take(200).collect();
+    let path = super::shown(uri.path());
     let message = format!(
         "Nothing is served at {path}. Of Ollama's paths there are /api/chat, /api/generate, /api/embed, /api/embeddings, /api/tags, /api/show and /api/version: models are neither pulled nor made here."
     );
@@ -64,7 +69,7 @@ pub fn unknown_path(uri: &Uri) -> Response<Body> {
 /// A path that is served for another method.
 pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
     let right = if matches!(uri.path(), "/api/tags" | "/api/version") { "GET" } else { "POST" };
-    let message = format!("{} is not called with {method}: use {right}.", uri.path());
+    let message = format!("{} is not called with {method}: use {right}.", super::shown(uri.path()));
     error::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 

@@ -29,12 +29,12 @@ struct Asked {
 /// All models that the key may use.
 pub async fn tags(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
     let (head, _) = request.into_parts();
-    match gateway.keys.check(&head, Plane::Data).await {
+    match gateway.caller(&head, Plane::Data).await {
         Ok(caller) => {
             let models: Vec<Value> = allowed(&gateway, &caller).into_iter().map(|model| tag(&model)).collect();
             Json(json!({ "models": models })).into_response()
         }
-        Err(rejected) => refuse(&rejected.into()),
+        Err(refusal) => refuse(&refusal),
     }
 }
 
@@ -48,7 +48,7 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -
 
 async fn find(gateway: &Arc<Gateway>, request: Request<Body>) -> Result<Value, Refusal> {
     let (head, body) = request.into_parts();
-    let caller = gateway.keys.check(&head, Plane::Data).await?;
+    let caller = gateway.caller(&head, Plane::Data).await?;
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let asked = serde_json::from_slice::<Asked>(&bytes)
         .map_err(|_| Refusal::invalid("invalid_value", "The body has to be a JSON object that names a 'model'.").with_param("model"))?;

@@ -49,7 +49,7 @@ pub fn models_routes() -> axum::Router<Arc<Gateway>> {
 
 /// A path that nothing is served at.
 pub fn unknown_path(uri: &Uri) -> Response<Body> {
-    let path: String = uri.path().chars().take(200).collect();
+    let path = super::shown(uri.path());
     let hint = match path.strip_prefix("/v1/v1/") {
         Some(rest) => format!(" The base URL already ends with /v1: call /v1/{rest}."),
         None if matches!(path.as_str(), "/chat/completions" | "/completions" | "/embeddings" | "/responses" | "/models") => {
@@ -68,7 +68,7 @@ pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
         path if path.starts_with("/v1/models") || !path.starts_with("/v1/") => "GET".to_owned(),
         _ => "POST".to_owned(),
     };
-    let message = format!("{} is not called with {method}: use {right}.", uri.path().chars().take(200).collect::<String>());
+    let message = format!("{} is not called with {method}: use {right}.", super::shown(uri.path()));
     refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 

@@ -39,17 +39,17 @@ pub struct Listed {
 
 /// All models that the key may use.
 pub async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body> {
-    match gateway.keys.check(&head, Plane::Data).await {
+    match gateway.caller(&head, Plane::Data).await {
         Ok(caller) => Json(List { object: "list", data: allowed(&gateway, &caller) }).into_response(),
-        Err(rejected) => refuse(&rejected.into()),
+        Err(refusal) => refuse(&refusal),
     }
 }
 
 /// One model, by the name that a request would use.
 pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, head: Parts) -> Response<Body> {
-    let caller = match gateway.keys.check(&head, Plane::Data).await {
+    let caller = match gateway.caller(&head, Plane::Data).await {
         Ok(caller) => caller,
-        Err(rejected) => return refuse(&rejected.into()),
+        Err(refusal) => return refuse(&refusal),
     };
     let full = gateway.router().resolve(&id).map(|targets| targets.first().map(|target| target.full_name()).unwrap_or_default());
     let found = full.map_err(Refusal::from).and_then(|full| {

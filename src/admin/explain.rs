@@ -1,0 +1,193 @@
+//! `keys explain`: what a key is, whether a request with it would be let in, and if not why; the command line and the management API say the same.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::IntoResponse;
+use http::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::keys::{KeyError, KeyView};
+use crate::error::{Kind, Refusal};
+use crate::gateway::Gateway;
+use crate::key::keyring::{Known, Plane};
+use crate::key::{KeyId, KeyRecord, KeyText, Keyring, Reason, format, presented};
+use crate::quota::{self, Standing};
+use crate::route::Router;
+use crate::store::{KeyStore, LastUse, LedgerStore};
+use crate::surface::{body, openai};
+
+/// What a text is, judged as a request would be.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// Whether a request with it would be let in now: to the model, where one was named.
+    pub accepted: bool,
+    /// The stable code of the refusal.
+    pub code: Option<&'static str>,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// What whoever runs the gateway may know, and the sender of a request may not.
+    pub hint: Option<&'static str>,
+    /// What is known of the key, where the text proves it or is its id.
+    pub key: Option<KeyView>,
+    /// The model that was asked about.
+    pub model: Option<String>,
+    /// How its limits stand, as this process counts them; `None` where another process does.
+    pub limits: Option<Vec<Standing>>,
+    /// Its newest request that reached a provider.
+    pub last_use: Option<LastUse>,
+}
+
+/// What has to be asked.
+pub struct Sources<'a> {
+    /// Judges keys, and knows how the limits of those in memory stand.
+    pub keyring: &'a Keyring,
+    /// Whether requests are counted in this process.
+    pub is_gateway: bool,
+    /// Where keys rest.
+    pub keys: &'a dyn KeyStore,
+    /// Who used a key last.
+    pub ledger: &'a dyn LedgerStore,
+    /// Where a model's name leads.
+    pub router: &'a Router,
+}
+
+/// The body of `POST /admin/v1/keys/explain`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    key: String,
+    model: Option<String>,
+}
+
+/// Serves `POST /admin/v1/keys/explain`.
+pub(super) async fn serve(State(gateway): State<Arc<Gateway>>, request: Request) -> Response<Body> {
+    match answer(&gateway, request).await {
+        Ok(explanation) => Json(explanation).into_response(),
+        Err(refusal) => openai::refuse(&refusal),
+    }
+}
+
+async fn answer(gateway: &Gateway, request: Request) -> Result<Explanation, Refusal> {
+    let (head, body) = request.into_parts();
+    gateway.caller(&head, Plane::Admin).await?;
+    let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
+    // What the parser says of it may hold a piece of a key.
+    let asked: Asked = serde_json::from_slice(&bytes).map_err(|_| {
+        Refusal::invalid("invalid_value", "The body has to be a JSON object with 'key' (a whole key or an id) and, if you like, 'model'.")
+    })?;
+    if let Err(e) = gateway.drain.flush().await {
+        tracing::warn!(error = %e, "a key is explained without the newest records");
+    }
+    let (keys, ledger) = (&*gateway.key_store, &*gateway.ledger_store);
+    let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &gateway.router() };
+    sources.explain(&asked.key, asked.model.as_deref()).await.map_err(|e| {
+        tracing::error!(error = %e, "a key cannot be explained");
+        let message = "The store cannot be asked right now: try again in a moment.";
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "store_unavailable", message)
+    })
+}
+
+// === impl Sources ===
+
+impl Sources<'_> {
+    /// Judges a whole key as a request would be, or takes a key by its id; the text itself is neither kept nor repeated.
+    pub async fn explain(&self, text: &str, model: Option<&str>) -> Result<Explanation, KeyError> {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        if let Some(id) = fingerprint(text) {
+            return match self.keys.key(id).await? {
+                Some(record) => self.of(record, model).await,
+                None => Ok(Explanation::refused(&Reason::Unknown, model)
+                    .with_hint("There is no key with this id: it was never made here, or deleted.")),
+            };
+        }
+        match presented::judge(text.strip_prefix("Bearer ").unwrap_or(text)) {
+            Ok(key) => self.of_text(key, model).await,
+            Err(reason) => Ok(Explanation::refused(&reason, model)),
+        }
+    }
+
+    async fn of_text(&self, key: KeyText<'_>, model: Option<&str>) -> Result<Explanation, KeyError> {
+        let Some(record) = self.keys.key(key.id()).await? else {
+            return Ok(Explanation::refused(&Reason::Unknown, model)
+                .with_hint("There is no key with its id: it was made by another gateway, or deleted."));
+        };
+        if !self.keyring.is_of(key, &record) {
+            return Ok(
+                Explanation::refused(&Reason::Unknown, model).with_hint("There is a key with its id, and the rest is not that key's.")
+            );
+        }
+        self.of(record, model).await
+    }
+
+    async fn of(&self, record: KeyRecord, model: Option<&str>) -> Result<Explanation, KeyError> {
+        let known = self.keyring.known(record).await?;
+        let record = &known.record;
+        // What a minute had and what runs is in the memory of the gateway alone.
+        let limits = self.is_gateway.then(|| quota::standing(&known.chain));
+        let last_use = self.ledger.last_use(record.id).await?;
+        let refusal = match (known.state(), model) {
+            (Err(reason), _) => Some(reason.refusal(None)),
+            (Ok(()), Some(model)) => self.refusal_of(&known, model).or_else(|| full(limits.as_deref())),
+            (Ok(()), None) => full(limits.as_deref()),
+        };
+        let (code, message) = match refusal {
+            Some(refusal) => (Some(refusal.code), refusal.message),
+            None => {
+                (None, model.map_or_else(|| "This key is good.".to_owned(), |_| "This key is good, and may use this model.".to_owned()))
+            }
+        };
+        let (key, model) = (Some(KeyView::of(record)), model.map(str::to_owned));
+        Ok(Explanation { accepted: code.is_none(), code, message, hint: None, key, model, limits, last_use })
+    }
+
+    /// Why a request for a model would be refused.
+    fn refusal_of(&self, known: &Known, model: &str) -> Option<Refusal> {
+        if known.record.kind == format::Kind::Admin {
+            return Some(Reason::AdminOnDataPlane.refusal(None));
+        }
+        match self.router.resolve(model) {
+            Ok(targets) => targets.iter().find_map(|target| {
+                let judged = known.may_use(model, || target.full_name(), target.provider.is_simulator());
+                judged.err().map(|reason| reason.refusal(None))
+            }),
+            Err(no_route) => Some(no_route.into()),
+        }
+    }
+}
+
+/// The limit that has no room now.
+fn full(limits: Option<&[Standing]>) -> Option<Refusal> {
+    limits?.iter().find_map(Standing::refusal)
+}
+
+/// A key's id, bare or after its prefix, as lists and people show it (`kw_live_4fJ2…`).
+fn fingerprint(text: &str) -> Option<KeyId> {
+    let text = text.trim_end_matches(['…', '.']);
+    let bare = format::Kind::ALL.iter().find_map(|kind| text.strip_prefix(kind.prefix())).unwrap_or(text);
+    KeyId::parse(bare)
+}
+
+// === impl Explanation ===
+
+impl Explanation {
+    fn refused(reason: &Reason, model: Option<&str>) -> Explanation {
+        Explanation {
+            accepted: false,
+            code: Some(reason.code()),
+            message: reason.message(),
+            hint: None,
+            key: None,
+            model: model.map(str::to_owned),
+            limits: None,
+            last_use: None,
+        }
+    }
+
+    fn with_hint(mut self, hint: &'static str) -> Explanation {
+        self.hint = Some(hint);
+        self
+    }
+}

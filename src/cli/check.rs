@@ -1,0 +1,52 @@
+//! What is wrong with a configuration beyond its own file: names that lead nowhere, variables that nothing reads, secrets that are missing.
+
+use std::process::ExitCode;
+
+use super::{CliError, installation, output, serve};
+use crate::catalog::Environment;
+use crate::config::{Config, VARIABLES, hint};
+use crate::route::{MASTER_KEY, MASTER_KEY_FILE, Router};
+
+/// What alerts are signed with.
+pub const ALERT_SECRET: &str = "KEYWARD_ALERT_SECRET";
+/// What other commands and the examples in the README read.
+const OTHERS: [&str; 5] = ["KEYWARD_CONFIG", "KEYWARD_KEY", ALERT_SECRET, MASTER_KEY, MASTER_KEY_FILE];
+
+/// Tells all that is wrong at once.
+pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
+    let router = installation::router(config, env).await?;
+    let mut wrong = aliases(&router);
+    wrong.extend(serve::webhook(config, env).err().map(|e| e.to_string()));
+    for doubtful in unknown_variables(env) {
+        output::print(&format!("Note: {doubtful}\n"))?;
+    }
+    if wrong.is_empty() {
+        let (live, dormant) = (router.live().count(), router.dormant().count());
+        output::print(&format!("The configuration is right: {live} providers are live, {dormant} more are known.\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(wrong.join("\nkeyward: ").into())
+}
+
+/// An alias may lead to a provider that is not switched on yet, but not to one that nobody knows.
+pub fn aliases(router: &Router) -> Vec<String> {
+    let unknown = router.alias_targets().filter_map(|(alias, target)| {
+        let provider = target.split('/').next().unwrap_or_default();
+        let near = || hint::nearest(provider, router.provider_ids()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
+        (!router.knows(provider)).then(|| format!("the alias '{alias}' names '{target}', and there is no provider '{provider}'{}", near()))
+    });
+    unknown.collect()
+}
+
+/// Variables that look like settings and are none.
+pub fn unknown_variables(env: &Environment) -> Vec<String> {
+    let names = || VARIABLES.iter().map(|(name, _)| *name).chain(OTHERS);
+    let unknown = env.names().filter(|name| name.starts_with("KEYWARD_") && !names().any(|known| known == *name));
+    let told = unknown.map(|name| {
+        let near = hint::nearest(name, names()).map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        format!("{name} is no setting and is ignored{near}")
+    });
+    let mut told: Vec<String> = told.collect();
+    told.sort();
+    told
+}

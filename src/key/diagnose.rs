@@ -1,0 +1,148 @@
+//! Says what is wrong with a text that is no key: the most helpful of what the text itself shows, and nothing that needs a look-up.
+
+use super::Reason;
+use super::foreign;
+use super::format::{BODY_LEN, Kind, Malformed, Slip, is_of_another_prefix};
+
+/// Names that only begin like another service's key are shorter.
+const SHORTEST_SECRET: usize = 20;
+
+/// Why `text`, which is no key for the reason `malformed`, is none.
+pub fn diagnose(text: &str, malformed: Malformed) -> Reason {
+    let core = text.trim_matches(|c| is_blank(c) || is_quote(c));
+    if core.is_empty() {
+        return Reason::Empty;
+    }
+    match prefixes(text).as_slice() {
+        [] => without_prefix(core, malformed),
+        [at] => around_one(text, *at, malformed),
+        [first, second, ..] => more_than_one(&text[*first..*second], &text[*second..]),
+    }
+}
+
+/// Whether a text holds a Keyward key, or enough of one to be kept out of logs.
+pub fn holds_key(text: &str) -> bool {
+    text.match_indices("kw_").any(|(at, _)| starts_with_prefix(&text[at..]))
+}
+
+/// Whether a text that was put in the place of a name is a key, ours or another service's, and has to be kept out of logs.
+pub fn is_secret(text: &str) -> bool {
+    holds_key(text) || (text.len() >= SHORTEST_SECRET && foreign::issuer(text).is_some())
+}
+
+/// White space, what cannot be seen, and what steers text without being seen.
+pub fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+fn is_quote(c: char) -> bool {
+    matches!(c, '"' | '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '‚' | '«' | '»' | '´')
+}
+
+fn starts_with_prefix(text: &str) -> bool {
+    Kind::ALL.iter().any(|kind| text.starts_with(kind.prefix()))
+}
+
+/// Where keys begin in a text.
+fn prefixes(text: &str) -> Vec<usize> {
+    text.match_indices("kw_").map(|(at, _)| at).filter(|at| starts_with_prefix(&text[*at..])).collect()
+}
+
+fn without_prefix(core: &str, malformed: Malformed) -> Reason {
+    if let Some(strange) = strange_in_prefix(core) {
+        return Reason::WrongCharacter(strange);
+    }
+    let squeezed: String = core.chars().filter(|c| !is_blank(*c)).collect();
+    if starts_with_prefix(&squeezed) {
+        return Reason::Whitespace;
+    }
+    if foreign::is_placeholder(core) {
+        return Reason::Placeholder;
+    }
+    if let Some(issuer) = foreign::issuer(core).or_else(|| foreign::issuer_within(core)) {
+        return Reason::Foreign(issuer);
+    }
+    if malformed == Malformed::PrefixCase {
+        return Reason::WrongCase;
+    }
+    if is_masked(core) {
+        return Reason::Masked;
+    }
+    if core.starts_with("kw%5") {
+        return Reason::UrlEncoded;
+    }
+    let body_at = core.len().saturating_sub(BODY_LEN);
+    match core.get(body_at..).is_some_and(is_of_another_prefix) {
+        true => Reason::WrongPrefix,
+        false => Reason::NotAKey,
+    }
+}
+
+/// A letter in the prefix's place that only looks like the right one.
+fn strange_in_prefix(core: &str) -> Option<char> {
+    // Fullwidth forms lie in the order of ASCII.
+    let narrow = |c: char| u32::from(c).checked_sub(0xfee0).filter(|code| (0x21..0x7f).contains(code)).and_then(char::from_u32);
+    Kind::ALL.iter().find_map(|kind| {
+        let pairs = || kind.prefix().chars().zip(core.chars());
+        let alike = pairs().filter(|(right, given)| narrow(*given).unwrap_or(*given).eq_ignore_ascii_case(right)).count();
+        let strange = pairs().filter(|(right, given)| right != given).map(|(_, given)| given);
+        let is_like = alike >= 4 && strange.clone().all(|given| !given.is_ascii());
+        strange.take(1).find(|_| is_like && core.chars().count() > kind.prefix().len())
+    })
+}
+
+/// Judges a text in which one key begins, at `at`.
+fn around_one(text: &str, at: usize, malformed: Malformed) -> Reason {
+    let before = text[..at].trim_matches(|c| is_blank(c) || is_quote(c));
+    // A space or a line break before it, as a URL writes them.
+    let before = if before.starts_with('%') && before.len() % 3 == 0 { "" } else { before };
+    let body = text[at..].splitn(3, '_').nth(2).unwrap_or_default();
+    let is_set_somewhere = |c: char| matches!(c, '{' | '}' | '=' | ':' | '<' | '(');
+    if before.is_empty() && foreign::is_filled_in(body) {
+        return Reason::Placeholder;
+    }
+    if is_masked(&text[at..]) {
+        return Reason::Masked;
+    }
+    if before.trim_end_matches(':').eq_ignore_ascii_case("bearer") && !text.contains(is_quote) {
+        return Reason::NeedlessScheme;
+    }
+    if before.contains(is_set_somewhere) {
+        return Reason::NotAlone;
+    }
+    if text.contains(is_quote) {
+        return Reason::Quoted;
+    }
+    if !before.is_empty() {
+        return Reason::NotAlone;
+    }
+    if text.contains('%') {
+        return Reason::UrlEncoded;
+    }
+    if text.contains(is_blank) {
+        return Reason::Whitespace;
+    }
+    match malformed {
+        Malformed::Length(length) if length == 2 * BODY_LEN => Reason::Doubled,
+        Malformed::Length(length) => Reason::WrongLength(length),
+        Malformed::Character(character) => Reason::WrongCharacter(character),
+        Malformed::Checksum(Slip::Lowered) => Reason::WrongCase,
+        Malformed::Checksum(Slip::Prefix) => Reason::WrongPrefix,
+        Malformed::Checksum(slip) => Reason::WrongChecksum(slip),
+        Malformed::Prefix | Malformed::PrefixCase => Reason::NotAKey,
+    }
+}
+
+fn more_than_one(first: &str, second: &str) -> Reason {
+    let bare = |text: &'_ str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    // A copy that was cut is no other key.
+    let (first, second) = (bare(first), bare(second));
+    if first.starts_with(&second) || second.starts_with(&first) { Reason::Doubled } else { Reason::Conflicting }
+}
+
+/// Whether it is the short form that lists and dashboards show.
+fn is_masked(text: &str) -> bool {
+    text.contains(['…', '•', '●', '∗', '█']) || text.contains("...") || text.contains("**")
+}

@@ -1,0 +1,268 @@
+"""Every way to present a bad key on every surface: the status, the code, the sentence, the dialect's own shape; nothing reaches a provider, and no secret stays anywhere.
+
+`--show` prints the table, `--only WORD` tries the ways whose name has the word.
+"""
+
+import concurrent.futures
+import contextlib
+import pathlib
+import queue
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
+
+import explain
+import keys as made_keys
+import surfaces
+import upstream as provider
+import ways
+from client import Client
+from gateway import Gateway, eventually
+from gateway import provider as provider_file
+
+CREDENTIAL = "sk-upstream-credential"
+MODELS = '"gpt-4o-mini" = { price = { input = 0.15, output = 0.6 } }\n"embed" = {}\n"gpt-image-1" = {}\n"gpt-realtime" = {}'
+RANKS = 'name = "Ranks"\ndocs = "https://example.com"\ndialects = ["cohere_v2"]\nbase_url = "{url}"\nauth = "bearer"\ncredential = ["TEST_PROVIDER_KEY"]\n\n[models]\n"rank" = {{}}\n'
+LANES = 8
+# Addresses of this machine: none of the others may be held up by what the second one does.
+HERE, GUESSER, NEIGHBOUR = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+MOST_GUESSES = 400
+SECONDS = 60
+ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
+
+
+class Table:
+    """What was tried, and what was wrong with the answers."""
+
+    def __init__(self, gateway, upstream):
+        self.gateway, self.upstream = gateway, upstream
+        self.tried, self.wrong = 0, []
+        stranger = stranger_to(gateway)
+        self.live = made_keys.make(gateway, stranger, name="data")
+        self.admin = made_keys.make(gateway, admin_like(stranger), name="management", kind="admin")
+        self.live.of_other_plane, self.admin.of_other_plane = self.admin.other, self.live.other
+        new = lambda **options: gateway.new_key(**options)["key"]  # noqa: E731
+        self.live.test = self.admin.test = new(kind="test")
+        self.live.limited = new(models="simulator/*")
+        self.live.out_of_requests = new(rpm=1)
+        self.live.out_of_tokens = new(tpm=100)
+        self.live.at_work = new(parallel=1)
+        self.secrets = [*made_keys.secrets_of(self.live, self.admin), CREDENTIAL]
+
+    # One case.
+
+    def ask(self, client, way, surface):
+        keys = self.admin if surface.is_admin else self.live
+        query = way.query(keys)
+        target = surface.path + (("&" if "?" in surface.path else "?") + query if query else "")
+        if authority := way.authority(keys):
+            target = f"http://{authority}gateway{target}"
+        headers = [("content-type", surface.content_type), *surface.headers, *way.headers(keys)]
+        return client.send(surface.method, target, headers, surface.body)
+
+    def case(self, client, way, surface):
+        """What is wrong with the answer to one way on one surface; nothing where it is right."""
+        reply = self.ask(client, way, surface)
+        if leaked := [piece for piece in self.secrets if piece in reply.text()]:
+            return f"the answer has a piece of a secret ({leaked[0][:3]}…)"
+        if reply.status != way.status:
+            return f"{reply.status} {reply.body[:200]!r}"
+        if not way.code:
+            # What is no HTTP is refused before anybody knows what was asked for, and has no body.
+            return "" if reply.body == b"" else f"a body: {reply.body[:200]!r}"
+        code, message = surface.shape(reply)
+        if code != way.code or way.says not in message:
+            return f"{code}: {message}"
+        if not message.endswith((".", "them.")) or reply.headers["content-type"] != "application/json" or not reply.headers.get("x-request-id"):
+            return f"the answer's form: {reply.text()}"
+        if way.status == 429 and not 0 < int(reply.headers.get("retry-after", 0)) <= 120:
+            return f"retry-after is {reply.headers.get('retry-after')}"
+        return ""
+
+    def fine(self, client, name, headers, surface):
+        """A good key is let in: what comes then is no refusal of the key."""
+        keys = self.admin if surface.is_admin else self.live
+        reply = client.send(surface.method, surface.path, [("content-type", surface.content_type), *surface.headers, *headers(keys)], surface.body)
+        return "" if reply.status not in (401, 403, 429) else f"{reply.status} {reply.body[:200]!r}"
+
+    # All of them.
+
+    def run(self, cases, source=HERE):
+        """Tries `(name, check)` over a few connections; `check` is given one and says what is wrong."""
+        lanes = queue.SimpleQueue()
+        clients = [Client(self.gateway.port, source) for _ in range(LANES)]
+        for client in clients:
+            lanes.put(client)
+
+        def one(case):
+            name, check = case
+            client = lanes.get()
+            try:
+                wrong = check(client)
+            except Exception as error:  # noqa: BLE001: a broken connection or a broken shape is a wrong answer
+                wrong = f"{type(error).__name__}: {error}"
+            finally:
+                lanes.put(client)
+            return name, wrong
+
+        with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
+            for name, wrong in pool.map(one, cases):
+                self.tried += 1
+                if wrong:
+                    self.wrong.append((name, wrong))
+        for client in clients:
+            client.close()
+
+    def stage(self, stage, source=HERE):
+        chosen = [way for way in ways.ALL if way.stage == stage and ONLY in way.name]
+        pairs = [(way, surface) for way in chosen for surface in surfaces.ALL if way.on(surface)]
+        self.run([(f"{way.name} | {surface.name}", lambda client, way=way, surface=surface: self.case(client, way, surface)) for way, surface in pairs], source)
+
+    def must(self, name, is_so, seen=""):
+        self.tried += 1
+        if not is_so:
+            self.wrong.append((name, str(seen)))
+
+
+def stranger_to(gateway):
+    """A key of a gateway that is not this one."""
+    key = gateway.new_key()["key"]
+    return made_keys.with_own_id(key)
+
+
+def admin_like(key):
+    head = "kw_admin_" + key[len("kw_live_") : -made_keys.SUM]
+    return head + made_keys.checksum(head)
+
+
+def use_up(table):
+    """One request each, after which two keys have nothing left; the simulator answers, and no provider."""
+    client = Client(table.gateway.port)
+    body = b'{"model":"simulator/echo","messages":[{"role":"user","content":"%s"}]}' % (b"word " * 60)
+    for key in (table.live.out_of_requests, table.live.out_of_tokens):
+        reply = client.send("POST", "/v1/chat/completions", [("content-type", "application/json"), ("authorization", f"Bearer {key}")], body)
+        assert reply.status == 200, reply.body
+    client.close()
+
+
+@contextlib.contextmanager
+def at_work(table):
+    """A key whose only parallel request is being answered."""
+    hold = provider.Hold(after=0)
+    table.upstream.serve("gpt-4o-mini", provider.chat_stream("Hello there!", hold=hold))
+    client = Client(table.gateway.port)
+    body = b'{"model":"test/gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hi"}]}'
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        headers = [("content-type", "application/json"), ("authorization", f"Bearer {table.live.at_work}")]
+        answer = pool.submit(client.send, "POST", "/v1/chat/completions", headers, body)
+        assert hold.reached.wait(10)
+        table.upstream.requests.clear()
+        try:
+            yield
+        finally:
+            hold.released.set()
+        assert answer.result().status == 200
+    client.close()
+
+
+def guess(table):
+    """Tries keys from one address until it is told to wait; unknown ids and wrong secrets are told the same before and after."""
+    client = Client(table.gateway.port, GUESSER)
+    ask = lambda key: client.send("GET", "/v1/models", [("authorization", f"Bearer {key}")])  # noqa: E731
+    bodies = {ask(key).body for key in (table.live.stranger, table.live.wrong_secret)}
+    table.must("unknown and wrong secret: the same bytes", len(bodies) == 1, bodies)
+    guesses = next((i for i in range(MOST_GUESSES) if ask(made_keys.with_own_id(table.live.good)).status == 429), None)
+    table.must("guessing: told to wait", guesses is not None and 20 < guesses, guesses)
+    bodies = {ask(key).body for key in (table.live.stranger, table.live.wrong_secret)}
+    table.must("guessing: the same bytes", len(bodies) == 1, bodies)
+    client.close()
+
+
+def after_guessing(table):
+    """A good key behind the guesser's address is let in, known or never used before, and its neighbours are told what is wrong."""
+    fresh = table.gateway.new_key()["key"]
+    for name, source, key, status in [
+        ("guessing: a good key behind the same address", GUESSER, table.live.good, 200),
+        ("guessing: a new key behind the same address", GUESSER, fresh, 200),
+        ("guessing: another address", NEIGHBOUR, table.live.stranger, 401),
+        ("guessing: a typo is still named", GUESSER, table.live.good[:-1], 401),
+    ]:
+        client = Client(table.gateway.port, source)
+        seen = client.send("GET", "/v1/models", [("authorization", f"Bearer {key}")]).status
+        table.must(name, seen == status, seen)
+        client.close()
+
+
+def in_paths(table):
+    """A key in the path is not repeated in the answer, whichever dialect the path is of."""
+    client = Client(table.gateway.port)
+    for path in ("/{}/v1/models", "/v1/{}", "/v1/messages/{}", "/v1beta/{}", "/v2/{}", "/api/{}", "/model/{}/invoke", "/admin/v1/{}", "/v1/responses/{}"):
+        reply = client.send("GET", path.format(table.live.good), [])
+        table.must(f"a key in the path {path}", reply.status in (401, 404, 405) and table.live.good not in reply.text(), reply.text())
+    for model in (table.live.other, made_keys.FOREIGN["OpenAI"]):
+        body = b'{"model":"%s","messages":[]}' % model.encode()
+        headers = [("content-type", "application/json"), ("authorization", f"Bearer {table.live.good}"), ("x-request-id", table.live.other)]
+        reply = client.send("POST", "/v1/chat/completions", headers, body)
+        table.must("a key in place of the model", reply.status == 404 and table.live.other not in reply.head, reply.text())
+    client.close()
+
+
+def no_secret_stays(table, metrics):
+    """Neither in what the process printed, nor in what it counted, nor in what it wrote; what is looked for is found where it has to be."""
+    files = {str(path): path.read_bytes() for path in table.gateway.folder.rglob("*") if path.is_file()}
+    files["/metrics"] = metrics
+    for name, text in files.items():
+        found = [piece for piece in table.secrets if piece.encode() in text]
+        table.must(f"no secret in {name}", not found, found)
+    log = table.gateway.log()
+    table.must("the log names the key whose holder proved it", table.live.revoked_id in log)
+    table.must("the log has every code", not (missing := {way.code for way in ways.ALL if way.code and way.code not in log} - {"request_is_signed"}), missing)
+    table.must("the store is looked through", any(name.endswith("keyward.db") for name in files) and any("/ledger/" in name for name in files), list(files))
+    table.must("the counters are looked through", b'code="key_revoked"' in metrics, metrics[:2000])
+
+
+def main():
+    began = time.monotonic()
+    upstream = provider.Upstream()
+    with tempfile.TemporaryDirectory() as folder:
+        providers = {"test": provider_file(upstream.url, models=MODELS), "ranks": RANKS.format(url=upstream.url)}
+        gateway = Gateway(folder, providers=providers, env={"TEST_PROVIDER_KEY": CREDENTIAL, "KEYWARD_LOG": "debug"}).start()
+        try:
+            table = Table(gateway, upstream)
+            use_up(table)
+            table.stage("")
+            with at_work(table):
+                table.stage("at work")
+            in_paths(table)
+            guess(table)
+            table.stage("guessing", GUESSER)
+            after_guessing(table)
+            explain.run(table)
+            table.must("nothing reached a provider", not upstream.requests, [(asked.method, asked.path) for asked in upstream.requests])
+            fine = [(name, headers, surface) for name, headers in ways.FINE.items() for surface in surfaces.ALL]
+            table.run([(f"fine: {name} | {surface.name}", lambda client, it=(name, headers, surface): table.fine(client, *it)) for name, headers, surface in fine])
+            table.must("a good key's requests do reach a provider", eventually(lambda: len(upstream.requests) > len(ways.FINE)), len(upstream.requests))
+            metrics = gateway.request("GET", "/metrics").body
+        finally:
+            gateway.stop()
+            upstream.close()
+        no_secret_stays(table, metrics)
+    seconds = time.monotonic() - began
+    table.must("fast enough", seconds < SECONDS, f"{seconds:.0f} s")
+    report(table, seconds)
+
+
+def report(table, seconds):
+    if "--show" in sys.argv:
+        print(*(f"| {way.name} | {way.status} | `{way.code}` | …{way.says}… |" for way in ways.ALL), sep="\n")
+    for name, wrong in table.wrong:
+        print(f"{name}: {wrong}")
+    print(f"{len(ways.ALL)} ways on {len(surfaces.ALL)} surfaces, in {seconds:.1f} s")
+    print(f"{table.tried - len(table.wrong)} passed, {len(table.wrong)} failed")
+    sys.exit(bool(table.wrong))
+
+
+if __name__ == "__main__":
+    main()
