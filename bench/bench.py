@@ -156,8 +156,9 @@ def parse_options():
     )
     parser.add_argument(
         "--translation-ceiling",
-        type=float,
-        metavar="RATIO",
+        type=parse_ceilings,
+        default={},
+        metavar="NAME=RATIO,...",
         help="exit with 1 if a translated request takes more than RATIO times the CPU of one passed through",
     )
     parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
@@ -168,8 +169,8 @@ def parse_options():
         options.rounds, options.seconds = 1, 1
     if (options.ceiling or options.translation_ceiling) and options.without_keyward:
         parser.error("a ceiling needs Keyward")
-    if missing := set(options.ceiling) - set(options.scenarios):
-        parser.error(f"--ceiling names what is not run: {', '.join(missing)}")
+    if missing := {*options.ceiling, *options.translation_ceiling} - set(options.scenarios):
+        parser.error(f"a ceiling names what is not run: {', '.join(missing)}")
     return options
 
 

@@ -106,13 +106,13 @@ def render(report, markdown):
     )
 
 
-def over_ceiling(report, ceilings, translation_ceiling):
+def over_ceiling(report, ceilings, translation_ceilings):
     loaded = {scenario: by_load[str(report["connections"])] for scenario, by_load in report["summary"].items()}
     for scenario, ceiling in ceilings.items():
         ratio = loaded[scenario]["keyward"]["to_nginx"]["cpu_us"]
         if ratio > ceiling:
             yield f"{scenario}: Keyward takes {ratio:.2f} times the CPU of nginx, over the ceiling of {ceiling:g}"
-    for scenario, summary in loaded.items() if translation_ceiling else ():
-        ratio = summary[TRANSLATED]["cpu_to_passthrough"]
-        if ratio > translation_ceiling:
-            yield f"{scenario}: translated takes {ratio:.2f} times the CPU of passed through, over the ceiling of {translation_ceiling:g}"
+    for scenario, ceiling in translation_ceilings.items():
+        ratio = loaded[scenario][TRANSLATED]["cpu_to_passthrough"]
+        if ratio > ceiling:
+            yield f"{scenario}: translated takes {ratio:.2f} times the CPU of passed through, over the ceiling of {ceiling:g}"
