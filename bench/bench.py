@@ -12,8 +12,8 @@ import sys
 
 from processes import Fault, Stage, memory, note
 from report import over_ceiling, render, summarise
-from targets import start_gateway, start_keyward, start_nginx, start_upstream
-from traffic import SCENARIOS, Void, check_all, load
+from targets import TRANSLATED, start_gateway, start_keyward, start_nginx, start_upstream
+from traffic import SCENARIOS, Void, check_all, load, taking_part
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WRONG, VOID = 2, 3
@@ -36,7 +36,7 @@ def start_all(stage, options):
     targets = [start_upstream(stage, upstream, options.upstream_args)]
     targets.append(start_nginx(stage, targets[0]))
     if not options.without_keyward:
-        targets.append(start_keyward(stage, targets[0], keyward))
+        targets += start_keyward(stage, targets[0], keyward)
     targets += [start_gateway(stage, targets[0], entry) for entry in options.gateways]
     for target in targets:
         target.wait_ready()
@@ -76,10 +76,11 @@ def measure(targets, scenario, connections, options, lengths):
 
 def run(targets, options):
     lengths = check_all(targets, options.scenarios)
-    idle = {target.name: memory(target.process.pid)["rss"] for target in targets}
+    processes = {target.name: target.process.pid for target in targets if target.name != TRANSLATED}
+    idle = {name: memory(pid)["rss"] for name, pid in processes.items()}
     rounds = {
         scenario: {
-            str(connections): measure(targets, scenario, connections, options, lengths)
+            str(connections): measure(taking_part(targets, scenario), scenario, connections, options, lengths)
             for connections in sorted({options.connections, 1}, reverse=True)
         }
         for scenario in options.scenarios
@@ -91,7 +92,7 @@ def run(targets, options):
         "rounds": options.rounds,
         "seconds": options.seconds,
         "upstream_args": options.upstream_args,
-        "memory_mb": {target.name: {"idle": idle[target.name]} | memory(target.process.pid) for target in targets},
+        "memory_mb": {name: {"idle": idle[name]} | memory(pid) for name, pid in processes.items()},
         "summary": {
             scenario: {connections: summarise(some) for connections, some in by_load.items()}
             for scenario, by_load in rounds.items()
@@ -117,7 +118,7 @@ def parse_ceilings(text):
 def parse_gateways(path):
     try:
         gateways = json.loads(pathlib.Path(path).read_text())
-        names = {"upstream", "nginx", "keyward"}
+        names = {"upstream", "nginx", "keyward", TRANSLATED}
         for gateway in gateways:
             if missing := {"name", "command", "url", "model"} - set(gateway):
                 raise ValueError(f"a gateway lacks {', '.join(sorted(missing))}")
@@ -134,7 +135,7 @@ def parse_options():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="length of one run of wrk")
     parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--scenarios", type=parse_scenarios, default=SCENARIOS, metavar="NAME,...")
+    parser.add_argument("--scenarios", type=parse_scenarios, default=list(SCENARIOS), metavar="NAME,...")
     parser.add_argument("--gateways", type=parse_gateways, default=[], metavar="FILE", help="other gateways, as JSON")
     parser.add_argument(
         "--upstream-args",
@@ -153,16 +154,23 @@ def parse_options():
         metavar="NAME=RATIO,...",
         help="exit with 1 if Keyward's CPU per request is above RATIO times nginx's",
     )
+    parser.add_argument(
+        "--translation-ceiling",
+        type=parse_ceilings,
+        default={},
+        metavar="NAME=RATIO,...",
+        help="exit with 1 if a translated request takes more than RATIO times the CPU of one passed through",
+    )
     parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write everything measured to FILE")
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 1
-    if options.ceiling and options.without_keyward:
-        parser.error("--ceiling needs Keyward")
-    if missing := set(options.ceiling) - set(options.scenarios):
-        parser.error(f"--ceiling names what is not run: {', '.join(missing)}")
+    if (options.ceiling or options.translation_ceiling) and options.without_keyward:
+        parser.error("a ceiling needs Keyward")
+    if missing := {*options.ceiling, *options.translation_ceiling} - set(options.scenarios):
+        parser.error(f"a ceiling names what is not run: {', '.join(missing)}")
     return options
 
 
@@ -184,7 +192,7 @@ def main():
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     print(render(report, options.markdown))
-    broken = list(over_ceiling(report, options.ceiling))
+    broken = list(over_ceiling(report, options.ceiling, options.translation_ceiling))
     for line in broken:
         note(line)
     return 1 if broken else 0

@@ -2,6 +2,8 @@
 
 import statistics
 
+from targets import TRANSLATED
+
 
 def summarise(rounds):
     return {name: summarise_target(name, rounds) for name in rounds[0]}
@@ -18,7 +20,14 @@ def summarise_target(name, rounds):
         "to_nginx": medians(ratios),
         "cpu_to_nginx_range": [min(cpu), max(cpu)],
         "added_p50_us": statistics.median(added),
+        **(to_passthrough(rounds) if name == TRANSLATED else {}),
     }
+
+
+def to_passthrough(rounds):
+    """What translating costs, by what passing through costs in the same round."""
+    cpu = [results[TRANSLATED]["cpu_us"] / results["keyward"]["cpu_us"] for results in rounds]
+    return {"cpu_to_passthrough": statistics.median(cpu), "cpu_to_passthrough_range": [min(cpu), max(cpu)]}
 
 
 def medians(samples):
@@ -47,7 +56,17 @@ def load_rows(report):
 
 LOAD_HEADS = ["scenario", "target", "req/s", "p50 ms", "p99 ms", "CPU us/req", "req/s to nginx", "CPU to nginx (range)"]
 LOAD_HEADS += ["p50 us alone", "p99 us alone", "added p50 us"]
+TRANSLATION_HEADS = ["scenario", "passed through, CPU us/req", "translated, CPU us/req", "ratio (range)"]
 MEMORY_HEADS = ["target", "idle MB", "after MB", "peak MB"]
+
+
+def translation_rows(report):
+    for scenario, by_load in report["summary"].items():
+        summary = by_load[str(report["connections"])]
+        if TRANSLATED in summary:
+            low, high = summary[TRANSLATED]["cpu_to_passthrough_range"]
+            ratio = f"{summary[TRANSLATED]['cpu_to_passthrough']:.2f} ({low:.2f}–{high:.2f})"
+            yield [scenario, *(f"{summary[name]['cpu_us']:.1f}" for name in ("keyward", TRANSLATED)), ratio]
 
 
 def memory_rows(report):
@@ -76,17 +95,24 @@ def render(report, markdown):
     )
     if report["upstream_args"]:
         conditions += f" Upstream: {' '.join(report['upstream_args'])}."
+    translations = list(translation_rows(report))
     return "\n\n".join(
         [
             conditions,
             table(LOAD_HEADS, load_rows(report), markdown),
+            *([table(TRANSLATION_HEADS, translations, markdown)] if translations else []),
             table(MEMORY_HEADS, memory_rows(report), markdown),
         ]
     )
 
 
-def over_ceiling(report, ceilings):
+def over_ceiling(report, ceilings, translation_ceilings):
+    loaded = {scenario: by_load[str(report["connections"])] for scenario, by_load in report["summary"].items()}
     for scenario, ceiling in ceilings.items():
-        ratio = report["summary"][scenario][str(report["connections"])]["keyward"]["to_nginx"]["cpu_us"]
+        ratio = loaded[scenario]["keyward"]["to_nginx"]["cpu_us"]
         if ratio > ceiling:
             yield f"{scenario}: Keyward takes {ratio:.2f} times the CPU of nginx, over the ceiling of {ceiling:g}"
+    for scenario, ceiling in translation_ceilings.items():
+        ratio = loaded[scenario][TRANSLATED]["cpu_to_passthrough"]
+        if ratio > ceiling:
+            yield f"{scenario}: translated takes {ratio:.2f} times the CPU of passed through, over the ceiling of {ceiling:g}"

@@ -1,4 +1,4 @@
-"""Who is measured: the mock itself, nginx, Keyward and the gateways of a list."""
+"""Who is measured: the mock itself, nginx, Keyward (as it passes through, and as it translates) and the gateways of a list."""
 
 import dataclasses
 import http.client
@@ -11,6 +11,10 @@ import time
 import urllib.parse
 
 from processes import Cpu, Fault, clean_env, tool
+from traffic import ANTHROPIC, OPENAI
+
+
+TRANSLATED = "translated"
 
 
 @dataclasses.dataclass
@@ -19,13 +23,10 @@ class Target:
     process: subprocess.Popen
     url: str
     api_key: str
-    model: str
+    models: dict[str, str]
+    """Which model is asked in which dialect; in one that is not here, none."""
     folder: pathlib.Path
     ready: str | None = None
-
-    @property
-    def endpoint(self):
-        return self.url + "/chat/completions"
 
     def cpu(self):
         return Cpu.read(self.process.pid)
@@ -68,6 +69,9 @@ class Target:
             connection.close()
 
 
+ANY = {OPENAI: "gpt-4o-mini", ANTHROPIC: "claude-sonnet-4-5"}
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
@@ -76,7 +80,7 @@ def free_port():
 def start_upstream(stage, binary, arguments):
     port, folder = free_port(), stage.folder("upstream")
     process = stage.launch(folder, [binary, "--listen", f"127.0.0.1:{port}", *arguments])
-    return Target("upstream", process, f"http://127.0.0.1:{port}/v1", "bench", "gpt-4o-mini", folder)
+    return Target("upstream", process, f"http://127.0.0.1:{port}/v1", "bench", ANY, folder)
 
 
 NGINX = """\
@@ -125,26 +129,33 @@ def start_nginx(stage, upstream):
     )
     (folder / "nginx.conf").write_text(config)
     process = stage.launch(folder, [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")])
-    return Target("nginx", process, f"http://127.0.0.1:{port}/v1", "bench", "gpt-4o-mini", folder)
+    return Target("nginx", process, f"http://127.0.0.1:{port}/v1", "bench", ANY, folder)
 
 
 PROVIDER = """\
 name = "Bench"
 docs = ""
-dialects = ["openai_chat"]
+dialects = ["{dialect}"]
 base_url = "{upstream}"
 auth = "bearer"
 credential = ["BENCH_API_KEY"]
 
 [models]
-"gpt-4o-mini" = {{ context = 128000, max_output = 16384, price = {{ input = 0.15, output = 0.6 }} }}
+"{model}" = {{ context = 128000, max_output = 16384, price = {{ input = 0.15, output = 0.6 }} }}
 """
+# A dialect on the caller's side, and the model whose provider speaks the same; those of "translated" are the other way round.
+OWN = {dialect: f"bench-{dialect.partition('_')[0]}/{model}" for dialect, model in ANY.items()}
+OTHER = {OPENAI: OWN[ANTHROPIC], ANTHROPIC: OWN[OPENAI]}
 
 
 def start_keyward(stage, upstream, binary):
+    """Keyward twice: the same process, asked for models of providers that speak the caller's dialect, and the other one."""
     port, folder = free_port(), stage.folder("keyward")
     (folder / "providers").mkdir()
-    (folder / "providers" / "bench.toml").write_text(PROVIDER.format(upstream=upstream.url))
+    for dialect, name in OWN.items():
+        provider, _, model = name.partition("/")
+        text = PROVIDER.format(dialect=dialect, model=model, upstream=upstream.url)
+        (folder / "providers" / f"{provider}.toml").write_text(text)
     env = {
         "KEYWARD_DATA": str(folder / "data"),
         "KEYWARD_LISTEN": f"127.0.0.1:{port}",
@@ -160,7 +171,8 @@ def start_keyward(stage, upstream, binary):
     except (ValueError, LookupError, TypeError) as error:
         raise Fault(f"{' '.join(create)}: no key in {made.stdout!r}") from error
     process = stage.launch(folder, [binary, "serve"], env)
-    return Target("keyward", process, f"http://127.0.0.1:{port}/v1", key, "bench/gpt-4o-mini", folder, "/healthz")
+    own = Target("keyward", process, f"http://127.0.0.1:{port}/v1", key, OWN, folder, "/healthz")
+    return [own, dataclasses.replace(own, name=TRANSLATED, models=OTHER)]
 
 
 def start_gateway(stage, upstream, entry):
@@ -182,4 +194,4 @@ def start_gateway(stage, upstream, entry):
     env = {name: fill(value) for name, value in entry.get("env", {}).items()}
     process = stage.launch(folder, [fill(word) for word in entry["command"]], env)
     url, key = fill(entry["url"]).rstrip("/"), entry.get("api_key", "bench")
-    return Target(entry["name"], process, url, key, entry["model"], folder, entry.get("ready"))
+    return Target(entry["name"], process, url, key, {OPENAI: entry["model"]}, folder, entry.get("ready"))

@@ -36,7 +36,8 @@ impl<'a> Object<'a> {
     /// A text.
     pub fn text(&mut self, name: &'static str, text: &str) {
         self.name(name);
-        if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        // All bytes are looked at, since then many are at once.
+        if text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')) {
             // Neither a text nor writing to a vector can fail.
             let _ = serde_json::to_writer(&mut *self.0, text);
             return;

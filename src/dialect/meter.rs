@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::frame::{AwsKind, frame_len, read_frame};
 use super::ir::Trouble;
+use super::members::Members;
 use super::openai_chat::usage;
 use super::translate::Translation;
 use super::wire::Tells;
@@ -111,6 +112,11 @@ impl Meter {
     /// A meter for a whole answer.
     pub fn whole(tells: Tells) -> Meter {
         Meter::Whole(Whole { tells, tail: VecDeque::new(), kept: 0, seen: 0 })
+    }
+
+    /// What a whole answer tells whose members are known already.
+    pub fn read_whole(tells: Tells, members: &Members<'_>, json: &[u8]) -> Reading {
+        Reading { usage: tells.of_whole(members, json), estimated_output: json.len() as u64 / 4, ..Reading::default() }
     }
 
     /// A meter for a stream; `hide` keeps from the caller OpenAI's event that it did not ask for.

@@ -13,6 +13,9 @@ use crate::catalog::Dialect;
 use crate::error::Refusal;
 use crate::ledger::record::Usage;
 
+/// What is written of one piece needs no more than this, but for a rare one.
+const USUAL_OUT: usize = 16 << 10;
+
 /// A stream that becomes another dialect's on its way.
 pub struct Translation {
     reader: Box<dyn StreamReader>,
@@ -160,7 +163,7 @@ impl Translation {
     pub fn pass(&mut self, piece: &[u8]) -> Bytes {
         self.reader.push(piece, &mut self.events);
         self.write();
-        Bytes::from(std::mem::take(&mut self.out))
+        self.take_out()
     }
 
     /// The provider's stream has ended: the last bytes for the caller, and what it cost.
@@ -173,14 +176,22 @@ impl Translation {
             State::Failed => Ending::Failed,
         };
         let reading = Reading { usage: self.usage, estimated_output: (self.said / 4) as u64, ending };
-        (Bytes::from(std::mem::take(&mut self.out)), reading)
+        (self.take_out(), reading)
     }
 
     /// The provider failed: what tells the caller.
     pub fn fail(&mut self, trouble: &Trouble) -> Bytes {
         self.events.push(Event::Trouble(trouble.clone()));
         self.write();
-        Bytes::from(std::mem::take(&mut self.out))
+        self.take_out()
+    }
+
+    /// What was written, copied once: the room that it was written in is used again, and never has to grow anew.
+    fn take_out(&mut self) -> Bytes {
+        let out = Bytes::copy_from_slice(&self.out);
+        self.out.clear();
+        self.out.shrink_to(USUAL_OUT);
+        out
     }
 
     fn write(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::members::Members;
 use crate::ledger::record::Usage;
 
 /// A dialect's facts.
@@ -59,4 +60,27 @@ pub struct Tells {
     pub last: &'static [&'static str],
     /// Members that say why the answer ended, or messages that do; some servers say it and leave the last event out.
     pub finishes: &'static [&'static str],
+}
+
+// === impl Tells ===
+
+impl Tells {
+    /// The usage of a whole answer whose members are known: mostly those that tell it stand at its top, and only they are read again.
+    pub fn of_whole(&self, members: &Members<'_>, json: &[u8]) -> Option<Usage> {
+        let mut told = Vec::with_capacity(512);
+        for member in self.members.iter().filter_map(|name| members.get(name)) {
+            told.push(if told.is_empty() { b'{' } else { b',' });
+            // These names have nothing in them to be escaped.
+            [b"\"", member.name.as_bytes(), b"\":", member.raw.as_bytes()].iter().for_each(|part| told.extend_from_slice(part));
+        }
+        let mut usage = None;
+        if !told.is_empty() {
+            told.push(b'}');
+            (self.read)(&told, &mut usage);
+        }
+        if usage.is_none() {
+            (self.read)(json, &mut usage);
+        }
+        usage
+    }
 }

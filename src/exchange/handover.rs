@@ -133,7 +133,6 @@ impl Incoming<'_> {
             return Err(self.no_json());
         }
         let tells = if ask.called.operation.has_no_output() { embed::usage::TELLS } else { facts.tells };
-        let mut meter = Meter::whole(tells);
         match upstream::read_up_to(&mut self.source, READ_WHOLE, self.idle).await {
             Ok(whole) => {
                 let members = Members::read(&whole).map_err(|e| self.bad(format!("its JSON is broken ({e})")))?;
@@ -146,10 +145,10 @@ impl Incoming<'_> {
                         return Err(self.bad(format!("its JSON has neither '{expected}' nor an error")));
                     }
                 }
-                let body = meter.pass(whole);
-                Ok(Outgoing::Whole { body, reading: meter.finish().1, dropped: Dropped::default() })
+                let reading = Meter::read_whole(tells, &members, &whole);
+                Ok(Outgoing::Whole { body: whole, reading, dropped: Dropped::default() })
             }
-            Err(Partial::TooLong(before)) => Ok(Outgoing::Flowing { before, source: self.source, meter }),
+            Err(Partial::TooLong(before)) => Ok(Outgoing::Flowing { before, source: self.source, meter: Meter::whole(tells) }),
             Err(partial) => Err(self.partial(&partial)),
         }
     }

@@ -301,6 +301,8 @@ fn endpoints(quirks: &Arc<Quirks>, dialects: &[Dialect], base: &str, access: &Ac
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         headers.extend(own.clone());
+        // Each request clones them and adds its own: with room for those, no clone has to grow.
+        headers.reserve(8);
         let mut served: Vec<(Operation, Places)> = Vec::new();
         for (operation, path) in paths(dialect) {
             let path = quirks.path.get(&operation).map(String::as_str).or(path);

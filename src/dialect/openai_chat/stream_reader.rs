@@ -37,8 +37,10 @@ fn take(reading: &mut Reading, event: &SseEvent, out: &mut Vec<Event>) {
     if data == b"[DONE]" {
         return reading.end(out);
     }
-    match serde_json::from_slice::<Chunk<'_>>(data) {
-        Ok(chunk) if event.event != "error" || chunk.error.is_some() => reading.take(chunk, data, out),
+    // Checked once as a whole and not text by text.
+    let chunk = simdutf8::basic::from_utf8(data).ok().and_then(|text| serde_json::from_str::<Chunk<'_>>(text).ok());
+    match chunk {
+        Some(chunk) if event.event != "error" || chunk.error.is_some() => reading.take(chunk, data, out),
         _ if event.event == "error" => reading.fail(trouble(data), out),
         // JSON that is no chunk says nothing of the answer.
         _ => {

@@ -1,4 +1,4 @@
-//! A very cheap OpenAI-shaped upstream for `bench/run`.
+//! A very cheap upstream for `bench/run`, in OpenAI's words and in Anthropic's.
 //!
 //! What a gateway costs shows only in front of a server that costs far less. So this one builds its
 //! answers once and writes them as they are, and reads a request only to find where it ends and
@@ -6,8 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+mod answers;
+
 use std::env;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const CHUNKS: usize = 50;
+use answers::{Answer, Answers, CHUNKS};
+
 const LONGEST_REQUEST: usize = 64 << 20;
 const READ: usize = 16 << 10;
 
@@ -67,84 +69,6 @@ impl Options {
     }
 }
 
-enum Answer {
-    Whole,
-    Stream,
-    NotFound,
-}
-
-/// Every answer there is, as the bytes that go on the wire.
-struct Answers {
-    whole: Vec<u8>,
-    /// One part for each write, so that a proxy sees the stream arrive in pieces.
-    stream: Vec<Vec<u8>>,
-    not_found: Vec<u8>,
-}
-
-impl Answers {
-    fn new(stream_writes: usize) -> Self {
-        let not_found = r#"{"error":{"message":"Only POST /v1/chat/completions is served.","type":"invalid_request_error","param":null,"code":"not_found"}}"#;
-        Self { whole: response("200 OK", &completion()), stream: stream(stream_writes), not_found: response("404 Not Found", not_found) }
-    }
-}
-
-fn response(status: &str, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
-}
-
-fn usage(completion_tokens: usize) -> String {
-    format!(
-        r#"{{"prompt_tokens":24,"completion_tokens":{completion_tokens},"total_tokens":{},"prompt_tokens_details":{{"cached_tokens":0,"audio_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#,
-        24 + completion_tokens
-    )
-}
-
-fn completion() -> String {
-    format!(
-        r#"{{"id":"chatcmpl-BenchUpstream0000000000001","object":"chat.completion","created":1760000000,"model":"gpt-4o-mini-2024-07-18","choices":[{{"index":0,"message":{{"role":"assistant","content":"A ward is the part of a lock that keeps the wrong key from turning: a ridge of metal inside the case, and a cut in the key's bit that lets the right one pass.","refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"stop"}}],"usage":{},"service_tier":"default","system_fingerprint":"fp_0000bench0"}}"#,
-        usage(40)
-    )
-}
-
-fn stream(writes: usize) -> Vec<Vec<u8>> {
-    const WORDS: [&str; 10] = [" a", " ward", " keeps", " the", " wrong", " key", " from", " turning", " in", " locks"];
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
-    let mut parts = vec![String::new(); writes];
-    for (index, word) in WORDS.iter().cycle().take(CHUNKS).enumerate() {
-        let (head, role) = match index {
-            0 => (head, r#""role":"assistant","#),
-            _ => ("", ""),
-        };
-        let finish = match index + 1 {
-            CHUNKS => r#""stop""#,
-            _ => "null",
-        };
-        let choice = format!(r#"{{"index":0,"delta":{{{role}"content":"{word}"}},"logprobs":null,"finish_reason":{finish}}}"#);
-        if let Some(part) = parts.get_mut(index * writes / CHUNKS) {
-            part.push_str(head);
-            push_event(part, &chunk(&choice, "null"));
-        }
-    }
-    let mut last = String::new();
-    push_event(&mut last, &chunk("", &usage(CHUNKS)));
-    push_event(&mut last, "[DONE]");
-    last.push_str("0\r\n\r\n");
-    parts.push(last);
-    parts.into_iter().map(String::into_bytes).collect()
-}
-
-fn chunk(choice: &str, usage: &str) -> String {
-    format!(
-        r#"{{"id":"chatcmpl-BenchUpstream0000000000001","object":"chat.completion.chunk","created":1760000000,"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_0000bench0","choices":[{choice}],"usage":{usage}}}"#
-    )
-}
-
-/// Appends one SSE event as one HTTP chunk.
-fn push_event(out: &mut String, data: &str) {
-    let event = format!("data: {data}\n\n");
-    let _ = write!(out, "{:x}\r\n{event}\r\n", event.len());
-}
-
 enum Framing {
     Length(usize),
     Chunked,
@@ -164,16 +88,11 @@ impl Connection {
     /// Answers requests until the caller goes away, which is an error like any other.
     async fn serve(mut self, answers: &Answers, chunk_delay: Duration) -> io::Result<()> {
         loop {
-            match self.request().await? {
-                Answer::Whole => self.socket.write_all(&answers.whole).await?,
-                Answer::NotFound => self.socket.write_all(&answers.not_found).await?,
-                Answer::Stream => {
-                    for part in &answers.stream {
-                        self.socket.write_all(part).await?;
-                        if !chunk_delay.is_zero() {
-                            tokio::time::sleep(chunk_delay).await;
-                        }
-                    }
+            let answer = self.request().await?;
+            for part in answers.parts(answer) {
+                self.socket.write_all(part).await?;
+                if answer.is_stream() && !chunk_delay.is_zero() {
+                    tokio::time::sleep(chunk_delay).await;
                 }
             }
         }
@@ -191,11 +110,7 @@ impl Connection {
             Framing::Chunked => self.dechunk(body).await?,
         };
         let (head, body) = self.buffer[..end].split_at(body);
-        let answer = match (is_chat(head), asks_for_stream(body)) {
-            (false, _) => Answer::NotFound,
-            (true, false) => Answer::Whole,
-            (true, true) => Answer::Stream,
-        };
+        let answer = answer(head, asks_for_stream(body));
         self.buffer.drain(..end);
         Ok(answer)
     }
@@ -280,9 +195,14 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-fn is_chat(head: &[u8]) -> bool {
+fn answer(head: &[u8], stream: bool) -> Answer {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    line.starts_with(b"POST ") && memmem::find(line, b"/chat/completions").is_some()
+    let is_post_to = |path: &str| line.starts_with(b"POST ") && memmem::find(line, path.as_bytes()).is_some();
+    match () {
+        () if is_post_to("/chat/completions") => Answer::OpenAi { stream },
+        () if is_post_to("/messages") => Answer::Anthropic { stream },
+        () => Answer::NotFound,
+    }
 }
 
 fn asks_for_stream(body: &[u8]) -> bool {

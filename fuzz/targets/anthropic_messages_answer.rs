@@ -1,0 +1,5 @@
+//! Whole answers of `anthropic_messages`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(answer, AnthropicMessages);

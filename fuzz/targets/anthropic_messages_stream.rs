@@ -1,0 +1,5 @@
+//! Streams of `anthropic_messages`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(stream, AnthropicMessages);

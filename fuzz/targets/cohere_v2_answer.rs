@@ -1,0 +1,5 @@
+//! Whole answers of `cohere_v2`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(answer, CohereV2);

@@ -1,0 +1,5 @@
+//! Whole answers of `gemini`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(answer, Gemini);

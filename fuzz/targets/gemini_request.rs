@@ -1,0 +1,5 @@
+//! Requests to `gemini`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(request, Gemini);

@@ -1,0 +1,5 @@
+//! Streams of `gemini`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(stream, Gemini);

@@ -1,0 +1,5 @@
+//! Whole answers of `ollama`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(answer, Ollama);

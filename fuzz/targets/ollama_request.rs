@@ -1,0 +1,5 @@
+//! Requests to `ollama`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(request, Ollama);

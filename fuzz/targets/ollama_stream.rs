@@ -1,0 +1,5 @@
+//! Streams of `ollama`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(stream, Ollama);

@@ -1,0 +1,5 @@
+//! Whole answers of `openai_chat`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(answer, OpenaiChat);

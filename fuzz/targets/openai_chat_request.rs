@@ -1,0 +1,5 @@
+//! Requests to `openai_chat`.
+
+#![no_main]
+
+keyward_fuzz::fuzz!(request, OpenaiChat);
