@@ -16,6 +16,7 @@ use crate::held::Keeper;
 use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
+use crate::ledger::upkeep::Upkeep;
 use crate::quota::{Accounts, alert};
 use crate::route::{Router, Secret};
 use crate::server;
@@ -64,8 +65,9 @@ impl Serve {
 
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), drain.handle(), alerts));
-        let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts)));
+        let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts), config.store.down_for));
         let (held, holding) = Keeper::new(store.clone());
+        let upkeep = Upkeep::new(store.clone(), config.ledger.keep);
         let gateway = Arc::new(Gateway {
             client: Client::new(&config.upstream, &config.fetch)?,
             keys: Arc::clone(&keys),
@@ -92,11 +94,12 @@ impl Serve {
         let followers = tokio::spawn(keys.follow(stopped.clone()));
         let holding = tokio::spawn(holding.run(stopped.clone()));
         let alerting = tokio::spawn(alerting.run(stopped.clone()));
+        let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
         server::serve(listener, gateway, a_signal()?).await?;
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ = tokio::join!(followers, holding, alerting, draining);
+        let _ = tokio::join!(followers, holding, alerting, upkeep, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }

@@ -1,10 +1,12 @@
 //! Knows every key that was used lately, in memory; asks the store for the others, once each however many callers wait.
 //!
 //! A background task follows the store's change numbers, so that a revocation or a new limit takes effect within a second, made on
-//! whichever node or by the command line, and no request pays for it. While the store is down, keys in memory go on working.
+//! whichever node or by the command line, and no request pays for it. While the store is down, keys in memory go on working for a
+//! stated time; after that what they may do is not known any more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use jiff::Timestamp;
@@ -32,6 +34,11 @@ pub struct Keyring {
     accounts: Arc<Accounts>,
     known: Cache<KeyId, Arc<Known>>,
     unknown: Cache<KeyId, ()>,
+    /// How long keys in memory go on working while the store cannot be asked.
+    down_for: Duration,
+    opened: Instant,
+    /// When the store last told of changes, in milliseconds since `opened`.
+    heard: AtomicU64,
     /// Compared with where an id is unknown, so that both failures do the same work.
     nobody: KeyHash,
 }
@@ -70,8 +77,8 @@ pub enum Plane {
 // === impl Keyring ===
 
 impl Keyring {
-    /// An empty ring over `store`.
-    pub fn new(pepper: Pepper, store: Arc<dyn KeyStore>, accounts: Arc<Accounts>) -> Keyring {
+    /// An empty ring over `store`; keys in memory go on working for `down_for` while it cannot be asked.
+    pub fn new(pepper: Pepper, store: Arc<dyn KeyStore>, accounts: Arc<Accounts>, down_for: Duration) -> Keyring {
         let nobody = pepper.hash("");
         Keyring {
             pepper,
@@ -79,6 +86,9 @@ impl Keyring {
             accounts,
             known: Cache::new(CAPACITY),
             unknown: Cache::builder().max_capacity(UNKNOWN_CAPACITY).time_to_live(UNKNOWN_FOR).build(),
+            down_for,
+            opened: Instant::now(),
+            heard: AtomicU64::new(0),
             nobody,
         }
     }
@@ -111,6 +121,7 @@ impl Keyring {
             match self.catch_up(seen).await {
                 Ok(newest) => {
                     seen = Some(newest);
+                    self.heard.store(self.now(), Ordering::Relaxed);
                     if std::mem::take(&mut was_down) {
                         tracing::info!("the key store answers again");
                     }
@@ -130,7 +141,7 @@ impl Keyring {
 
     async fn find(&self, id: KeyId) -> Result<Option<Arc<Known>>, Reason> {
         if let Some(known) = self.known.get(&id).await {
-            return Ok(Some(known));
+            return if self.is_out_of_touch() { Err(Reason::StoreDown) } else { Ok(Some(known)) };
         }
         if self.unknown.contains_key(&id) {
             return Ok(None);
@@ -154,6 +165,16 @@ impl Keyring {
             }
             Err(reason) => Err(reason.as_ref().clone()),
         }
+    }
+
+    /// A key that was revoked since would still work: the store has been silent for too long.
+    fn is_out_of_touch(&self) -> bool {
+        let silent = self.now().saturating_sub(self.heard.load(Ordering::Relaxed));
+        Duration::from_millis(silent) > self.down_for
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     async fn catch_up(&self, seen: Option<i64>) -> Result<i64, crate::store::StoreError> {
