@@ -31,6 +31,10 @@ def call_until_told(gateway, key, model, way):
     return told
 
 
+def all_at_once(pool, gateway, key, models):
+    return [pool.submit(call_until_told, gateway, key, model, random.choice(WAYS)) for model in models]
+
+
 def is_quiet(gateway):
     return all(row["outcome"] != "open" for row in rows(gateway)) and gateway.request("GET", "/readyz").json()["ledger_waiting_bytes"] == 0
 
@@ -38,15 +42,19 @@ def is_quiet(gateway):
 @pytest.mark.parametrize("is_killed", [False, True], ids=["running through", "killed in the middle"])
 def test_a_budget_holds(counting, tmp_path, is_killed):
     random.seed(5)
-    gateway = Gateway(tmp_path, providers={"test": counting.provider(CALLERS + 1)}, env=SETTINGS).start()
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(2 * CALLERS + 1)}, env=SETTINGS).start()
     key = gateway.new_key(budget=f"{BUDGET / 1e9:.9f}/ever")["key"]
-    ways = [random.choice(WAYS) for _ in range(CALLERS)]
+    if is_killed:
+        # So that something runs at that moment.
+        counting.gate.clear()
     with concurrent.futures.ThreadPoolExecutor(CALLERS) as pool:
-        calling = [pool.submit(call_until_told, gateway, key, model, way) for model, way in enumerate(ways)]
+        calling = all_at_once(pool, gateway, key, range(CALLERS))
         if is_killed:
             eventually(lambda: len(counting.log) >= 20, seconds=20)
             gateway.kill()
+            counting.gate.set()
             gateway.start()
+            calling += all_at_once(pool, gateway, key, range(CALLERS, 2 * CALLERS))
         told = collections.Counter((status, code) for status, code, _ in (future.result() for future in calling))
     assert eventually(lambda: is_quiet(gateway), seconds=20)
 
@@ -73,7 +81,7 @@ def test_a_budget_holds(counting, tmp_path, is_killed):
 
 def left_of(gateway, key):
     """What the refusal of a call that costs too much says is left, in micro-dollars."""
-    status, code, message = call(gateway.port, key, CALLERS, "whole", max_tokens=16000 * 100)
+    status, code, message = call(gateway.port, key, 2 * CALLERS, "whole", max_tokens=16000 * 100)
     assert (status, code) == (402, "budget_exceeded"), message
     found = re.search(r"has \$([0-9.]+) left", message)
     assert found or "has spent its budget" in message, message
