@@ -261,7 +261,7 @@ impl Ticket {
             total_ms: total.as_millis() as u64,
         };
         if let Err(e) = self.gateway.ledger.settle(record) {
-            tracing::error!(id = &*self.id, error = %e, "a request could not be settled in the ledger; it will be settled at its reservation");
+            tracing::error!(id = &*self.id, error = %e, "a request's end could not be written down yet; it will be as soon as the disk takes it");
         }
     }
 

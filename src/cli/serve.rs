@@ -17,6 +17,7 @@ use crate::held::Keeper;
 use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
+use crate::ledger::upkeep::Upkeep;
 use crate::quota::{Accounts, alert};
 use crate::route::{Secret, Switchboard, Vault};
 use crate::server;
@@ -59,8 +60,9 @@ impl Serve {
         let client = Client::new(&config.upstream, &config.fetch)?;
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), Some(drain.handle()), alerts));
-        let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts)));
+        let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts), config.store.down_for));
         let (held, holding) = Keeper::new(store.clone());
+        let upkeep = Upkeep::new(store.clone(), config.ledger.keep);
         let gateway = Arc::new(Gateway {
             client,
             keys: Arc::clone(&keys),
@@ -89,11 +91,12 @@ impl Serve {
         let switching = tokio::spawn(switchboard.follow(changed));
         let holding = tokio::spawn(holding.run(stopped.clone()));
         let alerting = tokio::spawn(alerting.run(stopped.clone()));
+        let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
         server::serve(listener, gateway, a_signal()?).await?;
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ = tokio::join!(followers, switching, holding, alerting, draining);
+        let _ = tokio::join!(followers, switching, holding, alerting, upkeep, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }

@@ -1,19 +1,25 @@
 //! `keyward usage`
 
+use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::{CliError, Installation, output};
 use crate::admin;
 use crate::config::Config;
+use crate::ledger::export::{Export, Format};
 use crate::money::Usd;
-use crate::store::LedgerStore;
+use crate::store::{LedgerStore, UsageQuery};
 
 /// Sum up requests, tokens and cost
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Usage {
-    /// What makes a line: key, model or day
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// What makes a line: key, model, day, project, team, provider or operation
     #[arg(long, default_value = "day")]
     by: String,
     /// From this day or time on, UTC
@@ -25,9 +31,31 @@ pub struct Usage {
     /// Of this key alone, by its id
     #[arg(long)]
     key: Option<String>,
+    /// Of this project alone, by its id
+    #[arg(long)]
+    project: Option<String>,
+    /// Of this team alone, by its id
+    #[arg(long)]
+    team: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print requests one by one
+    Export {
+        /// csv or jsonl
+        #[arg(long, default_value = "jsonl")]
+        format: String,
+        /// From this day or time on, UTC
+        #[arg(long)]
+        since: Option<String>,
+        /// Before this day or time, UTC
+        #[arg(long)]
+        until: Option<String>,
+    },
 }
 
 // === impl Usage ===
@@ -35,7 +63,11 @@ pub struct Usage {
 impl Usage {
     /// Reads the store; what a running gateway settled in the last moment may not be in it yet.
     pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
-        let query = admin::parse_usage_query(&self.by, self.since.as_deref(), self.until.as_deref(), self.key.as_deref())?;
+        if let Some(Command::Export { format, since, until }) = self.command {
+            return export(config, &format, since.as_deref(), until.as_deref()).await;
+        }
+        let query = admin::parse_usage_query(&self.by, self.since.as_deref(), self.until.as_deref())?;
+        let query = UsageQuery { key: self.key, project: self.project, team: self.team, ..query };
         let store = Installation::open(&config.data).await?.store;
         let rows = store.usage(&query).await?;
         if self.json {
@@ -54,4 +86,20 @@ impl Usage {
         output::table(&head.each_ref().map(String::as_str), &rows.iter().map(cells).collect::<Vec<_>>())?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn export(config: &Config, format: &str, since: Option<&str>, until: Option<&str>) -> Result<ExitCode, CliError> {
+    let (format, query) = (Format::parse(format)?, admin::parse_export_query(since, until)?);
+    let store = Installation::open(&config.data).await?.store;
+    let mut export = Some(Export::new(Arc::new(store), query, format));
+    while let Some(page) = export {
+        let (text, next) = page.next().await?;
+        match std::io::stdout().write_all(text.as_bytes()) {
+            // Whoever reads it has had enough.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => break,
+            written => written?,
+        }
+        export = next;
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -37,6 +37,10 @@ pub struct Config {
     pub mcp: Mcp,
     /// Proxies in front of the gateway, whose `x-forwarded-for` tells who asks.
     pub trusted_proxies: Vec<Network>,
+    /// What is kept of requests that are over.
+    pub ledger: LedgerSettings,
+    /// What holds while the store cannot be asked.
+    pub store: StoreSettings,
     /// Who is told when a budget is spent.
     pub alerts: Alerts,
     /// Names for models, each for one `provider/model` or several in order.
@@ -103,6 +107,24 @@ pub struct Upstream {
     /// The longest wait before another attempt; a provider that asks for more is not tried again.
     #[serde(deserialize_with = "duration")]
     pub max_backoff: Duration,
+}
+
+/// `[ledger]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerSettings {
+    /// How long single requests are kept, for good where it is not set; their sums by hour stay.
+    #[serde(deserialize_with = "some_duration")]
+    pub keep: Option<Duration>,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// How long keys in memory go on working while it cannot be asked.
+    #[serde(deserialize_with = "duration")]
+    pub down_for: Duration,
 }
 
 /// `[alerts]`
@@ -172,6 +194,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_UPSTREAM_IDLE_TIMEOUT", "upstream.idle_timeout"),
     ("KEYWARD_UPSTREAM_ATTEMPTS", "upstream.attempts"),
     ("KEYWARD_UPSTREAM_MAX_BACKOFF", "upstream.max_backoff"),
+    ("KEYWARD_LEDGER_KEEP", "ledger.keep"),
+    ("KEYWARD_STORE_DOWN_FOR", "store.down_for"),
     ("KEYWARD_FETCH_MEDIA_MIB", "fetch.media_mib"),
     ("KEYWARD_FETCH_TIMEOUT", "fetch.timeout"),
     ("KEYWARD_FETCH_PRIVATE_ADDRESSES", "fetch.private_addresses"),
@@ -236,6 +260,8 @@ impl Config {
             "upstream.idle_timeout" => self.upstream.idle_timeout = one.upstream.idle_timeout,
             "upstream.attempts" => self.upstream.attempts = one.upstream.attempts,
             "upstream.max_backoff" => self.upstream.max_backoff = one.upstream.max_backoff,
+            "ledger.keep" => self.ledger.keep = one.ledger.keep,
+            "store.down_for" => self.store.down_for = one.store.down_for,
             "fetch.media_mib" => self.fetch.media_mib = one.fetch.media_mib,
             "fetch.timeout" => self.fetch.timeout = one.fetch.timeout,
             "fetch.private_addresses" => self.fetch.private_addresses = one.fetch.private_addresses,
@@ -275,6 +301,8 @@ impl Default for Config {
             fetch: Fetch::default(),
             mcp: Mcp::default(),
             trusted_proxies: Vec::new(),
+            ledger: LedgerSettings::default(),
+            store: StoreSettings::default(),
             alerts: Alerts::default(),
             aliases: BTreeMap::new(),
         }
@@ -314,6 +342,12 @@ impl Default for Upstream {
     }
 }
 
+impl Default for StoreSettings {
+    fn default() -> StoreSettings {
+        StoreSettings { down_for: Duration::from_secs(3600) }
+    }
+}
+
 impl Default for Fetch {
     fn default() -> Fetch {
         Fetch { media_mib: 20, timeout: Duration::from_secs(15), private_addresses: false }
@@ -344,9 +378,15 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|e| ConfigError { place: path.display().to_string(), message: format!("cannot be read: {e}") })
 }
 
+fn some_duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    duration(from).map(Some)
+}
+
 fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
-    let wrong = || serde::de::Error::custom(format!("'{text}' is no duration: write it as \"500ms\", \"30s\" or \"10m\""));
-    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(signed).ok().filter(|d| !d.is_zero()).ok_or_else(wrong)
+    let wrong = || serde::de::Error::custom(format!("'{text}' is no duration: write it as \"500ms\", \"30s\", \"10m\" or \"90d\""));
+    // A day is one of 24 hours: there is no place whose clocks are set here.
+    let days = text.strip_suffix('d').and_then(|days| days.trim().parse::<u64>().ok()).and_then(|days| days.checked_mul(24 * 3600));
+    let signed = || text.parse::<jiff::SignedDuration>().ok().and_then(|signed| Duration::try_from(signed).ok());
+    days.map(Duration::from_secs).or_else(signed).filter(|d| !d.is_zero()).ok_or_else(wrong)
 }

@@ -41,3 +41,10 @@ fn an_alias_has_to_name_a_provider() {
     let message = Config::load(Some(&file), &Environment::default()).unwrap_err().to_string();
     assert!(message.contains("the alias 'fast' names 'gpt': write it as 'provider/model'"), "{message}");
 }
+
+#[test]
+fn days_are_durations_and_requests_are_kept_for_good_by_default() {
+    assert_eq!(Config::parse("f", "[ledger]\nkeep = \"90d\"").unwrap().ledger.keep, Some(Duration::from_secs(90 * 86_400)));
+    assert_eq!(Config::default().ledger.keep, None);
+    assert!(Config::parse("f", "[ledger]\nkeep = \"0d\"").is_err());
+}

@@ -1,9 +1,11 @@
 //! Knows every key that was used lately, in memory; asks the store for the others, once each however many callers wait.
 //!
 //! A background task follows the store's change numbers, so that a revocation or a new limit takes effect within a second, made on
-//! whichever node or by the command line, and no request pays for it. While the store is down, keys in memory go on working.
+//! whichever node or by the command line, and no request pays for it. While the store is down, keys in memory go on working for a
+//! stated time; after that what they may do is not known any more.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -43,6 +45,11 @@ pub struct Keyring {
     /// Always empty: joins those who wait for the same look-up of a key that is in memory.
     asking: Cache<KeyId, ()>,
     guesses: Guesses,
+    /// How long keys in memory go on working while the store cannot be asked.
+    down_for: Duration,
+    opened: Instant,
+    /// When the store last told of changes, in milliseconds since `opened`.
+    heard: AtomicU64,
     /// Compared with where an id is unknown, so that both failures do the same work.
     nobody: KeyHash,
 }
@@ -81,8 +88,8 @@ pub enum Plane {
 // === impl Keyring ===
 
 impl Keyring {
-    /// An empty ring over `store`.
-    pub fn new(pepper: Pepper, store: Arc<dyn KeyStore>, accounts: Arc<Accounts>) -> Keyring {
+    /// An empty ring over `store`; keys in memory go on working for `down_for` while it cannot be asked.
+    pub fn new(pepper: Pepper, store: Arc<dyn KeyStore>, accounts: Arc<Accounts>, down_for: Duration) -> Keyring {
         let nobody = pepper.hash("");
         Keyring {
             pepper,
@@ -92,6 +99,9 @@ impl Keyring {
             failed: Cache::builder().max_capacity(FAILED_CAPACITY).time_to_live(FAILED_FOR).build(),
             asking: Cache::new(1),
             guesses: Guesses::new(),
+            down_for,
+            opened: Instant::now(),
+            heard: AtomicU64::new(0),
             nobody,
         }
     }
@@ -116,6 +126,7 @@ impl Keyring {
         let known = self.known.get(&id).await;
         let (is_right, is_known) = (fits(&known), known.is_some());
         match (is_right, known) {
+            (true, Some(_)) if self.is_out_of_touch() => return Err(Reason::StoreDown),
             (true, Some(known)) => return Ok(known),
             // A key that was put out of memory is looked up again, though somebody else has tried its id in vain.
             _ if self.failed.get(&id).await.is_some_and(|exists| exists == is_known) => return Err(Reason::Unknown),
@@ -157,6 +168,7 @@ impl Keyring {
                     if changes.credentials {
                         credentials.send_replace(changes.newest);
                     }
+                    self.heard.store(self.now(), Ordering::Relaxed);
                     if std::mem::take(&mut was_down) {
                         tracing::info!("the key store answers again");
                     }
@@ -192,6 +204,16 @@ impl Keyring {
             Err(reason) if *reason == Reason::Unknown => Ok(self.known.get(&id).await),
             loaded => loaded.map_err(|reason| reason.as_ref().clone()),
         }
+    }
+
+    /// A key that was revoked since would still work: the store has been silent for too long.
+    fn is_out_of_touch(&self) -> bool {
+        let silent = self.now().saturating_sub(self.heard.load(Ordering::Relaxed));
+        Duration::from_millis(silent) > self.down_for
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     async fn catch_up(&self, seen: Option<i64>) -> Result<Changes, StoreError> {

@@ -30,6 +30,8 @@ pub struct Drain {
     taken: Mutex<Option<Cursor>>,
     /// What earlier runs left is in the store and settled.
     is_recovered: AtomicBool,
+    /// The ledger could not be written when it was last looked at.
+    was_failing: AtomicBool,
 }
 
 /// Wakes the task and waits for it.
@@ -63,7 +65,7 @@ impl Drain {
             report: Arc::new(report),
             status: Arc::default(),
         };
-        Drain { ledger, store, handle, taken: Mutex::new(None), is_recovered: AtomicBool::new(false) }
+        Drain { ledger, store, handle, taken: Mutex::new(None), is_recovered: AtomicBool::new(false), was_failing: AtomicBool::new(false) }
     }
 
     /// A handle for those who need the newest records.
@@ -92,6 +94,10 @@ impl Drain {
         let mut backoff = EVERY;
         let mut is_stopping = false;
         loop {
+            if self.ledger.try_again().is_ok_and(|()| self.was_failing.swap(false, Ordering::Relaxed)) {
+                tracing::info!("the ledger can be written again");
+            }
+            self.was_failing.fetch_or(self.ledger.is_failing(), Ordering::Relaxed);
             backoff = match self.catch_up().await {
                 Ok(_) => EVERY,
                 Err(_) => (backoff * 2).min(LONGEST_BACKOFF),

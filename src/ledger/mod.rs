@@ -4,11 +4,13 @@
 //! task ([`drain`]) syncs segments to the disk each second and takes their records into the store.
 
 pub mod drain;
+pub mod export;
 mod recent;
 pub mod record;
 pub mod segment;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -37,6 +39,8 @@ pub struct Ledger {
     /// Where this run begins.
     start: Cursor,
     is_failing: AtomicBool,
+    /// Ends that could not be written: no more than requests that ran when writing failed, since none begins then.
+    owed: Mutex<Vec<Settle>>,
     /// Keeps other processes out for as long as this one lives.
     _lock: File,
 }
@@ -52,6 +56,13 @@ thread_local! {
     /// Where a line is made.
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
+
+/// A blank line, which means nothing, as long as most that mean something.
+const PROBE: [u8; 1024] = {
+    let mut line = [b' '; 1024];
+    line[1023] = b'\n';
+    line
+};
 
 /// A line that was longer does not hold its memory.
 const USUAL_LINE: usize = 4 << 10;
@@ -74,7 +85,15 @@ impl Ledger {
         let number = segment::numbers(folder)?.last().map_or(1, |last| last + 1);
         let active = Mutex::new(Active { segment: Segment::create(folder, number)?, recent: Recent::default() });
         let start = Cursor { segment: number, offset: 0 };
-        Ok(Ledger { folder: folder.to_path_buf(), node, active, start, is_failing: AtomicBool::new(false), _lock: lock })
+        Ok(Ledger {
+            folder: folder.to_path_buf(),
+            node,
+            active,
+            start,
+            is_failing: AtomicBool::new(false),
+            owed: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// Whether a process has the ledger in `folder` open.
@@ -87,9 +106,22 @@ impl Ledger {
         self.append(Entry::Begin(begin))
     }
 
-    /// Writes down how a request ended.
+    /// Writes down how a request ended; what cannot be written now is kept for [`Ledger::try_again`].
     pub fn settle(&self, settle: Settle) -> io::Result<()> {
-        self.append(Entry::Settle(settle))
+        self.append(Entry::Settle(settle.clone())).inspect_err(|_| self.owed().push(settle))
+    }
+
+    /// After a write that failed: whether the disk has room again, and if so writes down what it had none for.
+    pub fn try_again(&self) -> io::Result<()> {
+        if self.is_failing() {
+            let probed = self.lock().segment.append(&PROBE);
+            self.is_failing.store(probed.is_err(), Ordering::Relaxed);
+            probed?;
+        }
+        // Others may have been written since one failed.
+        let owed = std::mem::take(&mut *self.owed());
+        // The rest is owed again where one fails.
+        owed.into_iter().map(|settle| self.settle(settle)).fold(Ok(()), Result::and)
     }
 
     /// This node's name in the store.
@@ -150,6 +182,10 @@ impl Ledger {
         let end = segment.whole();
         recent.keep(entry, Cursor { segment: segment.number(), offset: end - line.len() as u64 }, end);
         Ok(())
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Vec<Settle>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Active> {

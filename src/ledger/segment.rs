@@ -150,6 +150,7 @@ pub fn read(folder: &Path, from: Cursor, end: Option<u64>) -> io::Result<Batch> 
         }
         match decode(line.trim_ascii_end()) {
             Some(entry) => batch.entries.push(entry),
+            None if line.trim_ascii().is_empty() => {}
             None => batch.damaged.push(batch.next),
         }
         batch.next += len as u64;

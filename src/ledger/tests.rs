@@ -16,7 +16,7 @@ use crate::money::Usd;
 use crate::quota::AccountId;
 use crate::quota::meters::{Past, Used};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
+use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, Place, Request, RowsQuery, StoreError, UsageBy, UsageQuery, UsageRow};
 
 fn begin(id: &str) -> Begin {
     Begin {
@@ -50,7 +50,7 @@ fn settle(id: &str) -> Settle {
 }
 
 async fn usage(store: &Sqlite) -> Vec<UsageRow> {
-    store.usage(&UsageQuery { by: UsageBy::Key, since: None, until: None, key: None }).await.unwrap()
+    store.usage(&UsageQuery { by: UsageBy::Key, ..UsageQuery::default() }).await.unwrap()
 }
 
 async fn store(folder: &Path) -> Sqlite {
@@ -176,7 +176,7 @@ async fn a_name_of_any_length_is_cut_before_it_is_stored() {
     let long: Arc<str> = "ü".repeat(1 << 20).into();
     let entries = [Entry::Begin(Begin { model: long.clone(), ..begin("a") }), Entry::Settle(Settle { model: long, ..settle("a") })];
     store.apply("n", &entries, Cursor::default()).await.unwrap();
-    let rows = store.usage(&UsageQuery { by: UsageBy::Model, since: None, until: None, key: None }).await.unwrap();
+    let rows = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
     assert_eq!(rows[0].group, format!("p/{}", "ü".repeat(200)));
 }
 
@@ -222,6 +222,15 @@ impl LedgerStore for Flaky {
     }
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>> {
         self.unless_down(self.inner.usage(query))
+    }
+    fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<&'a Place>) -> Answer<'a, Vec<Request>> {
+        self.unless_down(self.inner.rows(query, after))
+    }
+    fn roll_up(&self, before: Timestamp) -> Answer<'_, bool> {
+        self.unless_down(self.inner.roll_up(before))
+    }
+    fn prune(&self, before: Timestamp) -> Answer<'_, u64> {
+        self.unless_down(self.inner.prune(before))
     }
 }
 
@@ -471,4 +480,21 @@ async fn a_full_disk_tears_one_line_and_no_more() {
     let rows = usage(&store).await;
     assert!(begun > 10, "{begun}");
     assert_eq!((rows[0].requests, rows[0].input_tokens), (begun, 7), "request 0 is settled, the others are assumed");
+}
+
+#[tokio::test]
+async fn a_blank_line_is_no_damage_and_hides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    let drain = Drain::new(Arc::clone(&ledger), Arc::new(store.clone()));
+    ledger.begin(begin("a")).unwrap();
+    ledger.is_failing.store(true, Ordering::Relaxed);
+    ledger.owed().push(settle("a"));
+    ledger.try_again().unwrap();
+    assert!(!ledger.is_failing() && ledger.owed().is_empty());
+    drain.recover().await;
+    assert_eq!(drain.handle().status().damaged_lines(), 0);
+    let rows = usage(&store).await;
+    assert_eq!((rows[0].requests, rows[0].running, rows[0].cost_nano_usd), (1, 0, 10));
 }

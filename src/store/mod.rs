@@ -82,6 +82,12 @@ pub trait LedgerStore: Send + Sync {
     fn last_use(&self, key: KeyId) -> Answer<'_, Option<LastUse>>;
     /// Sums over the ledger.
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>>;
+    /// Up to [`PAGE`] requests in the order in which they began, from the first one after a place.
+    fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<&'a Place>) -> Answer<'a, Vec<Request>>;
+    /// Sums up one more hour or day that ended before `before`, so that it need not be read row by row; false where there is none.
+    fn roll_up(&self, before: Timestamp) -> Answer<'_, bool>;
+    /// Deletes some requests that began in an hour that was over at `before` and have ended; their sums stay. Tells how many.
+    fn prune(&self, before: Timestamp) -> Answer<'_, u64>;
 }
 
 /// What providers keep for whom, at rest. What a key's predecessors (by rotation) made is its own.
@@ -163,8 +169,8 @@ pub struct Cursor {
     pub offset: u64,
 }
 
-/// Which requests to sum, and by what.
-#[derive(Clone, Debug)]
+/// Which requests to sum, and by what. Of hours whose requests are deleted (`ledger.keep`) only whole ones are summed.
+#[derive(Clone, Debug, Default)]
 pub struct UsageQuery {
     /// What makes a row.
     pub by: UsageBy,
@@ -174,17 +180,82 @@ pub struct UsageQuery {
     pub until: Option<Timestamp>,
     /// Requests of this key alone.
     pub key: Option<String>,
+    /// Requests of this project alone.
+    pub project: Option<String>,
+    /// Requests of this team alone.
+    pub team: Option<String>,
 }
 
 /// What makes a row of usage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UsageBy {
     /// The caller's key.
     Key,
     /// `provider/model`.
     Model,
     /// The day in UTC.
+    #[default]
     Day,
+    /// The key's project when it asked.
+    Project,
+    /// The project's team when it asked.
+    Team,
+    /// Who answered.
+    Provider,
+    /// `chat`, `embeddings`, …
+    Operation,
+}
+
+/// Which requests to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RowsQuery {
+    /// Requests from here on.
+    pub since: Option<Timestamp>,
+    /// Requests before here.
+    pub until: Option<Timestamp>,
+}
+
+/// Requests of a page at the most.
+pub const PAGE: u32 = 1000;
+
+/// Where a request stands among all, by when they began.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// When it began.
+    pub began: Timestamp,
+    /// Its id.
+    pub id: String,
+}
+
+/// One request as the store has it, in the order of an export's columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names are those of Begin, Settle and Usage")]
+pub struct Request {
+    pub id: String,
+    pub began: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub node: String,
+    pub key: String,
+    pub project: String,
+    pub team: String,
+    pub operation: String,
+    pub provider: String,
+    pub model: String,
+    /// `open` while it runs.
+    pub outcome: String,
+    pub status: u16,
+    pub input_tokens: u64,
+    pub cached_tokens: u64,
+    pub cache_write_tokens: u64,
+    pub output_tokens: u64,
+    pub reasoning_tokens: u64,
+    pub input_audio_tokens: u64,
+    pub output_audio_tokens: u64,
+    pub source: String,
+    pub reserved_nano_usd: Option<i64>,
+    pub cost_nano_usd: Option<i64>,
+    pub first_byte_ms: Option<i64>,
+    pub total_ms: Option<i64>,
 }
 
 /// A key's newest request that a provider was to answer.
@@ -209,7 +280,7 @@ pub struct LastUse {
 /// A sum over requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UsageRow {
-    /// The key id, the model or the day.
+    /// The key id, the model, the day, …; empty where a request belongs to none.
     pub group: String,
     /// Requests begun.
     pub requests: u64,

@@ -1,6 +1,9 @@
 """What was used and what it cost, as the command line and the management API tell it."""
 
+import csv
 import datetime
+import io
+import json
 
 import openai
 import pytest
@@ -121,3 +124,30 @@ def test_embeddings_and_responses_are_counted(gateway, upstream):
     client.responses.create(model="test/gpt-4o-mini", input="Hi")
     row = gateway.usage("key", key["id"], 2)
     assert (row["input_tokens"], row["output_tokens"], row["failed"]) == (27, 3, 0)
+
+
+def test_single_requests_are_exported_by_both_ways(gateway, upstream):
+    key, admin = gateway.new_key(name="exported"), gateway.new_key(kind="admin")["key"]
+    ask(gateway, key)
+    gateway.usage("key", key["id"], 1)
+    path = "/admin/v1/usage/export"
+    lines = gateway.request("GET", f"{path}?since=2026-01-01", key=admin).body.decode().splitlines()
+    (mine,) = [row for row in map(json.loads, lines) if row["key"] == key["id"]]
+    assert (mine["outcome"], mine["cost_nano_usd"], mine["provider"], mine["source"]) == ("answered", COST, "test", "reported")
+    answer = gateway.request("GET", f"{path}?format=csv", key=admin)
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    assert [row["id"] for row in rows if row["key"] == key["id"]] == [mine["id"]]
+    printed = gateway.run("usage", "export", "--format", "csv").stdout
+    assert mine["id"] in printed and printed.startswith("id,began,ended,")
+    assert gateway.request("GET", path, key=key["key"]).status == 403
+    assert gateway.request("GET", f"{path}?format=xml", key=admin).json()["error"]["code"] == "invalid_query"
+
+
+@pytest.mark.parametrize("by, group", [("provider", "test"), ("operation", "chat"), ("project", ""), ("team", "")])
+def test_usage_is_summed_by_what_else_there_is(gateway, upstream, by, group):
+    key = gateway.new_key(name="summed")
+    ask(gateway, key)
+    gateway.usage("key", key["id"], 1)
+    (row,) = gateway.cli("usage", "--by", by, "--key", key["id"])
+    assert (row["group"], row["requests"], row["cost_nano_usd"]) == (group, 1, COST)

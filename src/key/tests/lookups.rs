@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::key::format::{KeyId, KeyText, Kind, NewKey};
-use crate::key::{KeyRecord, Keyring, Limits, Pepper, Reason};
+use crate::key::{KeyRecord, Keyring, Pepper, Reason};
+use crate::quota::{Accounts, Limits, alert};
+use crate::store::audit::{Actor, Note};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Answer, KeyStore, StoreError};
+use crate::store::{Answer, Changes, KeyStore, StoreError};
 
 /// Counts what it is asked, and can be switched off.
 struct Counting {
@@ -28,14 +31,14 @@ impl KeyStore for Counting {
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
         self.inner.keys()
     }
-    fn insert_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()> {
-        self.inner.insert_key(record)
+    fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
+        self.inner.insert_key(record, note)
     }
-    fn update_key<'a>(&'a self, record: &'a KeyRecord) -> Answer<'a, ()> {
-        self.inner.update_key(record)
+    fn update_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
+        self.inner.update_key(record, note)
     }
-    fn key_changes(&self, since: i64) -> Answer<'_, (i64, Vec<KeyId>)> {
-        self.inner.key_changes(since)
+    fn changes(&self, since: i64) -> Answer<'_, Changes> {
+        self.inner.changes(since)
     }
 }
 
@@ -65,10 +68,16 @@ impl World {
             revoked: None,
             disabled: false,
             rotated: None,
+            project: None,
+            role: None,
+            family: good.id,
         };
-        inner.insert_key(&record).await.unwrap();
+        let note = Note { actor: Actor::Gateway, action: "key.create", subject: String::new(), detail: serde_json::Value::Null };
+        inner.insert_key(&record, &note).await.unwrap();
+        let all = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
+        let accounts = Accounts::new(all.clone(), all.clone(), None, alert::channel(all, None).0);
         let store = Arc::new(Counting { inner, asked: AtomicUsize::new(0), is_down: AtomicBool::new(false) });
-        let ring = Keyring::new(pepper(), store.clone());
+        let ring = Keyring::new(pepper(), store.clone(), Arc::new(accounts), Duration::from_secs(60));
         World { _folder: folder, store, ring, good }
     }
 

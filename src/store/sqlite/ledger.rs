@@ -8,13 +8,14 @@ use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row, SqliteConnection};
 
-use super::{Sqlite, micros, signed, timestamp};
+use super::rollups::{self, Span};
+use super::{Sqlite, micros, rows, signed, timestamp};
 use crate::key::KeyId;
 use crate::ledger::record::{Begin, Settle, Source};
 use crate::money::Usd;
 use crate::quota::meters::{Past, Used};
 use crate::quota::{AccountId, limits};
-use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, StoreError, UsageBy, UsageQuery, UsageRow};
+use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, Place, Request, RowsQuery, StoreError, UsageBy, UsageQuery, UsageRow};
 
 /// Rows of one statement, many first: each costs one message to the database's thread, and each is prepared once, which costs more
 /// than its rows do.
@@ -95,27 +96,22 @@ impl LedgerStore for Sqlite {
     fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used> {
         Box::pin(async move {
             let (whose, id) = match account {
-                AccountId::Gateway => ("?1 = ''", ""),
-                AccountId::Team(id) => ("team = ?1", &**id),
-                AccountId::Project(id) => ("project = ?1", &**id),
-                AccountId::Key(family) => ("key IN (SELECT id FROM keys WHERE family = ?1)", family.as_str()),
+                AccountId::Gateway => ("?7 = ''", ""),
+                AccountId::Team(id) => ("team = ?7", &**id),
+                AccountId::Project(id) => ("project = ?7", &**id),
+                AccountId::Key(family) => ("key IN (SELECT id FROM keys WHERE family = ?7)", family.as_str()),
             };
-            // What still runs counts as its reservation, whatever it will cost.
-            let statement = format!(
-                "SELECT provider || '/' || model AS name, COUNT(*) AS requests, SUM(input) AS input, SUM(output) AS output,
-                 SUM(COALESCE(CASE WHEN outcome = 'open' THEN reserved ELSE cost END, 0)) AS cost
-                 FROM requests WHERE {whose} AND began >= ?2 GROUP BY name"
-            );
-            let begins = if past.window.has_end() { micros(past.window.begins) } else { i64::MIN };
-            let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(id).bind(begins).fetch_all(&self.pool).await?;
+            let since = past.window.has_end().then_some(past.window.begins);
+            let rows = Span::new(since, None).sums(&self.pool, "provider || '/' || model", whose, &[id]).await?;
             let mut used = Used::default();
             for row in &rows {
-                let name: &str = row.try_get("name")?;
+                let name: &str = row.try_get("grouped")?;
                 if past.models.as_deref().is_none_or(|glob| limits::matches(glob, name)) {
                     used.requests += count(row, "requests")?;
                     used.input += count(row, "input")?;
                     used.output += count(row, "output")?;
-                    used.cost.0 += row.try_get::<i64, _>("cost")?;
+                    // What still runs counts as its reservation, whatever it will cost.
+                    used.cost.0 += row.try_get::<i64, _>("cost")? + row.try_get::<i64, _>("held")?;
                 }
             }
             Ok(used)
@@ -134,22 +130,31 @@ impl LedgerStore for Sqlite {
             let group = match query.by {
                 UsageBy::Key => "key",
                 UsageBy::Model => "provider || '/' || model",
-                UsageBy::Day => "date(began / 1000000, 'unixepoch')",
+                UsageBy::Day => "{day}",
+                UsageBy::Project => "project",
+                UsageBy::Team => "team",
+                UsageBy::Provider => "provider",
+                UsageBy::Operation => "operation",
             };
-            let statement = format!(
-                "SELECT {group} AS grouped, COUNT(*) AS requests, SUM(outcome NOT IN ('answered', 'open')) AS failed,
-                 SUM(input) AS input, SUM(cached) AS cached, SUM(output) AS output,
-                 SUM(COALESCE(cost, 0)) AS cost, SUM(cost IS NULL AND outcome <> 'open') AS unpriced, SUM(outcome = 'open') AS running
-                 FROM requests WHERE began >= ?1 AND began < ?2 AND (?3 IS NULL OR key = ?3) GROUP BY grouped ORDER BY cost DESC, grouped"
-            );
-            let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
-                .bind(query.since.map_or(i64::MIN, micros))
-                .bind(query.until.map_or(i64::MAX, micros))
-                .bind(query.key.as_deref())
-                .fetch_all(&self.pool)
-                .await?;
+            let wanted = [("key", &query.key), ("project", &query.project), ("team", &query.team)];
+            let wanted: Vec<(&str, &str)> = wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect();
+            let filter = (7..).zip(&wanted).fold("TRUE".to_owned(), |filter, (at, (column, _))| format!("{filter} AND {column} = ?{at}"));
+            let values: Vec<&str> = wanted.iter().map(|(_, value)| *value).collect();
+            let rows = Span::new(query.since, query.until).sums(&self.pool, group, &filter, &values).await?;
             rows.iter().map(usage_row).collect()
         })
+    }
+
+    fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<&'a Place>) -> Answer<'a, Vec<Request>> {
+        Box::pin(rows::page(&self.pool, query, after))
+    }
+
+    fn roll_up(&self, before: Timestamp) -> Answer<'_, bool> {
+        Box::pin(rollups::roll_up(&self.pool, before))
+    }
+
+    fn prune(&self, before: Timestamp) -> Answer<'_, u64> {
+        Box::pin(rollups::prune(&self.pool, before, PRUNED_AT_ONCE))
     }
 }
 
@@ -164,6 +169,8 @@ fn last_use(row: &SqliteRow) -> Result<LastUse, StoreError> {
         status: u16::try_from(row.try_get::<i64, _>("status")?).unwrap_or_default(),
     })
 }
+/// So few that whoever else writes to the store waits for milliseconds.
+const PRUNED_AT_ONCE: u32 = 1000;
 
 /// What a batch says of one request.
 #[derive(Clone, Copy, Default)]
@@ -280,6 +287,6 @@ fn usage_row(row: &SqliteRow) -> Result<UsageRow, StoreError> {
     })
 }
 
-fn count(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
+pub(super) fn count(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
     Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0))
 }

@@ -6,6 +6,10 @@ mod groups;
 mod held;
 mod keys;
 mod ledger;
+mod rollups;
+mod rows;
+#[cfg(test)]
+mod sums_tests;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::admin::keys::{self, NewKeyOrder};
+use crate::key::format::NewKey;
 use crate::key::{KeyId, KeyText, Keyring, Kind, Pepper, Reason};
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
@@ -43,7 +44,7 @@ fn keyring(folder: &Path, store: Sqlite) -> Keyring {
     let (store, ledger) = (Arc::new(store), Arc::new(Ledger::open(&folder.join("ledger")).unwrap()));
     let drain = Drain::new(ledger, store.clone()).handle();
     let accounts = Accounts::new(store.clone(), store.clone(), Some(drain), alert::channel(store.clone(), None).0);
-    Keyring::new(Pepper::load_or_create(&folder.join("server.secret")).unwrap(), store, Arc::new(accounts))
+    Keyring::new(Pepper::load_or_create(&folder.join("server.secret")).unwrap(), store, Arc::new(accounts), Duration::from_secs(60))
 }
 
 #[tokio::test]
@@ -120,8 +121,47 @@ async fn reservations_of_before_the_second_migration_stay() {
 
     let store = Sqlite::open(&path).await.unwrap();
     assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 1);
-    let query = UsageQuery { by: UsageBy::Key, since: None, until: None, key: None };
+    let query = UsageQuery { by: UsageBy::Key, ..UsageQuery::default() };
     assert_eq!(store.usage(&query).await.unwrap()[0].cost_nano_usd, 500);
+}
+
+#[tokio::test]
+async fn keys_of_the_third_migration_read_back_with_their_limits_and_families() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyward.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+    let mut old = sqlx::migrate!("src/store/sqlite/migrations");
+    old.migrations = old.migrations.iter().filter(|migration| migration.version <= 3).cloned().collect();
+    old.run(&pool).await.unwrap();
+    let new_id = |_| KeyText::parse(NewKey::generate(Kind::Live).unwrap().expose()).unwrap().id().to_string();
+    let ids: Vec<String> = (0..4).map(new_id).collect();
+    let limited = r#"{"models":["openai/*"],"requests_per_minute":5,"tokens_per_minute":900,"parallel":2}"#;
+    let free = r#"{"models":[],"requests_per_minute":5,"tokens_per_minute":null,"parallel":null}"#;
+    // The first was rotated twice; the last stands alone.
+    let rows = [(0, limited, Some(1)), (1, limited, Some(2)), (2, limited, None), (3, free, None)];
+    for (at, limits, successor) in rows {
+        let insert = "INSERT INTO keys (id, hash, kind, name, owner, limits, created, disabled, successor, grace_ends, changed)
+            VALUES (?, ?, 'live', 'n', 'o', ?, 1, 0, ?, ?, 1)";
+        let successor: Option<&String> = successor.map(|place: usize| &ids[place]);
+        let query = sqlx::query(insert).bind(&ids[at]).bind(vec![7_u8; 32]).bind(limits).bind(successor).bind(successor.map(|_| 9));
+        query.execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+
+    let store = Sqlite::open(&path).await.unwrap();
+    let limited = Limits {
+        models: vec!["openai/*".to_owned()],
+        rates: vec!["requests/minute=5".parse().unwrap(), "tokens/minute=900".parse().unwrap()],
+        parallel: std::num::NonZeroU32::new(2),
+        ..Limits::default()
+    };
+    let free = Limits { rates: vec!["requests/minute=5".parse().unwrap()], ..Limits::default() };
+    for (id, family, limits) in [(0, 0, &limited), (1, 0, &limited), (2, 0, &limited), (3, 3, &free)] {
+        let record = store.key(KeyId::parse(&ids[id]).unwrap()).await.unwrap().unwrap();
+        assert_eq!((record.family.as_str(), &record.limits), (ids[family].as_str(), limits), "{id}");
+    }
+    assert_eq!(store.keys().await.unwrap().len(), 4);
 }
 
 #[tokio::test]

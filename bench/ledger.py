@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""What a million rows of the ledger cost: sums by everything, an export, and deletion, of a running gateway.
+
+`python bench/ledger.py [ROWS]` takes the binary that `tests/e2e/gateway.py` takes (KEYWARD_BIN for another) and prints a table."""
+
+import contextlib
+import http.client
+import pathlib
+import random
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "e2e"))
+
+from gateway import Gateway, eventually  # noqa: E402
+
+DAYS, KEYS, MODELS, MODELS_A_KEY, ROUNDS = 60, 40, 12, 4, 11
+COLUMNS = "id, node, key, project, team, operation, provider, model, began, ended, outcome, status, input, output, source, reserved, cost, total_ms"
+
+
+def fill(path, rows):
+    """Rows of two months up to now, most in the hours of the day."""
+    random.seed(1)
+    now = int(time.time() * 1e6)
+
+    def row(n):
+        began = now - int(random.random() * DAYS * 86400e6)
+        # Nobody uses all models, and a model does one thing.
+        key = random.randrange(KEYS)
+        model = (key + random.randrange(MODELS_A_KEY)) % MODELS
+        cost = random.randrange(1_000_000)
+        whose = (f"key{key:08}", f"project{key % 10}", f"team{key % 3}")
+        what = ("embeddings" if model == 0 else "chat", f"provider{model % 4}", f"model{model}")
+        return (f"req_{n:016}", "n", *whose, *what, began, began + 10**6, "answered", 200, 1000, 200, "reported", 2 * cost, cost, 1000)
+
+    with contextlib.closing(sqlite3.connect(path)) as store, store:
+        marks = ", ".join("?" * len(COLUMNS.split(",")))
+        store.executemany(f"INSERT INTO requests ({COLUMNS}) VALUES ({marks})", map(row, range(rows)))
+
+
+def memory(gateway, what="VmRSS"):
+    """In MiB."""
+    status = pathlib.Path(f"/proc/{gateway.process.pid}/status").read_text()
+    return int(status.partition(f"{what}:")[2].split()[0]) / 1024
+
+
+def asked(gateway, key, path):
+    """Milliseconds for an answer, and what it says."""
+    began = time.perf_counter()
+    answer = gateway.request("GET", path, key=key)
+    assert answer.status == 200, answer
+    return (time.perf_counter() - began) * 1000, answer.json()["data"]
+
+
+def count(path, statement):
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as store:
+        return store.execute(statement).fetchone()[0]
+
+
+def export(gateway, key, form):
+    """Seconds, lines and the most memory on the way."""
+    began, lines, most = time.perf_counter(), 0, 0.0
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=600)
+    connection.request("GET", f"/admin/v1/usage/export?format={form}", headers={"authorization": f"Bearer {key}"})
+    answer = connection.getresponse()
+    while piece := answer.read(1 << 20):
+        lines += piece.count(b"\n")
+        most = max(most, memory(gateway))
+    connection.close()
+    return time.perf_counter() - began, lines, most
+
+
+def main(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        gateway = Gateway(folder).start()
+        key = gateway.new_key(kind="admin")["key"]
+        gateway.stop()
+        path = pathlib.Path(folder) / "data" / "keyward.db"
+        fill(path, rows)
+        gateway.start()
+        began = time.perf_counter()
+        closed = "SELECT COUNT(DISTINCT began / 86400000000) - 1 FROM requests"
+        wanted = count(path, closed)
+        assert eventually(lambda: count(path, "SELECT COUNT(*) FROM rolled WHERE span = 24") >= wanted, seconds=600)
+        sums = count(path, "SELECT COUNT(*) FROM rollups")
+        print(f"{rows:,} rows of {DAYS} days, {KEYS} keys that use {MODELS_A_KEY} of {MODELS} models each; {sums:,} sums made in {time.perf_counter() - began:.1f} s\n")
+        print("| sums | rows | median ms | slowest ms |\n| --- | ---: | ---: | ---: |")
+        day = time.strftime("%Y-%m-%dT07:30:00Z", time.gmtime(time.time() - 20 * 86400))
+        queries = [f"by={by}" for by in ("key", "model", "day", "project", "team", "provider", "operation")]
+        for query in [*queries, "by=model&key=key00000007", "by=day&team=team1", f"by=model&since={day}"]:
+            answers = [asked(gateway, key, f"/admin/v1/usage?{query}") for _ in range(ROUNDS)]
+            times = [took for took, _ in answers]
+            if "&" not in query:
+                assert sum(row["requests"] for row in answers[0][1]) == rows
+            print(f"| `{query.replace(day, '…T07:30:00Z')}` | {len(answers[0][1])} | {statistics.median(times):.1f} | {max(times):.1f} |")
+        before = memory(gateway)
+        print()
+        for form in ("csv", "jsonl"):
+            seconds, lines, most = export(gateway, key, form)
+            assert lines == rows + (form == "csv")
+            print(f"Export as {form}: {seconds:.1f} s, {before:.0f} MiB resident before and at most {most:.0f} MiB on the way.")
+        cost = sum(row["cost_nano_usd"] for row in asked(gateway, key, "/admin/v1/usage?by=day")[1])
+        gateway.stop()
+        gateway.env["KEYWARD_LEDGER_KEEP"] = f"{DAYS // 2}d"
+        gateway.start()
+        began, slowest = time.perf_counter(), 0.0
+        first = f"SELECT COUNT(*) FROM requests WHERE began < {int((time.time() - DAYS / 2 * 86400) // 3600 * 3600e6)}"
+        while count(path, first):
+            slowest = max(slowest, asked(gateway, key, "/admin/v1/usage?by=day")[0])
+            time.sleep(0.5)
+        left = count(path, "SELECT COUNT(*) FROM requests")
+        now = sum(row["cost_nano_usd"] for row in asked(gateway, key, "/admin/v1/usage?by=day")[1])
+        assert now == cost, "a sum changed by deleting what it sums"
+        print(f"Deleted {rows - left:,} rows in {time.perf_counter() - began:.1f} s, sums by day meanwhile at most {slowest:.0f} ms; all sums are as before.")
+        gateway.stop()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)

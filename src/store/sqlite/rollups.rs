@@ -1,0 +1,178 @@
+//! Sums over requests: closed hours and days are summed once, and a query adds those sums to the rows of the rest.
+//!
+//! A sum is deleted, in the same transaction, by whatever changes one of its rows (the triggers in `0006_rollups.sql`), and made anew
+//! by the next [`roll_up`]. Pruning moves rows into their hour's sums, a few at a time, so that a query is right at every moment.
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite as Database, SqliteConnection, SqlitePool, Transaction};
+
+use super::micros;
+use crate::store::StoreError;
+
+const HOUR: i64 = 3_600_000_000;
+const HOURS_A_DAY: i64 = 24;
+const DAY: i64 = HOURS_A_DAY * HOUR;
+/// The first moment that no calendar has (year 10000): times up to here can be multiplied.
+const END: i64 = 253_402_300_800_000_000;
+
+/// What the rows of a request and of a sum are told apart by.
+const NAMES: &str = "key, project, team, provider, model, operation";
+const COUNTS: [&str; 9] = ["requests", "failed", "running", "input", "cached", "output", "cost", "held", "unpriced"];
+/// The counts of one request.
+const OF_ONE: &str = "1 AS requests, outcome NOT IN ('answered', 'open') AS failed, outcome = 'open' AS running, input, cached, output,
+    COALESCE(cost, 0) AS cost, CASE WHEN outcome = 'open' THEN COALESCE(reserved, 0) ELSE 0 END AS held,
+    cost IS NULL AND outcome <> 'open' AS unpriced";
+
+/// Hours that have requests in [?1, ?2): found by a jump along the index for each.
+const HOURS: &str = "WITH RECURSIVE
+    steps (hour) AS (
+        SELECT (SELECT began FROM requests WHERE began >= ?1 AND began < ?2 ORDER BY began LIMIT 1) / 3600000000
+        UNION ALL
+        SELECT (SELECT began FROM requests WHERE began >= (hour + 1) * 3600000000 AND began < ?2 ORDER BY began LIMIT 1) / 3600000000
+        FROM steps WHERE hour IS NOT NULL
+    ),
+    hours (hour) AS (SELECT hour FROM steps WHERE hour IS NOT NULL)";
+
+/// From when to when: the whole hours and days in it are known by their sums.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    since: i64,
+    until: i64,
+}
+
+// === impl Span ===
+
+impl Span {
+    pub(super) fn new(since: Option<Timestamp>, until: Option<Timestamp>) -> Span {
+        Span { since: since.map_or(0, micros).clamp(0, END), until: until.map_or(END, micros).clamp(0, END) }
+    }
+
+    /// Sums by `group` over what meets `filter`, whose values are `?7` and on; the columns are `grouped` and [`COUNTS`].
+    ///
+    /// `{day}` in `group` stands for the day. One statement, so that all of it is of one moment.
+    pub(super) async fn sums(self, pool: &SqlitePool, group: &str, filter: &str, values: &[&str]) -> Result<Vec<SqliteRow>, StoreError> {
+        let part = |day: &str, counts: &str, from: &str| {
+            format!("SELECT {} AS grouped, {counts} FROM {from} AND {filter}", group.replace("{day}", day))
+        };
+        let counts = COUNTS.join(", ");
+        let days = part("date(number * 86400, 'unixepoch')", &counts, "rollups WHERE span = 24 AND number >= ?5 AND number < ?6");
+        let hours = part(
+            "date(rollups.number * 3600, 'unixepoch')",
+            &counts,
+            "(SELECT number AS hour FROM rolled WHERE span = 1 AND number >= ?3 AND number < ?4 AND NOT (number / 24 >= ?5 AND number / 24 < ?6
+                AND EXISTS (SELECT 1 FROM rolled AS day WHERE day.span = 24 AND day.number = rolled.number / 24)))
+             CROSS JOIN rollups WHERE span = 1 AND number = hour",
+        );
+        let rows = part(
+            "date(began / 1000000, 'unixepoch')",
+            OF_ONE,
+            "(SELECT hour FROM hours WHERE NOT (hour >= ?3 AND hour < ?4
+                AND EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour AND NOT pruned))
+              AND NOT (hour / 24 >= ?5 AND hour / 24 < ?6 AND EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = hour / 24)))
+             CROSS JOIN requests WHERE began >= MAX(?1, hour * 3600000000) AND began < MIN(?2, (hour + 1) * 3600000000)",
+        );
+        let statement = format!(
+            "{HOURS} SELECT grouped, {} FROM ({days} UNION ALL {hours} UNION ALL {rows}) GROUP BY grouped ORDER BY cost DESC, grouped",
+            sums(&COUNTS)
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(self.since).bind(self.until);
+        for span in [HOUR, DAY] {
+            query = query.bind(self.since.saturating_add(span - 1) / span).bind(self.until / span);
+        }
+        for value in values {
+            query = query.bind(*value);
+        }
+        Ok(query.fetch_all(pool).await?)
+    }
+}
+
+/// Sums up one more hour or day that ended before `before` and is not summed up; false where there is none.
+pub(super) async fn roll_up(pool: &SqlitePool, before: Timestamp) -> Result<bool, StoreError> {
+    let closed = micros(before) / HOUR;
+    let hour = format!("{HOURS} SELECT hour FROM hours WHERE NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour) LIMIT 1");
+    let hour: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(hour)).bind(0).bind(closed * HOUR).fetch_optional(pool).await?;
+    if let Some(hour) = hour {
+        let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+        let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE began >= ?1 AND began < ?2");
+        add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
+        mark(&mut transaction, 1, hour, false).await?;
+        transaction.commit().await?;
+        return Ok(true);
+    }
+    // A day is the sum of its hours once no row of it counts beside them.
+    let day = "SELECT number / 24 AS day FROM rolled WHERE span = 1 AND number / 24 < ?1
+        AND NOT EXISTS (SELECT 1 FROM rolled AS day WHERE day.span = 24 AND day.number = rolled.number / 24)
+        AND NOT EXISTS (SELECT 1 FROM rolled AS hour WHERE hour.span = 1 AND hour.number >= rolled.number / 24 * 24
+            AND hour.number < rolled.number / 24 * 24 + 24 AND hour.pruned
+            AND EXISTS (SELECT 1 FROM requests WHERE began >= hour.number * 3600000000 AND began < (hour.number + 1) * 3600000000))
+        LIMIT 1";
+    let Some(day) = sqlx::query_scalar::<_, i64>(day).bind(closed / HOURS_A_DAY).fetch_optional(pool).await? else { return Ok(false) };
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    if is_covered(&mut transaction, day).await? {
+        let from = format!("SELECT {NAMES}, {} FROM rollups WHERE span = 1 AND number >= ?1 AND number < ?2", COUNTS.join(", "));
+        add(&mut transaction, (HOURS_A_DAY, day), &from, [day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY]).await?;
+        mark(&mut transaction, HOURS_A_DAY, day, false).await?;
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Moves up to `most` ended requests of one hour, which is over before `before`, into its sums; tells how many.
+pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Result<u64, StoreError> {
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let first = "SELECT began FROM requests WHERE began < ? AND outcome <> 'open' ORDER BY began LIMIT 1";
+    let first = sqlx::query_scalar::<_, i64>(first).bind(micros(before) / HOUR * HOUR).fetch_optional(&mut *transaction).await?;
+    let Some(hour) = first.map(|began| began / HOUR) else { return Ok(0) };
+    // Its sums so far are of rows that are there, and are made anew of those that go.
+    let fresh = "DELETE FROM rollups WHERE span = 1 AND number = ?1
+        AND NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = ?1 AND pruned)";
+    sqlx::query(fresh).bind(hour).execute(&mut *transaction).await?;
+    mark(&mut transaction, 1, hour, true).await?;
+    for table in ["rollups", "rolled"] {
+        let day = format!("DELETE FROM {table} WHERE span = 24 AND number = ?");
+        sqlx::query(sqlx::AssertSqlSafe(day)).bind(hour / HOURS_A_DAY).execute(&mut *transaction).await?;
+    }
+    let which = format!("SELECT id FROM requests WHERE began >= ?1 AND began < ?2 AND outcome <> 'open' ORDER BY began, id LIMIT {most}");
+    let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE id IN ({which})");
+    add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
+    let delete = sqlx::AssertSqlSafe(format!("DELETE FROM requests WHERE id IN ({which})"));
+    let deleted = sqlx::query(delete).bind(hour * HOUR).bind((hour + 1) * HOUR).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Whether all rows of a day are in the sums of its hours, and nothing sums them up already.
+async fn is_covered(transaction: &mut Transaction<'_, Database>, day: i64) -> Result<bool, StoreError> {
+    let statement = format!(
+        "{HOURS} SELECT NOT EXISTS (SELECT 1 FROM hours WHERE NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour AND NOT pruned))
+         AND NOT EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = ?1 / 86400000000)"
+    );
+    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).bind(day * DAY).bind((day + 1) * DAY);
+    Ok(query.fetch_one(&mut **transaction).await?)
+}
+
+/// Adds the rows of `from` (their [`NAMES`] and [`COUNTS`]) to the sums of a span; `?1` and `?2` in it are `bounds`.
+async fn add(connection: &mut SqliteConnection, (span, number): (i64, i64), from: &str, bounds: [i64; 2]) -> Result<(), StoreError> {
+    let merged = COUNTS.map(|count| format!("{count} = {count} + excluded.{count}")).join(", ");
+    let statement = format!(
+        "INSERT INTO rollups (span, number, {NAMES}, {}) SELECT {span}, {number}, {NAMES}, {} FROM ({from}) WHERE TRUE GROUP BY {NAMES}
+         ON CONFLICT DO UPDATE SET {merged}",
+        COUNTS.join(", "),
+        sums(&COUNTS)
+    );
+    let [begin, end] = bounds;
+    sqlx::query(sqlx::AssertSqlSafe(statement)).bind(begin).bind(end).execute(connection).await?;
+    Ok(())
+}
+
+async fn mark(connection: &mut SqliteConnection, span: i64, number: i64, pruned: bool) -> Result<(), StoreError> {
+    let statement =
+        "INSERT INTO rolled (span, number, pruned) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET pruned = MAX(pruned, excluded.pruned)";
+    sqlx::query(statement).bind(span).bind(number).bind(pruned).execute(connection).await?;
+    Ok(())
+}
+
+fn sums(counts: &[&str]) -> String {
+    counts.iter().map(|count| format!("SUM({count}) AS {count}")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,51 @@
+//! Requests one by one, page after page: nothing is locked between two pages, and memory holds one.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqlitePool};
+
+use super::ledger::count;
+use super::{micros, timestamp};
+use crate::store::{PAGE, Place, Request, RowsQuery, StoreError};
+
+const PAGED: &str = "SELECT * FROM requests WHERE began >= ?1 AND began < ?2 AND (began, id) > (?1, ?3) ORDER BY began, id LIMIT ?4";
+
+pub(super) async fn page(pool: &SqlitePool, query: &RowsQuery, after: Option<&Place>) -> Result<Vec<Request>, StoreError> {
+    let since = after.map(|place| place.began).or(query.since);
+    let rows = sqlx::query(PAGED)
+        .bind(since.map_or(i64::MIN, micros))
+        .bind(query.until.map_or(i64::MAX, micros))
+        .bind(after.map_or("", |place| &place.id))
+        .bind(PAGE)
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(request).collect()
+}
+
+fn request(row: &SqliteRow) -> Result<Request, StoreError> {
+    Ok(Request {
+        id: row.try_get("id")?,
+        began: timestamp(row.try_get("began")?),
+        ended: row.try_get::<Option<i64>, _>("ended")?.map(timestamp),
+        node: row.try_get("node")?,
+        key: row.try_get("key")?,
+        project: row.try_get("project")?,
+        team: row.try_get("team")?,
+        operation: row.try_get("operation")?,
+        provider: row.try_get("provider")?,
+        model: row.try_get("model")?,
+        outcome: row.try_get("outcome")?,
+        status: row.try_get("status")?,
+        input_tokens: count(row, "input")?,
+        cached_tokens: count(row, "cached")?,
+        cache_write_tokens: count(row, "cache_write")?,
+        output_tokens: count(row, "output")?,
+        reasoning_tokens: count(row, "reasoning")?,
+        input_audio_tokens: count(row, "input_audio")?,
+        output_audio_tokens: count(row, "output_audio")?,
+        source: row.try_get("source")?,
+        reserved_nano_usd: row.try_get("reserved")?,
+        cost_nano_usd: row.try_get("cost")?,
+        first_byte_ms: row.try_get("first_byte_ms")?,
+        total_ms: row.try_get("total_ms")?,
+    })
+}

@@ -1,0 +1,149 @@
+"""The disk is full, the store is locked or gone: nothing is lost, and who is refused hears why."""
+
+import contextlib
+import shutil
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from counting import Counting, call, rows
+from gateway import Gateway, eventually
+
+SETTINGS = {"TEST_PROVIDER_KEY": "sk-t", "KEYWARD_UPSTREAM_MAX_BACKOFF": "20ms"}
+
+
+@pytest.fixture
+def counting():
+    running = Counting()
+    yield running
+    running.upstream.close()
+
+
+@pytest.fixture
+def gateway(counting, tmp_path):
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(600)}, env={**SETTINGS, "KEYWARD_STORE_DOWN_FOR": "4s"}).start()
+    yield gateway
+    gateway.stop()
+
+
+def ready(gateway):
+    answer = gateway.request("GET", "/readyz")
+    return answer.status, answer.json()
+
+
+def waiting(gateway):
+    """The metric of what is not in the store yet, in bytes."""
+    text = gateway.request("GET", "/metrics").body.decode()
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("keyward_ledger_waiting_bytes "))
+
+
+def memory(gateway):
+    """Resident, in MiB."""
+    status = open(f"/proc/{gateway.process.pid}/status").read()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def has_all(gateway, counting):
+    """Whether the store has every request that reached the provider, once and to its end."""
+    found = rows(gateway)
+    return sorted(row["model"] for row in found if row["outcome"] != "open") == sorted(counting.log)
+
+
+def test_a_locked_store_delays_and_loses_nothing(counting, gateway):
+    key = gateway.new_key()["key"]
+    assert call(gateway.port, key, 0, "whole")[0] == 200
+    before = memory(gateway)
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert {call(gateway.port, key, model, "whole")[0] for model in range(1, 400)} == {200}
+        assert eventually(lambda: waiting(gateway) > 0)
+        assert eventually(lambda: "wait on disk" in ready(gateway)[1]["ledger"], seconds=15)
+        assert ready(gateway)[0] == 200, "requests are served all the same"
+        assert memory(gateway) - before < 64
+        other.execute("ROLLBACK")
+    assert eventually(lambda: ready(gateway)[1]["ledger_waiting_bytes"] == 0, seconds=20)
+    assert ready(gateway)[1]["ledger"] == "ok"
+    assert eventually(lambda: has_all(gateway, counting))
+    assert len(counting.log) == 400
+
+
+def test_keys_in_memory_outlive_the_store_for_the_time_that_is_set(counting, gateway):
+    known, unknown = gateway.new_key()["key"], gateway.new_key()["key"]
+    assert call(gateway.port, known, 0, "whole")[0] == 200
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
+        # Nobody can read either.
+        other.execute("ALTER TABLE changes RENAME TO away")
+        assert eventually(lambda: ready(gateway)[1]["store"] != "ok")
+        assert call(gateway.port, known, 1, "whole")[0] == 200
+        other.execute("ALTER TABLE keys RENAME TO keys_away")
+        assert call(gateway.port, unknown, 2, "whole")[:2] == (503, "key_store_unavailable")
+        assert eventually(lambda: call(gateway.port, known, 3, "whole")[:2] == (503, "key_store_unavailable"), seconds=15)
+        other.execute("ALTER TABLE keys_away RENAME TO keys")
+        other.execute("ALTER TABLE away RENAME TO changes")
+    for key in (known, unknown):
+        assert eventually(lambda: call(gateway.port, key, 4, "whole")[0] == 200)
+
+
+def test_a_store_that_is_moved_away_and_comes_back_has_everything(counting, gateway):
+    key, data = gateway.new_key()["key"], gateway.folder / "data"
+    assert call(gateway.port, key, 0, "whole")[0] == 200
+    away = gateway.folder / "away"
+    away.mkdir()
+    files = [path.name for path in data.glob("keyward.db*")]
+    for name in files:
+        (data / name).rename(away / name)
+    assert {call(gateway.port, key, model, "whole")[0] for model in range(1, 100)} == {200}
+    time.sleep(1)
+    for name in files:
+        (away / name).rename(data / name)
+    assert {call(gateway.port, key, model, "whole")[0] for model in range(100, 120)} == {200}
+    assert eventually(lambda: has_all(gateway, counting), seconds=20)
+
+
+def test_a_full_disk_refuses_and_recovers_by_itself(counting, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m,mode=700", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("a small disk needs the right to mount one")
+    try:
+        env = {**SETTINGS, "KEYWARD_DATA": str(disk)}
+        gateway = Gateway(tmp_path, providers={"test": counting.provider(600)}, env=env).start()
+        key = gateway.new_key()["key"]
+        assert call(gateway.port, key, 0, "whole")[0] == 200
+        (disk / "filler").write_bytes(b"")
+        with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while filler.write(b"x" * 4096):
+                pass
+        models = iter(range(1, 600))
+        refused = eventually(lambda: (told := call(gateway.port, key, next(models), "whole"))[0] != 200 and told, seconds=20)
+        assert refused[:2] == (503, "ledger_unavailable"), refused
+        status, body = ready(gateway)
+        assert (status, body["ledger"]) == (503, "the ledger cannot be written")
+        (disk / "filler").unlink()
+        assert eventually(lambda: call(gateway.port, key, next(models), "whole")[0] == 200)
+        assert eventually(lambda: ready(gateway)[0] == 200 and ready(gateway)[1]["ledger_waiting_bytes"] == 0, seconds=20)
+        assert eventually(lambda: has_all(gateway, counting), seconds=20), sorted(set(counting.log) - {row["model"] for row in rows(gateway)})
+        gateway.stop()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_clock_that_goes_back_loses_nothing(counting, tmp_path):
+    """The clock of a second run is a day behind the first's."""
+    faketime = shutil.which("faketime")
+    if not faketime:
+        pytest.skip("faketime is not installed")
+    library = subprocess.run([faketime, "-f", "-1d", "printenv", "LD_PRELOAD"], capture_output=True, text=True).stdout.strip()
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(600)}, env=SETTINGS).start()
+    key = gateway.new_key()["key"]
+    assert call(gateway.port, key, 0, "whole")[0] == 200
+    gateway.kill()
+    gateway.env |= {"LD_PRELOAD": library, "FAKETIME": "-1d"}
+    gateway.start()
+    assert call(gateway.port, key, 1, "whole")[0] == 200
+    assert eventually(lambda: len(rows(gateway)) == 2)
+    began = {row["model"]: row["began"] for row in rows(gateway)}
+    assert began["m1"] < began["m0"] - 80_000_000_000
+    gateway.stop()
