@@ -1,6 +1,9 @@
 //! Beside the corridor: managing the gateway; the command line and the management API call the same functions.
 
+pub mod change;
+pub mod groups;
 pub mod keys;
+pub mod state;
 mod usage;
 
 use std::sync::Arc;

@@ -149,7 +149,7 @@ impl Keys {
         match self {
             Keys::Create(order) => {
                 let json = order.json;
-                show_created(&keys::create(&store, &pepper, order.into(), &Actor::of_process()).await?, json)?;
+                show_created(&keys::create(&store, &store, &pepper, order.into(), &Actor::of_process()).await?, json)?;
             }
             Keys::List { json } => {
                 let all = keys::list(&store).await?;

@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 const PEPPER_LEN: usize = 32;
 
 /// The installation's secret, from `server.secret` in the data folder.
+#[derive(Clone)]
 pub struct Pepper(hmac::Key);
 
 /// The keyed hash of a whole key.
@@ -38,6 +39,12 @@ impl Pepper {
         let mut out = [0; 32];
         out.copy_from_slice(tag.as_ref());
         KeyHash(out)
+    }
+
+    /// A secret of its own for another use, by what it is for.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        // No key's text has a colon in it, so that no stored hash is ever one of these.
+        *self.hash(&format!("secret for: {purpose}")).as_bytes()
     }
 
     fn create(path: &Path) -> std::io::Result<Pepper> {

@@ -3,6 +3,7 @@
 mod audit;
 mod groups;
 mod held;
+mod idempotency;
 mod keys;
 mod ledger;
 #[cfg(test)]

@@ -18,7 +18,7 @@ async fn a_key_reads_back_and_its_changes_are_numbered() {
     let pepper = Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
     let limits = Limits { models: vec!["openai/*".to_owned()], rates: vec!["tokens/minute=9".parse().unwrap()], ..Limits::default() };
     let order = NewKeyOrder { limits: limits.clone(), ..NewKeyOrder::new("n", Kind::Test) };
-    let created = keys::create(&store, &pepper, order, &Actor::Gateway).await.unwrap();
+    let created = keys::create(&store, &store, &pepper, order, &Actor::Gateway).await.unwrap();
     let id = KeyId::parse(&created.view.id).unwrap();
 
     let Changes { newest: first, keys: changed, .. } = store.changes(0).await.unwrap();
@@ -73,7 +73,7 @@ async fn with_a_key(folder: &Path) -> (Sqlite, KeyId, String) {
     let store = Sqlite::open(&folder.join("keyward.db")).await.unwrap();
     let pepper = Pepper::load_or_create(&folder.join("server.secret")).unwrap();
     let order = NewKeyOrder::new("n", Kind::Live);
-    let created = keys::create(&store, &pepper, order, &Actor::Gateway).await.unwrap();
+    let created = keys::create(&store, &store, &pepper, order, &Actor::Gateway).await.unwrap();
     (store, KeyId::parse(&created.view.id).unwrap(), created.key)
 }
 
@@ -131,7 +131,7 @@ async fn nothing_of_a_key_is_in_the_file_but_its_id() {
     let store = Sqlite::open(&path).await.unwrap();
     let pepper = Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
     let order = NewKeyOrder::new("n", Kind::Live);
-    let created = keys::create(&store, &pepper, order, &Actor::Gateway).await.unwrap();
+    let created = keys::create(&store, &store, &pepper, order, &Actor::Gateway).await.unwrap();
     store.pool.close().await;
     let secret = created.key.split_once(&created.view.id).unwrap().1;
     for entry in std::fs::read_dir(folder.path()).unwrap() {
