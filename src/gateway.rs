@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::admin::Desk;
 use crate::config::Config;
 use crate::held::Keeper;
 use crate::key::Keyring;
@@ -37,6 +38,8 @@ pub struct Gateway {
     pub group_store: Arc<dyn GroupStore>,
     /// Where it rests who changed what.
     pub audit_store: Arc<dyn AuditStore>,
+    /// What the management API needs.
+    pub admin: Desk,
     /// Where the ledger rests.
     pub ledger_store: Arc<dyn LedgerStore>,
     /// What is counted.

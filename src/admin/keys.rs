@@ -43,6 +43,8 @@ pub struct NewKeyOrder {
     pub project: Option<String>,
     /// What an admin key may manage.
     pub role: Option<Role>,
+    /// Switched off from the start.
+    pub disabled: bool,
 }
 
 /// A key that was just made: the only time that its text is shown.
@@ -136,7 +138,7 @@ fn made(pepper: &Pepper, order: NewKeyOrder, family: Option<KeyId>) -> Result<(K
         not_before: order.not_before,
         expires: order.expires,
         revoked: None,
-        disabled: false,
+        disabled: order.disabled,
         rotated: None,
         project: order.project,
         role: order.role,
@@ -166,6 +168,7 @@ pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, grace: Dura
         expires: old.expires,
         project: old.project.clone(),
         role: old.role,
+        disabled: old.disabled,
     };
     let (record, text) = made(pepper, order, Some(old.family))?;
     let created = insert(store, record, text, by).await?;
@@ -241,6 +244,7 @@ impl NewKeyOrder {
             expires: None,
             project: None,
             role: None,
+            disabled: false,
         }
     }
 }

@@ -2,19 +2,10 @@
 
 pub mod change;
 pub mod groups;
+mod http;
 pub mod keys;
 pub mod state;
 mod usage;
 
-use std::sync::Arc;
-
-use axum::routing::get;
-
+pub use http::{Desk, Problem, ScannerKeys, routes};
 pub use usage::parse as parse_usage_query;
-
-use crate::gateway::Gateway;
-
-/// The management API, for admin keys.
-pub fn routes() -> axum::Router<Arc<Gateway>> {
-    axum::Router::new().route("/admin/v1/usage", get(usage::show))
-}

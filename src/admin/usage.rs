@@ -6,66 +6,55 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::IntoResponse;
-use http::request::Parts;
-use http::{Response, StatusCode};
+use http::Response;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::error::{Kind, Refusal};
+use super::http::{Problem, Viewer};
 use crate::gateway::Gateway;
-use crate::key::keyring::Plane;
-use crate::store::{UsageBy, UsageQuery};
-use crate::surface::openai;
+use crate::store::{UsageBy, UsageQuery, UsageRow};
 
 /// The query as it is written in a URL or on the command line.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Params {
+    /// key, model or day (the default).
     by: Option<String>,
+    /// From this day or time on, UTC.
     since: Option<String>,
+    /// Before this day or time, UTC.
     until: Option<String>,
+    /// Of this key alone, by its id.
     key: Option<String>,
 }
 
-pub(super) async fn show(
-    State(gateway): State<Arc<Gateway>>,
-    params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
-    head: Parts,
-) -> Response<Body> {
-    match sums(&gateway, params, &head).await {
-        Ok(response) => response,
-        Err(refusal) => openai::refuse(&refusal),
-    }
+/// Sums, one for each key, model or day.
+#[derive(Serialize, ToSchema)]
+pub struct Sums {
+    object: &'static str,
+    data: Vec<UsageRow>,
 }
 
-async fn sums(
-    gateway: &Gateway,
+/// Sums over the ledger.
+#[utoipa::path(get, path = "/admin/v1/usage", tag = "usage", params(Params), responses((status = 200, body = Sums), (status = "4XX", body = Problem)))]
+pub(super) async fn show(
+    _: Viewer,
+    State(gateway): State<Arc<Gateway>>,
     params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
-    head: &Parts,
-) -> Result<Response<Body>, Refusal> {
-    gateway.keys.check(head, Plane::Admin).await?;
-    let Query(params) =
-        params.map_err(|e| Refusal::invalid("invalid_query", format!("{e}: the parameters are by, since, until and key.")))?;
+) -> Result<Response<Body>, Problem> {
+    let Query(params) = params.map_err(|e| Problem::query(format!("{}: the parameters are by, since, until and key.", e.body_text())))?;
     let by = params.by.as_deref().unwrap_or("day");
-    let query = parse(by, params.since.as_deref(), params.until.as_deref(), params.key.as_deref())
-        .map_err(|message| Refusal::invalid("invalid_query", message))?;
+    let query = parse(by, params.since.as_deref(), params.until.as_deref(), params.key.as_deref()).map_err(Problem::query)?;
     // What ended before this call is in the answer.
     if let Err(e) = gateway.drain.flush().await {
         tracing::warn!(error = %e, "usage is shown without the newest records");
     }
-    let rows = gateway.ledger_store.usage(&query).await.map_err(|e| {
-        tracing::error!(error = %e, "usage cannot be read");
-        Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Kind::Unavailable,
-            "store_unavailable",
-            "The store cannot be asked right now: try again in a moment.",
-        )
-    })?;
-    Ok(Json(json!({ "object": "list", "data": rows })).into_response())
+    let data = gateway.ledger_store.usage(&query).await?;
+    Ok(Json(Sums { object: "list", data }).into_response())
 }
 
 /// Reads a query: `by` is `key`, `model` or `day`; times are RFC 3339 or a day (UTC).

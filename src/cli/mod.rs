@@ -1,8 +1,11 @@
 //! The command line: `serve` and what manages it; every command calls the same functions as the management API.
 
+mod audit;
 mod doctor;
+mod groups;
 mod installation;
 mod keys;
+mod limits;
 mod output;
 mod providers;
 mod serve;
@@ -18,6 +21,7 @@ pub use installation::Installation;
 
 use crate::catalog::Environment;
 use crate::config::Config;
+use crate::quota::AccountId;
 
 /// What commands fail with: a sentence for people.
 pub type CliError = Box<dyn std::error::Error + Send + Sync>;
@@ -40,6 +44,17 @@ enum Command {
     /// Make, list, explain, rotate and revoke keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Make, list, show and change teams
+    #[command(subcommand)]
+    Teams(groups::Groups),
+    /// Make, list, show and change projects
+    #[command(subcommand)]
+    Projects(groups::Groups),
+    /// Show and set the limits of the whole gateway
+    #[command(subcommand)]
+    Limits(groups::Whole),
+    /// Tell who changed what, newest first
+    Audit(audit::Audit),
     /// List, show and check providers
     #[command(subcommand)]
     Providers(providers::Providers),
@@ -85,7 +100,11 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     runtime.block_on(async {
         match cli.command.unwrap_or(Command::Serve(serve::Serve::default())) {
             Command::Serve(serve) => serve.run(config, env).await,
-            Command::Keys(keys) => keys.run(&config).await,
+            Command::Keys(keys) => keys.run(&config, &env).await,
+            Command::Teams(groups) => groups.run(&config, &env, AccountId::Team).await,
+            Command::Projects(groups) => groups.run(&config, &env, AccountId::Project).await,
+            Command::Limits(whole) => whole.run(&config, &env).await,
+            Command::Audit(audit) => audit.run(&config).await,
             Command::Providers(providers) => providers.run(&config, &env).await,
             Command::Models(models) => models.run(&config, &env),
             Command::Usage(usage) => usage.run(&config).await,

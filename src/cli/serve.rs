@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{CliError, Installation, welcome};
+use crate::admin::{Desk, ScannerKeys};
 use crate::catalog::{Catalog, Environment};
 use crate::config::{Config, VARIABLES, hint};
 use crate::gateway::Gateway;
@@ -55,6 +56,15 @@ impl Serve {
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {
             format!("cannot listen on {}: {e}; stop what listens there, or set KEYWARD_LISTEN to another address", config.listen)
         })?;
+        let admin_listener = match config.admin.listen {
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|e| format!("cannot listen on {address}: {e}; stop what listens there, or change admin.listen"))?,
+            ),
+            None => None,
+        };
+        let scanner = config.admin.github_public_keys.as_deref().map(ScannerKeys::new).transpose()?;
         let Installation { data, pepper, store } = Installation::open(&config.data).await?;
         let ledger = Arc::new(Ledger::open(&data.join("ledger"))?);
         let store = Arc::new(store);
@@ -64,6 +74,7 @@ impl Serve {
 
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), drain.handle(), alerts));
+        let admin = Desk { pepper: pepper.clone(), idempotency: store.clone(), scanner, changing: tokio::sync::Mutex::new(()) };
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts)));
         let (held, holding) = Keeper::new(store.clone());
         let gateway = Arc::new(Gateway {
@@ -77,6 +88,7 @@ impl Serve {
             key_store: store.clone(),
             group_store: store.clone(),
             audit_store: store.clone(),
+            admin,
             ledger_store: store,
             metrics: Metrics::new(),
             config,
@@ -93,7 +105,20 @@ impl Serve {
         let holding = tokio::spawn(holding.run(stopped.clone()));
         let alerting = tokio::spawn(alerting.run(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
-        server::serve(listener, gateway, a_signal()?).await?;
+        let (signalled, stopping) = (a_signal()?, watch::Sender::new(false));
+        let mut stopping_too = stopping.subscribe();
+        let managing = admin_listener.map(|listener| {
+            let stopped = async move { drop(stopping_too.wait_for(|stop| *stop).await) };
+            tokio::spawn(server::serve_admin(listener, Arc::clone(&gateway), stopped))
+        });
+        let stop_both = async {
+            signalled.await;
+            stopping.send_replace(true);
+        };
+        server::serve(listener, gateway, stop_both).await?;
+        if let Some(managing) = managing {
+            managing.await??;
+        }
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
         let _ = tokio::join!(followers, holding, alerting, draining);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::config::RequestLimits;
 use crate::gateway::Gateway;
 use crate::surface;
 use worker::{Connections, Open, Worker};
@@ -27,8 +28,24 @@ pub struct Lasting {
 /// Serves until `shutdown` resolves, then drains for as long as the configuration allows.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
     let limits = gateway.config.limits.clone();
-    let connections = Connections::new(surface::router(gateway), &limits);
     let count = std::thread::available_parallelism().map_or(1, usize::from);
+    serve_paths(listener, surface::router(gateway), count, &limits, shutdown).await
+}
+
+/// The same for the management API on a listener of its own, by one worker.
+pub async fn serve_admin(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
+    let limits = gateway.config.limits.clone();
+    serve_paths(listener, surface::admin_router(gateway), 1, &limits, shutdown).await
+}
+
+async fn serve_paths(
+    listener: TcpListener,
+    paths: axum::Router,
+    count: usize,
+    limits: &RequestLimits,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let connections = Connections::new(paths, limits);
     let workers = Workers::start(count, &connections)?;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

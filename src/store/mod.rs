@@ -193,7 +193,7 @@ pub enum UsageBy {
 }
 
 /// A sum over requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct UsageRow {
     /// The key id, the model or the day.
     pub group: String,

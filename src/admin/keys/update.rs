@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{KeyError, KeyView, find, note};
+use super::{KeyError, KeyView, NewKeyOrder, find, note};
 use crate::admin::change::{self, LimitsChange, Wrong, given};
 use crate::key::{KeyRecord, Kind, Role};
 use crate::quota::AccountId;
@@ -132,7 +132,19 @@ impl KeyChange {
     /// The names of its fields beside those of its limits.
     pub const FIELDS: [&str; 7] = ["name", "owner", "project", "role", "not_before", "expires", "disabled"];
 
-    pub(in crate::admin) fn apply(self, record: &mut KeyRecord) {
+    /// The same for a key that is to be made.
+    pub fn fill(self, order: &mut NewKeyOrder) {
+        order.name = self.name.unwrap_or_else(|| std::mem::take(&mut order.name));
+        order.owner = self.owner.unwrap_or_else(|| std::mem::take(&mut order.owner));
+        order.project = self.project.unwrap_or_else(|| order.project.take());
+        order.role = self.role.or(order.role);
+        order.not_before = self.not_before.unwrap_or(order.not_before);
+        order.expires = self.expires.unwrap_or(order.expires);
+        order.disabled = self.disabled.unwrap_or(order.disabled);
+        self.limits.apply(&mut order.limits);
+    }
+
+    fn apply(self, record: &mut KeyRecord) {
         record.name = self.name.unwrap_or_else(|| std::mem::take(&mut record.name));
         record.owner = self.owner.unwrap_or_else(|| std::mem::take(&mut record.owner));
         record.project = self.project.unwrap_or_else(|| record.project.take());
