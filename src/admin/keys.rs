@@ -189,11 +189,6 @@ pub async fn revoke(store: &dyn KeyStore, id: &str, by: &Actor) -> Result<KeyVie
     Ok(KeyView::of(&record))
 }
 
-/// All keys, newest first.
-pub async fn list(store: &dyn KeyStore) -> Result<Vec<KeyView>, KeyError> {
-    Ok(store.keys().await?.iter().map(KeyView::of).collect())
-}
-
 /// One key, by its id.
 pub async fn show(store: &dyn KeyStore, id: &str) -> Result<KeyView, KeyError> {
     Ok(KeyView::of(&find(store, id).await?))

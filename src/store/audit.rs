@@ -153,16 +153,3 @@ pub async fn verify(store: &dyn AuditStore) -> Result<Verified, StoreError> {
     }
     Ok(verified)
 }
-
-/// The first entry, oldest first, that does not follow from the one before it.
-pub fn first_broken<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Option<i64> {
-    let mut last: Option<&Entry> = None;
-    for entry in entries {
-        let is_next = last.is_none_or(|last| last.number + 1 == entry.number) && (last.is_some() || entry.number == 1);
-        if !is_next || entry.hash_after(last.map_or("", |last| &last.hash)) != entry.hash {
-            return Some(entry.number);
-        }
-        last = Some(entry);
-    }
-    None
-}

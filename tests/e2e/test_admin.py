@@ -142,7 +142,7 @@ def test_pages_over_a_thousand_keys(start_gateway):
     gateway = start_gateway()
     with client(gateway) as http:
         made = [ok(http.post(f"{V1}/keys", json={"name": f"n{n}", "owner": "bulk" if n % 2 else "other"}), 201)["id"] for n in range(1000)]
-        assert walk(http, "limit=300")[-1003:][:1000] == made[::-1] or set(made) <= set(walk(http, "limit=300"))
+        assert walk(http, "limit=300")[:1000] == made[::-1]
         listed = walk(http, "limit=37&owner=bulk")
         assert listed == made[1::2][::-1], "newest first, each once"
         ok(http.post(f"{V1}/keys/{made[1]}/disable"))
@@ -307,7 +307,8 @@ def test_a_change_of_the_audit_list_is_found(start_gateway):
 
 def test_leaked_keys_are_ended(gateway, admin):
     made, other = gateway.new_key(), gateway.new_key()
-    report = {"keys": [made["key"], other["id"], made["key"][:-1] + "0", "sk-something"], "source": "a chat"}
+    typo = made["key"][:-1] + ("1" if made["key"].endswith("0") else "0")
+    report = {"keys": [made["key"], other["id"], typo, "sk-something"], "source": "a chat"}
     leaks = ok(admin.post(f"{V1}/leaks", json=report))["data"]
     assert [(leak["id"], leak["outcome"]) for leak in leaks] == [(made["id"], "revoked"), (other["id"], "revoked"), (None, "unknown"), (None, "unknown")]
     assert json.loads(newest(admin, made["id"])["detail"])["source"] == "a chat"

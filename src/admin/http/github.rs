@@ -91,6 +91,7 @@ pub async fn report(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, bod
     if found.len() > MOST {
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", format!("Report at most {MOST} keys at a time.")));
     }
+    let _alone = gateway.admin.changing.lock().await;
     let mut labels = Vec::with_capacity(found.len());
     for Found { token, kind, url, source } in found {
         let (place, action) = (format!("{source} {url}"), gateway.config.admin.leaks);

@@ -44,7 +44,7 @@ pub struct Desk {
 }
 
 /// The paths of the management API, as they are written in its description.
-const RESOURCES: [Resource; 19] = [
+const RESOURCES: [Resource; 18] = [
     ("/admin/v1/keys", || get(keys::list).post(keys::create)),
     ("/admin/v1/keys/revoke", || post(keys::revoke_all)),
     ("/admin/v1/keys/{id}", || get(keys::show).patch(keys::update)),
@@ -63,15 +63,17 @@ const RESOURCES: [Resource; 19] = [
     ("/admin/v1/audit", || get(audit::list)),
     ("/admin/v1/audit/verification", || get(audit::verification)),
     ("/admin/v1/leaks", || post(leaks::report)),
-    ("/admin/v1/leaks/github", || post(github::report)),
 ];
+/// What is signed instead of carrying a key: it makes no change wait before its signature is proven.
+const SIGNED: [Resource; 1] = [("/admin/v1/leaks/github", || post(github::report))];
 
 /// A path, and what answers there.
 type Resource = (&'static str, fn() -> axum::routing::MethodRouter<Arc<Gateway>>);
 
 /// The management API.
 pub fn routes(gateway: &Arc<Gateway>) -> axum::Router<Arc<Gateway>> {
-    let resources = RESOURCES.iter().fold(axum::Router::new(), |router, (path, methods)| router.route(path, methods()));
+    let routed =
+        |resources: &[Resource]| resources.iter().fold(axum::Router::new(), |router, (path, methods)| router.route(path, methods()));
     let changes = middleware::from_fn_with_state(Arc::clone(gateway), once::changes);
-    resources.layer(changes).route("/admin/v1/openapi.json", get(openapi::show))
+    routed(&RESOURCES).layer(changes).merge(routed(&SIGNED)).route("/admin/v1/openapi.json", get(openapi::show))
 }
