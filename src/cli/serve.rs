@@ -64,6 +64,8 @@ impl Serve {
             ),
             None => None,
         };
+        // It installs what every other client's TLS needs, and so is made first.
+        let client = Client::new(&config.upstream, &config.fetch)?;
         let scanner = config.admin.github_public_keys.as_deref().map(ScannerKeys::new).transpose()?;
         let Installation { data, pepper, store } = Installation::open(&config.data).await?;
         let ledger = Arc::new(Ledger::open(&data.join("ledger"))?);
@@ -78,7 +80,7 @@ impl Serve {
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts)));
         let (held, holding) = Keeper::new(store.clone());
         let gateway = Arc::new(Gateway {
-            client: Client::new(&config.upstream, &config.fetch)?,
+            client,
             keys: Arc::clone(&keys),
             accounts,
             router,

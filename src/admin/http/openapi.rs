@@ -18,7 +18,7 @@ use crate::admin::usage;
         budgets::list, budgets::show, usage::show, audit::list, audit::verification, leaks::report, github::report,
     ),
     security(("admin_key" = [])),
-    modifiers(&AdminKey),
+    modifiers(&AdminKey, &OperationIds),
 )]
 pub(super) struct Description;
 
@@ -29,6 +29,22 @@ impl Modify for AdminKey {
     fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         description.components.get_or_insert_default().add_security_scheme("admin_key", scheme);
+    }
+}
+
+/// Names each operation by its method and path, so that no two have one name.
+struct OperationIds;
+
+impl Modify for OperationIds {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut description.paths.paths {
+            let path = path.trim_start_matches("/admin/v1/").replace(['{', '}'], "").replace('/', "_");
+            for (method, operation) in [("get", &mut item.get), ("post", &mut item.post), ("patch", &mut item.patch)] {
+                if let Some(operation) = operation {
+                    operation.operation_id = Some(format!("{method}_{path}"));
+                }
+            }
+        }
     }
 }
 
