@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 
+use crate::admin::Desk;
 use crate::config::Config;
 use crate::error::Refusal;
 use crate::held::Keeper;
@@ -41,6 +42,8 @@ pub struct Gateway {
     pub group_store: Arc<dyn GroupStore>,
     /// Where it rests who changed what.
     pub audit_store: Arc<dyn AuditStore>,
+    /// What the management API needs.
+    pub admin: Desk,
     /// Where the ledger rests.
     pub ledger_store: Arc<dyn LedgerStore>,
     /// What is counted.

@@ -4,23 +4,24 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
-use http::{Response, StatusCode};
+use http::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::http::{Fields, JsonBody, Problem, Viewer};
 use super::keys::{KeyError, KeyView};
-use crate::error::{Kind, Refusal};
+use crate::error::Refusal;
 use crate::gateway::Gateway;
-use crate::key::keyring::{Known, Plane};
+use crate::key::keyring::Known;
 use crate::key::{KeyId, KeyRecord, KeyText, Keyring, Reason, format, presented};
 use crate::quota::{self, Standing};
 use crate::route::Router;
 use crate::store::{KeyStore, LastUse, LedgerStore};
-use crate::surface::{body, openai};
 
 /// What a text is, judged as a request would be.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Explanation {
     /// Whether a request with it would be let in now: to the model, where one was named.
     pub accepted: bool,
@@ -54,40 +55,37 @@ pub struct Sources<'a> {
     pub router: &'a Router,
 }
 
-/// The body of `POST /admin/v1/keys/explain`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
+/// What is to be explained.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Asked {
+    /// A whole key, or its id.
     key: String,
+    /// A model that it would be used for.
     model: Option<String>,
 }
 
-/// Serves `POST /admin/v1/keys/explain`.
-pub(super) async fn serve(State(gateway): State<Arc<Gateway>>, request: Request) -> Response<Body> {
-    match answer(&gateway, request).await {
-        Ok(explanation) => Json(explanation).into_response(),
-        Err(refusal) => openai::refuse(&refusal),
-    }
-}
-
-async fn answer(gateway: &Gateway, request: Request) -> Result<Explanation, Refusal> {
-    let (head, body) = request.into_parts();
-    gateway.caller(&head, Plane::Admin).await?;
-    let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
-    // What the parser says of it may hold a piece of a key.
-    let asked: Asked = serde_json::from_slice(&bytes).map_err(|_| {
-        Refusal::invalid("invalid_value", "The body has to be a JSON object with 'key' (a whole key or an id) and, if you like, 'model'.")
-    })?;
+/// Says what a key is, and whether and why it would be refused; the text that is sent is neither kept nor repeated.
+#[utoipa::path(post, path = "/admin/v1/keys/explain", tag = "keys", request_body = Asked, responses((status = 200, body = Explanation), (status = "4XX", body = Problem)))]
+pub(super) async fn serve(
+    _: Viewer,
+    State(gateway): State<Arc<Gateway>>,
+    JsonBody(asked): JsonBody<Asked>,
+) -> Result<Response<Body>, Problem> {
     if let Err(e) = gateway.drain.flush().await {
         tracing::warn!(error = %e, "a key is explained without the newest records");
     }
-    let (keys, ledger) = (&*gateway.key_store, &*gateway.ledger_store);
-    let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &gateway.router() };
-    sources.explain(&asked.key, asked.model.as_deref()).await.map_err(|e| {
-        tracing::error!(error = %e, "a key cannot be explained");
-        let message = "The store cannot be asked right now: try again in a moment.";
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "store_unavailable", message)
-    })
+    let (keys, ledger, router) = (&*gateway.key_store, &*gateway.ledger_store, gateway.router());
+    let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router };
+    Ok(Json(sources.explain(&asked.key, asked.model.as_deref()).await?).into_response())
+}
+
+// === impl Asked ===
+
+impl Fields for Asked {
+    fn names() -> Vec<&'static str> {
+        vec!["key", "model"]
+    }
 }
 
 // === impl Sources ===

@@ -1,17 +1,28 @@
 //! Making, rotating and revoking keys.
 
+mod leak;
+mod list;
+mod update;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
+pub use leak::{Leak, LeakAction, leaked, of_owner, revoke_all};
+pub use list::{ListQuery, page};
+pub(super) use update::difference;
+pub use update::{KeyChange, disable, enable, update};
+
+use super::change::Wrong;
 use crate::key::format::{KeyText, NewKey};
 use crate::key::record::Rotation;
 use crate::key::{KeyId, KeyRecord, Kind, Pepper, Role};
 use crate::quota::Limits;
 use crate::store::audit::{Actor, Note};
-use crate::store::{KeyStore, StoreError};
+use crate::store::{GroupStore, KeyStore, StoreError};
 
 /// What a new key is to be.
 #[derive(Clone, Debug)]
@@ -32,10 +43,12 @@ pub struct NewKeyOrder {
     pub project: Option<String>,
     /// What an admin key may manage.
     pub role: Option<Role>,
+    /// Switched off from the start.
+    pub disabled: bool,
 }
 
 /// A key that was just made: the only time that its text is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Created {
     /// The whole key.
     pub key: String,
@@ -45,7 +58,7 @@ pub struct Created {
 }
 
 /// What may be shown of a key.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[allow(missing_docs, reason = "the names say it all")]
 pub struct KeyView {
     pub id: String,
@@ -57,11 +70,17 @@ pub struct KeyView {
     pub role: Option<&'static str>,
     #[serde(flatten)]
     pub limits: Limits,
+    pub disabled: bool,
+    #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub not_before: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub expires: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked: Option<Timestamp>,
     pub replaced_by: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub works_until: Option<Timestamp>,
 }
 
@@ -75,18 +94,25 @@ pub enum KeyError {
     /// The store did not do it.
     Store(StoreError),
     /// What it is to be cannot be.
-    Wrong(String),
+    Wrong(Wrong),
     /// The system has no randomness.
     NoRandomness,
 }
 
 /// Makes a key.
-pub async fn create(store: &dyn KeyStore, pepper: &Pepper, order: NewKeyOrder, by: &Actor) -> Result<Created, KeyError> {
-    order.limits.check().map_err(KeyError::Wrong)?;
-    make(store, pepper, order, None, by).await
+pub async fn create(
+    store: &dyn KeyStore,
+    groups: &dyn GroupStore,
+    pepper: &Pepper,
+    order: NewKeyOrder,
+    by: &Actor,
+) -> Result<Created, KeyError> {
+    let (record, text) = made(pepper, order, None)?;
+    update::check(&record, groups).await?;
+    insert(store, record, text, by).await
 }
 
-async fn make(store: &dyn KeyStore, pepper: &Pepper, order: NewKeyOrder, family: Option<KeyId>, by: &Actor) -> Result<Created, KeyError> {
+fn made(pepper: &Pepper, order: NewKeyOrder, family: Option<KeyId>) -> Result<(KeyRecord, NewKey), KeyError> {
     let new = NewKey::generate(order.kind).map_err(|_| KeyError::NoRandomness)?;
     let record = KeyRecord {
         id: new.id,
@@ -99,12 +125,16 @@ async fn make(store: &dyn KeyStore, pepper: &Pepper, order: NewKeyOrder, family:
         not_before: order.not_before,
         expires: order.expires,
         revoked: None,
-        disabled: false,
+        disabled: order.disabled,
         rotated: None,
         project: order.project,
         role: order.role,
         family: family.unwrap_or(new.id),
     };
+    Ok((record, new))
+}
+
+async fn insert(store: &dyn KeyStore, record: KeyRecord, new: NewKey, by: &Actor) -> Result<Created, KeyError> {
     let view = KeyView::of(&record);
     store.insert_key(&record, &note(by, "key.create", &record, json!(view))).await?;
     Ok(Created { key: new.expose().to_owned(), view })
@@ -125,8 +155,10 @@ pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, grace: Dura
         expires: old.expires,
         project: old.project.clone(),
         role: old.role,
+        disabled: old.disabled,
     };
-    let created = make(store, pepper, order, Some(old.family), by).await?;
+    let (record, text) = made(pepper, order, Some(old.family))?;
+    let created = insert(store, record, text, by).await?;
     let successor = KeyId::parse(&created.view.id).ok_or(KeyError::NoRandomness)?;
     old.rotated = Some(Rotation { successor, until: Timestamp::now() + grace });
     let detail = json!({ "successor": created.view.id, "works_until": old.rotated.as_ref().map(|rotation| rotation.until) });
@@ -142,11 +174,6 @@ pub async fn revoke(store: &dyn KeyStore, id: &str, by: &Actor) -> Result<KeyVie
         store.update_key(&record, &note(by, "key.revoke", &record, json!({}))).await?;
     }
     Ok(KeyView::of(&record))
-}
-
-/// All keys, newest first.
-pub async fn list(store: &dyn KeyStore) -> Result<Vec<KeyView>, KeyError> {
-    Ok(store.keys().await?.iter().map(KeyView::of).collect())
 }
 
 /// One key, by its id.
@@ -178,6 +205,7 @@ impl NewKeyOrder {
             expires: None,
             project: None,
             role: None,
+            disabled: false,
         }
     }
 }
@@ -196,6 +224,7 @@ impl KeyView {
             project: record.project.clone(),
             role: record.role.map(Role::as_str),
             limits: record.limits.clone(),
+            disabled: record.disabled,
             created: record.created,
             not_before: record.not_before,
             expires: record.expires,
@@ -218,8 +247,8 @@ impl std::fmt::Display for KeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             KeyError::NotFound(id) => write!(f, "there is no key with the id '{id}': 'keyward keys list' shows them all"),
-            KeyError::Revoked(id) => write!(f, "the key {id} is revoked and cannot be rotated: make a new one with 'keyward keys create'"),
-            KeyError::Wrong(why) => f.write_str(why),
+            KeyError::Revoked(id) => write!(f, "the key {id} is revoked, which is for good: make a new one with 'keyward keys create'"),
+            KeyError::Wrong(why) => why.fmt(f),
             KeyError::Store(e) => write!(f, "the store did not do it: {e}"),
             KeyError::NoRandomness => f.write_str("the system has no randomness to make a key from"),
         }

@@ -7,20 +7,17 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use futures_util::StreamExt as _;
-use http::request::Parts;
-use http::{Response, StatusCode, header};
+use http::{Response, header};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::error::{Kind, Refusal};
+use super::http::{Problem, Viewer};
 use crate::gateway::Gateway;
-use crate::key::keyring::Plane;
 use crate::ledger::export::{Export, Format};
-use crate::store::{RowsQuery, StoreError, UsageBy, UsageQuery};
-use crate::surface::openai;
+use crate::store::{RowsQuery, UsageBy, UsageQuery, UsageRow};
 
 /// What usage can be summed by.
 const BY: [(&str, UsageBy); 7] = [
@@ -34,96 +31,84 @@ const BY: [(&str, UsageBy); 7] = [
 ];
 
 /// The query as it is written in a URL or on the command line.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Params {
+    /// key, model, day (the default), project, team, provider or operation.
     by: Option<String>,
+    /// From this day or time on, UTC.
     since: Option<String>,
+    /// Before this day or time, UTC.
     until: Option<String>,
+    /// Of this key alone, by its id.
     key: Option<String>,
+    /// Of this project alone, by its id.
     project: Option<String>,
+    /// Of this team alone, by its id.
     team: Option<String>,
 }
 
-pub(super) async fn show(
-    State(gateway): State<Arc<Gateway>>,
-    params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
-    head: Parts,
-) -> Response<Body> {
-    match sums(&gateway, params, &head).await {
-        Ok(response) => response,
-        Err(refusal) => openai::refuse(&refusal),
-    }
+/// Sums, one for each key, model or day.
+#[derive(Serialize, ToSchema)]
+pub struct Sums {
+    object: &'static str,
+    data: Vec<UsageRow>,
 }
 
-async fn sums(
-    gateway: &Gateway,
+/// Sums over the ledger.
+#[utoipa::path(get, path = "/admin/v1/usage", tag = "usage", params(Params), responses((status = 200, body = Sums), (status = "4XX", body = Problem)))]
+pub(super) async fn show(
+    _: Viewer,
+    State(gateway): State<Arc<Gateway>>,
     params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
-    head: &Parts,
-) -> Result<Response<Body>, Refusal> {
-    gateway.caller(head, Plane::Admin).await?;
+) -> Result<Response<Body>, Problem> {
     let Query(params) = params
-        .map_err(|e| Refusal::invalid("invalid_query", format!("{e}: the parameters are by, since, until, key, project and team.")))?;
-    let invalid = |message| Refusal::invalid("invalid_query", message);
-    let query = parse(params.by.as_deref().unwrap_or("day"), params.since.as_deref(), params.until.as_deref()).map_err(invalid)?;
+        .map_err(|e| Problem::query(format!("{}: the parameters are by, since, until, key, project and team.", e.body_text())))?;
+    let by = params.by.as_deref().unwrap_or("day");
+    let query = parse(by, params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let query = UsageQuery { key: params.key, project: params.project, team: params.team, ..query };
     // What ended before this call is in the answer.
     if let Err(e) = gateway.drain.flush().await {
         tracing::warn!(error = %e, "usage is shown without the newest records");
     }
-    let rows = gateway.ledger_store.usage(&query).await.map_err(|e| store_down(&e))?;
-    Ok(Json(json!({ "object": "list", "data": rows })).into_response())
+    let data = gateway.ledger_store.usage(&query).await?;
+    Ok(Json(Sums { object: "list", data }).into_response())
 }
 
 /// What to export, as it is written in a URL.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ExportParams {
+    /// jsonl (the default) or csv.
     format: Option<String>,
+    /// From this day or time on, UTC.
     since: Option<String>,
+    /// Before this day or time, UTC.
     until: Option<String>,
 }
 
+/// Single requests, oldest first, as lines.
+#[utoipa::path(get, path = "/admin/v1/usage/export", tag = "usage", params(ExportParams), responses((status = 200, description = "JSON lines or CSV", body = String), (status = "4XX", body = Problem)))]
 pub(super) async fn export(
+    _: Viewer,
     State(gateway): State<Arc<Gateway>>,
     params: Result<Query<ExportParams>, axum::extract::rejection::QueryRejection>,
-    head: Parts,
-) -> Response<Body> {
-    match requests(&gateway, params, &head).await {
-        Ok(response) => response,
-        Err(refusal) => openai::refuse(&refusal),
-    }
-}
-
-async fn requests(
-    gateway: &Gateway,
-    params: Result<Query<ExportParams>, axum::extract::rejection::QueryRejection>,
-    head: &Parts,
-) -> Result<Response<Body>, Refusal> {
-    gateway.caller(head, Plane::Admin).await?;
-    let invalid = |message| Refusal::invalid("invalid_query", message);
-    let Query(params) = params.map_err(|e| invalid(format!("{e}: the parameters are format, since and until.")))?;
-    let format = Format::parse(params.format.as_deref().unwrap_or("jsonl")).map_err(invalid)?;
-    let query = parse_export(params.since.as_deref(), params.until.as_deref()).map_err(invalid)?;
+) -> Result<Response<Body>, Problem> {
+    let Query(params) =
+        params.map_err(|e| Problem::query(format!("{}: the parameters are format, since and until.", e.body_text())))?;
+    let format = Format::parse(params.format.as_deref().unwrap_or("jsonl")).map_err(Problem::query)?;
+    let query = parse_export(params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let export = Export::new(Arc::clone(&gateway.ledger_store), query, format);
     // The first page before the head: a store that is down is a 503, and not an export that breaks off.
-    let (first, export) = export.next().await.map_err(|e| store_down(&e))?;
+    let (first, export) = export.next().await?;
     let later = futures_util::stream::try_unfold(export, |export| async move {
         let Some(export) = export else { return Ok(None) };
         export.next().await.map(Some).inspect_err(|e| tracing::error!(error = %e, "an export breaks off"))
     });
     let text = futures_util::stream::once(std::future::ready(Ok(first))).chain(later);
     Ok(([(header::CONTENT_TYPE, format.media_type())], Body::from_stream(text)).into_response())
-}
-
-fn store_down(error: &StoreError) -> Refusal {
-    tracing::error!(%error, "usage cannot be read");
-    Refusal::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        Kind::Unavailable,
-        "store_unavailable",
-        "The store cannot be asked right now: try again in a moment.",
-    )
 }
 
 /// Reads a query: `by` is one of [`BY`]; times are RFC 3339 or a day (UTC).

@@ -1,6 +1,6 @@
 //! `keyward keys …`
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,24 +8,33 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
+use super::limits::{Clear, LimitArgs, warn};
 use super::{CliError, Installation, installation, output};
 use crate::admin::explain::{Explanation, Sources};
-use crate::admin::keys::{self, Created, KeyView, NewKeyOrder};
+use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder};
 use crate::catalog::Environment;
 use crate::config::Config;
 use crate::key::{Keyring, Kind, Role};
-use crate::quota::network::Network;
-use crate::quota::{Accounts, Budget, Limits, Period, Rate, Unit, alert};
-use crate::store::KeyStore;
+use crate::quota::{Accounts, Budget, Limits, Rate, alert};
+use crate::store::{KeyFilter, KeyStore};
 use crate::store::audit::Actor;
 
-/// Make, list, explain, rotate and revoke keys
+/// Make, list, explain, change, rotate and revoke keys
 #[derive(Subcommand)]
 pub enum Keys {
     /// Make a key; its text is shown this once
     Create(Box<Create>),
-    /// List all keys
+    /// List keys, newest first
     List {
+        /// Only those of this owner
+        #[arg(long)]
+        owner: Option<String>,
+        /// Only those of this project
+        #[arg(long)]
+        project: Option<String>,
+        /// Only those that are active, disabled, expired, not_yet_valid, revoked or rotated
+        #[arg(long)]
+        state: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -60,14 +69,69 @@ pub enum Keys {
         #[arg(long)]
         json: bool,
     },
-    /// End a key for good
-    Revoke {
+    /// Change a key: its limits are those of all that it replaced and that replaced it
+    Update(Box<Update>),
+    /// Switch a key off for now
+    Disable {
         /// Its id
         id: String,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Switch a key on again
+    Enable {
+        /// Its id
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a key for good, or all keys of an owner, or those that leaked
+    Revoke {
+        /// Its id
+        #[arg(required_unless_present_any = ["owner", "leaked"], conflicts_with_all = ["owner", "leaked"])]
+        id: Option<String>,
+        /// All keys of this owner
+        #[arg(long, conflicts_with = "leaked")]
+        owner: Option<String>,
+        /// The keys in this file, one a line, each as its text or its id; '-' reads standard input
+        #[arg(long, value_name = "FILE")]
+        leaked: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Change a key; what is not given stays as it is
+#[derive(Args)]
+pub struct Update {
+    /// Its id
+    id: String,
+    /// What to call it
+    #[arg(long)]
+    name: Option<String>,
+    /// Whose it is
+    #[arg(long)]
+    owner: Option<String>,
+    /// The project that it belongs to
+    #[arg(long)]
+    project: Option<String>,
+    /// What an admin key may manage: viewer, admin or owner
+    #[arg(long, value_parser = role)]
+    role: Option<Role>,
+    /// When it ends: '30d', '12h' or a time such as 2027-01-31T00:00:00Z
+    #[arg(long, value_parser = moment)]
+    expires: Option<Timestamp>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// What is to be unlimited again
+    #[arg(long, value_enum, value_delimiter = ',')]
+    clear: Vec<Clear>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Make a key
@@ -101,52 +165,6 @@ pub struct Create {
     json: bool,
 }
 
-/// What a key, a project, a team or the gateway may do
-#[derive(Args, Clone)]
-pub struct LimitArgs {
-    /// Models that may be used, as globs such as 'openai/*' [default: all]
-    #[arg(long, value_delimiter = ',')]
-    models: Vec<String>,
-    /// Requests a minute; short for --limit requests/minute=N
-    #[arg(long)]
-    rpm: Option<NonZeroU64>,
-    /// Tokens a minute, in and out; short for --limit tokens/minute=N
-    #[arg(long)]
-    tpm: Option<NonZeroU64>,
-    /// A rate: 'requests/day=1000', 'output-tokens/hour=50000@openai/*'; as often as needed
-    #[arg(long = "limit", value_name = "RATE")]
-    rates: Vec<Rate>,
-    /// Money in USD: '50/month', '5/day:soft', '20/ever@anthropic/*'; as often as needed
-    #[arg(long = "budget", value_name = "BUDGET")]
-    budgets: Vec<Budget>,
-    /// Requests at a time
-    #[arg(long)]
-    parallel: Option<NonZeroU32>,
-    /// Addresses and networks that requests may come from, such as 10.0.0.0/8 [default: all]
-    #[arg(long = "from", value_name = "NETWORK", value_delimiter = ',')]
-    addresses: Vec<Network>,
-    /// Methods and paths that may be called, as globs such as 'POST /v1/chat/*' [default: all]
-    #[arg(long = "path", value_name = "GLOB", value_delimiter = ',')]
-    paths: Vec<String>,
-}
-
-// === impl LimitArgs ===
-
-impl From<LimitArgs> for Limits {
-    fn from(args: LimitArgs) -> Limits {
-        let a_minute = [(Unit::Requests, args.rpm), (Unit::Tokens, args.tpm)];
-        let short = a_minute.into_iter().filter_map(|(unit, most)| Some(Rate::new(unit, Period::Minute, most?)));
-        Limits {
-            models: args.models,
-            addresses: args.addresses,
-            paths: args.paths,
-            rates: short.chain(args.rates).collect(),
-            parallel: args.parallel,
-            budgets: args.budgets,
-        }
-    }
-}
-
 // === impl Keys ===
 
 impl Keys {
@@ -156,10 +174,13 @@ impl Keys {
         match self {
             Keys::Create(order) => {
                 let json = order.json;
-                show_created(&keys::create(&store, &pepper, (*order).into(), &Actor::of_process()).await?, json)?;
+                let created = keys::create(&store, &store, &pepper, (*order).into(), &Actor::of_process()).await?;
+                warn(&created.view.limits, config, env).await?;
+                show_created(&created, json)?;
             }
-            Keys::List { json } => {
-                let all = keys::list(&store).await?;
+            Keys::List { owner, project, state, json } => {
+                let query = ListQuery { filter: KeyFilter { owner, project }, state, after: None };
+                let (all, _) = keys::page(&store, &query, usize::MAX).await?;
                 if json { output::json(&all)? } else { output::table(&HEAD, &all.iter().map(row).collect::<Vec<_>>())? }
             }
             Keys::Show { id, json } => show(&keys::show(&store, &id).await?, json)?,
@@ -168,7 +189,7 @@ impl Keys {
                 let router = installation::router(config, env).await?;
                 let store = Arc::new(store);
                 let accounts = Accounts::new(store.clone(), store.clone(), None, alert::channel(store.clone(), None).0);
-                let keyring = Keyring::new(pepper, Arc::clone(&store) as Arc<dyn KeyStore>, Arc::new(accounts));
+                let keyring = Keyring::new(pepper, Arc::clone(&store) as Arc<dyn KeyStore>, Arc::new(accounts), config.store.down_for);
                 let sources = Sources { keyring: &keyring, is_gateway: false, keys: &*store, ledger: &*store, router: &router };
                 let explanation = sources.explain(&text, model.as_deref()).await?;
                 if json {
@@ -181,9 +202,46 @@ impl Keys {
             Keys::Rotate { id, grace, json } => {
                 show_created(&keys::rotate(&store, &pepper, &id, grace, &Actor::of_process()).await?, json)?
             }
-            Keys::Revoke { id, json } => show(&keys::revoke(&store, &id, &Actor::of_process()).await?, json)?,
+            Keys::Update(update) => {
+                let json = update.json;
+                let (id, change) = update.change();
+                let view = keys::update(&store, &store, &id, change, &Actor::of_process()).await?;
+                warn(&view.limits, config, env).await?;
+                show(&view, json)?;
+            }
+            Keys::Disable { id, json } => show(&keys::disable(&store, &store, &id, &Actor::of_process()).await?, json)?,
+            Keys::Enable { id, json } => show(&keys::enable(&store, &store, &id, &Actor::of_process()).await?, json)?,
+            Keys::Revoke { id: Some(id), json, .. } => show(&keys::revoke(&store, &id, &Actor::of_process()).await?, json)?,
+            Keys::Revoke { owner: Some(owner), json, .. } => {
+                let keys = keys::of_owner(&store, &owner).await?;
+                let ended = keys::revoke_all(&store, keys, "all of its owner", &Actor::of_process()).await?;
+                if json { output::json(&ended)? } else { output::table(&HEAD, &ended.iter().map(row).collect::<Vec<_>>())? }
+            }
+            Keys::Revoke { leaked, json, .. } => {
+                let texts = lines(leaked.as_deref().unwrap_or(Path::new("-")))?;
+                let leaks = keys::leaked(&store, &pepper, &texts, "command line", config.admin.leaks, &Actor::of_process()).await?;
+                let row = |leak: &keys::Leak| vec![leak.id.clone().unwrap_or_default(), leak.outcome.to_owned()];
+                if json { output::json(&leaks)? } else { output::table(&["ID", "OUTCOME"], &leaks.iter().map(row).collect::<Vec<_>>())? }
+            }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Update {
+    fn change(self) -> (String, KeyChange) {
+        let clears = |what| self.clear.contains(&what);
+        let change = KeyChange {
+            name: self.name,
+            owner: self.owner,
+            project: self.project.map(Some).or_else(|| clears(Clear::Project).then_some(None)),
+            role: self.role,
+            not_before: None,
+            expires: self.expires.map(Some).or_else(|| clears(Clear::Expires).then_some(None)),
+            disabled: None,
+            limits: self.limits.change(&self.clear),
+        };
+        (self.id, change)
     }
 }
 
@@ -198,6 +256,7 @@ impl From<Create> for NewKeyOrder {
             expires: order.expires,
             project: order.project,
             role: order.role,
+            disabled: false,
         }
     }
 }
@@ -246,6 +305,15 @@ fn tell(explanation: &Explanation) -> Result<(), CliError> {
         }
         None => output::print("Last used: never, as far as the ledger goes back.\n"),
     }
+}
+
+/// The lines of a file that are not empty; of standard input where it is '-'.
+fn lines(file: &Path) -> Result<Vec<String>, CliError> {
+    let text = match file {
+        stdin if stdin == Path::new("-") => std::io::read_to_string(std::io::stdin())?,
+        file => std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?,
+    };
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 fn kind(text: &str) -> Result<Kind, String> {

@@ -1,10 +1,13 @@
 //! The command line: `serve` and what manages it; every command calls the same functions as the management API.
 
+mod audit;
 mod check;
 mod credentials;
 mod doctor;
+mod groups;
 mod installation;
 mod keys;
+mod limits;
 mod output;
 mod providers;
 mod serve;
@@ -20,6 +23,7 @@ pub use installation::Installation;
 
 use crate::catalog::Environment;
 use crate::config::Config;
+use crate::quota::AccountId;
 
 /// What commands fail with: a sentence for people.
 pub type CliError = Box<dyn std::error::Error + Send + Sync>;
@@ -45,6 +49,17 @@ enum Command {
     /// Keep, weigh and remove providers' credentials
     #[command(subcommand)]
     Credentials(credentials::Credentials),
+    /// Make, list, show and change teams
+    #[command(subcommand)]
+    Teams(groups::Groups),
+    /// Make, list, show and change projects
+    #[command(subcommand)]
+    Projects(groups::Groups),
+    /// Show and set the limits of the whole gateway
+    #[command(subcommand)]
+    Limits(groups::Whole),
+    /// Tell who changed what, newest first
+    Audit(audit::Audit),
     /// List, show and check providers
     #[command(subcommand)]
     Providers(providers::Providers),
@@ -92,6 +107,10 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Serve(serve) => serve.run(config, env).await,
             Command::Keys(keys) => keys.run(&config, &env).await,
             Command::Credentials(credentials) => credentials.run(&config, &env).await,
+            Command::Teams(groups) => groups.run(&config, &env, AccountId::Team).await,
+            Command::Projects(groups) => groups.run(&config, &env, AccountId::Project).await,
+            Command::Limits(whole) => whole.run(&config, &env).await,
+            Command::Audit(audit) => audit.run(&config).await,
             Command::Providers(providers) => providers.run(&config, &env).await,
             Command::Models(models) => models.run(&config, &env).await,
             Command::Usage(usage) => usage.run(&config).await,

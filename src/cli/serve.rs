@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::check::{self, ALERT_SECRET};
 use super::{CliError, Installation, welcome};
+use crate::admin::{Desk, ScannerKeys};
 use crate::catalog::Environment;
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -46,6 +47,17 @@ impl Serve {
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {
             format!("cannot listen on {}: {e}; stop what listens there, or set KEYWARD_LISTEN to another address", config.listen)
         })?;
+        let admin_listener = match config.admin.listen {
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|e| format!("cannot listen on {address}: {e}; stop what listens there, or change admin.listen"))?,
+            ),
+            None => None,
+        };
+        // It installs what every other client's TLS needs, and so is made first.
+        let client = Client::new(&config.upstream, &config.fetch)?;
+        let scanner = config.admin.github_public_keys.as_deref().map(ScannerKeys::new).transpose()?;
         let Installation { data, pepper, store } = Installation::open(&config.data).await?;
         let ledger = Arc::new(Ledger::open(&data.join("ledger"))?);
         let store = Arc::new(store);
@@ -57,9 +69,9 @@ impl Serve {
         let assumed = drain.recover().await;
         welcome::greet(&*store, &pepper, &switchboard.router(), listener.local_addr()?).await?;
 
-        let client = Client::new(&config.upstream, &config.fetch)?;
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), Some(drain.handle()), alerts));
+        let admin = Desk { pepper: pepper.clone(), idempotency: store.clone(), scanner, changing: tokio::sync::Mutex::new(()) };
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts), config.store.down_for));
         let (held, holding) = Keeper::new(store.clone());
         let upkeep = Upkeep::new(store.clone(), config.ledger.keep);
@@ -74,6 +86,7 @@ impl Serve {
             key_store: store.clone(),
             group_store: store.clone(),
             audit_store: store.clone(),
+            admin,
             ledger_store: store,
             metrics: Metrics::new(),
             config,
@@ -93,7 +106,20 @@ impl Serve {
         let alerting = tokio::spawn(alerting.run(stopped.clone()));
         let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
-        server::serve(listener, gateway, a_signal()?).await?;
+        let (signalled, stopping) = (a_signal()?, watch::Sender::new(false));
+        let mut stopping_too = stopping.subscribe();
+        let managing = admin_listener.map(|listener| {
+            let stopped = async move { drop(stopping_too.wait_for(|stop| *stop).await) };
+            tokio::spawn(server::serve_admin(listener, Arc::clone(&gateway), stopped))
+        });
+        let stop_both = async {
+            signalled.await;
+            stopping.send_replace(true);
+        };
+        server::serve(listener, gateway, stop_both).await?;
+        if let Some(managing) = managing {
+            managing.await??;
+        }
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
         let _ = tokio::join!(followers, switching, holding, alerting, upkeep, draining);

@@ -8,16 +8,17 @@ use crate::key::{Kind, Pepper};
 use crate::route::Router;
 use crate::store::KeyStore;
 use crate::store::audit::Actor;
+use crate::store::sqlite::Sqlite;
 
 /// Providers that a newcomer is most likely to have a credential of.
 const WELL_KNOWN: [&str; 8] = ["openai", "openrouter", "mistral", "groq", "deepseek", "xai", "togetherai", "ollama"];
 
 /// Where the store has no key yet: makes the first two and shows them. Otherwise nothing.
-pub async fn greet(store: &dyn KeyStore, pepper: &Pepper, router: &Router, address: SocketAddr) -> Result<(), CliError> {
+pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: SocketAddr) -> Result<(), CliError> {
     if !store.keys().await?.is_empty() {
         return Ok(());
     }
-    let make = |name: &'static str, kind| keys::create(store, pepper, NewKeyOrder::new(name, kind), &Actor::Gateway);
+    let make = |name: &'static str, kind| keys::create(store, store, pepper, NewKeyOrder::new(name, kind), &Actor::Gateway);
     let admin = make("first admin key", Kind::Admin).await?.key;
     let key = make("first key", Kind::Live).await?.key;
     let live: Vec<&str> = router.live().map(|provider| provider.id.as_str()).collect();

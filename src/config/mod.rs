@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::admin::keys::LeakAction;
 use crate::catalog::Environment;
 use crate::quota::network::Network;
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// Who is told when a budget is spent.
     pub alerts: Alerts,
+    /// The management API.
+    pub admin: Admin,
     /// Names for models, each for one `provider/model` or several in order.
     pub aliases: BTreeMap<String, Targets>,
 }
@@ -145,6 +148,18 @@ pub struct Mcp {
     pub origins: Vec<String>,
 }
 
+/// `[admin]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Where the management API listens; beside the models where absent.
+    pub listen: Option<SocketAddr>,
+    /// What is done with a key that is reported as leaked.
+    pub leaks: LeakAction,
+    /// Where the public keys of GitHub's secret scanner are, a file or a URL; it may report leaks where this is set.
+    pub github_public_keys: Option<String>,
+}
+
 /// `[fetch]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -179,6 +194,7 @@ pub struct ConfigError {
 /// The variables that override the file, with the setting that each stands for.
 pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_LISTEN", "listen"),
+    ("KEYWARD_ADMIN_LISTEN", "admin.listen"),
     ("KEYWARD_DATA", "data"),
     ("KEYWARD_PROVIDERS", "providers"),
     ("KEYWARD_LOG", "log.filter"),
@@ -245,6 +261,7 @@ impl Config {
             .map_err(|e| hint::with_nearest(e.message()))?;
         match setting {
             "listen" => self.listen = one.listen,
+            "admin.listen" => self.admin.listen = one.admin.listen,
             "data" => self.data = one.data,
             "providers" => self.providers = one.providers,
             "log.filter" => self.log.filter = one.log.filter,
@@ -304,6 +321,7 @@ impl Default for Config {
             ledger: LedgerSettings::default(),
             store: StoreSettings::default(),
             alerts: Alerts::default(),
+            admin: Admin::default(),
             aliases: BTreeMap::new(),
         }
     }

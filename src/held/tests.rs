@@ -12,7 +12,7 @@ fn held(key: KeyId, kind: Kind, id: &str, provider: &str) -> Held {
 
 async fn new_key(store: &Sqlite, pepper: &Pepper) -> KeyId {
     let order = NewKeyOrder::new("n", crate::key::Kind::Live);
-    KeyId::parse(&keys::create(store, pepper, order, &Actor::Gateway).await.unwrap().view.id).unwrap()
+    KeyId::parse(&keys::create(store, store, pepper, order, &Actor::Gateway).await.unwrap().view.id).unwrap()
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 const PEPPER_LEN: usize = 32;
 
 /// The installation's secret, from `server.secret` in the data folder.
+#[derive(Clone)]
 pub struct Pepper(hmac::Key);
 
 /// The keyed hash of a whole key.
@@ -40,10 +41,10 @@ impl Pepper {
         KeyHash(out)
     }
 
-    /// Another secret, for another purpose, that tells nothing of this one.
+    /// A secret of its own for another use, by what it is for.
     pub fn derive(&self, purpose: &str) -> [u8; 32] {
-        // The length sets it apart from every hash of a key: none is that long.
-        self.hash(&format!("{purpose}: a secret derived from the server's, of {} bytes", 32)).0
+        // No key's text has a colon in it, so that no stored hash is ever one of these.
+        *self.hash(&format!("secret for: {purpose}")).as_bytes()
     }
 
     fn create(path: &Path) -> std::io::Result<Pepper> {

@@ -152,11 +152,6 @@ impl Keyring {
         self.pepper.hash(text.expose()).matches(&record.hash)
     }
 
-    /// A key that was used lately.
-    pub async fn remembered(&self, id: KeyId) -> Option<Arc<Known>> {
-        self.known.get(&id).await
-    }
-
     /// Follows the store's changes until shutdown, and tells those of credentials on.
     pub async fn follow(self: Arc<Self>, credentials: watch::Sender<i64>, mut shutdown: watch::Receiver<bool>) {
         let mut seen = None;

@@ -50,7 +50,8 @@ pub struct Rotation {
 }
 
 /// What somebody with an admin key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Looks at everything, and changes nothing.
     Viewer,

@@ -13,6 +13,7 @@ use crate::admin::parse_usage_query;
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::quota::{Need, limits};
+use crate::store::UsageQuery;
 use crate::surface::openai::models;
 
 #[derive(Deserialize)]
@@ -103,7 +104,8 @@ async fn usage(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<V
     if !["day", "model"].contains(&by) {
         return Err(format!("'{by}' is nothing to sum by: it is day or model."));
     }
-    let query = parse_usage_query(by, since.as_deref(), until.as_deref(), Some(caller.id().as_str()))?;
+    let query = parse_usage_query(by, since.as_deref(), until.as_deref())?;
+    let query = UsageQuery { key: Some(caller.id().to_string()), ..query };
     if let Err(e) = gateway.drain.flush().await {
         tracing::warn!(error = %e, "usage is shown without the newest records");
     }

@@ -6,30 +6,34 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use utoipa::ToSchema;
+
 use super::network::Network;
 use super::window::Period;
 use crate::money::Usd;
 
 /// What somebody may do; an absent limit is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Globs (`*`, `?`) on `provider/model` and alias names; empty allows all.
     pub models: Vec<String>,
     /// Addresses and networks that requests may come from; empty allows all.
+    #[schema(value_type = Vec<String>)]
     pub addresses: Vec<Network>,
     /// Globs on `METHOD /path`; empty allows all.
     pub paths: Vec<String>,
     /// How much at most in a period.
     pub rates: Vec<Rate>,
     /// Requests at a time.
+    #[schema(value_type = Option<u32>, minimum = 1)]
     pub parallel: Option<NonZeroU32>,
     /// How much money at most in a period.
     pub budgets: Vec<Budget>,
 }
 
 /// So many of a unit in a period; in text `requests/minute=60` or `output-tokens/day=1000000@openai/*`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
     /// What is counted.
@@ -37,6 +41,7 @@ pub struct Rate {
     /// In which period; there is no rate for a week or longer.
     pub per: Period,
     /// The most of it.
+    #[schema(value_type = u64, minimum = 1)]
     pub most: NonZeroU64,
     /// A glob on `provider/model`: only those models count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,10 +49,11 @@ pub struct Rate {
 }
 
 /// So much money in a period; in text `50/month`, `5/day:soft` or `20/ever@anthropic/*`, in USD.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// The most of it, in nano-dollars.
+    #[schema(value_type = i64)]
     pub nano_usd: Usd,
     /// In which period.
     pub per: Period,
@@ -60,7 +66,7 @@ pub struct Budget {
 }
 
 /// What a rate counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names say it all")]
 pub enum Unit {

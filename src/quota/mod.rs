@@ -22,7 +22,7 @@ pub mod window;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-pub use account::{AccountId, Chain, admit};
+pub use account::{Account, AccountId, Chain, admit};
 pub use accounts::Accounts;
 pub use bucket::{Level, TokenBucket};
 pub use limits::{Budget, Limits, Rate, Unit};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account::{Account, Chain};
 use super::limits::{Budget, Rate};
@@ -13,7 +14,7 @@ use crate::error::Refusal;
 use crate::money::Usd;
 
 /// One limit, what is left of it, and when there is more.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Standing {
     /// Whose it is: a key's id, `project:ID`, `team:ID` or `gateway`.
     pub account: String,

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::config::RequestLimits;
 use crate::gateway::Gateway;
 use crate::quota::network::Network;
 use crate::surface;
@@ -61,9 +62,27 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Serves until `shutdown` resolves, then drains for as long as the configuration allows.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
     let limits = gateway.config.limits.clone();
-    let trusted: Arc<[Network]> = gateway.config.trusted_proxies.clone().into();
-    let connections = Connections::new(surface::router(gateway), &limits, trusted);
     let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let trusted = gateway.config.trusted_proxies.clone().into();
+    serve_paths(listener, surface::router(gateway), count, &limits, trusted, shutdown).await
+}
+
+/// The same for the management API on a listener of its own, by one worker.
+pub async fn serve_admin(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
+    let limits = gateway.config.limits.clone();
+    let trusted = gateway.config.trusted_proxies.clone().into();
+    serve_paths(listener, surface::admin_router(gateway), 1, &limits, trusted, shutdown).await
+}
+
+async fn serve_paths(
+    listener: TcpListener,
+    paths: axum::Router,
+    count: usize,
+    limits: &RequestLimits,
+    trusted: Arc<[Network]>,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let connections = Connections::new(paths, limits, trusted);
     let workers = Workers::start(count, &connections)?;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

@@ -5,7 +5,11 @@ use ring::digest::{Context, SHA256};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::{AuditStore, StoreError};
 use crate::key::KeyId;
+
+/// Entries that are verified at a time.
+const PIECE: u32 = 1000;
 
 /// Who does something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub enum Actor {
     Key(KeyId),
     /// The gateway by itself, at its first start.
     Gateway,
+    /// A secret scanner that reports leaks.
+    Scanner(&'static str),
 }
 
 /// Something that was done, before it is written down.
@@ -32,11 +38,12 @@ pub struct Note {
 }
 
 /// Something that was done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Entry {
     /// Its place, from 1.
     pub number: i64,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Who.
     pub actor: String,
@@ -66,6 +73,7 @@ impl std::fmt::Display for Actor {
             Actor::CommandLine(name) => write!(f, "cli:{name}"),
             Actor::Key(id) => write!(f, "key:{id}"),
             Actor::Gateway => f.write_str("gateway"),
+            Actor::Scanner(name) => write!(f, "scanner:{name}"),
         }
     }
 }
@@ -93,6 +101,10 @@ impl Note {
 // === impl Entry ===
 
 impl Entry {
+    fn follows(&self, before: &Entry) -> bool {
+        before.number + 1 == self.number && self.hash_after(&before.hash) == self.hash
+    }
+
     /// The hash that this entry must have after one with the hash `before`.
     pub fn hash_after(&self, before: &str) -> String {
         let mut context = Context::new(&SHA256);
@@ -106,15 +118,38 @@ impl Entry {
     }
 }
 
-/// The first entry, oldest first, that does not follow from the one before it.
-pub fn first_broken<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Option<i64> {
-    let mut last: Option<&Entry> = None;
-    for entry in entries {
-        let is_next = last.is_none_or(|last| last.number + 1 == entry.number) && (last.is_some() || entry.number == 1);
-        if !is_next || entry.hash_after(last.map_or("", |last| &last.hash)) != entry.hash {
-            return Some(entry.number);
+/// What a look over the whole list found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Verified {
+    /// Entries looked at.
+    pub entries: u64,
+    /// The number of the first entry that does not follow from the one before it.
+    pub first_broken: Option<i64>,
+    /// The newest entry's hash: one that was kept elsewhere proves that nothing was cut off at the end.
+    pub newest_hash: Option<String>,
+}
+
+/// Verifies the whole list, newest part first, in pieces.
+pub async fn verify(store: &dyn AuditStore) -> Result<Verified, StoreError> {
+    let mut verified = Verified { entries: 0, first_broken: None, newest_hash: None };
+    let mut newer: Option<Entry> = None;
+    loop {
+        let piece = store.audit(newer.as_ref().map(|entry| entry.number), PIECE).await?;
+        for entry in piece.iter() {
+            verified.entries += 1;
+            match &newer {
+                Some(newer) if !newer.follows(entry) => verified.first_broken = Some(newer.number),
+                Some(_) => {}
+                None => verified.newest_hash = Some(entry.hash.clone()),
+            }
+            newer = Some(entry.clone());
         }
-        last = Some(entry);
+        if piece.is_empty() {
+            break;
+        }
     }
-    None
+    if let Some(first) = newer.filter(|first| first.number != 1 || first.hash_after("") != first.hash) {
+        verified.first_broken = Some(first.number);
+    }
+    Ok(verified)
 }

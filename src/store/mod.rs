@@ -30,10 +30,16 @@ pub trait KeyStore: Send + Sync {
     fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>>;
     /// All keys, newest first.
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>>;
+    /// Up to `most` keys that fit, newest first, from the one after `after` on.
+    fn keys_page<'a>(&'a self, filter: &'a KeyFilter, after: Option<KeyId>, most: u32) -> Answer<'a, Vec<KeyRecord>>;
+    /// A key with all that it replaced and that replaced it.
+    fn family(&self, family: KeyId) -> Answer<'_, Vec<KeyRecord>>;
     /// Adds a key, and notes who did.
     fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()>;
     /// Replaces a key's record, notes who did, and tells every node by a new change number.
     fn update_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()>;
+    /// Replaces several keys' records, all or none, and notes each.
+    fn update_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, ()>;
     /// The newest change number, and what changed after `since`.
     fn changes(&self, since: i64) -> Answer<'_, Changes>;
 }
@@ -102,6 +108,36 @@ pub trait HeldStore: Send + Sync {
     fn held_by(&self, key: KeyId, kind: held::Kind) -> Answer<'_, Vec<Held>>;
     /// Forgets what is kept no more.
     fn let_go<'a>(&'a self, key: KeyId, kind: held::Kind, id: &'a str) -> Answer<'a, ()>;
+}
+
+/// Requests that are done once however often they are sent, at rest.
+pub trait IdempotencyStore: Send + Sync {
+    /// Takes a name for a request (its digest) where nobody has it; what is older than `oldest` is forgotten.
+    fn claim<'a>(&'a self, scope: &'a str, name: &'a str, request: &'a [u8], oldest: Timestamp) -> Answer<'a, Claim>;
+    /// Keeps the answer under the name, or gives the name back where nothing came of the request.
+    fn answered<'a>(&'a self, scope: &'a str, name: &'a str, answer: Option<&'a [u8]>) -> Answer<'a, ()>;
+}
+
+/// What is known of a request that names itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the first of its name.
+    First,
+    /// It was done, and this was the answer, sealed.
+    Done(Vec<u8>),
+    /// It began, and how it ended is not known (yet).
+    InDoubt,
+    /// Another request has the name.
+    Another,
+}
+
+/// Which keys to list; an absent part fits all.
+#[derive(Clone, Debug, Default)]
+pub struct KeyFilter {
+    /// Whose they are.
+    pub owner: Option<String>,
+    /// The project that they belong to, by its id.
+    pub project: Option<String>,
 }
 
 /// What changed since somebody looked.
@@ -259,11 +295,12 @@ pub struct Request {
 }
 
 /// A key's newest request that a provider was to answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LastUse {
     /// The request's id.
     pub request: String,
     /// When it came.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// `chat`, `embeddings`, …
     pub operation: String,
@@ -278,7 +315,7 @@ pub struct LastUse {
 }
 
 /// A sum over requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct UsageRow {
     /// The key id, the model, the day, …; empty where a request belongs to none.
     pub group: String,
@@ -298,6 +335,15 @@ pub struct UsageRow {
     pub unpriced: u64,
     /// Of the requests, those whose end is still to come.
     pub running: u64,
+}
+
+// === impl Group ===
+
+impl Group {
+    /// A new one without limits.
+    pub fn new(id: AccountId, name: &str) -> Group {
+        Group { id, name: name.to_owned(), team: None, limits: Limits::default(), disabled: false, created: Timestamp::now() }
+    }
 }
 
 // === impl StoreError ===

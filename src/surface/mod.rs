@@ -74,7 +74,9 @@ pub struct ProviderError<'a> {
 /// All paths of the gateway.
 pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     // The corridor names its requests itself, in the ledger and the log too.
-    let beside = openai::models_routes().merge(ops::routes()).merge(crate::admin::routes()).merge(crate::mcp::routes());
+    let beside = openai::models_routes().merge(ops::routes()).merge(crate::mcp::routes());
+    // Where management has a listener of its own, this one knows nothing of it.
+    let beside = if gateway.config.admin.listen.is_some() { beside } else { beside.merge(crate::admin::routes(&gateway)) };
     axum::Router::new()
         .merge(openai::routes())
         .merge(anthropic::routes())
@@ -86,6 +88,13 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
         .fallback(unknown_path.layer(middleware::from_fn(named)))
         .method_not_allowed_fallback(wrong_method.layer(middleware::from_fn(named)))
         .with_state(gateway)
+}
+
+/// The management API's paths alone, for a listener of their own.
+pub fn admin_router(gateway: Arc<Gateway>) -> axum::Router {
+    let named = || middleware::from_fn(named);
+    let router = crate::admin::routes(&gateway).merge(ops::routes()).layer(named());
+    router.fallback(unknown_path.layer(named())).with_state(gateway)
 }
 
 /// Names an answer by its request.

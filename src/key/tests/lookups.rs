@@ -11,7 +11,7 @@ use crate::key::{KeyRecord, Keyring, Pepper, Reason};
 use crate::quota::{Accounts, Limits, alert};
 use crate::store::audit::{Actor, Note};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Answer, Changes, KeyStore, StoreError};
+use crate::store::{Answer, Changes, KeyFilter, KeyStore, StoreError};
 
 /// Counts what it is asked, and can be switched off.
 struct Counting {
@@ -30,6 +30,15 @@ impl KeyStore for Counting {
     }
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
         self.inner.keys()
+    }
+    fn keys_page<'a>(&'a self, filter: &'a KeyFilter, after: Option<KeyId>, most: u32) -> Answer<'a, Vec<KeyRecord>> {
+        self.inner.keys_page(filter, after, most)
+    }
+    fn family(&self, family: KeyId) -> Answer<'_, Vec<KeyRecord>> {
+        self.inner.family(family)
+    }
+    fn update_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, ()> {
+        self.inner.update_keys(records)
     }
     fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
         self.inner.insert_key(record, note)

@@ -8,11 +8,15 @@ use crate::key::record::{Role, Rotation};
 use crate::key::{KeyHash, KeyId, KeyRecord, Kind};
 use crate::quota::AccountId;
 use crate::store::audit::Note;
-use crate::store::{Answer, Changes, KeyStore, StoreError};
+use crate::store::{Answer, Changes, KeyFilter, KeyStore, StoreError};
 
 const INSERT: &str = "INSERT INTO keys
     (id, hash, kind, name, owner, limits, created, not_before, expires, revoked, disabled, successor, grace_ends, changed, project, role, family)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+const PAGE: &str = "SELECT * FROM keys
+    WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR project = ?2)
+        AND (?3 IS NULL OR (-created, id) > (SELECT -created, id FROM keys WHERE id = ?3))
+    ORDER BY created DESC, id LIMIT ?4";
 /// What a key is (hash, kind, when it was made) stays as it is.
 const UPDATE: &str = "UPDATE keys SET name = ?4, owner = ?5, limits = ?6, not_before = ?8, expires = ?9, revoked = ?10, disabled = ?11,
     successor = ?12, grace_ends = ?13, changed = ?14, project = ?15, role = ?16 WHERE id = ?1";
@@ -32,12 +36,45 @@ impl KeyStore for Sqlite {
         })
     }
 
+    fn keys_page<'a>(&'a self, filter: &'a KeyFilter, after: Option<KeyId>, most: u32) -> Answer<'a, Vec<KeyRecord>> {
+        Box::pin(async move {
+            let page = sqlx::query(PAGE).bind(&filter.owner).bind(&filter.project).bind(after.map(|id| id.to_string())).bind(most);
+            page.fetch_all(&self.pool).await?.iter().map(record).collect()
+        })
+    }
+
+    fn family(&self, family: KeyId) -> Answer<'_, Vec<KeyRecord>> {
+        Box::pin(async move {
+            let rows = sqlx::query("SELECT * FROM keys WHERE family = ?").bind(family.to_string()).fetch_all(&self.pool).await?;
+            rows.iter().map(record).collect()
+        })
+    }
+
     fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
-        Box::pin(self.write(INSERT, record, note))
+        Box::pin(async move {
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            write(&mut transaction, INSERT, record, note).await?;
+            Ok(transaction.commit().await?)
+        })
     }
 
     fn update_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
-        Box::pin(self.write(UPDATE, record, note))
+        Box::pin(async move {
+            // A write lock from the start: two writers then wait for each other instead of failing half-way.
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            write(&mut transaction, UPDATE, record, note).await?;
+            Ok(transaction.commit().await?)
+        })
+    }
+
+    fn update_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            for (record, note) in records {
+                write(&mut transaction, UPDATE, record, note).await?;
+            }
+            Ok(transaction.commit().await?)
+        })
     }
 
     fn changes(&self, since: i64) -> Answer<'_, Changes> {
@@ -62,38 +99,33 @@ impl KeyStore for Sqlite {
     }
 }
 
-impl Sqlite {
-    async fn write(&self, statement: &'static str, record: &KeyRecord, note: &Note) -> Result<(), StoreError> {
-        // A write lock from the start: two writers then wait for each other instead of failing half-way.
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let changed = next_change(&mut transaction).await?;
-        let limits = serde_json::to_string(&record.limits).map_err(|e| StoreError(e.to_string()))?;
-        let done = sqlx::query(statement)
-            .bind(record.id.to_string())
-            .bind(record.hash.as_bytes().to_vec())
-            .bind(record.kind.as_str())
-            .bind(&record.name)
-            .bind(&record.owner)
-            .bind(limits)
-            .bind(micros(record.created))
-            .bind(record.not_before.map(micros))
-            .bind(record.expires.map(micros))
-            .bind(record.revoked.map(micros))
-            .bind(record.disabled)
-            .bind(record.rotated.as_ref().map(|rotation| rotation.successor.to_string()))
-            .bind(record.rotated.as_ref().map(|rotation| micros(rotation.until)))
-            .bind(changed)
-            .bind(&record.project)
-            .bind(record.role.map(Role::as_str))
-            .bind(record.family.to_string())
-            .execute(&mut *transaction)
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError(format!("there is no key {}", record.id)));
-        }
-        audit::append(&mut transaction, note).await?;
-        Ok(transaction.commit().await?)
+async fn write(connection: &mut SqliteConnection, statement: &'static str, record: &KeyRecord, note: &Note) -> Result<(), StoreError> {
+    let changed = next_change(&mut *connection).await?;
+    let limits = serde_json::to_string(&record.limits).map_err(|e| StoreError(e.to_string()))?;
+    let done = sqlx::query(statement)
+        .bind(record.id.to_string())
+        .bind(record.hash.as_bytes().to_vec())
+        .bind(record.kind.as_str())
+        .bind(&record.name)
+        .bind(&record.owner)
+        .bind(limits)
+        .bind(micros(record.created))
+        .bind(record.not_before.map(micros))
+        .bind(record.expires.map(micros))
+        .bind(record.revoked.map(micros))
+        .bind(record.disabled)
+        .bind(record.rotated.as_ref().map(|rotation| rotation.successor.to_string()))
+        .bind(record.rotated.as_ref().map(|rotation| micros(rotation.until)))
+        .bind(changed)
+        .bind(&record.project)
+        .bind(record.role.map(Role::as_str))
+        .bind(record.family.to_string())
+        .execute(&mut *connection)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Err(StoreError(format!("there is no key {}", record.id)));
     }
+    audit::append(connection, note).await
 }
 
 pub(super) async fn next_change(connection: &mut SqliteConnection) -> Result<i64, StoreError> {

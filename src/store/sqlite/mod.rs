@@ -4,6 +4,7 @@ mod audit;
 mod credentials;
 mod groups;
 mod held;
+mod idempotency;
 mod keys;
 mod ledger;
 mod rollups;

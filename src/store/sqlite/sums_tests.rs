@@ -67,6 +67,7 @@ fn begin(id: usize, plain: &Plain) -> Entry {
         operation: "chat".into(),
         provider: "p".into(),
         model: plain.model.as_str().into(),
+        from: None,
         reserved: plain.reserved.map(Usd),
     })
 }

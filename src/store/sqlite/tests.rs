@@ -10,7 +10,7 @@ use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
 use crate::quota::{Accounts, Limits, alert};
 use crate::store::audit::{self, Actor};
-use crate::store::{AuditStore, Changes, KeyStore, LedgerStore, UsageBy, UsageQuery};
+use crate::store::{AuditStore, Changes, Claim, IdempotencyStore, KeyStore, LedgerStore, UsageBy, UsageQuery};
 
 #[tokio::test]
 async fn a_key_reads_back_and_its_changes_are_numbered() {
@@ -19,7 +19,7 @@ async fn a_key_reads_back_and_its_changes_are_numbered() {
     let pepper = Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
     let limits = Limits { models: vec!["openai/*".to_owned()], rates: vec!["tokens/minute=9".parse().unwrap()], ..Limits::default() };
     let order = NewKeyOrder { limits: limits.clone(), ..NewKeyOrder::new("n", Kind::Test) };
-    let created = keys::create(&store, &pepper, order, &Actor::Gateway).await.unwrap();
+    let created = keys::create(&store, &store, &pepper, order, &Actor::Gateway).await.unwrap();
     let id = KeyId::parse(&created.view.id).unwrap();
 
     let Changes { newest: first, keys: changed, .. } = store.changes(0).await.unwrap();
@@ -58,15 +58,40 @@ async fn the_audit_list_can_only_grow_and_shows_where_it_was_changed() {
     let told: Vec<(i64, &str, &str)> = entries.iter().map(|entry| (entry.number, entry.actor.as_str(), entry.action.as_str())).collect();
     assert_eq!(told, [(1, "gateway", "key.create"), (2, "cli:ann", "key.revoke"), (3, "gateway", "test")]);
     assert_eq!(store.audit(Some(3), 1).await.unwrap()[0].number, 2);
-    assert_eq!(audit::first_broken(&entries), None);
+    let verified = audit::verify(&store).await.unwrap();
+    assert_eq!((verified.entries, verified.first_broken, verified.newest_hash.as_ref()), (3, None, Some(&entries[2].hash)));
     for change in ["UPDATE audit SET actor = 'cli:bob'", "DELETE FROM audit"] {
         let refused = sqlx::query(change).execute(&store.pool).await.unwrap_err().to_string();
         assert!(refused.contains("can only grow"), "{refused}");
     }
-    entries[1].actor = "cli:bob".to_owned();
-    assert_eq!(audit::first_broken(&entries), Some(2));
-    entries.remove(1);
-    assert_eq!(audit::first_broken(&entries), Some(3));
+    let changes = [
+        ("DROP TRIGGER audit_is_not_changed", None),
+        ("DROP TRIGGER audit_is_not_cut", None),
+        ("UPDATE audit SET actor = 'cli:bob' WHERE number = 2", Some(2)),
+        ("DELETE FROM audit WHERE number = 2", Some(3)),
+        ("UPDATE audit SET detail = '{}' WHERE number = 1", Some(1)),
+    ];
+    for (change, first_broken) in changes {
+        sqlx::query(change).execute(&store.pool).await.unwrap();
+        assert_eq!(audit::verify(&store).await.unwrap().first_broken, first_broken, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_first_once_and_its_answer_is_kept_for_a_while() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    let (past, future) = (Timestamp::UNIX_EPOCH, Timestamp::now() + Duration::from_secs(60));
+    let claim = |scope, request: &'static [u8], oldest| store.claim(scope, "n", request, oldest);
+    assert_eq!(claim("a", b"1", past).await.unwrap(), Claim::First);
+    assert_eq!(claim("a", b"1", past).await.unwrap(), Claim::InDoubt);
+    store.answered("a", "n", Some(b"sealed")).await.unwrap();
+    assert_eq!(claim("a", b"1", past).await.unwrap(), Claim::Done(b"sealed".to_vec()));
+    assert_eq!(claim("a", b"2", past).await.unwrap(), Claim::Another);
+    assert_eq!(claim("b", b"2", past).await.unwrap(), Claim::First, "another's names are their own");
+    store.answered("b", "n", None).await.unwrap();
+    assert_eq!(claim("b", b"3", past).await.unwrap(), Claim::First, "a name that is given back is free");
+    assert_eq!(claim("a", b"2", future).await.unwrap(), Claim::First, "what is old is forgotten");
 }
 
 /// A store in `folder` with one key, its id and its text.
@@ -74,7 +99,7 @@ async fn with_a_key(folder: &Path) -> (Sqlite, KeyId, String) {
     let store = Sqlite::open(&folder.join("keyward.db")).await.unwrap();
     let pepper = Pepper::load_or_create(&folder.join("server.secret")).unwrap();
     let order = NewKeyOrder::new("n", Kind::Live);
-    let created = keys::create(&store, &pepper, order, &Actor::Gateway).await.unwrap();
+    let created = keys::create(&store, &store, &pepper, order, &Actor::Gateway).await.unwrap();
     (store, KeyId::parse(&created.view.id).unwrap(), created.key)
 }
 
@@ -171,7 +196,7 @@ async fn nothing_of_a_key_is_in_the_file_but_its_id() {
     let store = Sqlite::open(&path).await.unwrap();
     let pepper = Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
     let order = NewKeyOrder::new("n", Kind::Live);
-    let created = keys::create(&store, &pepper, order, &Actor::Gateway).await.unwrap();
+    let created = keys::create(&store, &store, &pepper, order, &Actor::Gateway).await.unwrap();
     store.pool.close().await;
     let secret = created.key.split_once(&created.view.id).unwrap().1;
     for entry in std::fs::read_dir(folder.path()).unwrap() {

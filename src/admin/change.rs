@@ -1,0 +1,142 @@
+//! What a change of limits says, and what is wrong with one: the same for keys, projects, teams and the gateway.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+
+use crate::config::hint;
+use crate::quota::network::Network;
+use crate::quota::{AccountId, Budget, Limits, Rate, limits::matches};
+use crate::route::Router;
+use crate::store::{Group, GroupStore, StoreError};
+
+/// A field that cannot be what it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The field.
+    pub field: &'static str,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// New limits; what is absent stays as it is.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub struct LimitsChange {
+    /// Globs (`*`, `?`) on `provider/model` and alias names; an empty list allows all.
+    pub models: Option<Vec<String>>,
+    /// Addresses and networks (CIDR) that requests may come from; an empty list allows all.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub addresses: Option<Vec<Network>>,
+    /// Globs on `METHOD /path`; an empty list allows all.
+    pub paths: Option<Vec<String>>,
+    /// How much at most in a period.
+    pub rates: Option<Vec<Rate>>,
+    /// Requests at a time; null for no limit.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub parallel: Option<Option<NonZeroU32>>,
+    /// How much money at most in a period.
+    pub budgets: Option<Vec<Budget>>,
+}
+
+/// A field that was given, be it null.
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// Says which field of some limits cannot be meant.
+pub fn check(limits: &Limits) -> Result<(), Wrong> {
+    let rates = Limits { rates: limits.rates.clone(), ..Limits::default() };
+    rates.check().map_err(|message| Wrong { field: "rates", message })?;
+    let budgets = Limits { budgets: limits.budgets.clone(), ..Limits::default() };
+    budgets.check().map_err(|message| Wrong { field: "budgets", message })?;
+    limits.check().map_err(|message| Wrong { field: "limits", message })
+}
+
+/// The project or team with that id, or who is like it.
+pub async fn existing(groups: &dyn GroupStore, id: &AccountId, field: &'static str) -> Result<Result<Group, Wrong>, StoreError> {
+    if let Some(group) = groups.group(id).await? {
+        return Ok(Ok(group));
+    }
+    let (kind, name) = split(id);
+    let all: Vec<AccountId> = groups.groups().await?.into_iter().map(|group| group.id).collect();
+    let alike = all.iter().map(split).filter(|(other, _)| *other == kind).map(|(_, name)| name);
+    let near = hint::nearest(&name, alike.collect::<Vec<_>>().iter().map(String::as_str)).map(|near| format!("; did you mean '{near}'?"));
+    let near = near.unwrap_or_else(|| format!(": make it first ('keyward {kind}s create {name}')"));
+    Ok(Err(Wrong { field, message: format!("there is no {kind} '{name}'{near}") }))
+}
+
+/// What a group is, and its own name.
+pub fn split(id: &AccountId) -> (&'static str, String) {
+    match id {
+        AccountId::Gateway => ("gateway", String::new()),
+        AccountId::Team(id) => ("team", id.to_string()),
+        AccountId::Project(id) => ("project", id.to_string()),
+        AccountId::Key(id) => ("key", id.to_string()),
+    }
+}
+
+/// Globs that name nothing that can be called, one sentence each: allowed, and most likely a mistake.
+pub fn warnings(limits: &Limits, router: &Router) -> Vec<String> {
+    let beside_models = limits.rates.iter().filter_map(|rate| rate.models.as_ref());
+    let beside_models = beside_models.chain(limits.budgets.iter().filter_map(|budget| budget.models.as_ref()));
+    limits.models.iter().chain(beside_models).filter_map(|glob| warning(glob, router)).collect()
+}
+
+fn warning(glob: &str, router: &Router) -> Option<String> {
+    let has_wildcard = |text: &str| text.contains(['*', '?']);
+    if router.aliases().any(|alias| matches(glob, alias)) {
+        return None;
+    }
+    let (provider, model) = glob.split_once('/').unwrap_or(("", glob));
+    // Who has no list of models may have any, and so may who is not switched on.
+    let may_have = |id: &str| router.provider(id).is_none_or(|live| live.models.is_empty());
+    let is_there =
+        router.live().any(|live| live.models.keys().any(|name| matches(glob, name) || matches(glob, &format!("{}/{name}", live.id))));
+    if is_there || provider == "prompt" || has_wildcard(provider) || (!provider.is_empty() && router.knows(provider) && may_have(provider))
+    {
+        return None;
+    }
+    if has_wildcard(model) && provider.is_empty() {
+        return Some(format!("'{glob}' matches no alias and no model that is known: nothing can be called by it now"));
+    }
+    let near = match provider {
+        "" => None,
+        id if router.knows(id) => None,
+        id => hint::nearest(id, router.provider_ids()).map(|near| format!("; did you mean '{near}/{model}'?")),
+    };
+    Some(format!("'{glob}' matches no alias and no model that is known{}", near.unwrap_or_default()))
+}
+
+// === impl LimitsChange ===
+
+impl LimitsChange {
+    /// The names of its fields.
+    pub const FIELDS: [&str; 6] = ["models", "addresses", "paths", "rates", "parallel", "budgets"];
+
+    /// Changes what is given.
+    pub fn apply(self, limits: &mut Limits) {
+        let LimitsChange { models, addresses, paths, rates, parallel, budgets } = self;
+        fn set<T>(to: &mut T, new: Option<T>) {
+            if let Some(new) = new {
+                *to = new;
+            }
+        }
+        set(&mut limits.models, models);
+        set(&mut limits.addresses, addresses);
+        set(&mut limits.paths, paths);
+        set(&mut limits.rates, rates);
+        set(&mut limits.parallel, parallel);
+        set(&mut limits.budgets, budgets);
+    }
+}
+
+// === impl Wrong ===
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}

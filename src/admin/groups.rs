@@ -1,0 +1,194 @@
+//! Teams, projects and the gateway itself: making, changing and showing what keys belong to.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::change::{self, LimitsChange, Wrong, given};
+use super::keys::difference;
+use crate::quota::account::is_slug;
+use crate::quota::{AccountId, Limits};
+use crate::store::audit::{Actor, Note};
+use crate::store::{Group, GroupStore, StoreError};
+
+/// What is to be different of a group; what is absent stays as it is.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub struct GroupChange {
+    /// What people call it.
+    pub name: Option<String>,
+    /// Of a project: the team that it belongs to, by its id; null for none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub team: Option<Option<String>>,
+    /// None of its keys works for now.
+    pub disabled: Option<bool>,
+    /// What all of its keys together may do.
+    #[serde(flatten)]
+    pub limits: LimitsChange,
+}
+
+/// What is shown of a group.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct GroupView {
+    /// Its id: the name that keys and projects refer to it by; `gateway` for the whole.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Of a project: its team.
+    pub team: Option<String>,
+    /// None of its keys works for now.
+    pub disabled: bool,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+    /// What all of its keys together may do.
+    #[serde(flatten)]
+    pub limits: Limits,
+}
+
+/// Why a group could not be made or changed.
+#[derive(Debug)]
+pub enum GroupError {
+    /// There is none.
+    NotFound(Wrong),
+    /// There is one already.
+    Exists(AccountId),
+    /// What it is to be cannot be.
+    Wrong(Wrong),
+    /// The store did not do it.
+    Store(StoreError),
+}
+
+/// Longest name, in bytes.
+const LONGEST: usize = 200;
+
+/// Makes a team or a project.
+pub async fn create(store: &dyn GroupStore, id: &AccountId, change: GroupChange, by: &Actor) -> Result<GroupView, GroupError> {
+    let (kind, name) = change::split(id);
+    if !is_slug(&name) {
+        let message = format!("a {kind}'s id has 1 to 63 lower-case letters, digits, '-' and '_'");
+        return Err(GroupError::Wrong(Wrong { field: "id", message }));
+    }
+    if store.group(id).await?.is_some() {
+        return Err(GroupError::Exists(id.clone()));
+    }
+    let mut group = Group::new(id.clone(), &name);
+    change.apply(&mut group);
+    check(store, &group).await?;
+    let view = GroupView::of(&group);
+    store.put_group(&group, &note(by, id, "create", json!(view))).await?;
+    Ok(view)
+}
+
+/// Changes a team, a project or the gateway.
+pub async fn update(store: &dyn GroupStore, id: &AccountId, change: GroupChange, by: &Actor) -> Result<GroupView, GroupError> {
+    let old = find(store, id).await?;
+    let mut new = old.clone();
+    change.apply(&mut new);
+    check(store, &new).await?;
+    if new != old {
+        let detail = difference(&json!(GroupView::of(&old)), &json!(GroupView::of(&new)));
+        store.put_group(&new, &note(by, id, "update", detail)).await?;
+    }
+    Ok(GroupView::of(&new))
+}
+
+/// One team or project, or the gateway (which has no limits until somebody sets some).
+pub async fn show(store: &dyn GroupStore, id: &AccountId) -> Result<GroupView, GroupError> {
+    find(store, id).await.map(|group| GroupView::of(&group))
+}
+
+/// All groups of a kind (`team`, `project`), by id.
+pub async fn list(store: &dyn GroupStore, kind: &str) -> Result<Vec<GroupView>, GroupError> {
+    let all = store.groups().await?;
+    Ok(all.iter().filter(|group| change::split(&group.id).0 == kind).map(GroupView::of).collect())
+}
+
+async fn find(store: &dyn GroupStore, id: &AccountId) -> Result<Group, GroupError> {
+    if *id == AccountId::Gateway {
+        return Ok(store.group(id).await?.unwrap_or_else(|| Group::new(AccountId::Gateway, "gateway")));
+    }
+    change::existing(store, id, "id").await?.map_err(GroupError::NotFound)
+}
+
+async fn check(store: &dyn GroupStore, group: &Group) -> Result<(), GroupError> {
+    let wrong = |field, message: &str| Err(GroupError::Wrong(Wrong { field, message: message.to_owned() }));
+    if group.name.is_empty() || group.name.len() > LONGEST {
+        return wrong("name", "a name has 1 to 200 bytes");
+    }
+    if group.disabled && group.id == AccountId::Gateway {
+        return wrong("disabled", "the gateway itself is not switched off here: stop its process");
+    }
+    change::check(&group.limits).map_err(GroupError::Wrong)?;
+    match (&group.team, &group.id) {
+        (None, _) => Ok(()),
+        (Some(team), AccountId::Project(_)) => {
+            let team = AccountId::Team(team.as_str().into());
+            change::existing(store, &team, "team").await?.map(|_| ()).map_err(GroupError::Wrong)
+        }
+        (Some(_), _) => wrong("team", "only a project belongs to a team: leave it out"),
+    }
+}
+
+fn note(by: &Actor, id: &AccountId, what: &str, detail: serde_json::Value) -> Note {
+    let action = match (id, what) {
+        (AccountId::Team(_), "create") => "team.create",
+        (AccountId::Team(_), _) => "team.update",
+        (AccountId::Project(_), "create") => "project.create",
+        (AccountId::Project(_), _) => "project.update",
+        _ => "limits.update",
+    };
+    Note { actor: by.clone(), action, subject: id.to_string(), detail }
+}
+
+// === impl GroupChange ===
+
+impl GroupChange {
+    /// The names of its fields beside those of its limits.
+    pub const FIELDS: [&str; 3] = ["name", "team", "disabled"];
+
+    fn apply(self, group: &mut Group) {
+        group.name = self.name.unwrap_or_else(|| std::mem::take(&mut group.name));
+        group.team = self.team.unwrap_or_else(|| group.team.take());
+        group.disabled = self.disabled.unwrap_or(group.disabled);
+        self.limits.apply(&mut group.limits);
+    }
+}
+
+// === impl GroupView ===
+
+impl GroupView {
+    fn of(group: &Group) -> GroupView {
+        let (kind, name) = change::split(&group.id);
+        GroupView {
+            id: if name.is_empty() { kind.to_owned() } else { name },
+            name: group.name.clone(),
+            team: group.team.clone(),
+            disabled: group.disabled,
+            created: group.created,
+            limits: group.limits.clone(),
+        }
+    }
+}
+
+// === impl GroupError ===
+
+impl From<StoreError> for GroupError {
+    fn from(e: StoreError) -> GroupError {
+        GroupError::Store(e)
+    }
+}
+
+impl std::fmt::Display for GroupError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            GroupError::NotFound(wrong) => f.write_str(&wrong.message),
+            GroupError::Exists(id) => write!(f, "{id} is there already: change it with 'update', or choose another id"),
+            GroupError::Wrong(wrong) => wrong.fmt(f),
+            GroupError::Store(e) => write!(f, "the store did not do it: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for GroupError {}

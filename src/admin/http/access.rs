@@ -1,0 +1,86 @@
+//! Who may do what: a handler asks for a [`Viewer`] or an [`Admin`], and is not called without one.
+//!
+//! | role | may |
+//! |---|---|
+//! | viewer | look at everything |
+//! | admin | change everything but admin keys and their roles |
+//! | owner | all |
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::StatusCode;
+use http::request::Parts;
+
+use super::Problem;
+use crate::gateway::Gateway;
+use crate::key::keyring::{Caller, Plane};
+use crate::key::{KeyRecord, Kind, Role};
+use crate::store::audit::Actor;
+
+/// Somebody who may look.
+pub struct Viewer;
+
+/// Somebody who may change things.
+pub struct Admin {
+    caller: Caller,
+    role: Role,
+}
+
+/// Whose key a request carries, and what it may do.
+pub async fn caller(gateway: &Gateway, head: &Parts) -> Result<(Caller, Role), Problem> {
+    let caller = gateway.keys.check(head, Plane::Admin).await?;
+    let role = caller.record().role.unwrap_or(Role::Owner);
+    Ok((caller, role))
+}
+
+fn need(needed: Role, role: Role) -> Result<(), Problem> {
+    if role >= needed {
+        return Ok(());
+    }
+    let (needed, role) = (needed.as_str(), role.as_str());
+    let detail = format!("This needs an admin key with the role '{needed}', and yours has the role '{role}': ask an owner.");
+    Err(Problem::new(StatusCode::FORBIDDEN, "role_too_low", detail))
+}
+
+// === impl Viewer ===
+
+impl FromRequestParts<Arc<Gateway>> for Viewer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, gateway: &Arc<Gateway>) -> Result<Viewer, Problem> {
+        let (_, role) = caller(gateway, head).await?;
+        need(Role::Viewer, role).map(|()| Viewer)
+    }
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// Who is written down in the audit list.
+    pub fn actor(&self) -> Actor {
+        Actor::Key(self.caller.id())
+    }
+
+    /// Whether a key of this kind may be made, changed or ended: admin keys are an owner's.
+    pub fn may_change(&self, kind: Kind) -> Result<(), Problem> {
+        match kind {
+            Kind::Admin => need(Role::Owner, self.role),
+            Kind::Live | Kind::Test => Ok(()),
+        }
+    }
+
+    /// The same for each of several keys.
+    pub fn may_change_all(&self, keys: &[KeyRecord]) -> Result<(), Problem> {
+        keys.iter().try_for_each(|record| self.may_change(record.kind))
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, gateway: &Arc<Gateway>) -> Result<Admin, Problem> {
+        let (caller, role) = caller(gateway, head).await?;
+        need(Role::Admin, role).map(|()| Admin { caller, role })
+    }
+}

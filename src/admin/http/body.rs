@@ -1,0 +1,83 @@
+//! Bodies of requests: JSON objects of known fields, and where one is wrong each bad field by its JSON pointer.
+
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::Problem;
+use super::problem::FieldError;
+use crate::config::hint;
+
+/// What can be read from a body; it needs no field, so that what is missing is the handler's to say.
+pub trait Fields: DeserializeOwned {
+    /// The names of all fields.
+    fn names() -> Vec<&'static str>;
+}
+
+/// A body that was read.
+pub struct Json<T>(pub T);
+
+// === impl Json ===
+
+impl<S: Send + Sync, T: Fields> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Json<T>, Problem> {
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "body_unreadable", "The body broke off, or is too large."))?;
+        read(&bytes).map(Json)
+    }
+}
+
+/// Reads a body; an empty one is an object without fields.
+pub(super) fn read<T: Fields>(bytes: &[u8]) -> Result<T, Problem> {
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
+    let wrong = |e: serde_json::Error| Problem::new(StatusCode::BAD_REQUEST, "invalid_json", format!("The body is no JSON object: {e}."));
+    let object: Map<String, Value> = serde_json::from_slice(text).map_err(wrong)?;
+    let names = T::names();
+    let unknown = object.keys().filter(|name| !names.contains(&name.as_str())).map(|name| {
+        let near = hint::nearest(name, names.iter().copied())
+            .map_or_else(|| format!("there are {}", names.join(", ")), |near| format!("did you mean '{near}'?"));
+        FieldError { pointer: format!("/{}", escaped(name)), detail: format!("there is no such field; {near}") }
+    });
+    let unknown: Vec<FieldError> = unknown.collect();
+    if !unknown.is_empty() {
+        return Err(Problem::fields(unknown));
+    }
+    serde_json::from_value(Value::Object(object.clone())).map_err(|e| blame::<T>(&object, &e.to_string()))
+}
+
+/// The fields that cannot be read by themselves; none is needed, so that each can be tried alone.
+fn blame<T: Fields>(object: &Map<String, Value>, whole: &str) -> Problem {
+    let errors: Vec<FieldError> = object.iter().flat_map(|(name, value)| of_field::<T>(name, value)).collect();
+    match errors.is_empty() {
+        true => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", whole),
+        false => Problem::fields(errors),
+    }
+}
+
+fn of_field<T: Fields>(name: &str, value: &Value) -> Vec<FieldError> {
+    let Some(detail) = fault::<T>(name, value.clone()) else { return Vec::new() };
+    let pointer = format!("/{}", escaped(name));
+    let elements = value.as_array().map(Vec::as_slice).unwrap_or_default().iter().enumerate();
+    let bad = elements.filter_map(|(at, element)| {
+        let detail = fault::<T>(name, Value::Array(vec![element.clone()]))?;
+        Some(FieldError { pointer: format!("{pointer}/{at}"), detail })
+    });
+    match bad.collect::<Vec<_>>() {
+        bad if bad.is_empty() => vec![FieldError { pointer, detail }],
+        bad => bad,
+    }
+}
+
+/// What is wrong with a field where it stands alone.
+fn fault<T: Fields>(name: &str, value: Value) -> Option<String> {
+    let alone = Map::from_iter([(name.to_owned(), value)]);
+    serde_json::from_value::<T>(Value::Object(alone)).err().map(|e| e.to_string())
+}
+
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}

@@ -1,0 +1,60 @@
+//! `/admin/v1/budgets`: how the limits of each account stand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::IntoResponse;
+use http::{Response, StatusCode};
+
+use super::page::{self, Page, PageQuery};
+use super::{Problem, Viewer};
+use crate::admin::state::{self, AccountState};
+use crate::gateway::Gateway;
+use crate::quota::{AccountId, Limits};
+
+/// All accounts with a budget or a rate, by name.
+#[utoipa::path(get, path = "/admin/v1/budgets", tag = "budgets", params(PageQuery), responses((status = 200, body = Page<AccountState>), (status = "4XX", body = Problem)))]
+pub async fn list(
+    _: Viewer,
+    State(gateway): State<Arc<Gateway>>,
+    params: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Response<Body>, Problem> {
+    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+    let all: Vec<(AccountId, Limits)> = limited(&gateway).await?.into_values().collect();
+    let Page { data: accounts, next } = page::of(all, &query, |(id, _)| id.to_string())?;
+    let mut data: Vec<AccountState> = Vec::with_capacity(accounts.len());
+    for (id, limits) in &accounts {
+        data.push(state::of(id, limits, Some(&gateway.accounts), &*gateway.ledger_store).await?);
+    }
+    Ok(axum::Json(Page { data, next }).into_response())
+}
+
+/// One account: `gateway`, `team:ID`, `project:ID` or a key's id.
+#[utoipa::path(get, path = "/admin/v1/budgets/{account}", tag = "budgets", params(("account" = String, Path)), responses((status = 200, body = AccountState), (status = "4XX", body = Problem)))]
+pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(account): Path<String>) -> Result<Response<Body>, Problem> {
+    let not_found = || {
+        let detail = "There is no such account: it is gateway, team:ID, project:ID or a key's id.";
+        Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+    };
+    let id = AccountId::parse(&account).ok_or_else(not_found)?;
+    let (id, limits) = match &id {
+        AccountId::Key(key) => {
+            let record = gateway.key_store.key(*key).await?.ok_or_else(not_found)?;
+            (AccountId::Key(record.family), record.limits)
+        }
+        group => (id.clone(), crate::admin::groups::show(&*gateway.group_store, group).await?.limits),
+    };
+    let state = state::of(&id, &limits, Some(&gateway.accounts), &*gateway.ledger_store).await?;
+    Ok(axum::Json(state).into_response())
+}
+
+/// What has budgets or rates, by its name.
+async fn limited(gateway: &Gateway) -> Result<BTreeMap<String, (AccountId, Limits)>, Problem> {
+    let groups = gateway.group_store.groups().await?.into_iter().map(|group| (group.id, group.limits));
+    let keys = gateway.key_store.keys().await?.into_iter().map(|record| (AccountId::Key(record.family), record.limits));
+    let counts = groups.chain(keys).filter(|(_, limits)| !limits.counts_nothing());
+    Ok(counts.map(|(id, limits)| (id.to_string(), (id, limits))).collect())
+}

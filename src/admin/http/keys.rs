@@ -1,0 +1,222 @@
+//! `/admin/v1/keys`: making, listing, changing, rotating and ending keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::IntoResponse;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::body::Fields;
+use super::page::{self, Page};
+use super::{Admin, Json, Problem, Viewer};
+use crate::admin::change::{LimitsChange, Wrong, warnings};
+use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder};
+use crate::gateway::Gateway;
+use crate::key::{KeyId, Kind};
+use crate::store::KeyFilter;
+
+/// What a new key is to be.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct NewKey {
+    /// `live` (the default) calls models, `test` calls the simulator only, `admin` manages.
+    kind: Option<String>,
+    #[serde(flatten)]
+    rest: KeyChange,
+}
+
+/// A key, and what is odd about it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Warned<T> {
+    #[serde(flatten)]
+    what: T,
+    /// Globs that name no model that is known.
+    warnings: Vec<String>,
+}
+
+/// Which keys to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    /// Whose they are.
+    owner: Option<String>,
+    /// The project that they belong to.
+    project: Option<String>,
+    /// active, disabled, expired, not_yet_valid, revoked or rotated.
+    state: Option<String>,
+    /// The most entries, up to 1000 [default: 100].
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// What `next` was in the answer before.
+    after: Option<String>,
+}
+
+/// How long the old key still works.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct Rotation {
+    /// In seconds, up to a year [default: a day].
+    grace_s: Option<u64>,
+}
+
+/// Whose keys to end.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct OwnersKeys {
+    /// The owner, exactly as in the keys.
+    owner: Option<String>,
+}
+
+const DAY: u64 = 24 * 3600;
+
+impl Fields for NewKey {
+    fn names() -> Vec<&'static str> {
+        ["kind"].into_iter().chain(KeyChange::names()).collect()
+    }
+}
+
+impl Fields for KeyChange {
+    fn names() -> Vec<&'static str> {
+        KeyChange::FIELDS.into_iter().chain(LimitsChange::FIELDS).collect()
+    }
+}
+
+impl Fields for Rotation {
+    fn names() -> Vec<&'static str> {
+        vec!["grace_s"]
+    }
+}
+
+impl Fields for OwnersKeys {
+    fn names() -> Vec<&'static str> {
+        vec!["owner"]
+    }
+}
+
+/// Keys, newest first.
+#[utoipa::path(get, path = "/admin/v1/keys", tag = "keys", params(ListParams), responses((status = 200, body = Page<KeyView>), (status = "4XX", body = Problem)))]
+pub async fn list(
+    _: Viewer,
+    State(gateway): State<Arc<Gateway>>,
+    params: Result<Query<ListParams>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response<Body>, Problem> {
+    let Query(params) = params.map_err(|e| Problem::query(e.body_text()))?;
+    let after = params.after.map(|id| KeyId::parse(&id).ok_or_else(|| Problem::query("after is no key's id: take it from 'next'.")));
+    let filter = KeyFilter { owner: params.owner, project: params.project };
+    let query = ListQuery { filter, state: params.state, after: after.transpose()? };
+    let (data, has_more) = keys::page(&*gateway.key_store, &query, page::size(params.limit)?).await?;
+    let next = data.last().filter(|_| has_more).map(|view| view.id.clone());
+    Ok(axum::Json(Page { data, next }).into_response())
+}
+
+/// Makes a key; its text is in this answer and nowhere else.
+#[utoipa::path(post, path = "/admin/v1/keys", tag = "keys", request_body = NewKey, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Warned<Created>), (status = "4XX", body = Problem)))]
+pub async fn create(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(new): Json<NewKey>) -> Result<Response<Body>, Problem> {
+    let kind = Kind::from_name(new.kind.as_deref().unwrap_or("live"));
+    let kind = kind.ok_or(Wrong { field: "kind", message: "a kind is one of live, test, admin".to_owned() })?;
+    admin.may_change(kind)?;
+    let mut order = NewKeyOrder::new(new.rest.name.as_deref().unwrap_or("unnamed"), kind);
+    new.rest.fill(&mut order);
+    let warnings = warnings(&order.limits, &gateway.router());
+    let what = keys::create(&*gateway.key_store, &*gateway.group_store, &gateway.admin.pepper, order, &admin.actor()).await?;
+    Ok((StatusCode::CREATED, axum::Json(Warned { what, warnings })).into_response())
+}
+
+/// One key.
+#[utoipa::path(get, path = "/admin/v1/keys/{id}", tag = "keys", params(("id" = String, Path)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
+pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response<Body>, Problem> {
+    Ok(tagged(&keys::show(&*gateway.key_store, &id).await?))
+}
+
+/// Changes a key; its limits are those of all that it replaced and that replaced it.
+#[utoipa::path(patch, path = "/admin/v1/keys/{id}", tag = "keys", params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = KeyChange, responses((status = 200, body = Warned<KeyView>), (status = "4XX", body = Problem)))]
+pub async fn update(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(change): Json<KeyChange>,
+) -> Result<Response<Body>, Problem> {
+    let old = of_mine(&admin, &gateway, &id).await?;
+    if let Some(wanted) = headers.get(header::IF_MATCH)
+        && wanted != "*"
+        && *wanted != tag(&old)
+    {
+        let detail = "The key was changed since you read it: read it again, and change that.";
+        return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "changed_meanwhile", detail));
+    }
+    let what = keys::update(&*gateway.key_store, &*gateway.group_store, &id, change, &admin.actor()).await?;
+    let (tag, warnings) = (tag(&what), warnings(&what.limits, &gateway.router()));
+    Ok(([(header::ETAG, tag)], axum::Json(Warned { what, warnings })).into_response())
+}
+
+/// Makes a successor with the same rights; the old key works beside it for a while.
+#[utoipa::path(post, path = "/admin/v1/keys/{id}/rotate", tag = "keys", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = Rotation, responses((status = 201, body = Created), (status = "4XX", body = Problem)))]
+pub async fn rotate(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    Json(rotation): Json<Rotation>,
+) -> Result<Response<Body>, Problem> {
+    of_mine(&admin, &gateway, &id).await?;
+    let seconds = rotation.grace_s.unwrap_or(DAY);
+    if seconds > 366 * DAY {
+        return Err(Wrong { field: "grace_s", message: "a grace period is at most a year".to_owned() }.into());
+    }
+    let grace = Duration::from_secs(seconds);
+    let created = keys::rotate(&*gateway.key_store, &gateway.admin.pepper, &id, grace, &admin.actor()).await?;
+    Ok((StatusCode::CREATED, axum::Json(created)).into_response())
+}
+
+/// Ends a key for good.
+#[utoipa::path(post, path = "/admin/v1/keys/{id}/revoke", tag = "keys", params(("id" = String, Path)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
+pub async fn revoke(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response<Body>, Problem> {
+    of_mine(&admin, &gateway, &id).await?;
+    Ok(tagged(&keys::revoke(&*gateway.key_store, &id, &admin.actor()).await?))
+}
+
+/// Switches a key off for now.
+#[utoipa::path(post, path = "/admin/v1/keys/{id}/disable", tag = "keys", params(("id" = String, Path)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
+pub async fn disable(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response<Body>, Problem> {
+    of_mine(&admin, &gateway, &id).await?;
+    Ok(tagged(&keys::disable(&*gateway.key_store, &*gateway.group_store, &id, &admin.actor()).await?))
+}
+
+/// Switches a key on again.
+#[utoipa::path(post, path = "/admin/v1/keys/{id}/enable", tag = "keys", params(("id" = String, Path)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
+pub async fn enable(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response<Body>, Problem> {
+    of_mine(&admin, &gateway, &id).await?;
+    Ok(tagged(&keys::enable(&*gateway.key_store, &*gateway.group_store, &id, &admin.actor()).await?))
+}
+
+/// Ends all keys of an owner for good, all or none.
+#[utoipa::path(post, path = "/admin/v1/keys/revoke", tag = "keys", request_body = OwnersKeys, responses((status = 200, body = Page<KeyView>), (status = "4XX", body = Problem)))]
+pub async fn revoke_all(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(of): Json<OwnersKeys>) -> Result<Response<Body>, Problem> {
+    let owner = of.owner.filter(|owner| !owner.is_empty());
+    let owner = owner.ok_or(Wrong { field: "owner", message: "say whose keys are to end".to_owned() })?;
+    let keys = keys::of_owner(&*gateway.key_store, &owner).await?;
+    admin.may_change_all(&keys)?;
+    let data = keys::revoke_all(&*gateway.key_store, keys, "all of its owner", &admin.actor()).await?;
+    Ok(axum::Json(Page { data, next: None }).into_response())
+}
+
+/// A key that the caller may change.
+async fn of_mine(admin: &Admin, gateway: &Gateway, id: &str) -> Result<KeyView, Problem> {
+    let view = keys::show(&*gateway.key_store, id).await?;
+    admin.may_change(Kind::from_name(view.kind).unwrap_or(Kind::Admin))?;
+    Ok(view)
+}
+
+fn tagged(view: &KeyView) -> Response<Body> {
+    ([(header::ETAG, tag(view))], axum::Json(view)).into_response()
+}
+
+/// The same for the same content.
+fn tag(view: &KeyView) -> HeaderValue {
+    let digest = digest(&SHA256, &serde_json::to_vec(view).unwrap_or_default());
+    let digits: String = digest.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    HeaderValue::try_from(format!("\"{digits}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}

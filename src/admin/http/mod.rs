@@ -1,0 +1,82 @@
+//! `/admin/v1`: the management API over HTTP, one file a resource; every handler asks for a role, and every error is a problem (RFC 9457).
+
+mod access;
+mod audit;
+mod body;
+mod budgets;
+mod github;
+mod groups;
+mod keys;
+mod leaks;
+mod once;
+mod openapi;
+mod page;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::middleware;
+use axum::routing::{get, post};
+
+pub use github::ScannerKeys;
+pub use problem::Problem;
+
+use super::{explain, usage};
+use crate::gateway::Gateway;
+use crate::key::Pepper;
+use crate::store::IdempotencyStore;
+use access::Admin;
+pub use access::Viewer;
+use body::Json;
+pub use body::{Fields, Json as JsonBody};
+
+/// What management needs beside what all requests do.
+pub struct Desk {
+    /// The secret that keys are hashed under.
+    pub pepper: Pepper,
+    /// Answers to requests that name themselves.
+    pub idempotency: Arc<dyn IdempotencyStore>,
+    /// Who may report leaks without a key; `None` where nobody may.
+    pub scanner: Option<ScannerKeys>,
+    /// Changes are made one at a time, so that none is lost between another's reading and writing.
+    pub changing: tokio::sync::Mutex<()>,
+}
+
+/// The paths of the management API, as they are written in its description.
+const RESOURCES: [Resource; 20] = [
+    ("/admin/v1/keys", || get(keys::list).post(keys::create)),
+    ("/admin/v1/keys/revoke", || post(keys::revoke_all)),
+    ("/admin/v1/keys/explain", || post(explain::serve)),
+    ("/admin/v1/keys/{id}", || get(keys::show).patch(keys::update)),
+    ("/admin/v1/keys/{id}/rotate", || post(keys::rotate)),
+    ("/admin/v1/keys/{id}/revoke", || post(keys::revoke)),
+    ("/admin/v1/keys/{id}/disable", || post(keys::disable)),
+    ("/admin/v1/keys/{id}/enable", || post(keys::enable)),
+    ("/admin/v1/teams", || get(groups::teams).post(groups::create_team)),
+    ("/admin/v1/teams/{id}", || get(groups::team).patch(groups::update_team)),
+    ("/admin/v1/projects", || get(groups::projects).post(groups::create_project)),
+    ("/admin/v1/projects/{id}", || get(groups::project).patch(groups::update_project)),
+    ("/admin/v1/limits", || get(groups::limits).patch(groups::update_limits)),
+    ("/admin/v1/budgets", || get(budgets::list)),
+    ("/admin/v1/budgets/{account}", || get(budgets::show)),
+    ("/admin/v1/usage", || get(usage::show)),
+    ("/admin/v1/usage/export", || get(usage::export)),
+    ("/admin/v1/audit", || get(audit::list)),
+    ("/admin/v1/audit/verification", || get(audit::verification)),
+    ("/admin/v1/leaks", || post(leaks::report)),
+];
+/// What is signed instead of carrying a key: it makes no change wait before its signature is proven.
+const SIGNED: [Resource; 1] = [("/admin/v1/leaks/github", || post(github::report))];
+
+/// A path, and what answers there.
+type Resource = (&'static str, fn() -> axum::routing::MethodRouter<Arc<Gateway>>);
+
+/// The management API.
+pub fn routes(gateway: &Arc<Gateway>) -> axum::Router<Arc<Gateway>> {
+    let routed =
+        |resources: &[Resource]| resources.iter().fold(axum::Router::new(), |router, (path, methods)| router.route(path, methods()));
+    let changes = middleware::from_fn_with_state(Arc::clone(gateway), once::changes);
+    routed(&RESOURCES).layer(changes).merge(routed(&SIGNED)).route("/admin/v1/openapi.json", get(openapi::show))
+}

@@ -1,0 +1,139 @@
+//! Changes, one at a time; and a `POST` with an `Idempotency-Key` has its effect once, however often it is sent within 24 hours.
+//!
+//! The first answer is kept in the store, sealed (AES-256-GCM) under a secret derived from the server's: it may hold a new key's text,
+//! which is nowhere in clear. What was refused is not kept, and may be sent again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use jiff::Timestamp;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::digest::{Context, SHA256};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{Problem, access};
+use crate::gateway::Gateway;
+use crate::key::Pepper;
+use crate::store::Claim;
+
+const NAME: HeaderName = HeaderName::from_static("idempotency-key");
+/// In an answer that was given before.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_NAME: usize = 255;
+/// The largest body of a change, and of its answer.
+const LARGEST: usize = 4 << 20;
+
+/// Seals answers, each for its own request.
+struct Seal(LessSafeKey);
+
+/// Lets reads pass; makes changes wait for each other, and does those that name themselves once.
+pub async fn changes(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response<Body> {
+    if request.method() == Method::GET {
+        return next.run(request).await;
+    }
+    let named = request.method() == Method::POST && request.headers().contains_key(&NAME);
+    let (head, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, LARGEST).await else {
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_unreadable", "The body broke off, or is larger than 4 MiB.")
+            .into_response();
+    };
+    let _alone = gateway.admin.changing.lock().await;
+    if !named {
+        return next.run(Request::from_parts(head, Body::from(body))).await;
+    }
+    once(&gateway, head, body, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn once(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Result<Response<Body>, Problem> {
+    let name = head.headers.get(&NAME).and_then(|value| value.to_str().ok()).filter(|name| (1..=LONGEST_NAME).contains(&name.len()));
+    let bad_name = || Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 ASCII characters.");
+    let name = name.ok_or_else(bad_name)?.to_owned();
+    let (caller, role) = access::caller(gateway, &head).await?;
+    // A key whose role has changed is told nothing that it may not see any more.
+    let scope = format!("{}:{}", caller.id(), role.as_str());
+    let (digest, oldest) = (digest(&head, &body), Timestamp::now() - KEPT_FOR);
+    let seal = Seal::new(&gateway.admin.pepper)?;
+    let bound = format!("{scope}\n{name}");
+    let store = &gateway.admin.idempotency;
+    match store.claim(&scope, &name, &digest, oldest).await? {
+        Claim::First => {}
+        Claim::Done(sealed) => return seal.open(&bound, sealed),
+        Claim::Another => {
+            let detail = "Another request had this Idempotency-Key within the last 24 hours: use a new one for each request.";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail));
+        }
+        Claim::InDoubt => {
+            let detail = "A request with this Idempotency-Key was cut off before it was answered: look whether it took effect, and if not send it with a new one.";
+            return Err(Problem::new(StatusCode::CONFLICT, "idempotency_in_doubt", detail));
+        }
+    }
+    let response = next.run(Request::from_parts(head, Body::from(body))).await;
+    let (head, body) = response.into_parts();
+    let unreadable =
+        |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "answer_too_large", "It was done, and its answer is too large to be kept.");
+    let body = axum::body::to_bytes(Body::new(body), LARGEST).await.map_err(unreadable)?;
+    // A server error may have come after the effect: the name stays taken.
+    if head.status.is_success() {
+        store.answered(&scope, &name, Some(&seal.close(&bound, head.status, &body)?)).await?;
+    } else if head.status.is_client_error() {
+        store.answered(&scope, &name, None).await?;
+    }
+    Ok(Response::from_parts(head, Body::from(body)))
+}
+
+/// What makes a request the same: method, path, query and body.
+fn digest(head: &Parts, body: &[u8]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in [head.method.as_str().as_bytes(), head.uri.to_string().as_bytes(), body] {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+// === impl Seal ===
+
+impl Seal {
+    fn new(pepper: &Pepper) -> Result<Seal, Problem> {
+        let key = UnboundKey::new(&AES_256_GCM, &pepper.derive("answers to idempotent requests")).map_err(|_| failed())?;
+        Ok(Seal(LessSafeKey::new(key)))
+    }
+
+    /// The nonce, then the status and the body, sealed.
+    fn close(&self, bound: &str, status: StatusCode, body: &[u8]) -> Result<Vec<u8>, Problem> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| failed())?;
+        let mut text = [&status.as_u16().to_be_bytes(), body].concat();
+        let aad = Aad::from(bound.as_bytes());
+        self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut text).map_err(|_| failed())?;
+        Ok([&nonce, text.as_slice()].concat())
+    }
+
+    fn open(&self, bound: &str, mut sealed: Vec<u8>) -> Result<Response<Body>, Problem> {
+        let (nonce, text) = sealed.split_at_mut_checked(NONCE_LEN).ok_or_else(failed)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed())?;
+        let text = self.0.open_in_place(nonce, Aad::from(bound.as_bytes()), text).map_err(|_| failed())?;
+        let (status, body) = text.split_first_chunk::<2>().ok_or_else(failed)?;
+        let mut response = Response::new(Body::from(body.to_vec()));
+        *response.status_mut() = StatusCode::from_u16(u16::from_be_bytes(*status)).map_err(|_| failed())?;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        Ok(response)
+    }
+}
+
+/// The server's secret is another one than it was, or the row was tampered with.
+fn failed() -> Problem {
+    let detail = "It was done, and its answer cannot be read again: look for what it made, and use a new Idempotency-Key from here on.";
+    Problem::new(StatusCode::CONFLICT, "idempotency_answer_lost", detail)
+}

@@ -1,0 +1,54 @@
+//! `GET /admin/v1/openapi.json`: the management API's description, in OpenAPI 3.1; anyone may read it.
+
+use axum::Json;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{audit, budgets, github, groups, keys, leaks};
+use crate::admin::{explain, usage};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Keyward management API", description = "Keys, teams, projects, limits, budgets, usage and audit of a Keyward gateway."),
+    paths(
+        keys::list, keys::create, keys::show, keys::update, keys::rotate, keys::revoke, keys::disable, keys::enable, keys::revoke_all,
+        groups::teams, groups::create_team, groups::team, groups::update_team,
+        groups::projects, groups::create_project, groups::project, groups::update_project,
+        groups::limits, groups::update_limits,
+        budgets::list, budgets::show, usage::show, usage::export, explain::serve, audit::list, audit::verification, leaks::report, github::report,
+    ),
+    security(("admin_key" = [])),
+    modifiers(&AdminKey, &OperationIds),
+)]
+pub(super) struct Description;
+
+/// How an admin key is shown.
+struct AdminKey;
+
+impl Modify for AdminKey {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        description.components.get_or_insert_default().add_security_scheme("admin_key", scheme);
+    }
+}
+
+/// Names each operation by its method and path, so that no two have one name.
+struct OperationIds;
+
+impl Modify for OperationIds {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut description.paths.paths {
+            let path = path.trim_start_matches("/admin/v1/").replace(['{', '}'], "").replace('/', "_");
+            for (method, operation) in [("get", &mut item.get), ("post", &mut item.post), ("patch", &mut item.patch)] {
+                if let Some(operation) = operation {
+                    operation.operation_id = Some(format!("{method}_{path}"));
+                }
+            }
+        }
+    }
+}
+
+/// The description itself.
+pub async fn show() -> Json<utoipa::openapi::OpenApi> {
+    Json(Description::openapi())
+}

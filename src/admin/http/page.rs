@@ -1,0 +1,49 @@
+//! Lists: up to `limit` entries after the one that `after` names; `next` is the `after` of the following page.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Problem;
+
+/// Which part of a list is wanted.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// The most entries, up to 1000 [default: 100].
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// What `next` was in the answer before.
+    after: Option<String>,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    /// The entries.
+    pub data: Vec<T>,
+    /// Where the following page begins; null at the end.
+    pub next: Option<String>,
+}
+
+/// Bounds of a page.
+const DEFAULT: usize = 100;
+const MOST: usize = 1000;
+
+/// The size of a page that is asked for.
+pub fn size(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit.unwrap_or(DEFAULT) {
+        limit @ 1..=MOST => Ok(limit),
+        limit => Err(Problem::query(format!("limit is {limit}: it is from 1 to {MOST}."))),
+    }
+}
+
+/// One page of entries that are sorted by a name.
+pub fn of<T>(sorted: Vec<T>, query: &PageQuery, name: impl Fn(&T) -> String) -> Result<Page<T>, Problem> {
+    let most = size(query.limit)?;
+    let rest = sorted.into_iter().filter(|entry| query.after.as_ref().is_none_or(|after| name(entry) > *after));
+    let mut data: Vec<T> = rest.take(most + 1).collect();
+    let has_more = data.len() > most;
+    data.truncate(most);
+    let next = data.last().filter(|_| has_more).map(name);
+    Ok(Page { data, next })
+}

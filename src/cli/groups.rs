@@ -1,0 +1,190 @@
+//! `keyward teams …`, `keyward projects …` and `keyward limits …`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::limits::{Clear, LimitArgs, warn};
+use super::{CliError, Installation, output};
+use crate::admin::groups::{self, GroupChange, GroupView};
+use crate::admin::state::{self, AccountState};
+use crate::catalog::Environment;
+use crate::config::Config;
+use crate::money::Usd;
+use crate::quota::AccountId;
+use crate::store::audit::Actor;
+use crate::store::sqlite::Sqlite;
+
+/// Make, list, show and change teams or projects
+#[derive(Subcommand)]
+pub enum Groups {
+    /// Make one
+    Create(Box<Change>),
+    /// List all
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one, and what is left of each of its limits
+    Show {
+        /// Its id
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change one; what is not given stays as it is
+    Update(Box<Change>),
+}
+
+/// Show and set the limits of the whole gateway
+#[derive(Subcommand)]
+pub enum Whole {
+    /// Show them, and what is left of each
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set them; what is not given stays as it is
+    Set {
+        #[command(flatten)]
+        limits: Box<LimitArgs>,
+        /// What is to be unlimited again
+        #[arg(long, value_enum, value_delimiter = ',')]
+        clear: Vec<Clear>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What a team or project is to be
+#[derive(Args)]
+pub struct Change {
+    /// Its id: lower-case letters, digits, '-' and '_'
+    id: String,
+    /// What to call it [default: its id]
+    #[arg(long)]
+    name: Option<String>,
+    /// Of a project: the team that it belongs to
+    #[arg(long)]
+    team: Option<String>,
+    /// Whether none of its keys works for now
+    #[arg(long, value_name = "true|false")]
+    disabled: Option<bool>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// What is to be unlimited again
+    #[arg(long, value_enum, value_delimiter = ',')]
+    clear: Vec<Clear>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    group: GroupView,
+    state: AccountState,
+}
+
+const HEAD: [&str; 5] = ["ID", "NAME", "TEAM", "STATE", "BUDGETS"];
+
+// === impl Groups ===
+
+impl Groups {
+    /// Runs the command on the store; a running gateway takes notice within a second.
+    pub async fn run(self, config: &Config, env: &Environment, kind: fn(Arc<str>) -> AccountId) -> Result<ExitCode, CliError> {
+        let store = Installation::open(&config.data).await?.store;
+        match self {
+            Groups::Create(change) => {
+                let (id, json, change) = change.parts();
+                let id = kind(id.into());
+                let group = groups::create(&store, &id, change, &Actor::of_process()).await?;
+                warn(&group.limits, config, env).await?;
+                show(&store, &id, group, json).await?;
+            }
+            Groups::List { json } => {
+                // The name of the kind is in each of its ids.
+                let all = groups::list(&store, crate::admin::change::split(&kind("".into())).0).await?;
+                if json { output::json(&all)? } else { output::table(&HEAD, &all.iter().map(row).collect::<Vec<_>>())? }
+            }
+            Groups::Show { id, json } => {
+                let id = kind(id.into());
+                show(&store, &id, groups::show(&store, &id).await?, json).await?;
+            }
+            Groups::Update(change) => {
+                let (id, json, change) = change.parts();
+                let id = kind(id.into());
+                let group = groups::update(&store, &id, change, &Actor::of_process()).await?;
+                warn(&group.limits, config, env).await?;
+                show(&store, &id, group, json).await?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+// === impl Whole ===
+
+impl Whole {
+    /// Runs the command on the store; a running gateway takes notice within a second.
+    pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
+        let store = Installation::open(&config.data).await?.store;
+        let id = AccountId::Gateway;
+        match self {
+            Whole::Show { json } => show(&store, &id, groups::show(&store, &id).await?, json).await?,
+            Whole::Set { limits, clear, json } => {
+                let change = GroupChange { limits: limits.change(&clear), ..GroupChange::default() };
+                let group = groups::update(&store, &id, change, &Actor::of_process()).await?;
+                warn(&group.limits, config, env).await?;
+                show(&store, &id, group, json).await?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    fn parts(self) -> (String, bool, GroupChange) {
+        let change = GroupChange {
+            name: self.name,
+            team: self.team.map(Some).or_else(|| self.clear.contains(&Clear::Team).then_some(None)),
+            disabled: self.disabled,
+            limits: self.limits.change(&self.clear),
+        };
+        (self.id, self.json, change)
+    }
+}
+
+async fn show(store: &Sqlite, id: &AccountId, group: GroupView, json: bool) -> Result<(), CliError> {
+    let state = state::of(id, &group.limits, None, store).await?;
+    if json {
+        return output::json(&Shown { group, state });
+    }
+    output::table(&HEAD, &[row(&group)])?;
+    let resets = |time: Option<jiff::Timestamp>| time.map_or_else(|| "never".to_owned(), |time| time.to_string());
+    let budgets = state.budgets.iter().map(|budget| {
+        let [used, left] = [budget.used_nano_usd, budget.left_nano_usd].map(|nanos| Usd(nanos).to_string());
+        vec![budget.budget.clone(), used, left, resets(budget.resets)]
+    });
+    let rates = state.rates.iter().filter_map(|rate| {
+        let left = rate.left?;
+        Some(vec![rate.rate.clone(), rate.limit.saturating_sub(left).to_string(), left.to_string(), resets(rate.resets)])
+    });
+    let rows: Vec<Vec<String>> = budgets.chain(rates).collect();
+    if rows.is_empty() { Ok(()) } else { output::table(&["LIMIT", "USED", "LEFT", "RESETS"], &rows) }
+}
+
+fn row(group: &GroupView) -> Vec<String> {
+    let budgets: Vec<String> = group.limits.budgets.iter().map(ToString::to_string).collect();
+    let state = if group.disabled { "disabled" } else { "active" };
+    vec![group.id.clone(), group.name.clone(), group.team.clone().unwrap_or_default(), state.to_owned(), budgets.join(",")]
+}

@@ -1,0 +1,101 @@
+//! Limits as flags: of keys, teams, projects and the gateway.
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use clap::Args;
+
+use super::{CliError, installation};
+use crate::admin::change::{self, LimitsChange};
+use crate::catalog::Environment;
+use crate::config::Config;
+use crate::quota::network::Network;
+use crate::quota::{Budget, Limits, Period, Rate, Unit};
+
+/// What a key, a project, a team or the gateway may do
+#[derive(Args, Clone)]
+pub struct LimitArgs {
+    /// Models that may be used, as globs such as 'openai/*' [default: all]
+    #[arg(long, value_delimiter = ',')]
+    models: Vec<String>,
+    /// Requests a minute; short for --limit requests/minute=N
+    #[arg(long)]
+    rpm: Option<NonZeroU64>,
+    /// Tokens a minute, in and out; short for --limit tokens/minute=N
+    #[arg(long)]
+    tpm: Option<NonZeroU64>,
+    /// A rate: 'requests/day=1000', 'output-tokens/hour=50000@openai/*'; as often as needed
+    #[arg(long = "limit", value_name = "RATE")]
+    rates: Vec<Rate>,
+    /// Money in USD: '50/month', '5/day:soft', '20/ever@anthropic/*'; as often as needed
+    #[arg(long = "budget", value_name = "BUDGET")]
+    budgets: Vec<Budget>,
+    /// Requests at a time
+    #[arg(long)]
+    parallel: Option<NonZeroU32>,
+    /// Addresses and networks that requests may come from, such as 10.0.0.0/8 [default: all]
+    #[arg(long = "from", value_name = "NETWORK", value_delimiter = ',')]
+    addresses: Vec<Network>,
+    /// Methods and paths that may be called, as globs such as 'POST /v1/chat/*' [default: all]
+    #[arg(long = "path", value_name = "GLOB", value_delimiter = ',')]
+    paths: Vec<String>,
+}
+
+/// What is to be unlimited again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum Clear {
+    Models,
+    From,
+    Paths,
+    Limits,
+    Parallel,
+    Budgets,
+    Project,
+    Team,
+    Expires,
+}
+
+/// Says on standard error which globs name no model that is known.
+pub async fn warn(limits: &Limits, config: &Config, env: &Environment) -> Result<(), CliError> {
+    let router = installation::router(config, env).await?;
+    for warning in change::warnings(limits, &router) {
+        eprintln!("warning: {warning}");
+    }
+    Ok(())
+}
+
+// === impl LimitArgs ===
+
+impl LimitArgs {
+    /// What is given, and nothing where it is to be cleared.
+    pub fn change(self, clear: &[Clear]) -> LimitsChange {
+        fn list<T>(given: Vec<T>, is_cleared: bool) -> Option<Vec<T>> {
+            (is_cleared || !given.is_empty()).then_some(given)
+        }
+        let clears = |what| clear.contains(&what);
+        let given = Limits::from(self);
+        LimitsChange {
+            models: list(given.models, clears(Clear::Models)),
+            addresses: list(given.addresses, clears(Clear::From)),
+            paths: list(given.paths, clears(Clear::Paths)),
+            rates: list(given.rates, clears(Clear::Limits)),
+            parallel: given.parallel.map(Some).or_else(|| clears(Clear::Parallel).then_some(None)),
+            budgets: list(given.budgets, clears(Clear::Budgets)),
+        }
+    }
+}
+
+impl From<LimitArgs> for Limits {
+    fn from(args: LimitArgs) -> Limits {
+        let a_minute = [(Unit::Requests, args.rpm), (Unit::Tokens, args.tpm)];
+        let short = a_minute.into_iter().filter_map(|(unit, most)| Some(Rate::new(unit, Period::Minute, most?)));
+        Limits {
+            models: args.models,
+            addresses: args.addresses,
+            paths: args.paths,
+            rates: short.chain(args.rates).collect(),
+            parallel: args.parallel,
+            budgets: args.budgets,
+        }
+    }
+}

@@ -1,0 +1,387 @@
+"""The management API by a real HTTP client: every route, roles, problems, pages, idempotency, audit, leaks."""
+
+import base64
+import http.server
+import json
+import sqlite3
+import threading
+import time
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from gateway import free_port
+
+V1 = "/admin/v1"
+HELLO = {"model": "simulator/echo", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+def client(gateway, role="owner", base=None):
+    made = gateway.new_key(kind="admin", role=role, name=role)
+    http = httpx.Client(base_url=base or gateway.url, headers={"authorization": f"Bearer {made['key']}"}, timeout=20)
+    http.key_id = made["id"]
+    return http
+
+
+@pytest.fixture(scope="module")
+def owner(gateway):
+    with client(gateway) as http:
+        yield http
+
+
+@pytest.fixture(scope="module")
+def admin(gateway):
+    with client(gateway, "admin") as http:
+        yield http
+
+
+@pytest.fixture(scope="module")
+def viewer(gateway):
+    with client(gateway, "viewer") as http:
+        yield http
+
+
+def problem(answer, status, code):
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    body = answer.json()
+    assert (body["status"], body["code"]) == (status, code), body
+    assert body["type"] and body["title"] and body["detail"]
+    return body
+
+
+def ok(answer, status=200):
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def chat(gateway, key):
+    return gateway.request("POST", "/v1/chat/completions", json.dumps(HELLO), key=key)
+
+
+def newest(http, subject):
+    return next(entry for entry in ok(http.get(f"{V1}/audit"))["data"] if entry["subject"] == subject)
+
+
+# Keys.
+
+
+def test_a_key_from_its_making_to_its_end(gateway, admin):
+    limits = {"models": ["simulator/*"], "rates": [{"unit": "requests", "per": "day", "most": 9}]}
+    made = ok(admin.post(f"{V1}/keys", json={"name": "ci", "owner": "ann", **limits}), 201)
+    path = f"{V1}/keys/{made['id']}"
+    assert made["key"].startswith("kw_live_") and made["warnings"] == [] and chat(gateway, made["key"]).status == 200
+
+    shown = admin.get(path)
+    assert ok(shown)["owner"] == "ann" and "key" not in shown.json()
+    changed = admin.patch(path, json={"name": "cd", "rates": []}, headers={"if-match": shown.headers["etag"]})
+    assert (ok(changed)["name"], changed.json()["rates"], changed.json()["models"]) == ("cd", [], ["simulator/*"])
+    problem(admin.patch(path, json={"name": "x"}, headers={"if-match": shown.headers["etag"]}), 412, "changed_meanwhile")
+    entry = newest(admin, made["id"])
+    assert (entry["actor"], entry["action"]) == (f"key:{admin.key_id}", "key.update")
+    assert json.loads(entry["detail"]) == {"name": "cd", "rates": []}
+
+    assert ok(admin.post(f"{path}/disable"))["state"] == "key_disabled"
+    assert ok(admin.post(f"{path}/enable"))["state"] == "active"
+    successor = ok(admin.post(f"{path}/rotate", json={"grace_s": 3600}), 201)
+    ok(admin.patch(f"{V1}/keys/{successor['id']}", json={"parallel": 3}))
+    assert ok(admin.get(path))["parallel"] == 3, "the limits are the family's"
+    assert ok(admin.post(f"{path}/revoke"))["state"] == "key_revoked"
+    problem(admin.patch(path, json={"name": "y"}), 409, "key_revoked")
+    problem(admin.get(f"{V1}/keys/000000000000"), 404, "key_not_found")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"nam": "x"}, "/nam"),
+        ({"name": ""}, "/name"),
+        ({"kind": "super"}, "/kind"),
+        ({"role": "owner"}, "/role"),
+        ({"project": "nobody"}, "/project"),
+        ({"expires": "soon"}, "/expires"),
+        ({"rates": [{"unit": "requests", "per": "week", "most": 1}]}, "/rates"),
+        ({"rates": [{"unit": "apples", "per": "day", "most": 1}]}, "/rates/0"),
+        ({"budgets": [{"nano_usd": -1, "per": "day"}]}, "/budgets"),
+        ({"addresses": ["10.0.0.1/8"]}, "/addresses/0"),
+    ],
+)
+def test_a_bad_field_is_named(admin, body, pointer):
+    answer = problem(admin.post(f"{V1}/keys", json=body), 422, "invalid_fields")
+    assert [error["pointer"] for error in answer["errors"]] == [pointer]
+
+
+def test_bad_json_and_bad_queries(admin):
+    problem(admin.post(f"{V1}/keys", content=b"{"), 400, "invalid_json")
+    problem(admin.get(f"{V1}/keys?limit=0"), 400, "invalid_query")
+    problem(admin.get(f"{V1}/keys?after=x"), 400, "invalid_query")
+    problem(admin.get(f"{V1}/keys?ownr=x"), 400, "invalid_query")
+    problem(admin.get(f"{V1}/keys?state=tired"), 422, "invalid_fields")
+    problem(admin.get(f"{V1}/usage?by=moon"), 400, "invalid_query")
+
+
+def test_a_glob_that_names_nothing_is_warned_of(admin):
+    made = ok(admin.post(f"{V1}/keys", json={"models": ["simulater/*", "openai/*"]}), 201)
+    [warning] = made["warnings"]
+    assert "did you mean 'simulator/*'" in warning
+
+
+def test_revocation_reaches_running_requests_path_within_a_second(gateway, admin):
+    made = ok(admin.post(f"{V1}/keys", json={}), 201)
+    assert chat(gateway, made["key"]).status == 200
+    ok(admin.post(f"{V1}/keys/{made['id']}/revoke"))
+    began = time.monotonic()
+    while (reply := chat(gateway, made["key"])).status == 200:
+        assert time.monotonic() - began < 1
+    assert reply.json()["error"]["code"] == "key_revoked" and time.monotonic() - began < 1
+
+
+def test_pages_over_a_thousand_keys(start_gateway):
+    gateway = start_gateway()
+    with client(gateway) as http:
+        made = [ok(http.post(f"{V1}/keys", json={"name": f"n{n}", "owner": "bulk" if n % 2 else "other"}), 201)["id"] for n in range(1000)]
+        assert walk(http, "limit=300")[:1000] == made[::-1]
+        listed = walk(http, "limit=37&owner=bulk")
+        assert listed == made[1::2][::-1], "newest first, each once"
+        ok(http.post(f"{V1}/keys/{made[1]}/disable"))
+        assert walk(http, "state=disabled") == [made[1]]
+        assert len(ok(http.post(f"{V1}/keys/revoke", json={"owner": "bulk"}))["data"]) == 500
+        assert walk(http, "owner=bulk&state=active") == [] and len(walk(http, "owner=other&state=active")) == 500
+        problem(http.post(f"{V1}/keys/revoke", json={}), 422, "invalid_fields")
+
+
+def walk(http, query):
+    ids, after = [], ""
+    while True:
+        page = ok(http.get(f"{V1}/keys?{query}{after}"))
+        ids += [key["id"] for key in page["data"]]
+        if page["next"] is None:
+            return ids
+        after = f"&after={page['next']}"
+
+
+# Roles.
+
+
+def test_what_each_role_may(gateway, owner, admin, viewer, key):
+    reads = ["keys", "teams", "projects", "limits", "budgets", "budgets/gateway", "usage", "audit", "audit/verification"]
+    assert [viewer.get(f"{V1}/{path}").status_code for path in reads] == [200] * len(reads)
+    writes = [("POST", p) for p in ("keys", "teams", "projects", "leaks", "keys/revoke", "keys/x/revoke", "keys/x/rotate", "keys/x/disable", "keys/x/enable")]
+    writes += [("PATCH", p) for p in ("keys/x", "teams/x", "projects/x", "limits")]
+    for method, path in writes:
+        refused = problem(viewer.request(method, f"{V1}/{path}", json={}), 403, "role_too_low")
+        assert "'admin'" in refused["detail"] and "'viewer'" in refused["detail"]
+    assert "'owner'" in problem(admin.post(f"{V1}/keys", json={"kind": "admin"}), 403, "role_too_low")["detail"]
+    other = ok(owner.post(f"{V1}/keys", json={"kind": "admin", "role": "viewer", "owner": "root"}), 201)
+    problem(admin.patch(f"{V1}/keys/{other['id']}", json={"role": "owner"}), 403, "role_too_low")
+    problem(admin.post(f"{V1}/keys/{other['id']}/revoke"), 403, "role_too_low")
+    problem(admin.post(f"{V1}/keys/revoke", json={"owner": "root"}), 403, "role_too_low")
+    assert ok(owner.patch(f"{V1}/keys/{other['id']}", json={"role": "admin"}))["role"] == "admin"
+    for path in reads:
+        problem(httpx.get(f"{gateway.url}{V1}/{path}"), 401, "key_missing")
+        problem(httpx.get(f"{gateway.url}{V1}/{path}", headers={"authorization": f"Bearer {key}"}), 403, "key_not_admin")
+
+
+# Teams, projects, the gateway.
+
+
+def test_teams_projects_and_budgets(start_gateway):
+    gateway = start_gateway()
+    budget = {"nano_usd": 5_000_000_000, "per": "month"}
+    with client(gateway, "admin") as http:
+        assert ok(http.post(f"{V1}/teams", json={"id": "research", "budgets": [budget]}), 201)["state"]["budgets"][0]["left_nano_usd"] == 5_000_000_000
+        problem(http.post(f"{V1}/teams", json={"id": "research"}), 409, "exists")
+        near = problem(http.post(f"{V1}/projects", json={"id": "chat", "team": "reserch"}), 422, "invalid_fields")
+        assert near["errors"][0]["pointer"] == "/team" and "did you mean 'research'" in near["detail"]
+        ok(http.post(f"{V1}/projects", json={"id": "chat", "team": "research"}), 201)
+        problem(http.post(f"{V1}/projects", json={"id": "No Slug"}), 422, "invalid_fields")
+        problem(http.get(f"{V1}/teams/nobody"), 404, "not_found")
+        made = ok(http.post(f"{V1}/keys", json={"project": "chat"}), 201)
+        assert [key["id"] for key in ok(http.get(f"{V1}/keys?project=chat"))["data"]] == [made["id"]]
+        assert chat(gateway, made["key"]).status == 200
+
+        day = {"unit": "requests", "per": "day", "most": 10}
+        ok(http.patch(f"{V1}/projects/chat", json={"rates": [day], "name": "Chat"}))
+        assert chat(gateway, made["key"]).status == 200
+        shown = ok(http.get(f"{V1}/projects/chat"))
+        assert (shown["name"], shown["team"], shown["state"]["rates"][0]["left"]) == ("Chat", "research", 8), "what was used before counts"
+        ok(http.patch(f"{V1}/teams/research", json={"disabled": True}))
+        time.sleep(1)
+        assert chat(gateway, made["key"]).json()["error"]["code"] == "key_group_disabled"
+        ok(http.patch(f"{V1}/teams/research", json={"disabled": False}))
+
+        ok(http.patch(f"{V1}/limits", json={"budgets": [{"nano_usd": 10**9, "per": "day", "soft": True}]}))
+        assert ok(http.get(f"{V1}/limits"))["budgets"][0]["soft"] is True
+        accounts = ok(http.get(f"{V1}/budgets?limit=2"))
+        assert [state["account"] for state in accounts["data"]] == ["gateway", "project:chat"] and accounts["next"] == "project:chat"
+        assert [state["account"] for state in ok(http.get(f"{V1}/budgets?after=project:chat"))["data"]] == ["team:research"]
+        assert ok(http.get(f"{V1}/budgets/{made['id']}"))["account"] == made["id"]
+        problem(http.get(f"{V1}/budgets/nobody"), 404, "not_found")
+        assert [team["id"] for team in ok(http.get(f"{V1}/teams"))["data"]] == ["research"]
+        assert [project["id"] for project in ok(http.get(f"{V1}/projects"))["data"]] == ["chat"]
+
+
+def test_the_command_line_does_the_same(start_gateway, tmp_path):
+    gateway = start_gateway()
+    gateway.cli("teams", "create", "research", "--budget", "50/month")
+    project = gateway.cli("projects", "create", "chat", "--team", "research", "--limit", "requests/day=5")
+    assert project["state"]["rates"][0]["left"] == 5
+    made = gateway.new_key(project="chat", owner="ann", rpm=7)
+    assert gateway.cli("keys", "update", made["id"], "--clear", "limits", "--parallel", "2")["rates"] == []
+    assert gateway.cli("keys", "list", "--project", "chat")[0]["parallel"] == 2
+    assert gateway.cli("keys", "disable", made["id"])["state"] == "key_disabled"
+    assert gateway.cli("keys", "enable", made["id"])["state"] == "active"
+    near = gateway.run("keys", "create", "--project", "chatt")
+    assert near.returncode == 1 and "did you mean 'chat'" in near.stderr
+    assert "did you mean 'simulator/*'" in gateway.run("keys", "create", "--models", "simulater/*").stderr
+    leaked = tmp_path / "leaked"
+    leaked.write_text(f"{made['key']}\n\nkw_live_nothing\n")
+    assert [leak["outcome"] for leak in gateway.cli("keys", "revoke", "--leaked", str(leaked))] == ["revoked", "unknown"]
+    gateway.new_key(owner="ann")
+    assert len(gateway.cli("keys", "revoke", "--owner", "ann")) == 1
+    assert gateway.cli("limits", "set", "--budget", "9/day")["budgets"] == [{"nano_usd": 9_000_000_000, "per": "day", "soft": False}]
+    assert gateway.cli("limits", "show")["state"]["budgets"][0]["left_nano_usd"] == 9_000_000_000
+    assert gateway.cli("projects", "update", "chat", "--disabled", "true")["disabled"] is True
+    assert [team["id"] for team in gateway.cli("teams", "list")] == ["research"]
+    for command in (["teams", "show", "research"], ["projects", "list"], ["audit"], ["limits", "show"]):
+        done = gateway.run(*command)
+        assert done.returncode == 0 and len(done.stdout.splitlines()) > 1, done.stderr
+
+
+# Idempotency.
+
+
+def test_a_post_has_its_effect_once_also_after_a_restart(start_gateway):
+    gateway = start_gateway()
+    once = {"idempotency-key": "order-1"}
+    with client(gateway) as http, client(gateway) as other:
+        first = http.post(f"{V1}/keys", json={"name": "once"}, headers=once)
+        key = ok(first, 201)["key"]
+        gateway.stop()
+        stored = b"".join(file.read_bytes() for file in (gateway.folder / "data").rglob("*") if file.is_file())
+        assert key.encode() not in stored and key[-36:].encode() not in stored
+        gateway.start()
+        again = http.post(f"{V1}/keys", json={"name": "once"}, headers=once)
+        assert (again.status_code, again.json(), again.headers["idempotency-replayed"]) == (201, first.json(), "true")
+        problem(http.post(f"{V1}/keys", json={"name": "twice"}, headers=once), 422, "idempotency_key_reused")
+        problem(http.post(f"{V1}/teams", json={"name": "once"}, headers=once), 422, "idempotency_key_reused")
+        assert ok(other.post(f"{V1}/keys", json={"name": "once"}, headers=once), 201)["id"] != first.json()["id"]
+        assert [entry["name"] for entry in ok(http.get(f"{V1}/keys"))["data"]].count("once") == 2
+        # What was refused had no effect, and may be sent again.
+        bad = {"idempotency-key": "order-2"}
+        problem(http.post(f"{V1}/projects", json={"id": "p", "team": "t"}, headers=bad), 422, "invalid_fields")
+        ok(http.post(f"{V1}/teams", json={"id": "t"}), 201)
+        ok(http.post(f"{V1}/projects", json={"id": "p", "team": "t"}, headers=bad), 201)
+        problem(httpx.post(f"{gateway.url}{V1}/keys", json={"name": "once"}, headers=once), 401, "key_missing")
+
+
+# Audit.
+
+
+def test_a_change_of_the_audit_list_is_found(start_gateway):
+    gateway = start_gateway()
+    with client(gateway, "viewer") as http:
+        for name in "abc":
+            gateway.new_key(name=name)
+        first = ok(http.get(f"{V1}/audit?limit=2"))
+        rest = ok(http.get(f"{V1}/audit?limit=100&after={first['next']}"))
+        numbers = [entry["number"] for entry in first["data"] + rest["data"]]
+        assert numbers == list(range(len(numbers), 0, -1)) and rest["next"] is None
+        whole = gateway.cli("audit", "--verify")
+        assert (whole["first_broken"], whole["entries"]) == (None, len(numbers)) and whole == ok(http.get(f"{V1}/audit/verification"))
+        with sqlite3.connect(gateway.folder / "data" / "keyward.db") as db:
+            with pytest.raises(sqlite3.DatabaseError, match="can only grow"):
+                db.execute("UPDATE audit SET actor = 'nobody' WHERE number = 2")
+            db.execute("DROP TRIGGER audit_is_not_changed")
+            db.execute("UPDATE audit SET actor = 'nobody' WHERE number = 2")
+        db.close()
+        done = gateway.run("audit", "--verify")
+        assert done.returncode == 1 and "entry 2 " in done.stdout
+        assert ok(http.get(f"{V1}/audit/verification"))["first_broken"] == 2
+
+
+# Leaks.
+
+
+def test_leaked_keys_are_ended(gateway, admin):
+    made, other = gateway.new_key(), gateway.new_key()
+    typo = made["key"][:-1] + ("1" if made["key"].endswith("0") else "0")
+    report = {"keys": [made["key"], other["id"], typo, "sk-something"], "source": "a chat"}
+    leaks = ok(admin.post(f"{V1}/leaks", json=report))["data"]
+    assert [(leak["id"], leak["outcome"]) for leak in leaks] == [(made["id"], "revoked"), (other["id"], "revoked"), (None, "unknown"), (None, "unknown")]
+    assert json.loads(newest(admin, made["id"])["detail"])["source"] == "a chat"
+    assert ok(admin.post(f"{V1}/leaks", json={"keys": [made["key"]]}))["data"][0]["outcome"] == "was_revoked"
+    problem(admin.post(f"{V1}/leaks", json={}), 422, "invalid_fields")
+
+
+def test_the_scanner_is_not_listened_to_unless_configured(gateway):
+    problem(httpx.post(f"{gateway.url}{V1}/leaks/github", json=[]), 404, "scanner_not_configured")
+
+
+def test_leaks_as_githubs_secret_scanner_reports_them(start_gateway):
+    private = ec.generate_private_key(ec.SECP256R1())
+    pem = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    listed = json.dumps({"public_keys": [{"key_identifier": "one", "key": pem, "is_current": True}]}).encode()
+
+    class Keys(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-length", str(len(listed)))
+            self.end_headers()
+            self.wfile.write(listed)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keys)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    gateway = start_gateway(config=f'[admin]\nleaks = "disable"\ngithub_public_keys = "http://127.0.0.1:{server.server_port}/keys"\n')
+    made = gateway.new_key()
+    found = [
+        {"token": made["key"], "type": "keyward_key", "url": "https://example.com/a", "source": "content"},
+        {"token": made["key"][:-2] + "zz", "type": "keyward_key", "url": "", "source": "commit"},
+    ]
+    body = json.dumps(found).encode()
+    signature = base64.b64encode(private.sign(body, ec.ECDSA(hashes.SHA256()))).decode()
+
+    def report(body, identifier="one", signature=signature):
+        headers = {"github-public-key-identifier": identifier, "github-public-key-signature": signature, "content-type": "application/json"}
+        return httpx.post(f"{gateway.url}{V1}/leaks/github", content=body, headers=headers)
+
+    problem(report(body + b" "), 401, "signature_wrong")
+    problem(report(body, identifier="two"), 401, "signature_wrong")
+    problem(report(body, signature=""), 401, "signature_wrong")
+    problem(report(body, signature="AAAA"), 401, "signature_wrong")
+    assert gateway.cli("keys", "show", made["id"])["state"] == "active"
+    labels = ok(report(body))
+    assert [label["label"] for label in labels] == ["true_positive", "false_positive"]
+    assert labels[0] == {"token_raw": made["key"], "token_type": "keyward_key", "label": "true_positive"}
+    assert gateway.cli("keys", "show", made["id"])["state"] == "key_disabled"
+    entry = next(entry for entry in gateway.cli("audit") if entry["action"] == "key.leak")
+    assert entry["actor"] == "scanner:github" and "https://example.com/a" in entry["detail"] and made["key"] not in entry["detail"]
+    server.shutdown()
+
+
+# The description, and a listener of its own.
+
+
+def test_the_description_is_valid_and_whole(gateway):
+    description = ok(httpx.get(f"{gateway.url}{V1}/openapi.json"))
+    assert description["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(description).validate()
+    for path, item in description["paths"].items():
+        for method in {"get", "post", "patch"} & set(item):
+            answer = httpx.request(method.upper(), gateway.url + path.replace("{", "").replace("}", ""))
+            assert answer.status_code == (404 if path.endswith("github") else 401), (method, path)
+
+
+def test_a_listener_of_its_own(start_gateway):
+    port = free_port()
+    gateway = start_gateway(env={"KEYWARD_ADMIN_LISTEN": f"127.0.0.1:{port}"})
+    with client(gateway, base=f"http://127.0.0.1:{port}") as http:
+        assert ok(http.get(f"{V1}/limits"))["id"] == "gateway"
+        assert http.get("/v1/models").status_code == 404
+        assert httpx.get(f"{gateway.url}{V1}/limits", headers=http.headers).status_code == 404
+        assert httpx.get(f"{gateway.url}{V1}/openapi.json").status_code == 404
