@@ -72,7 +72,7 @@ impl Serve {
         let store = Arc::new(store);
         let drain = Drain::new(Arc::clone(&ledger), store.clone());
         let assumed = drain.recover().await;
-        welcome::greet(&*store, &pepper, &router, listener.local_addr()?).await?;
+        welcome::greet(&store, &pepper, &router, listener.local_addr()?).await?;
 
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), drain.handle(), alerts));

@@ -106,7 +106,7 @@ def test_rotated_key_works_until_its_grace_ends(gateway, upstream):
     client = gateway.client(old["key"])
     ask(client)
     new = gateway.cli("keys", "rotate", old["id"], "--grace", "2s")
-    assert new["id"] != old["id"] and new["models"] == ["test/*"] and new["requests_per_minute"] == 600
+    assert new["id"] != old["id"] and new["models"] == ["test/*"] and new["rates"] == [{"unit": "requests", "per": "minute", "most": 600}]
     rotated = time.monotonic()
     ask(gateway.client(new["key"]))
     assert code_of(client) is None
