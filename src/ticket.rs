@@ -52,12 +52,16 @@ pub struct Ticket {
     estimate: Estimate,
     /// Its provider works on it after it has answered.
     goes_on_unseen: bool,
+    /// It is held against a hard budget: what it may have cost unseen is taken to be what was reserved.
+    is_budgeted: bool,
     begun: Option<Permit>,
     is_settled: bool,
 }
 
 /// A key that ends within this time is told so with each answer.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// A provider that ended so may have done the work that it was asked for.
+const MAY_HAVE_WORKED: [&str; 3] = ["provider_broke_off", "provider_timeout", "provider_bad_answer"];
 /// Characters of a model's name in the log.
 const LONGEST_NAME: usize = 200;
 /// When the caller's key ends (RFC 3339), where that is soon.
@@ -87,6 +91,7 @@ impl Ticket {
             code: "",
             estimate: Estimate::default(),
             goes_on_unseen: false,
+            is_budgeted: false,
             begun: None,
             is_settled: false,
         }
@@ -112,6 +117,7 @@ impl Ticket {
                 AccountId::Key(_) | AccountId::Gateway => {}
             }
         }
+        self.is_budgeted = caller.has_hard_budget();
         self.ends_soon = caller.ends().filter(|ends| ends.duration_since(Timestamp::now()) < SOON);
     }
 
@@ -179,7 +185,8 @@ impl Ticket {
         self.status = refusal.status.as_u16();
         self.code = refusal.code;
         let outcome = if refusal.provider.is_some() { Outcome::Failed } else { Outcome::Refused };
-        self.settle(outcome, None);
+        let may_have_worked = self.is_budgeted && self.begun.is_some() && MAY_HAVE_WORKED.contains(&refusal.code);
+        self.settle(outcome, may_have_worked.then(Reading::default));
     }
 
     /// The request has ended: from here on the ticket does nothing more.
@@ -187,6 +194,8 @@ impl Ticket {
         if std::mem::replace(&mut self.is_settled, true) {
             return;
         }
+        // The provider may bill what was on its way to a caller who hung up, and what broke off.
+        self.goes_on_unseen |= self.is_budgeted && matches!(outcome, Outcome::Abandoned | Outcome::Failed);
         let (usage, source) = self.used(reading);
         let cost = self.cost(&usage, source);
         let total = self.started.elapsed();

@@ -63,8 +63,8 @@ pub(super) async fn show(
     State(gateway): State<Arc<Gateway>>,
     params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response<Body>, Problem> {
-    let Query(params) = params
-        .map_err(|e| Problem::query(format!("{}: the parameters are by, since, until, key, project and team.", e.body_text())))?;
+    let Query(params) =
+        params.map_err(|e| Problem::query(format!("{}: the parameters are by, since, until, key, project and team.", e.body_text())))?;
     let by = params.by.as_deref().unwrap_or("day");
     let query = parse(by, params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let query = UsageQuery { key: params.key, project: params.project, team: params.team, ..query };
@@ -96,8 +96,7 @@ pub(super) async fn export(
     State(gateway): State<Arc<Gateway>>,
     params: Result<Query<ExportParams>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response<Body>, Problem> {
-    let Query(params) =
-        params.map_err(|e| Problem::query(format!("{}: the parameters are format, since and until.", e.body_text())))?;
+    let Query(params) = params.map_err(|e| Problem::query(format!("{}: the parameters are format, since and until.", e.body_text())))?;
     let format = Format::parse(params.format.as_deref().unwrap_or("jsonl")).map_err(Problem::query)?;
     let query = parse_export(params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let export = Export::new(Arc::clone(&gateway.ledger_store), query, format);

@@ -16,8 +16,8 @@ use crate::catalog::Environment;
 use crate::config::Config;
 use crate::key::{Keyring, Kind, Role};
 use crate::quota::{Accounts, Budget, Limits, Rate, alert};
-use crate::store::{KeyFilter, KeyStore};
 use crate::store::audit::Actor;
+use crate::store::{KeyFilter, KeyStore};
 
 /// Make, list, explain, change, rotate and revoke keys
 #[derive(Subcommand)]

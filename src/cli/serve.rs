@@ -67,7 +67,7 @@ impl Serve {
         }
         let drain = Drain::new(Arc::clone(&ledger), store.clone());
         let assumed = drain.recover().await;
-        welcome::greet(&*store, &pepper, &switchboard.router(), listener.local_addr()?).await?;
+        welcome::greet(&store, &pepper, &switchboard.router(), listener.local_addr()?).await?;
 
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), Some(drain.handle()), alerts));
