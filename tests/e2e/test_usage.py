@@ -141,7 +141,7 @@ def test_single_requests_are_exported_by_both_ways(gateway, upstream):
     printed = gateway.run("usage", "export", "--format", "csv").stdout
     assert mine["id"] in printed and printed.startswith("id,began,ended,")
     assert gateway.request("GET", path, key=key["key"]).status == 403
-    assert gateway.request("GET", f"{path}?format=xml", key=admin).json()["error"]["code"] == "invalid_query"
+    assert gateway.request("GET", f"{path}?format=xml", key=admin).json()["code"] == "invalid_query"
 
 
 @pytest.mark.parametrize("by, group", [("provider", "test"), ("operation", "chat"), ("project", ""), ("team", "")])

@@ -70,6 +70,13 @@ def ollama(reply):
     return body["code"], body["error"]
 
 
+def problem(reply):
+    body = reply.json()
+    holds(reply.headers["content-type"] == "application/problem+json", "a problem's content type (RFC 9457)", reply.headers)
+    holds(body["status"] == reply.status and body["title"], "a problem", body)
+    return body["code"], body["detail"]
+
+
 @dataclasses.dataclass
 class Surface:
     """A path, what is sent to it, and the shape of its errors; `calls` where a provider is called, `model` where a model is."""
@@ -115,8 +122,8 @@ ALL = [
     posted("cohere rankings", "/v2/rerank", cohere, {"model": "ranks/rank", "query": "hi", "documents": ["a", "b"]}),
     posted("ollama", "/api/chat", ollama, CHAT_BODY),
     listed("ollama tags", "/api/tags", ollama),
-    listed("admin usage", "/admin/v1/usage", openai, is_admin=True),
-    posted("admin keys explain", "/admin/v1/keys/explain", openai, {"key": "letmein"}, calls=False, model=False, is_admin=True),
+    listed("admin usage", "/admin/v1/usage", problem, is_admin=True),
+    posted("admin keys explain", "/admin/v1/keys/explain", problem, {"key": "letmein"}, calls=False, model=False, is_admin=True),
 ]
 
 

@@ -76,7 +76,7 @@ class Table:
         code, message = surface.shape(reply)
         if code != way.code or way.says not in message:
             return f"{code}: {message}"
-        if not message.endswith((".", "them.")) or reply.headers["content-type"] != "application/json" or not reply.headers.get("x-request-id"):
+        if not message.endswith((".", "them.")) or reply.headers["content-type"] not in ("application/json", "application/problem+json") or not reply.headers.get("x-request-id"):
             return f"the answer's form: {reply.text()}"
         if way.status == 429 and not 0 < int(reply.headers.get("retry-after", 0)) <= 120:
             return f"retry-after is {reply.headers.get('retry-after')}"
@@ -256,6 +256,7 @@ def main():
             sdks.run(table)
             for_scanners(table)
             table.must("nothing reached a provider", not upstream.requests, [(asked.method, asked.path) for asked in upstream.requests])
+            upstream.forget()
             fine = [(name, headers, surface) for name, headers in ways.FINE.items() for surface in surfaces.ALL]
             table.run([(f"fine: {name} | {surface.name}", lambda client, it=(name, headers, surface): table.fine(client, *it)) for name, headers, surface in fine])
             table.must("a good key's requests do reach a provider", eventually(lambda: len(upstream.requests) > len(ways.FINE)), len(upstream.requests))

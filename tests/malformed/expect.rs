@@ -103,11 +103,25 @@ fn error(answer: &Answer, status: u16, code: Option<&str>) -> Result<(), String>
     if answer.status != status {
         return Err(format!("status {}", shown()));
     }
+    if answer.header("content-type") == Some("application/problem+json") {
+        return is_problem(answer, status, code).map_err(|why| format!("{why}: {}", shown()));
+    }
     if answer.header("content-type") != Some("application/json") {
         return Err(format!("content type {:?}: {}", answer.header("content-type"), shown()));
     }
     let body = answer.json().ok_or_else(|| format!("no JSON: {}", shown()))?;
     is_openai_error(&body["error"], code).map_err(|why| format!("{why}: {}", shown()))
+}
+
+/// What the management API answers (RFC 9457).
+fn is_problem(answer: &Answer, status: u16, code: Option<&str>) -> Result<(), String> {
+    let body = answer.json().ok_or("no JSON")?;
+    match &body {
+        _ if body["status"] != status => Err("another status in the problem".to_owned()),
+        _ if body["detail"].as_str().is_none_or(|detail| detail.len() < 10) => Err("the detail is no sentence".to_owned()),
+        _ if code.is_some_and(|code| body["code"] != code) => Err("another code".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 fn is_openai_error(error: &Value, code: Option<&str>) -> Result<(), String> {
