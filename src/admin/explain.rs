@@ -10,6 +10,7 @@ use http::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::change::Wrong;
 use super::http::{Fields, JsonBody, Problem, Viewer};
 use super::keys::{KeyError, KeyView};
 use crate::error::Refusal;
@@ -60,7 +61,7 @@ pub struct Sources<'a> {
 #[serde(default, deny_unknown_fields)]
 pub struct Asked {
     /// A whole key, or its id.
-    key: String,
+    key: Option<String>,
     /// A model that it would be used for.
     model: Option<String>,
 }
@@ -72,12 +73,13 @@ pub(super) async fn serve(
     State(gateway): State<Arc<Gateway>>,
     JsonBody(asked): JsonBody<Asked>,
 ) -> Result<Response<Body>, Problem> {
+    let key = asked.key.ok_or_else(|| Wrong { field: "key", message: "is missing: send a whole key, or its id".to_owned() })?;
     if let Err(e) = gateway.drain.flush().await {
         tracing::warn!(error = %e, "a key is explained without the newest records");
     }
     let (keys, ledger, router) = (&*gateway.key_store, &*gateway.ledger_store, gateway.router());
     let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router };
-    Ok(Json(sources.explain(&asked.key, asked.model.as_deref()).await?).into_response())
+    Ok(Json(sources.explain(&key, asked.model.as_deref()).await?).into_response())
 }
 
 // === impl Asked ===

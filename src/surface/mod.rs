@@ -187,7 +187,7 @@ fn write_provider(response: &mut Response<Body>, id: Option<&str>) {
 }
 
 /// In whole seconds, rounded up.
-fn write_retry_after(response: &mut Response<Body>, wait: Option<Duration>) {
+pub(crate) fn write_retry_after(response: &mut Response<Body>, wait: Option<Duration>) {
     if let Some(wait) = wait {
         let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

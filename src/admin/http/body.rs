@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::Problem;
 use super::problem::FieldError;
 use crate::config::hint;
+use crate::key::diagnose::is_secret;
 
 /// What can be read from a body; it needs no field, so that what is missing is the handler's to say.
 pub trait Fields: DeserializeOwned {
@@ -40,7 +41,9 @@ pub(super) fn read<T: Fields>(bytes: &[u8]) -> Result<T, Problem> {
     let unknown = object.keys().filter(|name| !names.contains(&name.as_str())).map(|name| {
         let near = hint::nearest(name, names.iter().copied())
             .map_or_else(|| format!("there are {}", names.join(", ")), |near| format!("did you mean '{near}'?"));
-        FieldError { pointer: format!("/{}", escaped(name)), detail: format!("there is no such field; {near}") }
+        // A key in the place of a name is not repeated.
+        let pointer = if is_secret(name) { "/…".to_owned() } else { format!("/{}", escaped(name)) };
+        FieldError { pointer, detail: format!("there is no such field; {near}") }
     });
     let unknown: Vec<FieldError> = unknown.collect();
     if !unknown.is_empty() {

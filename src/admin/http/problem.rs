@@ -1,5 +1,7 @@
 //! Errors of the management API: `application/problem+json` (RFC 9457), with a stable `code`, and each bad field by its JSON pointer.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::IntoResponse;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -12,6 +14,7 @@ use crate::admin::keys::KeyError;
 use crate::error::Refusal;
 use crate::key::keyring::Rejected;
 use crate::store::StoreError;
+use crate::surface::write_retry_after;
 
 /// A request to the management API that did nothing.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -30,6 +33,9 @@ pub struct Problem {
     /// The fields to blame.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// When trying again makes sense: in the head, as `retry-after`.
+    #[serde(skip)]
+    retry_after: Option<Duration>,
 }
 
 /// A field that cannot be as it was sent.
@@ -47,7 +53,7 @@ impl Problem {
     /// A problem with no fields to blame.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
         let title = status.canonical_reason().unwrap_or("Error");
-        Problem { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), code, errors: Vec::new() }
+        Problem { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), code, errors: Vec::new(), retry_after: None }
     }
 
     /// A body that cannot be taken: 422, with each field to blame.
@@ -70,13 +76,15 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        write_retry_after(&mut response, self.retry_after);
         response
     }
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
-        Problem::new(refusal.status, refusal.code, refusal.message)
+        let problem = Problem::new(refusal.status, refusal.code, refusal.message);
+        Problem { retry_after: refusal.retry_after, ..problem }
     }
 }
 

@@ -1,0 +1,109 @@
+"""The MCP server, by the official Python SDK: what a key may do, as tools."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+
+from test_chat import MESSAGES
+
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "e2e", "version": "1"}},
+}
+ACCEPT = {"accept": "application/json, text/event-stream", "content_type": "application/json"}
+
+
+def session(gateway, key, use):
+    """What `use` makes of a session."""
+
+    async def run():
+        headers = {"Authorization": f"Bearer {key}"}
+        async with streamablehttp_client(f"{gateway.url}/mcp", headers=headers) as (read, write, _):
+            async with ClientSession(read, write) as opened:
+                started = await opened.initialize()
+                return started, await use(opened)
+
+    return asyncio.run(run())
+
+
+def call(gateway, key, name, **arguments):
+    async def use(opened):
+        return await opened.call_tool(name, arguments)
+
+    return session(gateway, key, use)[1]
+
+
+def test_tools_are_listed_with_their_schemas(gateway, key):
+    async def use(opened):
+        return (await opened.list_tools()).tools
+
+    started, tools = session(gateway, key, use)
+    assert started.serverInfo.name == "keyward"
+    assert [tool.name for tool in tools] == ["list_models", "usage", "explain_key"]
+    assert all(tool.inputSchema["type"] == "object" and tool.outputSchema and tool.annotations.readOnlyHint for tool in tools)
+
+
+def test_models_are_those_of_the_key(gateway):
+    key = gateway.new_key(models="simulator/*")["key"]
+    models = call(gateway, key, "list_models").structuredContent["models"]
+    assert models and all(model["id"].startswith("simulator/") for model in models)
+    assert call(gateway, key, "list_models", matching="*/echo").structuredContent["models"][0]["id"] == "simulator/echo"
+
+
+def test_usage_and_standing_are_those_of_the_key(gateway, upstream):
+    key = gateway.new_key(limit="requests/day=5")
+    gateway.client(key["key"]).chat.completions.create(model="test/gpt-4o-mini", messages=MESSAGES)
+    [row] = call(gateway, key["key"], "usage", by="model").structuredContent["rows"]
+    assert (row["group"], row["requests"]) == ("test/gpt-4o-mini", 1)
+    told = call(gateway, key["key"], "explain_key", model="test/gpt-4o-mini").structuredContent
+    assert told["accepted"] and told["key"]["id"] == key["id"]
+    # The call before and this one are requests too.
+    assert [(one["limit"], one["left"]) for one in told["limits"]] == [("requests/day=5", 2)]
+    told = call(gateway, key["key"], "explain_key", model="nobody/nothing").structuredContent
+    assert told["code"] == "model_not_found"
+
+
+def test_what_is_wrong_is_told_to_the_model(gateway):
+    key = gateway.new_key(limit="requests/day=2")["key"]
+    for name, arguments, says in [("usage", {"by": "moon"}, "day or model"), ("list_models", {"colour": "red"}, "unknown field")]:
+        result = call(gateway, key, name, **arguments)
+        assert result.isError and says in result.content[0].text
+    assert "2 requests a day" in call(gateway, key, "list_models").content[0].text
+
+
+@pytest.mark.parametrize(("key", "code"), [(None, "key_missing"), ("kw_live_short", "key_wrong_length"), ("sk-proj-" + "a" * 40, "key_of_another_service")])
+def test_bad_key_is_refused_before_the_protocol(gateway, key, code):
+    reply = gateway.request("POST", "/mcp", json.dumps(INITIALIZE).encode(), key, **ACCEPT)
+    assert (reply.status, reply.json()["error"]["data"]["code"]) == (401, code)
+    assert reply.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(("header", "value"), [("host", "evil.example"), ("origin", "https://evil.example")])
+def test_other_hosts_and_origins_are_turned_away(gateway, key, header, value):
+    headers = {"authorization": f"Bearer {key}", "accept": ACCEPT["accept"], header: value}
+    assert httpx.post(f"{gateway.url}/mcp", json=INITIALIZE, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("version", ["2025-03-26", "2025-06-18", "2025-11-25"])
+def test_revisions_with_a_handshake(gateway, key, version):
+    body = INITIALIZE | {"params": INITIALIZE["params"] | {"protocolVersion": version}}
+    reply = gateway.request("POST", "/mcp", json.dumps(body).encode(), key, **ACCEPT)
+    assert reply.json()["result"]["protocolVersion"] == version
+
+
+def test_revision_without_a_handshake(gateway, key):
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "e2e", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
+    headers = {"mcp_protocol_version": "2026-07-28", "mcp_method": "tools/list", **ACCEPT}
+    reply = gateway.request("POST", "/mcp", json.dumps(body).encode(), key, **headers)
+    assert [tool["name"] for tool in reply.json()["result"]["tools"]] == ["list_models", "usage", "explain_key"], reply.body
