@@ -4,9 +4,10 @@ import asyncio
 import json
 
 import httpx
+import httpx2
 import pytest
 from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
+from mcp.client.streamable_http import streamable_http_client
 
 from test_chat import MESSAGES
 
@@ -23,11 +24,13 @@ def session(gateway, key, use):
     """What `use` makes of a session."""
 
     async def run():
-        headers = {"Authorization": f"Bearer {key}"}
-        async with streamablehttp_client(f"{gateway.url}/mcp", headers=headers) as (read, write, _):
-            async with ClientSession(read, write) as opened:
-                started = await opened.initialize()
-                return started, await use(opened)
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as http,
+            streamable_http_client(f"{gateway.url}/mcp", http_client=http) as streams,
+            ClientSession(streams[0], streams[1]) as opened,
+        ):
+            started = await opened.initialize()
+            return started, await use(opened)
 
     return asyncio.run(run())
 
@@ -44,28 +47,28 @@ def test_tools_are_listed_with_their_schemas(gateway, key):
         return (await opened.list_tools()).tools
 
     started, tools = session(gateway, key, use)
-    assert started.serverInfo.name == "keyward"
+    assert started.server_info.name == "keyward"
     assert [tool.name for tool in tools] == ["list_models", "usage", "explain_key"]
-    assert all(tool.inputSchema["type"] == "object" and tool.outputSchema and tool.annotations.readOnlyHint for tool in tools)
+    assert all(tool.input_schema["type"] == "object" and tool.output_schema and tool.annotations.read_only_hint for tool in tools)
 
 
 def test_models_are_those_of_the_key(gateway):
     key = gateway.new_key(models="simulator/*")["key"]
-    models = call(gateway, key, "list_models").structuredContent["models"]
+    models = call(gateway, key, "list_models").structured_content["models"]
     assert models and all(model["id"].startswith("simulator/") for model in models)
-    assert call(gateway, key, "list_models", matching="*/echo").structuredContent["models"][0]["id"] == "simulator/echo"
+    assert call(gateway, key, "list_models", matching="*/echo").structured_content["models"][0]["id"] == "simulator/echo"
 
 
 def test_usage_and_standing_are_those_of_the_key(gateway, upstream):
     key = gateway.new_key(limit="requests/day=5")
     gateway.client(key["key"]).chat.completions.create(model="test/gpt-4o-mini", messages=MESSAGES)
-    [row] = call(gateway, key["key"], "usage", by="model").structuredContent["rows"]
+    [row] = call(gateway, key["key"], "usage", by="model").structured_content["rows"]
     assert (row["group"], row["requests"]) == ("test/gpt-4o-mini", 1)
-    told = call(gateway, key["key"], "explain_key", model="test/gpt-4o-mini").structuredContent
+    told = call(gateway, key["key"], "explain_key", model="test/gpt-4o-mini").structured_content
     assert told["accepted"] and told["key"]["id"] == key["id"]
     # The call before and this one are requests too.
     assert [(one["limit"], one["left"]) for one in told["limits"]] == [("requests/day=5", 2)]
-    told = call(gateway, key["key"], "explain_key", model="nobody/nothing").structuredContent
+    told = call(gateway, key["key"], "explain_key", model="nobody/nothing").structured_content
     assert told["code"] == "model_not_found"
 
 
@@ -73,7 +76,7 @@ def test_what_is_wrong_is_told_to_the_model(gateway):
     key = gateway.new_key(limit="requests/day=2")["key"]
     for name, arguments, says in [("usage", {"by": "moon"}, "day or model"), ("list_models", {"colour": "red"}, "unknown field")]:
         result = call(gateway, key, name, **arguments)
-        assert result.isError and says in result.content[0].text
+        assert result.is_error and says in result.content[0].text
     assert "2 requests a day" in call(gateway, key, "list_models").content[0].text
 
 
