@@ -24,6 +24,7 @@ mod json;
 pub mod key;
 pub mod ledger;
 pub mod money;
+pub mod prompt;
 pub mod quota;
 pub mod realtime;
 pub mod route;

@@ -16,6 +16,7 @@ use crate::held::Keeper;
 use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
+use crate::prompt::Shelf;
 use crate::quota::{Accounts, alert};
 use crate::route::{MASTER_KEY, MASTER_KEY_FILE, Router, Secret, Switchboard, Vault};
 use crate::server;
@@ -68,6 +69,7 @@ impl Serve {
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), drain.handle(), alerts));
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts)));
         let (held, holding) = Keeper::new(store.clone());
+        let prompts = Arc::new(Shelf::open(&config.prompts.folder));
         let gateway = Arc::new(Gateway {
             client,
             keys: Arc::clone(&keys),
@@ -76,6 +78,7 @@ impl Serve {
             ledger,
             drain: drain.handle(),
             held: Arc::new(held),
+            prompts: Arc::clone(&prompts),
             key_store: store.clone(),
             group_store: store.clone(),
             audit_store: store.clone(),
@@ -95,12 +98,13 @@ impl Serve {
         let followers = tokio::spawn(keys.follow(credentials, stopped.clone()));
         let switching = tokio::spawn(switchboard.follow(changed));
         let holding = tokio::spawn(holding.run(stopped.clone()));
+        let reading = tokio::spawn(prompts.follow(stopped.clone()));
         let alerting = tokio::spawn(alerting.run(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
         server::serve(listener, gateway, a_signal()?).await?;
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ = tokio::join!(followers, switching, holding, alerting, draining);
+        let _ = tokio::join!(followers, switching, holding, reading, alerting, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }

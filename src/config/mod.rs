@@ -24,6 +24,8 @@ pub struct Config {
     pub data: PathBuf,
     /// A folder of provider files that add to the built-in ones or override them by id.
     pub providers: Option<PathBuf>,
+    /// Prompts as APIs.
+    pub prompts: Prompts,
     /// The log.
     pub log: Log,
     /// What a request may take.
@@ -36,6 +38,16 @@ pub struct Config {
     pub alerts: Alerts,
     /// Names for models, each for one `provider/model` or several in order.
     pub aliases: BTreeMap<String, Targets>,
+}
+
+/// `[prompts]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prompts {
+    /// Where their files are.
+    pub folder: PathBuf,
+    /// Which model answers those that name none.
+    pub model: String,
 }
 
 /// `[log]`
@@ -144,6 +156,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_LISTEN", "listen"),
     ("KEYWARD_DATA", "data"),
     ("KEYWARD_PROVIDERS", "providers"),
+    ("KEYWARD_PROMPTS_FOLDER", "prompts.folder"),
+    ("KEYWARD_PROMPTS_MODEL", "prompts.model"),
     ("KEYWARD_LOG", "log.filter"),
     ("KEYWARD_LOG_FORMAT", "log.format"),
     ("KEYWARD_LIMITS_BODY_MIB", "limits.body_mib"),
@@ -208,6 +222,8 @@ impl Config {
             "listen" => self.listen = one.listen,
             "data" => self.data = one.data,
             "providers" => self.providers = one.providers,
+            "prompts.folder" => self.prompts.folder = one.prompts.folder,
+            "prompts.model" => self.prompts.model = one.prompts.model,
             "log.filter" => self.log.filter = one.log.filter,
             "log.format" => self.log.format = one.log.format,
             "limits.body_mib" => self.limits.body_mib = one.limits.body_mib,
@@ -254,6 +270,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("keyward-data"),
             providers: None,
+            prompts: Prompts::default(),
             log: Log::default(),
             limits: RequestLimits::default(),
             upstream: Upstream::default(),
@@ -261,6 +278,12 @@ impl Default for Config {
             alerts: Alerts::default(),
             aliases: BTreeMap::new(),
         }
+    }
+}
+
+impl Default for Prompts {
+    fn default() -> Prompts {
+        Prompts { folder: PathBuf::from("prompts"), model: "simulator/echo".to_owned() }
     }
 }
 

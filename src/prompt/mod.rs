@@ -1,0 +1,11 @@
+//! Prompts as APIs: Dotprompt files that callers call by name, with typed input and output, versions and a life.
+
+pub mod chat;
+pub mod dotprompt;
+mod entry;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+pub use entry::{Prompt, State, Violation};
+pub use shelf::{Misfile, Prompts, Shelf};
