@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod dotprompt;
+pub mod edit;
 mod entry;
 mod shelf;
 #[cfg(test)]

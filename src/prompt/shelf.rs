@@ -161,6 +161,11 @@ impl Prompts {
         newest(State::Published).or_else(|| newest(State::Deprecated)).or_else(|| newest(State::Retired)).or_else(|| newest(State::Draft))
     }
 
+    /// The file that a prompt was read of.
+    pub fn file_of(&self, prompt: &Prompt) -> Option<&Path> {
+        self.files.iter().find(|(_, other)| other.label() == prompt.label()).map(|(path, _)| path.as_path())
+    }
+
     fn put(&mut self, path: PathBuf, prompt: Arc<Prompt>) {
         self.by_name.entry(prompt.name.clone()).or_default().insert(prompt.version, Arc::clone(&prompt));
         self.files.insert(path, prompt);

@@ -90,3 +90,22 @@ fn each_violation_names_its_place() {
     paths.sort_unstable();
     assert_eq!(paths, ["", "", "/tags/1"], "{violations:?}");
 }
+
+#[test]
+fn a_field_is_set_and_all_else_stays() {
+    let source = "# License\n---\n# why\nmodel: x\nkeyward.state: draft\n---\nHi\n---\n";
+    let published = edit::with_field(source, "keyward.state", "published");
+    assert_eq!(published, source.replace("draft", "published"));
+    assert_eq!(edit::with_field(source, "keyward.version", "2"), source.replace("draft\n", "draft\nkeyward.version: 2\n"));
+    assert_eq!(edit::with_field("Hi", "keyward.state", "draft"), "---\nkeyward.state: draft\n---\nHi");
+}
+
+#[test]
+fn the_starter_and_the_prompts_that_come_with_the_project_are_right() {
+    assert_eq!(read("hello", edit::STARTER).unwrap().state, State::Draft);
+    let shipped = Prompts::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts"), None);
+    assert!(shipped.faults().is_empty(), "{:?}", shipped.faults());
+    let names: Vec<&str> = shipped.names().collect();
+    assert_eq!(names, ["classify", "describe-image", "extract", "rewrite", "sentiment", "sql", "summarize", "translate"]);
+    assert!(shipped.all().all(|prompt| prompt.state == State::Published && prompt.front.description.is_some()));
+}
