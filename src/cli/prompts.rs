@@ -86,9 +86,7 @@ fn new(folder: &Path, name: &str) -> Result<(), CliError> {
 fn list(folder: &Path, json: bool) -> Result<(), CliError> {
     let prompts = Shelved::read(folder, None);
     if json {
-        let row = |prompt: &std::sync::Arc<crate::prompt::Prompt>| {
-            serde_json::json!({ "name": prompt.name, "version": prompt.version, "state": prompt.state.as_str(), "description": prompt.front.description })
-        };
+        let row = |prompt: &std::sync::Arc<crate::prompt::Prompt>| serde_json::json!({ "name": prompt.name, "version": prompt.version, "state": prompt.state.as_str(), "description": prompt.front.description });
         return output::json(&prompts.all().map(row).collect::<Vec<_>>());
     }
     let row = |prompt: &std::sync::Arc<crate::prompt::Prompt>| {

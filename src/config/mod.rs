@@ -156,7 +156,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_LISTEN", "listen"),
     ("KEYWARD_DATA", "data"),
     ("KEYWARD_PROVIDERS", "providers"),
-    ("KEYWARD_PROMPTS_FOLDER", "prompts.folder"),
+    ("KEYWARD_PROMPTS", "prompts.folder"),
     ("KEYWARD_PROMPTS_MODEL", "prompts.model"),
     ("KEYWARD_LOG", "log.filter"),
     ("KEYWARD_LOG_FORMAT", "log.format"),

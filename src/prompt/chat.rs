@@ -37,7 +37,13 @@ pub fn find(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt
         return Err(not_found(match prompts.versions(base) {
             Some(versions) => {
                 let labels: Vec<String> = versions.values().map(|prompt| prompt.label()).collect();
-                format!("There is no prompt '{shown}': its versions are {}.", labels.join(", "))
+                let labels = labels.join(", ");
+                match version {
+                    Some(_) => format!("There is no prompt '{shown}': its versions are {labels}."),
+                    None => format!(
+                        "The prompt '{shown}' is a draft: call it by its version ({labels}), or let it be published by 'keyward prompts publish {shown}'."
+                    ),
+                }
             }
             None => {
                 let near = hint::nearest(base, prompts.names()).map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));

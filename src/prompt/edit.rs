@@ -20,10 +20,8 @@ input:
 #   schema:
 #     greeting: string
 ---
-{{role "system"}}
-You greet people in {{language}}, in one sentence.
-{{role "user"}}
-Greet {{name}}.
+{{role "system"}}You greet people in {{language}}, in one sentence.
+{{role "user"}}Greet {{name}}.
 "#;
 
 /// The file's text with a field of its front matter set; a file without front matter gets one.

@@ -141,7 +141,7 @@ impl Prompts {
         self.by_name.get(name)
     }
 
-    /// The version for a call that names none: by weight where versions have any, else the newest that is published, or that is served at all.
+    /// The version for a call that names none: by weight where versions have any, else the newest that is published, or was; a draft is called by its version alone.
     ///
     /// `chance` is a number from 0 to 1 that says which, by weight.
     pub fn choose(&self, name: &str, now: Timestamp, chance: f64) -> Option<&Arc<Prompt>> {
@@ -158,7 +158,7 @@ impl Prompts {
             }
         }
         let newest = |state| versions.values().rev().find(is(state));
-        newest(State::Published).or_else(|| newest(State::Deprecated)).or_else(|| newest(State::Retired)).or_else(|| newest(State::Draft))
+        newest(State::Published).or_else(|| newest(State::Deprecated)).or_else(|| newest(State::Retired))
     }
 
     /// The file that a prompt was read of.

@@ -38,15 +38,14 @@ fn write(folder: &Path, file: &str, text: &str) {
 fn a_bad_file_is_told_and_the_last_good_one_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "hi.prompt", "Hi {{name}}");
+    assert!(Shelf::open(folder.path()).prompts().choose("hi", Timestamp::now(), 0.0).is_none(), "a draft is called by its version alone");
     let shelf = Shelf::open(folder.path());
     write(folder.path(), "hi.prompt", "Hello {{#if");
     shelf.refresh();
     let prompts = shelf.prompts();
     assert_eq!(prompts.faults().len(), 1);
     assert!(prompts.faults()[0].file.ends_with("hi.prompt"));
-    let rendered = prompts
-        .choose("hi", Timestamp::now(), 0.0)
-        .unwrap()
+    let rendered = prompts.versions("hi").unwrap()[&1]
         .template
         .render(dotprompt::Rendering { input: serde_json::json!({ "name": "you" }), ..Default::default() });
     assert_eq!(rendered.unwrap()[0].content, [dotprompt::Part::Text { text: "Hi you".to_owned() }]);
