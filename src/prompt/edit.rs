@@ -34,7 +34,7 @@ pub fn with_field(source: &str, field: &str, value: &str) -> String {
     let (Some(begin), Some(end)) = (begin, end) else { return format!("---\n{line}\n---\n{source}") };
     let is_field = |line: &&str| line.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':'));
     let mut changed: Vec<&str> = lines.clone();
-    match lines.iter().take(end).skip(begin).position(|line| is_field(line)) {
+    match lines.iter().take(end).skip(begin).position(is_field) {
         Some(at) => changed.splice(begin + at..=begin + at, [line.as_str()]),
         None => changed.splice(end..end, [line.as_str()]),
     };

@@ -1,3 +1,7 @@
+//! Files are read, templates rendered, and faults told by their line.
+
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use jiff::Timestamp;

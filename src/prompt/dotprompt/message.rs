@@ -46,7 +46,7 @@ pub fn messages(rendered: &str, mark: &Mark, history: &[Message]) -> Vec<Message
             Ok(text) => last(&mut messages).say(text),
             Err(Value::String(_)) => {
                 is_placed = true;
-                messages.extend(history.iter().cloned().map(Message::as_history));
+                messages.extend(history.iter().cloned().map(Message::into_history));
                 messages.push(Message::of("model"));
             }
             Err(said) => match (said["role"].as_str(), said["section"].as_str()) {
@@ -85,7 +85,7 @@ impl Message {
         Message { role: role.to_owned(), content: Vec::new(), metadata: None }
     }
 
-    fn as_history(mut self) -> Message {
+    fn into_history(mut self) -> Message {
         self.metadata.get_or_insert_default().insert("purpose".to_owned(), json!("history"));
         self
     }

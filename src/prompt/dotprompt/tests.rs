@@ -1,3 +1,7 @@
+//! Dotprompt's own cases, and what callers may not do to a template.
+
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,8 +11,7 @@ use super::*;
 
 /// Where Dotprompt's own cases are put beside this project.
 fn cases() -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/dotprompt-spec");
-    path
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/dotprompt-spec")
 }
 
 fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
