@@ -12,10 +12,12 @@ use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode};
 
 use self::estimate::Estimate;
+use crate::catalog::Operation;
 use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
+use crate::prompt::chat;
 use crate::route::Target;
 use crate::surface::{REQUEST_ID, Surface, body};
 use crate::ticket::Ticket;
@@ -25,13 +27,18 @@ use crate::upstream::{self, Answer, Failure};
 pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, called: Called, request: Request<Body>) -> Response<Body> {
     let mut ticket = Ticket::new(&gateway, called.operation, request.headers());
     let request_id = ticket.request_id.clone();
-    let mut response = match walk(&gateway, surface, called, &mut ticket, request).await {
+    let walked = walk(&gateway, surface, called, &mut ticket, request).await;
+    let prompt = ticket.prompt.clone();
+    let mut response = match walked {
         Ok(walked) => handover::hand_over(&gateway, surface, ticket, walked).await,
         Err(refusal) => {
             ticket.refused(&refusal);
             surface.refuse(&refusal)
         }
     };
+    for (name, value) in prompt.iter().flat_map(|prompt| prompt.headers()) {
+        response.headers_mut().insert(name, value);
+    }
     name_request(surface, &mut response, request_id);
     response
 }
@@ -69,8 +76,13 @@ async fn walk(
     ticket.called_by(&caller, &head);
     surface.check_head(&head)?;
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
-    let ask = Ask::read(called, bytes)?;
+    let mut ask = Ask::read(called, bytes)?;
     ticket.called_model(&ask.model);
+    if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat {
+        let (expanded, prompt) = chat::expand(gateway, &caller, ask)?;
+        ask = expanded;
+        ticket.prompt = Some(prompt);
+    }
     let targets = keeping::targets(gateway, &ask, caller.id()).await?;
     let mut is_same = true;
     for target in &targets {

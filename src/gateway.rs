@@ -12,6 +12,7 @@ use crate::key::keyring::Plane;
 use crate::key::{Caller, KeyId, Keyring};
 use crate::ledger::Ledger;
 use crate::ledger::drain::DrainHandle;
+use crate::prompt::Shelf;
 use crate::quota::Accounts;
 use crate::route::{Router, Switchboard};
 use crate::store::{AuditStore, GroupStore, KeyStore, LedgerStore};
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub drain: DrainHandle,
     /// What providers keep for whom.
     pub held: Arc<Keeper>,
+    /// The prompts.
+    pub prompts: Arc<Shelf>,
     /// Where keys rest.
     pub key_store: Arc<dyn KeyStore>,
     /// Where teams and projects rest.

@@ -18,6 +18,7 @@ use crate::key::diagnose::is_secret;
 use crate::key::{Caller, KeyId};
 use crate::ledger::record::{Begin, Outcome, Settle, Source, Usage};
 use crate::money::Usd;
+use crate::prompt::Prompt;
 use crate::quota::{AccountId, Permit, Used, limits};
 use crate::route::Target;
 use crate::server::Peer;
@@ -43,6 +44,8 @@ pub struct Ticket {
     ends_soon: Option<Timestamp>,
     /// The model as the caller names it, once it is read.
     pub model: String,
+    /// The prompt that is called by the name of a model.
+    pub prompt: Option<Arc<Prompt>>,
     /// Who answers, once that is known.
     pub target: Option<Target>,
     first_byte: Option<Duration>,
@@ -85,6 +88,7 @@ impl Ticket {
             groups: Default::default(),
             ends_soon: None,
             model: String::new(),
+            prompt: None,
             target: None,
             first_byte: None,
             status: 0,

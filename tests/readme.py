@@ -7,6 +7,7 @@ in the output of the first; `…` stands for anything. The address of the README
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,7 @@ def main():
     expected = {name: text for kind, name, _, text in blocks if kind == "output"}
     failed = []
     with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "prompts", pathlib.Path(folder) / "prompts")
         gateway = Gateway(folder).start()
         path = f"{BINARY.parent}:{os.environ['PATH']}"
         env = {**gateway.env, "PATH": path, "KEYWARD_KEY": gateway.new_key(name="readme")["key"]}

@@ -9,6 +9,7 @@ mod installation;
 mod keys;
 mod limits;
 mod output;
+mod prompts;
 mod providers;
 mod serve;
 mod usage;
@@ -66,6 +67,9 @@ enum Command {
     /// List models of live providers
     #[command(subcommand)]
     Models(providers::Models),
+    /// Write, check and publish prompts
+    #[command(subcommand)]
+    Prompts(prompts::Prompts),
     /// Sum up requests, tokens and cost
     Usage(usage::Usage),
     /// Say what is wrong with this installation and how to mend it
@@ -113,6 +117,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Audit(audit) => audit.run(&config).await,
             Command::Providers(providers) => providers.run(&config, &env).await,
             Command::Models(models) => models.run(&config, &env).await,
+            Command::Prompts(prompts) => prompts.run(&config),
             Command::Usage(usage) => usage.run(&config).await,
             Command::Doctor(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }

@@ -19,6 +19,7 @@ use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
 use crate::ledger::upkeep::Upkeep;
+use crate::prompt::Shelf;
 use crate::quota::{Accounts, alert};
 use crate::route::{Secret, Switchboard, Vault};
 use crate::server;
@@ -75,6 +76,7 @@ impl Serve {
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts), config.store.down_for));
         let (held, holding) = Keeper::new(store.clone());
         let upkeep = Upkeep::new(store.clone(), config.ledger.keep);
+        let prompts = Arc::new(Shelf::open(&config.prompts.folder));
         let gateway = Arc::new(Gateway {
             client,
             keys: Arc::clone(&keys),
@@ -83,6 +85,7 @@ impl Serve {
             ledger,
             drain: drain.handle(),
             held: Arc::new(held),
+            prompts: Arc::clone(&prompts),
             key_store: store.clone(),
             group_store: store.clone(),
             audit_store: store.clone(),
@@ -103,6 +106,7 @@ impl Serve {
         let followers = tokio::spawn(keys.follow(credentials, stopped.clone()));
         let switching = tokio::spawn(switchboard.follow(changed));
         let holding = tokio::spawn(holding.run(stopped.clone()));
+        let reading = tokio::spawn(prompts.follow(stopped.clone()));
         let alerting = tokio::spawn(alerting.run(stopped.clone()));
         let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
@@ -122,7 +126,7 @@ impl Serve {
         }
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ = tokio::join!(followers, switching, holding, alerting, upkeep, draining);
+        let _ = tokio::join!(followers, switching, holding, reading, alerting, upkeep, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }

@@ -26,6 +26,8 @@ pub struct Config {
     pub data: PathBuf,
     /// A folder of provider files that add to the built-in ones or override them by id.
     pub providers: Option<PathBuf>,
+    /// Prompts as APIs.
+    pub prompts: Prompts,
     /// The log.
     pub log: Log,
     /// What a request may take.
@@ -48,6 +50,16 @@ pub struct Config {
     pub admin: Admin,
     /// Names for models, each for one `provider/model` or several in order.
     pub aliases: BTreeMap<String, Targets>,
+}
+
+/// `[prompts]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prompts {
+    /// Where their files are.
+    pub folder: PathBuf,
+    /// Which model answers those that name none.
+    pub model: String,
 }
 
 /// `[log]`
@@ -197,6 +209,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_ADMIN_LISTEN", "admin.listen"),
     ("KEYWARD_DATA", "data"),
     ("KEYWARD_PROVIDERS", "providers"),
+    ("KEYWARD_PROMPTS", "prompts.folder"),
+    ("KEYWARD_PROMPTS_MODEL", "prompts.model"),
     ("KEYWARD_LOG", "log.filter"),
     ("KEYWARD_LOG_FORMAT", "log.format"),
     ("KEYWARD_LIMITS_BODY_MIB", "limits.body_mib"),
@@ -264,6 +278,8 @@ impl Config {
             "admin.listen" => self.admin.listen = one.admin.listen,
             "data" => self.data = one.data,
             "providers" => self.providers = one.providers,
+            "prompts.folder" => self.prompts.folder = one.prompts.folder,
+            "prompts.model" => self.prompts.model = one.prompts.model,
             "log.filter" => self.log.filter = one.log.filter,
             "log.format" => self.log.format = one.log.format,
             "limits.body_mib" => self.limits.body_mib = one.limits.body_mib,
@@ -312,6 +328,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("keyward-data"),
             providers: None,
+            prompts: Prompts::default(),
             log: Log::default(),
             limits: RequestLimits::default(),
             upstream: Upstream::default(),
@@ -324,6 +341,12 @@ impl Default for Config {
             admin: Admin::default(),
             aliases: BTreeMap::new(),
         }
+    }
+}
+
+impl Default for Prompts {
+    fn default() -> Prompts {
+        Prompts { folder: PathBuf::from("prompts"), model: "simulator/echo".to_owned() }
     }
 }
 

@@ -9,6 +9,7 @@ mod head;
 pub mod ollama;
 pub mod openai;
 pub mod ops;
+pub mod prompts;
 pub mod unread;
 pub mod upload;
 
@@ -74,7 +75,7 @@ pub struct ProviderError<'a> {
 /// All paths of the gateway.
 pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     // The corridor names its requests itself, in the ledger and the log too.
-    let beside = openai::models_routes().merge(ops::routes()).merge(crate::mcp::routes());
+    let beside = openai::models_routes().merge(ops::routes()).merge(prompts::routes()).merge(crate::mcp::routes());
     // Where management has a listener of its own, this one knows nothing of it.
     let beside = if gateway.config.admin.listen.is_some() { beside } else { beside.merge(crate::admin::routes(&gateway)) };
     axum::Router::new()
@@ -126,6 +127,7 @@ async fn unknown_path(uri: Uri) -> Response<Body> {
         path if gemini::owns(path) => gemini::unknown_path(&uri),
         path if cohere::owns(path) => cohere::unknown_path(&uri),
         path if ollama::owns(path) => ollama::unknown_path(&uri),
+        path if prompts::owns(path) => prompts::unknown_path(&uri),
         _ => openai::unknown_path(&uri),
     }
 }
@@ -137,6 +139,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
         path if gemini::owns(path) => gemini::wrong_method(&method, &uri),
         path if cohere::owns(path) => cohere::wrong_method(&method, &uri),
         path if ollama::owns(path) => ollama::wrong_method(&method, &uri),
+        path if prompts::owns(path) => prompts::wrong_method(&method, &uri),
         _ => openai::wrong_method(&method, &uri),
     }
 }

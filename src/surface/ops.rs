@@ -43,6 +43,7 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
         "ledger": ledger.or(drain).unwrap_or("ok"),
         "ledger_waiting_bytes": gateway.drain.status().lag_bytes(),
         "credentials_refused": resting,
+        "prompts_refused": gateway.prompts.prompts().faults(),
     });
     (status, Json(body)).into_response()
 }

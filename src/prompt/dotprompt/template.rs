@@ -1,0 +1,159 @@
+//! A template that is compiled once, with its partials, and rendered with each request's variables.
+
+use std::collections::BTreeMap;
+
+use handlebars::{Handlebars, RenderErrorReason, TemplateError, no_escape};
+use serde_json::{Map, Value};
+
+use super::helpers::{Mark, register, register_context};
+use super::message::{Message, messages};
+use super::{Fault, helpers};
+
+/// A compiled template.
+#[derive(Clone, Debug)]
+pub struct Template {
+    registry: Handlebars<'static>,
+    mark: Mark,
+    wants_history: bool,
+}
+
+/// What a template is rendered with.
+#[derive(Clone, Debug, Default)]
+pub struct Rendering {
+    /// The variables, with defaults already among them.
+    pub input: Value,
+    /// What `@name` stands for.
+    pub context: Map<String, Value>,
+    /// The conversation so far.
+    pub history: Vec<Message>,
+}
+
+const MAIN: &str = " main";
+/// What Handlebars itself has under `@`.
+const OWN: [&str; 5] = ["root", "index", "key", "first", "last"];
+
+// === impl Template ===
+
+impl Template {
+    /// Compiles a template that begins on a line of its file; `partials` are texts by name.
+    pub fn compile(body: &str, first_line: usize, partials: &BTreeMap<String, String>) -> Result<Template, Fault> {
+        let mut registry = Handlebars::new();
+        registry.register_escape_fn(no_escape);
+        let mark = Mark::new();
+        register(&mut registry, &mark);
+        registry.register_template_string(MAIN, with_context(body)).map_err(|error| fault(&error, first_line))?;
+        for (name, line) in partials_in(body) {
+            if !partials.contains_key(&name) {
+                return Err(Fault::at(first_line + line, format!("there is no partial '{name}': write it as the file '_{name}.prompt'")));
+            }
+        }
+        for (name, text) in partials {
+            registry
+                .register_partial(name, with_context(text))
+                .map_err(|error| Fault::at(first_line, format!("the partial '{name}' is wrong ({})", fault(&error, 1))))?;
+        }
+        let wants_history =
+            body.contains("history") && partials_and(body, partials).any(|text| text.contains("{{history") || text.contains("{{~history"));
+        Ok(Template { registry, mark, wants_history })
+    }
+
+    /// Whether the template says where earlier messages go.
+    pub fn wants_history(&self) -> bool {
+        self.wants_history
+    }
+
+    /// The messages; the error says what in the template cannot be rendered.
+    pub fn render(&self, rendering: Rendering) -> Result<Vec<Message>, String> {
+        let rendered = match rendering.context.is_empty() {
+            true => self.registry.render(MAIN, &rendering.input),
+            false => {
+                let mut registry = self.registry.clone();
+                register_context(&mut registry, rendering.context);
+                registry.render(MAIN, &rendering.input)
+            }
+        };
+        let rendered = rendered.map_err(|error| match error.reason() {
+            RenderErrorReason::Other(message) => message.clone(),
+            reason => reason.to_string(),
+        })?;
+        Ok(messages(&rendered, &self.mark, &rendering.history))
+    }
+}
+
+fn partials_and<'a>(body: &'a str, partials: &'a BTreeMap<String, String>) -> impl Iterator<Item = &'a str> {
+    std::iter::once(body).chain(partials.values().map(String::as_str))
+}
+
+fn fault(error: &TemplateError, first_line: usize) -> Fault {
+    let line = error.pos().map_or(1, |(line, _)| line).max(1);
+    Fault::at(first_line + line - 1, format!("the template is wrong: {}", error.reason()))
+}
+
+/// The partials that a template names, each with how many lines after the first it stands.
+pub fn partials_in(body: &str) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    for (number, line) in body.lines().enumerate() {
+        for tag in line.split("{{").skip(1) {
+            let Some(after) = tag.trim_start_matches('~').trim_start().strip_prefix('>') else { continue };
+            let name: String = after.trim_start().chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')).collect();
+            if !name.is_empty() {
+                found.push((name, number));
+            }
+        }
+    }
+    found
+}
+
+/// The template with `@name.path` written as a call to the helper that knows it: Handlebars has no such variables.
+fn with_context(template: &str) -> String {
+    let mut out = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(open) = rest.find("{{") {
+        out.push_str(&rest[..open]);
+        let tag = &rest[open..];
+        let is_comment = tag.trim_start_matches(['{', '~']).starts_with('!');
+        let end = tag.find(if is_comment && tag.contains("--}}") { "--}}" } else { "}}" });
+        let Some(end) = end else {
+            out.push_str(tag);
+            return out;
+        };
+        if is_comment {
+            out.push_str(&tag[..end])
+        } else {
+            rewrite(&tag[..end], &mut out)
+        }
+        rest = &tag[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// One tag without its end.
+fn rewrite(tag: &str, out: &mut String) {
+    let inside = tag.trim_start_matches(['{', '~', '&', ' ']);
+    let is_alone = inside.starts_with('@') && !inside.trim_end_matches(['~', ' ', '}']).contains(char::is_whitespace);
+    let mut quote: Option<char> = None;
+    let mut before = ' ';
+    let mut chars = tag.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            _ => {}
+        }
+        let starts = c == '@' && quote.is_none() && matches!(before, ' ' | '\n' | '\t' | '=' | '(' | '{' | '~' | '&');
+        before = c;
+        let path = starts.then(|| &tag[at + 1..]).map(|after| {
+            let end = after.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.' | '-'))).unwrap_or(after.len());
+            &after[..end]
+        });
+        match path.filter(|path| path.starts_with(|c: char| c.is_alphabetic())) {
+            Some(path) if !OWN.contains(&path.split('.').next().unwrap_or_default()) => {
+                let call = format!("{} \"{path}\"", helpers::CONTEXT);
+                out.push_str(&if is_alone { call } else { format!("({call})") });
+                while chars.next_if(|(next, _)| *next < at + 1 + path.len()).is_some() {}
+            }
+            _ => out.push(c),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Prompts as APIs: Dotprompt files that callers call by name, with typed input and output, versions and a life.
+
+pub mod chat;
+pub mod dotprompt;
+pub mod edit;
+mod entry;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+pub use entry::{Prompt, State, Violation};
+pub use shelf::{Misfile, Prompts, Shelf};

@@ -1,0 +1,237 @@
+//! The prompts of a folder, by name and version, read again as its files change; a bad file is refused whole and named.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::dotprompt::Fault;
+use super::entry::{self, Prompt, State};
+
+/// All prompts of a folder, as they are now.
+#[derive(Debug)]
+pub struct Shelf {
+    folder: PathBuf,
+    now: RwLock<Arc<Prompts>>,
+}
+
+/// What was read of a folder.
+#[derive(Debug, Default)]
+pub struct Prompts {
+    files: BTreeMap<PathBuf, Arc<Prompt>>,
+    by_name: BTreeMap<String, BTreeMap<u32, Arc<Prompt>>>,
+    faults: Vec<Misfile>,
+    seen: Seen,
+}
+
+/// A file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Misfile {
+    /// The file.
+    pub file: String,
+    /// The line, from 1 on.
+    pub line: usize,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// What a folder's files were when they were read.
+type Seen = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+
+/// How often the folder is looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// What each published version was, so that it stays so over restarts.
+const PUBLISHED: &str = ".published.json";
+
+// === impl Shelf ===
+
+impl Shelf {
+    /// Reads a folder; where there is none, there are no prompts.
+    pub fn open(folder: &Path) -> Shelf {
+        let prompts = Prompts::read(folder, None);
+        prompts.tell();
+        Shelf { folder: folder.to_path_buf(), now: RwLock::new(Arc::new(prompts)) }
+    }
+
+    /// The prompts that hold now.
+    pub fn prompts(&self) -> Arc<Prompts> {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at the folder, and reads it again if anything in it changed.
+    pub fn refresh(&self) {
+        let before = self.prompts();
+        if seen(&self.folder) != before.seen {
+            let prompts = Prompts::read(&self.folder, Some(&before));
+            if prompts.faults != before.faults {
+                prompts.tell();
+            }
+            *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(prompts);
+        }
+    }
+
+    /// Looks at the folder every second until told to stop.
+    pub async fn follow(self: Arc<Shelf>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+        while tokio::time::timeout(EVERY, stopped.wait_for(|stop| *stop)).await.is_err() {
+            let shelf = Arc::clone(&self);
+            // A folder may be on a slow disk; what panics there is told by the runtime, and the last prompts go on.
+            let _ = tokio::task::spawn_blocking(move || shelf.refresh()).await;
+        }
+    }
+}
+
+// === impl Prompts ===
+
+impl Prompts {
+    /// Reads a folder; of a file that is wrong now, what it was `before` goes on.
+    pub fn read(folder: &Path, before: Option<&Prompts>) -> Prompts {
+        let mut prompts = Prompts { seen: seen(folder), ..Prompts::default() };
+        let mut partials = BTreeMap::new();
+        let mut texts = Vec::new();
+        for path in prompts.seen.keys() {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            match (std::fs::read_to_string(path), name.strip_prefix('_').and_then(|name| name.strip_suffix(".prompt"))) {
+                (Ok(text), Some(partial)) => drop(partials.insert(partial.to_owned(), text.replace("\r\n", "\n"))),
+                (Ok(text), None) => texts.push((path.clone(), text)),
+                (Err(error), _) => prompts.faults.push(Misfile::new(path, &Fault::at(1, format!("it cannot be read: {error}")))),
+            }
+        }
+        let published = published(folder);
+        let mut known = published.clone();
+        for (path, text) in texts {
+            match read_one(&path, &text, &partials, &mut known, &prompts.by_name) {
+                Ok(prompt) => prompts.put(path, Arc::new(prompt)),
+                Err(fault) => {
+                    prompts.faults.push(Misfile::new(&path, &fault));
+                    if let Some(last_good) = before.and_then(|before| before.files.get(&path)).cloned() {
+                        prompts.put(path, last_good);
+                    }
+                }
+            }
+        }
+        if known != published
+            && let Ok(text) = serde_json::to_string_pretty(&known)
+            && let Err(error) = std::fs::write(folder.join(PUBLISHED), text + "\n")
+        {
+            tracing::warn!(%error, "{} cannot be written: a published prompt that changes is not noticed after a restart", folder.join(PUBLISHED).display());
+        }
+        prompts
+    }
+
+    /// The files that cannot be used.
+    pub fn faults(&self) -> &[Misfile] {
+        &self.faults
+    }
+
+    /// All, by name and version.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Prompt>> {
+        self.by_name.values().flat_map(BTreeMap::values)
+    }
+
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
+    /// The versions of a name.
+    pub fn versions(&self, name: &str) -> Option<&BTreeMap<u32, Arc<Prompt>>> {
+        self.by_name.get(name)
+    }
+
+    /// The version for a call that names none: by weight where versions have any, else the newest that is published, or was; a draft is called by its version alone.
+    ///
+    /// `chance` is a number from 0 to 1 that says which, by weight.
+    pub fn choose(&self, name: &str, now: Timestamp, chance: f64) -> Option<&Arc<Prompt>> {
+        let versions = self.versions(name)?;
+        let is = |state: State| move |prompt: &&Arc<Prompt>| prompt.state_at(now) == state;
+        let weighed: Vec<&Arc<Prompt>> =
+            versions.values().filter(is(State::Published)).filter(|prompt| prompt.weight.is_some_and(|weight| weight > 0)).collect();
+        let total: u32 = weighed.iter().filter_map(|prompt| prompt.weight).fold(0, u32::saturating_add);
+        let mut left = chance * f64::from(total);
+        for prompt in &weighed {
+            left -= f64::from(prompt.weight.unwrap_or(0));
+            if left < 0.0 {
+                return Some(prompt);
+            }
+        }
+        let newest = |state| versions.values().rev().find(is(state));
+        newest(State::Published).or_else(|| newest(State::Deprecated)).or_else(|| newest(State::Retired))
+    }
+
+    /// The file that a prompt was read of.
+    pub fn file_of(&self, prompt: &Prompt) -> Option<&Path> {
+        self.files.iter().find(|(_, other)| other.label() == prompt.label()).map(|(path, _)| path.as_path())
+    }
+
+    fn put(&mut self, path: PathBuf, prompt: Arc<Prompt>) {
+        self.by_name.entry(prompt.name.clone()).or_default().insert(prompt.version, Arc::clone(&prompt));
+        self.files.insert(path, prompt);
+    }
+
+    fn tell(&self) {
+        for Misfile { file, line, message } in &self.faults {
+            tracing::error!("{file}:{line}: {message}; what it was before goes on, if it was anything");
+        }
+    }
+}
+
+// === impl Misfile ===
+
+impl Misfile {
+    fn new(path: &Path, fault: &Fault) -> Misfile {
+        Misfile { file: path.display().to_string(), line: fault.line, message: fault.message.clone() }
+    }
+}
+
+type Hashes = BTreeMap<String, String>;
+
+fn read_one(
+    path: &Path,
+    text: &str,
+    partials: &BTreeMap<String, String>,
+    published: &mut Hashes,
+    others: &BTreeMap<String, BTreeMap<u32, Arc<Prompt>>>,
+) -> Result<Prompt, Fault> {
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let (name, version) = entry::named(path).filter(|(name, _)| is_name(name)).ok_or_else(|| {
+        Fault::at(1, "the file's name is none: it is NAME.prompt, NAME.VARIANT.prompt or NAME@2.prompt, of letters, digits, '-' and '_'")
+    })?;
+    let prompt = Prompt::read(&name, version, text, partials)?;
+    let label = prompt.label();
+    if others.get(&name).is_some_and(|versions| versions.contains_key(&prompt.version)) {
+        return Err(Fault::at(1, format!("another file is '{label}' already: give this one another 'keyward.version'")));
+    }
+    if prompt.state == State::Draft {
+        return Ok(prompt);
+    }
+    match published.get(&label) {
+        Some(hash) if *hash != prompt.hash => Err(Fault::at(
+            1,
+            format!(
+                "'{label}' is published and must not change: undo the change, or put it into {name}@{}.prompt as the next version",
+                prompt.version.saturating_add(1)
+            ),
+        )),
+        Some(_) => Ok(prompt),
+        None => {
+            published.insert(label, prompt.hash.clone());
+            Ok(prompt)
+        }
+    }
+}
+
+fn published(folder: &Path) -> Hashes {
+    std::fs::read(folder.join(PUBLISHED)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+fn seen(folder: &Path) -> Seen {
+    let prompt = |entry: std::fs::DirEntry| {
+        let path = entry.path();
+        let facts = entry.metadata().ok().filter(|_| path.extension().is_some_and(|extension| extension == "prompt"))?;
+        Some((path, (facts.modified().ok(), facts.len())))
+    };
+    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(prompt).collect()
+}

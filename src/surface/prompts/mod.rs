@@ -1,0 +1,168 @@
+//! Prompts as a REST API: `POST /prompts/{name}`, `GET /prompts`, each prompt's schema and OpenAPI description.
+
+mod answer;
+mod openapi;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use http::request::Parts;
+use http::{HeaderName, Method, Response, StatusCode, Uri, header};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use self::answer::Call;
+use self::problem::{Prompts, refuse};
+use super::{Surface, body};
+use crate::catalog::Operation;
+use crate::error::{Kind, Refusal};
+use crate::gateway::Gateway;
+use crate::key::Caller;
+use crate::key::keyring::Plane;
+use crate::prompt::{Prompt, State as Life, Violation, chat};
+use crate::ticket::Ticket;
+
+/// A refusal, and what in the input is to blame.
+type Refused = (Refusal, Vec<Violation>);
+
+/// The paths.
+pub fn routes() -> axum::Router<Arc<Gateway>> {
+    axum::Router::new()
+        .route("/prompts", get(list))
+        .route("/prompts/{name}", get(show).post(call))
+        .route("/prompts/{name}/openapi.json", get(describe))
+}
+
+/// Whether a path is ours.
+pub fn owns(path: &str) -> bool {
+    path == "/prompts" || path.starts_with("/prompts/")
+}
+
+/// A path that nothing is served at.
+pub fn unknown_path(uri: &Uri) -> Response<Body> {
+    let path: String = uri.path().chars().take(200).collect();
+    let message = format!("Nothing is served at {path}. GET /prompts lists the prompts; each is called by POST /prompts/NAME.");
+    refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", message), &[])
+}
+
+/// A path that is served for another method.
+pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
+    let path: String = uri.path().chars().take(200).collect();
+    let right = if path == "/prompts" || path.ends_with("/openapi.json") { "GET" } else { "POST, or GET for its schema" };
+    let message = format!("{path} is not called with {method}: use {right}.");
+    refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message), &[])
+}
+
+async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body> {
+    let caller = match gateway.keys.check(&head, Plane::Data).await {
+        Ok(caller) => caller,
+        Err(rejected) => return refuse(&rejected.into(), &[]),
+    };
+    let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
+    let data: Vec<Value> = prompts
+        .names()
+        .filter_map(|name| prompts.choose(name, now, 0.0))
+        .filter(|prompt| prompt.state_at(now) != Life::Retired && may_call(&gateway, &caller, prompt))
+        .map(|prompt| json!({ "name": prompt.name, "version": prompt.version, "state": prompt.state.as_str(), "description": prompt.front.description }))
+        .collect();
+    Json(json!({ "object": "list", "data": data })).into_response()
+}
+
+/// Whether the key may call the prompt and the model behind it.
+fn may_call(gateway: &Gateway, caller: &Caller, prompt: &Prompt) -> bool {
+    let name = format!("{}{}", chat::PREFIX, prompt.name);
+    let model = chat::model(gateway, prompt);
+    let is_allowed = |target: &crate::route::Target| caller.may_use(model, || target.full_name(), target.provider.is_simulator()).is_ok();
+    caller.may_use(&name, || name.clone(), true).is_ok()
+        && gateway.router().resolve(model).is_ok_and(|targets| targets.iter().all(is_allowed))
+}
+
+async fn found(gateway: &Gateway, head: &Parts, name: &str) -> Result<Arc<Prompt>, Refusal> {
+    let caller = gateway.keys.check(head, Plane::Data).await?;
+    chat::find(gateway, &caller, name)
+}
+
+async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+    let prompt = match found(&gateway, &head, &name).await {
+        Ok(prompt) => prompt,
+        Err(refusal) => return refuse(&refusal, &[]),
+    };
+    let mut response = Json(json!({
+        "name": prompt.name,
+        "version": prompt.version,
+        "state": prompt.state.as_str(),
+        "description": prompt.front.description,
+        "sunset": prompt.sunset,
+        "successor": prompt.successor,
+        "versions": gateway.prompts.prompts().versions(&prompt.name).map(|versions| versions.keys().copied().collect::<Vec<u32>>()),
+        "input": prompt.front.input,
+        "output": prompt.front.output,
+    }))
+    .into_response();
+    write_headers(&mut response, &prompt);
+    response
+}
+
+async fn describe(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+    match found(&gateway, &head, &name).await {
+        Ok(prompt) => Json(openapi::of(&prompt, &head)).into_response(),
+        Err(refusal) => refuse(&refusal, &[]),
+    }
+}
+
+/// Calls a prompt.
+async fn call(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    match prepare(&gateway, &name, head.clone(), body).await {
+        Ok(call) => {
+            let prompt = Arc::clone(&call.prompt);
+            let mut response = call.answer(&gateway).await;
+            write_headers(&mut response, &prompt);
+            response
+        }
+        Err((caller, (refusal, violations))) => {
+            // What never reaches the corridor is counted and logged here.
+            let mut ticket = Ticket::new(&gateway, Operation::Chat, &head.headers);
+            caller.iter().for_each(|caller| ticket.called_by(caller, &head));
+            ticket.called_model(&format!("{}{name}", chat::PREFIX));
+            ticket.refused(&refusal);
+            refuse(&refusal, &violations)
+        }
+    }
+}
+
+/// The key, the prompt and the variables, all checked.
+async fn prepare(gateway: &Gateway, name: &str, head: Parts, body: Body) -> Result<Call, (Option<Caller>, Refused)> {
+    let caller = gateway.keys.check(&head, Plane::Data).await.map_err(|rejected| (None, (rejected.into(), Vec::new())))?;
+    match prepare_for(gateway, &caller, name, head, body).await {
+        Ok(call) => Ok(call),
+        Err(refused) => Err((Some(caller), refused)),
+    }
+}
+
+async fn prepare_for(gateway: &Gateway, caller: &Caller, name: &str, head: Parts, body: Body) -> Result<Call, Refused> {
+    let plain = |refusal: Refusal| (refusal, Vec::new());
+    let prompt = chat::find(gateway, caller, name).map_err(plain)?;
+    Prompts.check_head(&head).map_err(plain)?;
+    let bytes = body::read(body, &head.headers, &gateway.config.limits).await.map_err(plain)?;
+    let given: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        let message = format!("The body is no JSON ({error}): send the prompt's variables as a JSON object.");
+        plain(Refusal::invalid("body_not_json", message))
+    })?;
+    let input = chat::variables(&prompt, given).map_err(|violations| (chat::unfit(&prompt, &violations), violations))?;
+    let accepts = |value: &http::HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
+    let query = head.uri.query().unwrap_or_default();
+    let stream = head.headers.get(header::ACCEPT).is_some_and(accepts) || query.split('&').any(|pair| pair == "stream=true");
+    Ok(Call { prompt, input, stream, head })
+}
+
+fn write_headers(response: &mut Response<Body>, prompt: &Prompt) {
+    for (name, value) in prompt.headers() {
+        response.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+}
