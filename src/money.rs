@@ -16,6 +16,16 @@ pub struct Price(pub u64);
 // === impl Usd ===
 
 impl Usd {
+    /// The amount as a count; what is owed to us is none.
+    pub fn nanos(self) -> u64 {
+        u64::try_from(self.0).unwrap_or(0)
+    }
+
+    /// So many nano-dollars, as far as they can be told.
+    pub fn of_nanos(nanos: u64) -> Usd {
+        Usd(i64::try_from(nanos).unwrap_or(i64::MAX))
+    }
+
     /// From dollars as people write them, `12.50`, to the last nano-dollar.
     pub fn parse(text: &str) -> Option<Usd> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

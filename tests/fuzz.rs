@@ -73,7 +73,7 @@ fn damage_all(part: &str, of: fn(&Seeds) -> &Vec<Vec<u8>>, check: fn(Dialect, &[
     };
     let count = std::env::var("KEYWARD_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(INPUTS);
     let mut broken = Vec::new();
-    for dialect in checks::DIALECTS {
+    for dialect in Dialect::ALL {
         let seeds = Seeds::of(dialect, &folder);
         let inputs: Vec<&Vec<u8>> = of(&seeds).iter().filter(|input| input.len() < LONGEST).collect();
         assert!(inputs.len() > 5, "{dialect:?} has {} inputs", inputs.len());

@@ -11,22 +11,11 @@ use keyward::dialect::{Ask, Asked, Called, Codec, Meter, To, codec, wire};
 use bytes::Bytes;
 use serde_json::Value;
 
-/// All dialects.
-pub const DIALECTS: [Dialect; 7] = [
-    Dialect::OpenaiChat,
-    Dialect::OpenaiResponses,
-    Dialect::AnthropicMessages,
-    Dialect::Gemini,
-    Dialect::BedrockConverse,
-    Dialect::CohereV2,
-    Dialect::Ollama,
-];
-
 /// A caller's request: what is read can be written for every dialect, and what is written for its own is read again.
 pub fn request(dialect: Dialect, bytes: &[u8]) {
     let _ = Ask::read(called(dialect), Bytes::copy_from_slice(bytes));
     let Ok(request) = codec(dialect).decode_request(&called(dialect), bytes) else { return };
-    for to in DIALECTS {
+    for to in Dialect::ALL {
         let told = To { model: "model", facts: None };
         let Ok(body) = codec(to).encode_request(&request, &told, &mut Dropped::default()) else { continue };
         is_json(to, &body);
@@ -51,7 +40,7 @@ pub fn answer(dialect: Dialect, bytes: &[u8]) {
         assert!(read.usage.is_none() || read.usage == by_members.usage, "{read:?} in all, {by_members:?} by its members");
     }
     let Ok(answer) = codec(dialect).decode_answer(bytes) else { return };
-    for to in DIALECTS {
+    for to in Dialect::ALL {
         let body = codec(to).encode_answer(answer.clone(), &asked(to, false), &mut Dropped::default());
         is_json(to, &body);
         if to == dialect
@@ -69,7 +58,7 @@ pub fn stream(dialect: Dialect, bytes: &[u8]) {
         let torn = events(codec(dialect), bytes.chunks(length));
         assert!(torn == whole, "in pieces of {length} it says\n{torn:?}\nand not\n{whole:?}");
     }
-    for to in DIALECTS {
+    for to in Dialect::ALL {
         let mut translation = Translation::new(dialect, &asked(to, true));
         bytes.chunks(61).for_each(|piece| drop(translation.pass(piece)));
         translation.finish();

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::money::Usd;
 use crate::quota::meters::{Meters, Past};
 use crate::quota::{Account, AccountId, Accounts, Limits, Period};
 use crate::store::{LedgerStore, StoreError};
@@ -73,7 +74,7 @@ fn live(account: &Account) -> AccountState {
     let meters = &current.meters;
     let budgets = meters.budgets().map(|(budget, tally)| {
         let (state, limit) = (tally.state(), budget.nano_usd.0);
-        let (used, held) = (signed(state.used), signed(state.held));
+        let (used, held) = (Usd::of_nanos(state.used).0, Usd::of_nanos(state.held).0);
         BudgetState {
             budget: budget.to_string(),
             limit_nano_usd: limit,
@@ -124,8 +125,4 @@ async fn at_rest(id: &AccountId, limits: &Limits, ledger: &dyn LedgerStore) -> R
         }
     });
     Ok(AccountState { account: id.to_string(), budgets: budgets.collect(), rates: rates.collect(), running: None })
-}
-
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

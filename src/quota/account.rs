@@ -95,10 +95,10 @@ impl Account {
     /// A budget was charged: those who want to know hear when a threshold is passed.
     pub(super) fn charged(&self, budget: &Budget, tally: &Tally) {
         let (state, most) = (tally.state(), budget.nano_usd.0);
-        let used = i64::try_from(state.used).unwrap_or(i64::MAX);
+        let used = Usd::of_nanos(state.used);
         for (place, percent) in (0..).zip(THRESHOLDS) {
-            if i128::from(used) * 100 >= i128::from(most) * i128::from(percent) && tally.alert(place) {
-                self.tell(budget, percent, Usd(used), state.window);
+            if i128::from(used.0) * 100 >= i128::from(most) * i128::from(percent) && tally.alert(place) {
+                self.tell(budget, percent, used, state.window);
             }
         }
     }
@@ -107,10 +107,10 @@ impl Account {
     fn was_exceeded(&self, current: &Current, exceeded: &Exceeded) {
         let Exceeded::Budget { budget, state, .. } = exceeded else { return };
         let tally = current.meters.budgets().find(|(other, _)| other.is_alike(budget)).map(|(_, tally)| tally);
-        let spent = i64::try_from(state.used).unwrap_or(i64::MAX);
+        let spent = Usd::of_nanos(state.used);
         let place = THRESHOLDS.len() as u8 - 1;
         if state.held == 0 && tally.is_some_and(|tally| tally.alert(place)) {
-            self.tell(budget, THRESHOLDS[usize::from(place)], Usd(spent), state.window);
+            self.tell(budget, THRESHOLDS[usize::from(place)], spent, state.window);
         }
     }
 

@@ -79,7 +79,7 @@ impl Meters {
             let tally = alike.map(|(_, tally)| Arc::clone(tally)).unwrap_or_else(|| {
                 let window = budget.per.window(now);
                 let used = past(&Past { window, models: budget.models.clone() });
-                Arc::new(Tally::new(budget.per, window, nanos(used.cost)))
+                Arc::new(Tally::new(budget.per, window, used.cost.nanos()))
             });
             (budget.clone(), tally)
         };
@@ -142,14 +142,14 @@ impl Meters {
                 continue;
             }
             let worst = match need.cost {
-                Some(cost) => nanos(cost),
+                Some(cost) => cost.nanos(),
                 None if budget.soft => 0,
                 None => return Err(Exceeded::Unpriced(budget.clone())),
             };
-            let most = nanos(budget.nano_usd);
+            let most = budget.nano_usd.nanos();
             match tally.take(worst, (!budget.soft).then_some(most)) {
                 Ok(taken) => hold.budgets.push((at, taken)),
-                Err(_) => return Err(Exceeded::Budget { budget: budget.clone(), state: tally.state(), worst: Usd(signed(worst)) }),
+                Err(_) => return Err(Exceeded::Budget { budget: budget.clone(), state: tally.state(), worst: Usd::of_nanos(worst) }),
             }
         }
         Ok(hold)
@@ -173,7 +173,7 @@ impl Hold {
         for (at, taken) in std::mem::take(&mut self.budgets) {
             let Some((budget, tally)) = self.meters.budgets.get(at) else { continue };
             let is_touched = is_touched(&budget.models, touches);
-            tally.settle(taken, if is_touched { nanos(used.cost) } else { 0 });
+            tally.settle(taken, if is_touched { used.cost.nanos() } else { 0 });
             if is_touched {
                 charged.push((budget.clone(), Arc::clone(tally)));
             }
@@ -195,7 +195,7 @@ impl Hold {
         }
         for (at, taken) in &mut self.budgets {
             let Some((budget, tally)) = self.meters.budgets.get(*at) else { continue };
-            let (amount, most) = (nanos(used.cost), nanos(budget.nano_usd));
+            let (amount, most) = (used.cost.nanos(), budget.nano_usd.nanos());
             *taken = tally.grow(*taken, amount);
             let state = tally.state();
             if !budget.soft && state.used + state.held >= most {
@@ -238,12 +238,4 @@ impl Used {
 
 fn is_touched(models: &Option<String>, touches: &dyn Fn(&str) -> bool) -> bool {
     models.as_deref().is_none_or(touches)
-}
-
-fn nanos(amount: Usd) -> u64 {
-    u64::try_from(amount.0).unwrap_or(0)
-}
-
-fn signed(nanos: u64) -> i64 {
-    i64::try_from(nanos).unwrap_or(i64::MAX)
 }

@@ -58,9 +58,9 @@ impl Refused {
             }
             // What still runs may take less than it holds.
             Exceeded::Budget { budget, state, worst }
-                if state.held > 0 && state.used.saturating_add(nanos(*worst)) <= nanos(budget.nano_usd) =>
+                if state.held > 0 && state.used.saturating_add(worst.nanos()) <= budget.nano_usd.nanos() =>
             {
-                let held = Usd(i64::try_from(state.held).unwrap_or(i64::MAX));
+                let held = Usd::of_nanos(state.held);
                 let message = format!(
                     "{subject} has a budget of {}, of which requests that still run may take up to {held}: try again when some of them have ended.",
                     amount(budget)
@@ -126,10 +126,6 @@ fn amount(budget: &Budget) -> String {
         Period::Ever => format!("{} in all{of}", budget.nano_usd),
         per => format!("{} a {}{of}", budget.nano_usd, per.as_str()),
     }
-}
-
-fn nanos(amount: Usd) -> u64 {
-    u64::try_from(amount.0).unwrap_or(0)
 }
 
 fn within_sentence(subject: &str) -> String {

@@ -48,7 +48,7 @@ fn of(account: &Account) -> Vec<Standing> {
         Standing::new(account, rate.to_string(), [most, left, 0], [Some(room_in), Some(full_in)], exceeded)
     });
     let budgets = current.meters.budgets().map(|(budget, tally)| {
-        let (state, most) = (tally.state(), u64::try_from(budget.nano_usd.0).unwrap_or(0));
+        let (state, most) = (tally.state(), budget.nano_usd.nanos());
         let left = most.saturating_sub(state.used.saturating_add(state.held));
         let resets = state.window.has_end().then(|| state.window.left(jiff::Timestamp::now()));
         let room_in = if left > 0 || budget.soft { Some(Duration::ZERO) } else { resets };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use keyward_fuzz::checks::DIALECTS;
+use keyward::catalog::Dialect;
 use keyward_fuzz::seeds::{Seeds, folder};
 
 fn main() -> std::io::Result<()> {
@@ -11,7 +11,7 @@ fn main() -> std::io::Result<()> {
         eprintln!("There is no ../shared/traffic, so the targets begin with nothing.");
         return Ok(());
     };
-    for dialect in DIALECTS {
+    for dialect in Dialect::ALL {
         let Seeds { requests, answers, streams } = Seeds::of(dialect, &recorded);
         for (part, inputs) in [("request", requests), ("answer", answers), ("stream", streams)] {
             let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(format!("{}_{part}", dialect.as_str()));

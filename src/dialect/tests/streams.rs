@@ -12,15 +12,6 @@ use crate::dialect::ir::{Delta, Event, Finish, Opening, Request, Tool};
 use crate::dialect::translate::Translation;
 use crate::dialect::{Asked, Ending, codec};
 
-const DIALECTS: [Dialect; 7] = [
-    Dialect::OpenaiChat,
-    Dialect::OpenaiResponses,
-    Dialect::AnthropicMessages,
-    Dialect::Gemini,
-    Dialect::BedrockConverse,
-    Dialect::CohereV2,
-    Dialect::Ollama,
-];
 const RECORDED: [(&str, Dialect); 7] = [
     ("openai_chat", Dialect::OpenaiChat),
     ("openai_completions", Dialect::OpenaiChat),
@@ -95,12 +86,12 @@ fn every_recorded_stream_is_seen_to_end() {
 
 #[test]
 fn a_stream_that_closes_before_its_end_is_not_taken_for_whole() {
-    for dialect in DIALECTS {
+    for dialect in Dialect::ALL {
         let pieces = written(dialect, &["Hello ", "world"]);
         assert!(matches!(ending(dialect, &pieces.concat()), Ending::Complete | Ending::Finished), "{dialect:?}");
         assert_eq!(ending(dialect, &pieces[..4].concat()), Ending::Open, "{dialect:?}");
         assert_eq!(ending(dialect, b""), Ending::Open, "{dialect:?}");
-        for to in DIALECTS.into_iter().filter(|to| *to != dialect) {
+        for to in Dialect::ALL.into_iter().filter(|to| *to != dialect) {
             let mut translation = Translation::new(dialect, &asked(to, Vec::new()));
             translation.pass(&pieces[..4].concat());
             assert_eq!(translation.finish().1.ending, Ending::Open, "{dialect:?} to {to:?}");
@@ -114,7 +105,7 @@ fn a_stream_that_closes_before_its_end_is_not_taken_for_whole() {
 
 #[test]
 fn an_event_that_is_no_json_is_told_as_trouble() {
-    for dialect in DIALECTS.into_iter().filter(|dialect| *dialect != Dialect::BedrockConverse) {
+    for dialect in Dialect::ALL.into_iter().filter(|dialect| *dialect != Dialect::BedrockConverse) {
         let mut stream = written(dialect, &["Hello"])[..3].concat();
         let torn: &[u8] =
             if dialect == Dialect::Ollama { b"{\"message\":{\"cont\n" } else { b"event: x\ndata: {\"type\":\"x\",\"cont\n\n" };
@@ -176,9 +167,9 @@ fn arguments_of_a_custom_tool_are_held_up_to_a_limit() {
 
 #[test]
 fn the_first_token_goes_out_before_the_second_comes() {
-    for from in DIALECTS {
+    for from in Dialect::ALL {
         let pieces = written(from, &["first-token", "second-token"]);
-        for to in DIALECTS.into_iter().filter(|to| *to != from) {
+        for to in Dialect::ALL.into_iter().filter(|to| *to != from) {
             let mut translation = Translation::new(from, &asked(to, Vec::new()));
             let out = translation.pass(&pieces[..3].concat());
             assert!(memchr::memmem::find(&out, b"first-token").is_some(), "{from:?} to {to:?}: {}", String::from_utf8_lossy(&out));

@@ -14,7 +14,6 @@ use super::{Fault, helpers};
 pub struct Template {
     registry: Handlebars<'static>,
     mark: Mark,
-    wants_history: bool,
 }
 
 /// What a template is rendered with.
@@ -52,14 +51,7 @@ impl Template {
                 .register_partial(name, with_context(text))
                 .map_err(|error| Fault::at(first_line, format!("the partial '{name}' is wrong ({})", fault(&error, 1))))?;
         }
-        let wants_history =
-            body.contains("history") && partials_and(body, partials).any(|text| text.contains("{{history") || text.contains("{{~history"));
-        Ok(Template { registry, mark, wants_history })
-    }
-
-    /// Whether the template says where earlier messages go.
-    pub fn wants_history(&self) -> bool {
-        self.wants_history
+        Ok(Template { registry, mark })
     }
 
     /// The messages; the error says what in the template cannot be rendered.
@@ -78,10 +70,6 @@ impl Template {
         })?;
         Ok(messages(&rendered, &self.mark, &rendering.history))
     }
-}
-
-fn partials_and<'a>(body: &'a str, partials: &'a BTreeMap<String, String>) -> impl Iterator<Item = &'a str> {
-    std::iter::once(body).chain(partials.values().map(String::as_str))
 }
 
 fn fault(error: &TemplateError, first_line: usize) -> Fault {
