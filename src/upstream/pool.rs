@@ -58,8 +58,8 @@ struct Idle {
 
 struct Connection {
     sender: http1::SendRequest<PiecesBody>,
-    driver: http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, PiecesBody>,
-    is_over: bool,
+    /// Dropped when it is over: a request that it had not begun is given back by that, and would be waited for without end otherwise.
+    driver: Option<http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, PiecesBody>>,
 }
 
 /// Opens connections, and sends requests over those that are there.
@@ -183,7 +183,7 @@ impl Connector {
             return Err(SendError::Elsewhere);
         }
         let (sender, driver) = http1::handshake(io).await.map_err(SendError::Http)?;
-        Ok(Box::new(Connection { sender, driver, is_over: false }))
+        Ok(Box::new(Connection { sender, driver: Some(driver) }))
     }
 }
 
@@ -219,15 +219,15 @@ impl Connection {
 
     /// Reads and writes what can be; errors reach whoever waits for the answer or reads its body.
     fn turn(&mut self, context: &mut Context<'_>) {
-        if !self.is_over {
-            self.is_over = Pin::new(&mut self.driver).poll(context).is_ready();
+        if self.driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(context).is_ready()) {
+            self.driver = None;
         }
     }
 
     /// Whether another request can be sent; one turn lets it see that the last answer, or all of it, has ended.
     fn is_reusable(&mut self) -> bool {
         self.turn(&mut Context::from_waker(Waker::noop()));
-        !self.is_over && self.sender.is_ready()
+        self.driver.is_some() && self.sender.is_ready()
     }
 }
 
@@ -235,7 +235,7 @@ impl Connection {
 
 impl PooledBody {
     fn give_back(&mut self) {
-        let Some(mut connection) = self.connection.take().filter(|connection| !connection.is_over) else { return };
+        let Some(mut connection) = self.connection.take() else { return };
         if connection.is_reusable() {
             POOL.with_borrow_mut(|pool| {
                 if let Some(origin) = pool.as_mut().and_then(|pool| pool.get_mut(&self.origin)) {

@@ -80,11 +80,27 @@ async fn a_connection_that_its_provider_announces_to_close_is_not_kept() {
 
 #[tokio::test]
 async fn a_connection_that_was_closed_meanwhile_is_replaced() {
-    let address = provider(&[&[WHOLE], &[WHOLE]]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::of(&format!("http://{}/v1/chat", listener.local_addr().unwrap()).parse().unwrap()).unwrap();
+    let (close, closing) = tokio::sync::oneshot::channel::<()>();
+    let provider = tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.unwrap();
+        read_request(&mut first).await;
+        first.write_all(WHOLE.as_bytes()).await.unwrap();
+        closing.await.unwrap();
+        first.shutdown().await.unwrap();
+        let (mut second, _) = listener.accept().await.unwrap();
+        read_request(&mut second).await;
+        second.write_all(WHOLE.as_bytes()).await.unwrap();
+    });
     let connector = connector();
     assert_answered!(ask(&connector, &address).await);
+    assert_eq!(idle(&address), 1, "it is kept while it is open");
+    close.send(()).unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_answered!(ask(&connector, &address).await);
+    let answered = tokio::time::timeout(Duration::from_secs(5), ask(&connector, &address)).await;
+    assert_answered!(answered.expect("no waiting for what cannot come"));
+    provider.await.unwrap();
 }
 
 #[tokio::test]
