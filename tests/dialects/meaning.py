@@ -29,6 +29,13 @@ class Meaning:
     allowed: set = dataclasses.field(default_factory=set)
     schema: object = None
     limits: dict = dataclasses.field(default_factory=dict)
+    # Documents that are plain text, by their print: the title that they were given, and the text.
+    plain: dict = dataclasses.field(default_factory=dict)
+
+    def document(self, role, text, title=""):
+        """A document that is plain text: where a dialect knows none, its words may stand as text, below its title."""
+        self.plain[print_of(text)] = (squeeze(title or ""), squeeze(text))
+        self.add(role, "document", print_of(text))
 
     def add(self, role, kind, *what):
         if kind == "result":
@@ -253,9 +260,12 @@ def openai_responses(body, _path=""):
     return meaning
 
 
-def anthropic_source(block):
+def anthropic_media(meaning, role, block):
     source = block["source"]
-    return print_of(source.get("data") or source.get("url") or source.get("file_id") or texts(source.get("content")))
+    if source["type"] in ("text", "content"):
+        meaning.document(role, source.get("data") or texts(source.get("content")), block.get("title"))
+    else:
+        meaning.add(role, block["type"], print_of(source.get("data") or source.get("url") or source.get("file_id")))
 
 
 def anthropic_messages(body, _path=""):
@@ -270,8 +280,8 @@ def anthropic_messages(body, _path=""):
             match block["type"]:
                 case "text":
                     meaning.add(role, "text", block["text"])
-                case "image" | "document" as kind:
-                    meaning.add(role, kind, anthropic_source(block))
+                case "image" | "document":
+                    anthropic_media(meaning, role, block)
                 case "tool_use":
                     meaning.add(role, "call", block["name"], as_object(block["input"]))
                 case "tool_result":
@@ -279,7 +289,7 @@ def anthropic_messages(body, _path=""):
                     meaning.add("tool", "result", texts(inner))
                     for part in inner if isinstance(inner, list) else []:
                         if part["type"] in ("image", "document"):
-                            meaning.add("user", part["type"], anthropic_source(part))
+                            anthropic_media(meaning, "user", part)
     for tool in body.get("tools") or []:
         if tool.get("type", "custom") == "custom":
             meaning.tool(tool["name"], tool.get("description"), tool.get("input_schema"))
@@ -412,12 +422,25 @@ def bedrock_block(meaning, role, block):
     for kind in ("image", "document", "video", "audio"):
         if kind in block:
             source = block[kind]["source"]
-            data = source.get("bytes") or source.get("text") or texts(source.get("content")) or (source.get("s3Location") or {}).get("uri")
-            meaning.add(role, kind, print_of(data))
+            plain = source.get("text") or texts(source.get("content")) or plain_bytes(block[kind])
+            if plain:
+                meaning.document(role, plain, block[kind].get("name"))
+            else:
+                meaning.add(role, kind, print_of(source.get("bytes") or (source.get("s3Location") or {}).get("uri")))
+
+
+def plain_bytes(document):
+    """The text of a file of Bedrock's that is plain text."""
+    is_text = document.get("format") in ("txt", "md", "csv", "html")
+    return base64.b64decode(document["source"].get("bytes") or "").decode() if is_text else ""
 
 
 def cohere_v2(body, _path=""):
     meaning = Meaning()
+    for document in body.get("documents") or []:
+        document = {"data": document} if isinstance(document, str) else document
+        title = document["data"].get("title") if isinstance(document["data"], dict) else None
+        meaning.document("user", cohere_document(document), title)
     for message in body["messages"]:
         role, content = message["role"], message.get("content")
         if role == "system":
@@ -447,8 +470,13 @@ def cohere_v2(body, _path=""):
 
 
 def cohere_document(document):
+    """The words of a document: all that it has but for its title, where that is one text; else its fields."""
     data = document.get("data")
-    return data if isinstance(data, str) else data.get("content") if isinstance(data, dict) and list(data) == ["content"] else json.dumps(data, sort_keys=True)
+    if isinstance(data, str):
+        return data
+    words = [value for name, value in data.items() if name in ("text", "content", "snippet", "data")]
+    alone = len(words) == 1 and isinstance(words[0], str) and set(data) <= {"text", "content", "snippet", "data", "title"}
+    return words[0] if alone else json.dumps(data, sort_keys=True)
 
 
 def ollama(body, _path=""):
@@ -482,12 +510,13 @@ READ = {name: globals()[name] for name in (
 def differences(sent, arrived, named):
     """How what arrived differs from what was sent, but for what the gateway named as dropped."""
     found = []
+    sent_turns, arrived_turns = without_told_documents(sent, arrived)
     if sent.system and sent.system not in arrived.system:
         # A dialect without instructions in the middle may tell them as the user's.
         if sent.system not in arrived.system + "".join(turn[2] for turn in arrived.turns if turn[1] == "text"):
             found.append(f"system: {sent.system[:60]!r} became {arrived.system[:60]!r}")
-    if without_media_order(sent.turns) != without_media_order(arrived.turns):
-        found.append("turns: " + first_difference(without_media_order(sent.turns), without_media_order(arrived.turns)))
+    if without_media_order(sent_turns) != without_media_order(arrived_turns):
+        found.append("turns: " + first_difference(without_media_order(sent_turns), without_media_order(arrived_turns)))
     for name, tool in sent.tools.items():
         # Where only some tools may be called, the others need not be offered.
         is_allowed = sent.choice != "none" if not sent.allowed else name in sent.allowed
@@ -508,6 +537,21 @@ def differences(sent, arrived, named):
         if value != arrived.limits.get(name) and not any(name in dropped for dropped in named):
             found.append(f"{name} {value} became {arrived.limits.get(name)}")
     return found
+
+
+def without_told_documents(sent, arrived):
+    """The turns without the plain-text documents whose every word arrived as text, below the title or alone."""
+    left, turns = [], list(arrived.turns)
+    for turn in sent.turns:
+        title, text = sent.plain.get(turn[2], ("", "")) if turn[1] == "document" else ("", "")
+        place = next((number for number, told in enumerate(turns) if text and told[1] in ("text", "result") and text in told[2]), None)
+        if place is None or any(told[1:] == turn[1:] for told in turns):
+            left.append(turn)
+            continue
+        told = f"{title}:{text}" if f"{title}:{text}" in turns[place][2] else text
+        turns[place] = (*turns[place][:2], turns[place][2].replace(told, "", 1))
+    # What was nothing but a document is no turn without it.
+    return left, [turn for turn in turns if turn[1] != "text" or turn[2] not in FILLERS]
 
 
 def without_media_order(turns):

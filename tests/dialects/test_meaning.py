@@ -48,3 +48,23 @@ def test_a_loss_is_seen():
 def test_every_recorded_request_can_be_read(case):
     read = meaning.READ[case.dialect](case.request["body"])
     assert read.turns or read.system
+
+
+def test_a_document_may_be_told_as_text_but_not_lost():
+    document = {"type": "document", "title": "Rules", "source": {"type": "text", "media_type": "text/plain", "data": "No running.\nNo shouting."}}
+    sent = meaning.anthropic_messages({"messages": [{"role": "user", "content": [{"type": "text", "text": "What is not allowed?"}, document]}]})
+
+    def told(*texts):
+        return meaning.ollama({"messages": [{"role": "user", "content": text} for text in texts]})
+
+    for texts in [("What is not allowed?\nRules:\nNo running.\nNo shouting.",), ("What is not allowed?", "No running.\nNo shouting.")]:
+        assert meaning.differences(sent, told(*texts), []) == []
+    for texts in [("What is not allowed?",), ("What is not allowed?\nNo running.",), ("What is not allowed?\nNo running.\nNo shouting.\nNo eating.",)]:
+        assert meaning.differences(sent, told(*texts), []), texts
+
+
+def test_a_document_of_coheres_is_compared():
+    ask = [{"role": "user", "content": "What is not allowed?"}]
+    sent = meaning.cohere_v2({"messages": ask, "documents": [{"data": {"text": "No running.", "title": "Rules"}}]})
+    assert meaning.differences(sent, meaning.cohere_v2({"messages": ask, "documents": ["No running."]}), []) == []
+    assert meaning.differences(sent, meaning.cohere_v2({"messages": ask}), [])

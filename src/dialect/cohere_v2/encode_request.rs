@@ -2,8 +2,6 @@
 //!
 //! Source of the limits: the parameters' descriptions in Cohere's v2 chat reference, and "Structured Outputs" in its documentation.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -12,8 +10,7 @@ use super::document;
 use crate::catalog::Dialect;
 use crate::catalog::model::Capability;
 use crate::dialect::ir::{
-    Block, Content, Dropped, Format, Function, Media, MediaKind, MediaSource, Message, Request, Role, Sampling, Thinking, Tool, ToolChoice,
-    ToolResult,
+    Block, Content, Dropped, Format, Function, Media, MediaKind, Message, Request, Role, Sampling, Thinking, Tool, ToolChoice, ToolResult,
 };
 use crate::dialect::{To, custom};
 use crate::error::Refusal;
@@ -112,7 +109,7 @@ impl Writer<'_> {
                 Content::Json(value) => content.push(text_value(&value.to_string())),
                 Content::Media(media) => match media.kind {
                     MediaKind::Document => {
-                        let text = document_text(media)?;
+                        let text = media.words().ok_or_else(|| inexpressible(media))?;
                         self.documents.push(document::write(&text, media.name.as_deref()));
                     }
                     _ => content.push(image(media)?),
@@ -151,7 +148,7 @@ impl Writer<'_> {
                 Content::Json(data @ Value::Object(_)) => content.push(json!({ "type": "document", "document": { "data": data } })),
                 Content::Json(value) => content.push(text_value(&value.to_string())),
                 Content::Media(media) if media.kind == MediaKind::Document => {
-                    let document = document::write(&document_text(media)?, media.name.as_deref());
+                    let document = document::write(&media.words().ok_or_else(|| inexpressible(media))?, media.name.as_deref());
                     content.push(json!({ "type": "document", "document": document }));
                 }
                 Content::Media(media) => {
@@ -186,21 +183,6 @@ fn image(media: &Media) -> Result<Value, Refusal> {
         image["detail"] = Value::from(detail.as_str());
     }
     Ok(json!({ "type": "image_url", "image_url": image }))
-}
-
-/// A document's words; Cohere reads no other documents.
-fn document_text(media: &Media) -> Result<String, Refusal> {
-    let is_text = media.media_type.as_deref().is_some_and(|kind| {
-        kind.starts_with("text/") || matches!(kind, "application/json" | "application/xml" | "application/yaml" | "application/x-yaml")
-    });
-    match &media.source {
-        MediaSource::Text(text) => Ok(text.clone()),
-        MediaSource::Base64(data) if is_text => {
-            let bytes = BASE64_STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            bytes.ok_or_else(|| inexpressible(media))
-        }
-        _ => Err(inexpressible(media)),
-    }
 }
 
 fn inexpressible(media: &Media) -> Refusal {

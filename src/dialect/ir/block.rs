@@ -1,5 +1,7 @@
 //! What messages and answers are made of.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use super::Signature;
@@ -259,4 +261,28 @@ impl Media {
             MediaSource::Text(_) | MediaSource::File { .. } => None,
         }
     }
+
+    /// The words of a document that is text, `None` of what is none.
+    pub fn words(&self) -> Option<String> {
+        match (&self.source, &self.media_type) {
+            (MediaSource::Text(text), _) => Some(text.clone()),
+            (MediaSource::Base64(data), Some(media_type)) if is_text(media_type) => {
+                BASE64_STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+            }
+            _ => None,
+        }
+    }
+
+    /// Its words below its title, where it has one: how a document is told as text.
+    pub fn told(&self, words: &str) -> String {
+        match &self.name {
+            Some(title) => format!("{title}:\n{words}"),
+            None => words.to_owned(),
+        }
+    }
+}
+
+fn is_text(media_type: &str) -> bool {
+    media_type.starts_with("text/")
+        || matches!(media_type, "application/json" | "application/xml" | "application/yaml" | "application/x-yaml")
 }

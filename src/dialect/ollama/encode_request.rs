@@ -1,7 +1,5 @@
 //! Writes a request for a provider: always `/api/chat`.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -107,7 +105,10 @@ impl Said {
             Content::Json(value) => self.texts.push(value.to_string()),
             Content::Media(media) => match (media.kind, &media.source) {
                 (MediaKind::Image, MediaSource::Base64(data)) => self.images.push(Value::from(data.as_str())),
-                (MediaKind::Document, _) => self.texts.push(document(media)?),
+                (MediaKind::Document, _) => {
+                    let words = media.words().ok_or_else(|| inexpressible(media))?;
+                    self.texts.push(media.told(&words));
+                }
                 _ => return Err(inexpressible(media)),
             },
             Content::Reasoning(reasoning) if message::is_own(reasoning) => self.thinking.push_str(&reasoning.text),
@@ -139,25 +140,6 @@ impl Said {
         }
         value
     }
-}
-
-/// A document's words, with its title before them.
-fn document(media: &Media) -> Result<String, Refusal> {
-    let is_text = media.media_type.as_deref().is_some_and(|kind| {
-        kind.starts_with("text/") || matches!(kind, "application/json" | "application/xml" | "application/yaml" | "application/x-yaml")
-    });
-    let text = match &media.source {
-        MediaSource::Text(text) => text.clone(),
-        MediaSource::Base64(data) if is_text => {
-            let bytes = BASE64_STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            bytes.ok_or_else(|| inexpressible(media))?
-        }
-        _ => return Err(inexpressible(media)),
-    };
-    Ok(match &media.name {
-        Some(name) => format!("{name}:\n{text}"),
-        None => text,
-    })
 }
 
 fn inexpressible(media: &Media) -> Refusal {

@@ -221,10 +221,7 @@ fn media_part(media: &Media, dropped: &mut Dropped) -> Result<Value, Refusal> {
             Ok(json!({ "type": "input_file", "file_id": id }))
         }
         (MediaSource::File { id, .. }, _) => Err(inexpressible(&format!("the file '{id}', which another provider holds"))),
-        (MediaSource::Text(text), _) => {
-            let title = media.name.as_deref().map(|name| format!("{name}:\n")).unwrap_or_default();
-            Ok(json!({ "type": "input_text", "text": format!("{title}{text}") }))
-        }
+        (MediaSource::Text(text), _) => Ok(json!({ "type": "input_text", "text": media.told(text) })),
         (MediaSource::Url(_) | MediaSource::Base64(_), MediaKind::Image) => {
             let url = media.to_url().unwrap_or_default();
             Ok(with_detail(json!({ "type": "input_image", "image_url": url }), media))

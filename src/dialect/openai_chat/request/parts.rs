@@ -99,8 +99,7 @@ fn type_of_file(name: Option<&str>) -> String {
 /// Writes media as a part of a user's message; refused where the dialect has no form for it.
 pub fn encode(media: &Media, manner: &Manner<'_>) -> Result<Value, Refusal> {
     if let MediaSource::Text(text) = &media.source {
-        let title = media.name.as_ref().map(|name| format!("{name}:\n")).unwrap_or_default();
-        return Ok(json!({ "type": "text", "text": format!("{title}{text}") }));
+        return Ok(json!({ "type": "text", "text": media.told(text) }));
     }
     if let MediaSource::File { of, id } = &media.source {
         return match of {
