@@ -17,7 +17,7 @@ use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
-use crate::prompt::chat;
+use crate::prompt::{Prompt, chat};
 use crate::route::Target;
 use crate::surface::{REQUEST_ID, Surface, body};
 use crate::ticket::Ticket;
@@ -74,6 +74,7 @@ async fn walk(
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
     ticket.called_by(&caller, &head);
+    ticket.prompt = head.extensions.get::<Arc<Prompt>>().cloned();
     surface.check_head(&head)?;
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let mut ask = Ask::read(called, bytes)?;

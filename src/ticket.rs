@@ -44,7 +44,7 @@ pub struct Ticket {
     ends_soon: Option<Timestamp>,
     /// The model as the caller names it, once it is read.
     pub model: String,
-    /// The prompt that is called by the name of a model.
+    /// The prompt that is called.
     pub prompt: Option<Arc<Prompt>>,
     /// Who answers, once that is known.
     pub target: Option<Target>,
@@ -139,6 +139,7 @@ impl Ticket {
             key: self.key.as_ref().map_or("", KeyId::as_str).into(),
             project,
             team,
+            prompt: self.prompt.as_ref().map_or_else(Arc::default, |prompt| prompt.label().into()),
             operation: self.operation.as_str().into(),
             provider: target.provider.id.as_str().into(),
             model: Arc::clone(&target.model),

@@ -67,7 +67,7 @@ enum Command {
     /// List models of live providers
     #[command(subcommand)]
     Models(providers::Models),
-    /// Write, check and publish prompts
+    /// Write, check, test and publish prompts
     #[command(subcommand)]
     Prompts(prompts::Prompts),
     /// Sum up requests, tokens and cost
@@ -117,7 +117,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Audit(audit) => audit.run(&config).await,
             Command::Providers(providers) => providers.run(&config, &env).await,
             Command::Models(models) => models.run(&config, &env).await,
-            Command::Prompts(prompts) => prompts.run(&config),
+            Command::Prompts(prompts) => prompts.run(&config).await,
             Command::Usage(usage) => usage.run(&config).await,
             Command::Doctor(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }

@@ -1,15 +1,20 @@
 //! `keyward prompts …`
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Subcommand;
+use reqwest::header;
 
 use super::{CliError, output};
-use crate::config::{Config, hint};
-use crate::prompt::{Prompts as Shelved, edit};
+use crate::config::Config;
+use crate::prompt::edit::{self, Step};
+use crate::prompt::examples::{self, Example};
+use crate::prompt::{Prompt, Prompts as Shelved, State};
 
-/// Write, check and publish prompts
+/// Write, check, test and publish prompts
 #[derive(Subcommand)]
 pub enum Prompts {
     /// Write a file to start from
@@ -25,6 +30,24 @@ pub enum Prompts {
     },
     /// Say what is wrong in which file and line
     Check,
+    /// Call prompts with their examples (`NAME.examples.yaml`), and show how the answers differ from what is expected
+    Test {
+        /// The prompts, as NAME or NAME@VERSION; all that are published and have examples where none is named
+        names: Vec<String>,
+        /// The gateway to ask
+        #[arg(long, env = "KEYWARD_URL")]
+        url: Option<String>,
+        /// A key for it
+        #[arg(long, env = "KEYWARD_KEY", hide_env_values = true)]
+        key: Option<String>,
+    },
+    /// Show how one version differs from another
+    Diff {
+        /// The newer one, as NAME or NAME@VERSION
+        name: String,
+        /// The older one; the one before where none is named
+        other: Option<String>,
+    },
     /// Publish a prompt: from then on its version does not change
     Publish {
         /// The prompt, as NAME or NAME@VERSION
@@ -52,46 +75,128 @@ pub enum Prompts {
 
 impl Prompts {
     /// Works on the files; a running gateway sees what changed within a second.
-    pub fn run(self, config: &Config) -> Result<ExitCode, CliError> {
+    pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
         let folder = &config.prompts.folder;
         match self {
-            Prompts::New { name } => new(folder, &name)?,
+            Prompts::New { name } => {
+                let made = edit::create(folder, &name, edit::STARTER)?;
+                output::print(&format!(
+                    "{} is there, as a draft: change it, then 'keyward prompts publish {name}'.\n",
+                    made.path.display()
+                ))?;
+            }
             Prompts::List { json } => list(folder, json)?,
             Prompts::Check => return check(folder),
-            Prompts::Publish { name } => set(folder, &name, &[("keyward.state", "published")])?,
-            Prompts::Retire { name } => set(folder, &name, &[("keyward.state", "retired")])?,
-            Prompts::Deprecate { name, sunset, successor } => {
-                let mut fields = vec![("keyward.state", "deprecated")];
-                fields.extend(sunset.as_deref().map(|sunset| ("keyward.sunset", sunset)));
-                fields.extend(successor.as_deref().map(|successor| ("keyward.successor", successor)));
-                set(folder, &name, &fields)?;
+            Prompts::Test { names, url, key } => {
+                let url = url.unwrap_or_else(|| format!("http://{}", config.listen));
+                return test(folder, &names, &url, key.as_deref()).await;
             }
+            Prompts::Diff { name, other } => diff(folder, &name, other.as_deref())?,
+            Prompts::Publish { name } => take(folder, &name, &Step::Publish)?,
+            Prompts::Retire { name } => take(folder, &name, &Step::Retire)?,
+            Prompts::Deprecate { name, sunset, successor } => take(folder, &name, &Step::Deprecate { sunset, successor })?,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn new(folder: &Path, name: &str) -> Result<(), CliError> {
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-        return Err(format!("'{name}' is no name for a prompt: use letters, digits and '-'").into());
+fn take(folder: &Path, name: &str, step: &Step) -> Result<(), CliError> {
+    let edit::Source { label, path, .. } = edit::step(folder, name, step)?;
+    let said: Vec<String> = step.fields().iter().map(|(field, value)| format!("{field}: {value}")).collect();
+    output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), path.display()))
+}
+
+fn diff(folder: &Path, name: &str, other: Option<&str>) -> Result<(), CliError> {
+    let newer = edit::source(folder, name)?;
+    let older = match other {
+        Some(other) => edit::source(folder, other)?,
+        None => {
+            let (base, version) = newer.label.split_once('@').unwrap_or((&newer.label, "1"));
+            let (prompts, version) = (Shelved::read(folder, None), version.parse().unwrap_or(1));
+            let before = prompts.versions(base).and_then(|versions| versions.range(..version).next_back());
+            let (before, _) = before.ok_or_else(|| format!("{} is the first version: there is none before it", newer.label))?;
+            edit::source(folder, &format!("{base}@{before}"))?
+        }
+    };
+    match examples::diff(&older.text, &newer.text, (&older.label, &newer.label)) {
+        same if same.is_empty() => output::print(&format!("{} and {} are the same.\n", older.label, newer.label)),
+        diff => output::print(&diff),
     }
-    std::fs::create_dir_all(folder).map_err(|e| format!("the folder {} cannot be made: {e}", folder.display()))?;
-    let path = folder.join(format!("{name}.prompt"));
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
-    file.and_then(|mut file| std::io::Write::write_all(&mut file, edit::STARTER.as_bytes()))
-        .map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
-    output::print(&format!("{} is there, as a draft: change it, then 'keyward prompts publish {name}'.\n", path.display()))
+}
+
+/// Calls the running gateway as its callers do, so that what is tested is what they get.
+async fn test(folder: &Path, names: &[String], url: &str, key: Option<&str>) -> Result<ExitCode, CliError> {
+    let prompts = Shelved::read(folder, None);
+    let chosen: Vec<Arc<Prompt>> = match names {
+        [] => prompts.all().filter(|prompt| prompt.state == State::Published).cloned().collect(),
+        names => names.iter().map(|name| version(folder, &prompts, name)).collect::<Result<_, _>>()?,
+    };
+    let key = key.ok_or("a key is needed: set KEYWARD_KEY to one that may call prompts")?;
+    // Only the first one of a process is taken, and all are the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(300)).build()?;
+    let (mut passed, mut failed) = (0, 0);
+    for prompt in &chosen {
+        let (file, examples) = examples::of(folder, prompt)?;
+        if examples.is_empty() && !names.is_empty() {
+            return Err(format!(
+                "{} has no examples: write them into {}.examples.yaml",
+                prompt.label(),
+                folder.join(&prompt.name).display()
+            )
+            .into());
+        }
+        for (at, example) in examples.iter().enumerate() {
+            let shown = format!("{} {}", prompt.label(), example.name.clone().unwrap_or_else(|| format!("example {}", at + 1)));
+            match call(&client, url, key, prompt, example).await {
+                Ok(()) => {
+                    passed += 1;
+                    output::print(&format!("ok    {shown}\n"))?;
+                }
+                Err(wrong) => {
+                    failed += 1;
+                    output::print(&format!("WRONG {shown} ({})\n{wrong}\n", file.display()))?;
+                }
+            }
+        }
+    }
+    output::print(&format!("{passed} passed, {failed} failed\n"))?;
+    Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn call(client: &reqwest::Client, url: &str, key: &str, prompt: &Prompt, example: &Example) -> Result<(), String> {
+    let input = if example.input.is_null() { serde_json::json!({}) } else { example.input.clone() };
+    let request = client
+        .post(format!("{}/prompts/{}", url.trim_end_matches('/'), prompt.label()))
+        .bearer_auth(key)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(input.to_string());
+    let answer = request.send().await.map_err(|e| format!("{url} does not answer: {e}"))?;
+    let status = answer.status();
+    let text = answer.text().await.map_err(|e| format!("the answer broke off: {e}"))?;
+    if !status.is_success() {
+        return Err(format!("{status}: {}", text.trim()));
+    }
+    match example.judge(&text) {
+        wrong if wrong.is_empty() => Ok(()),
+        wrong => Err(wrong.join("\n")),
+    }
+}
+
+fn version(folder: &Path, prompts: &Shelved, name: &str) -> Result<Arc<Prompt>, CliError> {
+    let label = edit::source(folder, name)?.label;
+    let found = prompts.all().find(|prompt| prompt.label() == label);
+    found.cloned().ok_or_else(|| format!("there is no '{label}' any more").into())
 }
 
 fn list(folder: &Path, json: bool) -> Result<(), CliError> {
     let prompts = Shelved::read(folder, None);
     if json {
-        let row = |prompt: &std::sync::Arc<crate::prompt::Prompt>| serde_json::json!({ "name": prompt.name, "version": prompt.version, "state": prompt.state.as_str(), "description": prompt.front.description });
+        let row = |prompt: &Arc<Prompt>| serde_json::json!({ "name": prompt.name, "version": prompt.version, "state": prompt.state.as_str(), "description": prompt.front.description });
         return output::json(&prompts.all().map(row).collect::<Vec<_>>());
     }
-    let row = |prompt: &std::sync::Arc<crate::prompt::Prompt>| {
-        vec![prompt.label(), prompt.state.as_str().to_owned(), prompt.front.description.clone().unwrap_or_default()]
-    };
+    let row =
+        |prompt: &Arc<Prompt>| vec![prompt.label(), prompt.state.as_str().to_owned(), prompt.front.description.clone().unwrap_or_default()];
     output::table(&["PROMPT", "STATE", "DESCRIPTION"], &prompts.all().map(row).collect::<Vec<_>>())
 }
 
@@ -105,37 +210,4 @@ fn check(folder: &Path) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
-}
-
-/// Sets fields in a prompt's file, and writes down what is published.
-fn set(folder: &Path, name: &str, fields: &[(&str, &str)]) -> Result<(), CliError> {
-    let (label, path) = file_of(folder, name)?;
-    let text = std::fs::read_to_string(&path)?;
-    let changed = fields.iter().fold(text.clone(), |text, (field, value)| edit::with_field(&text, field, value));
-    std::fs::write(&path, changed).map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
-    let file = path.display().to_string();
-    if let Some(fault) = Shelved::read(folder, None).faults().iter().find(|fault| fault.file == file) {
-        let message = format!("{file}:{}: {}; nothing was changed", fault.line, fault.message);
-        std::fs::write(&path, text)?;
-        return Err(message.into());
-    }
-    let said: Vec<String> = fields.iter().map(|(field, value)| format!("{field}: {value}")).collect();
-    output::print(&format!("{label} has {} now, in {file}.\n", said.join(", ")))
-}
-
-/// The file of a prompt: of the version that is named, or of the newest.
-fn file_of(folder: &Path, name: &str) -> Result<(String, PathBuf), CliError> {
-    let prompts = Shelved::read(folder, None);
-    let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version)));
-    let versions = prompts.versions(base).ok_or_else(|| {
-        let near = hint::nearest(base, prompts.names()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
-        format!("there is no prompt '{base}' in {}{near} 'keyward prompts check' names the files that are wrong", folder.display())
-    })?;
-    let found = match version {
-        Some(version) => version.parse().ok().and_then(|version: u32| versions.get(&version)),
-        None => versions.values().next_back(),
-    };
-    let prompt = found.ok_or_else(|| format!("there is no version '{name}'"))?;
-    let path = prompts.file_of(prompt).ok_or_else(|| format!("'{name}' has no file"))?;
-    Ok((prompt.label(), path.to_path_buf()))
 }

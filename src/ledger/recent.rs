@@ -66,6 +66,7 @@ mod tests {
             key: "".into(),
             project: "".into(),
             team: "".into(),
+            prompt: "".into(),
             operation: "".into(),
             provider: "".into(),
             model: "".into(),

@@ -27,6 +27,9 @@ pub struct Begin {
     /// The project's team, by its id; empty where there is none.
     #[serde(deserialize_with = "shared", default)]
     pub team: Arc<str>,
+    /// The prompt that was called, as `name@version`; empty where none was.
+    #[serde(deserialize_with = "shared", default)]
+    pub prompt: Arc<str>,
     /// `chat`, `embeddings`, …
     pub operation: Cow<'static, str>,
     /// The provider first tried.
@@ -134,8 +137,8 @@ impl Begin {
         to.text("id", &self.id);
         to.time("at", self.at, 9);
         to.text("key", &self.key);
-        let whose = [("project", &self.project), ("team", &self.team)];
-        whose.into_iter().filter(|(_, id)| !id.is_empty()).for_each(|(name, id)| to.text(name, id));
+        let named = [("project", &self.project), ("team", &self.team), ("prompt", &self.prompt)];
+        named.into_iter().filter(|(_, id)| !id.is_empty()).for_each(|(name, id)| to.text(name, id));
         to.text("operation", &self.operation);
         to.text("provider", &self.provider);
         to.text("model", &self.model);

@@ -25,6 +25,7 @@ fn begin(id: &str) -> Begin {
         key: "k".into(),
         project: "".into(),
         team: "".into(),
+        prompt: "".into(),
         operation: "chat".into(),
         provider: "p".into(),
         model: "m".into(),

@@ -83,7 +83,11 @@ pub fn model<'a>(gateway: &'a Gateway, prompt: &'a Prompt) -> &'a str {
 }
 
 /// The prompt rendered into a request; what the request says already of sampling and the like goes before the prompt's own settings.
-pub fn rendered(prompt: &Prompt, rendering: Rendering, mut request: ir::Request) -> Result<ir::Request, Refusal> {
+///
+/// The conversation so far stands where the template has `{{history}}`, or before its last message.
+pub fn rendered(prompt: &Prompt, input: Value, history: Vec<ir::Message>, mut request: ir::Request) -> Result<ir::Request, Refusal> {
+    let places = (0..history.len()).map(Message::standing_for).collect();
+    let rendering = Rendering { input, history: places, ..Rendering::default() };
     let messages = prompt.template.render(rendering).map_err(|why| {
         Refusal::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -92,7 +96,15 @@ pub fn rendered(prompt: &Prompt, rendering: Rendering, mut request: ir::Request)
             format!("The prompt '{}' cannot be rendered with these variables: {why}.", prompt.label()),
         )
     })?;
-    request.messages = messages.into_iter().filter_map(to_ir).collect();
+    // A template cannot hold all that a message of a conversation is made of: it places what stands for it.
+    let mut history: Vec<Option<ir::Message>> = history.into_iter().map(Some).collect();
+    request.messages = messages
+        .into_iter()
+        .filter_map(|message| match message.stands_for() {
+            Some(place) => history.get_mut(place)?.take(),
+            None => to_ir(message),
+        })
+        .collect();
     let config = &prompt.front.config;
     let number = |name: &str| config.get(name).and_then(Value::as_f64);
     let count = |name: &str| config.get(name).and_then(Value::as_u64);
@@ -137,8 +149,7 @@ pub fn expand(gateway: &Gateway, caller: &Caller, ask: Ask) -> Result<(Ask, Arc<
         None => (Value::Object(Map::new()), std::mem::take(&mut request.messages)),
     };
     let input = variables(&prompt, given).map_err(|violations| unfit(&prompt, &violations))?;
-    let mut request = rendered(&prompt, Rendering { input, ..Rendering::default() }, request)?;
-    place(&mut request.messages, history);
+    let request = rendered(&prompt, input, history, request)?;
     let model = model(gateway, &prompt).to_owned();
     let facts = gateway.router().resolve(&model).ok().and_then(|targets| targets.first()?.facts().cloned());
     let body = encoded(&request, &ask, &model, facts.as_ref())?;
@@ -152,12 +163,6 @@ pub fn expand(gateway: &Gateway, caller: &Caller, ask: Ask) -> Result<(Ask, Arc<
 /// The body of a request, in the dialect of the one that it stands for.
 fn encoded(request: &ir::Request, ask: &Ask, model: &str, facts: Option<&Model>) -> Result<Bytes, Refusal> {
     codec(ask.called.dialect).encode_request(request, &To { model, facts }, &mut Dropped::default())
-}
-
-/// Puts the conversation after the prompt's instructions, and before its last message if that is the user's.
-fn place(messages: &mut Vec<ir::Message>, history: Vec<ir::Message>) {
-    let at = messages.len() - usize::from(!history.is_empty() && messages.last().is_some_and(|last| last.role == Role::User));
-    messages.splice(at..at, history);
 }
 
 /// What says that a caller's variables do not fit.

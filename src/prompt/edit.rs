@@ -1,4 +1,129 @@
-//! Changes to a prompt's file: fields of its front matter, line by line, so that all else stays as its author wrote it.
+//! Changes to prompts: the files are the truth, and the command line and the management API change them by the same functions.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::Prompts;
+use crate::config::hint;
+
+/// A step in a prompt's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// From now on the version does not change.
+    Publish,
+    /// Callers are told that it will go.
+    Deprecate {
+        /// When it goes: a day or time, UTC.
+        sunset: Option<String>,
+        /// What to call instead, as `name` or `name@version`.
+        successor: Option<String>,
+    },
+    /// It is served no longer.
+    Retire,
+}
+
+/// A prompt's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// `name@version`.
+    pub label: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it.
+    pub text: String,
+}
+
+/// Why nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EditError {
+    /// There is no such prompt, or no such version.
+    NotFound(String),
+    /// There is one already.
+    Exists(String),
+    /// The file would be wrong.
+    Wrong(String),
+    /// The disk did not do it.
+    Disk(String),
+}
+
+/// Makes a prompt's first file, as a draft.
+pub fn create(folder: &Path, name: &str, text: &str) -> Result<Source, EditError> {
+    let path = folder.join(format!("{}.prompt", checked(name)?));
+    if path.exists() {
+        return Err(EditError::Exists(format!("{} is there already: change it, or take another name", path.display())));
+    }
+    put(folder, &path, text)
+}
+
+/// Writes a version's file, new or in the place of what it was; a published one does not change.
+pub fn write(folder: &Path, label: &str, text: &str) -> Result<Source, EditError> {
+    match source(folder, label) {
+        Ok(known) => put(folder, &known.path, text),
+        Err(EditError::NotFound(_)) => put(folder, &folder.join(format!("{}.prompt", checked(label)?)), text),
+        Err(other) => Err(other),
+    }
+}
+
+/// Takes a prompt a step on: the version that is named, or the newest.
+pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Source, EditError> {
+    let known = source(folder, name)?;
+    let text = step.fields().iter().fold(known.text, |text, (field, value)| with_field(&text, field, value));
+    put(folder, &known.path, &text)
+}
+
+/// The file of a prompt: of the version that is named, or of the newest.
+pub fn source(folder: &Path, name: &str) -> Result<Source, EditError> {
+    let prompts = Prompts::read(folder, None);
+    let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version)));
+    let versions = prompts.versions(base).ok_or_else(|| {
+        let near = hint::nearest(base, prompts.names()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
+        let faulty =
+            prompts.faults().first().map_or_else(String::new, |fault| format!("; {} is wrong, see 'keyward prompts check'", fault.file));
+        EditError::NotFound(format!("there is no prompt '{base}'{near}{faulty}"))
+    })?;
+    let found = match version {
+        Some(version) => version.parse().ok().and_then(|version: u32| versions.get(&version)),
+        None => versions.values().next_back(),
+    };
+    let labels = || versions.values().map(|prompt| prompt.label()).collect::<Vec<_>>().join(", ");
+    let prompt = found.ok_or_else(|| EditError::NotFound(format!("there is no version '{name}': there are {}", labels())))?;
+    let path = prompts.file_of(prompt).ok_or_else(|| EditError::NotFound(format!("'{name}' has no file")))?.to_path_buf();
+    let text = std::fs::read_to_string(&path).map_err(|e| EditError::Disk(format!("{} cannot be read: {e}", path.display())))?;
+    Ok(Source { label: prompt.label(), path, text })
+}
+
+/// A name, or a name and a version, that can be a file's.
+fn checked(label: &str) -> Result<&str, EditError> {
+    let (name, version) = label.split_once('@').map_or((label, None), |(name, version)| (name, Some(version)));
+    let is_name =
+        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let is_version = version.is_none_or(|version| version.parse::<u32>().is_ok_and(|version| version > 0));
+    match is_name && is_version && name.len() <= 100 {
+        true => Ok(label),
+        false => {
+            Err(EditError::Wrong(format!("'{label}' is no name for a prompt: use letters, digits and '-', such as 'hello' or 'hello@2'")))
+        }
+    }
+}
+
+/// Puts a text into a file if all in the folder is right with it; the file is the old one or the new one at every moment.
+fn put(folder: &Path, path: &Path, text: &str) -> Result<Source, EditError> {
+    let file = path.display().to_string();
+    let prompts = Prompts::with(folder, path, text);
+    if let Some(fault) = prompts.faults().iter().find(|fault| fault.file == file) {
+        return Err(EditError::Wrong(format!("{file}:{}: {}; nothing was changed", fault.line, fault.message)));
+    }
+    let label = prompts.label_of(path).ok_or_else(|| EditError::Wrong(format!("{file} would be no prompt")))?;
+    let beside = path.with_extension("new");
+    let written =
+        std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&beside, text)).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|e| EditError::Disk(format!("{file} cannot be written: {e}")))?;
+    // What is published is written down by this.
+    Prompts::read(folder, None);
+    Ok(Source { label, path: path.to_path_buf(), text: text.to_owned() })
+}
 
 /// What `keyward prompts new` writes.
 pub const STARTER: &str = r#"---
@@ -40,3 +165,33 @@ pub fn with_field(source: &str, field: &str, value: &str) -> String {
     };
     changed.join("\n") + "\n"
 }
+
+// === impl Step ===
+
+impl Step {
+    /// The fields of the front matter that it sets.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Step::Publish => vec![("keyward.state", "published".to_owned())],
+            Step::Retire => vec![("keyward.state", "retired".to_owned())],
+            Step::Deprecate { sunset, successor } => {
+                let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                let mut fields = vec![("keyward.state", "deprecated".to_owned()), ("keyward.deprecated", now)];
+                fields.extend(sunset.clone().map(|sunset| ("keyward.sunset", sunset)));
+                fields.extend(successor.clone().map(|successor| ("keyward.successor", successor)));
+                fields
+            }
+        }
+    }
+}
+
+// === impl EditError ===
+
+impl fmt::Display for EditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (EditError::NotFound(message) | EditError::Exists(message) | EditError::Wrong(message) | EditError::Disk(message)) = self;
+        f.write_str(message)
+    }
+}
+
+impl std::error::Error for EditError {}

@@ -22,6 +22,8 @@ pub struct Prompt {
     pub version: u32,
     /// Where it stands in its life.
     pub state: State,
+    /// Since when it is deprecated, where the file says so.
+    pub deprecated: Option<Timestamp>,
     /// When it stops being served.
     pub sunset: Option<Timestamp>,
     /// What to call instead: `name` or `name@version`.
@@ -58,7 +60,7 @@ pub struct Violation {
 }
 
 /// The fields under `keyward.` that a file may have; those from the second on may change after publishing.
-const FIELDS: [&str; 5] = ["version", "state", "sunset", "successor", "weight"];
+const FIELDS: [&str; 6] = ["version", "state", "deprecated", "sunset", "successor", "weight"];
 
 // === impl Prompt ===
 
@@ -99,9 +101,13 @@ impl Prompt {
                 return Err(at("keyward.state", format!("'{other}' is no state: it is one of draft, published, deprecated, retired")));
             }
         };
-        let sunset = text("sunset").map(|text| {
-            time(&text).ok_or_else(|| at("keyward.sunset", format!("'{text}' is no time: write it as 2027-01-31 or 2027-01-31T12:00:00Z")))
-        });
+        let moment = |field: &str| {
+            let read = |text: String| {
+                let message = format!("'{text}' is no time: write it as 2027-01-31 or 2027-01-31T12:00:00Z");
+                time(&text).ok_or_else(|| at(&format!("keyward.{field}"), message))
+            };
+            text(field).map(read).transpose()
+        };
         let schema = |schema: &Option<Value>, side: &str| {
             let compiled = schema.as_ref().map(jsonschema::draft202012::new).transpose();
             compiled.map_err(|error| at(side, format!("'{side}.schema' is no JSON Schema: {error}")))
@@ -120,7 +126,8 @@ impl Prompt {
             name: name.to_owned(),
             version: version.or(own_version).unwrap_or(1),
             state,
-            sunset: sunset.transpose()?,
+            deprecated: moment("deprecated")?,
+            sunset: moment("sunset")?,
             successor: text("successor"),
             weight: number("weight", 0)?,
             front,
@@ -163,8 +170,8 @@ impl Prompt {
     pub fn headers(&self) -> Vec<(&'static str, HeaderValue)> {
         let mut headers = vec![("keyward-prompt", self.label())];
         if self.state == State::Deprecated {
-            // The date is when it was deprecated; of that nothing is known but that it has passed.
-            headers.push(("deprecation", "@0".to_owned()));
+            // Of a date that the file does not say, nothing is known but that it has passed.
+            headers.push(("deprecation", format!("@{}", self.deprecated.map_or(0, Timestamp::as_second))));
         }
         if let Some(sunset) = self.sunset {
             headers.push(("sunset", sunset.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()));

@@ -4,6 +4,7 @@ pub mod chat;
 pub mod dotprompt;
 pub mod edit;
 mod entry;
+pub mod examples;
 mod shelf;
 #[cfg(test)]
 mod tests;

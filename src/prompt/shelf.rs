@@ -1,6 +1,7 @@
 //! The prompts of a folder, by name and version, read again as its files change; a bad file is refused whole and named.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -86,21 +87,42 @@ impl Shelf {
 // === impl Prompts ===
 
 impl Prompts {
-    /// Reads a folder; of a file that is wrong now, what it was `before` goes on.
+    /// Reads a folder; of a file that is wrong now, what it was `before` goes on. What is published is written down.
     pub fn read(folder: &Path, before: Option<&Prompts>) -> Prompts {
-        let mut prompts = Prompts { seen: seen(folder), ..Prompts::default() };
+        let seen = seen(folder);
+        let texts = seen.keys().map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
+        let (mut prompts, known) = Prompts::of(folder, texts, before);
+        prompts.seen = seen;
+        if known != published(folder)
+            && let Ok(text) = serde_json::to_string_pretty(&known)
+            && let Err(error) = std::fs::write(folder.join(PUBLISHED), text + "\n")
+        {
+            tracing::warn!(%error, "{} cannot be written: a published prompt that changes is not noticed after a restart", folder.join(PUBLISHED).display());
+        }
+        prompts
+    }
+
+    /// What the folder would be with this text in a file: nothing is written.
+    pub fn with(folder: &Path, file: &Path, text: &str) -> Prompts {
+        let others = seen(folder).into_keys().filter(|path| path != file);
+        let mut texts: BTreeMap<PathBuf, io::Result<String>> = others.map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
+        texts.insert(file.to_path_buf(), Ok(text.to_owned()));
+        Prompts::of(folder, texts, None).0
+    }
+
+    fn of(folder: &Path, files: BTreeMap<PathBuf, io::Result<String>>, before: Option<&Prompts>) -> (Prompts, Hashes) {
+        let mut prompts = Prompts::default();
         let mut partials = BTreeMap::new();
         let mut texts = Vec::new();
-        for path in prompts.seen.keys() {
+        for (path, text) in files {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            match (std::fs::read_to_string(path), name.strip_prefix('_').and_then(|name| name.strip_suffix(".prompt"))) {
+            match (text, name.strip_prefix('_').and_then(|name| name.strip_suffix(".prompt"))) {
                 (Ok(text), Some(partial)) => drop(partials.insert(partial.to_owned(), text.replace("\r\n", "\n"))),
                 (Ok(text), None) => texts.push((path.clone(), text)),
-                (Err(error), _) => prompts.faults.push(Misfile::new(path, &Fault::at(1, format!("it cannot be read: {error}")))),
+                (Err(error), _) => prompts.faults.push(Misfile::new(&path, &Fault::at(1, format!("it cannot be read: {error}")))),
             }
         }
-        let published = published(folder);
-        let mut known = published.clone();
+        let mut known = published(folder);
         for (path, text) in texts {
             match read_one(&path, &text, &partials, &mut known, &prompts.by_name) {
                 Ok(prompt) => prompts.put(path, Arc::new(prompt)),
@@ -112,13 +134,7 @@ impl Prompts {
                 }
             }
         }
-        if known != published
-            && let Ok(text) = serde_json::to_string_pretty(&known)
-            && let Err(error) = std::fs::write(folder.join(PUBLISHED), text + "\n")
-        {
-            tracing::warn!(%error, "{} cannot be written: a published prompt that changes is not noticed after a restart", folder.join(PUBLISHED).display());
-        }
-        prompts
+        (prompts, known)
     }
 
     /// The files that cannot be used.
@@ -164,6 +180,11 @@ impl Prompts {
     /// The file that a prompt was read of.
     pub fn file_of(&self, prompt: &Prompt) -> Option<&Path> {
         self.files.iter().find(|(_, other)| other.label() == prompt.label()).map(|(path, _)| path.as_path())
+    }
+
+    /// `name@version` of what is in a file.
+    pub fn label_of(&self, file: &Path) -> Option<String> {
+        self.files.get(file).map(|prompt| prompt.label())
     }
 
     fn put(&mut self, path: PathBuf, prompt: Arc<Prompt>) {

@@ -240,6 +240,8 @@ pub enum UsageBy {
     Provider,
     /// `chat`, `embeddings`, …
     Operation,
+    /// The prompt that was called, as `name@version`.
+    Prompt,
 }
 
 /// Which requests to list.
@@ -274,6 +276,7 @@ pub struct Request {
     pub key: String,
     pub project: String,
     pub team: String,
+    pub prompt: String,
     pub operation: String,
     pub provider: String,
     pub model: String,

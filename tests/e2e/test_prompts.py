@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import time
 
 import anthropic
 import pytest
 
+import upstream as provider
 from gateway import ROOT, eventually
 
 HELLO = """---
@@ -100,3 +102,133 @@ def test_a_description_in_openapi(prompts):
     described = call(prompts, "/prompts/hello/openapi.json", method="GET").json()
     assert described["openapi"] == "3.1.0"
     assert described["paths"]["/prompts/hello@1"]["post"]["requestBody"]["content"]["application/json"]["schema"]["required"] == ["name"]
+
+
+def answers(upstream, *texts):
+    upstream.serve("gpt-4o-mini", *map(provider.chat, texts))
+
+
+CLASSIFIED = """---
+model: test/gpt-4o-mini
+input: { schema: { text: string } }
+output: { schema: { class: string } }
+keyward.state: published
+---
+Classify {{text}}
+"""
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_once_more(prompts, upstream):
+    (prompts.prompts / "sort.prompt").write_text(CLASSIFIED)
+    assert eventually(lambda: call(prompts, "/prompts/sort", method="GET").status == 200)
+    answers(upstream, "It is good.", '```json\n{"class": "good"}\n```')
+    reply = call(prompts, "/prompts/sort", {"text": "x"})
+    assert (reply.status, reply.json()) == (200, {"class": "good"})
+    told = upstream.requests[-1].json()["messages"]
+    assert [message["role"] for message in told] == ["user", "assistant", "user"] and "does not fit" in told[-1]["content"]
+    answers(upstream, '{"class": 7}')
+    refused = call(prompts, "/prompts/sort", {"text": "x"})
+    assert (refused.status, refused.json()["code"]) == (502, "output_invalid")
+    assert refused.headers["keyward-prompt"] == "sort@1" and "/class" in refused.body.decode()
+    row = prompts.usage("prompt", "sort@1", 4)
+    assert (row["requests"], row["input_tokens"]) == (4, 4000)
+
+
+def test_versions_share_calls_by_weight_and_are_counted_apart(prompts, upstream):
+    write(prompts, "hello.prompt", more="keyward.weight: 1\n")
+    write(prompts, "hello@2.prompt", more="keyward.weight: 1\n", mark="!")
+    versions = lambda: call(prompts, "/prompts/hello", method="GET").json().get("versions")  # noqa: E731
+    assert eventually(lambda: versions() == [1, 2])
+    answers(upstream, "Hello!")
+    called = [call(prompts, "/prompts/hello", {"name": "x"}).headers["keyward-prompt"] for _ in range(40)]
+    counts = {label: called.count(label) for label in ("hello@1", "hello@2")}
+    assert sum(counts.values()) == 40 and min(counts.values()) > 0
+    for label, count in counts.items():
+        assert prompts.usage("prompt", label, count)["requests"] == count
+    assert "prompt/hello@1" not in {row["group"] for row in prompts.cli("usage", "--by", "model")}
+
+
+def test_a_conversation_goes_where_the_template_wants_it(prompts, upstream):
+    text = '---\nmodel: test/gpt-4o-mini\nkeyward.state: published\n---\n{{role "system"}}Be kind.\n{{history}}\n{{role "user"}}Go on.\n'
+    (prompts.prompts / "talk.prompt").write_text(text)
+    assert eventually(lambda: call(prompts, "/prompts/talk", method="GET").status == 200)
+    answers(upstream, "Yes.")
+    call_of = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at": 1}'}}
+    said = [{"role": "user", "content": "Look."}, {"role": "assistant", "tool_calls": [call_of]}, {"role": "tool", "tool_call_id": "call_1", "content": "A tree."}]
+    client = prompts.client(prompts.secret)
+    assert client.chat.completions.create(model="prompt/talk", messages=said).choices[0].message.content == "Yes."
+    sent = upstream.requests[-1].json()["messages"]
+    assert [message["role"] for message in sent] == ["system", "user", "assistant", "tool", "user"]
+    assert sent[2]["tool_calls"] == [call_of] and sent[3]["content"] == "A tree." and sent[4]["content"].strip() == "Go on."
+
+
+def test_deprecation_has_a_date(prompts):
+    assert prompts.run("prompts", "deprecate", "hello", "--sunset", "2099-01-01", "--successor", "sentiment").returncode == 0
+    told = lambda: call(prompts, "/prompts/hello", method="GET").headers.get("deprecation", "@0")  # noqa: E731
+    assert eventually(lambda: abs(int(told()[1:]) - time.time()) < 60)
+
+
+EXAMPLES = """examples:
+  - name: by value
+    input: { text: fine }
+    output: { class: good }
+  - input: { text: fine }
+    contains: [good]
+  - name: wrong
+    input: { text: fine }
+    output: { class: bad }
+"""
+
+
+def test_examples_are_called_and_what_differs_is_shown(prompts, upstream):
+    (prompts.prompts / "sort.prompt").write_text(CLASSIFIED)
+    (prompts.prompts / "sort.examples.yaml").write_text(EXAMPLES)
+    assert eventually(lambda: call(prompts, "/prompts/sort", method="GET").status == 200)
+    answers(upstream, '{"class": "good"}')
+    assert "KEYWARD_KEY" in prompts.run("prompts", "test", "sort").stderr
+    prompts.env["KEYWARD_KEY"] = prompts.secret
+    done = prompts.run("prompts", "test", "sort")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "ok    sort@1 by value\nok    sort@1 example 2\nWRONG sort@1 wrong" in done.stdout
+    assert '-  "class": "bad"\n+  "class": "good"\n' in done.stdout and done.stdout.endswith("2 passed, 1 failed\n")
+    (prompts.prompts / "sort.examples.yaml").write_text(EXAMPLES.split("  - name: wrong")[0])
+    assert prompts.run("prompts", "test").returncode == 0
+    (prompts.prompts / "sort.examples.yaml").write_text("examples:\n  - inptu: {}\n")
+    assert "inptu" in prompts.run("prompts", "test", "sort").stderr
+
+
+def test_versions_are_compared(prompts):
+    write(prompts, "hello@2.prompt", mark="!")
+    shown = prompts.run("prompts", "diff", "hello").stdout
+    assert shown.startswith("--- hello@1\n+++ hello@2\n") and '+{{role "user"}}Greet {{name}}!\n' in shown
+    assert "the same" in prompts.run("prompts", "diff", "hello@2", "hello@2").stdout
+    assert "none before it" in prompts.run("prompts", "diff", "hello@1").stderr
+
+
+def test_prompts_are_managed_over_http(prompts):
+    owner = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    viewer = prompts.new_key(kind="admin", role="viewer", name="viewer")["key"]
+
+    def manage(method, path, body=None, key=owner):
+        return prompts.request(method, f"/admin/v1/prompts{path}", None if body is None else json.dumps(body), key)
+
+    text = HELLO.format(state="draft", more="", mark="")
+    assert manage("PUT", "/note", {"source": text}, viewer).status == 403
+    made = manage("PUT", "/note", {"source": text})
+    assert (made.status, made.json()["id"], made.json()["state"]) == (200, "note@1", "draft"), made.body
+    wrong = manage("PUT", "/note", {"source": text.replace("name: string", "name: strnig")})
+    assert (wrong.status, wrong.json()["code"]) == (422, "prompt_invalid") and "note.prompt:5:" in wrong.json()["detail"], wrong.body
+    assert manage("GET", "/note@1", key=viewer).json()["source"] == text
+    assert manage("POST", "/note/publish", {}).json()["state"] == "published"
+    assert call(prompts, "/prompts/note", method="GET").status == 200, "at once"
+    changed = manage("PUT", "/note", {"source": text.replace("draft", "published").replace("greet", "grunt")})
+    assert changed.status == 422 and "must not change" in changed.json()["detail"]
+    assert manage("PUT", "/..%2Fnote", {"source": text}).status == 422
+    assert manage("PUT", "/note@2", {"source": text}).json()["version"] == 2
+    assert manage("POST", "/note@1/deprecate", {"sunset": "2099-01-01", "successor": "note@2"}).json()["successor"] == "note@2"
+    assert manage("POST", "/note@1/retire", {}).json()["state"] == "retired"
+    assert call(prompts, "/prompts/note@1", {"name": "x"}).status == 410
+    assert {"note@1", "note@2", "sentiment@1"} <= {row["id"] for row in manage("GET", "?limit=100").json()["data"]}
+    assert manage("GET", "/nothing").json()["code"] == "prompt_not_found"
+    done = [entry["action"] for entry in prompts.cli("audit")]
+    assert [action for action in done if action.startswith("prompt.")] == ["prompt.retire", "prompt.deprecate", "prompt.write", "prompt.publish", "prompt.write"]

@@ -12,6 +12,7 @@ mod once;
 mod openapi;
 mod page;
 mod problem;
+mod prompts;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +46,7 @@ pub struct Desk {
 }
 
 /// The paths of the management API, as they are written in its description.
-const RESOURCES: [Resource; 20] = [
+const RESOURCES: [Resource; 25] = [
     ("/admin/v1/keys", || get(keys::list).post(keys::create)),
     ("/admin/v1/keys/revoke", || post(keys::revoke_all)),
     ("/admin/v1/keys/explain", || post(explain::serve)),
@@ -61,6 +62,11 @@ const RESOURCES: [Resource; 20] = [
     ("/admin/v1/limits", || get(groups::limits).patch(groups::update_limits)),
     ("/admin/v1/budgets", || get(budgets::list)),
     ("/admin/v1/budgets/{account}", || get(budgets::show)),
+    ("/admin/v1/prompts", || get(prompts::list)),
+    ("/admin/v1/prompts/{name}", || get(prompts::show).put(prompts::write)),
+    ("/admin/v1/prompts/{name}/publish", || post(prompts::publish)),
+    ("/admin/v1/prompts/{name}/deprecate", || post(prompts::deprecate)),
+    ("/admin/v1/prompts/{name}/retire", || post(prompts::retire)),
     ("/admin/v1/usage", || get(usage::show)),
     ("/admin/v1/usage/export", || get(usage::export)),
     ("/admin/v1/audit", || get(audit::list)),

@@ -69,6 +69,9 @@ pub fn messages(rendered: &str, mark: &Mark, history: &[Message]) -> Vec<Message
     messages
 }
 
+/// Where in its metadata a message says which one it stands for.
+const PLACE: &str = "history";
+
 fn last(messages: &mut Vec<Message>) -> &mut Message {
     if messages.is_empty() {
         messages.push(Message::of("user"));
@@ -81,6 +84,17 @@ fn last(messages: &mut Vec<Message>) -> &mut Message {
 // === impl Message ===
 
 impl Message {
+    /// One that only says where a message of a conversation goes.
+    pub fn standing_for(place: usize) -> Message {
+        Message { content: vec![Part::Pending { metadata: Map::from_iter([(PLACE.to_owned(), json!(place))]) }], ..Message::of("user") }
+    }
+
+    /// Which message of the conversation goes here, where it stands for one.
+    pub fn stands_for(&self) -> Option<usize> {
+        let [Part::Pending { metadata }] = &self.content[..] else { return None };
+        usize::try_from(metadata.get(PLACE)?.as_u64()?).ok()
+    }
+
     fn of(role: &str) -> Message {
         Message { role: role.to_owned(), content: Vec::new(), metadata: None }
     }

@@ -32,11 +32,11 @@ const LONGEST_NAME: usize = 200;
 
 const COLUMNS: &str =
     "INSERT INTO requests (id, node, key, operation, provider, model, source_address, began, reserved, ended, outcome, status,
-    input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms, project, team) ";
-const VALUES: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms, project, team, prompt) ";
+const VALUES: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 /// A row that is there is written over while it is not settled for good, by what is known now and was not before.
 const MERGE: &str = " ON CONFLICT (id) DO UPDATE SET
-    key = MAX(key, excluded.key), project = MAX(project, excluded.project), team = MAX(team, excluded.team), operation = MAX(operation, excluded.operation), began = MIN(began, excluded.began),
+    key = MAX(key, excluded.key), project = MAX(project, excluded.project), team = MAX(team, excluded.team), prompt = MAX(prompt, excluded.prompt), operation = MAX(operation, excluded.operation), began = MIN(began, excluded.began),
     source_address = COALESCE(source_address, excluded.source_address), reserved = COALESCE(excluded.reserved, reserved), provider = CASE WHEN excluded.outcome = 'open' THEN provider ELSE excluded.provider END,
     model = CASE WHEN excluded.outcome = 'open' THEN model ELSE excluded.model END,
     ended = COALESCE(excluded.ended, ended), outcome = CASE WHEN excluded.outcome = 'open' THEN outcome ELSE excluded.outcome END,
@@ -135,6 +135,7 @@ impl LedgerStore for Sqlite {
                 UsageBy::Team => "team",
                 UsageBy::Provider => "provider",
                 UsageBy::Operation => "operation",
+                UsageBy::Prompt => "prompt",
             };
             let wanted = [("key", &query.key), ("project", &query.project), ("team", &query.team)];
             let wanted: Vec<(&str, &str)> = wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect();
@@ -214,7 +215,7 @@ async fn write(connection: &mut SqliteConnection, statement: &'static str, argum
 
 fn arguments(node: &str, pairs: &[Pair<'_>], texts: &mut Texts) -> Result<SqliteArguments, StoreError> {
     let mut arguments = SqliteArguments::default();
-    arguments.reserve(pairs.len() * 25, 0);
+    arguments.reserve(pairs.len() * 26, 0);
     pairs.iter().try_for_each(|pair| add_row(&mut arguments, node, pair, texts)).map_err(|e| StoreError(e.to_string()))?;
     Ok(arguments)
 }
@@ -244,7 +245,8 @@ fn add_row(to: &mut SqliteArguments, node: &str, Pair { begin, settle }: &Pair<'
     to.add(settle.and_then(|settle| settle.first_byte_ms).map(signed))?;
     to.add(settle.map(|settle| signed(settle.total_ms)))?;
     to.add(texts.shared(begin.map_or("", |begin| &begin.project)))?;
-    to.add(texts.shared(begin.map_or("", |begin| &begin.team)))
+    to.add(texts.shared(begin.map_or("", |begin| &begin.team)))?;
+    to.add(texts.shared(begin.map_or("", |begin| &begin.prompt)))
 }
 
 // === impl Texts ===

@@ -1,6 +1,6 @@
 //! Sums over requests: closed hours and days are summed once, and a query adds those sums to the rows of the rest.
 //!
-//! A sum is deleted, in the same transaction, by whatever changes one of its rows (the triggers in `0006_rollups.sql`), and made anew
+//! A sum is deleted, in the same transaction, by whatever changes one of its rows (the triggers in `0009_prompts.sql`), and made anew
 //! by the next [`roll_up`]. Pruning moves rows into their hour's sums, a few at a time, so that a query is right at every moment.
 
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ const DAY: i64 = HOURS_A_DAY * HOUR;
 const END: i64 = 253_402_300_800_000_000;
 
 /// What the rows of a request and of a sum are told apart by.
-const NAMES: &str = "key, project, team, provider, model, operation";
+const NAMES: &str = "key, project, team, provider, model, operation, prompt";
 const COUNTS: [&str; 9] = ["requests", "failed", "running", "input", "cached", "output", "cost", "held", "unpriced"];
 /// The counts of one request.
 const OF_ONE: &str = "1 AS requests, outcome NOT IN ('answered', 'open') AS failed, outcome = 'open' AS running, input, cached, output,

@@ -30,6 +30,7 @@ fn request(row: &SqliteRow) -> Result<Request, StoreError> {
         key: row.try_get("key")?,
         project: row.try_get("project")?,
         team: row.try_get("team")?,
+        prompt: row.try_get("prompt")?,
         operation: row.try_get("operation")?,
         provider: row.try_get("provider")?,
         model: row.try_get("model")?,

@@ -57,6 +57,10 @@ fn at(minute: i64) -> Timestamp {
     "2026-03-01T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute)
 }
 
+fn prompt_of(model: &str) -> String {
+    format!("prompt-{model}@1")
+}
+
 fn begin(id: usize, plain: &Plain) -> Entry {
     Entry::Begin(Begin {
         id: id.to_string().into(),
@@ -64,6 +68,7 @@ fn begin(id: usize, plain: &Plain) -> Entry {
         key: plain.key.as_str().into(),
         project: format!("of-{}", plain.key).into(),
         team: "".into(),
+        prompt: prompt_of(&plain.model).into(),
         operation: "chat".into(),
         provider: "p".into(),
         model: plain.model.as_str().into(),
@@ -100,6 +105,7 @@ fn expected(all: &[Plain], by: UsageBy, span: (i64, i64)) -> Vec<UsageRow> {
             UsageBy::Team => String::new(),
             UsageBy::Provider => "p".to_owned(),
             UsageBy::Operation => "chat".to_owned(),
+            UsageBy::Prompt => prompt_of(&plain.model),
         };
         let row = rows.entry(group.clone()).or_insert(UsageRow {
             group,
@@ -126,8 +132,8 @@ fn expected(all: &[Plain], by: UsageBy, span: (i64, i64)) -> Vec<UsageRow> {
     rows
 }
 
-const ALL: [UsageBy; 7] =
-    [UsageBy::Key, UsageBy::Model, UsageBy::Day, UsageBy::Project, UsageBy::Team, UsageBy::Provider, UsageBy::Operation];
+const ALL: [UsageBy; 8] =
+    [UsageBy::Key, UsageBy::Model, UsageBy::Day, UsageBy::Project, UsageBy::Team, UsageBy::Provider, UsageBy::Operation, UsageBy::Prompt];
 
 async fn check(store: &Sqlite, all: &[Plain], (since, until): (i64, i64)) {
     for by in ALL {

@@ -17,7 +17,6 @@ use crate::dialect::{Called, StreamReader, To, codec};
 use crate::error::{Kind, Refusal};
 use crate::exchange::exchange;
 use crate::gateway::Gateway;
-use crate::prompt::dotprompt::Rendering;
 use crate::prompt::{Prompt, Violation, chat};
 
 /// A call of a prompt, with all that it takes.
@@ -53,8 +52,8 @@ struct Flow {
 impl Call {
     /// Asks the model, once more where its answer does not fit the schema.
     pub async fn answer(self, gateway: &Arc<Gateway>) -> Response<Body> {
-        let rendering = Rendering { input: self.input.clone(), ..Rendering::default() };
-        let mut request = match chat::rendered(&self.prompt, rendering, ir::Request { stream: self.stream, ..ir::Request::default() }) {
+        let empty = ir::Request { stream: self.stream, ..ir::Request::default() };
+        let mut request = match chat::rendered(&self.prompt, self.input.clone(), Vec::new(), empty) {
             Ok(request) => request,
             Err(refusal) => return refuse(&refusal, &[]),
         };
@@ -92,6 +91,8 @@ impl Call {
             Err(refusal) => return refuse(&refusal, &[]),
         };
         let mut head = self.head.clone();
+        // The corridor writes down which prompt it is.
+        head.extensions.insert(Arc::clone(&self.prompt));
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.remove(header::TRANSFER_ENCODING);
         let request = Request::from_parts(head, Body::from(body));

@@ -1,0 +1,189 @@
+//! `/admin/v1/prompts`: the prompts' files and their life; a change is seen by callers at once.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::IntoResponse;
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::body::Fields;
+use super::page::{self, Page, PageQuery};
+use super::{Admin, Json, Problem, Viewer};
+use crate::gateway::Gateway;
+use crate::prompt::Prompt;
+use crate::prompt::edit::{self, EditError, Source, Step};
+use crate::store::audit::Note;
+
+/// A version of a prompt.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PromptView {
+    /// `name@version`.
+    id: String,
+    name: String,
+    version: u32,
+    /// draft, published, deprecated or retired.
+    state: &'static str,
+    description: Option<String>,
+    /// Its share of the calls that name no version.
+    weight: Option<u32>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    deprecated: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    sunset: Option<Timestamp>,
+    /// What to call instead.
+    successor: Option<String>,
+}
+
+/// A version with its file.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PromptAnswer {
+    #[serde(flatten)]
+    prompt: PromptView,
+    /// The file's text, in the Dotprompt format.
+    source: String,
+}
+
+/// What a version's file is to be.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct PromptSource {
+    /// The file's text, in the Dotprompt format.
+    source: Option<String>,
+}
+
+/// What callers of a deprecated version are told.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct Deprecation {
+    /// When it goes: a day or time, UTC.
+    sunset: Option<String>,
+    /// What to call instead, as `name` or `name@version`.
+    successor: Option<String>,
+}
+
+impl Fields for PromptSource {
+    fn names() -> Vec<&'static str> {
+        vec!["source"]
+    }
+}
+
+impl Fields for Deprecation {
+    fn names() -> Vec<&'static str> {
+        vec!["sunset", "successor"]
+    }
+}
+
+/// All versions of all prompts, by name.
+#[utoipa::path(get, path = "/admin/v1/prompts", tag = "prompts", params(PageQuery), responses((status = 200, body = Page<PromptView>), (status = "4XX", body = Problem)))]
+pub async fn list(
+    _: Viewer,
+    State(gateway): State<Arc<Gateway>>,
+    params: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Response<Body>, Problem> {
+    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+    let all = gateway.prompts.prompts().all().map(|prompt| PromptView::of(prompt)).collect();
+    Ok(axum::Json::<Page<PromptView>>(page::of(all, &query, |prompt: &PromptView| prompt.id.clone())?).into_response())
+}
+
+/// One version with its file; the newest where the name has no version.
+#[utoipa::path(get, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path)), responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
+pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+    let folder = gateway.config.prompts.folder.clone();
+    let source = edited(move || edit::source(&folder, &name)).await?;
+    answer(&gateway, source)
+}
+
+/// Writes a version's file: a new draft, or a draft in the place of what it was.
+#[utoipa::path(put, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path)), request_body = PromptSource, responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
+pub async fn write(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    Json(body): Json<PromptSource>,
+) -> Result<Response<Body>, Problem> {
+    let text = body.source.unwrap_or_default();
+    change(&admin, &gateway, "prompt.write", move |folder| edit::write(folder, &name, &text)).await
+}
+
+/// Publishes a version: from then on it does not change.
+#[utoipa::path(post, path = "/admin/v1/prompts/{name}/publish", tag = "prompts", params(("name" = String, Path)), responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
+pub async fn publish(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+    change(&admin, &gateway, "prompt.publish", move |folder| edit::step(folder, &name, &Step::Publish)).await
+}
+
+/// Tells callers that a version will go.
+#[utoipa::path(post, path = "/admin/v1/prompts/{name}/deprecate", tag = "prompts", params(("name" = String, Path)), request_body = Deprecation, responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
+pub async fn deprecate(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    Json(Deprecation { sunset, successor }): Json<Deprecation>,
+) -> Result<Response<Body>, Problem> {
+    let step = Step::Deprecate { sunset, successor };
+    change(&admin, &gateway, "prompt.deprecate", move |folder| edit::step(folder, &name, &step)).await
+}
+
+/// Serves a version no longer: 410.
+#[utoipa::path(post, path = "/admin/v1/prompts/{name}/retire", tag = "prompts", params(("name" = String, Path)), responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
+pub async fn retire(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+    change(&admin, &gateway, "prompt.retire", move |folder| edit::step(folder, &name, &Step::Retire)).await
+}
+
+async fn change(
+    admin: &Admin,
+    gateway: &Arc<Gateway>,
+    action: &'static str,
+    edit: impl FnOnce(&std::path::Path) -> Result<Source, EditError> + Send + 'static,
+) -> Result<Response<Body>, Problem> {
+    let (folder, shelf) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts));
+    let source = edited(move || edit(&folder).inspect(|_| shelf.refresh())).await?;
+    let note = Note { actor: admin.actor(), action, subject: source.label.clone(), detail: json!({}) };
+    gateway.audit_store.note(&note).await?;
+    answer(gateway, source)
+}
+
+/// Files are read and written on a thread for blocking work.
+async fn edited(edit: impl FnOnce() -> Result<Source, EditError> + Send + 'static) -> Result<Source, Problem> {
+    let done = tokio::task::spawn_blocking(edit).await;
+    let done =
+        done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The prompt's file was not looked at: try again."))?;
+    done.map_err(|error| {
+        let (status, code) = match error {
+            EditError::NotFound(_) => (StatusCode::NOT_FOUND, "prompt_not_found"),
+            EditError::Exists(_) => (StatusCode::CONFLICT, "exists"),
+            EditError::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "prompt_invalid"),
+            EditError::Disk(_) => (StatusCode::SERVICE_UNAVAILABLE, "prompts_not_writable"),
+        };
+        Problem::new(status, code, error.to_string())
+    })
+}
+
+fn answer(gateway: &Gateway, source: Source) -> Result<Response<Body>, Problem> {
+    let prompts = gateway.prompts.prompts();
+    let prompt = prompts.all().find(|prompt| prompt.label() == source.label);
+    let gone = || Problem::new(StatusCode::NOT_FOUND, "prompt_not_found", format!("There is no '{}' any more.", source.label));
+    let prompt = PromptView::of(prompt.ok_or_else(gone)?);
+    Ok(axum::Json(PromptAnswer { prompt, source: source.text }).into_response())
+}
+
+// === impl PromptView ===
+
+impl PromptView {
+    fn of(prompt: &Prompt) -> PromptView {
+        PromptView {
+            id: prompt.label(),
+            name: prompt.name.clone(),
+            version: prompt.version,
+            state: prompt.state_at(Timestamp::now()).as_str(),
+            description: prompt.front.description.clone(),
+            weight: prompt.weight,
+            deprecated: prompt.deprecated,
+            sunset: prompt.sunset,
+            successor: prompt.successor.clone(),
+        }
+    }
+}
