@@ -128,9 +128,15 @@ impl Keyring {
         match (is_right, known) {
             (true, Some(_)) if self.is_out_of_touch() => return Err(Reason::StoreDown),
             (true, Some(known)) => return Ok(known),
-            // A key that was put out of memory is looked up again, though somebody else has tried its id in vain.
-            _ if self.failed.get(&id).await.is_some_and(|exists| exists == is_known) => return Err(Reason::Unknown),
-            _ => {}
+            // In a place of its own: every request would carry the room that this takes.
+            _ => Box::pin(self.prove_by_store(id, is_known, fits)).await,
+        }
+    }
+
+    async fn prove_by_store(&self, id: KeyId, is_known: bool, fits: impl Fn(&Option<Arc<Known>>) -> bool) -> Result<Arc<Known>, Reason> {
+        // A key that was put out of memory is looked up again, though somebody else has tried its id in vain.
+        if self.failed.get(&id).await.is_some_and(|exists| exists == is_known) {
+            return Err(Reason::Unknown);
         }
         let began = Instant::now();
         let known = self.look_up(id, is_known).await?;

@@ -173,7 +173,7 @@ impl Client {
         let (mut calls, dropped) = match meant.filter(|_| endpoint.dialect != ask.called.dialect) {
             None => (vec![ask.encode(&target.model, &endpoint.quirks)], Dropped::default()),
             Some(Meant::Chat(asked)) => {
-                let (pieces, dropped) = self.translated(asked, target, endpoint, fetched).await?;
+                let (pieces, dropped) = Box::pin(self.translated(asked, target, endpoint, fetched)).await?;
                 (vec![pieces], dropped)
             }
             Some(meant) => {
@@ -191,20 +191,34 @@ impl Client {
         check_rest(provider)?;
         let place = endpoint.place(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
         let headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
-        let mut before = Vec::with_capacity(calls.len());
+        if calls.is_empty() {
+            return Ok(answer(self.send_ours(&place, headers, last, endpoint, provider).await?));
+        }
+        calls.push(last);
+        Ok(answer(Box::pin(self.send_all(&place, &headers, calls, endpoint, provider)).await?))
+    }
+
+    /// Several calls for one request, and their answers as one list; the first that is no success stands for all.
+    async fn send_all(
+        &self,
+        place: &Place,
+        headers: &HeaderMap,
+        calls: Vec<Pieces>,
+        endpoint: &Endpoint,
+        provider: &LiveProvider,
+    ) -> Result<(http::response::Parts, Source), Failure> {
+        let mut answers = Vec::with_capacity(calls.len());
+        let mut last = None;
         for pieces in calls {
-            let (head, mut body) = self.send_ours(&place, headers.clone(), pieces, endpoint, provider).await?;
+            let (head, mut body) = self.send_ours(place, headers.clone(), pieces, endpoint, provider).await?;
             if !head.status.is_success() {
-                return Ok(answer((head, body)));
+                return Ok((head, body));
             }
-            before.push(self.whole(&mut body, provider).await?);
+            answers.push(self.whole(&mut body, provider).await?);
+            last = Some(head);
         }
-        let (head, mut body) = self.send_ours(&place, headers, last, endpoint, provider).await?;
-        if before.is_empty() || !head.status.is_success() {
-            return Ok(answer((head, body)));
-        }
-        before.push(self.whole(&mut body, provider).await?);
-        Ok(answer((head, Source::Ready(Some(meant::as_list(&before))))))
+        let head = last.ok_or(Failure::NoTarget)?;
+        Ok((head, Source::Ready(Some(meant::as_list(&answers)))))
     }
 
     /// Sends one call with what makes it ours, and learns from its status what our credential is worth.
@@ -217,7 +231,7 @@ impl Client {
         provider: &LiveProvider,
     ) -> Result<(http::response::Parts, Source), Failure> {
         if let Some(signer) = &endpoint.signer {
-            let signed = signer.sign(&place.url, &pieces, &mut headers).await;
+            let signed = Box::pin(signer.sign(&place.url, &pieces, &mut headers)).await;
             signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
         }
         let (head, body) = self.send(place, headers, pieces, provider).await?.into_parts();
@@ -274,6 +288,17 @@ impl Client {
                 Err(SendError::Http(e)) => return Err(Failure::of_sending(&Who::of(provider), &e)),
             }
         }
+        Box::pin(self.send_by_http(place, headers, pieces, provider)).await
+    }
+
+    /// Sends by the general client.
+    async fn send_by_http(
+        &self,
+        place: &Place,
+        headers: HeaderMap,
+        pieces: Pieces,
+        provider: &LiveProvider,
+    ) -> Result<Response<Source>, Failure> {
         let mut request = reqwest::Request::new(Method::POST, place.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = Some(reqwest::Body::wrap(PiecesBody::new(&pieces)));

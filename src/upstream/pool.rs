@@ -145,7 +145,7 @@ impl Connector {
                 },
             }
         }
-        let mut connection = self.connect(address).await?;
+        let mut connection = Box::pin(self.connect(address)).await?;
         let answer = connection.exchange(request).await;
         answer.map(|response| with_connection(response, connection, address)).map_err(|e| SendError::Http(e.into_error()))
     }
