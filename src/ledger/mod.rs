@@ -10,15 +10,15 @@ pub mod record;
 pub mod segment;
 #[cfg(test)]
 mod tests;
+pub mod together;
 pub mod upkeep;
 
-use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use recent::Recent;
 use record::{Begin, Settle};
@@ -52,20 +52,12 @@ struct Active {
     recent: Recent,
 }
 
-thread_local! {
-    /// Where a line is made.
-    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
 /// A blank line, which means nothing, as long as most that mean something.
 const PROBE: [u8; 1024] = {
     let mut line = [b' '; 1024];
     line[1023] = b'\n';
     line
 };
-
-/// A line that was longer does not hold its memory.
-const USUAL_LINE: usize = 4 << 10;
 
 // === impl Ledger ===
 
@@ -103,16 +95,16 @@ impl Ledger {
 
     /// Writes down that a request begins.
     pub fn begin(&self, begin: Begin) -> io::Result<()> {
-        self.append(Entry::Begin(begin))
+        together::write(self, Entry::Begin(begin))
     }
 
-    /// Writes down how a request ended; what cannot be written now is kept for [`Ledger::try_again`].
-    pub fn settle(&self, settle: Settle) -> io::Result<()> {
-        self.append(Entry::Settle(settle.clone())).inspect_err(|_| self.owed().push(settle))
+    /// Writes down how a request ended, on some threads a moment later; what cannot be written is kept for [`Ledger::try_again`].
+    pub fn settle(self: &Arc<Self>, settle: Settle) -> io::Result<()> {
+        together::write_soon(self, Entry::Settle(settle))
     }
 
     /// After a write that failed: whether the disk has room again, and if so writes down what it had none for.
-    pub fn try_again(&self) -> io::Result<()> {
+    pub fn try_again(self: &Arc<Self>) -> io::Result<()> {
         if self.is_failing() {
             let probed = self.lock().segment.append(&PROBE);
             self.is_failing.store(probed.is_err(), Ordering::Relaxed);
@@ -160,17 +152,21 @@ impl Ledger {
         self.lock().recent.take(from)
     }
 
-    fn append(&self, entry: Entry) -> io::Result<()> {
-        LINE.with_borrow_mut(|line| {
-            segment::encode(&entry, line);
-            let written = self.write(line, entry);
-            line.shrink_to(USUAL_LINE);
-            self.is_failing.store(written.is_err(), Ordering::Relaxed);
-            written
-        })
+    /// Writes lines, each with its record and its length; of those that cannot be written, ends are owed.
+    fn write(&self, lines: &[u8], entries: &mut Vec<(Entry, usize)>) -> io::Result<()> {
+        let written = self.append(lines, entries);
+        self.is_failing.store(written.is_err(), Ordering::Relaxed);
+        let left = entries.drain(..).filter_map(|(entry, _)| match entry {
+            Entry::Settle(settle) => Some(settle),
+            Entry::Begin(_) => None,
+        });
+        if written.is_err() {
+            self.owed().extend(left);
+        }
+        written
     }
 
-    fn write(&self, line: &[u8], entry: Entry) -> io::Result<()> {
+    fn append(&self, lines: &[u8], entries: &mut Vec<(Entry, usize)>) -> io::Result<()> {
         let Active { segment, recent } = &mut *self.lock();
         // A segment that cannot be followed by another, say for want of a file handle, grows on.
         if segment.len() >= SEGMENT_BYTES
@@ -178,9 +174,13 @@ impl Ledger {
         {
             *segment = next;
         }
-        segment.append(line)?;
-        let end = segment.whole();
-        recent.keep(entry, Cursor { segment: segment.number(), offset: end - line.len() as u64 }, end);
+        segment.append(lines)?;
+        let mut at = Cursor { segment: segment.number(), offset: segment.whole() - lines.len() as u64 };
+        for (entry, len) in entries.drain(..) {
+            let end = at.offset + len as u64;
+            recent.keep(entry, at, end);
+            at.offset = end;
+        }
         Ok(())
     }
 

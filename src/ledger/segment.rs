@@ -57,7 +57,7 @@ impl Segment {
         Ok(Segment { file, number, len: 0, whole: 0, is_torn: false })
     }
 
-    /// Appends a line by one write; after one that failed half-way the next begins on a line of its own.
+    /// Appends lines by one write; after one that failed half-way the next begin on a line of their own.
     pub fn append(&mut self, line: &[u8]) -> io::Result<()> {
         if self.is_torn {
             self.len += self.file.write(b"\n")? as u64;
@@ -101,11 +101,11 @@ impl Segment {
     }
 }
 
-/// Writes a record as its line, over what is in `line`.
-pub fn encode(entry: &Entry, line: &mut Vec<u8>) {
-    line.clear();
-    line.extend_from_slice(b"00000000 ");
-    let mut outer = Object::open(line);
+/// Adds a record's line to `lines`.
+pub fn encode(entry: &Entry, lines: &mut Vec<u8>) {
+    let begin = lines.len();
+    lines.extend_from_slice(b"00000000 ");
+    let mut outer = Object::open(lines);
     let mut inner = outer.object(if matches!(entry, Entry::Begin(_)) { "b" } else { "s" });
     match entry {
         Entry::Begin(begin) => begin.write(&mut inner),
@@ -113,11 +113,12 @@ pub fn encode(entry: &Entry, line: &mut Vec<u8>) {
     }
     inner.close();
     outer.close();
+    let line = &mut lines[begin..];
     let checksum = crc32fast::hash(&line[CHECKSUM..]);
     for (digit, shift) in line.iter_mut().zip((0..32).step_by(4).rev()) {
         *digit = b"0123456789abcdef"[(checksum >> shift & 0xf) as usize];
     }
-    line.push(b'\n');
+    lines.push(b'\n');
 }
 
 /// Reads a line, or `None` where it is torn or damaged.

@@ -70,6 +70,7 @@ fn a_line_reads_back_and_a_damaged_one_does_not() {
     ];
     let mut line = Vec::new();
     for entry in &entries {
+        line.clear();
         segment::encode(entry, &mut line);
         assert_eq!(segment::decode(line.trim_ascii_end()).as_ref(), Some(entry));
     }
@@ -95,7 +96,7 @@ fn only_one_process_at_a_time_has_a_ledger() {
 #[test]
 fn lines_of_many_threads_stay_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(folder.path()).unwrap();
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let ledger = &ledger;
@@ -121,7 +122,7 @@ fn its_files_are_its_owners_alone() {
 async fn what_the_last_run_left_is_recovered_once_and_its_segments_go() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
-    let ledger = Ledger::open(folder.path()).unwrap();
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     ledger.begin(begin("settled")).unwrap();
     ledger.settle(settle("settled")).unwrap();
     ledger.begin(begin("open")).unwrap();
@@ -138,6 +139,34 @@ async fn what_the_last_run_left_is_recovered_once_and_its_segments_go() {
         assert_eq!((rows[0].requests, rows[0].failed, rows[0].cost_nano_usd), (2, 1, 510));
         assert_eq!(segment::numbers(folder.path()).unwrap(), [ledger.end().segment]);
     }
+}
+
+#[tokio::test]
+async fn ends_wait_for_the_next_beginning_or_for_the_end_of_the_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    together::gather();
+    let lines = || {
+        let batch = segment::read(folder.path(), ledger.start(), Some(ledger.end().offset)).unwrap();
+        assert_eq!(batch.damaged, [0; 0]);
+        batch.entries.len()
+    };
+    ledger.begin(begin("a")).unwrap();
+    ledger.settle(settle("a")).unwrap();
+    ledger.settle(settle("b")).unwrap();
+    assert_eq!(lines(), 1, "a beginning is written at once, an end is not");
+    ledger.begin(begin("c")).unwrap();
+    assert_eq!(lines(), 4, "what waits goes before a beginning, by the same write");
+    let recent = ledger.take_recent(ledger.start()).unwrap();
+    assert_eq!((recent.entries.len(), recent.next), (4, ledger.end().offset));
+    ledger.settle(settle("c")).unwrap();
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(lines(), 5, "nothing begins, so the end is written behind all that is ready");
+    ledger.settle(settle("d")).unwrap();
+    together::flush();
+    assert_eq!(lines(), 6, "the thread ends");
 }
 
 #[tokio::test]
@@ -292,7 +321,7 @@ async fn segments_taken_away_do_not_lose_the_ones_that_follow() {
     let store = store(folder.path()).await;
     store.apply(Ledger::open(folder.path()).unwrap().node(), &[], Cursor { segment: 7, offset: 9 }).await.unwrap();
     std::fs::remove_file(segment::path(folder.path(), 1)).unwrap();
-    let ledger = Ledger::open(folder.path()).unwrap();
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     assert_eq!(ledger.end().segment, 1);
     ledger.begin(begin("a")).unwrap();
     drop(ledger);
@@ -414,7 +443,7 @@ async fn hundreds_of_requests_in_any_order_and_split_give_the_same_sums() {
 async fn a_torn_end_of_an_old_segment_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
-    let ledger = Ledger::open(folder.path()).unwrap();
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     ledger.begin(begin("a")).unwrap();
     ledger.active_file().unwrap().write_all(b"12345678 {\"b\":").unwrap();
     drop(ledger);
@@ -441,7 +470,7 @@ const FILL: &str = "KEYWARD_TEST_LEDGER_TO_FILL";
 #[ignore = "is run by another test"]
 fn fill_the_disk() {
     let Some(folder) = std::env::var_os(FILL) else { return };
-    let ledger = Ledger::open(Path::new(&folder)).unwrap();
+    let ledger = Arc::new(Ledger::open(Path::new(&folder)).unwrap());
     // Always at the same time: lines of known lengths, the last of which goes over the limit.
     let line = |n: u32| Begin { at: Timestamp::UNIX_EPOCH, ..begin(&n.to_string()) };
     let failed = (0..).find_map(|n| ledger.begin(line(n)).err()).unwrap();

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Lasting, Peer};
 use crate::config::RequestLimits;
+use crate::ledger::together;
 use crate::quota::network::Network;
 use crate::surface::unread;
 use crate::upstream;
@@ -53,6 +54,7 @@ impl Worker {
             let in_time = runtime.block_on(connections.serve_all(to_serve));
             // What is cut off is settled before the end is told; a look-up of a name that hangs is not waited for.
             runtime.shutdown_timeout(Duration::from_millis(100));
+            together::flush();
             // Nobody waits any more where the whole process is about to end.
             let _ = tell.send(in_time);
         })?;
@@ -96,6 +98,7 @@ impl Connections {
     /// Serves what comes until nothing more will, then drains.
     async fn serve_all(self, mut inbox: mpsc::UnboundedReceiver<(TcpStream, Open)>) -> bool {
         upstream::pool::keep();
+        together::gather();
         let (graceful, stop) = (GracefulShutdown::new(), watch::Sender::new(false));
         let builder = self.builder();
         while let Some((stream, open)) = inbox.recv().await {

@@ -1,0 +1,92 @@
+//! Records of one thread that go into the ledger by one write: ends wait for the next beginning there, or for the end of the thread's turn.
+//!
+//! A beginning is written before its provider is called, so it never waits. An end may: a process that is killed in that fraction of a
+//! millisecond leaves its request open, which is then settled at its reservation.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+
+use super::{Ledger, segment};
+use crate::store::Entry;
+
+thread_local! {
+    static LINES: RefCell<Lines> = const { RefCell::new(Lines { text: Vec::new(), entries: Vec::new(), gathers: false, waits_in: None }) };
+}
+
+/// Lines that were not written yet.
+struct Lines {
+    text: Vec<u8>,
+    /// Each with the length of its line.
+    entries: Vec<(Entry, usize)>,
+    /// Whether this thread's ends wait at all.
+    gathers: bool,
+    /// Where they go, while a task is under way that writes them.
+    waits_in: Option<Arc<Ledger>>,
+}
+
+/// Lines that were longer do not hold their memory.
+const USUAL: usize = 16 << 10;
+
+/// Lets ends wait on this thread; its runtime has to be one that runs on this thread alone.
+pub fn gather() {
+    LINES.with_borrow_mut(|lines| lines.gathers = true);
+}
+
+/// Writes what waits on this thread.
+pub fn flush() {
+    LINES.with_borrow_mut(|lines| {
+        if let Some(ledger) = lines.waits_in.take()
+            && let Err(error) = lines.write(&ledger)
+        {
+            tracing::error!(%error, "ends of requests could not be written down yet; they will be as soon as the disk takes them");
+        }
+    });
+}
+
+/// Writes a record now, and what waits before it.
+pub(super) fn write(ledger: &Ledger, entry: Entry) -> io::Result<()> {
+    LINES.with_borrow_mut(|lines| {
+        lines.add(entry);
+        lines.write(ledger)
+    })
+}
+
+/// Writes a record soon, where this thread lets it wait.
+pub(super) fn write_soon(ledger: &Arc<Ledger>, entry: Entry) -> io::Result<()> {
+    LINES.with_borrow_mut(|lines| {
+        lines.add(entry);
+        if !lines.gathers {
+            return lines.write(ledger);
+        }
+        if lines.waits_in.is_none() {
+            lines.waits_in = Some(Arc::clone(ledger));
+            // Behind all that is ready to run. Where the runtime is ending it never runs: then its thread writes what waits, at its end.
+            tokio::spawn(async {
+                tokio::task::yield_now().await;
+                flush();
+            });
+        }
+        Ok(())
+    })
+}
+
+// === impl Lines ===
+
+impl Lines {
+    fn add(&mut self, entry: Entry) {
+        let before = self.text.len();
+        segment::encode(&entry, &mut self.text);
+        self.entries.push((entry, self.text.len() - before));
+    }
+
+    fn write(&mut self, ledger: &Ledger) -> io::Result<()> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let written = ledger.write(&self.text, &mut self.entries);
+        self.text.clear();
+        self.text.shrink_to(USUAL);
+        written
+    }
+}
