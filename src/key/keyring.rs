@@ -126,8 +126,8 @@ impl Keyring {
         let known = self.known.get(&id).await;
         let (is_right, is_known) = (fits(&known), known.is_some());
         match (is_right, known) {
-            (true, Some(_)) if self.is_out_of_touch() => return Err(Reason::StoreDown),
-            (true, Some(known)) => return Ok(known),
+            (true, Some(_)) if self.is_out_of_touch() => Err(Reason::StoreDown),
+            (true, Some(known)) => Ok(known),
             // In a place of its own: every request would carry the room that this takes.
             _ => Box::pin(self.prove_by_store(id, is_known, fits)).await,
         }
