@@ -1,9 +1,9 @@
 //! Custom tools take free text. A provider that knows only functions is offered one whose single argument is that text; here its calls become
 //! calls to the custom tool again.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::ir::{Answer, Content, Delta, Event, Function, Opening, Request, Tool, Trouble, TroubleKind};
+use super::ir::{Answer, Content, Delta, Dropped, Event, Function, Opening, Request, Tool, Trouble, TroubleKind};
 
 /// The argument that holds the text.
 const INPUT: &str = "input";
@@ -20,8 +20,36 @@ pub struct Customs {
 
 /// The function that stands for a custom tool.
 pub fn as_function(name: &str, description: Option<&str>) -> Function {
-    let parameters = serde_json::json!({ "type": "object", "properties": { INPUT: { "type": "string" } }, "required": [INPUT] });
+    let parameters = json!({ "type": "object", "properties": { INPUT: { "type": "string" } }, "required": [INPUT] });
     Function { name: name.to_owned(), description: description.map(str::to_owned), parameters: Some(parameters), ..Function::default() }
+}
+
+/// The tools that may be called, in the shape of OpenAI's chat, which dialects without custom tools have taken over.
+pub fn functions(tools: &[Tool], may_call: impl Fn(&str) -> bool, dropped: &mut Dropped) -> Vec<Value> {
+    let mut list = Vec::new();
+    for tool in tools {
+        match tool {
+            Tool::Function(function) if may_call(&function.name) => {
+                dropped.note_if(function.cache.is_some(), "cache");
+                list.push(function_value(function));
+            }
+            Tool::Custom { name, description, .. } if may_call(name) => {
+                list.push(function_value(&as_function(name, description.as_deref())))
+            }
+            Tool::Function(_) | Tool::Custom { .. } => {}
+            Tool::Builtin(builtin) => dropped.note(builtin.kind.dropped()),
+        }
+    }
+    list
+}
+
+fn function_value(function: &Function) -> Value {
+    let parameters = function.parameters.clone().unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
+    let mut value = json!({ "name": function.name, "parameters": parameters });
+    if let Some(description) = &function.description {
+        value["description"] = Value::from(description.as_str());
+    }
+    json!({ "type": "function", "function": value })
 }
 
 // === impl Customs ===

@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::{Ledger, segment};
 use crate::store::Entry;
 
@@ -56,13 +58,11 @@ pub(super) fn write(ledger: &Ledger, entry: Entry) -> io::Result<()> {
 pub(super) fn write_soon(ledger: &Arc<Ledger>, entry: Entry) -> io::Result<()> {
     LINES.with_borrow_mut(|lines| {
         lines.add(entry);
-        if !lines.gathers {
-            return lines.write(ledger);
-        }
+        let Some(runtime) = Handle::try_current().ok().filter(|_| lines.gathers) else { return lines.write(ledger) };
         if lines.waits_in.is_none() {
             lines.waits_in = Some(Arc::clone(ledger));
             // Behind all that is ready to run. Where the runtime is ending it never runs: then its thread writes what waits, at its end.
-            tokio::spawn(async {
+            runtime.spawn(async {
                 tokio::task::yield_now().await;
                 flush();
             });

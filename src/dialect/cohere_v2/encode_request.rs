@@ -200,31 +200,7 @@ fn tools(request: &Request, dropped: &mut Dropped) -> Vec<Value> {
         Some(ToolChoice::Allowed { names, .. }) => names.iter().any(|allowed| allowed == name),
         _ => true,
     };
-    let mut list = Vec::new();
-    for tool in &request.tools {
-        match tool {
-            Tool::Function(function) if may_call(&function.name) => {
-                dropped.note_if(function.cache.is_some(), "cache");
-                list.push(function_value(function));
-            }
-            Tool::Function(_) => {}
-            Tool::Custom { name, description, .. } if may_call(name) => {
-                list.push(function_value(&custom::as_function(name, description.as_deref())));
-            }
-            Tool::Custom { .. } => {}
-            Tool::Builtin(builtin) => dropped.note(builtin.kind.dropped()),
-        }
-    }
-    list
-}
-
-fn function_value(function: &Function) -> Value {
-    let parameters = function.parameters.clone().unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
-    let mut value = json!({ "name": function.name, "parameters": parameters });
-    if let Some(description) = &function.description {
-        value["description"] = Value::from(description.as_str());
-    }
-    json!({ "type": "function", "function": value })
+    custom::functions(&request.tools, may_call, dropped)
 }
 
 /// `strict_tools` is for all tools or none, and each has to require a parameter.

@@ -1,13 +1,13 @@
 //! Writes a request for a provider: always `/api/chat`.
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::message::{self, OWN};
 use crate::catalog::model::Capability;
 use crate::dialect::ir::{
-    Block, Content, Dropped, Effort, Extra, Format, Function, Media, MediaKind, MediaSource, Message, Request, Role, Sampling, Thinking,
-    Tool, ToolChoice,
+    Block, Content, Dropped, Effort, Extra, Format, Media, MediaKind, MediaSource, Message, Request, Role, Sampling, Thinking, Tool,
+    ToolChoice,
 };
 use crate::dialect::{To, custom};
 use crate::error::Refusal;
@@ -163,31 +163,9 @@ fn tools(request: &Request, dropped: &mut Dropped) -> Vec<Value> {
         matches!(&request.tool_choice, Some(ToolChoice::Required | ToolChoice::Tool(_) | ToolChoice::Allowed { required: true, .. }));
     let forbids = request.tool_choice == Some(ToolChoice::None) && !request.tools.is_empty();
     dropped.note_if(must || forbids, "tool_choice");
-    let mut list = Vec::new();
-    for tool in &request.tools {
-        match tool {
-            Tool::Function(function) if may_call(&function.name) => {
-                dropped.note_if(function.strict == Some(true), "strict");
-                dropped.note_if(function.cache.is_some(), "cache");
-                list.push(function_value(function));
-            }
-            Tool::Custom { name, description, .. } if may_call(name) => {
-                list.push(function_value(&custom::as_function(name, description.as_deref())));
-            }
-            Tool::Function(_) | Tool::Custom { .. } => {}
-            Tool::Builtin(builtin) => dropped.note(builtin.kind.dropped()),
-        }
-    }
-    list
-}
-
-fn function_value(function: &Function) -> Value {
-    let parameters = function.parameters.clone().unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
-    let mut value = json!({ "name": function.name, "parameters": parameters });
-    if let Some(description) = &function.description {
-        value["description"] = Value::from(description.as_str());
-    }
-    json!({ "type": "function", "function": value })
+    let is_strict = |tool: &Tool| matches!(tool, Tool::Function(function) if function.strict == Some(true) && may_call(&function.name));
+    dropped.note_if(request.tools.iter().any(is_strict), "strict");
+    custom::functions(&request.tools, may_call, dropped)
 }
 
 /// `think`: a model that cannot refuses it, but not that it is switched off.
