@@ -1,6 +1,6 @@
 //! Room 8: every request is written down before its provider is called and after its answer ended, once and never lost.
 //!
-//! A record goes into the active segment by one `write` to the page cache, which a killed process does not take with it; a background
+//! Records go into the active segment by one `write` to the page cache, which a killed process does not take with it; a background
 //! task ([`drain`]) syncs segments to the disk each second and takes their records into the store.
 
 pub mod drain;
