@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """What a million rows of the ledger cost: sums by everything, an export, and deletion, of a running gateway.
 
-`python bench/ledger.py [ROWS]` takes the binary that `tests/e2e/gateway.py` takes (KEYWARD_BIN for another) and prints a table."""
+`python bench/ledger.py [ROWS]` takes the binary that `tests/e2e/gateway.py` takes (KEYWARD_BIN for another) and prints a table;
+with `--dense` every key uses every model, so that a day has as many sums as it can have, and `--sums` leaves out export and deletion."""
 
+import argparse
 import contextlib
 import http.client
 import pathlib
@@ -17,20 +19,20 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "
 
 from gateway import Gateway, eventually  # noqa: E402
 
-DAYS, KEYS, MODELS, MODELS_A_KEY, ROUNDS = 60, 40, 12, 4, 11
+DAYS, MODELS, ROUNDS = 60, 12, 11
 COLUMNS = "id, node, key, project, team, operation, provider, model, began, ended, outcome, status, input, output, source, reserved, cost, total_ms"
 
 
-def fill(path, rows):
+def fill(path, rows, keys, models_a_key):
     """Rows of two months up to now, most in the hours of the day."""
     random.seed(1)
     now = int(time.time() * 1e6)
 
     def row(n):
         began = now - int(random.random() * DAYS * 86400e6)
-        # Nobody uses all models, and a model does one thing.
-        key = random.randrange(KEYS)
-        model = (key + random.randrange(MODELS_A_KEY)) % MODELS
+        # A model does one thing.
+        key = random.randrange(keys)
+        model = (key + random.randrange(models_a_key)) % MODELS
         cost = random.randrange(1_000_000)
         whose = (f"key{key:08}", f"project{key % 10}", f"team{key % 3}")
         what = ("embeddings" if model == 0 else "chat", f"provider{model % 4}", f"model{model}")
@@ -73,20 +75,20 @@ def export(gateway, key, form):
     return time.perf_counter() - began, lines, most
 
 
-def main(rows):
+def main(rows, keys, models_a_key, only_sums):
     with tempfile.TemporaryDirectory() as folder:
         gateway = Gateway(folder).start()
         key = gateway.new_key(kind="admin")["key"]
         gateway.stop()
         path = pathlib.Path(folder) / "data" / "keyward.db"
-        fill(path, rows)
+        fill(path, rows, keys, models_a_key)
         gateway.start()
         began = time.perf_counter()
         closed = "SELECT COUNT(DISTINCT began / 86400000000) - 1 FROM requests"
         wanted = count(path, closed)
         assert eventually(lambda: count(path, "SELECT COUNT(*) FROM rolled WHERE span = 24") >= wanted, seconds=600)
         sums = count(path, "SELECT COUNT(*) FROM rollups")
-        print(f"{rows:,} rows of {DAYS} days, {KEYS} keys that use {MODELS_A_KEY} of {MODELS} models each; {sums:,} sums made in {time.perf_counter() - began:.1f} s\n")
+        print(f"{rows:,} rows of {DAYS} days, {keys} keys that use {models_a_key} of {MODELS} models each; {sums:,} sums made in {time.perf_counter() - began:.1f} s\n")
         print("| sums | rows | median ms | slowest ms |\n| --- | ---: | ---: | ---: |")
         day = time.strftime("%Y-%m-%dT07:30:00Z", time.gmtime(time.time() - 20 * 86400))
         queries = [f"by={by}" for by in ("key", "model", "day", "project", "team", "provider", "operation")]
@@ -96,6 +98,9 @@ def main(rows):
             if "&" not in query:
                 assert sum(row["requests"] for row in answers[0][1]) == rows
             print(f"| `{query.replace(day, '…T07:30:00Z')}` | {len(answers[0][1])} | {statistics.median(times):.1f} | {max(times):.1f} |")
+        if only_sums:
+            gateway.stop()
+            return
         before = memory(gateway)
         print()
         for form in ("csv", "jsonl"):
@@ -119,4 +124,10 @@ def main(rows):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="?", type=int, default=1_000_000)
+    parser.add_argument("--keys", type=int, default=40)
+    parser.add_argument("--dense", action="store_true")
+    parser.add_argument("--sums", action="store_true")
+    asked_for = parser.parse_args()
+    main(asked_for.rows, asked_for.keys, MODELS if asked_for.dense else 4, asked_for.sums)

@@ -25,6 +25,7 @@ pub mod key;
 pub mod ledger;
 pub mod mcp;
 pub mod money;
+pub mod problem;
 pub mod prompt;
 pub mod quota;
 pub mod realtime;

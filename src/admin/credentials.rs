@@ -1,18 +1,34 @@
 //! Keeping providers' credentials: they go in, are used, weighed, switched off and taken out, and never come out again.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use crate::catalog::{Auth, Catalog, Environment, Provider};
+use super::change::Wrong;
+use crate::catalog::{Auth, Catalog, Environment, LoadError, Provider};
 use crate::config::hint;
 use crate::quota::account::is_slug;
-use crate::route::{LiveProvider, StoredCredential, Variables, Vault};
+use crate::route::{LiveProvider, Secret, StoredCredential, Switchboard, Variables, Vault};
 use crate::store::audit::{Actor, Note};
-use crate::store::{CredentialStore, KeptCredential, StoreError};
+use crate::store::{self, CredentialStore, KeptCredential, StoreError};
+
+/// Where credentials rest, and what seals and judges them.
+pub struct Safe<'a> {
+    /// Where they rest.
+    pub store: &'a dyn CredentialStore,
+    /// Seals and opens them.
+    pub vault: &'a Vault,
+    /// The folder of providers' files beside those that are built in.
+    pub providers: Option<&'a Path>,
+    /// What is set beside them.
+    pub env: &'a Environment,
+}
 
 /// What may be shown of a credential.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[allow(missing_docs, reason = "the names say it all")]
 pub struct CredentialView {
     pub name: String,
@@ -20,16 +36,30 @@ pub struct CredentialView {
     /// Of every so many requests to its provider it takes this share.
     pub weight: u32,
     pub disabled: bool,
+    #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
+    /// Why it cannot be used, as when it was sealed under another master key.
+    pub fault: Option<String>,
+}
+
+/// A secret that is given in, in one of two ways.
+#[derive(Debug)]
+pub enum Given {
+    /// The value of the one variable that its provider takes.
+    Value(Secret),
+    /// Several variables, each with its value.
+    Variables(Variables),
 }
 
 /// What is to be different.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct CredentialChange {
     /// Its share.
     pub weight: Option<u32>,
     /// Whether it is switched off.
     pub disabled: Option<bool>,
+    /// The secret in the place of the one that it had.
+    pub secret: Option<Given>,
 }
 
 /// Why a credential was not kept, or not changed.
@@ -40,109 +70,151 @@ pub enum CredentialError {
     /// The name is taken.
     Exists(String),
     /// It cannot be meant.
-    Wrong(String),
+    Wrong(Wrong),
+    /// The catalogue of providers cannot be read.
+    Catalog(LoadError),
     /// The store did not do it.
     Store(StoreError),
 }
 
-/// Keeps a credential: the values of the variables that would switch its provider on.
-pub async fn add(
-    store: &dyn CredentialStore,
-    vault: &Vault,
-    catalog: &Catalog,
-    env: &Environment,
-    new: StoredCredential,
-    by: &Actor,
-) -> Result<CredentialView, CredentialError> {
-    if !is_slug(&new.name) {
-        return Err(CredentialError::Wrong(format!("'{}' is no name: it has lower-case letters, digits, '-' and '_', up to 63", new.name)));
-    }
-    if store.credentials().await?.iter().any(|kept| kept.name == new.name) {
-        return Err(CredentialError::Exists(new.name));
-    }
-    let provider = known(catalog, &new.provider)?;
-    LiveProvider::switch_on(provider, env, Some(&new))
-        .map_err(|needs| CredentialError::Wrong(format!("{} needs more than this: {}", provider.name, needs.join(" and "))))?;
-    let kept = KeptCredential {
-        sealed: vault.seal(&new.name, &new.variables).map_err(CredentialError::Wrong)?,
-        name: new.name,
-        provider: new.provider,
-        weight: new.weight.max(1),
-        disabled: false,
-        created: Timestamp::now(),
-    };
-    let detail = json!({ "provider": kept.provider, "weight": kept.weight, "variables": new.variables.keys().collect::<Vec<_>>() });
-    store.put_credential(&kept, &note(by, "credential.add", &kept.name, detail)).await?;
-    Ok(CredentialView::of(&kept))
-}
+/// The largest share: sums of them have to fit.
+const HEAVIEST: u32 = 1000;
+/// The longest secret, in bytes: a service account's JSON has about 2,400.
+const LONGEST: usize = 16 << 10;
 
-/// The variable that a provider's only secret goes by; an error where it takes more than one, or none.
-pub fn only_variable(catalog: &Catalog, provider: &str) -> Result<String, CredentialError> {
-    let provider = known(catalog, provider)?;
-    let variable = provider.credential.first().filter(|_| provider.auth != Auth::None);
-    variable.cloned().ok_or_else(|| CredentialError::Wrong(format!("{} takes no credential", provider.name)))
+/// The values of variables in an environment, to be kept.
+pub fn variables_of(env: &Environment, names: &[String]) -> Result<Variables, CredentialError> {
+    let value = |name: &String| {
+        let value = env.get(name).ok_or_else(|| wrong("variables", format!("{name} is not set")))?;
+        Ok((name.clone(), Secret::new(value)))
+    };
+    names.iter().map(value).collect()
 }
 
 fn known<'a>(catalog: &'a Catalog, id: &str) -> Result<&'a Provider, CredentialError> {
     catalog.get(id).ok_or_else(|| {
         let near = hint::nearest(id, catalog.iter().map(|provider| provider.id.as_str()));
         let near = near.map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
-        CredentialError::Wrong(format!("there is no provider '{id}'{near}"))
+        wrong("provider", format!("there is no provider '{}'{near}", id.chars().take(60).collect::<String>()))
     })
 }
 
-/// All that are kept, by provider and name.
-pub async fn list(store: &dyn CredentialStore) -> Result<Vec<CredentialView>, CredentialError> {
-    Ok(store.credentials().await?.iter().map(CredentialView::of).collect())
+fn wrong(field: &'static str, message: impl Into<String>) -> CredentialError {
+    CredentialError::Wrong(Wrong { field, message: message.into() })
 }
 
-/// Changes how much a credential is used.
-pub async fn change(
-    store: &dyn CredentialStore,
-    name: &str,
-    change: CredentialChange,
-    by: &Actor,
-) -> Result<CredentialView, CredentialError> {
-    let kept = store.credentials().await?.into_iter().find(|kept| kept.name == name);
-    let mut kept = kept.ok_or_else(|| CredentialError::NotFound(name.to_owned()))?;
-    kept.weight = change.weight.unwrap_or(kept.weight).max(1);
-    kept.disabled = change.disabled.unwrap_or(kept.disabled);
-    let detail = json!({ "weight": kept.weight, "disabled": kept.disabled });
-    store.put_credential(&kept, &note(by, "credential.update", name, detail)).await?;
-    Ok(CredentialView::of(&kept))
-}
-
-/// Takes a credential out; its secret is erased.
-pub async fn remove(store: &dyn CredentialStore, name: &str, by: &Actor) -> Result<(), CredentialError> {
-    match store.remove_credential(name, &note(by, "credential.remove", name, json!({}))).await? {
-        true => Ok(()),
-        false => Err(CredentialError::NotFound(name.to_owned())),
+fn weight(weight: u32) -> Result<u32, CredentialError> {
+    match (1..=HEAVIEST).contains(&weight) {
+        true => Ok(weight),
+        false => Err(wrong("weight", format!("it is from 1 to {HEAVIEST}; to use a credential no more, disable it"))),
     }
 }
 
-/// The values of variables in an environment, to be kept.
-pub fn variables_of(env: &Environment, names: &[String]) -> Result<Variables, CredentialError> {
-    let value = |name: &String| {
-        let value = env.get(name).ok_or_else(|| CredentialError::Wrong(format!("{name} is not set")))?;
-        Ok((name.clone(), crate::route::Secret::new(value)))
-    };
-    names.iter().map(value).collect()
-}
-
-fn note(by: &Actor, action: &'static str, name: &str, detail: serde_json::Value) -> Note {
+fn note(by: &Actor, action: &'static str, name: &str, detail: Value) -> Note {
     Note { actor: by.clone(), action, subject: name.to_owned(), detail }
 }
 
-// === impl CredentialView ===
+// === impl Safe ===
 
-impl CredentialView {
-    fn of(kept: &KeptCredential) -> CredentialView {
+impl<'a> Safe<'a> {
+    /// The safe of a running gateway.
+    pub fn of(switchboard: &'a Switchboard) -> Safe<'a> {
+        let (store, vault, env) = (switchboard.store(), switchboard.vault(), switchboard.environment());
+        Safe { store, vault, providers: switchboard.providers(), env }
+    }
+
+    /// Keeps a credential: the values of the variables that would switch its provider on.
+    pub async fn add(&self, name: &str, provider: &str, share: u32, secret: Given, by: &Actor) -> Result<CredentialView, CredentialError> {
+        if !is_slug(name) {
+            return Err(wrong("name", "a name has 1 to 63 lower-case letters, digits, '-' and '_'"));
+        }
+        if self.find(name).await.is_ok() {
+            return Err(CredentialError::Exists(name.to_owned()));
+        }
+        let (sealed, variables) = self.sealed(name, provider, secret)?;
+        let (name, provider, created) = (name.to_owned(), provider.to_owned(), store::now());
+        let kept = KeptCredential { sealed, name, provider, weight: weight(share)?, disabled: false, created };
+        let detail = json!({ "provider": kept.provider, "weight": kept.weight, "variables": variables });
+        self.store.put_credential(&kept, &note(by, "credential.add", &kept.name, detail)).await?;
+        Ok(self.view(&kept))
+    }
+
+    /// All that are kept, by provider and name.
+    pub async fn list(&self) -> Result<Vec<CredentialView>, CredentialError> {
+        Ok(self.store.credentials().await?.iter().map(|kept| self.view(kept)).collect())
+    }
+
+    /// One of them.
+    pub async fn show(&self, name: &str) -> Result<CredentialView, CredentialError> {
+        self.find(name).await.map(|kept| self.view(&kept))
+    }
+
+    /// Changes how much a credential is used, or what it is.
+    pub async fn change(&self, name: &str, change: CredentialChange, by: &Actor) -> Result<CredentialView, CredentialError> {
+        let mut kept = self.find(name).await?;
+        let mut detail = json!({});
+        if let Some(share) = change.weight {
+            kept.weight = weight(share)?;
+            detail["weight"] = kept.weight.into();
+        }
+        if let Some(disabled) = change.disabled {
+            kept.disabled = disabled;
+            detail["disabled"] = disabled.into();
+        }
+        let action = if change.secret.is_some() { "credential.replace" } else { "credential.update" };
+        if let Some(secret) = change.secret {
+            let (sealed, variables) = self.sealed(name, &kept.provider, secret)?;
+            kept.sealed = sealed;
+            detail["variables"] = variables;
+        }
+        self.store.put_credential(&kept, &note(by, action, name, detail)).await?;
+        Ok(self.view(&kept))
+    }
+
+    /// Takes a credential out; its secret is erased.
+    pub async fn remove(&self, name: &str, by: &Actor) -> Result<(), CredentialError> {
+        match self.store.remove_credential(name, &note(by, "credential.remove", name, json!({}))).await? {
+            true => Ok(()),
+            false => Err(CredentialError::NotFound(name.to_owned())),
+        }
+    }
+
+    async fn find(&self, name: &str) -> Result<KeptCredential, CredentialError> {
+        let kept = self.store.credentials().await?.into_iter().find(|kept| kept.name == name);
+        kept.ok_or_else(|| CredentialError::NotFound(name.chars().take(63).collect()))
+    }
+
+    /// What would switch a provider on, sealed, and the names of its variables.
+    fn sealed(&self, name: &str, provider: &str, secret: Given) -> Result<(Vec<u8>, Value), CredentialError> {
+        let catalog = Catalog::load(self.providers).map_err(CredentialError::Catalog)?;
+        let provider = known(&catalog, provider)?;
+        let (field, variables) = match secret {
+            Given::Value(value) => {
+                let variable = provider.credential.first().filter(|_| provider.auth != Auth::None);
+                let variable = variable.ok_or_else(|| wrong("provider", format!("{} takes no credential", provider.name)))?;
+                ("value", Variables::from([(variable.clone(), Secret::new(value.expose().trim()))]))
+            }
+            Given::Variables(variables) => ("variables", variables),
+        };
+        if variables.values().any(|value| value.expose().is_empty() || value.expose().len() > LONGEST) {
+            return Err(wrong(field, "a secret has 1 to 16384 bytes"));
+        }
+        let names = json!(variables.keys().collect::<Vec<_>>());
+        let new = StoredCredential { name: name.to_owned(), provider: provider.id.clone(), weight: 1, variables };
+        LiveProvider::switch_on(provider, self.env, Some(&new))
+            .map_err(|needs| wrong(field, format!("{} needs more than this: {}", provider.name, needs.join(" and "))))?;
+        let sealed = self.vault.seal(name, &new.variables).map_err(|why| wrong(field, why))?;
+        Ok((sealed, names))
+    }
+
+    fn view(&self, kept: &KeptCredential) -> CredentialView {
         CredentialView {
             name: kept.name.clone(),
             provider: kept.provider.clone(),
             weight: kept.weight,
             disabled: kept.disabled,
             created: kept.created,
+            fault: self.vault.open_sealed(&kept.name, &kept.sealed).err().map(|why| why.to_string()),
         }
     }
 }
@@ -164,7 +236,8 @@ impl std::fmt::Display for CredentialError {
             CredentialError::Exists(name) => {
                 write!(f, "there is a credential '{name}' already: choose another name, or remove that one first")
             }
-            CredentialError::Wrong(why) => f.write_str(why),
+            CredentialError::Wrong(why) => why.fmt(f),
+            CredentialError::Catalog(e) => e.fmt(f),
             CredentialError::Store(e) => write!(f, "the store did not do it: {e}"),
         }
     }

@@ -10,7 +10,7 @@ use super::keys::difference;
 use crate::quota::account::is_slug;
 use crate::quota::{AccountId, Limits};
 use crate::store::audit::{Actor, Note};
-use crate::store::{Group, GroupStore, StoreError};
+use crate::store::{self, Group, GroupStore, StoreError};
 
 /// What is to be different of a group; what is absent stays as it is.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -88,6 +88,9 @@ pub async fn update(store: &dyn GroupStore, id: &AccountId, change: GroupChange,
     change.apply(&mut new);
     check(store, &new).await?;
     if new != old {
+        if old.created == Timestamp::UNIX_EPOCH {
+            new.created = store::now();
+        }
         let detail = difference(&json!(GroupView::of(&old)), &json!(GroupView::of(&new)));
         store.put_group(&new, &note(by, id, "update", detail)).await?;
     }
@@ -107,7 +110,9 @@ pub async fn list(store: &dyn GroupStore, kind: &str) -> Result<Vec<GroupView>, 
 
 async fn find(store: &dyn GroupStore, id: &AccountId) -> Result<Group, GroupError> {
     if *id == AccountId::Gateway {
-        return Ok(store.group(id).await?.unwrap_or_else(|| Group::new(AccountId::Gateway, "gateway")));
+        // While it is nowhere written down it looks the same however often it is shown.
+        let unwritten = || Group { created: Timestamp::UNIX_EPOCH, ..Group::new(AccountId::Gateway, "gateway") };
+        return Ok(store.group(id).await?.unwrap_or_else(unwritten));
     }
     change::existing(store, id, "id").await?.map_err(GroupError::NotFound)
 }

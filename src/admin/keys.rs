@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 pub use leak::{Leak, LeakAction, leaked, of_owner, revoke_all};
 pub use list::{ListQuery, page};
 pub(super) use update::difference;
-pub use update::{KeyChange, disable, enable, update};
+pub use update::{KeyChange, disable, enable, switch_owner, update};
 
 use super::change::Wrong;
 use crate::key::format::{KeyText, NewKey};
@@ -22,7 +22,7 @@ use crate::key::record::Rotation;
 use crate::key::{KeyId, KeyRecord, Kind, Pepper, Role};
 use crate::quota::Limits;
 use crate::store::audit::{Actor, Note};
-use crate::store::{GroupStore, KeyStore, StoreError};
+use crate::store::{self, GroupStore, KeyStore, StoreError};
 
 /// What a new key is to be.
 #[derive(Clone, Debug)]
@@ -121,11 +121,12 @@ fn made(pepper: &Pepper, order: NewKeyOrder, family: Option<KeyId>) -> Result<(K
         name: order.name,
         owner: order.owner,
         limits: order.limits,
-        created: Timestamp::now(),
+        created: store::now(),
         not_before: order.not_before,
         expires: order.expires,
         revoked: None,
         disabled: order.disabled,
+        owner_disabled: false,
         rotated: None,
         project: order.project,
         role: order.role,
@@ -135,8 +136,9 @@ fn made(pepper: &Pepper, order: NewKeyOrder, family: Option<KeyId>) -> Result<(K
 }
 
 async fn insert(store: &dyn KeyStore, record: KeyRecord, new: NewKey, by: &Actor) -> Result<Created, KeyError> {
-    let view = KeyView::of(&record);
-    store.insert_key(&record, &note(by, "key.create", &record, json!(view))).await?;
+    store.insert_key(&record, &note(by, "key.create", &record, json!(KeyView::of(&record)))).await?;
+    // What holds of its owner is for the store to tell.
+    let view = KeyView::of(&store.key(record.id).await?.unwrap_or(record));
     Ok(Created { key: new.expose().to_owned(), view })
 }
 
@@ -160,7 +162,7 @@ pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, grace: Dura
     let (record, text) = made(pepper, order, Some(old.family))?;
     let created = insert(store, record, text, by).await?;
     let successor = KeyId::parse(&created.view.id).ok_or(KeyError::NoRandomness)?;
-    old.rotated = Some(Rotation { successor, until: Timestamp::now() + grace });
+    old.rotated = Some(Rotation { successor, until: store::now() + grace });
     let detail = json!({ "successor": created.view.id, "works_until": old.rotated.as_ref().map(|rotation| rotation.until) });
     store.update_key(&old, &note(by, "key.rotate", &old, detail)).await?;
     Ok(created)
@@ -170,7 +172,7 @@ pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, grace: Dura
 pub async fn revoke(store: &dyn KeyStore, id: &str, by: &Actor) -> Result<KeyView, KeyError> {
     let mut record = find(store, id).await?;
     if record.revoked.is_none() {
-        record.revoked = Some(Timestamp::now());
+        record.revoked = Some(store::now());
         store.update_key(&record, &note(by, "key.revoke", &record, json!({}))).await?;
     }
     Ok(KeyView::of(&record))

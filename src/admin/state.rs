@@ -1,13 +1,12 @@
 //! How the limits of an account stand: what is used, what is held by requests that run, what is left, and when it begins anew.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::money::Usd;
-use crate::quota::meters::{Meters, Past};
-use crate::quota::{Account, AccountId, Accounts, Limits, Period};
-use crate::store::{LedgerStore, StoreError};
+use crate::quota::{Account, AccountId, Accounts, Exceeded, Limits, Period, standing};
+use crate::store::StoreError;
 
 /// How an account's limits stand.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -57,72 +56,44 @@ pub struct RateState {
 }
 
 /// From the counters of the running gateway where it has them, else from the ledger.
-pub async fn of(
-    id: &AccountId,
-    limits: &Limits,
-    accounts: Option<&Accounts>,
-    ledger: &dyn LedgerStore,
-) -> Result<AccountState, StoreError> {
-    match accounts.and_then(|accounts| accounts.get(id)) {
-        Some(account) => Ok(live(&account)),
-        None => at_rest(id, limits, ledger).await,
-    }
+pub async fn of(id: &AccountId, limits: &Limits, accounts: &Accounts) -> Result<AccountState, StoreError> {
+    Ok(match accounts.get(id) {
+        Some(account) => AccountState::new(&account, true),
+        None => AccountState::new(&accounts.at_rest(id, limits).await?, false),
+    })
 }
 
-fn live(account: &Account) -> AccountState {
-    let (current, now) = (account.current(), Timestamp::now());
-    let meters = &current.meters;
-    let budgets = meters.budgets().map(|(budget, tally)| {
-        let (state, limit) = (tally.state(), budget.nano_usd.0);
-        let (used, held) = (Usd::of_nanos(state.used).0, Usd::of_nanos(state.held).0);
-        BudgetState {
-            budget: budget.to_string(),
-            limit_nano_usd: limit,
-            used_nano_usd: used,
-            reserved_nano_usd: Some(held),
-            left_nano_usd: limit.saturating_sub(used).saturating_sub(held).max(0),
-            soft: budget.soft,
-            resets: state.window.has_end().then_some(state.window.ends),
-        }
-    });
-    let rates = meters.rates().map(|(rate, counter)| {
-        let (left, wait) = counter.remaining(rate.most.get());
-        RateState { rate: rate.to_string(), limit: rate.most.get(), left: Some(left), resets: now.checked_add(wait).ok() }
-    });
-    AccountState { account: account.id().to_string(), budgets: budgets.collect(), rates: rates.collect(), running: Some(meters.running()) }
-}
+// === impl AccountState ===
 
-async fn at_rest(id: &AccountId, limits: &Limits, ledger: &dyn LedgerStore) -> Result<AccountState, StoreError> {
-    let mut past = Vec::new();
-    for of in Meters::unknown(limits, None) {
-        let used = ledger.used(id, &of).await?;
-        past.push((of, used));
+impl AccountState {
+    /// What runs, what it holds, and what a minute had is in the memory of who counts it alone.
+    fn new(account: &Account, is_counted_here: bool) -> AccountState {
+        let (now, running) = (Timestamp::now(), account.current().meters.running());
+        let (account, all) = (account.id().to_string(), standing::of(account));
+        let after = |seconds: Option<f64>| now.checked_add(SignedDuration::try_from_secs_f64(seconds?).ok()?).ok();
+        let rates = all.iter().filter_map(|standing| {
+            let Exceeded::Rate(rate, _) = standing.limit() else { return None };
+            let is_known = is_counted_here || rate.per != Period::Minute;
+            let resets = match rate.per {
+                Period::Minute => after(standing.full_in_seconds),
+                per => Some(per.window(now).ends),
+            };
+            let (left, resets) = (is_known.then_some(standing.left), resets.filter(|_| is_known));
+            Some(RateState { rate: standing.limit.clone(), limit: standing.most, left, resets })
+        });
+        let budgets = all.iter().filter_map(|standing| {
+            let Exceeded::Budget { budget, state, .. } = standing.limit() else { return None };
+            Some(BudgetState {
+                budget: standing.limit.clone(),
+                limit_nano_usd: budget.nano_usd.0,
+                used_nano_usd: Usd::of_nanos(state.used).0,
+                reserved_nano_usd: is_counted_here.then_some(Usd::of_nanos(standing.held).0),
+                left_nano_usd: Usd::of_nanos(standing.left).0,
+                soft: budget.soft,
+                resets: state.window.has_end().then_some(state.window.ends),
+            })
+        });
+        let (budgets, rates) = (budgets.collect(), rates.collect());
+        AccountState { account, budgets, rates, running: is_counted_here.then_some(running) }
     }
-    let now = Timestamp::now();
-    let used = |per: Period, models: &Option<String>| {
-        let wanted = Past { window: per.window(now), models: models.clone() };
-        past.iter().find(|(of, _)| *of == wanted).map(|(_, used)| *used).unwrap_or_default()
-    };
-    let budgets = limits.budgets.iter().map(|budget| {
-        let (used, window) = (used(budget.per, &budget.models).cost.0, budget.per.window(now));
-        BudgetState {
-            budget: budget.to_string(),
-            limit_nano_usd: budget.nano_usd.0,
-            used_nano_usd: used,
-            reserved_nano_usd: None,
-            left_nano_usd: budget.nano_usd.0.saturating_sub(used).max(0),
-            soft: budget.soft,
-            resets: window.has_end().then_some(window.ends),
-        }
-    });
-    let rates = limits.rates.iter().map(|rate| {
-        let is_known = rate.per != Period::Minute;
-        RateState {
-            rate: rate.to_string(),
-            limit: rate.most.get(),
-            left: is_known.then(|| rate.most.get().saturating_sub(used(rate.per, &rate.models).of(rate.unit))),
-            resets: is_known.then(|| rate.per.window(now).ends),
-        }
-    });
-    Ok(AccountState { account: id.to_string(), budgets: budgets.collect(), rates: rates.collect(), running: None })
 }

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{CliError, Installation, output};
-use crate::admin::credentials::{self, CredentialChange, CredentialView};
-use crate::catalog::{Catalog, Environment};
+use crate::admin::credentials::{CredentialChange, CredentialView, Given, Safe, variables_of};
+use crate::catalog::Environment;
 use crate::config::Config;
-use crate::route::{Secret, StoredCredential, Variables, Vault};
+use crate::route::{Secret, Vault};
 use crate::store::audit::Actor;
 
 /// Keep, weigh and remove providers' credentials
@@ -36,6 +36,14 @@ pub enum Credentials {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Put a new secret in the place of a credential's, read as by 'add'
+    Replace {
+        /// Its name
+        name: String,
+        /// Take the values of these environment variables instead of standard input, for providers that need several
+        #[arg(long, value_delimiter = ',', value_name = "VARIABLE")]
+        from_env: Vec<String>,
     },
     /// Change a credential's share
     Weigh {
@@ -67,27 +75,26 @@ impl Credentials {
     /// Runs the command on the store; a running gateway takes notice within a second.
     pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
         let Installation { pepper, store, .. } = Installation::open(&config.data).await?;
-        let by = Actor::of_process();
+        let (by, vault) = (Actor::of_process(), Vault::open(env, &pepper)?);
+        let safe = Safe { store: &store, vault: &vault, providers: config.providers.as_deref(), env };
         let view = match self {
             Credentials::Add { provider, name, weight, from_env, json } => {
-                let catalog = Catalog::load(config.providers.as_deref())?;
-                let variables = match from_env.is_empty() {
-                    true => of_input(credentials::only_variable(&catalog, &provider)?)?,
-                    false => credentials::variables_of(env, &from_env)?,
-                };
-                let new = StoredCredential { name, provider, weight, variables };
-                let view = credentials::add(&store, &Vault::open(env, &pepper)?, &catalog, env, new, &by).await?;
+                let view = safe.add(&name, &provider, weight, given(env, &from_env)?, &by).await?;
                 return show(&[view], json);
             }
-            Credentials::List { json } => return show(&credentials::list(&store).await?, json),
-            Credentials::Weigh { name, weight } => {
-                let change = CredentialChange { weight: Some(weight), disabled: None };
-                credentials::change(&store, &name, change, &by).await?
+            Credentials::List { json } => return show(&safe.list().await?, json),
+            Credentials::Replace { name, from_env } => {
+                let change = CredentialChange { secret: Some(given(env, &from_env)?), ..CredentialChange::default() };
+                safe.change(&name, change, &by).await?
             }
-            Credentials::Disable { name } => credentials::change(&store, &name, switched(true), &by).await?,
-            Credentials::Enable { name } => credentials::change(&store, &name, switched(false), &by).await?,
+            Credentials::Weigh { name, weight } => {
+                let change = CredentialChange { weight: Some(weight), ..CredentialChange::default() };
+                safe.change(&name, change, &by).await?
+            }
+            Credentials::Disable { name } => safe.change(&name, switched(true), &by).await?,
+            Credentials::Enable { name } => safe.change(&name, switched(false), &by).await?,
             Credentials::Remove { name } => {
-                credentials::remove(&store, &name, &by).await?;
+                safe.remove(&name, &by).await?;
                 output::print(&format!("The credential '{name}' is removed, and its secret is erased.\n"))?;
                 return Ok(ExitCode::SUCCESS);
             }
@@ -97,14 +104,18 @@ impl Credentials {
 }
 
 fn switched(off: bool) -> CredentialChange {
-    CredentialChange { weight: None, disabled: Some(off) }
+    CredentialChange { disabled: Some(off), ..CredentialChange::default() }
 }
 
-fn of_input(variable: String) -> Result<Variables, CliError> {
+/// What the environment has where variables are named, and what standard input has where none is.
+fn given(env: &Environment, from_env: &[String]) -> Result<Given, CliError> {
+    if !from_env.is_empty() {
+        return Ok(Given::Variables(variables_of(env, from_env)?));
+    }
     let text = std::io::read_to_string(std::io::stdin())?;
     match text.trim() {
         "" => Err("standard input is empty: pipe the credential in, as in 'printf %s \"$KEY\" | keyward credentials add …'".into()),
-        secret => Ok(Variables::from([(variable, Secret::new(secret))])),
+        secret => Ok(Given::Value(Secret::new(secret))),
     }
 }
 
@@ -113,7 +124,11 @@ fn show(views: &[CredentialView], json: bool) -> Result<ExitCode, CliError> {
         output::json(&views)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let state = |view: &CredentialView| if view.disabled { "disabled" } else { "in use" }.to_owned();
+    let state = |view: &CredentialView| match &view.fault {
+        _ if view.disabled => "disabled".to_owned(),
+        Some(fault) => format!("unusable: {fault}"),
+        None => "in use".to_owned(),
+    };
     let row = |view: &CredentialView| {
         vec![view.name.clone(), view.provider.clone(), view.weight.to_string(), state(view), view.created.to_string()]
     };

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::limits::{Clear, LimitArgs, warn};
-use super::{CliError, Installation, output};
+use super::{CliError, Installation, installation, output};
 use crate::admin::groups::{self, GroupChange, GroupView};
 use crate::admin::state::{self, AccountState};
 use crate::catalog::Environment;
@@ -106,8 +106,7 @@ impl Groups {
                 let (id, json, change) = change.parts();
                 let id = kind(id.into());
                 let group = groups::create(&store, &id, change, &Actor::of_process()).await?;
-                warn(&group.limits, config, env).await?;
-                show(&store, &id, group, json).await?;
+                changed(&store, &id, group, json, config, env).await?;
             }
             Groups::List { json } => {
                 // The name of the kind is in each of its ids.
@@ -122,8 +121,7 @@ impl Groups {
                 let (id, json, change) = change.parts();
                 let id = kind(id.into());
                 let group = groups::update(&store, &id, change, &Actor::of_process()).await?;
-                warn(&group.limits, config, env).await?;
-                show(&store, &id, group, json).await?;
+                changed(&store, &id, group, json, config, env).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -142,8 +140,7 @@ impl Whole {
             Whole::Set { limits, clear, json } => {
                 let change = GroupChange { limits: limits.change(&clear), ..GroupChange::default() };
                 let group = groups::update(&store, &id, change, &Actor::of_process()).await?;
-                warn(&group.limits, config, env).await?;
-                show(&store, &id, group, json).await?;
+                changed(&store, &id, group, json, config, env).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -164,8 +161,14 @@ impl Change {
     }
 }
 
+/// Shows what was changed, and says what is odd about it.
+async fn changed(store: &Sqlite, id: &AccountId, group: GroupView, json: bool, config: &Config, env: &Environment) -> Result<(), CliError> {
+    warn(&group.limits, config, env).await?;
+    show(store, id, group, json).await
+}
+
 async fn show(store: &Sqlite, id: &AccountId, group: GroupView, json: bool) -> Result<(), CliError> {
-    let state = state::of(id, &group.limits, None, store).await?;
+    let state = state::of(id, &group.limits, &installation::accounts(store)).await?;
     if json {
         return output::json(&Shown { group, state });
     }

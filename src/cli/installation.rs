@@ -2,11 +2,13 @@
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::CliError;
 use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
 use crate::key::Pepper;
+use crate::quota::{Accounts, alert};
 use crate::route::{Router, Vault, switchboard};
 use crate::store::sqlite::Sqlite;
 
@@ -48,6 +50,12 @@ pub async fn router(config: &Config, env: &Environment) -> Result<Router, CliErr
         }
     };
     Ok(Router::new(catalog, config, env, &stored, None))
+}
+
+/// The accounts of the store's keys, as a process has them that counts nothing itself.
+pub fn accounts(store: &Sqlite) -> Accounts {
+    let store = Arc::new(store.clone());
+    Accounts::new(store.clone(), store.clone(), None, alert::channel(store, None).0)
 }
 
 /// The permission bits of a file or folder that others than its owner have.

@@ -15,7 +15,7 @@ use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrd
 use crate::catalog::Environment;
 use crate::config::Config;
 use crate::key::{Keyring, Kind, Role};
-use crate::quota::{Accounts, Budget, Limits, Rate, alert};
+use crate::quota::{Budget, Limits, Rate};
 use crate::store::audit::Actor;
 use crate::store::{KeyFilter, KeyStore};
 
@@ -32,7 +32,7 @@ pub enum Keys {
         /// Only those of this project
         #[arg(long)]
         project: Option<String>,
-        /// Only those that are active, disabled, expired, not_yet_valid, revoked or rotated
+        /// Only those that are active, disabled, owner_disabled, expired, not_yet_valid, revoked or rotated
         #[arg(long)]
         state: Option<String>,
         /// Print JSON
@@ -71,18 +71,26 @@ pub enum Keys {
     },
     /// Change a key: its limits are those of all that it replaced and that replaced it
     Update(Box<Update>),
-    /// Switch a key off for now
+    /// Switch a key off for now, or all keys of an owner, those made later too
     Disable {
         /// Its id
-        id: String,
+        #[arg(required_unless_present = "owner", conflicts_with = "owner")]
+        id: Option<String>,
+        /// All keys of this owner
+        #[arg(long)]
+        owner: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Switch a key on again
+    /// Switch a key on again, or all keys of an owner that are not disabled by themselves
     Enable {
         /// Its id
-        id: String,
+        #[arg(required_unless_present = "owner", conflicts_with = "owner")]
+        id: Option<String>,
+        /// All keys of this owner
+        #[arg(long)]
+        owner: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -121,6 +129,9 @@ pub struct Update {
     /// What an admin key may manage: viewer, admin or owner
     #[arg(long, value_parser = role)]
     role: Option<Role>,
+    /// When it begins to be valid: '2h' from now, or a time such as 2027-01-31T00:00:00Z
+    #[arg(long, value_parser = moment)]
+    not_before: Option<Timestamp>,
     /// When it ends: '30d', '12h' or a time such as 2027-01-31T00:00:00Z
     #[arg(long, value_parser = moment)]
     expires: Option<Timestamp>,
@@ -180,16 +191,15 @@ impl Keys {
             }
             Keys::List { owner, project, state, json } => {
                 let query = ListQuery { filter: KeyFilter { owner, project }, state, after: None };
-                let (all, _) = keys::page(&store, &query, usize::MAX).await?;
-                if json { output::json(&all)? } else { output::table(&HEAD, &all.iter().map(row).collect::<Vec<_>>())? }
+                show_all(&keys::page(&store, &query, usize::MAX).await?.0, json)?
             }
             Keys::Show { id, json } => show(&keys::show(&store, &id).await?, json)?,
             Keys::Explain { key, model, json } => {
                 let text = if key == "-" { std::io::read_to_string(std::io::stdin())? } else { key };
                 let router = installation::router(config, env).await?;
                 let store = Arc::new(store);
-                let accounts = Accounts::new(store.clone(), store.clone(), None, alert::channel(store.clone(), None).0);
-                let keyring = Keyring::new(pepper, Arc::clone(&store) as Arc<dyn KeyStore>, Arc::new(accounts), config.store.down_for);
+                let accounts = Arc::new(installation::accounts(&store));
+                let keyring = Keyring::new(pepper, Arc::clone(&store) as Arc<dyn KeyStore>, accounts, config.store.down_for);
                 let sources = Sources { keyring: &keyring, is_gateway: false, keys: &*store, ledger: &*store, router: &router };
                 let explanation = sources.explain(&text, model.as_deref()).await?;
                 if json {
@@ -209,13 +219,18 @@ impl Keys {
                 warn(&view.limits, config, env).await?;
                 show(&view, json)?;
             }
-            Keys::Disable { id, json } => show(&keys::disable(&store, &store, &id, &Actor::of_process()).await?, json)?,
-            Keys::Enable { id, json } => show(&keys::enable(&store, &store, &id, &Actor::of_process()).await?, json)?,
+            Keys::Disable { id: Some(id), json, .. } => show(&keys::disable(&store, &store, &id, &Actor::of_process()).await?, json)?,
+            Keys::Enable { id: Some(id), json, .. } => show(&keys::enable(&store, &store, &id, &Actor::of_process()).await?, json)?,
+            Keys::Disable { owner, json, .. } => {
+                show_all(&keys::switch_owner(&store, &owner.unwrap_or_default(), true, &Actor::of_process()).await?, json)?
+            }
+            Keys::Enable { owner, json, .. } => {
+                show_all(&keys::switch_owner(&store, &owner.unwrap_or_default(), false, &Actor::of_process()).await?, json)?
+            }
             Keys::Revoke { id: Some(id), json, .. } => show(&keys::revoke(&store, &id, &Actor::of_process()).await?, json)?,
             Keys::Revoke { owner: Some(owner), json, .. } => {
                 let keys = keys::of_owner(&store, &owner).await?;
-                let ended = keys::revoke_all(&store, keys, "all of its owner", &Actor::of_process()).await?;
-                if json { output::json(&ended)? } else { output::table(&HEAD, &ended.iter().map(row).collect::<Vec<_>>())? }
+                show_all(&keys::revoke_all(&store, keys, "all of its owner", &Actor::of_process()).await?, json)?
             }
             Keys::Revoke { leaked, json, .. } => {
                 let texts = lines(leaked.as_deref().unwrap_or(Path::new("-")))?;
@@ -236,7 +251,7 @@ impl Update {
             owner: self.owner,
             project: self.project.map(Some).or_else(|| clears(Clear::Project).then_some(None)),
             role: self.role,
-            not_before: None,
+            not_before: self.not_before.map(Some).or_else(|| clears(Clear::NotBefore).then_some(None)),
             expires: self.expires.map(Some).or_else(|| clears(Clear::Expires).then_some(None)),
             disabled: None,
             limits: self.limits.change(&self.clear),
@@ -271,6 +286,10 @@ fn row(view: &KeyView) -> Vec<String> {
 
 fn show(view: &KeyView, json: bool) -> Result<(), CliError> {
     if json { output::json(view) } else { output::table(&HEAD, &[row(view)]) }
+}
+
+fn show_all(views: &[KeyView], json: bool) -> Result<(), CliError> {
+    if json { output::json(&views) } else { output::table(&HEAD, &views.iter().map(row).collect::<Vec<_>>()) }
 }
 
 fn show_created(created: &Created, json: bool) -> Result<(), CliError> {

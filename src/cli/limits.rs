@@ -52,6 +52,7 @@ pub enum Clear {
     Budgets,
     Project,
     Team,
+    NotBefore,
     Expires,
 }
 

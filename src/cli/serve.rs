@@ -75,7 +75,7 @@ impl Serve {
         let admin = Desk { pepper: pepper.clone(), idempotency: store.clone(), scanner, changing: tokio::sync::Mutex::new(()) };
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts), config.store.down_for));
         let (held, holding) = Keeper::new(store.clone());
-        let upkeep = Upkeep::new(store.clone(), config.ledger.keep);
+        let upkeep = Upkeep::new(store.clone(), config.ledger.keep, store.clone(), config.held.keep);
         let prompts = Arc::new(Shelf::open(&config.prompts.folder));
         let gateway = Arc::new(Gateway {
             client,

@@ -42,6 +42,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// What is kept of requests that are over.
     pub ledger: LedgerSettings,
+    /// What is known of what providers keep.
+    pub held: HeldSettings,
     /// What holds while the store cannot be asked.
     pub store: StoreSettings,
     /// Who is told when a budget is spent.
@@ -129,6 +131,15 @@ pub struct Upstream {
 #[serde(deny_unknown_fields, default)]
 pub struct LedgerSettings {
     /// How long single requests are kept, for good where it is not set; their sums by hour stay.
+    #[serde(deserialize_with = "some_duration")]
+    pub keep: Option<Duration>,
+}
+
+/// `[held]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeldSettings {
+    /// How long it is known whose a file, a batch, a response or a conversation is, for good where it is not set.
     #[serde(deserialize_with = "some_duration")]
     pub keep: Option<Duration>,
 }
@@ -225,6 +236,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_UPSTREAM_ATTEMPTS", "upstream.attempts"),
     ("KEYWARD_UPSTREAM_MAX_BACKOFF", "upstream.max_backoff"),
     ("KEYWARD_LEDGER_KEEP", "ledger.keep"),
+    ("KEYWARD_HELD_KEEP", "held.keep"),
     ("KEYWARD_STORE_DOWN_FOR", "store.down_for"),
     ("KEYWARD_FETCH_MEDIA_MIB", "fetch.media_mib"),
     ("KEYWARD_FETCH_TIMEOUT", "fetch.timeout"),
@@ -294,6 +306,7 @@ impl Config {
             "upstream.attempts" => self.upstream.attempts = one.upstream.attempts,
             "upstream.max_backoff" => self.upstream.max_backoff = one.upstream.max_backoff,
             "ledger.keep" => self.ledger.keep = one.ledger.keep,
+            "held.keep" => self.held.keep = one.held.keep,
             "store.down_for" => self.store.down_for = one.store.down_for,
             "fetch.media_mib" => self.fetch.media_mib = one.fetch.media_mib,
             "fetch.timeout" => self.fetch.timeout = one.fetch.timeout,
@@ -336,6 +349,7 @@ impl Default for Config {
             mcp: Mcp::default(),
             trusted_proxies: Vec::new(),
             ledger: LedgerSettings::default(),
+            held: HeldSettings::default(),
             store: StoreSettings::default(),
             alerts: Alerts::default(),
             admin: Admin::default(),

@@ -45,6 +45,7 @@ fn an_alias_has_to_name_a_provider() {
 #[test]
 fn days_are_durations_and_requests_are_kept_for_good_by_default() {
     assert_eq!(Config::parse("f", "[ledger]\nkeep = \"90d\"").unwrap().ledger.keep, Some(Duration::from_secs(90 * 86_400)));
-    assert_eq!(Config::default().ledger.keep, None);
+    assert_eq!(Config::parse("f", "[held]\nkeep = \"400d\"").unwrap().held.keep, Some(Duration::from_secs(400 * 86_400)));
+    assert_eq!((Config::default().ledger.keep, Config::default().held.keep), (None, None));
     assert!(Config::parse("f", "[ledger]\nkeep = \"0d\"").is_err());
 }

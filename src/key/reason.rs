@@ -74,6 +74,8 @@ pub enum Reason {
     Rotated(String),
     /// Switched off for now.
     Disabled,
+    /// All keys of its owner are switched off for now.
+    OwnerDisabled(String),
     /// Its project or team, named as the subject of a sentence, is switched off for now.
     GroupDisabled(String),
     /// An admin key where a model is called.
@@ -162,6 +164,7 @@ impl Reason {
             Reason::Revoked(_) => "key_revoked",
             Reason::Rotated(_) => "key_rotated",
             Reason::Disabled => "key_disabled",
+            Reason::OwnerDisabled(_) => "key_owner_disabled",
             Reason::GroupDisabled(_) => "key_group_disabled",
             Reason::AdminOnDataPlane => "key_is_admin",
             Reason::NotAdmin => "key_not_admin",
@@ -269,6 +272,9 @@ impl Reason {
             Reason::Revoked(when) => format!("This API key was revoked on {when} and will not work again: ask for a new one."),
             Reason::Rotated(when) => {
                 format!("This API key was replaced by a new one, and its grace period ended on {when}: use the new key.")
+            }
+            Reason::OwnerDisabled(owner) => {
+                format!("All API keys of '{owner}' are disabled for now: ask whoever runs this gateway to enable them.")
             }
             Reason::GroupDisabled(group) => {
                 format!("{group}, which this API key belongs to, is disabled for now: ask whoever runs this gateway to enable it.")

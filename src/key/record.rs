@@ -30,6 +30,8 @@ pub struct KeyRecord {
     pub revoked: Option<Timestamp>,
     /// Switched off for now.
     pub disabled: bool,
+    /// All of its owner's keys are switched off for now; the store's to tell, whatever is written.
+    pub owner_disabled: bool,
     /// The key that replaced it, and until when this one still works beside it.
     pub rotated: Option<Rotation>,
     /// The project that it belongs to, by its id.
@@ -80,9 +82,10 @@ impl KeyRecord {
         if let Some(when) = self.not_before.filter(|when| *when > now) {
             return Err(Reason::NotYetValid(when.to_string()));
         }
-        match self.disabled {
-            true => Err(Reason::Disabled),
-            false => Ok(()),
+        match (self.disabled, self.owner_disabled) {
+            (true, _) => Err(Reason::Disabled),
+            (false, true) => Err(Reason::OwnerDisabled(self.owner.clone())),
+            (false, false) => Ok(()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps the store's ledger small and quick: sums up what is over, and deletes single requests after their time.
+//! Keeps the store small and quick: sums up what is over, and deletes single requests, and whose is what providers keep, after their time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use crate::store::{LedgerStore, StoreError};
+use crate::store::{HeldStore, LedgerStore, StoreError};
 
 /// How often it is looked for work.
 const EVERY: Duration = Duration::from_secs(60);
@@ -19,14 +19,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub struct Upkeep {
     store: Arc<dyn LedgerStore>,
     keep: Option<Duration>,
+    held: Arc<dyn HeldStore>,
+    keep_held: Option<Duration>,
 }
 
 // === impl Upkeep ===
 
 impl Upkeep {
-    /// A task that keeps requests for so long, or for good.
-    pub fn new(store: Arc<dyn LedgerStore>, keep: Option<Duration>) -> Upkeep {
-        Upkeep { store, keep }
+    /// A task that keeps requests for so long, and what is known of what providers keep, or either for good.
+    pub fn new(store: Arc<dyn LedgerStore>, keep: Option<Duration>, held: Arc<dyn HeldStore>, keep_held: Option<Duration>) -> Upkeep {
+        Upkeep { store, keep, held, keep_held }
     }
 
     /// Runs until shutdown; a step that has begun is finished.
@@ -46,11 +48,21 @@ impl Upkeep {
         while !*shutdown.borrow() && self.store.roll_up(Timestamp::now() - SETTLING).await? {
             tokio::time::sleep(PAUSE).await;
         }
-        let keep = self.keep.and_then(|keep| SignedDuration::try_from(keep).ok());
-        let Some(before) = keep.and_then(|keep| Timestamp::now().checked_sub(keep).ok()) else { return Ok(()) };
-        while !*shutdown.borrow() && self.store.prune(before).await? > 0 {
-            tokio::time::sleep(PAUSE).await;
+        if let Some(before) = before(self.keep) {
+            while !*shutdown.borrow() && self.store.prune(before).await? > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        if let Some(before) = before(self.keep_held) {
+            while !*shutdown.borrow() && self.held.forget(before).await? > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
         }
         Ok(())
     }
+}
+
+/// What is older has had its time.
+fn before(keep: Option<Duration>) -> Option<Timestamp> {
+    Timestamp::now().checked_sub(SignedDuration::try_from(keep?).ok()?).ok()
 }

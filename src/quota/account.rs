@@ -44,6 +44,8 @@ pub struct Current {
     pub meters: Arc<Meters>,
     /// Nothing of it works for now.
     pub disabled: bool,
+    /// Of a project: its team, by its id.
+    pub team: Option<Arc<str>>,
 }
 
 /// The accounts of a request, the key first.

@@ -38,13 +38,14 @@ impl Accounts {
         let mut chain = vec![self.key(record).await?];
         if let Some(project) = &record.project {
             let id = AccountId::Project(project.as_str().into());
-            let (account, team) = self.group(&id).await?;
-            chain.push(account);
+            let project = self.group(&id).await?;
+            let team = project.current().team.clone();
+            chain.push(project);
             if let Some(team) = team {
-                chain.push(self.group(&AccountId::Team(team.as_str().into())).await?.0);
+                chain.push(self.group(&AccountId::Team(team)).await?);
             }
         }
-        chain.push(self.group(&AccountId::Gateway).await?.0);
+        chain.push(self.group(&AccountId::Gateway).await?);
         Ok(chain.into())
     }
 
@@ -67,8 +68,8 @@ impl Accounts {
     pub async fn refresh(&self, id: &AccountId) -> Result<(), StoreError> {
         let Some(account) = self.get(id) else { return Ok(()) };
         let Some(group) = self.groups.group(id).await? else { return Ok(()) };
-        let current = self.build(id, &group.limits, group.disabled, Some(&account.current().meters)).await?;
-        account.change(current);
+        let current = self.build(id, &group.limits, Some(&account.current().meters)).await?;
+        account.change(of_group(current, &group));
         Ok(())
     }
 
@@ -78,11 +79,11 @@ impl Accounts {
         if let Some(account) = &old {
             let current = account.current();
             if current.limits != record.limits {
-                account.change(self.build(&id, &record.limits, false, Some(&current.meters)).await?);
+                account.change(self.build(&id, &record.limits, Some(&current.meters)).await?);
             }
             return Ok(Arc::clone(account));
         }
-        let current = self.build(&id, &record.limits, false, None).await?;
+        let current = self.build(&id, &record.limits, None).await?;
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody else may have been faster: there is one count for all.
         if let Some(account) = keys.get(&id).and_then(Weak::upgrade) {
@@ -96,36 +97,45 @@ impl Accounts {
         Ok(account)
     }
 
-    /// A group's account, and the team of a project.
-    async fn group(&self, id: &AccountId) -> Result<(Arc<Account>, Option<String>), StoreError> {
-        let group = self.groups.group(id).await?;
-        let team = group.as_ref().and_then(|group| group.team.clone());
+    async fn group(&self, id: &AccountId) -> Result<Arc<Account>, StoreError> {
         if let Some(account) = self.get(id) {
-            return Ok((account, team));
+            return Ok(account);
         }
-        let current = match group {
-            Some(Group { limits, disabled, .. }) => self.build(id, &limits, disabled, None).await?,
+        let current = match self.groups.group(id).await? {
+            Some(group) => of_group(self.build(id, &group.limits, None).await?, &group),
             None if *id == AccountId::Gateway => Current::default(),
             None => return Err(StoreError(format!("a key belongs to {id}, which is not there"))),
         };
         let account = Arc::new(Account::new(id.clone(), current, self.alerts.clone()));
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        Ok((Arc::clone(known.entry(id.clone()).or_insert(account)), team))
+        Ok(Arc::clone(known.entry(id.clone()).or_insert(account)))
     }
 
-    async fn build(&self, id: &AccountId, limits: &Limits, disabled: bool, old: Option<&Meters>) -> Result<Current, StoreError> {
-        let unknown = Meters::unknown(limits, old);
-        let mut past: Vec<(Past, Used)> = Vec::with_capacity(unknown.len());
-        if let Some(drain) = self.drain.as_ref().filter(|_| !unknown.is_empty()) {
+    /// What nobody in this process counts, as the ledger has it: nothing of it is kept in memory.
+    pub async fn at_rest(&self, id: &AccountId, limits: &Limits) -> Result<Account, StoreError> {
+        Ok(Account::new(id.clone(), self.read(id, limits, None).await?, self.alerts.clone()))
+    }
+
+    async fn build(&self, id: &AccountId, limits: &Limits, old: Option<&Meters>) -> Result<Current, StoreError> {
+        if let Some(drain) = self.drain.as_ref().filter(|_| !Meters::unknown(limits, old).is_empty()) {
             // What ended before has to be in the store before it can be summed up.
             drain.flush().await?;
         }
-        for of in unknown {
+        self.read(id, limits, old).await
+    }
+
+    async fn read(&self, id: &AccountId, limits: &Limits, old: Option<&Meters>) -> Result<Current, StoreError> {
+        let mut past: Vec<(Past, Used)> = Vec::new();
+        for of in Meters::unknown(limits, old) {
             let used = self.ledger.used(id, &of).await?;
             past.push((of, used));
         }
         // A period may have ended since it was asked for: then nothing was used in the one that runs.
         let meters = Meters::new(limits, old, |of| past.iter().find(|(known, _)| known == of).map(|(_, used)| *used).unwrap_or_default());
-        Ok(Current { limits: limits.clone(), meters: Arc::new(meters), disabled })
+        Ok(Current { limits: limits.clone(), meters: Arc::new(meters), ..Current::default() })
     }
+}
+
+fn of_group(current: Current, group: &Group) -> Current {
+    Current { disabled: group.disabled, team: group.team.as_deref().map(Arc::from), ..current }
 }

@@ -14,7 +14,7 @@ pub mod meters;
 pub mod network;
 mod permit;
 mod refused;
-mod standing;
+pub mod standing;
 #[cfg(test)]
 mod tests;
 pub mod window;

@@ -41,7 +41,9 @@ impl Refused {
                 let advice = if rate.unit == super::Unit::Requests { "" } else { ", or ask for fewer with max_tokens" };
                 let verb = if rate.unit == super::Unit::Requests { "send" } else { "use" };
                 let message = format!("{subject} may {verb} {}: try again in {}{advice}.", per(rate), lasting(*wait));
-                too_many(rate.unit.as_str(), "rate_limit_exceeded", message, Some(*wait))
+                // OpenAI knows two types of these.
+                let kind = if rate.unit == super::Unit::Requests { "requests" } else { "tokens" };
+                too_many(kind, "rate_limit_exceeded", message, Some(*wait))
             }
             Exceeded::TooLarge(rate, tokens) => {
                 let message = format!(

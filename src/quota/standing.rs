@@ -1,4 +1,4 @@
-//! How the limits of a key's accounts stand now, looked at without taking anything.
+//! How limits stand now, looked at without taking anything: what is explained of keys and shown of accounts is made of this.
 
 use std::time::Duration;
 
@@ -39,7 +39,8 @@ pub fn standing(chain: &Chain) -> Vec<Standing> {
     chain.iter().flat_map(|account| of(account)).collect()
 }
 
-fn of(account: &Account) -> Vec<Standing> {
+/// How the limits of one account stand: its rates, its budgets, and how many requests it may run.
+pub fn of(account: &Account) -> Vec<Standing> {
     let current = account.current();
     let rates = current.meters.rates().map(|(rate, counter)| {
         let (left, full_in) = counter.remaining(rate.most.get());
@@ -76,6 +77,11 @@ fn room_after(rate: &Rate, full_in: Duration) -> Duration {
 // === impl Standing ===
 
 impl Standing {
+    /// The limit itself, as if it stood in a request's way.
+    pub fn limit(&self) -> &Exceeded {
+        &self.refused.exceeded
+    }
+
     /// What a request is told for which there is no room; `None` while there is some.
     pub fn refusal(&self) -> Option<Refusal> {
         let is_soft = matches!(&self.refused.exceeded, Exceeded::Budget { budget: Budget { soft: true, .. }, .. });

@@ -25,7 +25,7 @@ async fn sender() -> AlertSender {
 
 fn account(id: AccountId, limits: Limits, used: Used, alerts: &AlertSender) -> Arc<Account> {
     let meters = Arc::new(Meters::new(&limits, None, |_| used));
-    Arc::new(Account::new(id, Current { limits, meters, disabled: false }, alerts.clone()))
+    Arc::new(Account::new(id, Current { limits, meters, ..Current::default() }, alerts.clone()))
 }
 
 async fn chain(limits: Limits) -> Chain {
@@ -233,7 +233,7 @@ async fn counts_outlive_a_change_of_limits_and_begin_with_the_ledgers_past() {
     let current = account.current();
     assert_eq!(Meters::unknown(&new, Some(&current.meters)).iter().map(|past| past.window.has_end()).collect::<Vec<_>>(), [true]);
     let meters = Arc::new(Meters::new(&new, Some(&current.meters), |_| past));
-    account.change(Current { limits: new, meters, disabled: false });
+    account.change(Current { limits: new, meters, ..Current::default() });
     assert_eq!(stands(&chain), (400_000_000, 100_000_000));
     assert!(matches!(exceeded(&chain, &costs(100_000_000)), Exceeded::Budget { .. }), "the lower limit holds at once");
     running.settle(&used(1, 50_000_000), ALL);

@@ -1,9 +1,9 @@
 //! The router that holds now: made anew when a stored credential changes, so that no request and no restart waits for it.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::vault::Vault;
 use super::{Router, StoredCredential};
@@ -18,7 +18,8 @@ pub struct Switchboard {
     vault: Vault,
     env: Environment,
     config: Config,
-    providers: Option<PathBuf>,
+    /// Held from the reading to the end: an older reading never takes the place of a newer one.
+    renewing: Mutex<()>,
 }
 
 // === impl Switchboard ===
@@ -33,13 +34,33 @@ impl Switchboard {
     ) -> Result<Switchboard, Box<dyn std::error::Error + Send + Sync>> {
         let stored = stored(&*store, &vault).await?;
         let router = Router::new(Catalog::load(config.providers.as_deref())?, config, env, &stored, None);
-        let (env, config, providers) = (env.clone(), config.clone(), config.providers.clone());
-        Ok(Switchboard { current: RwLock::new(Arc::new(router)), store, vault, env, config, providers })
+        let (env, config) = (env.clone(), config.clone());
+        Ok(Switchboard { current: RwLock::new(Arc::new(router)), store, vault, env, config, renewing: Mutex::new(()) })
     }
 
     /// The router that holds now; a request keeps the one that it began with.
     pub fn router(&self) -> Arc<Router> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where credentials rest.
+    pub fn store(&self) -> &dyn CredentialStore {
+        &*self.store
+    }
+
+    /// What opens them.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// What is set beside them.
+    pub fn environment(&self) -> &Environment {
+        &self.env
+    }
+
+    /// The folder of providers' files beside those that are built in.
+    pub fn providers(&self) -> Option<&Path> {
+        self.config.providers.as_deref()
     }
 
     /// Follows changes of credentials until the sender is gone.
@@ -51,10 +72,11 @@ impl Switchboard {
         }
     }
 
-    async fn renew(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// Reads the credentials anew, so that what was changed here holds from now on.
+    pub async fn renew(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let _alone = self.renewing.lock().await;
         let stored = stored(&*self.store, &self.vault).await?;
-        let catalog = Catalog::load(self.providers.as_deref())?;
-        let router = Router::new(catalog, &self.config, &self.env, &stored, Some(&self.router()));
+        let router = Router::new(Catalog::load(self.providers())?, &self.config, &self.env, &stored, Some(&self.router()));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(router);
         tracing::info!(credentials = stored.len(), "providers' credentials were read anew");
         Ok(())

@@ -40,6 +40,8 @@ pub trait KeyStore: Send + Sync {
     fn update_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()>;
     /// Replaces several keys' records, all or none, and notes each.
     fn update_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, ()>;
+    /// Switches all keys of an owner off, those made later too, or on again, and notes who did; false where that is so already.
+    fn switch_owner<'a>(&'a self, owner: &'a str, disabled: bool, note: &'a Note) -> Answer<'a, bool>;
     /// The newest change number, and what changed after `since`.
     fn changes(&self, since: i64) -> Answer<'_, Changes>;
 }
@@ -108,6 +110,8 @@ pub trait HeldStore: Send + Sync {
     fn held_by(&self, key: KeyId, kind: held::Kind) -> Answer<'_, Vec<Held>>;
     /// Forgets what is kept no more.
     fn let_go<'a>(&'a self, key: KeyId, kind: held::Kind, id: &'a str) -> Answer<'a, ()>;
+    /// Forgets some of what was made before `before`; tells how many.
+    fn forget(&self, before: Timestamp) -> Answer<'_, u64>;
 }
 
 /// Requests that are done once however often they are sent, at rest.
@@ -340,12 +344,18 @@ pub struct UsageRow {
     pub running: u64,
 }
 
+/// The time as precisely as stores keep it, to the microsecond: what is made now looks the same when it is read again.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
 // === impl Group ===
 
 impl Group {
     /// A new one without limits.
     pub fn new(id: AccountId, name: &str) -> Group {
-        Group { id, name: name.to_owned(), team: None, limits: Limits::default(), disabled: false, created: Timestamp::now() }
+        Group { id, name: name.to_owned(), team: None, limits: Limits::default(), disabled: false, created: now() }
     }
 }
 

@@ -183,7 +183,7 @@ fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
     response
 }
 
-fn write_provider(response: &mut Response<Body>, id: Option<&str>) {
+pub(crate) fn write_provider(response: &mut Response<Body>, id: Option<&str>) {
     if let Some(id) = id.and_then(|id| HeaderValue::try_from(id).ok()) {
         response.headers_mut().insert(HeaderName::from_static("keyward-provider"), id);
     }

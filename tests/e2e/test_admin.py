@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from gateway import free_port
+from gateway import eventually, free_port
+from gateway import provider as provider_file
+from upstream import error
 
 V1 = "/admin/v1"
 HELLO = {"model": "simulator/echo", "messages": [{"role": "user", "content": "Hello"}]}
@@ -162,14 +164,132 @@ def walk(http, query):
         after = f"&after={page['next']}"
 
 
+# Credentials.
+
+
+def test_a_credential_from_its_coming_to_its_end(start_gateway, upstream):
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, credential="UNSET_KEY")})
+    key = gateway.new_key()["key"]
+    ask = lambda: gateway.request("POST", "/v1/chat/completions", json.dumps(HELLO | {"model": "test/gpt-4o-mini"}), key=key).status  # noqa: E731
+    shown = lambda: upstream.requests[-1].headers["authorization"].removeprefix("Bearer ")  # noqa: E731
+    with client(gateway, "admin") as http:
+        problem(http.get(f"{V1}/credentials/main"), 404, "credential_not_found")
+        new = {"name": "main", "provider": "test", "value": " sk-first-7d1f\n"}
+        made = http.post(f"{V1}/credentials", json=new, headers={"idempotency-key": "one"})
+        assert ok(made, 201) == {**ok(made, 201), "name": "main", "provider": "test", "weight": 1, "disabled": False, "fault": None, "refused_for_s": None}
+        assert ask() == 200 and shown() == "sk-first-7d1f", "it holds at once"
+        again = http.post(f"{V1}/credentials", json=new, headers={"idempotency-key": "one"})
+        assert again.json() == made.json() and again.headers["idempotency-replayed"] == "true"
+        problem(http.post(f"{V1}/credentials", json=new), 409, "exists")
+
+        path = f"{V1}/credentials/main"
+        tag = http.get(path).headers["etag"]
+        replaced = http.patch(path, json={"value": "sk-second-2c90"}, headers={"if-match": tag})
+        assert ok(replaced)["weight"] == 1 and ask() == 200 and shown() == "sk-second-2c90"
+        changed = http.patch(path, json={"weight": 7}, headers={"if-match": replaced.headers["etag"]})
+        assert ok(changed)["weight"] == 7
+        problem(http.patch(path, json={"weight": 8}, headers={"if-match": tag}), 412, "changed_meanwhile")
+        problem(http.delete(path, headers={"if-match": tag}), 412, "changed_meanwhile")
+        assert ok(http.patch(path, json={"disabled": True}, headers={"if-match": f'"x", {changed.headers["etag"]}'}))["disabled"] is True
+        assert ask() == 404, "so is that"
+        assert ok(http.patch(path, json={"disabled": False}))["disabled"] is False and ask() == 200
+        assert ok(http.post(f"{V1}/credentials", json={"name": "backup", "provider": "test", "variables": {"UNSET_KEY": "sk-third-55aa"}}), 201)
+        assert [one["name"] for one in ok(http.get(f"{V1}/credentials"))["data"]] == ["backup", "main"]
+        first = ok(http.get(f"{V1}/credentials?limit=1"))
+        assert first["next"] == "backup" and ok(http.get(f"{V1}/credentials?after=backup"))["data"][0]["name"] == "main"
+        assert http.delete(path).status_code == 204 and ask() == 200 and shown() == "sk-third-55aa"
+        problem(http.delete(path), 404, "credential_not_found")
+        upstream.serve("gpt-4o-mini", error(401, "Incorrect API key provided."))
+        assert ask() == 502 and ok(http.get(f"{V1}/credentials/backup"))["refused_for_s"] > 0
+        entries = [entry for entry in ok(http.get(f"{V1}/audit"))["data"] if entry["subject"] == "main"]
+        assert [entry["action"] for entry in entries] == ["credential.remove", *["credential.update"] * 3, "credential.replace", "credential.add"]
+        assert {entry["actor"] for entry in entries} == {f"key:{http.key_id}"}
+        told = http.get(f"{V1}/credentials").text + http.get(f"{V1}/audit").text + made.text + replaced.text
+    files = b"".join(file.read_bytes() for file in (gateway.folder / "data").rglob("*") if file.is_file()).decode("latin1")
+    for secret in ("sk-first-7d1f", "sk-second-2c90", "sk-third-55aa"):
+        assert secret not in told + files + gateway.log()
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"provider": "openai", "value": "sk-x"}, "/name"),
+        ({"name": "No Slug", "provider": "openai", "value": "sk-x"}, "/name"),
+        ({"name": "a", "value": "sk-x"}, "/provider"),
+        ({"name": "a", "provider": "opnai", "value": "sk-x"}, "/provider"),
+        ({"name": "a", "provider": "openai"}, "/value"),
+        ({"name": "a", "provider": "openai", "value": " "}, "/value"),
+        ({"name": "a", "provider": "openai", "value": 7351926}, "/value"),
+        ({"name": "a", "provider": "openai", "value": "sk-x", "variables": {"OPENAI_API_KEY": "sk-y"}}, "/variables"),
+        ({"name": "a", "provider": "openai", "variables": "sk-7351926"}, "/variables"),
+        ({"name": "a", "provider": "openai", "variables": {"OTHER": "x"}}, "/variables"),
+        ({"name": "a", "provider": "openai", "value": "sk-x", "weight": 0}, "/weight"),
+        ({"name": "a", "provider": "openai", "value": "sk-x", "weight": 1001}, "/weight"),
+        ({"name": "a", "provider": "openai", "value": "sk-x", "disabled": True}, "/disabled"),
+        ({"name": "a", "provider": "openai", "valeu": "sk-x"}, "/valeu"),
+    ],
+)
+def test_a_bad_field_of_a_credential_is_named_and_no_secret_repeated(admin, body, pointer):
+    answer = admin.post(f"{V1}/credentials", json=body)
+    assert [error["pointer"] for error in problem(answer, 422, "invalid_fields")["errors"]] == [pointer]
+    assert "7351926" not in answer.text
+    assert "7351926" not in admin.post(f"{V1}/credentials", json="sk-7351926").text
+    assert ok(admin.get(f"{V1}/credentials"))["data"] == []
+
+
+# Two who change the same.
+
+
+def test_whoever_was_slower_is_told(start_gateway):
+    gateway = start_gateway()
+    with client(gateway, "admin") as http:
+        ok(http.post(f"{V1}/teams", json={"id": "research"}), 201)
+        ok(http.post(f"{V1}/projects", json={"id": "chat"}), 201)
+        for path in ("teams/research", "projects/chat", "limits"):
+            read = http.get(f"{V1}/{path}")
+            budgets = {"budgets": [{"nano_usd": 10**9, "per": "day", "soft": True}]}
+            first = http.patch(f"{V1}/{path}", json=budgets, headers={"if-match": read.headers["etag"]})
+            assert ok(first)["budgets"][0]["nano_usd"] == 10**9
+            problem(http.patch(f"{V1}/{path}", json={"budgets": []}, headers={"if-match": read.headers["etag"]}), 412, "changed_meanwhile")
+            assert http.get(f"{V1}/{path}").headers["etag"] == first.headers["etag"]
+            ok(http.patch(f"{V1}/{path}", json={"budgets": []}, headers={"if-match": "*"}))
+        made = ok(http.post(f"{V1}/keys", json={}), 201)
+        stale = http.get(f"{V1}/keys/{made['id']}").headers["etag"]
+        assert ok(http.post(f"{V1}/keys/{made['id']}/disable", headers={"if-match": stale}))["disabled"] is True
+        for step in ("enable", "rotate", "revoke"):
+            problem(http.post(f"{V1}/keys/{made['id']}/{step}", headers={"if-match": stale}), 412, "changed_meanwhile")
+
+
+# Owners.
+
+
+def test_an_owner_is_switched_off_with_all_keys(gateway, admin, owner):
+    first, other = (ok(admin.post(f"{V1}/keys", json={"owner": who}), 201) for who in ("eve", "adam"))
+    assert chat(gateway, first["key"]).status == 200
+    assert [key["state"] for key in ok(admin.post(f"{V1}/keys/disable", json={"owner": "eve"}))["data"]] == ["key_owner_disabled"]
+    assert eventually(lambda: chat(gateway, first["key"]).status == 401, seconds=1)
+    later = ok(admin.post(f"{V1}/keys", json={"owner": "eve"}), 201)
+    assert later["state"] == "key_owner_disabled" and chat(gateway, later["key"]).json()["error"]["code"] == "key_owner_disabled"
+    assert chat(gateway, other["key"]).status == 200
+    assert {key["id"] for key in ok(admin.get(f"{V1}/keys?state=owner_disabled"))["data"]} == {first["id"], later["id"]}
+    ok(admin.post(f"{V1}/keys/{later['id']}/disable"))
+    states = {key["id"]: key["state"] for key in ok(admin.post(f"{V1}/keys/enable", json={"owner": "eve"}))["data"]}
+    assert states == {first["id"]: "active", later["id"]: "key_disabled"}
+    assert eventually(lambda: chat(gateway, first["key"]).status == 200, seconds=1)
+    assert [newest(admin, "eve")["action"], newest(admin, first["id"])["action"]] == ["owner.enable", "key.create"]
+    problem(admin.post(f"{V1}/keys/disable", json={}), 422, "invalid_fields")
+    ok(owner.post(f"{V1}/keys", json={"owner": "boss", "kind": "admin", "role": "viewer"}), 201)
+    problem(admin.post(f"{V1}/keys/disable", json={"owner": "boss"}), 403, "role_too_low")
+
+
 # Roles.
 
 
 def test_what_each_role_may(gateway, owner, admin, viewer, key):
-    reads = ["keys", "teams", "projects", "limits", "budgets", "budgets/gateway", "usage", "audit", "audit/verification"]
+    reads = ["keys", "teams", "projects", "limits", "budgets", "budgets/gateway", "credentials", "usage", "audit", "audit/verification"]
     assert [viewer.get(f"{V1}/{path}").status_code for path in reads] == [200] * len(reads)
-    writes = [("POST", p) for p in ("keys", "teams", "projects", "leaks", "keys/revoke", "keys/x/revoke", "keys/x/rotate", "keys/x/disable", "keys/x/enable")]
-    writes += [("PATCH", p) for p in ("keys/x", "teams/x", "projects/x", "limits")]
+    writes = [("POST", p) for p in ("keys", "teams", "projects", "leaks", "credentials", "keys/revoke", "keys/disable", "keys/enable", "keys/x/revoke", "keys/x/rotate", "keys/x/disable", "keys/x/enable")]
+    writes += [("PATCH", p) for p in ("keys/x", "teams/x", "projects/x", "credentials/x", "limits")] + [("DELETE", "credentials/x")]
     for method, path in writes:
         refused = problem(viewer.request(method, f"{V1}/{path}", json={}), 403, "role_too_low")
         assert "'admin'" in refused["detail"] and "'viewer'" in refused["detail"]
@@ -372,7 +492,7 @@ def test_the_description_is_valid_and_whole(gateway):
     assert description["openapi"].startswith("3.1.")
     OpenAPIV31SpecValidator(description).validate()
     for path, item in description["paths"].items():
-        for method in {"get", "post", "patch"} & set(item):
+        for method in {"get", "post", "put", "patch", "delete"} & set(item):
             answer = httpx.request(method.upper(), gateway.url + path.replace("{", "").replace("}", ""))
             assert answer.status_code == (404 if path.endswith("github") else 401), (method, path)
 

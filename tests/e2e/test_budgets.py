@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import os
 import random
 import re
 import time
@@ -13,6 +14,7 @@ from gateway import Gateway, eventually
 
 CALLERS = 500
 BUDGET = 100 * COST
+ROUNDS = 10 if os.environ.get("KEYWARD_SOAK") == "1" else 1
 SETTINGS = {"TEST_PROVIDER_KEY": "sk-t", "KEYWARD_UPSTREAM_MAX_BACKOFF": "20ms"}
 
 
@@ -39,9 +41,10 @@ def is_quiet(gateway):
     return all(row["outcome"] != "open" for row in rows(gateway)) and gateway.request("GET", "/readyz").json()["ledger_waiting_bytes"] == 0
 
 
+@pytest.mark.parametrize("seed", range(5, 5 + ROUNDS))
 @pytest.mark.parametrize("is_killed", [False, True], ids=["running through", "killed in the middle"])
-def test_a_budget_holds(counting, tmp_path, is_killed):
-    random.seed(5)
+def test_a_budget_holds(counting, tmp_path, is_killed, seed):
+    random.seed(seed)
     gateway = Gateway(tmp_path, providers={"test": counting.provider(2 * CALLERS + 1)}, env=SETTINGS).start()
     key = gateway.new_key(budget=f"{BUDGET / 1e9:.9f}/ever")["key"]
     if is_killed:

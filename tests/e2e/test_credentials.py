@@ -135,7 +135,7 @@ def test_another_master_key_is_said_and_harms_nobody(dormant, upstream):
     ("name", "of", "secret", "says"),
     [
         ("main", "tset", "sk-1", "did you mean 'test'?"),
-        ("Main key", "test", "sk-1", "is no name"),
+        ("Main key", "test", "sk-1", "a name has 1 to 63"),
         ("main", "test", "  \n", "standard input is empty"),
         ("main", "simulator", "sk-1", "takes no credential"),
     ],

@@ -83,12 +83,17 @@ def make(gateway, stranger, **options):
         made = gateway.new_key(**options, **more)
         return Made(made["key"], made["id"])
 
-    good, other, revoked, rotated = new(), new(), new(), new()
+    good, other, revoked, rotated, disabled = new(), new(), new(), new(), new()
+    of_owner = new(owner=f"ann of {options['name']}")
+    gateway.cli("keys", "disable", disabled.id)
+    gateway.cli("keys", "disable", "--owner", f"ann of {options['name']}")
     gateway.cli("keys", "revoke", revoked.id)
     gateway.cli("keys", "rotate", rotated.id, "--grace", "1ms")
     return types.SimpleNamespace(
         good=good.key, id=good.id, other=other.key, revoked=revoked.key, rotated=rotated.key, revoked_id=revoked.id,
-        expired=new(expires="2020-01-01T00:00:00Z").key, stranger=stranger, wrong_secret=with_secret_of(good.key, stranger),
+        expired=new(expires="2020-01-01T00:00:00Z").key, not_yet=new(**{"not-before": "30d"}).key, disabled=disabled.key, of_owner=of_owner.key,
+        later_of_owner=new(owner=f"ann of {options['name']}").key, from_elsewhere=new(**{"from": "192.0.2.0/24"}).key,
+        other_path=new(path="GET /nowhere").key, other_method=new(path="DELETE /*").key, stranger=stranger, wrong_secret=with_secret_of(good.key, stranger),
         foreign=FOREIGN, aws_signature=AWS_SIGNATURE,
     )
 

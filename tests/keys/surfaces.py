@@ -24,7 +24,7 @@ def holds(is_so, what, seen):
 
 # The shapes: each gives the code and the sentence.
 
-KINDS = {401: "invalid_request_error", 403: "permission_error", 429: ("requests", "tokens", "parallel")}
+KINDS = {401: "invalid_request_error", 402: "insufficient_quota", 403: "permission_error", 429: ("requests", "tokens", "parallel")}
 
 
 def openai(reply):
@@ -36,7 +36,7 @@ def openai(reply):
 
 def anthropic(reply):
     body = reply.json()
-    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    kinds = {401: "authentication_error", 402: "permission_error", 403: "permission_error", 429: "rate_limit_error"}
     holds(body["type"] == "error" and "request_id" in body and "request-id" in reply.headers, "Anthropic's error object", body)
     holds(body["error"]["type"] == kinds[reply.status], "its type", body)
     return body["error"]["code"], body["error"]["message"]
@@ -44,7 +44,7 @@ def anthropic(reply):
 
 def gemini(reply):
     error = reply.json()["error"]
-    names = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED"}
+    names = {401: "UNAUTHENTICATED", 402: "PERMISSION_DENIED", 403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED"}
     holds((error["code"], error["status"]) == (reply.status, names[reply.status]), "Google's status", error)
     reasons = [detail["reason"] for detail in error["details"] if detail["@type"].endswith("ErrorInfo")]
     holds(len(reasons) == 1, "one reason", error)
@@ -53,7 +53,7 @@ def gemini(reply):
 
 def bedrock(reply):
     body = reply.json()
-    names = {401: "AccessDeniedException", 403: "AccessDeniedException", 429: "ThrottlingException"}
+    names = {401: "AccessDeniedException", 402: "AccessDeniedException", 403: "AccessDeniedException", 429: "ThrottlingException"}
     holds(reply.headers.get("x-amzn-errortype") == names[reply.status], "the exception's name", reply.headers)
     return body["code"], body["message"]
 
@@ -147,6 +147,18 @@ def calls(surface):
 
 def calls_model(surface):
     return surface.model
+
+
+def calls_priced(surface):
+    return surface.model and is_priced(surface)
+
+
+def calls_unpriced(surface):
+    return surface.model and not is_priced(surface)
+
+
+def is_priced(surface):
+    return "gpt-4o-mini" in surface.path + surface.body.decode()
 
 
 def only(name):

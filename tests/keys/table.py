@@ -26,11 +26,13 @@ from gateway import provider as provider_file
 CREDENTIAL = "sk-upstream-credential"
 MODELS = '"gpt-4o-mini" = { price = { input = 0.15, output = 0.6 } }\n"embed" = {}\n"gpt-image-1" = {}\n"gpt-realtime" = {}'
 RANKS = 'name = "Ranks"\ndocs = "https://example.com"\ndialects = ["cohere_v2"]\nbase_url = "{url}"\nauth = "bearer"\ncredential = ["TEST_PROVIDER_KEY"]\n\n[models]\n"rank" = {{}}\n'
+# Limits that are set once more than that was used.
+OVER = {"input": "input-tokens/day=100", "output": "output-tokens/day=100", "hour": "requests/hour=1", "day": "requests/day=1"}
 LANES = 8
 # Addresses of this machine: none of the others may be held up by what the second one does.
 HERE, GUESSER, NEIGHBOUR = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 MOST_GUESSES = 400
-SECONDS = 60
+SECONDS = 120
 ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
 
 
@@ -47,9 +49,21 @@ class Table:
         new = lambda **options: gateway.new_key(**options)["key"]  # noqa: E731
         self.live.test = self.admin.test = new(kind="test")
         self.live.limited = new(models="simulator/*")
+        gateway.cli("teams", "create", "idle-team")
+        gateway.cli("projects", "create", "idle", "--disabled", "true")
+        gateway.cli("projects", "create", "of-idle-team", "--team", "idle-team")
+        gateway.cli("projects", "create", "elsewhere", "--from", "192.0.2.0/24")
+        self.live.of_project, self.live.of_team, self.live.of_elsewhere = new(project="idle"), new(project="of-idle-team"), new(project="elsewhere")
+        # It was in use before its team was switched off.
+        gateway.request("GET", "/v1/models", key=self.live.of_team)
+        gateway.cli("teams", "update", "idle-team", "--disabled", "true")
+        assert eventually(lambda: gateway.request("GET", "/v1/models", key=self.live.of_team).status == 401)
         self.live.out_of_requests = new(rpm=1)
         self.live.out_of_tokens = new(tpm=100)
         self.live.at_work = new(parallel=1)
+        self.live.out_of_money = new(budget="0/ever")
+        self.used_up = {f"out_of_{what}": (gateway.new_key(), limit) for what, limit in OVER.items()}
+        vars(self.live).update({name: made["key"] for name, (made, _) in self.used_up.items()})
         self.secrets = [*made_keys.secrets_of(self.live, self.admin), CREDENTIAL]
 
     # One case.
@@ -78,7 +92,7 @@ class Table:
             return f"{code}: {message}"
         if not message.endswith((".", "them.")) or reply.headers["content-type"] not in ("application/json", "application/problem+json") or not reply.headers.get("x-request-id"):
             return f"the answer's form: {reply.text()}"
-        if way.status == 429 and not 0 < int(reply.headers.get("retry-after", 0)) <= 120:
+        if way.status == 429 and not 0 < int(reply.headers.get("retry-after", 0)) <= way.wait:
             return f"retry-after is {reply.headers.get('retry-after')}"
         return ""
 
@@ -145,6 +159,13 @@ def use_up(table):
     for key in (table.live.out_of_requests, table.live.out_of_tokens):
         reply = client.send("POST", "/v1/chat/completions", [("content-type", "application/json"), ("authorization", f"Bearer {key}")], body)
         assert reply.status == 200, reply.body
+    ask = lambda made: client.send("POST", "/v1/chat/completions", [("content-type", "application/json"), ("authorization", f"Bearer {made['key']}")], body)  # noqa: E731
+    body = body.replace(b"word " * 60, b"word " * 300)
+    for made, limit in table.used_up.values():
+        assert ask(made).status == ask(made).status == 200
+        table.gateway.cli("keys", "update", made["id"], "--limit", limit)
+    for made, _ in table.used_up.values():
+        assert eventually(lambda made=made: ask(made).status == 429)
     client.close()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import surfaces as on
 
-KW_PARTS = 12, 30, 6
+DAY = 24 * 3600
 
 
 @dataclasses.dataclass
@@ -26,6 +26,7 @@ class Way:
     on: Callable = on.everywhere
     stage: str = ""
     authority: Callable = lambda k: ""
+    wait: int = 120
 
 
 def sent(name, code, says, text, header="Authorization", scheme="Bearer ", **more):
@@ -269,6 +270,16 @@ STATES = [
     sent("the right id with another secret", "invalid_api_key", "never issued by this gateway", lambda k: k.wrong_secret),
     whole("never issued here, in x-api-key", "invalid_api_key", "ask for a new key", lambda k: k.stranger, "x-api-key"),
     sent("expired", "key_expired", "expired on 20", lambda k: k.expired),
+    sent("not yet valid", "key_not_yet_valid", "is not valid before 20", lambda k: k.not_yet),
+    sent("disabled", "key_disabled", "enable it", lambda k: k.disabled),
+    sent("of an owner who is disabled", "key_owner_disabled", "All API keys of 'ann of", lambda k: k.of_owner),
+    sent("made for an owner who was disabled before", "key_owner_disabled", "are disabled for now", lambda k: k.later_of_owner),
+    sent("of a project that is disabled", "key_group_disabled", "The project 'idle', which", lambda k: k.of_project, on=on.data),
+    sent("of a project whose team is disabled", "key_group_disabled", "The team 'idle-team', which", lambda k: k.of_team, on=on.data),
+    sent("from an address that is not allowed", "address_not_allowed", "from the address 127.0.0.1", lambda k: k.from_elsewhere, status=403),
+    sent("from an address that its project does not allow", "address_not_allowed", "from the address 127.0.0.1", lambda k: k.of_elsewhere, status=403, on=on.data),
+    sent("a path that is not allowed", "path_not_allowed", "it may call GET /nowhere.", lambda k: k.other_path, status=403),
+    sent("a method that is not allowed", "path_not_allowed", "it may call DELETE /*.", lambda k: k.other_method, status=403),
     sent("revoked", "key_revoked", "was revoked on 20", lambda k: k.revoked),
     sent("rotated, past its grace", "key_rotated", "use the new key", lambda k: k.rotated),
     sent("an admin key where models are called", "key_is_admin", "use a kw_live_ key", lambda k: k.of_other_plane, status=403, on=on.data),
@@ -278,6 +289,12 @@ STATES = [
     sent("a model that it may not use", "model_not_allowed", "GET /v1/models lists them", lambda k: k.limited, status=403, on=on.calls_model),
     sent("over its requests a minute", "rate_limit_exceeded", "requests a minute", lambda k: k.out_of_requests, status=429, on=on.calls),
     sent("over its tokens a minute", "rate_limit_exceeded", "tokens a minute", lambda k: k.out_of_tokens, status=429, on=on.calls),
+    sent("over its input tokens a day", "rate_limit_exceeded", "100 input tokens a day", lambda k: k.out_of_input, status=429, on=on.calls, wait=DAY),
+    sent("over its output tokens a day", "rate_limit_exceeded", "100 output tokens a day", lambda k: k.out_of_output, status=429, on=on.calls, wait=DAY),
+    sent("over its requests an hour", "rate_limit_exceeded", "1 requests an hour", lambda k: k.out_of_hour, status=429, on=on.calls, wait=DAY),
+    sent("over its requests a day", "rate_limit_exceeded", "1 requests a day", lambda k: k.out_of_day, status=429, on=on.calls, wait=DAY),
+    sent("over its budget", "budget_exceeded", "has spent its budget of $0", lambda k: k.out_of_money, status=402, on=on.calls_priced),
+    sent("a budget, and a model without a price", "model_without_price", "set its price", lambda k: k.out_of_money, status=403, on=on.calls_unpriced),
     sent("over its parallel requests", "parallel_limit_exceeded", "at a time", lambda k: k.at_work, status=429, on=on.calls, stage="at work"),
     sent("one of too many guesses", "key_too_many_guesses", "A valid key is not held up", lambda k: k.stranger, status=429, stage="guessing"),
 ]

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Problem;
-use super::problem::FieldError;
 use crate::config::hint;
 use crate::key::diagnose::is_secret;
+use crate::problem::FieldError;
 
 /// What can be read from a body; it needs no field, so that what is missing is the handler's to say.
 pub trait Fields: DeserializeOwned {
@@ -35,7 +35,11 @@ impl<S: Send + Sync, T: Fields> FromRequest<S> for Json<T> {
 /// Reads a body; an empty one is an object without fields.
 pub(super) fn read<T: Fields>(bytes: &[u8]) -> Result<T, Problem> {
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
-    let wrong = |e: serde_json::Error| Problem::new(StatusCode::BAD_REQUEST, "invalid_json", format!("The body is no JSON object: {e}."));
+    let wrong = |e: serde_json::Error| {
+        // What stands there instead of an object is not repeated: it may be a secret.
+        let detail = if e.is_data() { "The body is JSON, and no object.".to_owned() } else { format!("The body is no JSON object: {e}.") };
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_json", detail)
+    };
     let object: Map<String, Value> = serde_json::from_slice(text).map_err(wrong)?;
     let names = T::names();
     let unknown = object.keys().filter(|name| !names.contains(&name.as_str())).map(|name| {

@@ -27,7 +27,7 @@ pub async fn list(
     let Page { data: accounts, next } = page::of(all, &query, |(id, _)| id.to_string())?;
     let mut data: Vec<AccountState> = Vec::with_capacity(accounts.len());
     for (id, limits) in &accounts {
-        data.push(state::of(id, limits, Some(&gateway.accounts), &*gateway.ledger_store).await?);
+        data.push(state::of(id, limits, &gateway.accounts).await?);
     }
     Ok(axum::Json(Page { data, next }).into_response())
 }
@@ -47,7 +47,7 @@ pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(account):
         }
         group => (id.clone(), crate::admin::groups::show(&*gateway.group_store, group).await?.limits),
     };
-    let state = state::of(&id, &limits, Some(&gateway.accounts), &*gateway.ledger_store).await?;
+    let state = state::of(&id, &limits, &gateway.accounts).await?;
     Ok(axum::Json(state).into_response())
 }
 

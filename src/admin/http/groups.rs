@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::body::Fields;
 use super::page::{self, Page, PageQuery};
+use super::tag::{IfMatch, with_tag};
 use super::{Admin, Json, Problem, Viewer};
 use crate::admin::change::{LimitsChange, warnings};
 use crate::admin::groups::{self, GroupChange, GroupView};
@@ -73,14 +74,15 @@ pub async fn team(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(id): Path
 }
 
 /// Changes a team.
-#[utoipa::path(patch, path = "/admin/v1/teams/{id}", tag = "teams", params(("id" = String, Path)), request_body = GroupChange, responses((status = 200, body = GroupAnswer), (status = "4XX", body = Problem)))]
+#[utoipa::path(patch, path = "/admin/v1/teams/{id}", tag = "teams", params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = GroupChange, responses((status = 200, body = GroupAnswer), (status = "4XX", body = Problem)))]
 pub async fn update_team(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
+    if_match: IfMatch,
     Json(change): Json<GroupChange>,
 ) -> Result<Response<Body>, Problem> {
-    update(&admin, &gateway, &AccountId::Team(id.into()), change).await
+    update(&admin, &gateway, &AccountId::Team(id.into()), &if_match, change).await
 }
 
 /// Projects, by id.
@@ -106,14 +108,15 @@ pub async fn project(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(id): P
 }
 
 /// Changes a project.
-#[utoipa::path(patch, path = "/admin/v1/projects/{id}", tag = "projects", params(("id" = String, Path)), request_body = GroupChange, responses((status = 200, body = GroupAnswer), (status = "4XX", body = Problem)))]
+#[utoipa::path(patch, path = "/admin/v1/projects/{id}", tag = "projects", params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = GroupChange, responses((status = 200, body = GroupAnswer), (status = "4XX", body = Problem)))]
 pub async fn update_project(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
+    if_match: IfMatch,
     Json(change): Json<GroupChange>,
 ) -> Result<Response<Body>, Problem> {
-    update(&admin, &gateway, &AccountId::Project(id.into()), change).await
+    update(&admin, &gateway, &AccountId::Project(id.into()), &if_match, change).await
 }
 
 /// The limits of the whole gateway.
@@ -123,13 +126,14 @@ pub async fn limits(_: Viewer, State(gateway): State<Arc<Gateway>>) -> Result<Re
 }
 
 /// Changes the limits of the whole gateway.
-#[utoipa::path(patch, path = "/admin/v1/limits", tag = "limits", request_body = GroupChange, responses((status = 200, body = GroupAnswer), (status = "4XX", body = Problem)))]
+#[utoipa::path(patch, path = "/admin/v1/limits", tag = "limits", params(("If-Match" = Option<String>, Header)), request_body = GroupChange, responses((status = 200, body = GroupAnswer), (status = "4XX", body = Problem)))]
 pub async fn update_limits(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
+    if_match: IfMatch,
     Json(change): Json<GroupChange>,
 ) -> Result<Response<Body>, Problem> {
-    update(&admin, &gateway, &AccountId::Gateway, change).await
+    update(&admin, &gateway, &AccountId::Gateway, &if_match, change).await
 }
 
 async fn list(gateway: &Gateway, kind: &str, params: Params) -> Result<Response<Body>, Problem> {
@@ -141,23 +145,34 @@ async fn list(gateway: &Gateway, kind: &str, params: Params) -> Result<Response<
 async fn create(admin: &Admin, gateway: &Gateway, kind: Made, new: NewGroup) -> Result<Response<Body>, Problem> {
     let id = kind(new.id.unwrap_or_default().into());
     let group = groups::create(&*gateway.group_store, &id, new.rest, &admin.actor()).await?;
-    Ok((StatusCode::CREATED, axum::Json(answer(gateway, &id, group).await?)).into_response())
+    let mut response = answer(gateway, &id, group).await?;
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
 }
 
 async fn show(gateway: &Gateway, id: &AccountId) -> Result<Response<Body>, Problem> {
     let group = groups::show(&*gateway.group_store, id).await?;
-    Ok(axum::Json(answer(gateway, id, group).await?).into_response())
+    answer(gateway, id, group).await
 }
 
-async fn update(admin: &Admin, gateway: &Gateway, id: &AccountId, change: GroupChange) -> Result<Response<Body>, Problem> {
+async fn update(
+    admin: &Admin,
+    gateway: &Gateway,
+    id: &AccountId,
+    if_match: &IfMatch,
+    change: GroupChange,
+) -> Result<Response<Body>, Problem> {
+    if_match.check(&groups::show(&*gateway.group_store, id).await?)?;
     let group = groups::update(&*gateway.group_store, id, change, &admin.actor()).await?;
     // What is in memory follows now, so that the answer tells what holds.
     gateway.accounts.refresh(id).await?;
-    Ok(axum::Json(answer(gateway, id, group).await?).into_response())
+    answer(gateway, id, group).await
 }
 
-async fn answer(gateway: &Gateway, id: &AccountId, group: GroupView) -> Result<GroupAnswer, Problem> {
-    let state = state::of(id, &group.limits, Some(&gateway.accounts), &*gateway.ledger_store).await?;
+/// The tag is the group's own: how its limits stand changes with every request.
+async fn answer(gateway: &Gateway, id: &AccountId, group: GroupView) -> Result<Response<Body>, Problem> {
+    let state = state::of(id, &group.limits, &gateway.accounts).await?;
     let warnings = warnings(&group.limits, &gateway.router());
-    Ok(GroupAnswer { group, state, warnings })
+    let answer = GroupAnswer { group, state, warnings };
+    Ok(with_tag(&answer.group, &answer))
 }

@@ -6,18 +6,18 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use ring::digest::{SHA256, digest};
+use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::Fields;
 use super::page::{self, Page};
+use super::tag::{IfMatch, tagged, with_tag};
 use super::{Admin, Json, Problem, Viewer};
 use crate::admin::change::{LimitsChange, Wrong, warnings};
 use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder};
 use crate::gateway::Gateway;
-use crate::key::{KeyId, Kind};
+use crate::key::{KeyId, KeyRecord, Kind};
 use crate::store::KeyFilter;
 
 /// What a new key is to be.
@@ -47,7 +47,7 @@ pub struct ListParams {
     owner: Option<String>,
     /// The project that they belong to.
     project: Option<String>,
-    /// active, disabled, expired, not_yet_valid, revoked or rotated.
+    /// active, disabled, owner_disabled, expired, not_yet_valid, revoked or rotated.
     state: Option<String>,
     /// The most entries, up to 1000 [default: 100].
     #[param(minimum = 1, maximum = 1000)]
@@ -63,7 +63,7 @@ pub struct Rotation {
     grace_s: Option<u64>,
 }
 
-/// Whose keys to end.
+/// Whose keys.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct OwnersKeys {
     /// The owner, exactly as in the keys.
@@ -137,31 +137,25 @@ pub async fn update(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    if_match: IfMatch,
     Json(change): Json<KeyChange>,
 ) -> Result<Response<Body>, Problem> {
-    let old = of_mine(&admin, &gateway, &id).await?;
-    if let Some(wanted) = headers.get(header::IF_MATCH)
-        && wanted != "*"
-        && *wanted != tag(&old)
-    {
-        let detail = "The key was changed since you read it: read it again, and change that.";
-        return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "changed_meanwhile", detail));
-    }
+    of_mine(&admin, &gateway, &id, &if_match).await?;
     let what = keys::update(&*gateway.key_store, &*gateway.group_store, &id, change, &admin.actor()).await?;
-    let (tag, warnings) = (tag(&what), warnings(&what.limits, &gateway.router()));
-    Ok(([(header::ETAG, tag)], axum::Json(Warned { what, warnings })).into_response())
+    let warned = Warned { warnings: warnings(&what.limits, &gateway.router()), what };
+    Ok(with_tag(&warned.what, &warned))
 }
 
 /// Makes a successor with the same rights; the old key works beside it for a while.
-#[utoipa::path(post, path = "/admin/v1/keys/{id}/rotate", tag = "keys", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = Rotation, responses((status = 201, body = Created), (status = "4XX", body = Problem)))]
+#[utoipa::path(post, path = "/admin/v1/keys/{id}/rotate", tag = "keys", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = Rotation, responses((status = 201, body = Created), (status = "4XX", body = Problem)))]
 pub async fn rotate(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
+    if_match: IfMatch,
     Json(rotation): Json<Rotation>,
 ) -> Result<Response<Body>, Problem> {
-    of_mine(&admin, &gateway, &id).await?;
+    of_mine(&admin, &gateway, &id, &if_match).await?;
     let seconds = rotation.grace_s.unwrap_or(DAY);
     if seconds > 366 * DAY {
         return Err(Wrong { field: "grace_s", message: "a grace period is at most a year".to_owned() }.into());
@@ -172,51 +166,79 @@ pub async fn rotate(
 }
 
 /// Ends a key for good.
-#[utoipa::path(post, path = "/admin/v1/keys/{id}/revoke", tag = "keys", params(("id" = String, Path)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
-pub async fn revoke(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response<Body>, Problem> {
-    of_mine(&admin, &gateway, &id).await?;
+#[utoipa::path(post, path = "/admin/v1/keys/{id}/revoke", tag = "keys", params(("id" = String, Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
+pub async fn revoke(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    if_match: IfMatch,
+) -> Result<Response<Body>, Problem> {
+    of_mine(&admin, &gateway, &id, &if_match).await?;
     Ok(tagged(&keys::revoke(&*gateway.key_store, &id, &admin.actor()).await?))
 }
 
 /// Switches a key off for now.
-#[utoipa::path(post, path = "/admin/v1/keys/{id}/disable", tag = "keys", params(("id" = String, Path)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
-pub async fn disable(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response<Body>, Problem> {
-    of_mine(&admin, &gateway, &id).await?;
+#[utoipa::path(post, path = "/admin/v1/keys/{id}/disable", tag = "keys", params(("id" = String, Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
+pub async fn disable(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    if_match: IfMatch,
+) -> Result<Response<Body>, Problem> {
+    of_mine(&admin, &gateway, &id, &if_match).await?;
     Ok(tagged(&keys::disable(&*gateway.key_store, &*gateway.group_store, &id, &admin.actor()).await?))
 }
 
 /// Switches a key on again.
-#[utoipa::path(post, path = "/admin/v1/keys/{id}/enable", tag = "keys", params(("id" = String, Path)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
-pub async fn enable(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response<Body>, Problem> {
-    of_mine(&admin, &gateway, &id).await?;
+#[utoipa::path(post, path = "/admin/v1/keys/{id}/enable", tag = "keys", params(("id" = String, Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
+pub async fn enable(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    if_match: IfMatch,
+) -> Result<Response<Body>, Problem> {
+    of_mine(&admin, &gateway, &id, &if_match).await?;
     Ok(tagged(&keys::enable(&*gateway.key_store, &*gateway.group_store, &id, &admin.actor()).await?))
 }
 
 /// Ends all keys of an owner for good, all or none.
 #[utoipa::path(post, path = "/admin/v1/keys/revoke", tag = "keys", request_body = OwnersKeys, responses((status = 200, body = Page<KeyView>), (status = "4XX", body = Problem)))]
 pub async fn revoke_all(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(of): Json<OwnersKeys>) -> Result<Response<Body>, Problem> {
-    let owner = of.owner.filter(|owner| !owner.is_empty());
-    let owner = owner.ok_or(Wrong { field: "owner", message: "say whose keys are to end".to_owned() })?;
-    let keys = keys::of_owner(&*gateway.key_store, &owner).await?;
-    admin.may_change_all(&keys)?;
+    let (_, keys) = of_owner(&admin, &gateway, of).await?;
     let data = keys::revoke_all(&*gateway.key_store, keys, "all of its owner", &admin.actor()).await?;
     Ok(axum::Json(Page { data, next: None }).into_response())
 }
 
-/// A key that the caller may change.
-async fn of_mine(admin: &Admin, gateway: &Gateway, id: &str) -> Result<KeyView, Problem> {
+/// Switches all keys of an owner off for now, those made later too.
+#[utoipa::path(post, path = "/admin/v1/keys/disable", tag = "keys", request_body = OwnersKeys, responses((status = 200, body = Page<KeyView>), (status = "4XX", body = Problem)))]
+pub async fn disable_all(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(of): Json<OwnersKeys>) -> Result<Response<Body>, Problem> {
+    switch_owner(&admin, &gateway, of, true).await
+}
+
+/// Switches all keys of an owner on again, but those that are disabled by themselves.
+#[utoipa::path(post, path = "/admin/v1/keys/enable", tag = "keys", request_body = OwnersKeys, responses((status = 200, body = Page<KeyView>), (status = "4XX", body = Problem)))]
+pub async fn enable_all(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(of): Json<OwnersKeys>) -> Result<Response<Body>, Problem> {
+    switch_owner(&admin, &gateway, of, false).await
+}
+
+async fn switch_owner(admin: &Admin, gateway: &Gateway, of: OwnersKeys, disabled: bool) -> Result<Response<Body>, Problem> {
+    let (owner, _) = of_owner(admin, gateway, of).await?;
+    let data = keys::switch_owner(&*gateway.key_store, &owner, disabled, &admin.actor()).await?;
+    Ok(axum::Json(Page { data, next: None }).into_response())
+}
+
+/// An owner, and all of its keys, which the caller may change.
+async fn of_owner(admin: &Admin, gateway: &Gateway, of: OwnersKeys) -> Result<(String, Vec<KeyRecord>), Problem> {
+    let owner = of.owner.filter(|owner| !owner.is_empty());
+    let owner = owner.ok_or(Wrong { field: "owner", message: "say whose keys".to_owned() })?;
+    let keys = keys::of_owner(&*gateway.key_store, &owner).await?;
+    admin.may_change_all(&keys)?;
+    Ok((owner, keys))
+}
+
+/// Whether the caller may change the key, and it is as the caller has read it.
+async fn of_mine(admin: &Admin, gateway: &Gateway, id: &str, if_match: &IfMatch) -> Result<(), Problem> {
     let view = keys::show(&*gateway.key_store, id).await?;
     admin.may_change(Kind::from_name(view.kind).unwrap_or(Kind::Admin))?;
-    Ok(view)
-}
-
-fn tagged(view: &KeyView) -> Response<Body> {
-    ([(header::ETAG, tag(view))], axum::Json(view)).into_response()
-}
-
-/// The same for the same content.
-fn tag(view: &KeyView) -> HeaderValue {
-    let digest = digest(&SHA256, &serde_json::to_vec(view).unwrap_or_default());
-    let digits: String = digest.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    HeaderValue::try_from(format!("\"{digits}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+    if_match.check(&view)
 }

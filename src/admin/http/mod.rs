@@ -4,6 +4,8 @@ mod access;
 mod audit;
 mod body;
 mod budgets;
+mod credentials;
+mod failed;
 mod github;
 mod groups;
 mod keys;
@@ -11,8 +13,8 @@ mod leaks;
 mod once;
 mod openapi;
 mod page;
-mod problem;
 mod prompts;
+mod tag;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +23,8 @@ use std::sync::Arc;
 use axum::middleware;
 use axum::routing::{get, post};
 
+pub use crate::problem::Problem;
 pub use github::ScannerKeys;
-pub use problem::Problem;
 
 use super::{explain, usage};
 use crate::gateway::Gateway;
@@ -46,9 +48,11 @@ pub struct Desk {
 }
 
 /// The paths of the management API, as they are written in its description.
-const RESOURCES: [Resource; 25] = [
+const RESOURCES: [Resource; 29] = [
     ("/admin/v1/keys", || get(keys::list).post(keys::create)),
     ("/admin/v1/keys/revoke", || post(keys::revoke_all)),
+    ("/admin/v1/keys/disable", || post(keys::disable_all)),
+    ("/admin/v1/keys/enable", || post(keys::enable_all)),
     ("/admin/v1/keys/explain", || post(explain::serve)),
     ("/admin/v1/keys/{id}", || get(keys::show).patch(keys::update)),
     ("/admin/v1/keys/{id}/rotate", || post(keys::rotate)),
@@ -62,6 +66,8 @@ const RESOURCES: [Resource; 25] = [
     ("/admin/v1/limits", || get(groups::limits).patch(groups::update_limits)),
     ("/admin/v1/budgets", || get(budgets::list)),
     ("/admin/v1/budgets/{account}", || get(budgets::show)),
+    ("/admin/v1/credentials", || get(credentials::list).post(credentials::create)),
+    ("/admin/v1/credentials/{name}", || get(credentials::show).patch(credentials::update).delete(credentials::remove)),
     ("/admin/v1/prompts", || get(prompts::list)),
     ("/admin/v1/prompts/{name}", || get(prompts::show).put(prompts::write)),
     ("/admin/v1/prompts/{name}/publish", || post(prompts::publish)),

@@ -4,18 +4,20 @@ use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit, budgets, github, groups, keys, leaks, prompts};
+use super::{audit, budgets, credentials, github, groups, keys, leaks, prompts};
 use crate::admin::{explain, usage};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Keyward management API", description = "Keys, teams, projects, limits, budgets, prompts, usage and audit of a Keyward gateway."),
+    info(title = "Keyward management API", description = "Keys, teams, projects, limits, budgets, credentials, prompts, usage and audit of a Keyward gateway."),
     paths(
-        keys::list, keys::create, keys::show, keys::update, keys::rotate, keys::revoke, keys::disable, keys::enable, keys::revoke_all,
+        keys::list, keys::create, keys::show, keys::update, keys::rotate, keys::revoke, keys::disable, keys::enable,
+        keys::revoke_all, keys::disable_all, keys::enable_all,
         groups::teams, groups::create_team, groups::team, groups::update_team,
         groups::projects, groups::create_project, groups::project, groups::update_project,
         groups::limits, groups::update_limits,
         budgets::list, budgets::show,
+        credentials::list, credentials::create, credentials::show, credentials::update, credentials::remove,
         prompts::list, prompts::show, prompts::write, prompts::publish, prompts::deprecate, prompts::retire,
         usage::show, usage::export, explain::serve, audit::list, audit::verification, leaks::report, github::report,
     ),
@@ -41,9 +43,14 @@ impl Modify for OperationIds {
     fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
         for (path, item) in &mut description.paths.paths {
             let path = path.trim_start_matches("/admin/v1/").replace(['{', '}'], "").replace('/', "_");
-            for (method, operation) in
-                [("get", &mut item.get), ("post", &mut item.post), ("put", &mut item.put), ("patch", &mut item.patch)]
-            {
+            let methods = [
+                ("get", &mut item.get),
+                ("post", &mut item.post),
+                ("put", &mut item.put),
+                ("patch", &mut item.patch),
+                ("delete", &mut item.delete),
+            ];
+            for (method, operation) in methods {
                 if let Some(operation) = operation {
                     operation.operation_id = Some(format!("{method}_{path}"));
                 }

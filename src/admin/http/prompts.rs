@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::body::Fields;
 use super::page::{self, Page, PageQuery};
+use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::prompt::Prompt;
@@ -94,42 +95,58 @@ pub async fn list(
 pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
     let folder = gateway.config.prompts.folder.clone();
     let source = edited(move || edit::source(&folder, &name)).await?;
-    answer(&gateway, source)
+    Ok(tagged(&answer(&gateway, source)?))
 }
 
 /// Writes a version's file: a new draft, or a draft in the place of what it was.
-#[utoipa::path(put, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path)), request_body = PromptSource, responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
+#[utoipa::path(put, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), request_body = PromptSource, responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
 pub async fn write(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
+    if_match: IfMatch,
     Json(body): Json<PromptSource>,
 ) -> Result<Response<Body>, Problem> {
     let text = body.source.unwrap_or_default();
+    unchanged(&gateway, &name, &if_match).await?;
     change(&admin, &gateway, "prompt.write", move |folder| edit::write(folder, &name, &text)).await
 }
 
 /// Publishes a version: from then on it does not change.
-#[utoipa::path(post, path = "/admin/v1/prompts/{name}/publish", tag = "prompts", params(("name" = String, Path)), responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
-pub async fn publish(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+#[utoipa::path(post, path = "/admin/v1/prompts/{name}/publish", tag = "prompts", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
+pub async fn publish(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    if_match: IfMatch,
+) -> Result<Response<Body>, Problem> {
+    unchanged(&gateway, &name, &if_match).await?;
     change(&admin, &gateway, "prompt.publish", move |folder| edit::step(folder, &name, &Step::Publish)).await
 }
 
 /// Tells callers that a version will go.
-#[utoipa::path(post, path = "/admin/v1/prompts/{name}/deprecate", tag = "prompts", params(("name" = String, Path)), request_body = Deprecation, responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
+#[utoipa::path(post, path = "/admin/v1/prompts/{name}/deprecate", tag = "prompts", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), request_body = Deprecation, responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
 pub async fn deprecate(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
+    if_match: IfMatch,
     Json(Deprecation { sunset, successor }): Json<Deprecation>,
 ) -> Result<Response<Body>, Problem> {
     let step = Step::Deprecate { sunset, successor };
+    unchanged(&gateway, &name, &if_match).await?;
     change(&admin, &gateway, "prompt.deprecate", move |folder| edit::step(folder, &name, &step)).await
 }
 
 /// Serves a version no longer: 410.
-#[utoipa::path(post, path = "/admin/v1/prompts/{name}/retire", tag = "prompts", params(("name" = String, Path)), responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
-pub async fn retire(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+#[utoipa::path(post, path = "/admin/v1/prompts/{name}/retire", tag = "prompts", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
+pub async fn retire(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    if_match: IfMatch,
+) -> Result<Response<Body>, Problem> {
+    unchanged(&gateway, &name, &if_match).await?;
     change(&admin, &gateway, "prompt.retire", move |folder| edit::step(folder, &name, &Step::Retire)).await
 }
 
@@ -143,7 +160,17 @@ async fn change(
     let source = edited(move || edit(&folder).inspect(|_| shelf.refresh())).await?;
     let note = Note { actor: admin.actor(), action, subject: source.label.clone(), detail: json!({}) };
     gateway.audit_store.note(&note).await?;
-    answer(gateway, source)
+    Ok(tagged(&answer(gateway, source)?))
+}
+
+/// Whether the version is as the caller has read it.
+async fn unchanged(gateway: &Gateway, name: &str, if_match: &IfMatch) -> Result<(), Problem> {
+    if if_match.is_any() {
+        return Ok(());
+    }
+    let (folder, name) = (gateway.config.prompts.folder.clone(), name.to_owned());
+    let source = edited(move || edit::source(&folder, &name)).await?;
+    if_match.check(&answer(gateway, source)?)
 }
 
 /// Files are read and written on a thread for blocking work.
@@ -162,12 +189,12 @@ async fn edited(edit: impl FnOnce() -> Result<Source, EditError> + Send + 'stati
     })
 }
 
-fn answer(gateway: &Gateway, source: Source) -> Result<Response<Body>, Problem> {
+fn answer(gateway: &Gateway, source: Source) -> Result<PromptAnswer, Problem> {
     let prompts = gateway.prompts.prompts();
     let prompt = prompts.all().find(|prompt| prompt.label() == source.label);
     let gone = || Problem::new(StatusCode::NOT_FOUND, "prompt_not_found", format!("There is no '{}' any more.", source.label));
     let prompt = PromptView::of(prompt.ok_or_else(gone)?);
-    Ok(axum::Json(PromptAnswer { prompt, source: source.text }).into_response())
+    Ok(PromptAnswer { prompt, source: source.text })
 }
 
 // === impl PromptView ===

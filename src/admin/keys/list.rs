@@ -19,7 +19,8 @@ pub struct ListQuery {
 }
 
 /// What a key's state can be, as lists name it.
-pub const STATES: [&str; 6] = ["active", "key_disabled", "key_expired", "key_not_yet_valid", "key_revoked", "key_rotated"];
+pub const STATES: [&str; 7] =
+    ["active", "key_disabled", "key_owner_disabled", "key_expired", "key_not_yet_valid", "key_revoked", "key_rotated"];
 
 /// So many keys are read from the store at a time.
 const CHUNK: u32 = 500;

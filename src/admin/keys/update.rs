@@ -63,8 +63,7 @@ pub async fn update(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, cha
             }
         }
     }
-    let view = KeyView::of(&new);
-    let detail = difference(&json!(KeyView::of(&old)), &json!(view));
+    let detail = difference(&json!(KeyView::of(&old)), &json!(KeyView::of(&new)));
     if detail.as_object().is_some_and(|fields| !fields.is_empty()) {
         let action = match (old.disabled, new.disabled) {
             (false, true) => "key.disable",
@@ -75,7 +74,7 @@ pub async fn update(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, cha
         changed.push((new, note));
         store.update_keys(&changed).await?;
     }
-    Ok(view)
+    Ok(KeyView::of(&find(store, id).await?))
 }
 
 /// Switches a key off for now; a second time changes nothing.
@@ -86,6 +85,17 @@ pub async fn disable(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, by
 /// Switches a key on again.
 pub async fn enable(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, by: &Actor) -> Result<KeyView, KeyError> {
     update(store, groups, id, KeyChange { disabled: Some(false), ..KeyChange::default() }, by).await
+}
+
+/// Switches all keys of an owner off, those made later too, or on again; each that is disabled by itself stays so. Tells of all that are not revoked.
+pub async fn switch_owner(store: &dyn KeyStore, owner: &str, disabled: bool, by: &Actor) -> Result<Vec<KeyView>, KeyError> {
+    if owner.is_empty() || owner.len() > LONGEST {
+        return Err(KeyError::Wrong(Wrong { field: "owner", message: "say whose keys, in 1 to 200 bytes".to_owned() }));
+    }
+    let action = if disabled { "owner.disable" } else { "owner.enable" };
+    let note = Note { actor: by.clone(), action, subject: owner.to_owned(), detail: json!({}) };
+    store.switch_owner(owner, disabled, &note).await?;
+    Ok(super::of_owner(store, owner).await?.iter().map(KeyView::of).collect())
 }
 
 /// Says what a key cannot be.

@@ -77,6 +77,12 @@ pub(super) async fn hand_over(
         }
         Ok(Outgoing::Error { status, trouble, text }) => {
             ticket.settle(Outcome::ProviderError, None);
+            // What was to be deleted is gone already. Whatever else is not found may be there in a moment.
+            if let (Deed::Delete(kind), StatusCode::NOT_FOUND) = (served.deed, status)
+                && let Err(e) = gateway.held.let_go(key, kind, &id).await
+            {
+                tracing::warn!(error = %e, "what a provider keeps no more is still written down");
+            }
             let retry_after = retry_after(&head.headers);
             let error = ProviderError { status, text: &text, trouble, is_native: true, provider, retry_after };
             return surface.provider_error(&error);

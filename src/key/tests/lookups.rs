@@ -40,6 +40,9 @@ impl KeyStore for Counting {
     fn update_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, ()> {
         self.inner.update_keys(records)
     }
+    fn switch_owner<'a>(&'a self, owner: &'a str, disabled: bool, note: &'a Note) -> Answer<'a, bool> {
+        self.inner.switch_owner(owner, disabled, note)
+    }
     fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
         self.inner.insert_key(record, note)
     }
@@ -76,6 +79,7 @@ impl World {
             expires: None,
             revoked: None,
             disabled: false,
+            owner_disabled: false,
             rotated: None,
             project: None,
             role: None,

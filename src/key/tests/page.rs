@@ -52,6 +52,7 @@ fn all() -> Vec<Reason> {
         Reason::Revoked(when()),
         Reason::Rotated(when()),
         Reason::Disabled,
+        Reason::OwnerDisabled("ann".to_owned()),
         Reason::GroupDisabled("The project 'bot'".to_owned()),
         Reason::AdminOnDataPlane,
         Reason::NotAdmin,
@@ -99,6 +100,7 @@ fn told(reason: &Reason) -> &'static str {
         | Reason::Revoked(_)
         | Reason::Rotated(_)
         | Reason::Disabled
+        | Reason::OwnerDisabled(_)
         | Reason::GroupDisabled(_)
         | Reason::AddressNotAllowed(_)
         | Reason::PathNotAllowed { .. }

@@ -1,5 +1,6 @@
 //! The table of what providers keep for whom; what a rotated key made belongs to its successors too.
 
+use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite as Database};
 
@@ -10,6 +11,8 @@ use crate::store::{Answer, HeldStore, StoreError};
 
 /// Rows of one statement.
 const ROWS: usize = 256;
+/// Rows that are forgotten at once: others who write wait for that.
+const FORGOTTEN: i64 = 1000;
 
 /// The key and those that it came from by rotation.
 const MINE: &str = "WITH RECURSIVE mine (id) AS (SELECT ?1 UNION SELECT keys.id FROM keys JOIN mine ON keys.successor = mine.id)";
@@ -61,6 +64,13 @@ impl HeldStore for Sqlite {
             let statement = format!("{MINE} DELETE FROM held WHERE kind = ?2 AND id = ?3 AND key IN mine");
             sqlx::query(sqlx::AssertSqlSafe(statement)).bind(key.to_string()).bind(kind.as_str()).bind(id).execute(&self.pool).await?;
             Ok(())
+        })
+    }
+
+    fn forget(&self, before: Timestamp) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let some = "DELETE FROM held WHERE (kind, id, key) IN (SELECT kind, id, key FROM held WHERE created < ? LIMIT ?)";
+            Ok(sqlx::query(some).bind(micros(before)).bind(FORGOTTEN).execute(&self.pool).await?.rows_affected())
         })
     }
 }

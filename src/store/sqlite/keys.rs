@@ -13,7 +13,7 @@ use crate::store::{Answer, Changes, KeyFilter, KeyStore, StoreError};
 const INSERT: &str = "INSERT INTO keys
     (id, hash, kind, name, owner, limits, created, not_before, expires, revoked, disabled, successor, grace_ends, changed, project, role, family)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
-const PAGE: &str = "SELECT * FROM keys
+const PAGE: &str = "SELECT * FROM owned_keys
     WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR project = ?2)
         AND (?3 IS NULL OR (-created, id) > (SELECT -created, id FROM keys WHERE id = ?3))
     ORDER BY created DESC, id LIMIT ?4";
@@ -24,14 +24,14 @@ const UPDATE: &str = "UPDATE keys SET name = ?4, owner = ?5, limits = ?6, not_be
 impl KeyStore for Sqlite {
     fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
         Box::pin(async move {
-            let row = sqlx::query("SELECT * FROM keys WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
+            let row = sqlx::query("SELECT * FROM owned_keys WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
             row.as_ref().map(record).transpose()
         })
     }
 
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
         Box::pin(async move {
-            let rows = sqlx::query("SELECT * FROM keys ORDER BY created DESC, id").fetch_all(&self.pool).await?;
+            let rows = sqlx::query("SELECT * FROM owned_keys ORDER BY created DESC, id").fetch_all(&self.pool).await?;
             rows.iter().map(record).collect()
         })
     }
@@ -45,7 +45,7 @@ impl KeyStore for Sqlite {
 
     fn family(&self, family: KeyId) -> Answer<'_, Vec<KeyRecord>> {
         Box::pin(async move {
-            let rows = sqlx::query("SELECT * FROM keys WHERE family = ?").bind(family.to_string()).fetch_all(&self.pool).await?;
+            let rows = sqlx::query("SELECT * FROM owned_keys WHERE family = ?").bind(family.to_string()).fetch_all(&self.pool).await?;
             rows.iter().map(record).collect()
         })
     }
@@ -74,6 +74,24 @@ impl KeyStore for Sqlite {
                 write(&mut transaction, UPDATE, record, note).await?;
             }
             Ok(transaction.commit().await?)
+        })
+    }
+
+    fn switch_owner<'a>(&'a self, owner: &'a str, disabled: bool, note: &'a Note) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let switched = match disabled {
+                true => "INSERT OR IGNORE INTO disabled_owners (owner) VALUES (?)",
+                false => "DELETE FROM disabled_owners WHERE owner = ?",
+            };
+            if sqlx::query(switched).bind(owner).execute(&mut *transaction).await?.rows_affected() == 0 {
+                return Ok(false);
+            }
+            let changed = next_change(&mut transaction).await?;
+            sqlx::query("UPDATE keys SET changed = ? WHERE owner = ?").bind(changed).bind(owner).execute(&mut *transaction).await?;
+            audit::append(&mut transaction, note).await?;
+            transaction.commit().await?;
+            Ok(true)
         })
     }
 
@@ -153,6 +171,7 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
         expires: time("expires")?,
         revoked: time("revoked")?,
         disabled: row.try_get("disabled")?,
+        owner_disabled: row.try_get("owner_disabled")?,
         rotated,
         project: row.try_get("project")?,
         role: row.try_get::<Option<&str>, _>("role")?.map(|name| Role::from_name(name).ok_or_else(|| broken("role"))).transpose()?,

@@ -8,7 +8,7 @@ use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row, SqliteConnection};
 
-use super::rollups::{self, Span};
+use super::rollups::{self, Span, Sums};
 use super::{Sqlite, micros, rows, signed, timestamp};
 use crate::key::KeyId;
 use crate::ledger::record::{Begin, Settle, Source};
@@ -96,13 +96,13 @@ impl LedgerStore for Sqlite {
     fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used> {
         Box::pin(async move {
             let (whose, id) = match account {
-                AccountId::Gateway => ("?7 = ''", ""),
-                AccountId::Team(id) => ("team = ?7", &**id),
-                AccountId::Project(id) => ("project = ?7", &**id),
-                AccountId::Key(family) => ("key IN (SELECT id FROM keys WHERE family = ?7)", family.as_str()),
+                AccountId::Gateway => (None, None),
+                AccountId::Team(id) => (Some("team = ?7"), Some(&**id)),
+                AccountId::Project(id) => (Some("project = ?7"), Some(&**id)),
+                AccountId::Key(family) => (Some("key IN (SELECT id FROM keys WHERE family = ?7)"), Some(family.as_str())),
             };
             let since = past.window.has_end().then_some(past.window.begins);
-            let rows = Span::new(since, None).sums(&self.pool, "provider || '/' || model", whose, &[id]).await?;
+            let rows = Span::new(since, None).sums(&self.pool, Sums { by: UsageBy::Model, filter: whose, values: id.as_slice() }).await?;
             let mut used = Used::default();
             for row in &rows {
                 let name: &str = row.try_get("grouped")?;
@@ -127,21 +127,12 @@ impl LedgerStore for Sqlite {
 
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>> {
         Box::pin(async move {
-            let group = match query.by {
-                UsageBy::Key => "key",
-                UsageBy::Model => "provider || '/' || model",
-                UsageBy::Day => "{day}",
-                UsageBy::Project => "project",
-                UsageBy::Team => "team",
-                UsageBy::Provider => "provider",
-                UsageBy::Operation => "operation",
-                UsageBy::Prompt => "prompt",
-            };
             let wanted = [("key", &query.key), ("project", &query.project), ("team", &query.team)];
             let wanted: Vec<(&str, &str)> = wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect();
-            let filter = (7..).zip(&wanted).fold("TRUE".to_owned(), |filter, (at, (column, _))| format!("{filter} AND {column} = ?{at}"));
-            let values: Vec<&str> = wanted.iter().map(|(_, value)| *value).collect();
-            let rows = Span::new(query.since, query.until).sums(&self.pool, group, &filter, &values).await?;
+            let filter: Vec<String> = (7..).zip(&wanted).map(|(at, (column, _))| format!("{column} = ?{at}")).collect();
+            let (filter, values) = (filter.join(" AND "), wanted.iter().map(|(_, value)| *value).collect::<Vec<_>>());
+            let filter = Some(filter.as_str()).filter(|filter| !filter.is_empty());
+            let rows = Span::new(query.since, query.until).sums(&self.pool, Sums { by: query.by, filter, values: &values }).await?;
             rows.iter().map(usage_row).collect()
         })
     }

@@ -1,14 +1,14 @@
 //! Sums over requests: closed hours and days are summed once, and a query adds those sums to the rows of the rest.
 //!
 //! A sum is deleted, in the same transaction, by whatever changes one of its rows (the triggers in `0009_prompts.sql`), and made anew
-//! by the next [`roll_up`]. Pruning moves rows into their hour's sums, a few at a time, so that a query is right at every moment.
+//! by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into their hour's sums, a few at a time, so that a query is right at every moment.
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite as Database, SqliteConnection, SqlitePool, Transaction};
 
 use super::micros;
-use crate::store::StoreError;
+use crate::store::{StoreError, UsageBy};
 
 const HOUR: i64 = 3_600_000_000;
 const HOURS_A_DAY: i64 = 24;
@@ -34,6 +34,32 @@ const HOURS: &str = "WITH RECURSIVE
     ),
     hours (hour) AS (SELECT hour FROM steps WHERE hour IS NOT NULL)";
 
+/// What whole days are summed by alone, and the expression for it over [`NAMES`].
+const TOTALS: [(&str, &str); 7] = [
+    ("key", "key"),
+    ("project", "project"),
+    ("team", "team"),
+    ("provider", "provider"),
+    ("model", MODEL),
+    ("operation", "operation"),
+    ("prompt", "prompt"),
+];
+/// A model's full name.
+const MODEL: &str = "provider || '/' || model";
+/// The day that a request began on.
+const DAY_OF: &str = "{day}";
+
+/// What is summed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sums<'a> {
+    /// What makes a row.
+    pub by: UsageBy,
+    /// An expression over [`NAMES`] and `?7`, `?8`, …: which requests; all where there is none.
+    pub filter: Option<&'a str>,
+    /// The values of `?7` and on.
+    pub values: &'a [&'a str],
+}
+
 /// From when to when: the whole hours and days in it are known by their sums.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
@@ -48,15 +74,27 @@ impl Span {
         Span { since: since.map_or(0, micros).clamp(0, END), until: until.map_or(END, micros).clamp(0, END) }
     }
 
-    /// Sums by `group` over what meets `filter`, whose values are `?7` and on; the columns are `grouped` and [`COUNTS`].
-    ///
-    /// `{day}` in `group` stands for the day. One statement, so that all of it is of one moment.
-    pub(super) async fn sums(self, pool: &SqlitePool, group: &str, filter: &str, values: &[&str]) -> Result<Vec<SqliteRow>, StoreError> {
+    /// The sums that are asked for; the columns are `grouped` and [`COUNTS`]. One statement, so that all of it is of one moment.
+    pub(super) async fn sums(self, pool: &SqlitePool, asked: Sums<'_>) -> Result<Vec<SqliteRow>, StoreError> {
+        let (name, group) = asked.by.total();
+        let filter = asked.filter.unwrap_or("TRUE");
         let part = |day: &str, counts: &str, from: &str| {
-            format!("SELECT {} AS grouped, {counts} FROM {from} AND {filter}", group.replace("{day}", day))
+            format!("SELECT {} AS grouped, {counts} FROM {from} AND {filter}", group.replace(DAY_OF, day))
         };
-        let counts = COUNTS.join(", ");
-        let days = part("date(number * 86400, 'unixepoch')", &counts, "rollups WHERE span = 24 AND number >= ?5 AND number < ?6");
+        let (counts, day) = (COUNTS.join(", "), "date(number * 86400, 'unixepoch')");
+        let days = match asked.filter {
+            None => {
+                let group = if group == DAY_OF { day } else { "value" };
+                format!("SELECT {group} AS grouped, {counts} FROM totals WHERE name = '{name}' AND number >= ?5 AND number < ?6")
+            }
+            // A look-up for each day: whose they are comes next in the index.
+            Some(_) => part(
+                day,
+                &counts,
+                "(SELECT number AS day FROM rolled WHERE span = 24 AND number >= ?5 AND number < ?6)
+                 CROSS JOIN rollups WHERE span = 24 AND number = day",
+            ),
+        };
         let hours = part(
             "date(rollups.number * 3600, 'unixepoch')",
             &counts,
@@ -80,10 +118,29 @@ impl Span {
         for span in [HOUR, DAY] {
             query = query.bind(self.since.saturating_add(span - 1) / span).bind(self.until / span);
         }
-        for value in values {
+        for value in asked.values {
             query = query.bind(*value);
         }
         Ok(query.fetch_all(pool).await?)
+    }
+}
+
+// === impl UsageBy ===
+
+impl UsageBy {
+    /// The name of the days' totals that give it, and what makes a row of it.
+    fn total(self) -> (&'static str, &'static str) {
+        match self {
+            UsageBy::Key => ("key", "key"),
+            UsageBy::Project => ("project", "project"),
+            UsageBy::Team => ("team", "team"),
+            UsageBy::Provider => ("provider", "provider"),
+            UsageBy::Model => ("model", MODEL),
+            UsageBy::Prompt => ("prompt", "prompt"),
+            UsageBy::Operation => ("operation", "operation"),
+            // There are fewest of these.
+            UsageBy::Day => ("operation", DAY_OF),
+        }
     }
 }
 
@@ -113,6 +170,15 @@ pub(super) async fn roll_up(pool: &SqlitePool, before: Timestamp) -> Result<bool
         let from = format!("SELECT {NAMES}, {} FROM rollups WHERE span = 1 AND number >= ?1 AND number < ?2", COUNTS.join(", "));
         add(&mut transaction, (HOURS_A_DAY, day), &from, [day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY]).await?;
         mark(&mut transaction, HOURS_A_DAY, day, false).await?;
+        for (name, value) in TOTALS {
+            let counts = COUNTS.join(", ");
+            let total = format!(
+                "INSERT INTO totals (name, number, value, {counts}) SELECT '{name}', number, {value}, {} FROM rollups
+                 WHERE span = 24 AND number = ? GROUP BY {value}",
+                sums(&COUNTS)
+            );
+            sqlx::query(sqlx::AssertSqlSafe(total)).bind(day).execute(&mut *transaction).await?;
+        }
     }
     transaction.commit().await?;
     Ok(true)

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::problem::{Prompts, object, refuse};
+use super::surface::{Prompts, problem, refuse};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ir::{self, Block, Delta, Dropped, Event, Message, Role};
 use crate::dialect::{Called, StreamReader, To, codec};
@@ -197,12 +197,12 @@ impl Flow {
             Event::End => match output(&self.prompt, &self.said) {
                 Output::Text(text) => line("result", &Value::from(text)),
                 Output::Json(value) => line("result", &value),
-                Output::Unfit(violations) => line("error", &object(&unfit(), &violations)),
+                Output::Unfit(violations) => line("error", &json!(problem(&unfit(), &violations))),
             },
             Event::Trouble(trouble) => {
                 self.has_ended = true;
                 let refusal = Refusal::new(StatusCode::BAD_GATEWAY, Kind::Upstream, "provider_error", trouble.message);
-                line("error", &object(&refusal, &[]))
+                line("error", &json!(problem(&refusal, &[])))
             }
             _ => None,
         }

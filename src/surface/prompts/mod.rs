@@ -2,7 +2,7 @@
 
 mod answer;
 mod openapi;
-mod problem;
+mod surface;
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use self::answer::Call;
-use self::problem::{Prompts, refuse};
+use self::surface::{Prompts, refuse};
 use super::{Surface, body};
 use crate::catalog::Operation;
 use crate::error::{Kind, Refusal};

@@ -50,9 +50,10 @@ pub fn of(prompt: &Prompt, head: &Parts) -> Value {
                     "status": { "type": "integer" },
                     "detail": { "type": "string" },
                     "code": { "type": "string" },
-                    "violations": { "type": "array", "items": {
+                    "provider": { "type": "string" },
+                    "errors": { "type": "array", "items": {
                         "type": "object",
-                        "properties": { "path": { "type": "string" }, "message": { "type": "string" } },
+                        "properties": { "pointer": { "type": "string" }, "detail": { "type": "string" } },
                     } },
                 },
             } },
