@@ -225,7 +225,11 @@ impl Stream {
             }
         };
         let complete = match memrchr(b'\n', &joined) {
-            Some(at) => at + 1,
+            // The name of an event waits for what it names: alone it would name an error that is told after it.
+            Some(at) => match memrchr(b'\n', &joined[..at]).map_or(0, |before| before + 1) {
+                begin if joined[begin..].starts_with(b"event:") => begin,
+                _ => at + 1,
+            },
             None if joined.len() > LONGEST_LINE => joined.len(),
             None => 0,
         };
@@ -387,7 +391,8 @@ fn says_something(lines: &[u8], name: &Finder<'_>) -> bool {
 
 /// Whether lines tell an error: an event of that name, or a member.
 fn tells_error(lines: &[u8]) -> bool {
-    begins_a_line(lines, &Finder::new("event: error")) || says_something(lines, &Finder::new("error"))
+    let begins = ["event: error", "data: {\"type\":\"error\""];
+    begins.into_iter().any(|begin| begins_a_line(lines, &Finder::new(begin))) || says_something(lines, &Finder::new("error"))
 }
 
 /// The JSON in a line of a stream: without the field's name of an event, and without an array's punctuation.

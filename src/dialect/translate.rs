@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::custom::Customs;
 use super::ir::{Answer, Block, Collector, Content, Dropped, Event, Finish, Request, Trouble, TroubleKind};
@@ -62,10 +63,39 @@ pub fn write_request(request: &Request, dialect: Dialect, to: &To<'_>) -> Result
     if dialect != Dialect::OpenaiResponses {
         openai_responses::refuse_held_state(request)?;
     }
+    refuse_what_is_needed(request, dialect)?;
     let mut dropped = Dropped::default();
     let told = with_results_told(request, dialect);
     let body = codec(dialect).encode_request(&told, to, &mut dropped)?;
     Ok((body, dropped))
+}
+
+/// Members of one dialect alone without which a request means something else, and what to do instead.
+const NEEDED: [(Dialect, &str, &str); 5] = [
+    (Dialect::Gemini, "cachedContent", "send what is cached in 'contents' instead"),
+    (Dialect::BedrockConverse, "guardrailConfig", "leave it out if the answer may go unguarded, or name a model of Bedrock's"),
+    (Dialect::Ollama, "context", "send the conversation to /api/chat instead"),
+    (Dialect::Ollama, "suffix", "name a model of an Ollama server"),
+    (Dialect::Ollama, "raw", "leave it out, or name a model of an Ollama server"),
+];
+
+fn refuse_what_is_needed(request: &Request, dialect: Dialect) -> Result<(), Refusal> {
+    let is_said = |value: &Value| {
+        !matches!(value, Value::Null | Value::Bool(false))
+            && *value != Value::from("")
+            && value.as_array().is_none_or(|list| !list.is_empty())
+    };
+    let of = request.extra.of.filter(|of| *of != dialect);
+    let is_sent = |name: &str| request.extra.fields.get(name).is_some_and(is_said);
+    match NEEDED.iter().find(|(whose, name, _)| of == Some(*whose) && is_sent(name)) {
+        None => Ok(()),
+        Some((_, name, instead)) => {
+            let message = format!(
+                "'{name}' cannot be said to the provider behind this model, and without it the request means something else: {instead}."
+            );
+            Err(Refusal::invalid("not_expressible", message).with_param(name))
+        }
+    }
 }
 
 /// What another dialect alone knows is told to the model as it is where it stands in a tool's result: a result is never lost.

@@ -2,8 +2,10 @@
 
 import inspect
 
+import anthropic
 import openai
 import pytest
+from google import genai
 
 import recorded
 import upstream as provider
@@ -215,6 +217,19 @@ def test_models_are_those_the_key_may_use(gateway, client):
     assert {model.id for model in narrow.models.list()} == {"test/gpt-4o-mini"}
     with pytest.raises(openai.NotFoundError):
         narrow.models.retrieve("simulator/echo")
+
+
+def test_models_as_the_other_sdks_list_them(gateway, key):
+    google = genai.Client(api_key=key, http_options={"base_url": gateway.url})
+    listed = {model.name: model for model in google.models.list()}
+    assert listed["models/test/gpt-4o-mini"].input_token_limit == 128000
+    assert google.models.get(model="test/gpt-4o-mini").name == "models/test/gpt-4o-mini"
+    claude = anthropic.Anthropic(api_key=key, base_url=gateway.url)
+    listed = {model.id: model for model in claude.models.list()}
+    assert listed["test/gpt-4o-mini"].type == "model" and listed["test/gpt-4o-mini"].display_name
+    assert claude.models.retrieve("test/gpt-4o-mini").id == "test/gpt-4o-mini"
+    with pytest.raises(anthropic.NotFoundError):
+        claude.models.retrieve("test/nothing")
 
 
 def test_model_by_name(client):

@@ -13,6 +13,10 @@ pub struct Traits {
     pub version: Option<(u16, u16)>,
     /// How it thinks.
     pub thinks: Thinks,
+    /// It can think at all.
+    pub can_think: bool,
+    /// It takes `output_config.effort`.
+    pub effort: bool,
     /// Thinking cannot be switched off.
     pub always_thinks: bool,
     /// It takes `temperature`, `top_p` and `top_k`.
@@ -58,6 +62,8 @@ impl Traits {
                 false if since((4, 6)) => Thinks::Either,
                 false => Thinks::Budget,
             },
+            can_think: (known.is_none() || since((3, 7))) && to.facts.is_none_or(reasons),
+            effort: known.is_none() || is_fable || since((4, 6)) || (family == Family::Opus && since((4, 5))),
             always_thinks: is_fable || (family == Family::Opus && since((5, 5))),
             sampling: !adaptive_only && listed,
             both_samplings: !(since((4, 5)) || (family == Family::Opus && since((4, 1)))),
@@ -89,6 +95,11 @@ enum Family {
     Haiku,
     Fable,
     Other,
+}
+
+/// A model that is listed without reasoning does none.
+fn reasons(facts: &Model) -> bool {
+    facts.can.is_empty() || facts.can.contains(&Capability::Reasoning)
 }
 
 /// A model that reasons and is not listed as taking a temperature takes none.

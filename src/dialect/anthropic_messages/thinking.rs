@@ -33,7 +33,9 @@ pub fn encode(
         limit = most;
         dropped.note("max_output");
     }
-    let mut plan = Plan::of(request.thinking.as_ref(), traits);
+    let wanted = request.thinking.as_ref().filter(|_| traits.can_think);
+    dropped.note_if(!traits.can_think && request.thinking.as_ref().is_some_and(|thinking| !thinking.is_off()), "thinking");
+    let mut plan = Plan::of(wanted, traits);
     if let Plan::Budget(budget) = plan {
         let is_forbidden = around.forces_tool || around.lacks_reasoning;
         plan = match room(budget, request.sampling.max_output, traits, &mut limit) {
@@ -44,7 +46,6 @@ pub fn encode(
             }
         };
     }
-    let wanted = request.thinking.as_ref();
     let written = match plan {
         Plan::Silent => None,
         Plan::Off if traits.always_thinks => {
@@ -134,7 +135,7 @@ fn effort(thinking: &Thinking, traits: &Traits, plan: Plan) -> Option<Effort> {
         _ => thinking.effort,
     };
     let version = traits.version.unwrap_or((u16::MAX, 0));
-    match asked.filter(|_| version >= (4, 5))? {
+    match asked.filter(|_| traits.effort)? {
         Effort::None => None,
         Effort::Minimal => Some(Effort::Low),
         Effort::XHigh if version < (4, 7) => Some(Effort::High),

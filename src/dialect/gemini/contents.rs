@@ -61,7 +61,10 @@ impl Reader {
             "system" => Role::System,
             _ => return Err(wrong("contents", "role", "'user' or 'model'")),
         };
-        let mut blocks = Vec::new();
+        // Google's SDK keeps each piece of a streamed answer as a content of its own: together they are one turn.
+        let goes_on = request.messages.pop_if(|last| role == Role::Assistant && last.role == Role::Assistant);
+        let mut blocks = goes_on.map(|message| message.content).unwrap_or_default();
+        let seam = blocks.len();
         let mut is_silent = !parts.is_empty();
         for part in parts {
             let part = match part {
@@ -77,6 +80,7 @@ impl Reader {
                 self.part(part, &mut blocks)?;
             }
         }
+        join(&mut blocks, seam);
         if is_silent && blocks.is_empty() {
             // An empty text is a turn nevertheless.
             blocks.push(Block::text(""));
@@ -226,6 +230,21 @@ fn settle(carried: Reasoning, blocks: &mut Vec<Block>) -> Option<Signature> {
         _ => blocks.push(Content::Reasoning(carried).into()),
     }
     None
+}
+
+/// Makes one block of the two at a seam that are one text, or one thought whose signature is its last piece's.
+fn join(blocks: &mut Vec<Block>, seam: usize) {
+    let Some((before, after)) = blocks.split_at_mut_checked(seam) else { return };
+    let (Some(last), Some(first)) = (before.last_mut(), after.first_mut()) else { return };
+    match (&mut last.content, &mut first.content) {
+        (Content::Text { text, .. }, Content::Text { text: more, .. }) => text.push_str(more),
+        (Content::Reasoning(thought), Content::Reasoning(more)) if thought.signature.is_none() => {
+            let text = std::mem::take(&mut thought.text) + &more.text;
+            *thought = Reasoning { text, ..std::mem::take(more) };
+        }
+        _ => return,
+    }
+    blocks.remove(seam);
 }
 
 /// A signature of a part that is no call stands behind it, as reasoning that says nothing.

@@ -99,8 +99,42 @@ fn a_stream_that_closes_before_its_end_is_not_taken_for_whole() {
     }
     let failed = b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":null}]}\n\ndata: {\"error\":{\"message\":\"overloaded\"}}\n\n";
     assert_eq!(ending(Dialect::OpenaiChat, failed), Ending::Failed);
+    let failed = b"event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"overloaded\"}\n\n";
+    assert_eq!(ending(Dialect::OpenaiResponses, failed), Ending::Failed);
     let without_done = b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
     assert_eq!(ending(Dialect::OpenaiChat, without_done), Ending::Finished);
+}
+
+#[test]
+fn the_name_of_an_event_goes_with_what_it_names() {
+    let text = b"event: a\ndata: {}\n\nevent: b\ndata: {}\n\n";
+    for at in 0..text.len() {
+        let mut meter = meter(Dialect::OpenaiResponses);
+        let passed = meter.pass(Bytes::copy_from_slice(&text[..at]));
+        let last = passed.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        assert!(!last.starts_with(b"event:"), "{at}: {passed:?}");
+        let rest = meter.pass(Bytes::copy_from_slice(&text[at..]));
+        assert_eq!([&*passed, &*rest, &*meter.finish().0].concat(), text);
+    }
+}
+
+#[test]
+fn what_a_request_needs_is_refused_and_not_dropped() {
+    let sent = [
+        (Dialect::Gemini, json!({ "contents": [{ "parts": [{ "text": "a" }] }], "cachedContent": "cachedContents/1" }), "cachedContent"),
+        (
+            Dialect::BedrockConverse,
+            json!({ "messages": [{ "role": "user", "content": [{ "text": "a" }] }], "guardrailConfig": { "guardrailIdentifier": "g" } }),
+            "guardrailConfig",
+        ),
+    ];
+    for (dialect, body, named) in sent {
+        let called = crate::dialect::Called { model: Some("m".to_owned()), ..crate::dialect::Called::new(Operation::Chat, dialect) };
+        let request = codec(dialect).decode_request(&called, body.to_string().as_bytes()).unwrap();
+        let to = crate::dialect::To { model: "m", facts: None };
+        let refused = crate::dialect::translate::write_request(&request, Dialect::OpenaiChat, &to).unwrap_err();
+        assert_eq!((refused.code, refused.message.contains(named)), ("not_expressible", true), "{}", refused.message);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod count_tokens;
 mod error;
+pub mod models;
 
 use std::sync::Arc;
 

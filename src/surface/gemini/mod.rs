@@ -1,7 +1,7 @@
 //! Google's surface: the paths of the Gemini API and those of Vertex AI, whose last segment names a model and what to do with it.
 
 mod error;
-mod models;
+pub mod models;
 #[cfg(test)]
 mod tests;
 

@@ -15,6 +15,12 @@ use crate::catalog::Model;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::{Caller, Plane};
+use crate::surface::{anthropic, gemini};
+
+/// What Google's SDK sends its key in.
+const GOOGLE: &str = "x-goog-api-key";
+/// What Anthropic's SDKs send with every request.
+const ANTHROPIC: &str = "anthropic-version";
 
 #[derive(Serialize)]
 struct List {
@@ -39,6 +45,13 @@ pub struct Listed {
 
 /// All models that the key may use.
 pub async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body> {
+    // The path is Anthropic's too, and Google's: their SDKs say who they are.
+    if head.headers.contains_key(GOOGLE) {
+        return gemini::models::list(&gateway, &head, false).await;
+    }
+    if head.headers.contains_key(ANTHROPIC) {
+        return anthropic::models::list(&gateway, &head).await;
+    }
     match gateway.caller(&head, Plane::Data).await {
         Ok(caller) => Json(List { object: "list", data: allowed(&gateway, &caller) }).into_response(),
         Err(refusal) => refuse(&refusal),
@@ -47,26 +60,32 @@ pub async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<
 
 /// One model, by the name that a request would use.
 pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, head: Parts) -> Response<Body> {
-    let caller = match gateway.caller(&head, Plane::Data).await {
-        Ok(caller) => caller,
-        Err(refusal) => return refuse(&refusal),
-    };
-    let full = gateway.router().resolve(&id).map(|targets| targets.first().map(|target| target.full_name()).unwrap_or_default());
-    let found = full.map_err(Refusal::from).and_then(|full| {
-        allowed(&gateway, &caller).into_iter().find(|model| model.id == id || model.id == full).ok_or_else(|| {
-            let message = match unlisted(&gateway, &caller, &full) {
-                Some(provider) => format!(
-                    "No models of {provider} are listed here, so nothing is known of '{id}'. This key may call it: {provider} itself says then whether it has it."
-                ),
-                None => format!("This key may use no model '{id}': GET /v1/models lists those it may use."),
-            };
-            Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "model_not_found", message).with_param("model")
-        })
-    });
-    match found {
+    if head.headers.contains_key(GOOGLE) {
+        return gemini::models::show(&gateway, &head, &id).await;
+    }
+    if head.headers.contains_key(ANTHROPIC) {
+        return anthropic::models::show(&gateway, &head, &id).await;
+    }
+    match find(&gateway, &head, &id).await {
         Ok(model) => Json(model).into_response(),
         Err(refusal) => refuse(&refusal),
     }
+}
+
+/// One model that the key may use.
+pub async fn find(gateway: &Gateway, head: &Parts, id: &str) -> Result<Listed, Refusal> {
+    let caller = gateway.caller(head, Plane::Data).await?;
+    let targets = gateway.router().resolve(id)?;
+    let full = targets.first().map(|target| target.full_name()).unwrap_or_default();
+    allowed(gateway, &caller).into_iter().find(|model| model.id == id || model.id == full).ok_or_else(|| {
+        let message = match unlisted(gateway, &caller, &full) {
+            Some(provider) => format!(
+                "No models of {provider} are listed here, so nothing is known of '{id}'. This key may call it: {provider} itself says then whether it has it."
+            ),
+            None => format!("This key may use no model '{id}': GET /v1/models lists those it may use."),
+        };
+        Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "model_not_found", message).with_param("model")
+    })
 }
 
 /// The models that a key may use, by the names that a request may have.

@@ -94,6 +94,20 @@ fn tools_of_the_past_are_declared_and_not_called() {
 }
 
 #[test]
+fn an_effort_is_told_to_models_that_take_one() {
+    // Too few tokens for a budget: what is left is to say how much effort to make.
+    let thinking = Some(Thinking { effort: Some(Effort::High), ..Thinking::default() });
+    let sampling = Sampling { max_output: Some(1000), ..Sampling::default() };
+    for (model, effort) in [("claude-sonnet-4-5", false), ("claude-haiku-4-5", false), ("claude-opus-4-5", true)] {
+        let asked = Request { thinking: thinking.clone(), sampling: sampling.clone(), ..request(vec![says(Role::User, "a")]) };
+        let (body, dropped) = encoded(&asked, model);
+        assert_eq!(body["thinking"], json!({"type": "disabled"}), "{model}");
+        assert_eq!(body["output_config"]["effort"].is_string(), effort, "{model}");
+        assert!(format!("{dropped:?}").contains("thinking"), "{model}");
+    }
+}
+
+#[test]
 fn thinking_is_told_as_each_model_wants_it() {
     let thinking = |effort, budget| Thinking { effort, budget, ..Thinking::default() };
     let cases = [
@@ -110,6 +124,7 @@ fn thinking_is_told_as_each_model_wants_it() {
             json!({"type": "adaptive", "display": "summarized"}),
             json!({"effort": "low"}),
         ),
+        ("claude-3-5-haiku-20241022", thinking(Some(Effort::High), None), Value::Null, Value::Null),
     ];
     for (model, thinking, expected, config) in cases {
         let (body, _) = encoded(&Request { thinking: Some(thinking), ..request(vec![says(Role::User, "a")]) }, model);

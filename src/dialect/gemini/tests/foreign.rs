@@ -119,6 +119,27 @@ fn results_find_their_calls() {
 }
 
 #[test]
+fn a_streamed_turn_that_comes_back_in_pieces_is_one() {
+    let model = |part: Value| json!({ "role": "model", "parts": [part] });
+    let request = decode(&json!({ "contents": [
+        { "role": "user", "parts": [{ "text": "Hi" }] },
+        model(json!({ "text": "I th", "thought": true })),
+        model(json!({ "text": "ink", "thought": true, "thoughtSignature": "c2ln" })),
+        model(json!({ "text": "Hello " })),
+        model(json!({ "text": "there!" })),
+        model(json!({ "functionCall": { "name": "f", "args": {} } })),
+        model(json!({ "text": "" })),
+        { "role": "user", "parts": [{ "functionResponse": { "name": "f", "response": { "output": "1" } } }] },
+    ] }));
+    let roles: Vec<Role> = request.messages.iter().map(|message| message.role).collect();
+    assert_eq!(roles, [Role::User, Role::Assistant, Role::Tool]);
+    let [thought, said, call] = &request.messages[1].content[..] else { panic!("{:?}", request.messages[1]) };
+    assert!(matches!(&thought.content, Content::Reasoning(thought) if thought.text == "I think" && thought.signature.is_some()));
+    assert_eq!(said.as_text(), Some("Hello there!"));
+    assert!(matches!(&call.content, Content::ToolCall(call) if call.name == "f"));
+}
+
+#[test]
 fn what_is_wrong_in_a_request_is_named() {
     let cases = [
         (json!({}), "contents"),
