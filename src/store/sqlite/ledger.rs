@@ -128,7 +128,8 @@ impl LedgerStore for Sqlite {
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>> {
         Box::pin(async move {
             let wanted = [("key", &query.key), ("project", &query.project), ("team", &query.team)];
-            let wanted: Vec<(&'static str, &str)> = wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect();
+            let wanted: Vec<(&'static str, &str)> =
+                wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect();
             let filter = (7..).zip(&wanted).fold("TRUE".to_owned(), |filter, (at, (column, _))| format!("{filter} AND {column} = ?{at}"));
             let values: Vec<&str> = wanted.iter().map(|(_, value)| *value).collect();
             let scope = match wanted.as_slice() {
@@ -136,7 +137,9 @@ impl LedgerStore for Sqlite {
                 [(column @ ("team" | "project"), _)] => Some(*column),
                 _ => None,
             };
-            let rows = Span::new(query.since, query.until).sums(&self.pool, Sums { by: query.by, filter: &filter, values: &values, scope }).await?;
+            let rows = Span::new(query.since, query.until)
+                .sums(&self.pool, Sums { by: query.by, filter: &filter, values: &values, scope })
+                .await?;
             rows.iter().map(usage_row).collect()
         })
     }

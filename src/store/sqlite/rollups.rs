@@ -1,7 +1,8 @@
 //! Sums over requests: closed hours and days are summed once, and a query adds those sums to the rows of the rest.
 //!
 //! A sum is deleted, in the same transaction, by whatever changes one of its rows (the triggers in `0009_prompts.sql`), and made anew
-//! by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into their hour's sums, a few at a time, so that a query is right at every moment.
+//! by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into their hour's sums, a few at a time,
+//! so that a query is right at every moment.
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
