@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::change::Wrong;
-use super::http::{Fields, JsonBody, Problem, Viewer};
+use super::http::{Fields, JsonBody, Viewer};
 use super::keys::{KeyError, KeyView};
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::key::keyring::Known;
 use crate::key::{KeyId, KeyRecord, KeyText, Keyring, Reason, format, presented};
+use crate::problem::Problem;
 use crate::quota::{self, Standing};
 use crate::route::Router;
 use crate::store::{KeyStore, LastUse, LedgerStore};

@@ -9,5 +9,5 @@ pub mod keys;
 pub mod state;
 mod usage;
 
-pub use http::{Desk, Problem, ScannerKeys, routes};
+pub use http::{Desk, ScannerKeys, routes};
 pub use usage::{parse as parse_usage_query, parse_export as parse_export_query};

@@ -14,9 +14,10 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::http::{Problem, Viewer};
+use super::http::Viewer;
 use crate::gateway::Gateway;
 use crate::ledger::export::{Export, Format};
+use crate::problem::Problem;
 use crate::store::{RowsQuery, UsageBy, UsageQuery, UsageRow};
 
 /// What usage can be summed by.

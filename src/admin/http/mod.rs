@@ -23,12 +23,12 @@ use std::sync::Arc;
 use axum::middleware;
 use axum::routing::{get, post};
 
-pub use crate::problem::Problem;
 pub use github::ScannerKeys;
 
 use super::{explain, usage};
 use crate::gateway::Gateway;
 use crate::key::Pepper;
+use crate::problem::Problem;
 use crate::store::IdempotencyStore;
 use access::Admin;
 pub use access::Viewer;

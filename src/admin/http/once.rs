@@ -59,7 +59,9 @@ async fn once(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Result
     let (caller, role) = access::caller(gateway, &head).await?;
     // A key whose role has changed is told nothing that it may not see any more.
     let scope = format!("{}:{}", caller.id(), role.as_str());
-    let (digest, oldest) = (digest(&head, &body), Timestamp::now() - KEPT_FOR);
+    // A body may hold a secret: nobody who reads the store can try guesses against its digest.
+    let secret = gateway.admin.pepper.derive("digests of idempotent requests");
+    let (digest, oldest) = (digest(&secret, &head, &body), Timestamp::now() - KEPT_FOR);
     let seal = Seal::new(&gateway.admin.pepper)?;
     let bound = format!("{scope}\n{name}");
     let store = &gateway.admin.idempotency;
@@ -90,9 +92,9 @@ async fn once(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Result
 }
 
 /// What makes a request the same: method, path, query and body.
-fn digest(head: &Parts, body: &[u8]) -> [u8; 32] {
+fn digest(secret: &[u8], head: &Parts, body: &[u8]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
-    for part in [head.method.as_str().as_bytes(), head.uri.to_string().as_bytes(), body] {
+    for part in [secret, head.method.as_str().as_bytes(), head.uri.to_string().as_bytes(), body] {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);
     }

@@ -95,14 +95,14 @@ impl LedgerStore for Sqlite {
 
     fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used> {
         Box::pin(async move {
-            let (whose, id) = match account {
-                AccountId::Gateway => (None, None),
-                AccountId::Team(id) => (Some("team = ?7"), Some(&**id)),
-                AccountId::Project(id) => (Some("project = ?7"), Some(&**id)),
-                AccountId::Key(family) => (Some("key IN (SELECT id FROM keys WHERE family = ?7)"), Some(family.as_str())),
+            let (filter, id, scope) = match account {
+                AccountId::Gateway => ("TRUE", None, Some("")),
+                AccountId::Team(id) => ("team = ?7", Some(&**id), Some("team")),
+                AccountId::Project(id) => ("project = ?7", Some(&**id), Some("project")),
+                AccountId::Key(family) => ("key IN (SELECT id FROM keys WHERE family = ?7)", Some(family.as_str()), None),
             };
             let since = past.window.has_end().then_some(past.window.begins);
-            let rows = Span::new(since, None).sums(&self.pool, Sums { by: UsageBy::Model, filter: whose, values: id.as_slice() }).await?;
+            let rows = Span::new(since, None).sums(&self.pool, Sums { by: UsageBy::Model, filter, values: id.as_slice(), scope }).await?;
             let mut used = Used::default();
             for row in &rows {
                 let name: &str = row.try_get("grouped")?;
@@ -128,11 +128,18 @@ impl LedgerStore for Sqlite {
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>> {
         Box::pin(async move {
             let wanted = [("key", &query.key), ("project", &query.project), ("team", &query.team)];
-            let wanted: Vec<(&str, &str)> = wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect();
-            let filter: Vec<String> = (7..).zip(&wanted).map(|(at, (column, _))| format!("{column} = ?{at}")).collect();
-            let (filter, values) = (filter.join(" AND "), wanted.iter().map(|(_, value)| *value).collect::<Vec<_>>());
-            let filter = Some(filter.as_str()).filter(|filter| !filter.is_empty());
-            let rows = Span::new(query.since, query.until).sums(&self.pool, Sums { by: query.by, filter, values: &values }).await?;
+            let wanted: Vec<(&'static str, &str)> =
+                wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect();
+            let filter = (7..).zip(&wanted).fold("TRUE".to_owned(), |filter, (at, (column, _))| format!("{filter} AND {column} = ?{at}"));
+            let values: Vec<&str> = wanted.iter().map(|(_, value)| *value).collect();
+            let scope = match wanted.as_slice() {
+                [] => Some(""),
+                [(column @ ("team" | "project"), _)] => Some(*column),
+                _ => None,
+            };
+            let rows = Span::new(query.since, query.until)
+                .sums(&self.pool, Sums { by: query.by, filter: &filter, values: &values, scope })
+                .await?;
             rows.iter().map(usage_row).collect()
         })
     }

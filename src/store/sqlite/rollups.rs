@@ -1,7 +1,8 @@
 //! Sums over requests: closed hours and days are summed once, and a query adds those sums to the rows of the rest.
 //!
 //! A sum is deleted, in the same transaction, by whatever changes one of its rows (the triggers in `0009_prompts.sql`), and made anew
-//! by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into their hour's sums, a few at a time, so that a query is right at every moment.
+//! by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into their hour's sums, a few at a time,
+//! so that a query is right at every moment.
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
@@ -44,6 +45,8 @@ const TOTALS: [(&str, &str); 7] = [
     ("operation", "operation"),
     ("prompt", "prompt"),
 ];
+/// Whose requests whole days are summed up: everybody's, each team's, each project's. And the column that tells whose.
+const SCOPES: [(&str, &str); 3] = [("", "''"), ("team", "team"), ("project", "project")];
 /// A model's full name.
 const MODEL: &str = "provider || '/' || model";
 /// The day that a request began on.
@@ -54,10 +57,12 @@ const DAY_OF: &str = "{day}";
 pub(super) struct Sums<'a> {
     /// What makes a row.
     pub by: UsageBy,
-    /// An expression over [`NAMES`] and `?7`, `?8`, …: which requests; all where there is none.
-    pub filter: Option<&'a str>,
+    /// An expression over [`NAMES`] and `?7`, `?8`, …: which requests.
+    pub filter: &'a str,
     /// The values of `?7` and on.
     pub values: &'a [&'a str],
+    /// The one of [`SCOPES`] that the filter names, where it names nothing else.
+    pub scope: Option<&'static str>,
 }
 
 /// From when to when: the whole hours and days in it are known by their sums.
@@ -77,23 +82,23 @@ impl Span {
     /// The sums that are asked for; the columns are `grouped` and [`COUNTS`]. One statement, so that all of it is of one moment.
     pub(super) async fn sums(self, pool: &SqlitePool, asked: Sums<'_>) -> Result<Vec<SqliteRow>, StoreError> {
         let (name, group) = asked.by.total();
-        let filter = asked.filter.unwrap_or("TRUE");
+        let filter = asked.filter;
         let part = |day: &str, counts: &str, from: &str| {
             format!("SELECT {} AS grouped, {counts} FROM {from} AND {filter}", group.replace(DAY_OF, day))
         };
         let (counts, day) = (COUNTS.join(", "), "date(number * 86400, 'unixepoch')");
-        let days = match asked.filter {
-            None => {
+        // A look-up for each day: whose they are comes next in both indices.
+        let each = "(SELECT number AS day FROM rolled WHERE span = 24 AND number >= ?5 AND number < ?6)";
+        let days = match asked.scope {
+            Some(scope) => {
                 let group = if group == DAY_OF { day } else { "value" };
-                format!("SELECT {group} AS grouped, {counts} FROM totals WHERE name = '{name}' AND number >= ?5 AND number < ?6")
+                let whose = if scope.is_empty() { "''" } else { "?7" };
+                format!(
+                    "SELECT {group} AS grouped, {counts} FROM {each} CROSS JOIN totals
+                     WHERE number = day AND scope = '{scope}' AND whose = {whose} AND name = '{name}'"
+                )
             }
-            // A look-up for each day: whose they are comes next in the index.
-            Some(_) => part(
-                day,
-                &counts,
-                "(SELECT number AS day FROM rolled WHERE span = 24 AND number >= ?5 AND number < ?6)
-                 CROSS JOIN rollups WHERE span = 24 AND number = day",
-            ),
+            None => part(day, &counts, &format!("{each} CROSS JOIN rollups WHERE span = 24 AND number = day")),
         };
         let hours = part(
             "date(rollups.number * 3600, 'unixepoch')",
@@ -170,15 +175,7 @@ pub(super) async fn roll_up(pool: &SqlitePool, before: Timestamp) -> Result<bool
         let from = format!("SELECT {NAMES}, {} FROM rollups WHERE span = 1 AND number >= ?1 AND number < ?2", COUNTS.join(", "));
         add(&mut transaction, (HOURS_A_DAY, day), &from, [day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY]).await?;
         mark(&mut transaction, HOURS_A_DAY, day, false).await?;
-        for (name, value) in TOTALS {
-            let counts = COUNTS.join(", ");
-            let total = format!(
-                "INSERT INTO totals (name, number, value, {counts}) SELECT '{name}', number, {value}, {} FROM rollups
-                 WHERE span = 24 AND number = ? GROUP BY {value}",
-                sums(&COUNTS)
-            );
-            sqlx::query(sqlx::AssertSqlSafe(total)).bind(day).execute(&mut *transaction).await?;
-        }
+        add_totals(&mut transaction, day).await?;
     }
     transaction.commit().await?;
     Ok(true)
@@ -229,6 +226,20 @@ async fn add(connection: &mut SqliteConnection, (span, number): (i64, i64), from
     );
     let [begin, end] = bounds;
     sqlx::query(sqlx::AssertSqlSafe(statement)).bind(begin).bind(end).execute(connection).await?;
+    Ok(())
+}
+
+/// Sums up the sums of a day by each name alone.
+async fn add_totals(connection: &mut SqliteConnection, day: i64) -> Result<(), StoreError> {
+    for ((scope, whose), (name, value)) in SCOPES.into_iter().flat_map(|scope| TOTALS.map(|total| (scope, total))) {
+        let counts = COUNTS.join(", ");
+        let statement = format!(
+            "INSERT INTO totals (number, scope, whose, name, value, {counts}) SELECT number, '{scope}', {whose}, '{name}', {value}, {}
+             FROM rollups WHERE span = 24 AND number = ? GROUP BY {whose}, {value}",
+            sums(&COUNTS)
+        );
+        sqlx::query(sqlx::AssertSqlSafe(statement)).bind(day).execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

@@ -6,10 +6,13 @@ CREATE VIEW owned_keys AS
 -- What providers have kept for long is forgotten by its age.
 CREATE INDEX held_by_age ON held (created);
 
--- Sums of whole days by one name alone ('key', 'model', …), so that a sum over months need not read every day's sums by all names.
+-- Sums of whole days by one name alone ('key', 'model', …), of all requests (scope '') and of each team's and project's, so that a sum over
+-- months need not read every day's sums by all names.
 CREATE TABLE totals (
-    name     TEXT NOT NULL,
     number   INTEGER NOT NULL,
+    scope    TEXT NOT NULL,
+    whose    TEXT NOT NULL,
+    name     TEXT NOT NULL,
     value    TEXT NOT NULL,
     requests INTEGER NOT NULL,
     failed   INTEGER NOT NULL,
@@ -20,24 +23,13 @@ CREATE TABLE totals (
     cost     INTEGER NOT NULL,
     held     INTEGER NOT NULL,
     unpriced INTEGER NOT NULL,
-    PRIMARY KEY (name, number, value)
+    PRIMARY KEY (number, scope, whose, name, value)
 ) WITHOUT ROWID;
 -- They are there for as long as the day's sums are.
 CREATE TRIGGER days_are_forgotten AFTER DELETE ON rolled WHEN OLD.span = 24
 BEGIN
-    DELETE FROM totals WHERE name IN ('key', 'project', 'team', 'provider', 'model', 'operation', 'prompt') AND number = OLD.number;
+    DELETE FROM totals WHERE number = OLD.number;
 END;
-INSERT INTO totals SELECT 'key', number, key, SUM(requests), SUM(failed), SUM(running), SUM(input), SUM(cached), SUM(output), SUM(cost), SUM(held), SUM(unpriced)
-    FROM rollups WHERE span = 24 GROUP BY number, key;
-INSERT INTO totals SELECT 'project', number, project, SUM(requests), SUM(failed), SUM(running), SUM(input), SUM(cached), SUM(output), SUM(cost), SUM(held), SUM(unpriced)
-    FROM rollups WHERE span = 24 GROUP BY number, project;
-INSERT INTO totals SELECT 'team', number, team, SUM(requests), SUM(failed), SUM(running), SUM(input), SUM(cached), SUM(output), SUM(cost), SUM(held), SUM(unpriced)
-    FROM rollups WHERE span = 24 GROUP BY number, team;
-INSERT INTO totals SELECT 'provider', number, provider, SUM(requests), SUM(failed), SUM(running), SUM(input), SUM(cached), SUM(output), SUM(cost), SUM(held), SUM(unpriced)
-    FROM rollups WHERE span = 24 GROUP BY number, provider;
-INSERT INTO totals SELECT 'model', number, provider || '/' || model, SUM(requests), SUM(failed), SUM(running), SUM(input), SUM(cached), SUM(output), SUM(cost), SUM(held), SUM(unpriced)
-    FROM rollups WHERE span = 24 GROUP BY number, provider || '/' || model;
-INSERT INTO totals SELECT 'operation', number, operation, SUM(requests), SUM(failed), SUM(running), SUM(input), SUM(cached), SUM(output), SUM(cost), SUM(held), SUM(unpriced)
-    FROM rollups WHERE span = 24 GROUP BY number, operation;
-INSERT INTO totals SELECT 'prompt', number, prompt, SUM(requests), SUM(failed), SUM(running), SUM(input), SUM(cached), SUM(output), SUM(cost), SUM(held), SUM(unpriced)
-    FROM rollups WHERE span = 24 GROUP BY number, prompt;
+-- Days without them are summed up anew.
+DELETE FROM rollups WHERE span = 24;
+DELETE FROM rolled WHERE span = 24;
