@@ -20,7 +20,7 @@ use crate::ledger::export::{Export, Format};
 use crate::store::{RowsQuery, UsageBy, UsageQuery, UsageRow};
 
 /// What usage can be summed by.
-const BY: [(&str, UsageBy); 7] = [
+const BY: [(&str, UsageBy); 8] = [
     ("key", UsageBy::Key),
     ("model", UsageBy::Model),
     ("day", UsageBy::Day),
@@ -28,6 +28,7 @@ const BY: [(&str, UsageBy); 7] = [
     ("team", UsageBy::Team),
     ("provider", UsageBy::Provider),
     ("operation", UsageBy::Operation),
+    ("tool", UsageBy::Tool),
 ];
 
 /// The query as it is written in a URL or on the command line.
@@ -35,7 +36,7 @@ const BY: [(&str, UsageBy); 7] = [
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Params {
-    /// key, model, day (the default), project, team, provider or operation.
+    /// key, model, day (the default), project, team, provider, operation or tool.
     by: Option<String>,
     /// From this day or time on, UTC.
     since: Option<String>,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::{CliError, installation, output, serve};
 use crate::catalog::Environment;
 use crate::config::{Config, VARIABLES, hint};
+use crate::mcp::federation::Federation;
 use crate::route::{MASTER_KEY, MASTER_KEY_FILE, Router};
 
 /// What alerts are signed with.
@@ -17,6 +18,7 @@ pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliErro
     let router = installation::router(config, env).await?;
     let mut wrong = aliases(&router);
     wrong.extend(serve::webhook(config, env).err().map(|e| e.to_string()));
+    wrong.extend(Federation::new(&config.mcp, env, &config.data).err());
     for doubtful in unknown_variables(env) {
         output::print(&format!("Note: {doubtful}\n"))?;
     }

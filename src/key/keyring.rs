@@ -315,6 +315,17 @@ impl Caller {
         self.0.may_use(asked, full, is_simulated)
     }
 
+    /// Whether the key may call an MCP tool, or use what else a server has, by its name `server/tool`.
+    pub fn may_use_tool(&self, name: &str) -> Result<(), Reason> {
+        for account in self.0.chain.iter() {
+            let Current { limits, .. } = &*account.current();
+            if !limits.tools.is_empty() && !limits.tools.iter().any(|glob| matches(glob, name)) {
+                return Err(Reason::ToolNotAllowed { tool: name.chars().take(200).collect(), allowed: limits.tools.clone() });
+            }
+        }
+        Ok(())
+    }
+
     /// Whether all of the key's accounts allow its use from there and for this.
     fn may_call(&self, parts: &Parts) -> Result<(), Reason> {
         for account in self.0.chain.iter() {

@@ -240,6 +240,8 @@ pub enum UsageBy {
     Provider,
     /// `chat`, `embeddings`, …
     Operation,
+    /// `server/tool`, of calls of MCP tools alone.
+    Tool,
 }
 
 /// Which requests to list.

@@ -135,10 +135,12 @@ impl LedgerStore for Sqlite {
                 UsageBy::Team => "team",
                 UsageBy::Provider => "provider",
                 UsageBy::Operation => "operation",
+                UsageBy::Tool => "model",
             };
             let wanted = [("key", &query.key), ("project", &query.project), ("team", &query.team)];
             let wanted: Vec<(&str, &str)> = wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect();
-            let filter = (7..).zip(&wanted).fold("TRUE".to_owned(), |filter, (at, (column, _))| format!("{filter} AND {column} = ?{at}"));
+            let begun = if query.by == UsageBy::Tool { "operation = 'tool'" } else { "TRUE" };
+            let filter = (7..).zip(&wanted).fold(begun.to_owned(), |filter, (at, (column, _))| format!("{filter} AND {column} = ?{at}"));
             let values: Vec<&str> = wanted.iter().map(|(_, value)| *value).collect();
             let rows = Span::new(query.since, query.until).sums(&self.pool, group, &filter, &values).await?;
             rows.iter().map(usage_row).collect()
