@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http::request::Parts;
+use rmcp::ErrorData;
 use rmcp::model::{
-    CallToolResponse, CallToolResult, CancelledNotificationParam, ClientRequest, ContentBlock, LoggingLevel, ProtocolVersion, RequestMetaObject,
-    ServerResult, SetLevelRequestParams,
+    CallToolResponse, CallToolResult, CancelledNotificationParam, ClientRequest, ContentBlock, LoggingLevel, ProtocolVersion,
+    RequestMetaObject, ServerResult, SetLevelRequestParams,
 };
 use rmcp::service::{PeerRequestOptions, RequestContext, RoleServer, ServiceError};
-use rmcp::ErrorData;
 use serde_json::Value;
 
 use super::endpoint::Presented;
@@ -99,7 +99,9 @@ impl Called {
         }
         let answer = run.await;
         match &answer {
-            Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => ticket.tool_ended(StatusCode::OK, Outcome::ProviderError),
+            Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => {
+                ticket.tool_ended(StatusCode::OK, Outcome::ProviderError)
+            }
             Ok(_) => ticket.tool_ended(StatusCode::OK, Outcome::Answered),
             // Nobody waits for it any more: that is how it ends.
             Err(_) if self.context.ct.is_cancelled() => drop(ticket),
@@ -164,8 +166,12 @@ impl Called {
             // The caller knows nothing of results that ask for something: it is asked, and the server called again with its answers.
             let service = &link.service;
             match request {
-                ClientRequest::CallToolRequest(request) => return Ok(ServerResult::CallToolResult(service.call_tool(request.params).await?)),
-                ClientRequest::GetPromptRequest(request) => return Ok(ServerResult::GetPromptResult(service.get_prompt(request.params).await?)),
+                ClientRequest::CallToolRequest(request) => {
+                    return Ok(ServerResult::CallToolResult(service.call_tool(request.params).await?));
+                }
+                ClientRequest::GetPromptRequest(request) => {
+                    return Ok(ServerResult::GetPromptResult(service.get_prompt(request.params).await?));
+                }
                 ClientRequest::ReadResourceRequest(request) => {
                     return Ok(ServerResult::ReadResourceResult(service.read_resource(request.params).await?));
                 }

@@ -7,15 +7,16 @@ use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResponse, ClientRequest, CompleteRequest, CompleteRequestParams, CompleteResult,
     CompletionInfo, DiscoverResult, GetPromptRequest, GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams,
     InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel,
-    PaginatedRequestParams, ReadResourceRequest, ReadResourceRequestParams, ReadResourceResponse, Reference, ServerCapabilities, ServerResult,
-    SetLevelRequestParams, SubscribeRequest, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequest, UnsubscribeRequestParams,
+    PaginatedRequestParams, ReadResourceRequest, ReadResourceRequestParams, ReadResourceResponse, Reference, ServerCapabilities,
+    ServerResult, SetLevelRequestParams, SubscribeRequest, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequest,
+    UnsubscribeRequestParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
 
 use super::calls::{Called, Way, no_tool, wrong};
-use super::federation::{Listed, Pool, Server};
+use super::federation::{Changes, Listed, Pool, Server};
 use super::names::{self, Manner, shown};
 use super::{prompts, tools};
 use crate::gateway::Gateway;
@@ -57,7 +58,9 @@ impl Handler {
         match (&self.alone, names::split(name)) {
             (Some(server), _) => Some(Whose::Server(Arc::clone(server), name)),
             (None, Some((prompts::SERVER, name))) => Some(Whose::Prompt(name)),
-            (None, Some((server, name))) => self.gateway.mcp.federation.server(server).map(|server| Whose::Server(Arc::clone(server), name)),
+            (None, Some((server, name))) => {
+                self.gateway.mcp.federation.server(server).map(|server| Whose::Server(Arc::clone(server), name))
+            }
             (None, None) => Some(Whose::Own(name)),
         }
     }
@@ -76,7 +79,7 @@ impl Handler {
     }
 
     /// Raised whenever what there is has changed.
-    pub(super) fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+    pub(super) fn changes(&self) -> tokio::sync::watch::Receiver<Changes> {
         self.gateway.mcp.changes()
     }
 
@@ -139,7 +142,12 @@ impl Handler {
     }
 
     /// Passes on what a session subscribes to, and ends.
-    async fn subscribed(&self, uri: &str, context: RequestContext<RoleServer>, request: impl FnOnce(&str) -> ClientRequest) -> Result<(), ErrorData> {
+    async fn subscribed(
+        &self,
+        uri: &str,
+        context: RequestContext<RoleServer>,
+        request: impl FnOnce(&str) -> ClientRequest,
+    ) -> Result<(), ErrorData> {
         let called = Called::of(context)?;
         let (server, own) = self.whose_uri(uri).ok_or_else(|| no_resource(uri))?;
         called.admit(&format!("{}/{own}", server.name))?;
@@ -198,7 +206,8 @@ impl ServerHandler for Handler {
                     .enable_resources_list_changed();
                 let mut own = own.build();
                 if let Some(resources) = &mut own.resources {
-                    resources.subscribe = can(|other| other.resources.as_ref().is_some_and(|has| has.subscribe == Some(true))).then_some(true);
+                    resources.subscribe =
+                        can(|other| other.resources.as_ref().is_some_and(|has| has.subscribe == Some(true))).then_some(true);
                 }
                 own.logging = can(|other| other.logging.is_some()).then(Default::default);
                 own.completions = can(|other| other.completions.is_some()).then(Default::default);
@@ -293,7 +302,11 @@ impl ServerHandler for Handler {
         Ok(ListPromptsResult::with_all_items(all))
     }
 
-    async fn get_prompt(&self, mut asked: GetPromptRequestParams, context: RequestContext<RoleServer>) -> Result<GetPromptResponse, ErrorData> {
+    async fn get_prompt(
+        &self,
+        mut asked: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
         let called = Called::of(context)?;
         let name = asked.name.clone();
         let no_prompt = || ErrorData::invalid_params(format!("There is no prompt '{}': prompts/list names them.", shown(&name)), None);
@@ -425,18 +438,23 @@ impl ServerHandler for Handler {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let (mut changes, peer) = (self.gateway.mcp.changes(), context.peer);
-        let gateway = Arc::clone(&self.gateway);
+        let (mut changes, peer, gateway) = (self.changes(), context.peer, Arc::clone(&self.gateway));
         tokio::spawn(async move {
+            let mut told = *changes.borrow_and_update();
             while !peer.is_transport_closed() {
-                let changed = tokio::select! {
-                    changed = tokio::time::timeout(TICK, changes.changed()) => changed.is_ok(),
+                tokio::select! {
+                    _ = tokio::time::timeout(TICK, changes.changed()) => {}
                     () = gateway.mcp.closing() => return,
-                };
+                }
+                let before = std::mem::replace(&mut told, *changes.borrow_and_update());
                 // A session that is gone needs no news; the next turn ends this.
-                if changed {
+                if told.tools != before.tools {
                     let _ = peer.notify_tool_list_changed().await;
+                }
+                if told.prompts != before.prompts {
                     let _ = peer.notify_prompt_list_changed().await;
+                }
+                if told.resources != before.resources {
                     let _ = peer.notify_resource_list_changed().await;
                 }
             }

@@ -8,8 +8,8 @@ use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use rmcp::ErrorData;
 use rmcp::model::{
-    CallToolResult, ContentBlock, GetPromptResult, JsonObject, Prompt as McpPrompt, PromptArgument, PromptMessage, ReadResourceResult, Resource,
-    ResourceContents, Role, Tool,
+    CallToolResult, ContentBlock, GetPromptResult, JsonObject, Prompt as McpPrompt, PromptArgument, PromptMessage, ReadResourceResult,
+    Resource, ResourceContents, Role, Tool,
 };
 use serde_json::{Map, Value, json};
 

@@ -9,7 +9,7 @@ use rmcp::transport::StreamableHttpServerConfig;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use tokio::sync::watch;
 
-use super::federation::{Federation, Pool};
+use super::federation::{Changes, Federation, Pool};
 use crate::catalog::Environment;
 use crate::config::Config;
 use crate::key::KeyId;
@@ -27,7 +27,7 @@ pub struct Room {
     owners: Cache<String, KeyId>,
     /// Connections of keys that have no session.
     pools: Cache<KeyId, Arc<Pool>>,
-    changes: watch::Sender<u64>,
+    changes: watch::Sender<Changes>,
 }
 
 const POOLS: u64 = 10_000;
@@ -50,7 +50,7 @@ impl Room {
             sessions: Arc::new(sessions),
             owners: Cache::builder().time_to_idle(SESSION_FOR * 2).max_capacity(POOLS).build(),
             pools: Cache::builder().time_to_idle(POOL_FOR).max_capacity(POOLS).build(),
-            changes: watch::Sender::new(0),
+            changes: watch::Sender::new(Changes::default()),
         })
     }
 
@@ -61,7 +61,7 @@ impl Room {
             while tokio::time::timeout(TICK, stopped.wait_for(|stop| *stop)).await.is_err() {
                 let now = prompts.prompts();
                 if !Arc::ptr_eq(&before, &now) {
-                    self.changes.send_modify(|count| *count += 1);
+                    self.changes.send_modify(|changes| changes.count([true; 3]));
                     before = now;
                 }
             }
@@ -80,7 +80,7 @@ impl Room {
     }
 
     /// Raised whenever what callers may see is another.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<Changes> {
         self.changes.subscribe()
     }
 

@@ -38,15 +38,17 @@ pub async fn listen(handler: &Handler, subscription: &SubscriptionContext) -> Re
 /// Tells that what there is has changed.
 async fn changes(handler: &Handler, subscription: &SubscriptionContext) {
     let (mut changes, wanted, sink) = (handler.changes(), subscription.accepted(), subscription.sink());
+    let mut told = *changes.borrow_and_update();
     while changes.changed().await.is_ok() {
+        let before = std::mem::replace(&mut told, *changes.borrow_and_update());
         // Whoever is gone cancels the subscription: nothing is lost by what cannot be told.
-        if wanted.tools_list_changed == Some(true) {
+        if told.tools != before.tools && wanted.tools_list_changed == Some(true) {
             let _ = sink.notify_tool_list_changed().await;
         }
-        if wanted.prompts_list_changed == Some(true) {
+        if told.prompts != before.prompts && wanted.prompts_list_changed == Some(true) {
             let _ = sink.notify_prompt_list_changed().await;
         }
-        if wanted.resources_list_changed == Some(true) {
+        if told.resources != before.resources && wanted.resources_list_changed == Some(true) {
             let _ = sink.notify_resource_list_changed().await;
         }
     }

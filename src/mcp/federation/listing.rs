@@ -65,9 +65,12 @@ impl Listing {
         self.tools.iter().filter(|tool| !self.held_back.iter().any(|name| *name == tool.name))
     }
 
-    /// Whether callers would see something else.
-    pub fn differs(&self, other: &Listing) -> bool {
-        (&self.tools, &self.held_back, &self.prompts, &self.resources, &self.templates)
-            != (&other.tools, &other.held_back, &other.prompts, &other.resources, &other.templates)
+    /// Whether callers would see other tools, prompts and resources.
+    pub fn differs(&self, other: &Listing) -> [bool; 3] {
+        [
+            (&self.tools, &self.held_back) != (&other.tools, &other.held_back),
+            self.prompts != other.prompts,
+            (&self.resources, &self.templates) != (&other.resources, &other.templates),
+        ]
     }
 }

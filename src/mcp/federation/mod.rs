@@ -1,6 +1,7 @@
 //! Other MCP servers behind this one: each is followed by a task of its own, so that one that is down or slow hides only itself.
 
 mod approvals;
+mod changes;
 mod link;
 mod listing;
 mod relay;
@@ -14,8 +15,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub use approvals::{Approvals, fingerprint};
+pub use changes::Changes;
 pub use link::{Link, Pool};
-pub use listing::{Listing, Listed};
+pub use listing::{Listed, Listing};
 pub use relay::{Relay, Toward};
 pub use server::{Server, Trouble};
 pub use way::Way;
@@ -58,7 +60,7 @@ impl Federation {
     }
 
     /// Follows all servers until told to stop; `changes` is raised whenever what one of them has is another.
-    pub async fn follow(&self, changes: &watch::Sender<u64>, stopped: &watch::Receiver<bool>) {
+    pub async fn follow(&self, changes: &watch::Sender<Changes>, stopped: &watch::Receiver<bool>) {
         let all = self.servers.values().map(|server| Arc::clone(server).follow(changes.clone(), stopped.clone()));
         futures_util::future::join_all(all).await;
     }

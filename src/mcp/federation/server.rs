@@ -9,7 +9,7 @@ use rmcp::{ErrorData, model::ErrorCode};
 use tokio::sync::watch;
 
 use super::link::Made;
-use super::{Approvals, Link, Listed, Listing, Pool, Relay, Way};
+use super::{Approvals, Changes, Link, Listed, Listing, Pool, Relay, Way};
 use crate::config::McpServer;
 
 /// A server of the configuration.
@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// Keeps its listing right until told to stop.
-    pub async fn follow(self: Arc<Self>, changes: watch::Sender<u64>, mut stopped: watch::Receiver<bool>) {
+    pub async fn follow(self: Arc<Self>, changes: watch::Sender<Changes>, mut stopped: watch::Receiver<bool>) {
         let mut rest = FIRST_REST;
         loop {
             let followed = tokio::select! {
@@ -101,7 +101,7 @@ impl Server {
     }
 
     /// Lists, and waits until that is no longer right.
-    async fn follow_once(&self, changes: &watch::Sender<u64>) -> Result<(), String> {
+    async fn follow_once(&self, changes: &watch::Sender<Changes>) -> Result<(), String> {
         let (mut listing, link) = self.list().await?;
         listing.held_back = self.held_back(&listing)?;
         let announces = SubscriptionFilter::builder().tools_list_changed().prompts_list_changed().resources_list_changed().build();
@@ -164,11 +164,11 @@ impl Server {
         Ok(held_back)
     }
 
-    fn publish(&self, listing: Listing, changes: &watch::Sender<u64>) {
+    fn publish(&self, listing: Listing, changes: &watch::Sender<Changes>) {
         let differs = self.listing_now().differs(&listing);
         self.listing.send_replace(Some(Arc::new(listing)));
-        if differs {
-            changes.send_modify(|count| *count += 1);
+        if differs.contains(&true) {
+            changes.send_modify(|changes| changes.count(differs));
         }
     }
 

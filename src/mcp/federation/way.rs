@@ -11,7 +11,8 @@ use rmcp::model::ClientJsonRpcMessage;
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::{
-    StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
+    StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError, StreamableHttpPostResponse,
+    StreamableHttpResponseLimits,
 };
 use tokio::process::{Child, Command};
 
@@ -89,10 +90,8 @@ impl Way {
         let mut headers = HashMap::new();
         for (name, value) in &settings.headers {
             let wrong = || format!("'headers' has no header '{name}' that could be sent");
-            let (name, mut value) = (
-                HeaderName::try_from(name.as_str()).map_err(|_| wrong())?,
-                HeaderValue::try_from(expand(value)?).map_err(|_| wrong())?,
-            );
+            let (name, mut value) =
+                (HeaderName::try_from(name.as_str()).map_err(|_| wrong())?, HeaderValue::try_from(expand(value)?).map_err(|_| wrong())?);
             value.set_sensitive(true);
             headers.insert(name, value);
         }
