@@ -13,7 +13,7 @@ use rmcp::service::{PeerRequestOptions, RequestContext, RoleServer, ServiceError
 use serde_json::Value;
 
 use super::endpoint::Presented;
-use super::federation::{Link, Pool, Server, Toward, Trouble};
+use super::federation::{Link, Listed, Pool, Server, Toward, Trouble};
 use super::names::{Manner, shown};
 use crate::catalog::Operation;
 use crate::error::Refusal;
@@ -208,4 +208,22 @@ pub fn wrong(message: &str) -> CallToolResult {
 /// A tool that there is not.
 pub fn no_tool(name: &str) -> ErrorData {
     ErrorData::invalid_params(format!("there is no tool '{}': tools/list names them", shown(name)), None)
+}
+
+/// Why a tool cannot be called, where it cannot.
+pub fn unusable(server: &Server, listing: &Listed, name: &str) -> Option<Result<CallToolResult, ErrorData>> {
+    if listing.held_back.iter().any(|held_back| held_back == name) {
+        let message = format!(
+            "The tool '{name}' of '{}' is not as it was approved, and is held back: whoever runs this gateway sees it by 'keyward mcp servers' and approves it by 'keyward mcp approve {}'.",
+            server.name, server.name
+        );
+        return Some(Ok(wrong(&message)));
+    }
+    if listing.tools.iter().any(|tool| tool.name == name) {
+        return None;
+    }
+    Some(match listing.trouble {
+        Some(_) => Ok(wrong(&format!("The MCP server '{}' cannot be reached right now: try again in a moment.", server.name))),
+        None => Err(no_tool(name)),
+    })
 }

@@ -60,6 +60,10 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
         let message = "There is no such session, or it was begun under another key: begin a new one by 'initialize'.";
         return refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "session_not_found", message));
     }
+    if session.is_none() && gateway.mcp.is_full().await {
+        let message = "There are too many MCP sessions right now: end those that are not used, or try again in a few minutes.";
+        return refuse(&Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "too_many_sessions", message));
+    }
     let service = {
         let (gateway, pool, manner) = (Arc::clone(&gateway), pool(&gateway, &head.headers, key), manner(alone.as_ref()));
         let handler = move || Ok(Handler::new(&gateway, alone.clone(), manner, pool.clone().unwrap_or_else(|| Pool::new(true))));

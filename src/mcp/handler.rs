@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResponse, ClientRequest, CompleteRequest, CompleteRequestParams, CompleteResult,
-    CompletionInfo, DiscoverResult, GetPromptRequest, GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams,
-    InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel,
-    PaginatedRequestParams, ReadResourceRequest, ReadResourceRequestParams, ReadResourceResponse, Reference, ServerCapabilities,
-    ServerResult, SetLevelRequestParams, SubscribeRequest, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequest,
-    UnsubscribeRequestParams,
+    CompletionInfo, DiscoverResult, GetPromptRequest, GetPromptRequestParams, GetPromptResponse, InitializeRequestParams, InitializeResult,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel, PaginatedRequestParams,
+    ReadResourceRequest, ReadResourceRequestParams, ReadResourceResponse, Reference, ServerResult, SetLevelRequestParams, SubscribeRequest,
+    SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequest, UnsubscribeRequestParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
 
-use super::calls::{Called, Way, no_tool, wrong};
+use super::calls::{Called, Way, no_tool, unusable, wrong};
 use super::federation::{Changes, Listed, Pool, Server};
 use super::names::{self, Manner, shown};
-use super::{prompts, tools};
+use super::{introduction, prompts, tools};
 use crate::gateway::Gateway;
 
 /// What one session, or one request without a session, talks to.
@@ -41,8 +40,6 @@ enum Whose<'a> {
     Server(Arc<Server>, &'a str),
 }
 
-const INSTRUCTIONS: &str = "Keyward is an AI gateway. Its tools tell which models your key may use, what it has used, and how its limits stand; \
-    'prompt__NAME' are its prompts, and 'SERVER__NAME' the tools of other servers.";
 /// A session is looked after so often, though nothing changes.
 const TICK: Duration = Duration::from_secs(30);
 
@@ -124,7 +121,9 @@ impl Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let listing = server.listing().await;
         if let Some(why) = unusable(server, &listing, name) {
-            return why.map(CallToolResponse::from);
+            // It is a request all the same; names that callers make up are no rows of the ledger.
+            let admitted = called.admit(&format!("{}/{name}", server.name));
+            return admitted.map_or_else(|refused| Ok(wrong(&refused.message)), |()| why).map(CallToolResponse::from);
         }
         (asked.name, asked.meta) = (name.to_owned().into(), None);
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(asked));
@@ -155,24 +154,6 @@ impl Handler {
     }
 }
 
-/// Why a tool cannot be called, where it cannot.
-fn unusable(server: &Server, listing: &Listed, name: &str) -> Option<Result<rmcp::model::CallToolResult, ErrorData>> {
-    if listing.held_back.iter().any(|held_back| held_back == name) {
-        let message = format!(
-            "The tool '{name}' of '{}' is not as it was approved, and is held back: whoever runs this gateway sees it by 'keyward mcp servers' and approves it by 'keyward mcp approve {}'.",
-            server.name, server.name
-        );
-        return Some(Ok(wrong(&message)));
-    }
-    if listing.tools.iter().any(|tool| tool.name == name) {
-        return None;
-    }
-    Some(match listing.trouble {
-        Some(_) => Ok(wrong(&format!("The MCP server '{}' cannot be reached right now: try again in a moment.", server.name))),
-        None => Err(no_tool(name)),
-    })
-}
-
 fn no_resource(uri: &str) -> ErrorData {
     ErrorData::resource_not_found(format!("There is no resource '{}': resources/list names them.", shown(uri)), None)
 }
@@ -187,37 +168,7 @@ fn first_page(asked: Option<&PaginatedRequestParams>) -> Result<(), ErrorData> {
 
 impl ServerHandler for Handler {
     fn get_info(&self) -> InitializeResult {
-        let servers = || self.gateway.mcp.federation.servers();
-        let can = |what: fn(&ServerCapabilities) -> bool| servers().any(|server| what(&server.listing_now().capabilities));
-        let (capabilities, instructions) = match &self.alone {
-            Some(server) => {
-                let listing = server.listing_now();
-                let mut capabilities = listing.capabilities.clone();
-                (capabilities.experimental, capabilities.extensions) = (None, None);
-                (capabilities, listing.instructions.clone())
-            }
-            None => {
-                let own = ServerCapabilities::builder()
-                    .enable_tools()
-                    .enable_tool_list_changed()
-                    .enable_prompts()
-                    .enable_prompts_list_changed()
-                    .enable_resources()
-                    .enable_resources_list_changed();
-                let mut own = own.build();
-                if let Some(resources) = &mut own.resources {
-                    resources.subscribe =
-                        can(|other| other.resources.as_ref().is_some_and(|has| has.subscribe == Some(true))).then_some(true);
-                }
-                own.logging = can(|other| other.logging.is_some()).then(Default::default);
-                own.completions = can(|other| other.completions.is_some()).then(Default::default);
-                (own, Some(INSTRUCTIONS.to_owned()))
-            }
-        };
-        let mut info = InitializeResult::new(capabilities);
-        info.instructions = instructions;
-        info.server_info = Implementation::new("keyward", env!("CARGO_PKG_VERSION")).with_title("Keyward");
-        info
+        introduction::of(&self.gateway, self.alone.as_deref())
     }
 
     async fn initialize(&self, asked: InitializeRequestParams, context: RequestContext<RoleServer>) -> Result<InitializeResult, ErrorData> {

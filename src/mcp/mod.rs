@@ -10,10 +10,13 @@ mod calls;
 mod endpoint;
 pub mod federation;
 mod handler;
+mod introduction;
 mod names;
 mod prompts;
 mod room;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 pub use endpoint::routes;

@@ -31,6 +31,7 @@ pub struct Room {
 }
 
 const POOLS: u64 = 10_000;
+const MOST_SESSIONS: u64 = 10_000;
 const POOL_FOR: Duration = Duration::from_secs(60);
 /// A session that is not used for so long ends.
 const SESSION_FOR: Duration = Duration::from_secs(1800);
@@ -48,7 +49,7 @@ impl Room {
             config: served(config, !federation.is_empty()),
             federation,
             sessions: Arc::new(sessions),
-            owners: Cache::builder().time_to_idle(SESSION_FOR * 2).max_capacity(POOLS).build(),
+            owners: Cache::builder().time_to_idle(SESSION_FOR * 2).max_capacity(MOST_SESSIONS * 2).build(),
             pools: Cache::builder().time_to_idle(POOL_FOR).max_capacity(POOLS).build(),
             changes: watch::Sender::new(Changes::default()),
         })
@@ -87,6 +88,11 @@ impl Room {
     /// The connections of a key.
     pub fn pool(&self, key: KeyId) -> Arc<Pool> {
         self.pools.get_with(key, || Pool::new(false))
+    }
+
+    /// Whether there are as many sessions as may be.
+    pub async fn is_full(&self) -> bool {
+        self.sessions.sessions.read().await.len() as u64 >= MOST_SESSIONS
     }
 
     /// A session was made under a key.

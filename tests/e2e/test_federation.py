@@ -13,7 +13,7 @@ import urllib.parse
 
 import httpx
 import pytest
-from mcp import ClientSession, McpError, StdioServerParameters
+from mcp import ClientSession, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.types import CreateMessageResult, ElicitResult, PromptReference, ResourceTemplateReference, TextContent
 
@@ -78,7 +78,7 @@ def test_prompts_are_tools_with_typed_input_and_output(prompts):
 def test_prompts_are_prompts_and_resources(prompts):
     async def use(opened):
         listed = {prompt.name: prompt for prompt in (await opened.list_prompts()).prompts}
-        got = await opened.get_prompt("translate", {"text": "Good day", "language": "French"})
+        got = await opened.get_prompt("translate", {"text": "Good day", "to": "French"})
         uris = [str(resource.uri) for resource in (await opened.list_resources()).resources]
         return listed, got, uris, await opened.read_resource("prompt://sentiment@1")
 
@@ -164,7 +164,7 @@ def test_what_a_server_tells_and_asks_reaches_the_caller(federated, server):
 
 def test_a_caller_who_hangs_up_ends_the_call_there(federated):
     async def use(opened):
-        with pytest.raises(McpError):
+        with pytest.raises(MCPError):
             await opened.call_tool("web__sleep", {"ms": 20000}, read_timeout_seconds=0.5)
         return time.monotonic()
 
@@ -203,6 +203,17 @@ def test_a_key_sees_and_calls_what_its_scopes_allow(federated):
     for name, scope in [("web__sleep", "web/sleep"), ("list_models", "keyward/list_models")]:
         refused = call(federated, key, name)
         assert refused.is_error and f"may not call the tool '{scope}'" in refused.content[0].text
+
+
+def test_scopes_are_given_and_taken_by_the_management_api(federated):
+    admin = {"authorization": f"Bearer {federated.new_key(kind='admin', name='admin')['key']}"}
+    made = httpx.post(f"{federated.url}/admin/v1/keys", json={"name": "scoped", "tools": ["web/echo"]}, headers=admin).json()
+    assert made["tools"] == ["web/echo"] and tool_names(federated, made["key"]) == ["web__echo"]
+    assert federated.run("keys", "update", made["id"], "--clear", "tools").returncode == 0
+    assert eventually(lambda: "list_models" in tool_names(federated, made["key"]))
+    # What costs nothing calls nobody else's tools.
+    names = tool_names(federated, federated.new_key(kind="test", name="test")["key"])
+    assert "list_models" in names and "web__echo" not in names
 
 
 def test_calls_are_in_the_ledger_and_under_the_limits(federated):

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use ring::digest::{SHA256, digest};
@@ -17,8 +17,6 @@ use serde_json::json;
 #[derive(Debug)]
 pub struct Approvals {
     file: PathBuf,
-    /// When the file that was read last was written; held while it is read and written.
-    read: Mutex<Option<SystemTime>>,
 }
 
 /// By server, by tool.
@@ -29,12 +27,13 @@ type Fingerprints = BTreeMap<String, BTreeMap<String, String>>;
 impl Approvals {
     /// The approvals of a data folder.
     pub fn open(data: &Path) -> Approvals {
-        Approvals { file: data.join("mcp-approved.json"), read: Mutex::default() }
+        Approvals { file: data.join("mcp-approved.json") }
     }
 
-    /// Whether the file has changed since it was read last.
-    pub fn have_changed(&self) -> bool {
-        written(&self.file) != *self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What tells one state of the file from the next: each is a file of its own.
+    pub fn written(&self) -> Option<(SystemTime, u64)> {
+        let facts = std::fs::metadata(&self.file).ok()?;
+        Some((facts.modified().ok()?, facts.ino()))
     }
 
     /// The names of a server's tools that are not as they were approved; those never seen before are approved now.
@@ -65,7 +64,6 @@ impl Approvals {
 
     /// Reads, changes and writes under a lock: the gateway and the command line may do so at once.
     fn changed<T>(&self, server: &str, change: impl FnOnce(&mut BTreeMap<String, String>) -> T) -> std::io::Result<T> {
-        let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = File::options().create(true).truncate(false).write(true).open(self.file.with_extension("lock"))?;
         lock.lock()?;
         let before = read(&self.file)?;
@@ -76,7 +74,6 @@ impl Approvals {
             std::fs::write(&draft, text + "\n")?;
             std::fs::rename(&draft, &self.file)?;
         }
-        *last = written(&self.file);
         Ok(done)
     }
 }
@@ -112,8 +109,4 @@ fn read(file: &Path) -> std::io::Result<Fingerprints> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Fingerprints::new()),
         Err(error) => Err(error),
     }
-}
-
-fn written(file: &Path) -> Option<SystemTime> {
-    std::fs::metadata(file).and_then(|facts| facts.modified()).ok()
 }

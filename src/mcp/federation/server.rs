@@ -104,6 +104,7 @@ impl Server {
     async fn follow_once(&self, changes: &watch::Sender<Changes>) -> Result<(), String> {
         let (mut listing, link) = self.list().await?;
         listing.held_back = self.held_back(&listing)?;
+        let mut approved = self.approvals.written();
         let announces = SubscriptionFilter::builder().tools_list_changed().prompts_list_changed().resources_list_changed().build();
         let announces = announces.supported_by(&listing.capabilities);
         self.publish(listing, changes);
@@ -125,7 +126,8 @@ impl Server {
                 () = &mut told => return Ok(()),
                 () = tokio::time::sleep(TICK) => {}
             }
-            if self.approvals.have_changed() {
+            let written = self.approvals.written();
+            if std::mem::replace(&mut approved, written) != written {
                 let mut listing = (*self.listing_now()).clone();
                 listing.held_back = self.held_back(&listing)?;
                 self.publish(listing, changes);
