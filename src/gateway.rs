@@ -49,6 +49,8 @@ pub struct Gateway {
     pub admin: Desk,
     /// Where the ledger rests.
     pub ledger_store: Arc<dyn LedgerStore>,
+    /// What `/mcp` keeps between requests.
+    pub mcp: crate::mcp::Room,
     /// What is counted.
     pub metrics: Metrics,
 }

@@ -48,6 +48,8 @@ pub struct Ticket {
     pub prompt: Option<Arc<Prompt>>,
     /// Who answers, once that is known.
     pub target: Option<Target>,
+    /// The MCP tool that is called, as `server/tool`.
+    tool: Option<Arc<str>>,
     first_byte: Option<Duration>,
     status: u16,
     code: &'static str,
@@ -65,6 +67,8 @@ pub struct Ticket {
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// A provider that ended so may have done the work that it was asked for.
 const MAY_HAVE_WORKED: [&str; 3] = ["provider_broke_off", "provider_timeout", "provider_bad_answer"];
+/// What the ledger names as the provider of MCP tools.
+pub const MCP: &str = "mcp";
 /// Characters of a model's name in the log.
 const LONGEST_NAME: usize = 200;
 /// When the caller's key ends (RFC 3339), where that is soon.
@@ -90,6 +94,7 @@ impl Ticket {
             model: String::new(),
             prompt: None,
             target: None,
+            tool: None,
             first_byte: None,
             status: 0,
             code: "",
@@ -132,8 +137,30 @@ impl Ticket {
 
     /// Writes the request down before its provider is called; the permit is held until it is settled.
     pub fn begin(&mut self, target: &Target, permit: Permit, estimate: &Estimate) -> std::io::Result<()> {
+        self.write_begin(target.provider.id.as_str().into(), Arc::clone(&target.model), estimate.worst)?;
+        self.estimate = *estimate;
+        self.target = Some(target.clone());
+        self.begun = Some(permit);
+        Ok(())
+    }
+
+    /// The same for an MCP tool, by its name `server/tool`.
+    pub fn begin_tool(&mut self, tool: Arc<str>, permit: Permit) -> std::io::Result<()> {
+        self.write_begin(MCP.into(), Arc::clone(&tool), Some(Usd::default()))?;
+        self.tool = Some(tool);
+        self.begun = Some(permit);
+        Ok(())
+    }
+
+    /// An MCP tool has been called.
+    pub fn tool_ended(&mut self, status: StatusCode, outcome: Outcome) {
+        self.status = status.as_u16();
+        self.settle(outcome, None);
+    }
+
+    fn write_begin(&self, provider: Arc<str>, model: Arc<str>, reserved: Option<Usd>) -> std::io::Result<()> {
         let [project, team] = self.groups.clone();
-        let record = Begin {
+        self.gateway.ledger.begin(Begin {
             id: Arc::clone(&self.id),
             at: Timestamp::now(),
             key: self.key.as_ref().map_or("", KeyId::as_str).into(),
@@ -141,16 +168,11 @@ impl Ticket {
             team,
             prompt: self.prompt.as_ref().map_or_else(Arc::default, |prompt| prompt.label().into()),
             operation: self.operation.as_str().into(),
-            provider: target.provider.id.as_str().into(),
-            model: Arc::clone(&target.model),
+            provider,
+            model,
             from: self.from,
-            reserved: estimate.worst,
-        };
-        self.gateway.ledger.begin(record)?;
-        self.estimate = *estimate;
-        self.target = Some(target.clone());
-        self.begun = Some(permit);
-        Ok(())
+            reserved,
+        })
     }
 
     /// The answer's head is there.
@@ -205,12 +227,19 @@ impl Ticket {
         let cost = self.cost(&usage, source);
         let total = self.started.elapsed();
         if let Some(permit) = self.begun.take() {
-            let is_named = |glob: &str| self.target.as_ref().is_some_and(|target| limits::matches(glob, &target.full_name()));
+            let tool = self.tool.as_ref().map(|tool| format!("{MCP}/{tool}"));
+            let name = self.target.as_ref().map(Target::full_name).or(tool);
+            let is_named = |glob: &str| name.as_ref().is_some_and(|name| limits::matches(glob, name));
             permit.settle(&self.used_in_all(&usage, cost), &is_named);
             self.write_down(outcome, usage, source, cost, total);
         }
         self.gateway.metrics.settled(self, outcome, &usage, cost, total);
         self.log(outcome, &usage, cost, total);
+    }
+
+    /// The MCP tool that is called, once it is begun.
+    pub fn tool(&self) -> Option<&str> {
+        self.tool.as_deref()
     }
 
     /// The status that the caller saw.
@@ -264,8 +293,8 @@ impl Ticket {
         let record = Settle {
             id: Arc::clone(&self.id),
             at: Timestamp::now(),
-            provider: self.target.as_ref().map_or("", |target| &target.provider.id).into(),
-            model: self.target.as_ref().map(|target| Arc::clone(&target.model)).unwrap_or_default(),
+            provider: self.provider().unwrap_or_default().into(),
+            model: self.target.as_ref().map(|target| &target.model).or(self.tool.as_ref()).map(Arc::clone).unwrap_or_default(),
             outcome,
             status: self.status,
             usage,
@@ -279,6 +308,10 @@ impl Ticket {
         }
     }
 
+    fn provider(&self) -> Option<&str> {
+        self.target.as_ref().map(|target| target.provider.id.as_str()).or(self.tool.as_ref().map(|_| MCP))
+    }
+
     fn log(&self, outcome: Outcome, usage: &Usage, cost: Option<Usd>, total: Duration) {
         RequestLine {
             id: &self.id,
@@ -286,7 +319,7 @@ impl Ticket {
             key: self.key.as_ref().map(KeyId::as_str),
             operation: self.operation.as_str(),
             model: Some(self.model.as_str()).filter(|model| !model.is_empty()),
-            provider: self.target.as_ref().map(|target| target.provider.id.as_str()),
+            provider: self.provider(),
             status: self.status,
             outcome: outcome_name(outcome),
             refused: Some(self.code).filter(|code| !code.is_empty()),

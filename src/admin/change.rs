@@ -31,6 +31,8 @@ pub struct LimitsChange {
     pub addresses: Option<Vec<Network>>,
     /// Globs on `METHOD /path`; an empty list allows all.
     pub paths: Option<Vec<String>>,
+    /// Globs on `server/tool` of MCP; an empty list allows all.
+    pub tools: Option<Vec<String>>,
     /// How much at most in a period.
     pub rates: Option<Vec<Rate>>,
     /// Requests at a time; null for no limit.
@@ -114,11 +116,11 @@ fn warning(glob: &str, router: &Router) -> Option<String> {
 
 impl LimitsChange {
     /// The names of its fields.
-    pub const FIELDS: [&str; 6] = ["models", "addresses", "paths", "rates", "parallel", "budgets"];
+    pub const FIELDS: [&str; 7] = ["models", "addresses", "paths", "tools", "rates", "parallel", "budgets"];
 
     /// Changes what is given.
     pub fn apply(self, limits: &mut Limits) {
-        let LimitsChange { models, addresses, paths, rates, parallel, budgets } = self;
+        let LimitsChange { models, addresses, paths, tools, rates, parallel, budgets } = self;
         fn set<T>(to: &mut T, new: Option<T>) {
             if let Some(new) = new {
                 *to = new;
@@ -127,6 +129,7 @@ impl LimitsChange {
         set(&mut limits.models, models);
         set(&mut limits.addresses, addresses);
         set(&mut limits.paths, paths);
+        set(&mut limits.tools, tools);
         set(&mut limits.rates, rates);
         set(&mut limits.parallel, parallel);
         set(&mut limits.budgets, budgets);

@@ -21,7 +21,7 @@ use crate::problem::Problem;
 use crate::store::{RowsQuery, UsageBy, UsageQuery, UsageRow};
 
 /// What usage can be summed by.
-const BY: [(&str, UsageBy); 8] = [
+const BY: [(&str, UsageBy); 9] = [
     ("key", UsageBy::Key),
     ("model", UsageBy::Model),
     ("day", UsageBy::Day),
@@ -30,6 +30,7 @@ const BY: [(&str, UsageBy); 8] = [
     ("provider", UsageBy::Provider),
     ("operation", UsageBy::Operation),
     ("prompt", UsageBy::Prompt),
+    ("tool", UsageBy::Tool),
 ];
 
 /// The query as it is written in a URL or on the command line.
@@ -37,7 +38,7 @@ const BY: [(&str, UsageBy); 8] = [
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Params {
-    /// key, model, day (the default), project, team, provider, operation or prompt (as `name@version`).
+    /// key, model, day (the default), project, team, provider, operation, prompt (as `name@version`) or tool (as `server/tool`).
     by: Option<String>,
     /// From this day or time on, UTC.
     since: Option<String>,

@@ -27,8 +27,8 @@ pub const BESIDE_CHAT: &[(Operation, Dialect, &str)] = &[
 impl Operation {
     /// Nothing is generated: it reserves nothing and costs nothing, whatever usage its answer repeats.
     pub fn is_free(self) -> bool {
-        use Operation::{Batches, Conversations, CountTokens, Files, StoredResponses};
-        matches!(self, Files | Batches | StoredResponses | Conversations | CountTokens)
+        use Operation::{Batches, Conversations, CountTokens, Files, StoredResponses, Tool};
+        matches!(self, Files | Batches | StoredResponses | Conversations | CountTokens | Tool)
     }
 
     /// What it takes and gives is not text alone: how many bytes there are says nothing of its tokens.

@@ -94,6 +94,7 @@ pub enum Operation {
     EmbedOne,
     Rerank,
     Realtime,
+    Tool,
 }
 
 /// How a credential is shown to the provider.
@@ -214,6 +215,7 @@ impl Operation {
             Operation::EmbedOne => "embed_one",
             Operation::Rerank => "rerank",
             Operation::Realtime => "realtime",
+            Operation::Tool => "tool",
         }
     }
 }

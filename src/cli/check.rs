@@ -5,18 +5,22 @@ use std::process::ExitCode;
 use super::{CliError, installation, output, serve};
 use crate::catalog::Environment;
 use crate::config::{Config, VARIABLES, hint};
+use crate::mcp::federation::Federation;
 use crate::route::{MASTER_KEY, MASTER_KEY_FILE, Router};
 
 /// What alerts are signed with.
 pub const ALERT_SECRET: &str = "KEYWARD_ALERT_SECRET";
 /// What other commands and the examples in the README read.
-const OTHERS: [&str; 5] = ["KEYWARD_CONFIG", "KEYWARD_KEY", ALERT_SECRET, MASTER_KEY, MASTER_KEY_FILE];
+const OTHERS: [&str; 6] = ["KEYWARD_CONFIG", "KEYWARD_KEY", "KEYWARD_URL", ALERT_SECRET, MASTER_KEY, MASTER_KEY_FILE];
 
 /// Tells all that is wrong at once.
 pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
+    // TLS needs it; whoever installs it twice finds it there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let router = installation::router(config, env).await?;
     let mut wrong = aliases(&router);
     wrong.extend(serve::webhook(config, env).err().map(|e| e.to_string()));
+    wrong.extend(Federation::new(&config.mcp, env, &config.data).err());
     for doubtful in unknown_variables(env) {
         output::print(&format!("Note: {doubtful}\n"))?;
     }

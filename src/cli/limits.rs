@@ -38,6 +38,9 @@ pub struct LimitArgs {
     /// Methods and paths that may be called, as globs such as 'POST /v1/chat/*' [default: all]
     #[arg(long = "path", value_name = "GLOB", value_delimiter = ',')]
     paths: Vec<String>,
+    /// MCP tools that may be called, as globs on SERVER/TOOL such as 'github/*' or 'prompt/*' [default: all]
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    tools: Vec<String>,
 }
 
 /// What is to be unlimited again.
@@ -47,6 +50,7 @@ pub enum Clear {
     Models,
     From,
     Paths,
+    Tools,
     Limits,
     Parallel,
     Budgets,
@@ -79,6 +83,7 @@ impl LimitArgs {
             models: list(given.models, clears(Clear::Models)),
             addresses: list(given.addresses, clears(Clear::From)),
             paths: list(given.paths, clears(Clear::Paths)),
+            tools: list(given.tools, clears(Clear::Tools)),
             rates: list(given.rates, clears(Clear::Limits)),
             parallel: given.parallel.map(Some).or_else(|| clears(Clear::Parallel).then_some(None)),
             budgets: list(given.budgets, clears(Clear::Budgets)),
@@ -94,6 +99,7 @@ impl From<LimitArgs> for Limits {
             models: args.models,
             addresses: args.addresses,
             paths: args.paths,
+            tools: args.tools,
             rates: short.chain(args.rates).collect(),
             parallel: args.parallel,
             budgets: args.budgets,

@@ -8,6 +8,7 @@ mod groups;
 mod installation;
 mod keys;
 mod limits;
+mod mcp;
 mod output;
 mod prompts;
 mod providers;
@@ -70,6 +71,8 @@ enum Command {
     /// Write, check, test and publish prompts
     #[command(subcommand)]
     Prompts(prompts::Prompts),
+    /// Speak MCP on standard input and output; print snippets for assistants; look after federated servers
+    Mcp(mcp::Mcp),
     /// Sum up requests, tokens and cost
     Usage(usage::Usage),
     /// Say what is wrong with this installation and how to mend it
@@ -118,6 +121,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Providers(providers) => providers.run(&config, &env).await,
             Command::Models(models) => models.run(&config, &env).await,
             Command::Prompts(prompts) => prompts.run(&config).await,
+            Command::Mcp(mcp) => mcp.run(&config, &env).await,
             Command::Usage(usage) => usage.run(&config).await,
             Command::Doctor(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }

@@ -19,6 +19,7 @@ use crate::key::Keyring;
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
 use crate::ledger::upkeep::Upkeep;
+use crate::mcp;
 use crate::prompt::Shelf;
 use crate::quota::{Accounts, alert};
 use crate::route::{Secret, Switchboard, Vault};
@@ -77,6 +78,7 @@ impl Serve {
         let (held, holding) = Keeper::new(store.clone());
         let upkeep = Upkeep::new(store.clone(), config.ledger.keep, store.clone(), config.held.keep);
         let prompts = Arc::new(Shelf::open(&config.prompts.folder));
+        let mcp = mcp::Room::new(&config, &env, &data)?;
         let gateway = Arc::new(Gateway {
             client,
             keys: Arc::clone(&keys),
@@ -91,6 +93,7 @@ impl Serve {
             audit_store: store.clone(),
             admin,
             ledger_store: store,
+            mcp,
             metrics: Metrics::new(),
             config,
         });
@@ -107,6 +110,10 @@ impl Serve {
         let switching = tokio::spawn(switchboard.follow(changed));
         let holding = tokio::spawn(holding.run(stopped.clone()));
         let reading = tokio::spawn(prompts.follow(stopped.clone()));
+        let federating = {
+            let (gateway, stopped) = (Arc::clone(&gateway), stopped.clone());
+            tokio::spawn(async move { gateway.mcp.follow(Arc::clone(&gateway.prompts), stopped).await })
+        };
         let alerting = tokio::spawn(alerting.run(stopped.clone()));
         let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
         let draining = tokio::spawn(drain.run(stopped));
@@ -116,8 +123,10 @@ impl Serve {
             let stopped = async move { drop(stopping_too.wait_for(|stop| *stop).await) };
             tokio::spawn(server::serve_admin(listener, Arc::clone(&gateway), stopped))
         });
+        let closing = Arc::clone(&gateway);
         let stop_both = async {
             signalled.await;
+            closing.mcp.close();
             stopping.send_replace(true);
         };
         server::serve(listener, gateway, stop_both).await?;
@@ -126,7 +135,7 @@ impl Serve {
         }
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ = tokio::join!(followers, switching, holding, reading, alerting, upkeep, draining);
+        let _ = tokio::join!(followers, switching, holding, reading, federating, alerting, upkeep, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }

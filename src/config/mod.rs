@@ -1,6 +1,7 @@
 //! The configuration: one optional `keyward.toml`, then `KEYWARD_*` variables over it; everything has a default that works.
 
 pub mod hint;
+mod mcp;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ use serde::Deserialize;
 use crate::admin::keys::LeakAction;
 use crate::catalog::Environment;
 use crate::quota::network::Network;
+
+pub use mcp::{Mcp, Server as McpServer};
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,7 +39,7 @@ pub struct Config {
     pub upstream: Upstream,
     /// How media is fetched for providers that do not fetch it themselves.
     pub fetch: Fetch,
-    /// Who may reach the MCP server.
+    /// Who may reach the MCP server, and which other servers stand behind it.
     pub mcp: Mcp,
     /// Proxies in front of the gateway, whose `x-forwarded-for` tells who asks.
     pub trusted_proxies: Vec<Network>,
@@ -159,16 +162,6 @@ pub struct StoreSettings {
 pub struct Alerts {
     /// Called with each alert, signed under `KEYWARD_ALERT_SECRET`.
     pub webhook: Option<String>,
-}
-
-/// `[mcp]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Mcp {
-    /// Names that the gateway is called by, beside those of this machine itself; `*` is any.
-    pub hosts: Vec<String>,
-    /// Browsers' origins that may call it, such as `https://app.example.com`.
-    pub origins: Vec<String>,
 }
 
 /// `[admin]`
@@ -323,6 +316,7 @@ impl Config {
         if self.upstream.attempts == 0 {
             return Err("upstream.attempts is 0, so that no provider would be called: set at least 1".to_owned());
         }
+        self.mcp.check()?;
         for (name, targets) in &self.aliases {
             if targets.names().is_empty() {
                 return Err(format!("the alias '{name}' names no model: give it at least one 'provider/model'"));

@@ -32,6 +32,8 @@ const FAILED_CAPACITY: u64 = 100_000;
 const FAILED_FOR: Duration = Duration::from_secs(30);
 /// A look-up in vain is told at a multiple of this from its beginning, which is many times what it takes.
 const BEAT: Duration = Duration::from_millis(5);
+/// What stands before the names of MCP tools that need no server of somebody else.
+const OWN_TOOLS: [&str; 2] = ["keyward/", "prompt/"];
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// All keys, as the hot path sees them.
@@ -319,6 +321,21 @@ impl Caller {
     /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.
     pub fn may_use(&self, asked: &str, full: impl FnOnce() -> String, is_simulated: bool) -> Result<(), Reason> {
         self.0.may_use(asked, full, is_simulated)
+    }
+
+    /// Whether the key may call an MCP tool, or use what else a server has, by its name `server/tool`.
+    pub fn may_use_tool(&self, name: &str) -> Result<(), Reason> {
+        let is_own = OWN_TOOLS.iter().any(|own| name.starts_with(own));
+        if self.0.record.kind == Kind::Test && !is_own {
+            return Err(Reason::TestOnly(name.chars().take(200).collect()));
+        }
+        for account in self.0.chain.iter() {
+            let Current { limits, .. } = &*account.current();
+            if !limits.tools.is_empty() && !limits.tools.iter().any(|glob| matches(glob, name)) {
+                return Err(Reason::ToolNotAllowed { tool: name.chars().take(200).collect(), allowed: limits.tools.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// Whether all of the key's accounts allow its use from there and for this.

@@ -100,6 +100,13 @@ pub enum Reason {
         /// The key's globs.
         allowed: Vec<String>,
     },
+    /// The MCP tool is not among those that the key may call.
+    ToolNotAllowed {
+        /// What was asked for, as `server/tool`.
+        tool: String,
+        /// The key's globs.
+        allowed: Vec<String>,
+    },
     /// The store cannot be asked, and the key is not in memory.
     StoreDown,
 }
@@ -124,7 +131,8 @@ impl Reason {
             | Reason::TestOnly(_)
             | Reason::AddressNotAllowed(_)
             | Reason::PathNotAllowed { .. }
-            | Reason::ModelNotAllowed { .. } => StatusCode::FORBIDDEN,
+            | Reason::ModelNotAllowed { .. }
+            | Reason::ToolNotAllowed { .. } => StatusCode::FORBIDDEN,
             Reason::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
             Reason::TooManyGuesses(_) => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::UNAUTHORIZED,
@@ -172,6 +180,7 @@ impl Reason {
             Reason::AddressNotAllowed(_) => "address_not_allowed",
             Reason::PathNotAllowed { .. } => "path_not_allowed",
             Reason::ModelNotAllowed { .. } => "model_not_allowed",
+            Reason::ToolNotAllowed { .. } => "tool_not_allowed",
             Reason::StoreDown => "key_store_unavailable",
         }
     }
@@ -290,6 +299,9 @@ impl Reason {
             }
             Reason::ModelNotAllowed { model, allowed } => {
                 format!("This API key may not use the model '{model}': it may use {}. GET /v1/models lists them.", allowed.join(", "))
+            }
+            Reason::ToolNotAllowed { tool, allowed } => {
+                format!("This API key may not call the tool '{tool}': it may call {}. tools/list names them.", allowed.join(", "))
             }
             _ => fixed.to_owned(),
         }

@@ -1,73 +1,102 @@
-//! `/mcp`: who asks is known before the protocol is read; a request without a good key gets 401 and a JSON-RPC error that says why.
+//! `/mcp` and `/mcp/NAME`: who asks is known before the protocol is read; a request without a good key gets 401 and a JSON-RPC error that says why.
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::routing::any;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, Implementation, InitializeResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities,
-};
-use rmcp::service::RequestContext;
-use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
-use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
-use rmcp::{ErrorData, RoleServer, ServerHandler};
-use serde_json::{Value, json};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use rmcp::transport::StreamableHttpService;
+use serde_json::json;
 
-use super::tools;
-use crate::error::Refusal;
+use super::federation::{Pool, Server};
+use super::handler::Handler;
+use super::names::{Manner, shown};
+use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
-use crate::key::Caller;
 use crate::key::keyring::Plane;
 
-/// What MCP clients talk to; one for each request.
+/// The head of a request as it came, with its key, for what is called under that key in turn.
 #[derive(Clone)]
-pub struct Endpoint {
-    gateway: Arc<Gateway>,
-}
+pub struct Presented(pub Parts);
 
 /// What JSON-RPC leaves to implementations: refused before the method was looked at.
 const REFUSED: i32 = -32001;
 const AUTHENTICATE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="keyward""#);
 const RETRY_AFTER: HeaderName = header::RETRY_AFTER;
-const INSTRUCTIONS: &str =
-    "Keyward is an AI gateway. These tools tell which models your key may use, what it has used, and how its limits stand.";
+const SESSION: &str = "mcp-session-id";
+const VERSION: &str = "mcp-protocol-version";
+/// The first revision without sessions.
+const NO_SESSIONS: &str = "2026-07-28";
 
-/// The path of the protocol.
+/// The paths of the protocol.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
-    axum::Router::new().route("/mcp", any(serve))
+    axum::Router::new().route("/mcp", any(serve_all)).route("/mcp/{server}", any(serve_one))
 }
 
-async fn serve(State(gateway): State<Arc<Gateway>>, request: Request) -> Response<Body> {
+async fn serve_all(State(gateway): State<Arc<Gateway>>, request: Request) -> Response<Body> {
+    serve(gateway, None, request).await
+}
+
+async fn serve_one(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, request: Request) -> Response<Body> {
+    serve(gateway, Some(name), request).await
+}
+
+async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) -> Response<Body> {
     let (mut head, body) = request.into_parts();
     let caller = match gateway.caller(&head, Plane::Data).await {
         Ok(caller) => caller,
         Err(refusal) => return refuse(&refusal),
     };
+    let key = caller.id();
+    let alone = match name.as_deref().map(|name| gateway.mcp.federation.server(name).cloned().ok_or_else(|| not_found(name))) {
+        None => None,
+        Some(Ok(server)) => Some(server),
+        Some(Err(refusal)) => return refuse(&refusal),
+    };
+    let session = head.headers.get(SESSION).and_then(|session| session.to_str().ok());
+    if session.is_some_and(|session| !gateway.mcp.is_owned(session, key)) && gateway.mcp.config.legacy_session_mode {
+        let message = "There is no such session, or it was begun under another key: begin a new one by 'initialize'.";
+        return refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "session_not_found", message));
+    }
+    if session.is_none() && gateway.mcp.is_full().await {
+        let message = "There are too many MCP sessions right now: end those that are not used, or try again in a few minutes.";
+        return refuse(&Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "too_many_sessions", message));
+    }
+    let service = {
+        let (gateway, pool, manner) = (Arc::clone(&gateway), pool(&gateway, &head.headers, key), manner(alone.as_ref()));
+        let handler = move || Ok(Handler::new(&gateway, alone.clone(), manner, pool.clone().unwrap_or_else(|| Pool::new(true))));
+        move |sessions, config| StreamableHttpService::new(handler, sessions, config)
+    };
+    head.extensions.insert(Presented(head.clone()));
     head.extensions.insert(caller);
-    // The key has done its work: nothing beyond this line can repeat it.
+    // The key has done its work: the protocol's side cannot repeat it.
     for name in [header::AUTHORIZATION, HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")] {
         head.headers.remove(name);
     }
-    let config = config(&gateway);
-    let endpoint = Endpoint { gateway };
-    let service = StreamableHttpService::new(move || Ok(endpoint.clone()), Arc::new(NeverSessionManager::default()), config);
-    service.handle(Request::from_parts(head, body)).await.map(Body::new)
+    let service = service(Arc::clone(&gateway.mcp.sessions), gateway.mcp.config.clone());
+    let response = service.handle(Request::from_parts(head, body)).await.map(Body::new);
+    if let Some(session) = response.headers().get(SESSION).and_then(|session| session.to_str().ok()) {
+        gateway.mcp.owned(session, key);
+    }
+    response
 }
 
-fn config(gateway: &Gateway) -> StreamableHttpServerConfig {
-    let mcp = &gateway.config.mcp;
-    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    hosts.extend(mcp.hosts.iter().cloned());
-    let mut config = StreamableHttpServerConfig::default()
-        .with_legacy_session_mode(false)
-        .with_json_response(true)
-        .with_max_request_body_bytes(gateway.config.limits.body_mib << 20)
-        .with_allowed_origins(mcp.origins.clone())
-        .enforce_origin_validation();
-    config = if mcp.hosts.iter().any(|host| host == "*") { config.disable_allowed_hosts() } else { config.with_allowed_hosts(hosts) };
-    config
+fn manner(alone: Option<&Arc<Server>>) -> Manner {
+    if alone.is_some() { Manner::Alone } else { Manner::Beside }
+}
+
+/// The key's connections where the request has no session; one with a session has its own.
+fn pool(gateway: &Gateway, headers: &HeaderMap, key: crate::key::KeyId) -> Option<Arc<Pool>> {
+    let is_stateless = !gateway.mcp.config.legacy_session_mode
+        || headers.get(VERSION).and_then(|version| version.to_str().ok()).is_some_and(|version| version >= NO_SESSIONS);
+    is_stateless.then(|| gateway.mcp.pool(key))
+}
+
+fn not_found(name: &str) -> Refusal {
+    let message = format!("There is no MCP server '{}' behind this gateway: /mcp has what there is.", shown(name));
+    Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "mcp_server_not_found", message)
 }
 
 /// A refusal as JSON-RPC has it; its id is unknown, since nothing was read.
@@ -84,31 +113,4 @@ fn refuse(refusal: &Refusal) -> Response<Body> {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     }
     response
-}
-
-// === impl Endpoint ===
-
-impl ServerHandler for Endpoint {
-    fn get_info(&self) -> InitializeResult {
-        let mut info = InitializeResult::new(ServerCapabilities::builder().enable_tools().build()).with_instructions(INSTRUCTIONS);
-        info.server_info = Implementation::new("keyward", env!("CARGO_PKG_VERSION")).with_title("Keyward");
-        info
-    }
-
-    async fn list_tools(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(tools::all()))
-    }
-
-    async fn call_tool(&self, asked: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
-        let caller = caller(&context)?;
-        let arguments = Value::Object(asked.arguments.unwrap_or_default());
-        tools::call(&self.gateway, &caller, &asked.name, arguments).await.map(CallToolResponse::from)
-    }
-}
-
-/// Whose key the request came with.
-fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
-    let head = context.extensions.get::<http::request::Parts>();
-    let caller = head.and_then(|head| head.extensions.get::<Caller>()).cloned();
-    caller.ok_or_else(|| ErrorData::internal_error("the request came without its key", None))
 }

@@ -1,8 +1,23 @@
-//! Beside the corridor: the Model Context Protocol. `/mcp` serves what a key may do as tools, over Streamable HTTP, by `rmcp`.
+//! Beside the corridor: the Model Context Protocol. `/mcp` serves what a key may do as tools, prompts and resources, over Streamable HTTP,
+//! by `rmcp`, with those of federated servers beside its own; `/mcp/NAME` serves one federated server as it is.
 //!
-//! Every revision is served without sessions: each request carries its key, and what it may see is decided anew.
+//! The newest revision has no sessions, and neither have older ones where nothing is federated: each request carries its key, and what it
+//! may see is decided anew. A federated server may ask its caller something in the middle of a call, for which older revisions need a session.
 
+#![allow(deprecated, reason = "sampling, roots and logging leave the protocol, and callers and servers of older revisions have them")]
+
+mod calls;
 mod endpoint;
+pub mod federation;
+mod handler;
+mod introduction;
+mod names;
+mod prompts;
+mod room;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod tools;
 
-pub use endpoint::{Endpoint, routes};
+pub use endpoint::routes;
+pub use room::Room;

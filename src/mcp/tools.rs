@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotations};
+use rmcp::model::{CallToolResult, JsonObject, Tool, ToolAnnotations};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::calls::{no_tool, wrong};
 use crate::admin::explain::Sources;
 use crate::admin::parse_usage_query;
 use crate::gateway::Gateway;
 use crate::key::Caller;
-use crate::quota::{Need, limits};
+use crate::quota::limits;
 use crate::store::UsageQuery;
 use crate::surface::openai::models;
 
@@ -75,19 +76,22 @@ pub fn all() -> Vec<Tool> {
     ]
 }
 
-/// Calls one; what the key may not do, or did wrong, is a result that says so, which a model can read.
+/// What stands for the gateway in scopes.
+pub const SERVER: &str = "keyward";
+
+/// Whether there is such a tool.
+pub fn has(name: &str) -> bool {
+    ["list_models", "usage", "explain_key"].contains(&name)
+}
+
+/// Calls one; what the caller did wrong is a result that says so, which a model can read.
 pub async fn call(gateway: &Gateway, caller: &Caller, name: &str, arguments: Value) -> Result<CallToolResult, ErrorData> {
-    let permit = match caller.admit(&Need::NOTHING) {
-        Ok(permit) => permit,
-        Err(refused) => return Ok(wrong(&crate::error::Refusal::from(refused).message)),
-    };
     let outcome = match name {
         "list_models" => list_models(gateway, caller, arguments),
         "usage" => usage(gateway, caller, arguments).await,
         "explain_key" => explain_key(gateway, caller, arguments).await,
-        _ => return Err(ErrorData::invalid_params(format!("there is no tool '{name}': tools/list names them"), None)),
+        _ => return Err(no_tool(name)),
     };
-    permit.settle(&crate::quota::Used { requests: 1, ..Default::default() }, &|_| true);
     Ok(outcome.map_or_else(|why| wrong(&why), right))
 }
 
@@ -132,10 +136,6 @@ fn down(error: &dyn std::fmt::Display) -> String {
 
 fn right(value: Value) -> CallToolResult {
     CallToolResult::structured(value)
-}
-
-fn wrong(message: &str) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(message)])
 }
 
 fn object(value: Value) -> Arc<JsonObject> {

@@ -34,6 +34,8 @@ pub struct Prompt {
     pub front: FrontMatter,
     /// What is rendered.
     pub template: Template,
+    /// The file's text, as it was written.
+    pub source: String,
     /// Of all that must not change once it is published.
     pub hash: String,
     input: Option<Validator>,
@@ -67,7 +69,8 @@ const FIELDS: [&str; 6] = ["version", "state", "deprecated", "sunset", "successo
 impl Prompt {
     /// Reads a file of this name (`name`, with the version that the file's name says, if it does).
     pub fn read(name: &str, version: Option<u32>, source: &str, partials: &BTreeMap<String, String>) -> Result<Prompt, Fault> {
-        let source = source.replace("\r\n", "\n");
+        let written = source;
+        let source = written.replace("\r\n", "\n");
         let parts = split(&source)?;
         let yaml = parts.front.unwrap_or_default();
         let front = FrontMatter::read(yaml, parts.front_line, &Schemas::new())?;
@@ -132,6 +135,7 @@ impl Prompt {
             weight: number("weight", 0)?,
             front,
             template,
+            source: written.to_owned(),
             hash,
             input,
             output,

@@ -246,6 +246,8 @@ pub enum UsageBy {
     Operation,
     /// The prompt that was called, as `name@version`.
     Prompt,
+    /// `server/tool`, of calls of MCP tools alone.
+    Tool,
 }
 
 /// Which requests to list.

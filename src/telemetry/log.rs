@@ -46,7 +46,7 @@ struct Line(Arc<Queue>);
 
 /// Starts logging to standard error.
 pub fn start(settings: &Log) -> Result<LogGuard, ConfigError> {
-    let filter = EnvFilter::try_new(&settings.filter).map_err(|e| ConfigError {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", settings.filter)).map_err(|e| ConfigError {
         place: "log.filter".to_owned(),
         message: format!("'{}' is no filter ({e}): write error, warn, info, debug or trace", settings.filter),
     })?;
@@ -73,6 +73,9 @@ pub fn start(settings: &Log) -> Result<LogGuard, ConfigError> {
 pub(super) fn json_queue() -> Option<&'static Queue> {
     JSON_QUEUE.get().map(Arc::as_ref)
 }
+
+/// The protocol's library tells of every request, with what is in it: it is heard where the filter names it.
+const QUIET: &str = "rmcp=error";
 
 // === impl Queue ===
 

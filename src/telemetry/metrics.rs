@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::gateway::Gateway;
 use crate::ledger::record::{Outcome, Usage};
 use crate::money::Usd;
-use crate::ticket::Ticket;
+use crate::ticket::{MCP, Ticket};
 
 /// All counters.
 pub struct Metrics {
@@ -121,9 +121,12 @@ impl Metrics {
         if !ticket.code().is_empty() {
             self.refused(ticket.code());
         }
-        let Some(target) = &ticket.target else { return };
         // Callers choose the names of unlisted models: as labels they would be without end.
-        let prepared = self.prepared(&target.provider.id, if target.facts().is_some() { &target.model } else { "unlisted" });
+        let prepared = match (&ticket.target, ticket.tool()) {
+            (Some(target), _) => self.prepared(&target.provider.id, if target.facts().is_some() { &target.model } else { "unlisted" }),
+            (None, Some(tool)) => self.prepared(MCP, tool),
+            (None, None) => return,
+        };
         self.count(&prepared, (ticket.operation.as_str(), ticket.status(), outcome.as_str()));
         let counts = [usage.input, usage.cached, usage.output, usage.reasoning];
         for ((kind, counter), count) in KINDS.into_iter().zip(&prepared.tokens).zip(counts).filter(|(_, count)| *count > 0) {

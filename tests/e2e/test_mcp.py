@@ -1,14 +1,11 @@
 """The MCP server, by the official Python SDK: what a key may do, as tools."""
 
-import asyncio
 import json
 
 import httpx
-import httpx2
 import pytest
-from mcp import ClientSession
-from mcp.client.streamable_http import streamable_http_client
 
+from mcp_fixture import call, session
 from test_chat import MESSAGES
 
 INITIALIZE = {
@@ -18,28 +15,6 @@ INITIALIZE = {
     "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "e2e", "version": "1"}},
 }
 ACCEPT = {"accept": "application/json, text/event-stream", "content_type": "application/json"}
-
-
-def session(gateway, key, use):
-    """What `use` makes of a session."""
-
-    async def run():
-        async with (
-            httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as http,
-            streamable_http_client(f"{gateway.url}/mcp", http_client=http) as streams,
-            ClientSession(streams[0], streams[1]) as opened,
-        ):
-            started = await opened.initialize()
-            return started, await use(opened)
-
-    return asyncio.run(run())
-
-
-def call(gateway, key, name, **arguments):
-    async def use(opened):
-        return await opened.call_tool(name, arguments)
-
-    return session(gateway, key, use)[1]
 
 
 def test_tools_are_listed_with_their_schemas(gateway, key):
@@ -62,8 +37,10 @@ def test_models_are_those_of_the_key(gateway):
 def test_usage_and_standing_are_those_of_the_key(gateway, upstream):
     key = gateway.new_key(limit="requests/day=5")
     gateway.client(key["key"]).chat.completions.create(model="test/gpt-4o-mini", messages=MESSAGES)
-    [row] = call(gateway, key["key"], "usage", by="model").structured_content["rows"]
-    assert (row["group"], row["requests"]) == ("test/gpt-4o-mini", 1)
+    rows = {row["group"]: row for row in call(gateway, key["key"], "usage", by="model").structured_content["rows"]}
+    assert rows["test/gpt-4o-mini"]["requests"] == 1
+    # The call that asks is one itself, and runs.
+    assert rows["mcp/keyward/usage"]["running"] == 1
     told = call(gateway, key["key"], "explain_key", model="test/gpt-4o-mini").structured_content
     assert told["accepted"] and told["key"]["id"] == key["id"]
     # The call before and this one are requests too.

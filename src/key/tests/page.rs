@@ -60,6 +60,7 @@ fn all() -> Vec<Reason> {
         Reason::AddressNotAllowed("192.0.2.7".to_owned()),
         Reason::PathNotAllowed { called: "POST /v1/embeddings".to_owned(), allowed: vec!["POST /v1/chat/*".to_owned()] },
         Reason::ModelNotAllowed { model: "openai/gpt-4o-mini".to_owned(), allowed: vec!["anthropic/*".to_owned()] },
+        Reason::ToolNotAllowed { tool: "github/delete_repository".to_owned(), allowed: vec!["github/get_*".to_owned()] },
         Reason::StoreDown,
     ];
     all.iter().for_each(|reason| assert!(!told(reason).is_empty()));
@@ -107,7 +108,8 @@ fn told(reason: &Reason) -> &'static str {
         | Reason::AdminOnDataPlane
         | Reason::NotAdmin
         | Reason::TestOnly(_)
-        | Reason::ModelNotAllowed { .. } => "its holder",
+        | Reason::ModelNotAllowed { .. }
+        | Reason::ToolNotAllowed { .. } => "its holder",
     }
 }
 

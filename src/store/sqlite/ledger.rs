@@ -130,9 +130,11 @@ impl LedgerStore for Sqlite {
             let wanted = [("key", &query.key), ("project", &query.project), ("team", &query.team)];
             let wanted: Vec<(&'static str, &str)> =
                 wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect();
-            let filter = (7..).zip(&wanted).fold("TRUE".to_owned(), |filter, (at, (column, _))| format!("{filter} AND {column} = ?{at}"));
+            let asked = if query.by == UsageBy::Tool { "operation = 'tool'" } else { "TRUE" };
+            let filter = (7..).zip(&wanted).fold(asked.to_owned(), |filter, (at, (column, _))| format!("{filter} AND {column} = ?{at}"));
             let values: Vec<&str> = wanted.iter().map(|(_, value)| *value).collect();
             let scope = match wanted.as_slice() {
+                _ if query.by == UsageBy::Tool => None,
                 [] => Some(""),
                 [(column @ ("team" | "project"), _)] => Some(*column),
                 _ => None,

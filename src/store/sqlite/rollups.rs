@@ -143,6 +143,8 @@ impl UsageBy {
             UsageBy::Model => ("model", MODEL),
             UsageBy::Prompt => ("prompt", "prompt"),
             UsageBy::Operation => ("operation", "operation"),
+            // Days have no totals by it.
+            UsageBy::Tool => ("tool", "model"),
             // There are fewest of these.
             UsageBy::Day => ("operation", DAY_OF),
         }

@@ -30,6 +30,14 @@ use crate::ticket::Ticket;
 /// A refusal, and what in the input is to blame.
 type Refused = (Refusal, Vec<Violation>);
 
+/// A prompt's variables, on their way in.
+enum Given {
+    /// To be read of a request's body, which says too whether events are wanted.
+    Body(Body),
+    /// Read already, and to be answered whole.
+    Value(Value),
+}
+
 /// The paths.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
     axum::Router::new()
@@ -74,7 +82,7 @@ async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body
 }
 
 /// Whether the key may call the prompt and the model behind it.
-fn may_call(gateway: &Gateway, caller: &Caller, prompt: &Prompt) -> bool {
+pub fn may_call(gateway: &Gateway, caller: &Caller, prompt: &Prompt) -> bool {
     let name = format!("{}{}", chat::PREFIX, prompt.name);
     let model = chat::model(gateway, prompt);
     let is_allowed = |target: &crate::route::Target| caller.may_use(model, || target.full_name(), target.provider.is_simulator()).is_ok();
@@ -118,16 +126,25 @@ async fn describe(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>,
 /// Calls a prompt.
 async fn call(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
-    match prepare(&gateway, &name, head.clone(), body).await {
+    run(&gateway, &name, head, Given::Body(body)).await
+}
+
+/// Calls a prompt for a request of another surface, whose head has the key: the answer is the same as that of `POST /prompts/{name}`.
+pub async fn call_with(gateway: &Arc<Gateway>, name: &str, head: Parts, variables: Value) -> Response<Body> {
+    run(gateway, name, head, Given::Value(variables)).await
+}
+
+async fn run(gateway: &Arc<Gateway>, name: &str, head: Parts, given: Given) -> Response<Body> {
+    match prepare(gateway, name, head.clone(), given).await {
         Ok(call) => {
             let prompt = Arc::clone(&call.prompt);
-            let mut response = call.answer(&gateway).await;
+            let mut response = call.answer(gateway).await;
             write_headers(&mut response, &prompt);
             response
         }
         Err((caller, (refusal, violations))) => {
             // What never reaches the corridor is counted and logged here.
-            let mut ticket = Ticket::new(&gateway, Operation::Chat, &head.headers);
+            let mut ticket = Ticket::new(gateway, Operation::Chat, &head.headers);
             caller.iter().for_each(|caller| ticket.called_by(caller, &head));
             ticket.called_model(&format!("{}{name}", chat::PREFIX));
             ticket.refused(&refusal);
@@ -137,28 +154,38 @@ async fn call(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, req
 }
 
 /// The key, the prompt and the variables, all checked.
-async fn prepare(gateway: &Gateway, name: &str, head: Parts, body: Body) -> Result<Call, (Option<Caller>, Refused)> {
+async fn prepare(gateway: &Gateway, name: &str, head: Parts, given: Given) -> Result<Call, (Option<Caller>, Refused)> {
     let caller = gateway.keys.check(&head, Plane::Data).await.map_err(|rejected| (None, (rejected.into(), Vec::new())))?;
-    match prepare_for(gateway, &caller, name, head, body).await {
+    match prepare_for(gateway, &caller, name, head, given).await {
         Ok(call) => Ok(call),
         Err(refused) => Err((Some(caller), refused)),
     }
 }
 
-async fn prepare_for(gateway: &Gateway, caller: &Caller, name: &str, head: Parts, body: Body) -> Result<Call, Refused> {
+async fn prepare_for(gateway: &Gateway, caller: &Caller, name: &str, head: Parts, given: Given) -> Result<Call, Refused> {
     let plain = |refusal: Refusal| (refusal, Vec::new());
     let prompt = chat::find(gateway, caller, name).map_err(plain)?;
-    Prompts.check_head(&head).map_err(plain)?;
-    let bytes = body::read(body, &head.headers, &gateway.config.limits).await.map_err(plain)?;
-    let given: Value = serde_json::from_slice(&bytes).map_err(|error| {
-        let message = format!("The body is no JSON ({error}): send the prompt's variables as a JSON object.");
-        plain(Refusal::invalid("body_not_json", message))
-    })?;
+    let (given, stream) = match given {
+        Given::Value(value) => (value, false),
+        Given::Body(body) => (read(gateway, &head, body).await.map_err(plain)?, wants_events(&head)),
+    };
     let input = chat::variables(&prompt, given).map_err(|violations| (chat::unfit(&prompt, &violations), violations))?;
+    Ok(Call { prompt, input, stream, head })
+}
+
+async fn read(gateway: &Gateway, head: &Parts, body: Body) -> Result<Value, Refusal> {
+    Prompts.check_head(head)?;
+    let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let message = format!("The body is no JSON ({error}): send the prompt's variables as a JSON object.");
+        Refusal::invalid("body_not_json", message)
+    })
+}
+
+fn wants_events(head: &Parts) -> bool {
     let accepts = |value: &http::HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
     let query = head.uri.query().unwrap_or_default();
-    let stream = head.headers.get(header::ACCEPT).is_some_and(accepts) || query.split('&').any(|pair| pair == "stream=true");
-    Ok(Call { prompt, input, stream, head })
+    head.headers.get(header::ACCEPT).is_some_and(accepts) || query.split('&').any(|pair| pair == "stream=true")
 }
 
 fn write_headers(response: &mut Response<Body>, prompt: &Prompt) {

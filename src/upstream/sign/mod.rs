@@ -1,5 +1,6 @@
 //! How a request is shown to be ours where a credential is not simply sent along: AWS signatures, and tokens that a credential is exchanged for.
 
+mod client_credentials;
 mod entra;
 mod google;
 mod sigv4;
@@ -15,7 +16,8 @@ use reqwest::Url;
 
 use crate::catalog::{Auth, Environment};
 use crate::route::Credential;
-use tokens::{Source, Tokens};
+pub use client_credentials::Client;
+pub use tokens::{Source, Tokens};
 
 /// Makes requests to one provider ours.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{entra, google};
+use super::{client_credentials, entra, google};
 
 /// The token of one credential.
 pub struct Tokens {
@@ -25,6 +25,8 @@ pub enum Source {
     Google(google::Account),
     /// Microsoft Entra.
     Entra(entra::Application),
+    /// Any OAuth server, for a client's secret.
+    Client(client_credentials::Client),
 }
 
 /// What a token server grants.
@@ -122,6 +124,7 @@ impl Tokens {
         let granted = match &self.source {
             Source::Google(account) => account.fetch().await,
             Source::Entra(application) => application.fetch().await,
+            Source::Client(client) => client.fetch().await,
         };
         let token = granted.and_then(Granted::into_token);
         let mut held = self.write();

@@ -1,0 +1,67 @@
+//! Other MCP servers behind this one: each is followed by a task of its own, so that one that is down or slow hides only itself.
+
+mod approvals;
+mod changes;
+mod link;
+mod listing;
+mod relay;
+mod server;
+mod way;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+pub use approvals::{Approvals, fingerprint};
+pub use changes::Changes;
+pub use link::{Link, Pool};
+pub use listing::{Listed, Listing};
+pub use relay::{Relay, Toward};
+pub use server::{Server, Trouble};
+pub use way::Way;
+
+use crate::catalog::Environment;
+use crate::config::Mcp;
+
+/// All servers, by name.
+#[derive(Default)]
+pub struct Federation {
+    servers: BTreeMap<String, Arc<Server>>,
+}
+
+// === impl Federation ===
+
+impl Federation {
+    /// Makes each server known; nothing is connected yet. The error names the server and what it lacks.
+    pub fn new(settings: &Mcp, env: &Environment, data: &Path) -> Result<Federation, String> {
+        let approvals = Arc::new(Approvals::open(data));
+        let one = |(name, settings): (&String, &crate::config::McpServer)| {
+            let way = Way::new(settings, env).map_err(|why| format!("mcp.servers.{name}: {why}"))?;
+            Ok((name.clone(), Arc::new(Server::new(name, settings, way, Arc::clone(&approvals)))))
+        };
+        Ok(Federation { servers: settings.servers.iter().map(one).collect::<Result<_, String>>()? })
+    }
+
+    /// All.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.servers.values()
+    }
+
+    /// One of them.
+    pub fn server(&self, name: &str) -> Option<&Arc<Server>> {
+        self.servers.get(name)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// Follows all servers until told to stop; `changes` is raised whenever what one of them has is another.
+    pub async fn follow(&self, changes: &watch::Sender<Changes>, stopped: &watch::Receiver<bool>) {
+        let all = self.servers.values().map(|server| Arc::clone(server).follow(changes.clone(), stopped.clone()));
+        futures_util::future::join_all(all).await;
+    }
+}

@@ -1,0 +1,422 @@
+//! What MCP clients ask: each request is answered by the gateway itself, by a prompt, or by the federated server that its name tells.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rmcp::model::{
+    CallToolRequest, CallToolRequestParams, CallToolResponse, ClientRequest, CompleteRequest, CompleteRequestParams, CompleteResult,
+    CompletionInfo, DiscoverResult, GetPromptRequest, GetPromptRequestParams, GetPromptResponse, InitializeRequestParams, InitializeResult,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel, PaginatedRequestParams,
+    ReadResourceRequest, ReadResourceRequestParams, ReadResourceResponse, Reference, ServerResult, SetLevelRequestParams, SubscribeRequest,
+    SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequest, UnsubscribeRequestParams,
+};
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::Value;
+
+use super::calls::{Called, Way, no_tool, unusable, wrong};
+use super::federation::{Changes, Listed, Pool, Server};
+use super::names::{self, Manner, shown};
+use super::{introduction, prompts, tools};
+use crate::gateway::Gateway;
+
+/// What one session, or one request without a session, talks to.
+pub struct Handler {
+    gateway: Arc<Gateway>,
+    /// The only server that is seen, where one is.
+    alone: Option<Arc<Server>>,
+    manner: Manner,
+    pool: Arc<Pool>,
+    level: Mutex<Option<LoggingLevel>>,
+}
+
+/// Who has what a name or a URI names.
+enum Whose<'a> {
+    /// The gateway itself.
+    Own(&'a str),
+    /// A prompt.
+    Prompt(&'a str),
+    /// A federated server, by its own name for it.
+    Server(Arc<Server>, &'a str),
+}
+
+/// A session is looked after so often, though nothing changes.
+const TICK: Duration = Duration::from_secs(30);
+
+// === impl Handler ===
+
+impl Handler {
+    /// For a session, or a request without one.
+    pub fn new(gateway: &Arc<Gateway>, alone: Option<Arc<Server>>, manner: Manner, pool: Arc<Pool>) -> Handler {
+        Handler { gateway: Arc::clone(gateway), alone, manner, pool, level: Mutex::default() }
+    }
+
+    fn whose<'a>(&self, name: &'a str) -> Option<Whose<'a>> {
+        match (&self.alone, names::split(name)) {
+            (Some(server), _) => Some(Whose::Server(Arc::clone(server), name)),
+            (None, Some((prompts::SERVER, name))) => Some(Whose::Prompt(name)),
+            (None, Some((server, name))) => {
+                self.gateway.mcp.federation.server(server).map(|server| Whose::Server(Arc::clone(server), name))
+            }
+            (None, None) => Some(Whose::Own(name)),
+        }
+    }
+
+    pub(super) fn whose_uri<'a>(&self, uri: &'a str) -> Option<(Arc<Server>, &'a str)> {
+        match (&self.alone, names::split_uri(uri)) {
+            (Some(server), _) => Some((Arc::clone(server), uri)),
+            (None, Some((server, uri))) => Some((Arc::clone(self.gateway.mcp.federation.server(server)?), uri)),
+            (None, None) => None,
+        }
+    }
+
+    /// How names are told here.
+    pub(super) fn manner(&self) -> Manner {
+        self.manner
+    }
+
+    /// Raised whenever what there is has changed.
+    pub(super) fn changes(&self) -> tokio::sync::watch::Receiver<Changes> {
+        self.gateway.mcp.changes()
+    }
+
+    /// Resolves when the gateway stops.
+    pub(super) async fn closing(&self) {
+        self.gateway.mcp.closing().await;
+    }
+
+    /// The servers that are seen, with what each has: all are asked at once.
+    async fn listings(&self) -> Vec<(Arc<Server>, Listed)> {
+        let servers: Vec<Arc<Server>> = match &self.alone {
+            Some(server) => vec![Arc::clone(server)],
+            None => self.gateway.mcp.federation.servers().cloned().collect(),
+        };
+        let listed = servers.into_iter().map(|server| async move {
+            let listing = server.listing().await;
+            (server, listing)
+        });
+        futures_util::future::join_all(listed).await
+    }
+
+    /// What of all servers a key may use, each told by `tell`.
+    async fn gathered<T>(&self, called: &Called, tell: impl Fn(&Server, &Listed, &dyn Fn(&str) -> bool) -> Vec<T>) -> Vec<T> {
+        let listings = self.listings().await;
+        let of_one = |(server, listing): &(Arc<Server>, Listed)| {
+            tell(server, listing, &|name: &str| called.caller.may_use_tool(&format!("{}/{name}", server.name)).is_ok())
+        };
+        listings.iter().flat_map(of_one).collect()
+    }
+
+    fn way<'a>(&'a self, server: &'a Server) -> Way<'a> {
+        let level = *self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        Way { server, pool: &self.pool, manner: self.manner, level }
+    }
+
+    async fn call_federated(
+        &self,
+        called: &Called,
+        server: &Server,
+        name: &str,
+        mut asked: CallToolRequestParams,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let listing = server.listing().await;
+        if let Some(why) = unusable(server, &listing, name) {
+            // It is a request all the same; names that callers make up are no rows of the ledger.
+            let admitted = called.admit(&format!("{}/{name}", server.name));
+            return admitted.map_or_else(|refused| Ok(wrong(&refused.message)), |()| why).map(CallToolResponse::from);
+        }
+        (asked.name, asked.meta) = (name.to_owned().into(), None);
+        let request = ClientRequest::CallToolRequest(CallToolRequest::new(asked));
+        let run = async {
+            match called.forward(&self.way(server), request).await? {
+                ServerResult::CallToolResult(mut result) => {
+                    result.content.iter_mut().for_each(|content| self.manner.content(&server.name, content));
+                    Ok(CallToolResponse::from(result))
+                }
+                ServerResult::InputRequiredResult(result) => Ok(CallToolResponse::from(result)),
+                _ => Err(server.trouble("answered with no result of a tool").0),
+            }
+        };
+        called.metered(&self.gateway, (&server.name, name), run).await
+    }
+
+    /// Passes on what a session subscribes to, and ends.
+    async fn subscribed(
+        &self,
+        uri: &str,
+        context: RequestContext<RoleServer>,
+        request: impl FnOnce(&str) -> ClientRequest,
+    ) -> Result<(), ErrorData> {
+        let called = Called::of(context)?;
+        let (server, own) = self.whose_uri(uri).ok_or_else(|| no_resource(uri))?;
+        called.admit(&format!("{}/{own}", server.name))?;
+        called.forward(&self.way(&server), request(own)).await.map(|_| ())
+    }
+}
+
+fn no_resource(uri: &str) -> ErrorData {
+    ErrorData::resource_not_found(format!("There is no resource '{}': resources/list names them.", shown(uri)), None)
+}
+
+/// All is told at once: there is no next page.
+fn first_page(asked: Option<&PaginatedRequestParams>) -> Result<(), ErrorData> {
+    match asked.and_then(|asked| asked.cursor.as_ref()) {
+        Some(_) => Err(ErrorData::invalid_params("There is no such cursor: everything is on the first page.", None)),
+        None => Ok(()),
+    }
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> InitializeResult {
+        introduction::of(&self.gateway, self.alone.as_deref())
+    }
+
+    async fn initialize(&self, asked: InitializeRequestParams, context: RequestContext<RoleServer>) -> Result<InitializeResult, ErrorData> {
+        // What a server can do is known once it has been asked.
+        self.listings().await;
+        context.peer.set_peer_info(asked.clone());
+        self.negotiate_initialize(&asked)
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        self.listings().await;
+        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), self.get_info()))
+    }
+
+    async fn list_tools(
+        &self,
+        asked: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        first_page(asked.as_ref())?;
+        let called = Called::of(context)?;
+        let mut all: Vec<Tool> = Vec::new();
+        if self.alone.is_none() {
+            let own = tools::all().into_iter();
+            all.extend(own.filter(|tool| called.caller.may_use_tool(&format!("{}/{}", tools::SERVER, tool.name)).is_ok()));
+            all.extend(prompts::allowed(&self.gateway, &called.caller).iter().map(|prompt| prompts::tool(prompt)));
+        }
+        let federated = self.gathered(&called, |server, listing, may_use| {
+            let told = |tool: &Tool| {
+                let mut tool = tool.clone();
+                tool.name = self.manner.name(&server.name, &tool.name).into();
+                tool
+            };
+            listing.approved().filter(|tool| may_use(&tool.name)).map(told).collect()
+        });
+        all.extend(federated.await);
+        Ok(ListToolsResult::with_all_items(all))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        match self.whose(name)? {
+            Whose::Server(server, own) => server.listing_now().tools.iter().find(|tool| tool.name == own).cloned(),
+            Whose::Own(_) | Whose::Prompt(_) => None,
+        }
+    }
+
+    async fn call_tool(&self, asked: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
+        let called = Called::of(context)?;
+        let name = asked.name.clone();
+        match self.whose(&name).ok_or_else(|| no_tool(&name))? {
+            Whose::Server(server, own) => self.call_federated(&called, &server, own, asked).await,
+            Whose::Prompt(own) => Ok(prompts::call(&self.gateway, &called, own, asked.arguments.unwrap_or_default()).await.into()),
+            Whose::Own(own) if !tools::has(own) => Err(no_tool(own)),
+            Whose::Own(own) => {
+                let arguments = Value::Object(asked.arguments.unwrap_or_default());
+                let run = async { tools::call(&self.gateway, &called.caller, own, arguments).await.map(CallToolResponse::from) };
+                called.metered(&self.gateway, (tools::SERVER, own), run).await
+            }
+        }
+    }
+
+    async fn list_prompts(
+        &self,
+        asked: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        first_page(asked.as_ref())?;
+        let called = Called::of(context)?;
+        let mut all = match self.alone {
+            Some(_) => Vec::new(),
+            None => prompts::allowed(&self.gateway, &called.caller).iter().map(|prompt| prompts::prompt(prompt)).collect(),
+        };
+        let federated = self.gathered(&called, |server, listing, may_use| {
+            let told = |prompt: &rmcp::model::Prompt| {
+                let mut prompt = prompt.clone();
+                prompt.name = self.manner.name(&server.name, &prompt.name);
+                prompt
+            };
+            listing.prompts.iter().filter(|prompt| may_use(&prompt.name)).map(told).collect()
+        });
+        all.extend(federated.await);
+        Ok(ListPromptsResult::with_all_items(all))
+    }
+
+    async fn get_prompt(
+        &self,
+        mut asked: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let called = Called::of(context)?;
+        let name = asked.name.clone();
+        let no_prompt = || ErrorData::invalid_params(format!("There is no prompt '{}': prompts/list names them.", shown(&name)), None);
+        match self.whose(&name).ok_or_else(no_prompt)? {
+            Whose::Server(server, own) => {
+                called.admit(&format!("{}/{own}", server.name))?;
+                (asked.name, asked.meta) = (own.to_owned(), None);
+                let request = ClientRequest::GetPromptRequest(GetPromptRequest::new(asked));
+                match called.forward(&self.way(&server), request).await? {
+                    ServerResult::GetPromptResult(mut result) => {
+                        result.messages.iter_mut().for_each(|message| self.manner.content(&server.name, &mut message.content));
+                        Ok(result.into())
+                    }
+                    ServerResult::InputRequiredResult(result) => Ok(result.into()),
+                    _ => Err(server.trouble("answered with no prompt").0),
+                }
+            }
+            Whose::Own(own) | Whose::Prompt(own) => {
+                called.admit(&prompts::scope(own))?;
+                prompts::get(&self.gateway, &called.caller, own, asked.arguments).map(GetPromptResponse::from)
+            }
+        }
+    }
+
+    async fn list_resources(
+        &self,
+        asked: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        first_page(asked.as_ref())?;
+        let called = Called::of(context)?;
+        let mut all = match self.alone {
+            Some(_) => Vec::new(),
+            None => prompts::allowed(&self.gateway, &called.caller).iter().map(|prompt| prompts::resource(prompt)).collect(),
+        };
+        let federated = self.gathered(&called, |server, listing, may_use| {
+            let told = |resource: &rmcp::model::Resource| {
+                let mut resource = resource.clone();
+                resource.uri = self.manner.uri(&server.name, &resource.uri);
+                resource
+            };
+            listing.resources.iter().filter(|resource| may_use(&resource.uri)).map(told).collect()
+        });
+        all.extend(federated.await);
+        Ok(ListResourcesResult::with_all_items(all))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        asked: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        first_page(asked.as_ref())?;
+        let called = Called::of(context)?;
+        let federated = self.gathered(&called, |server, listing, may_use| {
+            let told = |template: &rmcp::model::ResourceTemplate| {
+                let mut template = template.clone();
+                template.uri_template = self.manner.uri(&server.name, &template.uri_template);
+                template
+            };
+            listing.templates.iter().filter(|template| may_use(&template.uri_template)).map(told).collect()
+        });
+        Ok(ListResourceTemplatesResult::with_all_items(federated.await))
+    }
+
+    async fn read_resource(
+        &self,
+        mut asked: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let called = Called::of(context)?;
+        let uri = asked.uri.clone();
+        let Some((server, own)) = self.whose_uri(&uri) else {
+            let file = prompts::file(&self.gateway, &called.caller, &uri).unwrap_or_else(|| Err(no_resource(&uri)))?;
+            return Ok(file.into());
+        };
+        called.admit(&format!("{}/{own}", server.name))?;
+        (asked.uri, asked.meta) = (own.to_owned(), None);
+        match called.forward(&self.way(&server), ClientRequest::ReadResourceRequest(ReadResourceRequest::new(asked))).await? {
+            ServerResult::ReadResourceResult(mut result) => {
+                result.contents.iter_mut().for_each(|contents| self.manner.resource(&server.name, contents));
+                Ok(result.into())
+            }
+            ServerResult::InputRequiredResult(result) => Ok(result.into()),
+            _ => Err(server.trouble("answered with no resource").0),
+        }
+    }
+
+    async fn complete(&self, mut asked: CompleteRequestParams, context: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
+        let called = Called::of(context)?;
+        let nothing = || Ok(CompleteResult::new(CompletionInfo::default()));
+        let server = match &mut asked.r#ref {
+            Reference::Prompt(prompt) => {
+                let name = prompt.name.clone();
+                let Some(Whose::Server(server, own)) = self.whose(&name) else { return nothing() };
+                prompt.name = own.to_owned();
+                called.admit(&format!("{}/{own}", server.name))?;
+                server
+            }
+            Reference::Resource(resource) => {
+                let uri = resource.uri.clone();
+                let Some((server, own)) = self.whose_uri(&uri) else { return nothing() };
+                resource.uri = own.to_owned();
+                called.admit(&format!("{}/{own}", server.name))?;
+                server
+            }
+            _ => return nothing(),
+        };
+        asked.meta = None;
+        match called.forward(&self.way(&server), ClientRequest::CompleteRequest(CompleteRequest::new(asked))).await? {
+            ServerResult::CompleteResult(result) => Ok(result),
+            _ => Err(server.trouble("answered with no completion").0),
+        }
+    }
+
+    async fn set_level(&self, asked: SetLevelRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked.level);
+        Ok(())
+    }
+
+    async fn subscribe(&self, asked: SubscribeRequestParams, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        let request = |uri: &str| ClientRequest::SubscribeRequest(SubscribeRequest::new(SubscribeRequestParams::new(uri)));
+        self.subscribed(&asked.uri, context, request).await
+    }
+
+    async fn unsubscribe(&self, asked: UnsubscribeRequestParams, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        let request = |uri: &str| ClientRequest::UnsubscribeRequest(UnsubscribeRequest::new(UnsubscribeRequestParams::new(uri)));
+        self.subscribed(&asked.uri, context, request).await
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let (mut changes, peer, gateway) = (self.changes(), context.peer, Arc::clone(&self.gateway));
+        tokio::spawn(async move {
+            let mut told = *changes.borrow_and_update();
+            while !peer.is_transport_closed() {
+                tokio::select! {
+                    _ = tokio::time::timeout(TICK, changes.changed()) => {}
+                    () = gateway.mcp.closing() => return,
+                }
+                let before = std::mem::replace(&mut told, *changes.borrow_and_update());
+                // A session that is gone needs no news; the next turn ends this.
+                if told.tools != before.tools {
+                    let _ = peer.notify_tool_list_changed().await;
+                }
+                if told.prompts != before.prompts {
+                    let _ = peer.notify_prompt_list_changed().await;
+                }
+                if told.resources != before.resources {
+                    let _ = peer.notify_resource_list_changed().await;
+                }
+            }
+        });
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        super::subscriptions::listen(self, &subscription).await
+    }
+}
