@@ -41,6 +41,11 @@ async fn what_a_key_made_is_its_own_and_its_successors() {
     keeper.let_go(first, Kind::File, "file-1").await.unwrap();
     assert_eq!(keeper.holder(first, Kind::File, "file-1").await.unwrap(), None);
     assert_eq!(keeper.all(other, Kind::File).await.unwrap().len(), 1);
+
+    keeper.keep(Held { created: Timestamp::from_second(9).unwrap(), ..held(other, Kind::File, "file-9", "b") }).await.unwrap();
+    let before = Timestamp::from_second(5).unwrap();
+    assert_eq!((store.forget(before).await.unwrap(), store.forget(before).await.unwrap()), (1, 0));
+    assert_eq!(keeper.all(other, Kind::File).await.unwrap()[0].id, "file-9");
 }
 
 #[tokio::test]

@@ -112,6 +112,22 @@ def test_file_is_made_read_and_deleted(client, upstream, shelf):
         client.files.retrieve(file.id)
 
 
+def test_what_a_provider_has_deleted_already_is_forgotten_when_it_is_deleted(client, upstream, shelf):
+    file = upload(client)
+    gone = provider.error(404, "No such File object.", code="not_found")
+    upstream.serve_at("GET", f"/files/{file.id}", gone)
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(file.id)
+    upstream.serve_at("DELETE", f"/files/{file.id}", gone)
+    with pytest.raises(openai.NotFoundError) as told:
+        client.files.delete(file.id)
+    assert "No such File object." in str(told.value)
+    before = len(upstream.requests)
+    with nothing_there():
+        client.files.retrieve(file.id)
+    assert len(upstream.requests) == before, "nobody has to be asked any more"
+
+
 def test_file_of_another_key_is_not_there(client, other, upstream, shelf):
     file = upload(client)
     count = len(upstream.requests)

@@ -77,15 +77,25 @@ def run(table):
     client.close()
 
 
+def spent(table, client, **limit):
+    """A key that has just used up its minute."""
+    key = table.gateway.new_key(**limit)["key"]
+    body = b'{"model":"simulator/echo","messages":[{"role":"user","content":"%s"}]}' % (b"word " * 60)
+    reply = client.send("POST", "/v1/chat/completions", [("content-type", "application/json"), ("authorization", f"Bearer {key}")], body)
+    assert reply.status == 200, reply.body
+    return key
+
+
 def limits(table, client):
     """When each limit frees up, and what the key was last used for."""
-    told = by_api(client, table.admin.good, table.live.out_of_requests, None).json()
+    out_of_requests, out_of_tokens = (spent(table, client, **limit) for limit in ({"rpm": 1}, {"tpm": 100}))
+    told = by_api(client, table.admin.good, out_of_requests, None).json()
     [standing] = told["limits"]
     table.must("explain: requests are used up", (told["code"], standing["left"], standing["most"]) == ("rate_limit_exceeded", 0, 1), told)
     table.must("explain: and when there is room", 0 < standing["room_in_seconds"] <= 60, standing)
     table.must("explain: the last use", (told["last_use"] or {}).get("model") == "simulator/echo" and told["last_use"]["status"] == 200, told)
     table.must("explain: and from where", (told["last_use"] or {}).get("from") == "127.0.0.1", told)
-    told = by_api(client, table.admin.good, table.live.out_of_tokens, "simulator/echo").json()
+    told = by_api(client, table.admin.good, out_of_tokens, "simulator/echo").json()
     table.must("explain: tokens are used up", told["code"] == "rate_limit_exceeded" and told["limits"][0]["limit"] == "tokens/minute=100", told)
     told = by_api(client, table.admin.good, table.live.at_work, None).json()
     table.must("explain: nothing runs", told["accepted"] and told["limits"][0] == {"account": told["key"]["id"], "limit": "parallel=1", "most": 1, "left": 1, "held": 0, "room_in_seconds": 0.0, "full_in_seconds": 0.0}, told)
