@@ -161,6 +161,14 @@ impl Called {
             // A server without a log need not know.
             let _ = link.service.set_level(SetLevelRequestParams::new(level)).await;
         }
+        if let ClientRequest::CallToolRequest(call) = &request
+            && link.is_modern
+            && !link.knows_tools
+            && way.server.listing_now().repeats_arguments(&call.params.name)
+        {
+            link.service.list_all_tools().await?;
+            link.knows_tools = true;
+        }
         let meta = carried(&self.context.meta);
         if link.is_modern && self.version().has_initialize() {
             // The caller knows nothing of results that ask for something: it is asked, and the server called again with its answers.

@@ -24,7 +24,6 @@ pub struct Limits {
     /// Globs on `METHOD /path`; empty allows all.
     pub paths: Vec<String>,
     /// Globs on `server/tool` of MCP; empty allows all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
     /// How much at most in a period.
     pub rates: Vec<Rate>,

@@ -74,8 +74,8 @@ pub(super) fn json_queue() -> Option<&'static Queue> {
     JSON_QUEUE.get().map(Arc::as_ref)
 }
 
-/// The protocol's library tells of every request, with what is in it: it is heard where the filter names it.
-const QUIET: &str = "rmcp=error";
+/// The protocol's library tells of every request with what is in it, and of servers' URLs: it is heard where the filter names it.
+const QUIET: &str = "rmcp=off";
 
 // === impl Queue ===
 

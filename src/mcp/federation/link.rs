@@ -19,6 +19,8 @@ pub struct Link {
     pub relay: Relay,
     /// It has no handshake and no session: what a call lacks is told by its result.
     pub is_modern: bool,
+    /// It has seen the server's tools, and so knows which arguments are repeated in headers.
+    pub knows_tools: bool,
     /// From which level on it tells its log, where that was asked for.
     pub level: Option<LoggingLevel>,
     /// Its program, which ends with it.
@@ -56,7 +58,7 @@ impl Link {
     /// A connection that is up.
     pub fn new(service: RunningService<RoleClient, Relay>, child: Option<Child>) -> Link {
         let is_modern = service.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
-        Link { relay: service.service().clone(), service, is_modern, level: None, _child: child }
+        Link { relay: service.service().clone(), service, is_modern, knows_tools: false, level: None, _child: child }
     }
 }
 

@@ -65,6 +65,13 @@ impl Listing {
         self.tools.iter().filter(|tool| !self.held_back.iter().any(|name| *name == tool.name))
     }
 
+    /// Whether some of a tool's arguments are repeated in headers (`x-mcp-header`, from 2026-07-28 on).
+    pub fn repeats_arguments(&self, tool: &str) -> bool {
+        let properties = self.tools.iter().find(|listed| listed.name == tool).and_then(|tool| tool.input_schema.get("properties"));
+        let properties = properties.and_then(serde_json::Value::as_object);
+        properties.is_some_and(|properties| properties.values().any(|property| property.get("x-mcp-header").is_some()))
+    }
+
     /// Whether callers would see other tools, prompts and resources.
     pub fn differs(&self, other: &Listing) -> [bool; 3] {
         [

@@ -70,6 +70,8 @@ pub type Connection = (RunningService<RoleClient, Relay>, Option<Child>);
 /// What of the gateway's environment a program needs to run at all; the rest may hold secrets that are none of its business.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "USER", "SYSTEMROOT"];
 const CONNECT: Duration = Duration::from_secs(10);
+/// Characters of an error.
+const MOST_TOLD: usize = 500;
 
 // === impl Way ===
 
@@ -124,18 +126,21 @@ impl Way {
 
     /// What went wrong, with nothing of where the server is and of its credential.
     fn told(&self, error: &ClientInitializeError) -> String {
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(error) = source {
-            let more = error.to_string();
-            if !text.contains(&more) {
-                text = format!("{text}: {more}");
-            }
-            source = error.source();
-        }
+        let first: &dyn std::error::Error = match error {
+            // What it is wrapped in only names types.
+            ClientInitializeError::TransportError { error, .. } => error.error.as_ref(),
+            other => other,
+        };
+        let chain = std::iter::successors(Some(first), |error| error.source()).map(ToString::to_string);
+        // Most say what they are caused by themselves.
+        let told = chain.fold(String::new(), |told, more| match told.contains(&more) {
+            true => told,
+            false if told.is_empty() => more,
+            false => format!("{told}: {more}"),
+        });
         match self {
-            Way::Http(http) => text.replace(http.url.expose(), "its URL").chars().take(500).collect(),
-            Way::Program(_) => text.chars().take(500).collect(),
+            Way::Http(http) => told.replace(http.url.expose(), "its URL").chars().take(MOST_TOLD).collect(),
+            Way::Program(_) => told.chars().take(MOST_TOLD).collect(),
         }
     }
 }
