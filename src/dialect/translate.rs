@@ -82,7 +82,7 @@ const NEEDED: [(Dialect, &str, &str); 5] = [
 fn refuse_what_is_needed(request: &Request, dialect: Dialect) -> Result<(), Refusal> {
     let is_said = |value: &Value| {
         !matches!(value, Value::Null | Value::Bool(false))
-            && *value != Value::from("")
+            && value.as_str() != Some("")
             && value.as_array().is_none_or(|list| !list.is_empty())
     };
     let of = request.extra.of.filter(|of| *of != dialect);
