@@ -101,7 +101,11 @@ pub fn admin_router(gateway: Arc<Gateway>) -> axum::Router {
 /// Names an answer by its request.
 async fn named(request: Request, next: Next) -> Response<Body> {
     let id = ticket::request_id(request.headers(), &ticket::next_id());
+    let is_anthropics = request.headers().contains_key(anthropic::VERSION);
     let mut response = next.run(request).await;
+    if is_anthropics {
+        response.headers_mut().insert(anthropic::ID, id.clone());
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }

@@ -92,6 +92,11 @@ class Surface:
     content_type: str = "application/json"
     headers: tuple = ()
 
+    def shape_for(self, headers):
+        """The list of models has one path for three SDKs: who sends Google's header reads Google's shape."""
+        is_googles = self.path == "/v1/models" and any(name.lower() == "x-goog-api-key" for name, _ in headers)
+        return gemini if is_googles else self.shape
+
 
 def posted(name, path, shape, body, **more):
     return Surface(name, "POST", path, shape, json.dumps(body).encode(), **more)
@@ -114,6 +119,7 @@ ALL = [
             headers=(("keyward-provider", "test"),)),
     Surface("realtime", "GET", "/v1/realtime?model=test/gpt-realtime", openai, headers=HANDSHAKE),
     listed("openai models", "/v1/models", openai),
+    listed("anthropic models", "/v1/models", anthropic, headers=(("anthropic-version", "2023-06-01"),)),
     posted("anthropic", "/v1/messages", anthropic, CHAT_BODY | {"max_tokens": 64}, headers=(("anthropic-version", "2023-06-01"),)),
     posted("gemini", "/v1beta/models/test/gpt-4o-mini:generateContent", gemini, GEMINI_BODY),
     listed("gemini models", "/v1beta/models", gemini),

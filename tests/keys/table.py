@@ -87,7 +87,7 @@ class Table:
         if not way.code:
             # What is no HTTP is refused before anybody knows what was asked for, and has no body.
             return "" if reply.body == b"" else f"a body: {reply.body[:200]!r}"
-        code, message = surface.shape(reply)
+        code, message = surface.shape_for(way.headers(self.admin if surface.is_admin else self.live))(reply)
         if code != way.code or way.says not in message:
             return f"{code}: {message}"
         if not message.endswith((".", "them.")) or reply.headers["content-type"] not in ("application/json", "application/problem+json") or not reply.headers.get("x-request-id"):

@@ -22,6 +22,11 @@ use crate::gateway::Gateway;
 /// Anthropic's dialect.
 pub struct Anthropic;
 
+/// What Anthropic's SDKs send with every request.
+pub const VERSION: &str = "anthropic-version";
+/// How they are told a request's id.
+pub const ID: HeaderName = HeaderName::from_static("request-id");
+
 /// The prefix that tells it from OpenAI's paths, for SDKs whose base URL has one.
 const PREFIX: &str = "/anthropic/";
 
@@ -73,6 +78,6 @@ impl Surface for Anthropic {
     }
 
     fn request_id_header(&self) -> Option<HeaderName> {
-        Some(HeaderName::from_static("request-id"))
+        Some(ID)
     }
 }

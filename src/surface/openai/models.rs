@@ -19,8 +19,6 @@ use crate::surface::{anthropic, gemini};
 
 /// What Google's SDK sends its key in.
 const GOOGLE: &str = "x-goog-api-key";
-/// What Anthropic's SDKs send with every request.
-const ANTHROPIC: &str = "anthropic-version";
 
 #[derive(Serialize)]
 struct List {
@@ -49,7 +47,7 @@ pub async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<
     if head.headers.contains_key(GOOGLE) {
         return gemini::models::list(&gateway, &head, false).await;
     }
-    if head.headers.contains_key(ANTHROPIC) {
+    if head.headers.contains_key(anthropic::VERSION) {
         return anthropic::models::list(&gateway, &head).await;
     }
     match gateway.caller(&head, Plane::Data).await {
@@ -63,7 +61,7 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, h
     if head.headers.contains_key(GOOGLE) {
         return gemini::models::show(&gateway, &head, &id).await;
     }
-    if head.headers.contains_key(ANTHROPIC) {
+    if head.headers.contains_key(anthropic::VERSION) {
         return anthropic::models::show(&gateway, &head, &id).await;
     }
     match find(&gateway, &head, &id).await {
