@@ -20,6 +20,7 @@ pub mod error;
 pub mod exchange;
 pub mod gateway;
 pub mod held;
+mod hex;
 mod json;
 pub mod key;
 pub mod ledger;

@@ -227,9 +227,7 @@ impl Ticket {
         let cost = self.cost(&usage, source);
         let total = self.started.elapsed();
         if let Some(permit) = self.begun.take() {
-            let tool = self.tool.as_ref().map(|tool| format!("{MCP}/{tool}"));
-            let name = self.target.as_ref().map(Target::full_name).or(tool);
-            let is_named = |glob: &str| name.as_ref().is_some_and(|name| limits::matches(glob, name));
+            let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::matches(glob, &name));
             permit.settle(&self.used_in_all(&usage, cost), &is_named);
             self.write_down(outcome, usage, source, cost, total);
         }
@@ -306,6 +304,11 @@ impl Ticket {
         if let Err(e) = self.gateway.ledger.settle(record) {
             tracing::error!(id = &*self.id, error = %e, "a request's end could not be written down yet; it will be as soon as the disk takes it");
         }
+    }
+
+    /// What globs of limits are matched with; made only where one asks.
+    fn full_name(&self) -> Option<String> {
+        self.target.as_ref().map(Target::full_name).or_else(|| Some(format!("{MCP}/{}", self.tool.as_ref()?)))
     }
 
     fn provider(&self) -> Option<&str> {

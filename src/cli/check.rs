@@ -15,8 +15,6 @@ const OTHERS: [&str; 6] = ["KEYWARD_CONFIG", "KEYWARD_KEY", "KEYWARD_URL", ALERT
 
 /// Tells all that is wrong at once.
 pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
-    // TLS needs it; whoever installs it twice finds it there.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let router = installation::router(config, env).await?;
     let mut wrong = aliases(&router);
     wrong.extend(serve::webhook(config, env).err().map(|e| e.to_string()));

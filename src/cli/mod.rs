@@ -101,6 +101,8 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut std::io::stdout());
         return Ok(ExitCode::SUCCESS);
     }
+    // Any command may speak TLS: only the first of a process can be installed, and all are the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let env = Environment::of_process();
     let loaded = Config::load(cli.config.as_deref(), &env);
     // The doctor also looks after a configuration that cannot be read.

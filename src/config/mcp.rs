@@ -51,8 +51,12 @@ pub struct Server {
     pub call_timeout: Duration,
 }
 
-/// Names that stand for what the gateway has itself.
-const OWN: [&str; 2] = ["keyward", "prompt"];
+/// Stands before the names of the gateway's own tools, in scopes.
+pub const OWN_TOOLS: &str = "keyward";
+/// Stands before the names of prompts.
+pub const OWN_PROMPTS: &str = "prompt";
+/// What stands for the gateway itself, and for no other server.
+pub const OWN: [&str; 2] = [OWN_TOOLS, OWN_PROMPTS];
 
 // === impl Mcp ===
 

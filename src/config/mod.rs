@@ -1,7 +1,7 @@
 //! The configuration: one optional `keyward.toml`, then `KEYWARD_*` variables over it; everything has a default that works.
 
 pub mod hint;
-mod mcp;
+pub mod mcp;
 #[cfg(test)]
 mod tests;
 

@@ -19,6 +19,7 @@ use super::guesses::Guesses;
 use super::hash::{KeyHash, Pepper};
 use super::record::KeyRecord;
 use super::{Reason, presented};
+use crate::config::mcp;
 use crate::quota::account::Current;
 use crate::quota::limits::matches;
 use crate::quota::{self, Accounts, Chain, Need, Permit, Refused};
@@ -32,8 +33,6 @@ const FAILED_CAPACITY: u64 = 100_000;
 const FAILED_FOR: Duration = Duration::from_secs(30);
 /// A look-up in vain is told at a multiple of this from its beginning, which is many times what it takes.
 const BEAT: Duration = Duration::from_millis(5);
-/// What stands before the names of MCP tools that need no server of somebody else.
-const OWN_TOOLS: [&str; 2] = ["keyward/", "prompt/"];
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// All keys, as the hot path sees them.
@@ -325,7 +324,7 @@ impl Caller {
 
     /// Whether the key may call an MCP tool, or use what else a server has, by its name `server/tool`.
     pub fn may_use_tool(&self, name: &str) -> Result<(), Reason> {
-        let is_own = OWN_TOOLS.iter().any(|own| name.starts_with(own));
+        let is_own = name.split_once('/').is_some_and(|(server, _)| mcp::OWN.contains(&server));
         if self.0.record.kind == Kind::Test && !is_own {
             return Err(Reason::TestOnly(name.chars().take(200).collect()));
         }

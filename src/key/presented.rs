@@ -8,9 +8,10 @@ use super::diagnose::{diagnose, holds_key, is_blank};
 use super::format::KeyText;
 use super::reason::{Place, Reason};
 
+/// What Google's SDK sends its key in.
+pub const GOOGLE: HeaderName = HeaderName::from_static("x-goog-api-key");
 /// Headers that carry a bare key, by the SDK that sends them: Anthropic, Google, Azure.
-const BARE_HEADERS: [HeaderName; 3] =
-    [HeaderName::from_static("x-api-key"), HeaderName::from_static("x-goog-api-key"), HeaderName::from_static("api-key")];
+pub const BARE_HEADERS: [HeaderName; 3] = [HeaderName::from_static("x-api-key"), GOOGLE, HeaderName::from_static("api-key")];
 
 /// First words of other schemes (IANA's registry, and what people write).
 const OTHER_SCHEMES: [&str; 14] = [

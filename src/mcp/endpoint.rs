@@ -16,6 +16,7 @@ use super::names::{Manner, shown};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
+use crate::key::presented::BARE_HEADERS;
 
 /// The head of a request as it came, with its key, for what is called under that key in turn.
 #[derive(Clone)]
@@ -72,7 +73,7 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
     head.extensions.insert(Presented(head.clone()));
     head.extensions.insert(caller);
     // The key has done its work: the protocol's side cannot repeat it.
-    for name in [header::AUTHORIZATION, HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")] {
+    for name in [header::AUTHORIZATION].iter().chain(&BARE_HEADERS) {
         head.headers.remove(name);
     }
     let service = service(Arc::clone(&gateway.mcp.sessions), gateway.mcp.config.clone());

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
-use jiff::Timestamp;
 use rmcp::ErrorData;
 use rmcp::model::{
     CallToolResult, ContentBlock, GetPromptResult, JsonObject, Prompt as McpPrompt, PromptArgument, PromptMessage, ReadResourceResult,
@@ -13,27 +12,24 @@ use rmcp::model::{
 };
 use serde_json::{Map, Value, json};
 
-use super::calls::Called;
+use super::calls::{Called, wrong};
 use super::names::shown;
 use crate::dialect::ir::{self, Content, MediaKind, MediaSource};
 use crate::gateway::Gateway;
 use crate::key::Caller;
-use crate::prompt::{Prompt, State, chat};
-use crate::surface::prompts::{call_with, may_call};
+use crate::prompt::{Prompt, chat};
+use crate::surface::prompts::{call_with, callable, may_call};
 
 /// What stands before the name of a prompt's tool, and in scopes.
-pub const SERVER: &str = "prompt";
+pub const SERVER: &str = crate::config::mcp::OWN_PROMPTS;
 const SCHEME: &str = "prompt://";
 const FILE_TYPE: &str = "text/plain";
 
 /// The prompts that a key may call now, one version of each.
 pub fn allowed(gateway: &Gateway, caller: &Caller) -> Vec<Arc<Prompt>> {
-    let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
-    let chosen = prompts.names().filter_map(|name| prompts.choose(name, now, 0.0));
-    let is_open = |prompt: &&Arc<Prompt>| {
-        prompt.state_at(now) != State::Retired && caller.may_use_tool(&scope(&prompt.name)).is_ok() && may_call(gateway, caller, prompt)
-    };
-    chosen.filter(is_open).cloned().collect()
+    let mut prompts = callable(gateway, caller);
+    prompts.retain(|prompt| caller.may_use_tool(&scope(&prompt.name)).is_ok());
+    prompts
 }
 
 /// A prompt's name in scopes.
@@ -79,13 +75,13 @@ pub fn resource(prompt: &Prompt) -> Resource {
 /// Calls a prompt as `POST /prompts/{name}` does: the same checks, limits, ledger and answer, told as a tool's result.
 pub async fn call(gateway: &Arc<Gateway>, called: &Called, name: &str, arguments: JsonObject) -> CallToolResult {
     if let Err(reason) = called.caller.may_use_tool(&scope(name)) {
-        return CallToolResult::error(vec![ContentBlock::text(reason.message())]);
+        return wrong(&reason.message());
     }
     let response = call_with(gateway, name, called.presented.clone(), Value::Object(arguments)).await;
     let gives_json = response.headers().get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
     let (status, text) = read(response).await;
     if status != StatusCode::OK {
-        return CallToolResult::error(vec![ContentBlock::text(told(&text))]);
+        return wrong(&told(&text));
     }
     match serde_json::from_str::<Value>(&text).ok().filter(|_| gives_json) {
         Some(value @ Value::Object(_)) => CallToolResult::structured(value),

@@ -77,7 +77,7 @@ pub fn all() -> Vec<Tool> {
 }
 
 /// What stands for the gateway in scopes.
-pub const SERVER: &str = "keyward";
+pub const SERVER: &str = crate::config::mcp::OWN_TOOLS;
 
 /// Whether there is such a tool.
 pub fn has(name: &str) -> bool {

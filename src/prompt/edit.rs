@@ -90,8 +90,7 @@ pub fn source(folder: &Path, name: &str) -> Result<Source, EditError> {
     let labels = || versions.values().map(|prompt| prompt.label()).collect::<Vec<_>>().join(", ");
     let prompt = found.ok_or_else(|| EditError::NotFound(format!("there is no version '{name}': there are {}", labels())))?;
     let path = prompts.file_of(prompt).ok_or_else(|| EditError::NotFound(format!("'{name}' has no file")))?.to_path_buf();
-    let text = std::fs::read_to_string(&path).map_err(|e| EditError::Disk(format!("{} cannot be read: {e}", path.display())))?;
-    Ok(Source { label: prompt.label(), path, text })
+    Ok(Source { label: prompt.label(), path, text: prompt.source.clone() })
 }
 
 /// A name, or a name and a version, that can be a file's.

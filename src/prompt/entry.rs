@@ -12,6 +12,7 @@ use ring::digest;
 use serde_json::{Map, Value};
 
 use super::dotprompt::{Fault, FrontMatter, Schemas, Template, partials_in, split};
+use crate::hex::hex;
 
 /// A prompt that can be called.
 #[derive(Debug)]
@@ -124,7 +125,7 @@ impl Prompt {
         for text in used(parts.body, partials) {
             hashed.push_str(text);
         }
-        let hash = digest::digest(&digest::SHA256, hashed.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(digest::digest(&digest::SHA256, hashed.as_bytes()).as_ref());
         Ok(Prompt {
             name: name.to_owned(),
             version: version.or(own_version).unwrap_or(1),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{AuditStore, StoreError};
+use crate::hex::hex;
 use crate::key::KeyId;
 
 /// Entries that are verified at a time.
@@ -114,7 +115,7 @@ impl Entry {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
         }
-        context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(context.finish().as_ref())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::admin::credentials::CredentialError;
 use crate::admin::groups::GroupError;
 use crate::admin::keys::KeyError;
 use crate::problem::{FieldError, Problem};
+use crate::prompt::edit::EditError;
 use crate::store::StoreError;
 
 impl From<StoreError> for Problem {
@@ -58,5 +59,17 @@ impl From<CredentialError> for Problem {
             CredentialError::Catalog(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "providers_unreadable", detail),
             CredentialError::Store(e) => e.into(),
         }
+    }
+}
+
+impl From<EditError> for Problem {
+    fn from(e: EditError) -> Problem {
+        let (status, code) = match e {
+            EditError::NotFound(_) => (StatusCode::NOT_FOUND, "prompt_not_found"),
+            EditError::Exists(_) => (StatusCode::CONFLICT, "exists"),
+            EditError::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "prompt_invalid"),
+            EditError::Disk(_) => (StatusCode::SERVICE_UNAVAILABLE, "prompts_not_writable"),
+        };
+        Problem::new(status, code, e.to_string())
     }
 }

@@ -108,8 +108,7 @@ pub async fn write(
     Json(body): Json<PromptSource>,
 ) -> Result<Response<Body>, Problem> {
     let text = body.source.unwrap_or_default();
-    unchanged(&gateway, &name, &if_match).await?;
-    change(&admin, &gateway, "prompt.write", move |folder| edit::write(folder, &name, &text)).await
+    change(&admin, &gateway, "prompt.write", (name, if_match), move |folder, name| edit::write(folder, name, &text)).await
 }
 
 /// Publishes a version: from then on it does not change.
@@ -120,8 +119,7 @@ pub async fn publish(
     Path(name): Path<String>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
-    unchanged(&gateway, &name, &if_match).await?;
-    change(&admin, &gateway, "prompt.publish", move |folder| edit::step(folder, &name, &Step::Publish)).await
+    change(&admin, &gateway, "prompt.publish", (name, if_match), move |folder, name| edit::step(folder, name, &Step::Publish)).await
 }
 
 /// Tells callers that a version will go.
@@ -134,8 +132,7 @@ pub async fn deprecate(
     Json(Deprecation { sunset, successor }): Json<Deprecation>,
 ) -> Result<Response<Body>, Problem> {
     let step = Step::Deprecate { sunset, successor };
-    unchanged(&gateway, &name, &if_match).await?;
-    change(&admin, &gateway, "prompt.deprecate", move |folder| edit::step(folder, &name, &step)).await
+    change(&admin, &gateway, "prompt.deprecate", (name, if_match), move |folder, name| edit::step(folder, name, &step)).await
 }
 
 /// Serves a version no longer: 410.
@@ -146,18 +143,19 @@ pub async fn retire(
     Path(name): Path<String>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
-    unchanged(&gateway, &name, &if_match).await?;
-    change(&admin, &gateway, "prompt.retire", move |folder| edit::step(folder, &name, &Step::Retire)).await
+    change(&admin, &gateway, "prompt.retire", (name, if_match), move |folder, name| edit::step(folder, name, &Step::Retire)).await
 }
 
 async fn change(
     admin: &Admin,
     gateway: &Arc<Gateway>,
     action: &'static str,
-    edit: impl FnOnce(&std::path::Path) -> Result<Source, EditError> + Send + 'static,
+    (name, if_match): (String, IfMatch),
+    edit: impl FnOnce(&std::path::Path, &str) -> Result<Source, EditError> + Send + 'static,
 ) -> Result<Response<Body>, Problem> {
+    unchanged(gateway, &name, &if_match).await?;
     let (folder, shelf) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts));
-    let source = edited(move || edit(&folder).inspect(|_| shelf.refresh())).await?;
+    let source = edited(move || edit(&folder, &name).inspect(|_| shelf.refresh())).await?;
     let note = Note { actor: admin.actor(), action, subject: source.label.clone(), detail: json!({}) };
     gateway.audit_store.note(&note).await?;
     Ok(tagged(&answer(gateway, source)?))
@@ -178,15 +176,7 @@ async fn edited(edit: impl FnOnce() -> Result<Source, EditError> + Send + 'stati
     let done = tokio::task::spawn_blocking(edit).await;
     let done =
         done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The prompt's file was not looked at: try again."))?;
-    done.map_err(|error| {
-        let (status, code) = match error {
-            EditError::NotFound(_) => (StatusCode::NOT_FOUND, "prompt_not_found"),
-            EditError::Exists(_) => (StatusCode::CONFLICT, "exists"),
-            EditError::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "prompt_invalid"),
-            EditError::Disk(_) => (StatusCode::SERVICE_UNAVAILABLE, "prompts_not_writable"),
-        };
-        Problem::new(status, code, error.to_string())
-    })
+    Ok(done?)
 }
 
 fn answer(gateway: &Gateway, source: Source) -> Result<PromptAnswer, Problem> {

@@ -11,6 +11,7 @@ use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use super::Problem;
+use crate::hex::hex;
 
 /// The tags that a change is meant for; none where it is meant for whatever is there.
 pub struct IfMatch(Option<String>);
@@ -60,6 +61,6 @@ pub fn with_tag<T: Serialize>(tagged: &T, answer: &impl Serialize) -> Response<B
 fn of<T: Serialize>(shown: &T) -> HeaderValue {
     // It is made of texts and numbers: that cannot fail.
     let digest = digest(&SHA256, &serde_json::to_vec(shown).unwrap_or_default());
-    let digits: String = digest.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex(&digest.as_ref()[..12]);
     HeaderValue::try_from(format!("\"{digits}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }

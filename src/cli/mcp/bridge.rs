@@ -131,7 +131,8 @@ impl Bridge {
     /// Sends a message, and tells what comes back for it.
     async fn post(&self, message: &Value) {
         let id = message.get("id").unwrap_or(&Value::Null);
-        let mut request = self.request(self.http.post(&self.url)).json_body(message);
+        let mut request =
+            self.request(self.http.post(&self.url)).header(header::CONTENT_TYPE, "application/json").body(message.to_string());
         for (name, value) in standard_headers(message) {
             request = request.header(name, value);
         }
@@ -215,17 +216,6 @@ impl Bridge {
             // A gateway that is gone has forgotten it already.
             let _ = self.request(self.http.delete(&self.url)).timeout(REST).send().await;
         }
-    }
-}
-
-/// A body of JSON.
-trait JsonBody {
-    fn json_body(self, message: &Value) -> RequestBuilder;
-}
-
-impl JsonBody for RequestBuilder {
-    fn json_body(self, message: &Value) -> RequestBuilder {
-        self.header(header::CONTENT_TYPE, "application/json").body(message.to_string())
     }
 }
 

@@ -53,8 +53,6 @@ struct Seen<'a> {
 impl Mcp {
     /// Runs it.
     pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
-        // TLS needs it; whoever installs it twice finds it there.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         match self.command {
             None => bridge::run(env).await,
             Some(Command::Config { client }) => output::print(&snippets::all(client, &bridge::url(env))),

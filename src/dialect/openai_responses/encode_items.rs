@@ -11,6 +11,7 @@ use super::{citation, native};
 use crate::catalog::Dialect;
 use crate::dialect::ir::{Block, Content, Dropped, Media, MediaKind, MediaSource, Message, Reasoning, Request, Role, ToolCall, ToolResult};
 use crate::error::Refusal;
+use crate::hex::hex;
 
 /// OpenAI refuses calls whose id is longer.
 const LONGEST_CALL_ID: usize = 64;
@@ -164,8 +165,7 @@ fn call_id(id: &str) -> Cow<'_, str> {
         return Cow::Borrowed(id);
     }
     let hash = digest(&SHA256, id.as_bytes());
-    let hex: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Cow::Owned(format!("call_{hex}"))
+    Cow::Owned(format!("call_{}", hex(&hash.as_ref()[..16])))
 }
 
 fn tool_result(result: &ToolResult, after: &mut Vec<Value>, dropped: &mut Dropped) -> Result<Value, Refusal> {

@@ -11,7 +11,9 @@ use std::time::SystemTime;
 
 use ring::digest::{SHA256, digest};
 use rmcp::model::Tool;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::hex::hex;
 
 /// Fingerprints of approved tools, in a file that the command line changes too.
 #[derive(Debug)]
@@ -84,23 +86,17 @@ pub fn fingerprint(tool: &Tool) -> String {
         "name": tool.name,
         "title": tool.title,
         "description": tool.description,
-        "input": sorted(&json!(tool.input_schema)),
-        "output": sorted(&json!(tool.output_schema)),
-        "annotations": sorted(&json!(tool.annotations)),
+        "input": sorted(json!(tool.input_schema)),
+        "output": sorted(json!(tool.output_schema)),
+        "annotations": sorted(json!(tool.annotations)),
     });
-    digest(&SHA256, read.to_string().as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(digest(&SHA256, read.to_string().as_bytes()).as_ref())
 }
 
 /// The same with members in order: a server may write them in another each time.
-fn sorted(value: &serde_json::Value) -> serde_json::Value {
-    match value {
-        serde_json::Value::Object(object) => {
-            let sorted: BTreeMap<&String, serde_json::Value> = object.iter().map(|(name, value)| (name, self::sorted(value))).collect();
-            json!(sorted)
-        }
-        serde_json::Value::Array(list) => list.iter().map(sorted).collect(),
-        other => other.clone(),
-    }
+fn sorted(mut value: Value) -> Value {
+    value.sort_all_objects();
+    value
 }
 
 fn read(file: &Path) -> std::io::Result<Fingerprints> {

@@ -15,10 +15,8 @@ use crate::catalog::Model;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::{Caller, Plane};
+use crate::key::presented::GOOGLE;
 use crate::surface::{anthropic, gemini};
-
-/// What Google's SDK sends its key in.
-const GOOGLE: &str = "x-goog-api-key";
 
 #[derive(Serialize)]
 struct List {

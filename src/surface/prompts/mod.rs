@@ -71,14 +71,18 @@ async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body
         Ok(caller) => caller,
         Err(rejected) => return refuse(&rejected.into(), &[]),
     };
-    let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
-    let data: Vec<Value> = prompts
-        .names()
-        .filter_map(|name| prompts.choose(name, now, 0.0))
-        .filter(|prompt| prompt.state_at(now) != Life::Retired && may_call(&gateway, &caller, prompt))
+    let data: Vec<Value> = callable(&gateway, &caller)
+        .iter()
         .map(|prompt| json!({ "name": prompt.name, "version": prompt.version, "state": prompt.state.as_str(), "description": prompt.front.description }))
         .collect();
     Json(json!({ "object": "list", "data": data })).into_response()
+}
+
+/// The prompts that a key may call now, one version of each.
+pub fn callable(gateway: &Gateway, caller: &Caller) -> Vec<Arc<Prompt>> {
+    let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
+    let chosen = prompts.names().filter_map(|name| prompts.choose(name, now, 0.0));
+    chosen.filter(|prompt| prompt.state_at(now) != Life::Retired && may_call(gateway, caller, prompt)).cloned().collect()
 }
 
 /// Whether the key may call the prompt and the model behind it.

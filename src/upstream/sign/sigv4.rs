@@ -10,6 +10,7 @@ use ring::{digest, hmac};
 
 use super::needed;
 use crate::catalog::Environment;
+use crate::hex::hex;
 use crate::route::{Credential, Secret};
 
 /// AWS keys, and what they sign for.
@@ -118,8 +119,4 @@ fn query(url: &Url) -> String {
         .collect();
     pairs.sort();
     pairs.join("&")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

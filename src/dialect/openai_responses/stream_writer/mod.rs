@@ -17,6 +17,7 @@ use super::native;
 use crate::catalog::Dialect;
 use crate::dialect::ir::{Answer, Block, Builtin, Content, Dropped, Event, Finish, MediaKind, MediaSource, Opening, Trouble};
 use crate::dialect::{Asked, StreamWriter};
+use crate::hex::hex;
 use crate::ledger::record::Usage;
 
 /// One answer on its way out.
@@ -291,5 +292,5 @@ fn base(id: &str) -> String {
     }
     let mut bytes = [0; 12];
     let _ = SystemRandom::new().fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&bytes)
 }
