@@ -4,7 +4,7 @@ use super::provider::{Dialect, Operation};
 
 /// Where each is served; `{model}` stands for the model.
 ///
-/// Sources: OpenAI's API reference; Anthropic's "Count tokens"; Gemini's `models.countTokens`.
+/// Sources: OpenAI's API reference; Anthropic's "Count tokens", "Files" and "Message batches"; Gemini's `models.countTokens`.
 pub const BESIDE_CHAT: &[(Operation, Dialect, &str)] = &[
     (Operation::Images, Dialect::OpenaiChat, "/images/generations"),
     (Operation::ImageEdits, Dialect::OpenaiChat, "/images/edits"),
@@ -18,7 +18,10 @@ pub const BESIDE_CHAT: &[(Operation, Dialect, &str)] = &[
     (Operation::Realtime, Dialect::OpenaiChat, "/realtime"),
     (Operation::StoredResponses, Dialect::OpenaiResponses, "/responses"),
     (Operation::Conversations, Dialect::OpenaiResponses, "/conversations"),
+    (Operation::CountTokens, Dialect::OpenaiResponses, "/responses/input_tokens"),
     (Operation::CountTokens, Dialect::AnthropicMessages, "/messages/count_tokens"),
+    (Operation::Files, Dialect::AnthropicMessages, "/files"),
+    (Operation::Batches, Dialect::AnthropicMessages, "/messages/batches"),
     (Operation::CountTokens, Dialect::Gemini, "/models/{model}:countTokens"),
 ];
 

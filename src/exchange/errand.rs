@@ -1,6 +1,7 @@
 //! The corridor's side door: a request beside chat through the same rooms, passed on as it is to a provider that serves it.
 
 mod aim;
+mod batch;
 mod give;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 
 pub(super) use aim::held_by;
+pub(super) use batch::with_results_here;
 
 use super::estimate::{self, Estimate};
 use super::{ledger_down, list, name_request};
@@ -89,6 +91,22 @@ pub(super) enum Reply {
 /// Names the provider in an answer, and in a request that names no model.
 const PROVIDER: HeaderName = HeaderName::from_static("keyward-provider");
 
+// === impl Served ===
+
+impl Served {
+    /// Whether a request's path is one of this one's.
+    pub fn is_at(&self, path: &str) -> bool {
+        let (mut expected, mut given) = (self.path.split('/'), path.split('/'));
+        loop {
+            match (expected.next(), given.next()) {
+                (None, None) => return true,
+                (Some(expected), Some(given)) if expected == given || (expected.starts_with('{') && !given.is_empty()) => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
 /// Serves a request beside chat; `model` is the one that the path names, where it does.
 pub async fn serve(
     gateway: Arc<Gateway>,
@@ -121,7 +139,7 @@ async fn walk(
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
     ticket.called_by(&caller, &head);
-    let (load, named) = load(gateway, surface, served, &head, body).await?;
+    let (mut load, named) = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
     model.iter().for_each(|model| ticket.called_model(model));
     let rest = rest(served, &head)?;
@@ -129,7 +147,7 @@ async fn walk(
     if served.deed == Deed::Make(held::Kind::Batch) && caller.has_hard_budget() {
         return Err(unbounded());
     }
-    let targets = aim::targets(gateway, served, &caller, &head, &load, model.as_deref(), &id).await?;
+    let targets = aim::targets(gateway, served, &caller, &head, &mut load, model.as_deref(), &id).await?;
     for target in &targets {
         target.endpoint(served.operation, served.dialect)?;
     }
@@ -195,7 +213,8 @@ async fn load(
 /// What stands after the operation's own path: ids and words, such as `/file-1/content`.
 fn rest(served: &Served, head: &Parts) -> Result<String, Refusal> {
     let Some((base, _)) = served.path.split_once("/{").filter(|_| served.deed != Deed::Call) else { return Ok(String::new()) };
-    let rest = head.uri.path().strip_prefix(base).unwrap_or_default();
+    // A surface's own word may stand before it.
+    let rest = head.uri.path().split_once(base).map_or("", |(_, rest)| rest);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte);
     match rest.bytes().all(is_plain) {
         true => Ok(rest.to_owned()),

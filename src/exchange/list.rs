@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use http::HeaderName;
+use http::{HeaderValue, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::errand::{Reply, held_by};
+use super::errand::{Reply, held_by, with_results_here};
 use super::keeping::store_down;
+use crate::catalog::Dialect;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::held::{Held, Kind};
@@ -17,7 +18,7 @@ use crate::key::keyring::Caller;
 use crate::route::Target;
 use crate::upstream::{self, Answer, Errand, Failure, Partial, Who};
 
-/// A page as OpenAI's lists are (`GET /v1/files`, `GET /v1/batches`).
+/// A page as OpenAI's and Anthropic's lists are (`GET /v1/files`, `GET /v1/batches`, `GET /v1/messages/batches`).
 #[derive(Deserialize)]
 struct Page {
     data: Vec<Box<RawValue>>,
@@ -27,7 +28,8 @@ struct Page {
 
 #[derive(Serialize)]
 struct List<'a> {
-    object: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<&'static str>,
     data: Vec<&'a RawValue>,
     first_id: Option<&'a str>,
     last_id: Option<&'a str>,
@@ -43,16 +45,36 @@ struct Entry {
     error_file_id: Option<String>,
 }
 
+/// How a list is asked for, page by page.
+struct Paging {
+    /// The parameter with the last id of the page before.
+    after: &'static str,
+    /// What a whole list says it is.
+    object: Option<&'static str>,
+    /// Entries where its caller names no number: the provider's own default.
+    default: usize,
+    /// The most entries that a page has.
+    page: usize,
+}
+
 /// Pages that are looked through for one list.
 const MOST_PAGES: usize = 50;
-/// Entries of a page: the most that OpenAI gives of batches, and a tenth of what it gives of files.
-const PAGE_OF_BATCHES: usize = 100;
-const PAGE_OF_FILES: usize = 1_000;
-/// Entries of a list where its caller names no number: OpenAI's own defaults.
-const FILES: usize = 10_000;
-const BATCHES: usize = 20;
+/// Entries of a list at the most, as many as OpenAI gives of files.
+const MOST: usize = 10_000;
 /// Of a page so much is read at the most.
 const LONGEST_PAGE: usize = 16 << 20;
+
+// === impl Paging ===
+
+impl Paging {
+    fn of(dialect: Dialect, kind: Kind) -> Paging {
+        match (dialect, kind) {
+            (Dialect::AnthropicMessages, _) => Paging { after: "after_id", object: None, default: 20, page: 1_000 },
+            (_, Kind::File) => Paging { after: "after", object: Some("list"), default: MOST, page: 1_000 },
+            _ => Paging { after: "after", object: Some("list"), default: 20, page: 100 },
+        }
+    }
+}
 
 /// The list, or the provider's own answer where that is an error.
 pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut errand: Errand, targets: &[Target]) -> Result<Reply, Refusal> {
@@ -60,21 +82,24 @@ pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut err
     let held = held_by(gateway, caller, kind).await?.into_iter().filter(|held| held.provider == *here);
     let own: HashSet<String> = held.map(|held| held.id).collect();
     let parameter = |name: &str| errand.query.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
-    let (default, page_size) = if kind == Kind::File { (FILES, PAGE_OF_FILES) } else { (BATCHES, PAGE_OF_BATCHES) };
-    let limit = parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(default).clamp(1, FILES);
-    let mut after = parameter("after");
+    let paging = Paging::of(errand.dialect, kind);
+    let limit = parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(paging.default).clamp(1, MOST);
+    let mut after = parameter(paging.after);
+    if parameter("before_id").is_some() {
+        return Err(Refusal::invalid("unsupported_parameter", "'before_id' is not served here: page forward, with 'after_id'."));
+    }
     if let Some(after) = after.as_ref().filter(|after| !own.contains(*after)) {
         return Err(kind.not_found(after));
     }
-    errand.query.retain(|(name, _)| name != "limit" && name != "after");
+    errand.query.retain(|(name, _)| name != "limit" && name != paging.after);
     let others = errand.query.clone();
     let mut found: Vec<(String, Box<RawValue>)> = Vec::new();
     let mut pages = 0;
     loop {
         pages += 1;
         errand.query = others.clone();
-        errand.query.push(("limit".to_owned(), page_size.to_string()));
-        errand.query.extend(after.iter().map(|after| ("after".to_owned(), after.clone())));
+        errand.query.push(("limit".to_owned(), paging.page.to_string()));
+        errand.query.extend(after.iter().map(|after| (paging.after.to_owned(), after.clone())));
         let mut answer = gateway.client.run(&errand, targets).await.map_err(Failure::refusal)?;
         if !answer.head.status.is_success() {
             return Ok(Reply::Answer(answer));
@@ -89,7 +114,7 @@ pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut err
         for (entry, raw) in entries {
             if own.contains(&entry.id) {
                 note_files(gateway, caller, kind, &entry, &targets[0]).await?;
-                found.push((entry.id, raw));
+                found.push((entry.id, as_told(raw, errand.dialect, kind)));
             }
         }
         after = last;
@@ -97,15 +122,24 @@ pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut err
             let has_more = found.len() > limit || is_cut;
             found.truncate(limit);
             let mut head = answer.head;
-            head.headers.insert(HeaderName::from_static("content-type"), http::HeaderValue::from_static("application/json"));
-            return Ok(Reply::List(head, written(&found, has_more)));
+            head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            return Ok(Reply::List(head, written(&found, has_more, &paging)));
         }
     }
 }
 
-fn written(found: &[(String, Box<RawValue>)], has_more: bool) -> Bytes {
+/// An entry as its caller is told it.
+fn as_told(raw: Box<RawValue>, dialect: Dialect, kind: Kind) -> Box<RawValue> {
+    let told = match (dialect, kind) {
+        (Dialect::AnthropicMessages, Kind::Batch) => with_results_here(raw.get().as_bytes()),
+        _ => None,
+    };
+    told.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or(raw)
+}
+
+fn written(found: &[(String, Box<RawValue>)], has_more: bool, paging: &Paging) -> Bytes {
     let list = List {
-        object: "list",
+        object: paging.object,
         data: found.iter().map(|(_, raw)| &**raw).collect(),
         first_id: found.first().map(|(id, _)| id.as_str()),
         last_id: found.last().map(|(id, _)| id.as_str()),

@@ -366,6 +366,12 @@ def test_geminis_tokens_are_counted(counting, upstream):
     assert refused.status == 501 and "does not serve 'count_tokens'" in refused.json()["error"]["message"]
 
 
+def test_a_responses_input_is_counted(client, upstream):
+    upstream.serve_at("POST", "/responses/input_tokens", provider.answer_json({"object": "response.input_tokens", "input_tokens": 11}))
+    assert client.responses.input_tokens.count(model="test/gpt-4o-mini", input="Hi").input_tokens == 11
+    assert upstream.requests[-1].json() == {"model": "gpt-4o-mini", "input": "Hi"}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "right"),
     [("GET", "/v1/images/generations", "POST"), ("DELETE", "/v1/files", "POST or GET"), ("PUT", "/v1/responses/resp_1", "GET or DELETE")],

@@ -36,7 +36,7 @@ def openai(reply):
 
 def anthropic(reply):
     body = reply.json()
-    kinds = {401: "authentication_error", 402: "permission_error", 403: "permission_error", 429: "rate_limit_error"}
+    kinds = {401: "authentication_error", 402: "billing_error", 403: "permission_error", 429: "rate_limit_error"}
     holds(body["type"] == "error" and "request_id" in body and "request-id" in reply.headers, "Anthropic's error object", body)
     holds(body["error"]["type"] == kinds[reply.status], "its type", body)
     return body["error"]["code"], body["error"]["message"]
@@ -44,7 +44,7 @@ def anthropic(reply):
 
 def gemini(reply):
     error = reply.json()["error"]
-    names = {401: "UNAUTHENTICATED", 402: "PERMISSION_DENIED", 403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED"}
+    names = {401: "UNAUTHENTICATED", 402: "RESOURCE_EXHAUSTED", 403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED"}
     holds((error["code"], error["status"]) == (reply.status, names[reply.status]), "Google's status", error)
     reasons = [detail["reason"] for detail in error["details"] if detail["@type"].endswith("ErrorInfo")]
     holds(len(reasons) == 1, "one reason", error)

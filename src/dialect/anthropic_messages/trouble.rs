@@ -10,7 +10,7 @@ const NAMES: [(&str, TroubleKind); 10] = [
     ("invalid_request_error", TroubleKind::Invalid),
     ("authentication_error", TroubleKind::Authentication),
     ("permission_error", TroubleKind::Permission),
-    ("billing_error", TroubleKind::Permission),
+    ("billing_error", TroubleKind::Billing),
     ("not_found_error", TroubleKind::NotFound),
     ("request_too_large", TroubleKind::TooLarge),
     ("rate_limit_error", TroubleKind::RateLimit),

@@ -8,7 +8,7 @@ use crate::dialect::ir::{Trouble, TroubleKind};
 pub fn exception(kind: TroubleKind) -> &'static str {
     match kind {
         TroubleKind::Invalid | TroubleKind::TooLarge => "ValidationException",
-        TroubleKind::Authentication | TroubleKind::Permission => "AccessDeniedException",
+        TroubleKind::Authentication | TroubleKind::Permission | TroubleKind::Billing => "AccessDeniedException",
         TroubleKind::NotFound => "ResourceNotFoundException",
         TroubleKind::RateLimit => "ThrottlingException",
         TroubleKind::Overloaded => "ServiceUnavailableException",

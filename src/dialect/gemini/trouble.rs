@@ -12,6 +12,7 @@ pub fn status_of(kind: TroubleKind) -> (u16, &'static str) {
         TroubleKind::Invalid | TroubleKind::TooLarge => (400, "INVALID_ARGUMENT"),
         TroubleKind::Authentication => (401, "UNAUTHENTICATED"),
         TroubleKind::Permission => (403, "PERMISSION_DENIED"),
+        TroubleKind::Billing => (402, "RESOURCE_EXHAUSTED"),
         TroubleKind::NotFound => (404, "NOT_FOUND"),
         TroubleKind::RateLimit => (429, "RESOURCE_EXHAUSTED"),
         TroubleKind::Server => (500, "INTERNAL"),

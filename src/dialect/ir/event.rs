@@ -130,6 +130,7 @@ pub enum TroubleKind {
     Invalid,
     Authentication,
     Permission,
+    Billing,
     NotFound,
     TooLarge,
     RateLimit,
@@ -201,7 +202,8 @@ impl TroubleKind {
     pub fn of_status(status: u16) -> TroubleKind {
         match status {
             401 => TroubleKind::Authentication,
-            402 | 403 => TroubleKind::Permission,
+            402 => TroubleKind::Billing,
+            403 => TroubleKind::Permission,
             404 => TroubleKind::NotFound,
             408 | 504 => TroubleKind::Timeout,
             413 => TroubleKind::TooLarge,
@@ -221,7 +223,8 @@ impl From<&Refusal> for Trouble {
             Kind::Invalid if refusal.status.as_u16() == 413 => TroubleKind::TooLarge,
             Kind::Invalid => TroubleKind::Invalid,
             Kind::Authentication => TroubleKind::Authentication,
-            Kind::Permission | Kind::Budget => TroubleKind::Permission,
+            Kind::Permission => TroubleKind::Permission,
+            Kind::Budget => TroubleKind::Billing,
             Kind::NotFound => TroubleKind::NotFound,
             Kind::RateLimit(_) => TroubleKind::RateLimit,
             Kind::Upstream if refusal.status.as_u16() == 504 => TroubleKind::Timeout,

@@ -204,7 +204,8 @@ fn own(block: &Reasoning) -> Option<&str> {
     block.signature.as_ref().filter(|signature| signature.by == Dialect::OpenaiChat).map(|signature| signature.value.as_str())
 }
 
-fn append(message: &mut Map<String, Value>, field: &str, text: &str) {
+/// Adds to reasoning that stands as a text.
+pub fn append(message: &mut Map<String, Value>, field: &str, text: &str) {
     match message.get_mut(field) {
         Some(Value::String(before)) => before.push_str(text),
         _ => drop(message.insert(field.to_owned(), Value::from(text))),

@@ -2,6 +2,7 @@
 
 //! Recorded answers and requests, round trips, and whatever bytes there may be.
 
+mod bare_reasoning;
 mod recorded;
 mod round_trip;
 mod shapes;

@@ -9,6 +9,7 @@ pub fn write(trouble: &Trouble) -> Value {
     let kind = match trouble.kind {
         TroubleKind::Invalid | TroubleKind::TooLarge | TroubleKind::NotFound | TroubleKind::Authentication => "invalid_request_error",
         TroubleKind::Permission => "permission_error",
+        TroubleKind::Billing => "insufficient_quota",
         TroubleKind::RateLimit => "rate_limit_error",
         TroubleKind::Overloaded | TroubleKind::Timeout | TroubleKind::Server => "server_error",
     };

@@ -21,7 +21,8 @@ pub fn of_event(data: &[u8]) -> Trouble {
 pub fn named(code: &str, message: String, param: Option<&str>) -> Trouble {
     let has = |part: &str| code.contains(part);
     let kind = match code {
-        "rate_limit_exceeded" | "insufficient_quota" | "too_many_requests" => TroubleKind::RateLimit,
+        "rate_limit_exceeded" | "too_many_requests" => TroubleKind::RateLimit,
+        "insufficient_quota" => TroubleKind::Billing,
         "invalid_api_key" | "authentication_error" => TroubleKind::Authentication,
         _ if has("permission") => TroubleKind::Permission,
         _ if has("not_found") => TroubleKind::NotFound,

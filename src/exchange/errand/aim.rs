@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::request::Parts;
 
-use super::{Deed, PROVIDER, Served, not_served};
+use super::{Deed, PROVIDER, Served, batch, not_served};
+use crate::catalog::Dialect;
 use crate::dialect::members::Members;
 use crate::error::{Kind, Refusal};
 use crate::exchange::keeping::store_down;
@@ -21,7 +22,7 @@ pub(super) async fn targets(
     served: &Served,
     caller: &Caller,
     head: &Parts,
-    load: &Load,
+    load: &mut Load,
     model: Option<&str>,
     id: &str,
 ) -> Result<Vec<Target>, Refusal> {
@@ -38,6 +39,7 @@ pub(super) async fn targets(
                 _ => choose(gateway, served, wanted),
             }
         }
+        (Deed::Make(held::Kind::Batch), _) if served.dialect == Dialect::AnthropicMessages => batch::aim(gateway, served, caller, load),
         (Deed::Make(held::Kind::Batch), _) => {
             let input = match load {
                 Load::Json(body, _) => {

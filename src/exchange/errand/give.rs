@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use jiff::Timestamp;
 
-use super::{Deed, Reply, Served, Walked, not_served};
+use super::{Deed, Reply, Served, Walked, batch, not_served};
 use crate::catalog::Dialect;
 use crate::dialect::ir::Dropped;
 use crate::dialect::members::Members;
@@ -50,7 +50,7 @@ pub(super) async fn hand_over(
     let outgoing = match outgoing {
         Ok(Outgoing::Error { text, .. }) if is_unknown_path(head.status, &text) => Err(unserved(served, provider)),
         Ok(Outgoing::Whole { body, reading, dropped }) => match keep(gateway, served.deed, key, provider, &id, &body).await {
-            Ok(()) => Ok(Outgoing::Whole { body, reading, dropped }),
+            Ok(()) => Ok(Outgoing::Whole { body: as_told(served, body), reading, dropped }),
             Err(refusal) => Err(refusal),
         },
         other => other.map_err(Failure::refusal),
@@ -143,6 +143,16 @@ async fn keep(gateway: &Gateway, deed: Deed, key: KeyId, provider: &LiveProvider
         gateway.held.keep(held).await.map_err(|e| store_down(&e))?;
     }
     Ok(())
+}
+
+/// An answer as its caller is told it: what it says of where things are is of the gateway.
+fn as_told(served: &Served, body: Bytes) -> Bytes {
+    match (served.deed, served.dialect) {
+        (Deed::Make(held::Kind::Batch) | Deed::Use(held::Kind::Batch), Dialect::AnthropicMessages) => {
+            batch::with_results_here(&body).unwrap_or(body)
+        }
+        _ => body,
+    }
 }
 
 /// A provider that has no such path says so in other words than OpenAI's of a thing that is not there.

@@ -1,8 +1,8 @@
 //! Anthropic's surface: `/v1/messages`, with and without `/anthropic` before it, and its error shape.
 
-mod count_tokens;
 mod error;
 pub mod models;
+pub mod operations;
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
             exchange(gateway, &Anthropic, Called::new(Operation::Chat, Dialect::AnthropicMessages), request)
         })
     };
-    axum::Router::new().route("/v1/messages", serve()).route("/anthropic/v1/messages", serve()).merge(count_tokens::routes())
+    axum::Router::new().route("/v1/messages", serve()).route("/anthropic/v1/messages", serve()).merge(operations::routes())
 }
 
 /// Whether a path that nothing is served at is one of this surface's.
@@ -58,7 +58,9 @@ pub fn unknown_path(uri: &Uri) -> Response<Body> {
 
 /// A path of this surface's that is served for another method.
 pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
-    let message = format!("{} is not called with {method}: use POST.", super::shown(uri.path()));
+    let methods = operations::methods(uri.path());
+    let right = if methods.is_empty() { "POST".to_owned() } else { methods.join(" or ") };
+    let message = format!("{} is not called with {method}: use {right}.", super::shown(uri.path()));
     error::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::routing::{MethodFilter, on};
 use http::Method;
 
@@ -11,6 +11,7 @@ use crate::catalog::{Dialect, Operation};
 use crate::exchange::errand::{Deed, Served, Takes, serve};
 use crate::gateway::Gateway;
 use crate::held::Kind;
+use crate::surface::anthropic::{self, Anthropic};
 
 /// The paths, as OpenAI's API reference has them.
 static SERVED: &[Served] = &[
@@ -30,6 +31,7 @@ static SERVED: &[Served] = &[
     served(Method::GET, "/v1/batches", Operation::Batches, Takes::Nothing, Deed::List(Kind::Batch)),
     served(Method::GET, "/v1/batches/{id}", Operation::Batches, Takes::Nothing, Deed::Use(Kind::Batch)),
     served(Method::POST, "/v1/batches/{id}/cancel", Operation::Batches, Takes::Json, Deed::Use(Kind::Batch)),
+    served(Method::POST, "/v1/responses/input_tokens", Operation::CountTokens, Takes::Json, Deed::Call),
     served(Method::GET, "/v1/responses/{id}", Operation::StoredResponses, Takes::Nothing, Deed::Use(Kind::Response)),
     served(Method::DELETE, "/v1/responses/{id}", Operation::StoredResponses, Takes::Nothing, Deed::Delete(Kind::Response)),
     served(Method::POST, "/v1/responses/{id}/cancel", Operation::StoredResponses, Takes::Json, Deed::Use(Kind::Response)),
@@ -48,29 +50,24 @@ static SERVED: &[Served] = &[
 pub fn routes() -> axum::Router<Arc<Gateway>> {
     SERVED.iter().fold(axum::Router::new(), |router, served| {
         let filter = MethodFilter::try_from(served.method.clone()).unwrap_or(MethodFilter::POST);
-        router.route(served.path, on(filter, move |State(gateway): AppState, request| serve(gateway, &OpenAi, served, None, request)))
+        let way = move |State(gateway): AppState, request: Request| async move {
+            match anthropic::operations::instead(served, request.headers()) {
+                Some(instead) => serve(gateway, &Anthropic, instead, None, request).await,
+                None => serve(gateway, &OpenAi, served, None, request).await,
+            }
+        };
+        router.route(served.path, on(filter, way))
     })
 }
 
 /// How a path of these is called; none where it is none of them.
 pub fn methods(path: &str) -> Vec<&'static str> {
-    SERVED.iter().filter(|served| matches(served.path, path)).map(|served| served.method.as_str()).collect()
-}
-
-fn matches(template: &str, path: &str) -> bool {
-    let (mut expected, mut given) = (template.split('/'), path.split('/'));
-    loop {
-        match (expected.next(), given.next()) {
-            (None, None) => return true,
-            (Some(expected), Some(given)) if expected == given || (expected.starts_with('{') && !given.is_empty()) => {}
-            _ => return false,
-        }
-    }
+    SERVED.iter().filter(|served| served.is_at(path)).map(|served| served.method.as_str()).collect()
 }
 
 const fn served(method: Method, path: &'static str, operation: Operation, takes: Takes, deed: Deed) -> Served {
     let dialect = match operation {
-        Operation::StoredResponses | Operation::Conversations => Dialect::OpenaiResponses,
+        Operation::StoredResponses | Operation::Conversations | Operation::CountTokens => Dialect::OpenaiResponses,
         _ => Dialect::OpenaiChat,
     };
     Served { method, path, operation, dialect, takes, deed }

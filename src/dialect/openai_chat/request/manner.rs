@@ -54,6 +54,14 @@ impl<'a> Manner<'a> {
         self.can(Capability::Reasoning)
     }
 
+    /// Whether it wants its own reasoning back, with the calls that came of it, in `reasoning_content`.
+    ///
+    /// Source: DeepSeek's "Thinking mode", Moonshot's "Use the thinking model", Z.AI's "Preserved thinking", MiniMax' "Interleaved thinking".
+    pub fn wants_reasoning_back(&self) -> bool {
+        let name = self.name().to_ascii_lowercase();
+        self.reasons() && ["deepseek", "kimi", "glm-", "minimax", "mimo"].iter().any(|family| name.starts_with(family))
+    }
+
     /// Whether its tokens are chosen as the caller says; what is not known does as it is told, OpenAI's models that always reason do not.
     pub fn takes_sampling(&self) -> bool {
         self.can(Capability::Temperature) && !self.always_reasons()

@@ -87,10 +87,19 @@ impl Writer<'_> {
     }
 
     /// Reasoning goes back to the one that made it, in the form in which it came, and to nobody else.
+    ///
+    /// A caller whose dialect has no place for a signature, as Ollama's, cannot say whose it was: it goes to a model that wants its own back.
     fn reasoning(&mut self, blocks: &[&Reasoning], more: &mut Map<String, Value>) -> Vec<Value> {
-        let is_own = |block: &&&Reasoning| block.signature.as_ref().is_some_and(|proof| proof.value_for(Dialect::OpenaiChat).is_some());
-        let own: Vec<&Reasoning> = blocks.iter().filter(is_own).copied().collect();
-        self.dropped.note_if(own.len() < blocks.len(), "reasoning");
+        let by = |block: &Reasoning| block.signature.as_ref().map(|proof| proof.by);
+        let (own, others): (Vec<&Reasoning>, Vec<&Reasoning>) =
+            blocks.iter().copied().partition(|block| by(block) == Some(Dialect::OpenaiChat));
+        for block in others {
+            let is_bare = !block.is_redacted && matches!(by(block), None | Some(Dialect::Ollama));
+            match is_bare && self.manner.wants_reasoning_back() {
+                true => details::append(more, details::FIELDS[0], &block.text),
+                false => self.dropped.note("reasoning"),
+            }
+        }
         let (chunks, others): (Vec<&Reasoning>, Vec<&Reasoning>) = own.into_iter().partition(|block| details::chunk(block).is_some());
         details::write_back(&others, more);
         chunks.into_iter().filter_map(details::chunk).collect()

@@ -89,6 +89,7 @@ pub(super) fn name_of(kind: TroubleKind) -> &'static str {
         TroubleKind::Invalid | TroubleKind::TooLarge | TroubleKind::NotFound => "invalid_request_error",
         TroubleKind::Authentication => "authentication_error",
         TroubleKind::Permission => "permission_error",
+        TroubleKind::Billing => "insufficient_quota",
         TroubleKind::RateLimit => "rate_limit_exceeded",
         TroubleKind::Overloaded | TroubleKind::Timeout | TroubleKind::Server => "server_error",
     }

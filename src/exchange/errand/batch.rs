@@ -1,0 +1,108 @@
+//! Anthropic's batches of messages: each request is sent as the provider names its model, and the results are fetched from here.
+
+use std::collections::HashMap;
+
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Served, not_served};
+use crate::dialect::ask::json_string;
+use crate::dialect::members::Members;
+use crate::error::Refusal;
+use crate::gateway::Gateway;
+use crate::key::keyring::Caller;
+use crate::route::Target;
+use crate::upstream::Load;
+
+/// `POST /v1/messages/batches`, as far as it is read.
+#[derive(Deserialize)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    requests: Vec<Request<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow)]
+    params: Params<'a>,
+}
+
+#[derive(Deserialize)]
+struct Params<'a> {
+    #[serde(borrow)]
+    model: &'a RawValue,
+}
+
+const NEED: &str = "'requests' has to be a list of {\"custom_id\": …, \"params\": {\"model\": …, …}}, with at least one of them";
+
+/// The provider that serves every request of a batch, and the batch with the names that it has for their models.
+pub(super) fn aim(gateway: &Gateway, served: &Served, caller: &Caller, load: &mut Load) -> Result<Vec<Target>, Refusal> {
+    let Load::Json(body, _) = load else { return Err(invalid(NEED.to_owned())) };
+    let batch: Batch<'_> = serde_json::from_slice(body).map_err(|e| invalid(format!("{NEED} ({e}).")))?;
+    let mut named: HashMap<String, Target> = HashMap::new();
+    let mut written = BytesMut::with_capacity(body.len());
+    let (mut first, mut end): (Option<Target>, usize) = (None, 0);
+    for (index, request) in batch.requests.iter().enumerate() {
+        let raw = request.params.model.get();
+        let name: String = serde_json::from_str(raw).map_err(|_| {
+            invalid(format!("'requests.{index}.params.model' has to be a string, such as \"anthropic/claude-sonnet-4-5\"."))
+        })?;
+        let target = match named.get(&name) {
+            Some(target) => target.clone(),
+            None => {
+                let target = target(gateway, served, caller, &name, first.as_ref()).map_err(|refusal| refusal.with_param("requests"))?;
+                named.insert(name, target.clone());
+                target
+            }
+        };
+        // What was parsed out of the body stands in it.
+        let start = raw.as_ptr() as usize - body.as_ptr() as usize;
+        written.extend_from_slice(&body[end..start]);
+        written.extend_from_slice(&json_string(&target.model));
+        end = start + raw.len();
+        first.get_or_insert(target);
+    }
+    written.extend_from_slice(&body[end..]);
+    let first = first.ok_or_else(|| invalid(format!("{NEED}.")))?;
+    *load = Load::Json(written.freeze(), None);
+    Ok(vec![first])
+}
+
+/// A batch as the provider tells it, with its results at the gateway's own path: a relative one, which every SDK takes below its base URL.
+pub(in crate::exchange) fn with_results_here(json: &[u8]) -> Option<Bytes> {
+    let members = Members::read(json).ok()?;
+    let results = members.get("results_url").filter(|member| member.raw != "null")?;
+    let id: String = serde_json::from_str(members.get("id")?.raw).ok()?;
+    let path = json_string(&format!("/v1/messages/batches/{id}/results"));
+    Some([&json[..results.range.start], &path, &json[results.range.end..]].concat().into())
+}
+
+/// Who serves one of its requests: the provider of those before it, where there are any.
+fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: &str, first: Option<&Target>) -> Result<Target, Refusal> {
+    let router = gateway.router();
+    let mut targets = match first {
+        Some(first) => router.resolve_at(name, &first.provider.holder())?,
+        None => router.resolve(name)?,
+    };
+    for target in &targets {
+        let is_simulator = target.provider.is_simulator();
+        caller.may_use(name, || target.full_name(), is_simulator).map_err(|reason| reason.refusal(Some(caller.id())))?;
+    }
+    let is_served = |target: &Target| target.endpoint(served.operation, served.dialect).is_ok();
+    match (targets.iter().position(is_served), first) {
+        (Some(index), _) => Ok(targets.swap_remove(index)),
+        (None, Some(first)) => Err(invalid(format!(
+            "A batch goes to one provider, and '{name}' is not at '{}', where the requests before it are: make a batch for each provider.",
+            first.provider.id
+        ))),
+        (None, None) => Err(not_served(format!(
+            "'{name}' is at no provider that takes Anthropic's batches: choose a model of one that speaks {}.",
+            served.dialect.as_str()
+        ))),
+    }
+}
+
+fn invalid(message: String) -> Refusal {
+    Refusal::invalid("invalid_value", message).with_param("requests")
+}
