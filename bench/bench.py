@@ -12,7 +12,7 @@ import sys
 
 from processes import Fault, Stage, memory, note
 from report import over_ceiling, render, summarise
-from targets import TRANSLATED, start_gateway, start_keyward, start_nginx, start_upstream
+from targets import OPEN, TRANSLATED, start_gateway, start_keyward, start_nginx, start_open, start_upstream
 from traffic import SCENARIOS, Void, check_all, load, taking_part
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -20,23 +20,25 @@ WRONG, VOID = 2, 3
 
 
 def build(options):
-    """Builds what is measured; returns the paths of Keyward and the upstream."""
+    """Builds what is measured; returns the folder of the binaries."""
     release = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
     release = (ROOT / release).resolve() / "release"
     if not options.no_build:
         command = ["cargo", "build", "--release", "--example", "bench-upstream"]
-        command += [] if options.without_keyward else ["--bin", "keyward"]
+        command += [] if options.without_keyward else ["--example", "bench-open", "--bin", "keyward"]
         if subprocess.run(command, check=False, cwd=ROOT).returncode != 0:
             raise Fault("the build failed")
-    return str(release / "keyward"), str(release / "examples" / "bench-upstream")
+    return release
 
 
 def start_all(stage, options):
-    keyward, upstream = build(options)
-    targets = [start_upstream(stage, upstream, options.upstream_args)]
+    release = build(options)
+    targets = [start_upstream(stage, str(release / "examples" / "bench-upstream"), options.upstream_args)]
     targets.append(start_nginx(stage, targets[0]))
     if not options.without_keyward:
-        targets += start_keyward(stage, targets[0], keyward)
+        keyward = start_keyward(stage, targets[0], str(release / "keyward"))
+        targets += keyward
+        targets.append(start_open(stage, keyward[0], str(release / "examples" / "bench-open")))
     targets += [start_gateway(stage, targets[0], entry) for entry in options.gateways]
     for target in targets:
         target.wait_ready()
@@ -118,7 +120,7 @@ def parse_ceilings(text):
 def parse_gateways(path):
     try:
         gateways = json.loads(pathlib.Path(path).read_text())
-        names = {"upstream", "nginx", "keyward", TRANSLATED}
+        names = {"upstream", "nginx", "keyward", TRANSLATED, OPEN}
         for gateway in gateways:
             if missing := {"name", "command", "url", "model"} - set(gateway):
                 raise ValueError(f"a gateway lacks {', '.join(sorted(missing))}")

@@ -2,7 +2,7 @@
 
 import statistics
 
-from targets import TRANSLATED
+from targets import OPEN, TRANSLATED
 
 
 def summarise(rounds):
@@ -20,14 +20,15 @@ def summarise_target(name, rounds):
         "to_nginx": medians(ratios),
         "cpu_to_nginx_range": [min(cpu), max(cpu)],
         "added_p50_us": statistics.median(added),
-        **(to_passthrough(rounds) if name == TRANSLATED else {}),
+        **(to_other("passthrough", rounds, TRANSLATED, "keyward") if name == TRANSLATED else {}),
+        **(to_other("open", rounds, "keyward", OPEN) if name == "keyward" and OPEN in rounds[0] else {}),
     }
 
 
-def to_passthrough(rounds):
-    """What translating costs, by what passing through costs in the same round."""
-    cpu = [results[TRANSLATED]["cpu_us"] / results["keyward"]["cpu_us"] for results in rounds]
-    return {"cpu_to_passthrough": statistics.median(cpu), "cpu_to_passthrough_range": [min(cpu), max(cpu)]}
+def to_other(word, rounds, name, other):
+    """What one costs by what another costs in the same round."""
+    cpu = [results[name]["cpu_us"] / results[other]["cpu_us"] for results in rounds]
+    return {f"cpu_to_{word}": statistics.median(cpu), f"cpu_to_{word}_range": [min(cpu), max(cpu)]}
 
 
 def medians(samples):
@@ -56,17 +57,26 @@ def load_rows(report):
 
 LOAD_HEADS = ["scenario", "target", "req/s", "p50 ms", "p99 ms", "CPU us/req", "req/s to nginx", "CPU to nginx (range)"]
 LOAD_HEADS += ["p50 us alone", "p99 us alone", "added p50 us"]
+CHECKS_HEADS = ["scenario", "without checks, CPU us/req", "with all checks, CPU us/req", "ratio (range)"]
 TRANSLATION_HEADS = ["scenario", "passed through, CPU us/req", "translated, CPU us/req", "ratio (range)"]
 MEMORY_HEADS = ["target", "idle MB", "after MB", "peak MB"]
 
 
 def translation_rows(report):
+    return compared_rows(report, "passthrough", TRANSLATED, "keyward")
+
+
+def checks_rows(report):
+    return compared_rows(report, "open", "keyward", OPEN)
+
+
+def compared_rows(report, word, name, other):
     for scenario, by_load in report["summary"].items():
         summary = by_load[str(report["connections"])]
-        if TRANSLATED in summary:
-            low, high = summary[TRANSLATED]["cpu_to_passthrough_range"]
-            ratio = f"{summary[TRANSLATED]['cpu_to_passthrough']:.2f} ({low:.2f}–{high:.2f})"
-            yield [scenario, *(f"{summary[name]['cpu_us']:.1f}" for name in ("keyward", TRANSLATED)), ratio]
+        if name in summary and other in summary:
+            low, high = summary[name][f"cpu_to_{word}_range"]
+            ratio = f"{summary[name][f'cpu_to_{word}']:.2f} ({low:.2f}–{high:.2f})"
+            yield [scenario, *(f"{summary[one]['cpu_us']:.1f}" for one in (other, name)), ratio]
 
 
 def memory_rows(report):
@@ -95,12 +105,12 @@ def render(report, markdown):
     )
     if report["upstream_args"]:
         conditions += f" Upstream: {' '.join(report['upstream_args'])}."
-    translations = list(translation_rows(report))
+    compared = [(TRANSLATION_HEADS, list(translation_rows(report))), (CHECKS_HEADS, list(checks_rows(report)))]
     return "\n\n".join(
         [
             conditions,
             table(LOAD_HEADS, load_rows(report), markdown),
-            *([table(TRANSLATION_HEADS, translations, markdown)] if translations else []),
+            *(table(heads, rows, markdown) for heads, rows in compared if rows),
             table(MEMORY_HEADS, memory_rows(report), markdown),
         ]
     )

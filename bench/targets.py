@@ -14,7 +14,7 @@ from processes import Cpu, Fault, clean_env, tool
 from traffic import ANTHROPIC, OPENAI
 
 
-TRANSLATED = "translated"
+TRANSLATED, OPEN = "translated", "open"
 
 
 @dataclasses.dataclass
@@ -27,6 +27,7 @@ class Target:
     """Which model is asked in which dialect; in one that is not here, none."""
     folder: pathlib.Path
     ready: str | None = None
+    answers_streams: bool = True
 
     def cpu(self):
         return Cpu.read(self.process.pid)
@@ -173,6 +174,18 @@ def start_keyward(stage, upstream, binary):
     process = stage.launch(folder, [binary, "serve"], env)
     own = Target("keyward", process, f"http://127.0.0.1:{port}/v1", key, OWN, folder, "/healthz")
     return [own, dataclasses.replace(own, name=TRANSLATED, models=OTHER)]
+
+
+def start_open(stage, keyward, binary):
+    """Keyward's server, router and client with no check and no ledger, for the providers that `keyward` has."""
+    port, folder = free_port(), stage.folder(OPEN)
+    env = {
+        "KEYWARD_LISTEN": f"127.0.0.1:{port}",
+        "KEYWARD_PROVIDERS": str(keyward.folder / "providers"),
+        "BENCH_API_KEY": "bench",
+    }
+    process = stage.launch(folder, [binary], env)
+    return Target(OPEN, process, f"http://127.0.0.1:{port}/v1", "bench", {OPENAI: OWN[OPENAI]}, folder, answers_streams=False)
 
 
 def start_gateway(stage, upstream, entry):

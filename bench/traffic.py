@@ -145,7 +145,8 @@ def check_all(targets, scenarios):
 
 
 def taking_part(targets, scenario):
-    return [target for target in targets if SCENARIOS[scenario].dialect in target.models]
+    wanted = SCENARIOS[scenario]
+    return [target for target in targets if wanted.dialect in target.models and (target.answers_streams or not wanted.is_stream)]
 
 
 def load(target, scenario, connections, seconds, length):

@@ -74,7 +74,8 @@ pub async fn serve_admin(listener: TcpListener, gateway: Arc<Gateway>, shutdown:
     serve_paths(listener, surface::admin_router(gateway), 1, &limits, trusted, shutdown).await
 }
 
-async fn serve_paths(
+/// Serves `paths` by so many workers until `shutdown` resolves.
+pub async fn serve_paths(
     listener: TcpListener,
     paths: axum::Router,
     count: usize,
