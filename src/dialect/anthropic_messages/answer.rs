@@ -72,6 +72,7 @@ pub fn encode(answer: Answer, asked: &Asked, dropped: &mut Dropped) -> Bytes {
     let Choice { content, finish, logprobs } = choice.unwrap_or(Choice { content: Vec::new(), finish: Finish::Stop, logprobs: Vec::new() });
     dropped.note_if(!logprobs.is_empty(), "logprobs");
     let calls_tools = content.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
+    let finish = finish.said(content.iter().any(|block| matches!(block.content, Content::Refusal(_))));
     let mut blocks = Vec::with_capacity(content.len());
     for block in &content {
         write_block(&block.content, &mut blocks, dropped);

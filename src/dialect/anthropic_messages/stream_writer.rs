@@ -22,6 +22,7 @@ pub struct Writer {
     usage: Usage,
     finish: Option<Finish>,
     calls_tools: bool,
+    refuses: bool,
     /// How many blocks were written.
     next: u32,
     /// The blocks that are open.
@@ -107,6 +108,7 @@ impl Writer {
             usage: Usage::default(),
             finish: None,
             calls_tools: false,
+            refuses: false,
             next: 0,
             open: Vec::new(),
             json: Vec::new(),
@@ -139,6 +141,7 @@ impl Writer {
         self.start(String::new(), String::new(), out);
         let mut call = None;
         let is_reasoning = matches!(opening, Opening::Reasoning { .. });
+        self.refuses |= matches!(opening, Opening::Refusal);
         let block = match opening {
             Opening::Text | Opening::Refusal => json!({ "type": "text", "text": "" }),
             Opening::Reasoning { .. } => json!({ "type": "thinking", "thinking": "", "signature": "" }),
@@ -245,7 +248,7 @@ impl Writer {
         while let Some(theirs) = self.open.first().map(|open| open.theirs) {
             self.close(theirs, out);
         }
-        let finish = self.finish.take().unwrap_or_default();
+        let finish = self.finish.take().unwrap_or_default().said(self.refuses);
         let (stop_reason, stop_sequence) = stop::encode(&finish, self.calls_tools);
         let ending = json!({
             "type": "message_delta",

@@ -61,6 +61,15 @@ pub enum Finish {
     Other(String),
 }
 
+// === impl Finish ===
+
+impl Finish {
+    /// Where it was done with words that decline, as OpenAI's answers tell it, it declined.
+    pub fn said(self, refuses: bool) -> Finish {
+        if refuses && self == Finish::Stop { Finish::Refusal } else { self }
+    }
+}
+
 /// A token and its probability.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenLogprob {

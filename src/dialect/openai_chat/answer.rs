@@ -118,9 +118,10 @@ fn message(choice: &Choice, dropped: &mut Dropped) -> Map<String, Value> {
     for block in &choice.content {
         match &block.content {
             Content::Text { text: more, citations } => {
-                let before = text.as_ref().filter(|_| !citations.is_empty()).map_or(0, |text| text.chars().count() as u64);
+                let count = |text: &str| if citations.is_empty() { 0 } else { text.chars().count() as u64 };
+                let before = count(text.as_deref().unwrap_or_default());
                 text.get_or_insert_default().push_str(more);
-                annotations.extend(citations.iter().filter_map(|citation| citations::write(citation, before)));
+                annotations.extend(citations.iter().filter_map(|citation| citations::write(citation, before, count(more))));
             }
             Content::Refusal(more) => refusal.get_or_insert_default().push_str(more),
             Content::Reasoning(block) => reasoning.push(block),

@@ -47,14 +47,17 @@ pub fn of_sources(search_results: Option<&str>, urls: Option<&str>) -> Vec<Citat
     urls.map(|url| Citation { url: Some(url), ..Citation::default() }).collect()
 }
 
-/// An annotation, its place moved by the `before` characters of the texts before it; `None` where nothing can be pointed at.
-pub fn write(citation: &Citation, before: u64) -> Option<Value> {
+/// An annotation of a text of so many characters after `before` others; `None` where nothing can be pointed at.
+///
+/// Where a citation tells no place of its own, it is of the whole text.
+pub fn write(citation: &Citation, before: u64, length: u64) -> Option<Value> {
     let own = citation.native.as_ref().filter(|(of, value)| *of == Dialect::OpenaiChat && is_complete(value));
     if let Some((_, value)) = own {
         return Some(value.clone());
     }
     let url = citation.url.as_deref()?;
-    let (start, end) = citation.span.map_or((0, 0), |(start, end)| (start + before, end + before));
+    let (start, end) = citation.span.unwrap_or((0, length));
+    let (start, end) = (start + before, end + before);
     let title = citation.title.as_deref().unwrap_or(url);
     Some(json!({ "type": "url_citation", "url_citation": { "url": url, "title": title, "start_index": start, "end_index": end } }))
 }

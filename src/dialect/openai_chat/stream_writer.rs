@@ -208,7 +208,7 @@ impl Writer {
             Delta::Signature(signature) => self.signature(at, choice, block, signature, out),
             Delta::Arguments(text) if !text.is_empty() => self.arguments(at, choice, block, &text, out),
             Delta::Citation(citation) => {
-                if let Some(mut annotation) = citations::write(&citation, track.characters.0) {
+                if let Some(mut annotation) = citations::write(&citation, track.characters.0, track.characters.1) {
                     annotation["index"] = Value::from(track.told_annotations);
                     track.told_annotations += 1;
                     self.grow(choice, &Grown { annotations: Some([annotation]), ..Grown::default() }, out);

@@ -247,3 +247,15 @@ fn an_error_in_the_middle_of_a_stream_is_told_by_its_name() {
     let again = written(told.clone(), "m");
     assert!(again.starts_with(b"event: error\n") && events(&again, 5) == told);
 }
+
+#[test]
+fn words_that_decline_end_as_a_refusal() {
+    for (content, reason) in [(Content::Refusal("No.".into()).into(), "refusal"), (Block::text("No."), "end_turn")] {
+        let answer =
+            Answer { choices: vec![Choice { content: vec![content], finish: Finish::Stop, logprobs: vec![] }], ..Answer::default() };
+        let whole: Value = serde_json::from_slice(&Messages.encode_answer(answer.clone(), &asked("m"), &mut Dropped::default())).unwrap();
+        assert_eq!((&whole["stop_reason"], &whole["content"][0]["text"]), (&json!(reason), &json!("No.")));
+        let stream = String::from_utf8(written(answer.into_events(), "m")).unwrap();
+        assert!(stream.contains(&format!("\"stop_reason\":\"{reason}\"")), "{stream}");
+    }
+}
