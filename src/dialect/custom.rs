@@ -37,7 +37,7 @@ pub fn functions(tools: &[Tool], may_call: impl Fn(&str) -> bool, dropped: &mut 
                 list.push(function_value(&as_function(name, description.as_deref())))
             }
             Tool::Function(_) | Tool::Custom { .. } => {}
-            Tool::Builtin(builtin) => dropped.note(builtin.kind.dropped()),
+            Tool::Builtin(builtin) => dropped.note(builtin.own_name()),
         }
     }
     list

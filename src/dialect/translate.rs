@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::custom::Customs;
-use super::ir::{Answer, Block, Collector, Content, Dropped, Event, Finish, Request, Trouble, TroubleKind};
+use super::ir::{Answer, Block, Collector, Content, Dropped, Event, Finish, Media, MediaKind, MediaSource, Request, Trouble, TroubleKind};
 use super::{Ask, Asked, Codec, Ending, Reading, StreamReader, StreamWriter, To, codec, openai_responses};
 use crate::catalog::Dialect;
 use crate::error::Refusal;
@@ -64,10 +64,52 @@ pub fn write_request(request: &Request, dialect: Dialect, to: &To<'_>) -> Result
         openai_responses::refuse_held_state(request)?;
     }
     refuse_what_is_needed(request, dialect)?;
+    refuse_files_elsewhere(request, dialect)?;
     let mut dropped = Dropped::default();
     let told = with_results_told(request, dialect);
     let body = codec(dialect).encode_request(&told, to, &mut dropped)?;
+    request.unread.iter().for_each(|name| dropped.note(name.clone()));
+    dropped.note_if(has_foreign_signature(request, dialect), "signature");
     Ok((body, dropped))
+}
+
+/// A file that another provider holds is seen by that provider alone.
+fn refuse_files_elsewhere(request: &Request, dialect: Dialect) -> Result<(), Refusal> {
+    use Dialect::{OpenaiChat, OpenaiResponses};
+    let is_seen = |of: Dialect, kind: MediaKind| match (of, dialect) {
+        (OpenaiChat | OpenaiResponses, OpenaiResponses) => true,
+        // Chat takes files of its own as documents alone.
+        (OpenaiChat | OpenaiResponses, OpenaiChat) => kind == MediaKind::Document,
+        _ => of == dialect,
+    };
+    let elsewhere = |block: &Block| match &block.content {
+        Content::Media(Media { kind, source: MediaSource::File { of, id }, .. }) if !is_seen(*of, *kind) => Some(id.clone()),
+        _ => None,
+    };
+    let in_result = |block: &Block| match &block.content {
+        Content::ToolResult(result) => result.content.iter().find_map(elsewhere),
+        _ => None,
+    };
+    let mut blocks = request.messages.iter().flat_map(|message| &message.content);
+    match blocks.find_map(|block| elsewhere(block).or_else(|| in_result(block))) {
+        None => Ok(()),
+        Some(id) => {
+            let id: String = id.chars().take(100).collect();
+            let message = format!(
+                "The file '{id}' was uploaded to another provider than this model's, which cannot see it: send its content in the request, as base64."
+            );
+            Err(Refusal::invalid("not_expressible", message).with_param("messages"))
+        }
+    }
+}
+
+/// Whether a call of the history has what another dialect's provider wants back with it.
+fn has_foreign_signature(request: &Request, dialect: Dialect) -> bool {
+    let is_foreign = |block: &Block| match &block.content {
+        Content::ToolCall(call) => call.signature.as_ref().is_some_and(|signature| signature.by != dialect),
+        _ => false,
+    };
+    request.messages.iter().flat_map(|message| &message.content).any(is_foreign)
 }
 
 /// Members of one dialect alone without which a request means something else, and what to do instead.

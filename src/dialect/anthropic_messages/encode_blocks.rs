@@ -38,7 +38,7 @@ pub fn encode(block: &Block, turn: Turn, dropped: &mut Dropped) -> Result<Option
             None
         }
         Content::Media(media) => {
-            dropped.note_if(media.detail.as_deref().is_some_and(|detail| detail != "auto"), "messages.detail");
+            dropped.note_if(media.detail.as_deref().is_some_and(|detail| detail != "auto"), "detail");
             Some(self::media(media)?)
         }
         Content::ToolCall(call) => Some(tool_use(call)),
@@ -51,12 +51,8 @@ pub fn encode(block: &Block, turn: Turn, dropped: &mut Dropped) -> Result<Option
         }
         Content::Builtin(builtin) if builtin.of == DIALECT => Some(builtin.value.clone()),
         Content::Other { of: DIALECT, value } => Some(value.clone()),
-        Content::Builtin(_) => {
-            dropped.note("messages.builtin");
-            None
-        }
-        Content::Other { value, .. } => {
-            dropped.note(format!("messages.{}", value["type"].as_str().unwrap_or("other")));
+        other @ (Content::Builtin(_) | Content::Other { .. }) => {
+            dropped.note(other.own_name());
             None
         }
     };

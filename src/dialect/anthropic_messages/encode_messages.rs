@@ -34,7 +34,7 @@ impl Conversation {
         let mut conversation = Conversation::default();
         let is_all_instructions = request.messages.iter().all(|message| is_instruction(message.role));
         for message in &request.messages {
-            dropped.note_if(message.name.is_some(), "messages.name");
+            dropped.note_if(message.name.is_some(), "name");
             if is_instruction(message.role) && !is_all_instructions {
                 conversation.instruct(message, dropped)?;
             } else {
@@ -78,7 +78,7 @@ impl Conversation {
             self.turns.push(Spoken { role: "system", results: Vec::new(), rest: blocks });
             return Ok(());
         }
-        dropped.note_if(!self.turns.is_empty(), "messages.system_position");
+        dropped.note_if(!self.turns.is_empty(), "system_position");
         self.system.extend(blocks.into_iter().filter(|block| block["type"] == "text"));
         Ok(())
     }

@@ -34,7 +34,7 @@ pub fn encode(request: &Request, traits: &Traits, out: &mut Map<String, Value>, 
                     None
                 }
                 None => {
-                    dropped.note(builtin.kind.dropped());
+                    dropped.note(builtin.own_name());
                     None
                 }
                 own => own,

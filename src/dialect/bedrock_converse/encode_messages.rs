@@ -93,8 +93,8 @@ impl Writer<'_> {
                 Content::Text { text, .. } if text.is_empty() => continue,
                 Content::Text { text, .. } => self.system.push(json!({ "text": text })),
                 Content::Other { of: D, value } => self.system.push(value.clone()),
-                _ => {
-                    self.dropped.note("system");
+                other => {
+                    self.dropped.note(other.own_name());
                     continue;
                 }
             }
@@ -121,8 +121,8 @@ impl Writer<'_> {
             Content::Json(value) => out.push(json!({ "text": value.to_string() })),
             Content::Other { of: D, value } => out.push(value.clone()),
             Content::ToolResult(result) => out.push(self.result(result, &mut Vec::new())?),
-            Content::Other { .. } | Content::Builtin(_) | Content::Reasoning(_) | Content::ToolCall(_) => {
-                self.dropped.note("messages.content");
+            other @ (Content::Other { .. } | Content::Builtin(_) | Content::Reasoning(_) | Content::ToolCall(_)) => {
+                self.dropped.note(other.own_name());
                 return Ok(());
             }
         }
@@ -143,8 +143,8 @@ impl Writer<'_> {
             Content::Other { of: D, value } => out.push(value.clone()),
             Content::Builtin(builtin) if builtin.of == D => out.push(builtin.value.clone()),
             Content::Json(value) => out.push(json!({ "text": value.to_string() })),
-            Content::Media(_) | Content::Other { .. } | Content::Builtin(_) | Content::ToolResult(_) => {
-                return self.dropped.note("messages.content");
+            other @ (Content::Media(_) | Content::Other { .. } | Content::Builtin(_) | Content::ToolResult(_)) => {
+                return self.dropped.note(other.own_name());
             }
         }
         out.extend(self.cache(block));
@@ -205,7 +205,7 @@ impl Writer<'_> {
                     true => content.push(media::write(one, &mut self.names)?),
                     false => moved.push(media::write(one, &mut self.names)?),
                 },
-                _ => self.dropped.note("messages.content"),
+                other => self.dropped.note(other.own_name()),
             }
         }
         if content.is_empty() && moved.len() > moved_before {

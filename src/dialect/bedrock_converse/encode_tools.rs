@@ -123,7 +123,7 @@ fn write_builtin(builtin: &Builtin, family: &Family<'_>, fields: &mut Map<String
                 listed.push(builtin.value.clone());
             }
         }
-        _ => dropped.note(builtin.kind.dropped()),
+        _ => dropped.note(builtin.own_name()),
     }
 }
 

@@ -182,9 +182,7 @@ impl Written {
             Content::Refusal(text) => self.text(text, &[]),
             Content::Json(value) => self.text(&value.to_string(), &[]),
             Content::Other { of: OWN, value } => self.content.push(value.clone()),
-            Content::Media(media) => dropped.note(media_name(media.kind)),
-            Content::Builtin(_) => dropped.note("builtin_tools"),
-            _ => dropped.note("content"),
+            other => dropped.note(other.own_name()),
         }
     }
 
@@ -207,17 +205,6 @@ impl Written {
                 message.insert(name.to_owned(), Value::from(list));
             }
         }
-    }
-}
-
-/// What a kind of media is called where it is dropped.
-pub fn media_name(kind: crate::dialect::ir::MediaKind) -> &'static str {
-    use crate::dialect::ir::MediaKind;
-    match kind {
-        MediaKind::Image => "image",
-        MediaKind::Audio => "audio",
-        MediaKind::Video => "video",
-        MediaKind::Document => "document",
     }
 }
 

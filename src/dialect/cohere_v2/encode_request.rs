@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::assistant::{Written, media_name};
+use super::assistant::Written;
 use super::document;
 use crate::catalog::Dialect;
 use crate::catalog::model::Capability;
@@ -51,7 +51,7 @@ pub fn write(request: &Request, to: &To<'_>, dropped: &mut Dropped) -> Result<By
     }
     match &request.format {
         // Cohere answers by a schema or with tools and documents, not both.
-        Some(Format::JsonObject | Format::JsonSchema { .. }) if is_bound => dropped.note("response_format"),
+        Some(Format::JsonObject | Format::JsonSchema { .. }) if is_bound => dropped.note("format"),
         Some(Format::Text) => set("response_format", json!({ "type": "text" })),
         Some(Format::JsonObject) => set("response_format", json!({ "type": "json_object" })),
         Some(Format::JsonSchema { schema, .. }) => set("response_format", json!({ "type": "json_object", "json_schema": schema })),
@@ -115,8 +115,7 @@ impl Writer<'_> {
                     _ => content.push(image(media)?),
                 },
                 Content::Other { of: Dialect::CohereV2, value } => content.push(value.clone()),
-                Content::Builtin(_) => self.dropped.note("builtin_tools"),
-                _ => self.dropped.note("content"),
+                other => self.dropped.note(other.own_name()),
             }
         }
         if let Some(content) = text_or_blocks(content) {
@@ -156,7 +155,7 @@ impl Writer<'_> {
                     images.push(image(media)?);
                 }
                 Content::Other { of: Dialect::CohereV2, value } => content.push(value.clone()),
-                _ => self.dropped.note("content"),
+                other => self.dropped.note(other.own_name()),
             }
         }
         Ok(text_or_blocks(content).unwrap_or_else(|| Value::from("")))
@@ -186,7 +185,7 @@ fn image(media: &Media) -> Result<Value, Refusal> {
 }
 
 fn inexpressible(media: &Media) -> Refusal {
-    let what = media.media_type.as_deref().unwrap_or(media_name(media.kind));
+    let what = media.media_type.as_deref().unwrap_or(media.kind.as_str());
     let message = format!(
         "A part of 'messages' is {what}, which this model cannot be sent: its provider takes texts, images, and documents as text."
     );
@@ -220,7 +219,7 @@ fn thinking_value(thinking: &Thinking, thinks: bool, dropped: &mut Dropped) -> O
         (true, true) => Some(json!({ "type": "disabled" })),
         (false, true) => None,
         (false, false) => {
-            dropped.note("reasoning");
+            dropped.note("thinking");
             None
         }
         (true, false) => Some(match thinking.as_budget().filter(|budget| *budget > 0) {

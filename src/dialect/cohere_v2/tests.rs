@@ -340,7 +340,7 @@ fn what_cohere_cannot_be_sent_is_moved_adjusted_named_or_refused() {
     assert_eq!(body["tool_choice"], "REQUIRED");
     assert_eq!(body["tools"].as_array().unwrap().len(), 1);
     assert_eq!((&body["temperature"], &body["p"]), (&json!(1.0), &json!(0.99)));
-    let expected = ["reasoning", "is_error", "strict", "response_format", "temperature", "top_p", "seed", "n", "user"];
+    let expected = ["reasoning", "is_error", "strict", "format", "temperature", "top_p", "seed", "n", "user"];
     assert_eq!(names(&dropped), expected);
 
     let audio = Media::new(MediaKind::Audio, MediaSource::Base64("AAAA".into()), Some("audio/wav".into()));

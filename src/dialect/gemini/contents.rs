@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::fields::{has, list, object, take, text, wrong};
+use super::messages::is_placeholder;
 use super::{carry, media};
 use crate::catalog::Dialect;
 use crate::dialect::ir::{Block, Builtin, BuiltinKind, Content, Message, Reasoning, Request, Role, Signature, ToolCall, ToolResult};
@@ -101,7 +102,8 @@ impl Reader {
             return Ok(());
         }
         part.remove("thought");
-        let carried = text(&mut part, "thoughtSignature", "contents")?.filter(|text| !text.is_empty()).map(|text| carry::read(&text));
+        let carried = text(&mut part, "thoughtSignature", "contents")?.filter(|text| !text.is_empty() && !is_placeholder(text));
+        let carried = carried.map(|text| carry::read(&text));
         if has(&part, "functionCall") {
             let call = self.call(object(&mut part, "functionCall", "contents")?)?;
             let signature = carried.and_then(|carried| settle(carried, blocks));

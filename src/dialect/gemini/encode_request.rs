@@ -118,7 +118,7 @@ fn sampling(sampling: &Sampling, config: &mut Map<String, Value>, dropped: &mut 
 fn write_format(format: &Format, is_refused: bool, config: &mut Map<String, Value>, system: &mut Vec<Value>, dropped: &mut Dropped) {
     let is_json = !matches!(format, Format::Text);
     if is_json && is_refused {
-        dropped.note("response_format");
+        dropped.note("format");
         let wish = match format {
             Format::JsonSchema { schema, .. } => format!("Answer with JSON alone that fits this JSON Schema: {schema}"),
             _ => "Answer with a JSON object alone.".to_owned(),

@@ -66,7 +66,7 @@ pub fn to_part(media: &Media, dropped: &mut Dropped) -> Result<Map<String, Value
     dropped.note_if(media.detail.is_some(), "detail");
     dropped.note_if(media.context.is_some(), "context");
     dropped.note_if(media.citable, "citations");
-    dropped.note_if(media.name.is_some(), "name");
+    dropped.note_if(media.name.is_some(), "filename");
     let media_type = media.media_type.clone();
     let part = match &media.source {
         MediaSource::Base64(data) => json!({

@@ -10,6 +10,20 @@ use crate::error::Refusal;
 
 /// What Google documents for calls whose signature is not at hand, such as those of another provider's model.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+/// The other words for it, and both in base64, as SDKs send bytes.
+const NO_SIGNATURES: [&str; 4] = [
+    NO_SIGNATURE,
+    "context_engineering_is_the_way_to_go",
+    "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=",
+    "Y29udGV4dF9lbmdpbmVlcmluZ19pc190aGVfd2F5X3RvX2dv",
+];
+
+/// Whether it says no more than that there is no signature.
+///
+/// Source: "Thought signatures" of the Gemini API's documentation.
+pub fn is_placeholder(signature: &str) -> bool {
+    NO_SIGNATURES.contains(&signature)
+}
 /// Types that may stand in a function response.
 const IN_RESPONSES: [&str; 5] = ["image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"];
 
@@ -56,7 +70,7 @@ fn instruct(message: &Message, system: &mut Vec<Value>, dropped: &mut Dropped) {
     for block in &message.content {
         match block.as_text() {
             Some(text) => system.extend((!text.is_empty()).then(|| json!({ "text": text }))),
-            None => dropped.note("messages.system.content"),
+            None => dropped.note(block.content.own_name()),
         }
     }
 }
@@ -77,8 +91,7 @@ fn common(block: &Block, parts: &mut Parts, dropped: &mut Dropped) -> Result<(),
         Content::Json(value) => parts.text(&value.to_string()),
         Content::Builtin(builtin) if builtin.of == Dialect::Gemini => parts.native(builtin.value.clone()),
         Content::Other { of: Dialect::Gemini, value } => parts.native(value.clone()),
-        Content::Builtin(_) => dropped.note("builtin_tool_results"),
-        Content::Other { of, .. } => dropped.note(format!("messages.{}", of.as_str())),
+        other @ (Content::Builtin(_) | Content::Other { .. }) => dropped.note(other.own_name()),
         Content::Reasoning(reasoning) => match own(reasoning.signature.as_ref()) {
             Some(_) => parts.reasoning(reasoning),
             None => dropped.note("reasoning"),

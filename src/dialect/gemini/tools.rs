@@ -138,7 +138,9 @@ fn builtin_tool(builtin: &Builtin, alone: bool, dropped: &mut Dropped) -> Option
         _ => None,
     };
     let tool = tool.filter(|_| !alone);
-    dropped.note_if(tool.is_none(), builtin.kind.dropped());
+    if tool.is_none() {
+        dropped.note(builtin.own_name());
+    }
     tool.map(|tool| json!({ tool: {} }))
 }
 

@@ -2,6 +2,8 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::Signature;
@@ -186,22 +188,51 @@ pub enum BuiltinKind {
     Other,
 }
 
-// === impl BuiltinKind ===
+// === impl MediaKind ===
 
-impl BuiltinKind {
-    /// What `keyward-dropped` calls a tool of this kind.
-    pub fn dropped(self) -> &'static str {
+impl MediaKind {
+    /// What people call it.
+    pub fn as_str(self) -> &'static str {
         match self {
-            BuiltinKind::WebSearch => "tools.web_search",
-            BuiltinKind::WebFetch => "tools.web_fetch",
-            BuiltinKind::CodeExecution => "tools.code_execution",
-            BuiltinKind::FileSearch => "tools.file_search",
-            BuiltinKind::ImageGeneration => "tools.image_generation",
-            BuiltinKind::ComputerUse => "tools.computer_use",
-            BuiltinKind::Mcp => "tools.mcp",
-            BuiltinKind::Other => "tools.builtin",
+            MediaKind::Image => "image",
+            MediaKind::Audio => "audio",
+            MediaKind::Video => "video",
+            MediaKind::Document => "document",
         }
     }
+}
+
+// === impl Content ===
+
+impl Content {
+    /// What its caller calls a block of this sort: what they wrote as its type, where it is one that only their dialect knows.
+    pub fn own_name(&self) -> Cow<'static, str> {
+        match self {
+            Content::Builtin(builtin) => builtin.own_name(),
+            Content::Other { value, .. } => own_type(value),
+            Content::Media(media) => Cow::Borrowed(media.kind.as_str()),
+            Content::Reasoning(_) => Cow::Borrowed("reasoning"),
+            Content::ToolCall(_) => Cow::Borrowed("tool_calls"),
+            Content::ToolResult(_) => Cow::Borrowed("tool_results"),
+            Content::Text { .. } | Content::Refusal(_) | Content::Json(_) => Cow::Borrowed("content"),
+        }
+    }
+}
+
+// === impl Builtin ===
+
+impl Builtin {
+    /// What its caller calls it.
+    pub fn own_name(&self) -> Cow<'static, str> {
+        own_type(&self.value)
+    }
+}
+
+/// The `type` of a part of a request, or the member that stands for one where a dialect has no types.
+fn own_type(value: &Value) -> Cow<'static, str> {
+    let first = || value.as_object()?.keys().find(|key| *key != "thoughtSignature").map(String::as_str);
+    let own = value.get("type").and_then(Value::as_str).filter(|kind| *kind != "function").or_else(first);
+    own.map_or(Cow::Borrowed("content"), |own| Cow::Owned(own.to_owned()))
 }
 
 // === impl Block ===

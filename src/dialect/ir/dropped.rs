@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use http::HeaderValue;
 
+use super::called::called;
+use crate::catalog::Dialect;
+
 /// Names such as `top_k` or `logprobs`, each once, in the order in which they were met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dropped(Vec<Cow<'static, str>>);
@@ -39,11 +42,11 @@ impl Dropped {
         self.0.iter().map(AsRef::as_ref)
     }
 
-    /// The value of `keyward-dropped`: the names with commas between them; `None` where nothing was dropped.
-    pub fn header(&self) -> Option<HeaderValue> {
+    /// The value of `keyward-dropped`: what callers of `dialect` call them, with commas between; `None` where nothing was dropped.
+    pub fn header(&self, dialect: Dialect) -> Option<HeaderValue> {
         let mut text = String::new();
         for (at, name) in self.names().enumerate() {
-            let name: String = name.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
+            let name: String = called(name, dialect).chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
             if text.len() + name.len() > LONGEST_HEADER {
                 text.push_str(&format!(", and {} more", self.0.len() - at));
                 break;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod block;
+mod called;
 mod dropped;
 mod event;
 mod request;

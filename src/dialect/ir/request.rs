@@ -34,6 +34,8 @@ pub struct Request {
     pub metadata: Map<String, Value>,
     /// Top-level fields without a meaning in this form, kept for the dialect that they are of.
     pub extra: Extra,
+    /// Members below the top level that its dialect has and this form has not, by their paths.
+    pub unread: Vec<String>,
 }
 
 /// A message.
@@ -287,8 +289,19 @@ impl Extra {
         for (name, value) in &self.fields {
             match self.of == Some(dialect) {
                 true => drop(to.entry(name.clone()).or_insert_with(|| value.clone())),
-                false => dropped.note(name.clone()),
+                false => self.name(name, value).into_iter().for_each(|name| dropped.note(name)),
             }
         }
     }
+
+    /// What is not sent of a member: of one that was read in part, what is left of it.
+    fn name(&self, name: &str, value: &Value) -> Vec<String> {
+        match value {
+            Value::Object(left) if READ_IN_PART.contains(&name) => left.keys().map(|key| format!("{name}.{key}")).collect(),
+            _ => vec![name.to_owned()],
+        }
+    }
 }
+
+/// Members whose own members have a meaning in this form, most of them.
+const READ_IN_PART: [&str; 5] = ["reasoning", "thinking", "text", "generationConfig", "output_config"];

@@ -117,8 +117,7 @@ impl Said {
                 let value = message::call_value(&call.id, &call.name, &call.arguments, call.is_custom, self.calls.len());
                 self.calls.push(Value::Object(value));
             }
-            Content::Builtin(_) => dropped.note("builtin_tools"),
-            Content::ToolResult(_) | Content::Other { .. } => dropped.note("content"),
+            other @ (Content::Builtin(_) | Content::ToolResult(_) | Content::Other { .. }) => dropped.note(other.own_name()),
         }
         Ok(())
     }
@@ -174,10 +173,10 @@ fn think(thinking: &Thinking, thinks: bool, dropped: &mut Dropped) -> Option<Val
         return Some(Value::from(false));
     }
     if !thinks {
-        dropped.note("reasoning");
+        dropped.note("thinking");
         return None;
     }
-    dropped.note_if(thinking.budget.is_some(), "reasoning_budget");
+    dropped.note_if(thinking.budget.is_some(), "thinking");
     match thinking.as_effort() {
         Some(Effort::None) => Some(Value::from(false)),
         Some(Effort::Minimal | Effort::Low) => Some(Value::from("low")),

@@ -254,7 +254,7 @@ fn what_ollama_cannot_be_sent_is_adjusted_named_or_refused() {
     assert_eq!(body["messages"][0]["content"], "a\n\nb\n\na.txt:\nhi");
     assert_eq!(body["messages"][1]["tool_calls"][0]["function"]["arguments"], json!({ "input": "not json" }));
     assert_eq!((&body["tools"][0]["function"]["name"], &body["tools"][1], &body["think"]), (&json!("g"), &Value::Null, &json!("high")));
-    assert_eq!(dropped.names().collect::<Vec<_>>(), ["reasoning", "tool_choice", "strict", "reasoning_budget"]);
+    assert_eq!(dropped.names().collect::<Vec<_>>(), ["reasoning", "tool_choice", "strict", "thinking"]);
     let none = Request { tool_choice: Some(ToolChoice::None), ..request.clone() };
     assert_eq!(encoded(&none).0["tools"], Value::Null);
     let pdf = Media::new(MediaKind::Document, MediaSource::Base64("AAAA".into()), Some("application/pdf".into()));

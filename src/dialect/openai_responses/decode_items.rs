@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::carried::Carried;
-use super::fields::{take_list, take_text, wrong};
+use super::fields::{self, take_list, take_text, wrong};
 use super::{citation, native};
 use crate::catalog::Dialect;
 use crate::dialect::ir::{
@@ -76,6 +76,7 @@ fn decode_message(mut map: Map<String, Value>, request: &mut Request) -> Result<
         _ => return Err(wrong("input", "A message's 'role' has to be 'user', 'assistant', 'system' or 'developer'.")),
     };
     let content = content(map.remove("content").unwrap_or_default())?;
+    request.unread.extend(fields::unread("input", &map, &["type", "role", "id", "status"]));
     match role {
         // An assistant's text that says nothing stands beside its calls.
         Role::Assistant => assistant(request, content.into_iter().filter(|block| block.as_text() != Some(""))),

@@ -36,7 +36,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Refusal> {
         None => return Err(wrong("input", "'input' is missing: send a string or a list of items.")),
     }
     if let Some(list) = fields.list("tools")? {
-        request.tools = tools::decode(list)?;
+        request.tools = tools::decode(list, &mut request.unread)?;
     }
     tools::decode_choice(&mut fields, &mut request)?;
     request.parallel_tool_calls = fields.flag("parallel_tool_calls")?;

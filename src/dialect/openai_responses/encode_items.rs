@@ -107,8 +107,7 @@ impl Items<'_> {
             Content::Other { of: owner, value } if *owner == of && native::is_part(value) => self.parts.push(value.clone()),
             Content::Other { of: owner, value } if *owner == of => self.item(value.clone()),
             Content::Builtin(builtin) if builtin.of == of => self.item(builtin.value.clone()),
-            Content::Other { value, .. } => self.dropped.note(kind_of(value)),
-            Content::Builtin(builtin) => self.dropped.note(kind_of(&builtin.value)),
+            other @ (Content::Other { .. } | Content::Builtin(_)) => self.dropped.note(other.own_name()),
         }
         Ok(())
     }
@@ -139,13 +138,6 @@ impl Items<'_> {
 fn is_plain(part: &Value) -> bool {
     let is_text = part["type"] == "input_text" || part["type"] == "output_text";
     is_text && part["text"] != "" && part["annotations"].as_array().is_none_or(Vec::is_empty)
-}
-
-fn kind_of(value: &Value) -> Cow<'static, str> {
-    match value.get("type").and_then(Value::as_str) {
-        Some(kind) => Cow::Owned(kind.to_owned()),
-        None => Cow::Borrowed("content"),
-    }
 }
 
 fn tool_call(call: &ToolCall) -> Value {

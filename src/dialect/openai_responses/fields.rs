@@ -109,3 +109,10 @@ pub fn take_list(map: &mut Map<String, Value>, name: &str) -> Vec<Value> {
         _ => Vec::new(),
     }
 }
+
+/// The paths of what is left of an object after it was read, but for members that say nothing to another dialect.
+pub fn unread(path: &str, left: &Map<String, Value>, known: &[&str]) -> Vec<String> {
+    let is_said = |value: &Value| !matches!(value, Value::Null | Value::Bool(false));
+    let left = left.iter().filter(|(name, value)| !known.contains(&name.as_str()) && is_said(value));
+    left.map(|(name, _)| format!("{path}.{name}")).collect()
+}

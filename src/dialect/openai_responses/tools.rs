@@ -4,17 +4,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{Fields, take_text, wrong};
+use super::fields::{self, Fields, take_text, wrong};
 use crate::catalog::Dialect;
 use crate::dialect::ir::{Builtin, BuiltinKind, Dropped, Function, Request, Tool, ToolChoice};
 use crate::error::Refusal;
 
 /// Reads the tools.
-pub fn decode(list: Vec<Value>) -> Result<Vec<Tool>, Refusal> {
-    list.into_iter().map(decode_tool).collect()
+pub fn decode(list: Vec<Value>, unread: &mut Vec<String>) -> Result<Vec<Tool>, Refusal> {
+    list.into_iter().map(|tool| decode_tool(tool, unread)).collect()
 }
 
-fn decode_tool(value: Value) -> Result<Tool, Refusal> {
+fn decode_tool(value: Value, unread: &mut Vec<String>) -> Result<Tool, Refusal> {
     let Value::Object(mut map) = value else {
         return Err(wrong("tools", "Each of 'tools' has to be an object with a 'type', such as 'function'."));
     };
@@ -33,14 +33,16 @@ fn decode_tool(value: Value) -> Result<Tool, Refusal> {
         let format = map.remove("format").filter(|format| !format.is_null());
         return Ok(Tool::Custom { name, description: description(&mut map), format });
     }
-    Ok(Tool::Function(Function {
+    let function = Function {
         name,
         description: description(&mut map),
         parameters: map.remove("parameters").filter(|schema| !schema.is_null()),
         // Here a function is strict unless it says otherwise; elsewhere it is the other way round.
         strict: map.remove("strict").and_then(|strict| strict.as_bool()).filter(|strict| *strict),
         cache: None,
-    }))
+    };
+    unread.extend(fields::unread("tools", &map, &["type"]));
+    Ok(Tool::Function(function))
 }
 
 fn kind_of(kind: &str) -> BuiltinKind {
@@ -124,7 +126,7 @@ fn encode_tool(tool: &Tool, dropped: &mut Dropped) -> Option<Value> {
         Tool::Builtin(builtin) => {
             let written = of_foreign(builtin);
             if written.is_none() {
-                dropped.note(builtin.kind.dropped());
+                dropped.note(builtin.own_name());
             }
             written
         }

@@ -71,7 +71,7 @@ fn a_conversation_is_arranged_as_the_dialect_wants_it() {
             ]},
         ])
     );
-    assert_eq!(names(&dropped), ["messages.name", "messages.system_position"]);
+    assert_eq!(names(&dropped), ["name", "system_position"]);
     assert_eq!(body["max_tokens"], 32_000);
 }
 

@@ -56,7 +56,7 @@ fn json_beside_functions_becomes_an_instruction_before_the_third_generation() {
         ..foreign_turn(Reasoning::default())
     };
     let (body, dropped) = encode_for("gemini-2.5-flash", &request);
-    assert!(dropped.names().any(|name| name == "response_format") && body["generationConfig"].get("responseMimeType").is_none());
+    assert!(dropped.names().any(|name| name == "format") && body["generationConfig"].get("responseMimeType").is_none());
     assert!(body["systemInstruction"]["parts"][2]["text"].as_str().unwrap().contains("JSON Schema"));
     let (body, _) = encode_for("gemini-3-flash-preview", &request);
     let clean = json!({ "type": "object", "properties": { "examples": { "enum": [1] } } });

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::dialect::gemini::messages::is_placeholder;
 
 /// Beside the repository, or beside the folder of its worktrees.
 const TRAFFIC: [&str; 2] = [
@@ -127,7 +128,7 @@ fn recorded_requests_keep_their_meaning() {
 
 fn strip_placeholders(body: &mut Value) {
     for part in body["contents"].as_array_mut().into_iter().flatten().flat_map(|content| content["parts"].as_array_mut().unwrap()) {
-        if part.get("thoughtSignature") == Some(&json!("skip_thought_signature_validator")) {
+        if part.get("thoughtSignature").and_then(Value::as_str).is_some_and(is_placeholder) {
             part.as_object_mut().unwrap().remove("thoughtSignature");
         }
     }

@@ -64,9 +64,7 @@ impl Writer<'_> {
                     Some(audio) => drop(more.insert("audio".to_owned(), audio.clone())),
                     None => parts.push(value.clone()),
                 },
-                Content::Builtin(_) => self.dropped.note("builtin_tool_calls"),
-                Content::Media(_) => self.dropped.note("messages.media"),
-                Content::Other { .. } | Content::ToolResult(_) | Content::Json(_) => self.dropped.note("messages.content"),
+                other => self.dropped.note(other.own_name()),
             }
         }
         let parts = [self.reasoning(&reasoning, &mut more), parts].concat();
@@ -107,7 +105,6 @@ impl Writer<'_> {
 
     fn call(&mut self, call: &ToolCall) -> Value {
         let foreign = call.signature.as_ref().filter(|signature| signature.value_for(Dialect::OpenaiChat).is_none());
-        self.dropped.note_if(foreign.is_some(), "tool_calls.signature");
         let own = if foreign.is_some() { &ToolCall { signature: None, ..call.clone() } } else { call };
         calls::write(own, &self.manner.call_id(&call.id))
     }
@@ -128,7 +125,7 @@ impl Writer<'_> {
     }
 
     fn result(&mut self, result: &ToolResult, around: &Block, following: &mut Vec<Value>) -> Result<Value, Refusal> {
-        self.dropped.note_if(result.is_error, "tool_results.is_error");
+        self.dropped.note_if(result.is_error, "is_error");
         let mut parts = Vec::new();
         for block in &result.content {
             match &block.content {
@@ -160,15 +157,16 @@ impl Writer<'_> {
             Content::Text { text, .. } | Content::Refusal(text) => Some(self.text(text, block)),
             Content::Media(media) => {
                 let plain = Media { context: None, citable: false, ..media.clone() };
-                self.dropped.note_if(plain != *media, "messages.citations");
+                self.dropped.note_if(media.context.is_some(), "context");
+                self.dropped.note_if(media.citable, "citations");
                 let mut part = parts::encode(&plain, self.manner)?;
                 self.mark(block, &mut part);
                 Some(part)
             }
             Content::Json(value) => Some(self.text(&value.to_string(), block)),
             Content::Other { of: Dialect::OpenaiChat, value } => Some(value.clone()),
-            _ => {
-                self.dropped.note("messages.content");
+            other => {
+                self.dropped.note(other.own_name());
                 None
             }
         })

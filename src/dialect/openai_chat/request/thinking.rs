@@ -61,15 +61,15 @@ fn put_rest(fields: &mut Fields, name: &str, object: Fields) {
 /// Writes `reasoning_effort`, the one word that OpenAI and most others understand.
 pub fn encode(request: &Request, manner: &Manner<'_>, body: &mut Map<String, Value>, dropped: &mut Dropped) {
     let Some(thinking) = &request.thinking else { return };
-    dropped.note_if(thinking.summary.is_some(), "reasoning_summary");
+    dropped.note_if(thinking.summary.is_some(), "thinking.summary");
     let wanted = if thinking.is_off() { Some(Effort::None) } else { thinking.as_effort() };
-    let Some(wanted) = wanted else { return };
+    let Some(wanted) = wanted else { return dropped.note_if(thinking.enabled == Some(true), "thinking") };
     if !manner.reasons() {
         // Nothing is lost where a model that cannot reason is told not to.
-        dropped.note_if(wanted != Effort::None, "reasoning_effort");
+        dropped.note_if(wanted != Effort::None, "thinking");
         return;
     }
     let effort = manner.nearest_effort(wanted);
-    dropped.note_if(effort != wanted, "reasoning_effort");
+    dropped.note_if(effort != wanted, "thinking");
     body.insert("reasoning_effort".to_owned(), Value::from(effort.as_str()));
 }

@@ -58,7 +58,7 @@ fn builtin(builtin: &Builtin, tools: &mut Vec<Value>, body: &mut Map<String, Val
             let options = if is_own { builtin.value.clone() } else { web_search_options(&builtin.value) };
             body.insert("web_search_options".to_owned(), options);
         }
-        kind => dropped.note(kind.dropped()),
+        _ => dropped.note(builtin.own_name()),
     }
 }
 

@@ -131,7 +131,8 @@ fn requests_keep_their_meaning() {
         request.stream = body["stream"] == true;
         let (again, dropped) = encode(&request, body["model"].as_str().unwrap_or_default());
         assert_eq!(normal(again), normal(body.clone()), "{} {dropped:?}", case["id"]);
-        assert!(dropped.is_empty(), "{} {dropped:?}", case["id"]);
+        // To reason, but with no word of how much, is said in no word that all providers of the dialect know.
+        assert!(dropped.names().all(|name| name == "thinking" && body["thinking"]["type"] == "enabled"), "{} {dropped:?}", case["id"]);
         seen += 1;
     }
     eprintln!("{seen} requests");

@@ -207,6 +207,7 @@ fn request() -> impl Strategy<Value = Request> {
                 user,
                 metadata: if has_notes { Map::from_iter([("a".to_owned(), json!("b"))]) } else { Map::new() },
                 extra,
+                unread: Vec::new(),
             }
         },
     )
