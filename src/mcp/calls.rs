@@ -75,7 +75,6 @@ impl Called {
 
     /// Whether the key may use something of a server, and a request is left to it; what is used so is a request, and no row of the ledger.
     pub fn admit(&self, scope: &str) -> Result<(), ErrorData> {
-        let refused = |refusal: Refusal| ErrorData::invalid_request(refusal.message, Some(serde_json::json!({ "code": refusal.code })));
         self.caller.may_use_tool(scope).map_err(|reason| refused(reason.refusal(Some(self.caller.id()))))?;
         let permit = self.caller.admit(&Need::NOTHING).map_err(|reason| refused(reason.into()))?;
         permit.settle(&Used { requests: 1, ..Used::default() }, &|_| true);
@@ -89,29 +88,53 @@ impl Called {
         (server, tool): (&str, &str),
         run: impl Future<Output = Result<CallToolResponse, ErrorData>>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let name: Arc<str> = format!("{server}/{tool}").into();
+        let name = format!("{server}/{tool}");
+        let failed = |answer: &CallToolResponse| matches!(answer, CallToolResponse::Complete(result) if result.is_error == Some(true));
+        match self.written_down(gateway, &name, &name, failed, run).await {
+            Ok(answer) => answer,
+            Err(refusal) => Ok(wrong(&refusal.message).into()),
+        }
+    }
+
+    /// Uses something of a server that is no tool in the same way. The row names the method alone: there is no end to names and URIs.
+    pub async fn metered_use<T>(
+        &self,
+        gateway: &Arc<Gateway>,
+        (server, own, method): (&str, &str, &'static str),
+        run: impl Future<Output = Result<T, ErrorData>>,
+    ) -> Result<T, ErrorData> {
+        let (scope, name) = (format!("{server}/{own}"), format!("{server}/{method}"));
+        self.written_down(gateway, &scope, &name, |_| false, run).await.unwrap_or_else(|refusal| Err(refused(refusal)))
+    }
+
+    async fn written_down<T>(
+        &self,
+        gateway: &Arc<Gateway>,
+        scope: &str,
+        name: &str,
+        failed: impl Fn(&T) -> bool,
+        run: impl Future<Output = Result<T, ErrorData>>,
+    ) -> Result<Result<T, ErrorData>, Refusal> {
         let mut ticket = Ticket::new(gateway, Operation::Tool, &self.presented.headers);
         ticket.called_by(&self.caller, &self.presented);
         ticket.called_model(&format!("{MCP}/{name}"));
-        if let Err(refusal) = self.begin(&mut ticket, name) {
+        if let Err(refusal) = self.begin(&mut ticket, scope, name.into()) {
             ticket.refused(&refusal);
-            return Ok(wrong(&refusal.message).into());
+            return Err(refusal);
         }
         let answer = run.await;
         match &answer {
-            Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => {
-                ticket.tool_ended(StatusCode::OK, Outcome::ProviderError)
-            }
+            Ok(answer) if failed(answer) => ticket.tool_ended(StatusCode::OK, Outcome::ProviderError),
             Ok(_) => ticket.tool_ended(StatusCode::OK, Outcome::Answered),
             // Nobody waits for it any more: that is how it ends.
             Err(_) if self.context.ct.is_cancelled() => drop(ticket),
             Err(_) => ticket.tool_ended(StatusCode::BAD_GATEWAY, Outcome::Failed),
         }
-        answer
+        Ok(answer)
     }
 
-    fn begin(&self, ticket: &mut Ticket, name: Arc<str>) -> Result<(), Refusal> {
-        self.caller.may_use_tool(&name).map_err(|reason| reason.refusal(Some(self.caller.id())))?;
+    fn begin(&self, ticket: &mut Ticket, scope: &str, name: Arc<str>) -> Result<(), Refusal> {
+        self.caller.may_use_tool(scope).map_err(|reason| reason.refusal(Some(self.caller.id())))?;
         let full = format!("{MCP}/{name}");
         let permit = self.caller.admit(&Need { touches: &|glob: &str| limits::matches(glob, &full), ..Need::NOTHING })?;
         ticket.begin_tool(name, permit).map_err(|error| ledger_down(&error))
@@ -206,6 +229,11 @@ fn carried(meta: &RequestMetaObject) -> RequestMetaObject {
         HOP_BY_HOP.iter().for_each(|name| drop(members.shift_remove(*name)));
     }
     serde_json::from_value(carried).unwrap_or_default()
+}
+
+/// Why something that is no tool is not given.
+fn refused(refusal: Refusal) -> ErrorData {
+    ErrorData::invalid_request(refusal.message, Some(serde_json::json!({ "code": refusal.code })))
 }
 
 /// A tool's result that says what is wrong.

@@ -263,10 +263,11 @@ impl ServerHandler for Handler {
         let no_prompt = || ErrorData::invalid_params(format!("There is no prompt '{}': prompts/list names them.", shown(&name)), None);
         match self.whose(&name).ok_or_else(no_prompt)? {
             Whose::Server(server, own) => {
-                called.admit(&format!("{}/{own}", server.name))?;
                 (asked.name, asked.meta) = (own.to_owned(), None);
                 let request = ClientRequest::GetPromptRequest(GetPromptRequest::new(asked));
-                match called.forward(&self.way(&server), request).await? {
+                let used = (&*server.name, own, "prompts/get");
+                let way = self.way(&server);
+                match called.metered_use(&self.gateway, used, called.forward(&way, request)).await? {
                     ServerResult::GetPromptResult(mut result) => {
                         result.messages.iter_mut().for_each(|message| self.manner.content(&server.name, &mut message.content));
                         Ok(result.into())
@@ -334,9 +335,10 @@ impl ServerHandler for Handler {
             let file = prompts::file(&self.gateway, &called.caller, &uri).unwrap_or_else(|| Err(no_resource(&uri)))?;
             return Ok(file.into());
         };
-        called.admit(&format!("{}/{own}", server.name))?;
         (asked.uri, asked.meta) = (own.to_owned(), None);
-        match called.forward(&self.way(&server), ClientRequest::ReadResourceRequest(ReadResourceRequest::new(asked))).await? {
+        let request = ClientRequest::ReadResourceRequest(ReadResourceRequest::new(asked));
+        let (way, used) = (self.way(&server), (&*server.name, own, "resources/read"));
+        match called.metered_use(&self.gateway, used, called.forward(&way, request)).await? {
             ServerResult::ReadResourceResult(mut result) => {
                 result.contents.iter_mut().for_each(|contents| self.manner.resource(&server.name, contents));
                 Ok(result.into())

@@ -131,6 +131,10 @@ def test_resources_prompts_and_completion_are_carried_through(federated):
     assert str(embedded.content[0].resource.uri) == "web+test://embedded-resource"
     assert prompt.messages[0].content.text == "Prompt with arguments: arg1='a', arg2='b'"
     assert by_prompt.completion.values == by_template.completion.values == ["paris", "park", "party"]
+    # The rows name the methods: names and URIs have no end.
+    assert federated.usage("tool", "web/resources/read", 1)["requests"] == 1
+    assert federated.usage("tool", "local/resources/read", 1)["requests"] == 1
+    assert federated.usage("tool", "web/prompts/get", 1)["requests"] == 1
 
 
 @pytest.mark.parametrize("server", ["web", "local"])

@@ -14,6 +14,7 @@ use sse_stream::SseStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::headers::{Headers, VERSION};
 use crate::catalog::Environment;
 use crate::cli::CliError;
 use crate::route::Secret;
@@ -24,6 +25,7 @@ struct Bridge {
     url: String,
     key: Secret,
     session: Mutex<Session>,
+    headers: Headers,
     out: mpsc::UnboundedSender<String>,
 }
 
@@ -37,9 +39,6 @@ struct Session {
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// What JSON-RPC leaves to implementations: the gateway did not answer as it should.
 const FAILED: i32 = -32000;
 const REST: Duration = Duration::from_secs(1);
@@ -56,7 +55,14 @@ pub async fn run(env: &Environment) -> Result<(), CliError> {
     let key = env.get("KEYWARD_KEY").ok_or("KEYWARD_KEY is not set: put a key of the gateway in it ('keyward keys create' makes one)")?;
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
     let (out, mut lines) = mpsc::unbounded_channel::<String>();
-    let bridge = Arc::new(Bridge { http, url: format!("{}/mcp", url(env)), key: Secret::new(key), session: Mutex::default(), out });
+    let bridge = Arc::new(Bridge {
+        http,
+        url: format!("{}/mcp", url(env)),
+        key: Secret::new(key),
+        session: Mutex::default(),
+        headers: Headers::default(),
+        out,
+    });
     let writing = tokio::task::spawn_blocking(move || {
         while let Some(line) = lines.blocking_recv() {
             let mut stdout = std::io::stdout().lock();
@@ -133,7 +139,7 @@ impl Bridge {
         let id = message.get("id").unwrap_or(&Value::Null);
         let mut request =
             self.request(self.http.post(&self.url)).header(header::CONTENT_TYPE, "application/json").body(message.to_string());
-        for (name, value) in standard_headers(message) {
+        for (name, value) in self.headers.of(message) {
             request = request.header(name, value);
         }
         let answer = match request.send().await {
@@ -189,8 +195,9 @@ impl Bridge {
         Ok(())
     }
 
-    /// What `initialize` agreed on goes with each request after it.
+    /// What `initialize` agreed on goes with each request after it, and what tools want repeated with their calls.
     fn learn(&self, message: &Value) {
+        self.headers.learn(message);
         let agreed = message.get("result").filter(|result| result.get("serverInfo").is_some());
         let version = agreed.and_then(|result| result.get("protocolVersion")?.as_str());
         if let Some(version) = version.and_then(|version| HeaderValue::try_from(version).ok()) {
@@ -217,15 +224,6 @@ impl Bridge {
             let _ = self.request(self.http.delete(&self.url)).timeout(REST).send().await;
         }
     }
-}
-
-/// The headers that repeat what is in a message of the revisions without a handshake.
-fn standard_headers(message: &Value) -> Vec<(HeaderName, HeaderValue)> {
-    let version = message.pointer("/params/_meta/io.modelcontextprotocol~1protocolVersion").and_then(Value::as_str);
-    let Some(version) = version else { return Vec::new() };
-    let name = ["/params/name", "/params/uri"].iter().find_map(|path| message.pointer(path)?.as_str());
-    let told = [(VERSION, Some(version)), (METHOD, message.get("method").and_then(Value::as_str)), (NAME, name)];
-    told.into_iter().filter_map(|(header, value)| Some((header, HeaderValue::try_from(value?).ok()?))).collect()
 }
 
 fn failure(id: &Value, code: i32, message: &str) -> Value {

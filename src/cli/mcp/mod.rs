@@ -1,6 +1,7 @@
 //! `keyward mcp`: the gateway's MCP server for assistants that start a command, snippets for those that take a URL, and federated servers.
 
 mod bridge;
+mod headers;
 mod snippets;
 
 use std::process::ExitCode;
