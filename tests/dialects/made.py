@@ -78,6 +78,7 @@ OPENAI_CHAT = {
     "system": {"messages": [{"role": "system", "content": "Be kind."}, user(), {"role": "assistant", "content": "Where?"}, {"role": "developer", "content": "Be brief."}, user("Here.")]},
     "cache": {"messages": [{"role": "system", "content": [{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}]},
                            *said({"type": "text", "text": ASK, "cache_control": {"type": "ephemeral", "ttl": "1h"}})]},
+    "breakpoint": {"messages": [{"role": "system", "content": [{"type": "text", "text": "Be kind.", "prompt_cache_breakpoint": {"mode": "explicit"}}]}, user()]},
     "reasoning": {"messages": chat_loop({"reasoning_content": "They ask twice."}), "tools": functions()},
     "search": {"web_search_options": {}},
     "unknown": {"logit_bias": {"50256": -100}, "prediction": {"type": "content", "content": "sun"}},
@@ -112,6 +113,7 @@ OPENAI_RESPONSES = {
                   "tools": own(), "include": ["reasoning.encrypted_content"]},
     "custom": {"tools": [{"type": "custom", "name": "shell", "description": "Runs it."}],
                "input": [user(), {"type": "custom_tool_call", "call_id": "call_1", "name": "shell", "input": "ls"}, {"type": "custom_tool_call_output", "call_id": "call_1", "output": "files"}]},
+    "breakpoint": {"input": said({"type": "input_text", "text": ASK, "prompt_cache_breakpoint": {"mode": "explicit"}})},
     "search": {"tools": [{"type": "web_search"}]}, "limits": {"truncation": "auto", "max_tool_calls": 3},
 }
 
@@ -225,7 +227,9 @@ BEDROCK_CONVERSE = {
     "pdf": {"messages": [blocks({"document": {"format": "pdf", "name": "rules", "source": {"bytes": PDF}, "citations": {"enabled": True}, "context": "Of a pool."}}, {"text": "Read"})]},
     "shown": {"messages": converse_loop(inner=[{"image": {"format": "png", "source": {"bytes": PNG}}}]), "toolConfig": specs()},
     "budget": {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 2048}}, "inferenceConfig": {"maxTokens": 4096}},
+    "effort": {"outputConfig": {"effort": "high"}},
     "reasoning": {"messages": converse_loop({"reasoningContent": {"reasoningText": {"text": "They ask.", "signature": SIGNED}}}), "toolConfig": specs()},
+    "sealed": {"messages": converse_loop({"reasoningContent": {"redactedContent": base64.b64encode(b"c2VjcmV0").decode()}}), "toolConfig": specs()},
     "cache": {"system": [{"text": "Be kind."}, {"cachePoint": {"type": "default"}}], "toolConfig": specs(mark=True), "messages": [blocks({"text": ASK}, {"cachePoint": {"type": "default", "ttl": "1h"}})]},
     "about": {"requestMetadata": {"team": "blue"}, "serviceTier": {"type": "flex"}},
     "guarded": {"guardrailConfig": {"guardrailIdentifier": "g1", "guardrailVersion": "1"}},

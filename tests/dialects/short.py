@@ -10,6 +10,8 @@ from upstream import Answer
 
 USAGE = (11, 7)
 BROKEN = "It broke."
+# What a provider signs or seals its thoughts with.
+SIGNATURE = "c2lnbmVk"
 
 
 @dataclasses.dataclass
@@ -28,6 +30,7 @@ SAID = {
     "text": Said(("Hello ", "there!")),
     "tool": Said(calls=(WEATHER,), finish="tool_calls"),
     "tools": Said(("I look.",), calls=(WEATHER, TIME), finish="tool_calls"),
+    "reasoned": Said(thoughts=("They ", "ask."), calls=(WEATHER,), finish="tool_calls"),
     "thought": Said(("Hello ", "there!"), thoughts=("They ", "greet.")),
     "length": Said(("Hello ", "th"), finish="length"),
     "filtered": Said(("Hello ",), finish="content_filter"),
@@ -100,7 +103,7 @@ def openai_responses(said, stream):
     if said.thoughts:
         summary = {"type": "summary_text", "text": "".join(said.thoughts)}
         at = {"summary_index": 0}
-        item({"type": "reasoning", "id": "rs_1", "summary": [summary]}, {"summary": []}, [
+        item({"type": "reasoning", "id": "rs_1", "summary": [summary], "encrypted_content": SIGNATURE}, {"summary": []}, [
             {"type": "response.reasoning_summary_part.added", **at, "part": {**summary, "text": ""}},
             *({"type": "response.reasoning_summary_text.delta", **at, "delta": piece} for piece in said.thoughts),
             {"type": "response.reasoning_summary_text.done", **at, "text": summary["text"]}, {"type": "response.reasoning_summary_part.done", **at, "part": summary}])
@@ -128,8 +131,8 @@ def openai_responses(said, stream):
 def anthropic_messages(said, stream):
     usage = {"input_tokens": USAGE[0], "output_tokens": USAGE[1]}
     stop = FINISH["anthropic_messages"][said.finish]
-    blocks = [({"type": "thinking", "thinking": "".join(said.thoughts), "signature": "c2lnbmVk"}, {"thinking": "", "signature": ""},
-               [*({"type": "thinking_delta", "thinking": piece} for piece in said.thoughts), {"type": "signature_delta", "signature": "c2lnbmVk"}])] if said.thoughts else []
+    blocks = [({"type": "thinking", "thinking": "".join(said.thoughts), "signature": SIGNATURE}, {"thinking": "", "signature": ""},
+               [*({"type": "thinking_delta", "thinking": piece} for piece in said.thoughts), {"type": "signature_delta", "signature": SIGNATURE}])] if said.thoughts else []
     if said.text:
         blocks.append(({"type": "text", "text": "".join(said.text)}, {"text": ""}, [{"type": "text_delta", "text": piece} for piece in said.text]))
     for number, (name, arguments) in enumerate(said.calls):
@@ -151,7 +154,8 @@ def anthropic_messages(said, stream):
 def gemini(said, stream):
     usage = {"promptTokenCount": USAGE[0], "candidatesTokenCount": USAGE[1], "totalTokenCount": sum(USAGE)}
     parts = [{"text": piece, "thought": True} for piece in said.thoughts] + [{"text": piece} for piece in said.text]
-    parts += [{"functionCall": {"name": name, "args": arguments}} for name, arguments in said.calls]
+    signed = {"thoughtSignature": SIGNATURE} if said.thoughts else {}
+    parts += [{"functionCall": {"name": name, "args": arguments}, **signed} for name, arguments in said.calls]
     head, finish = {"modelVersion": "m", "responseId": "r1"}, FINISH["gemini"][said.finish]
 
     def answer(parts, **more):
@@ -181,8 +185,8 @@ def bedrock_converse(said, stream):
     stop = FINISH["bedrock_converse"][said.finish]
     blocks = []
     if said.thoughts:
-        signed = {"reasoningText": {"text": "".join(said.thoughts), "signature": "c2lnbmVk"}}
-        blocks.append(({"reasoningContent": signed}, None, [*({"reasoningContent": {"text": piece}} for piece in said.thoughts), {"reasoningContent": {"signature": "c2lnbmVk"}}]))
+        signed = {"reasoningText": {"text": "".join(said.thoughts), "signature": SIGNATURE}}
+        blocks.append(({"reasoningContent": signed}, None, [*({"reasoningContent": {"text": piece}} for piece in said.thoughts), {"reasoningContent": {"signature": SIGNATURE}}]))
     if said.text:
         blocks.append(({"text": "".join(said.text)}, None, [{"text": piece} for piece in said.text]))
     for number, (name, arguments) in enumerate(said.calls):

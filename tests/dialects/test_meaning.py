@@ -1,8 +1,15 @@
 """The measure itself: it sees what is lost, swapped or altered, and forgives only what is named by the caller's name and has no place."""
 
 import copy
+import inspect
 import json
 
+import anthropic
+import boto3
+import cohere
+import google.genai
+import ollama
+import openai
 import pytest
 
 import made
@@ -134,7 +141,8 @@ SEEN = {
     "that thoughts are shown": ("gemini-budget", within(["generationConfig", "thinkingConfig", "includeThoughts"])),
     "a mark of the cache": ("anthropic_messages-cache", within(["messages", 0, "content", 0, "cache_control"])),
     "a mark's time": ("anthropic_messages-cache", within(["tools", 1, "cache_control", "ttl"])), "a mark of the instructions": ("bedrock_converse-cache", within(["system", 1])),
-    "a mark of the tools": ("bedrock_converse-cache", within(["toolConfig", "tools", 2])), "a mark's place": ("bedrock_converse-cache", swap(["toolConfig", "tools"], 1, 2)),
+    "an effort of Bedrock's": ("bedrock_converse-effort", within(["outputConfig", "effort"])),
+    "a mark of OpenAI's": ("openai_responses-breakpoint", within(["input", 0, "content", 0, "prompt_cache_breakpoint"])), "a mark of the tools": ("bedrock_converse-cache", within(["toolConfig", "tools", 2])), "a mark's place": ("bedrock_converse-cache", swap(["toolConfig", "tools"], 1, 2)),
     "the user": ("openai_chat-about", within(["user"])), "the tier": ("openai_chat-about", within(["service_tier"])), "a participant's name": ("openai_chat-about", within(["messages", 0, "name"])),
     "notes": ("openai_chat-notes", within(["metadata"])), "an instruction": ("openai_chat-system", within(["messages", 0])),
     "an instruction's place": ("openai_chat-system", swap(["messages"], 2, 3)), "a search": ("openai_chat-search", within(["web_search_options"])),
@@ -198,6 +206,32 @@ def test_a_request_is_refused_only_for_what_is_listed_and_named():
 def test_whatever_may_be_dropped_has_a_name_in_some_dialect():
     known = {member for names in dialects.NAMES.values() for member in names}
     assert {member for lacking in dialects.LACKS.values() for member in lacking} <= known
+
+
+def parameters():
+    """What the makers' own SDKs let a request ask for, by dialect."""
+    bedrock = boto3.client("bedrock-runtime", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x").meta.service_model
+    converse = bedrock.operation_model("Converse").input_shape.members
+    return {
+        "openai_chat": set(openai.types.chat.completion_create_params.CompletionCreateParamsBase.__annotations__),
+        "openai_responses": set(openai.types.responses.response_create_params.ResponseCreateParamsBase.__annotations__),
+        "anthropic_messages": set(anthropic.types.message_create_params.MessageCreateParamsBase.__annotations__),
+        "gemini": set(google.genai.types.GenerateContentConfig.model_fields),
+        "bedrock_converse": {*converse, *converse["inferenceConfig"].members, *converse["toolConfig"].members},
+        "cohere_v2": set(inspect.signature(cohere.ClientV2.chat).parameters),
+        "ollama": {*inspect.signature(ollama.Client.chat).parameters, *ollama.Options.model_fields},
+    }
+
+
+# OpenAI takes notes with stored answers alone, Anthropic a user's id only, and Vertex labels where Gemini takes none.
+ONLY_BY_NAME = {("openai_chat", "metadata"), ("anthropic_messages", "metadata"), ("gemini", "metadata")}
+
+
+def test_what_a_dialect_lacks_is_no_parameter_of_its_makers_sdk():
+    top = ("top_k", "seed", "frequency_penalty", "presence_penalty", "stop", "n", "logprobs", "top_logprobs", "user", "metadata", "parallel_tool_calls", "service_tier", "tool_choice")
+    for dialect, known in parameters().items():
+        lacking = {member for member in top if dialects.LACKS[dialect].get(member) is True and (dialect, member) not in ONLY_BY_NAME}
+        assert not {member for member in lacking if dialects.called(dialect, member) & known}, dialect
 
 
 @pytest.mark.parametrize("case", CASES or [pytest.param(None, marks=pytest.mark.skip(reason="no recorded traffic"))])

@@ -1,6 +1,6 @@
 """Messages requests."""
 
-from .form import BUILTIN, Meaning, common, texts
+from .form import Meaning, common, texts
 
 READ = {"model", "messages", "system", "stream", "tools", "tool_choice", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "thinking",
         "output_config", "output_format", "metadata", "service_tier"}
@@ -23,7 +23,7 @@ def read(body, _path=""):
             meaning.mark(tool.get("cache_control"), "tool", tool["name"])
             meaning.keep({f"tools.{name}": tool.get(name) for name in ("defer_loading", "allowed_callers", "input_examples")}, ())
         else:
-            meaning.offer(tool["type"] if tool["type"] in BUILTIN or tool.get("name") not in BUILTIN else tool["name"])
+            meaning.offer(tool["type"], *([tool["name"]] if tool.get("name") else []))
     choose(meaning, body.get("tool_choice") or {})
     config = body.get("output_config") or {}
     form = config.get("format") or body.get("output_format") or {}

@@ -24,7 +24,7 @@ def read(body, path=""):
             meaning.tool(spec["name"], spec.get("description"), spec["inputSchema"]["json"], spec.get("strict"))
             last = spec["name"]
         elif system := tool.get("systemTool"):
-            meaning.offer(system["name"])
+            meaning.offer(system["name"], "systemTool")
         meaning.mark(tool.get("cachePoint"), "tool", last)
     choice = config.get("toolChoice") or {}
     meaning.allowed = {name for name in [choice.get("tool", {}).get("name")] if name}
@@ -38,18 +38,19 @@ def read(body, path=""):
     meaning.ask("metadata", body.get("requestMetadata") or None)
     meaning.ask("service_tier", (body.get("serviceTier") or {}).get("type"))
     meaning.ask("stream", "converse-stream" in path)
-    more(meaning, body.get("additionalModelRequestFields") or {})
+    more(meaning, body.get("additionalModelRequestFields") or {}, (body.get("outputConfig") or {}).get("effort"))
     if body.get("guardrailConfig"):
         meaning.held.add("guardrailConfig")
     meaning.keep(body, READ)
     return meaning
 
 
-def more(meaning, fields):
+def more(meaning, fields, effort):
+    """What models take beside, and the effort, which the dialect has itself."""
     meaning.ask("top_k", fields.get("top_k") or (fields.get("inferenceConfig") or {}).get("topK"))
     thinking = fields.get("thinking") or fields.get("reasoning_config") or fields.get("reasoningConfig") or {}
     thinking = {"type": "enabled", "effort": thinking} if isinstance(thinking, str) else thinking
-    effort = fields.get("reasoning_effort") or thinking.get("effort") or thinking.get("maxReasoningEffort") or (fields.get("output_config") or {}).get("effort")
+    effort = effort or fields.get("reasoning_effort") or thinking.get("effort") or thinking.get("maxReasoningEffort") or (fields.get("output_config") or {}).get("effort")
     on = {"enabled": True, "adaptive": True, "disabled": False}.get(thinking.get("type"))
     meaning.think(on=on, budget=thinking.get("budget_tokens"), effort=effort)
     meaning.keep(fields, FIELDS, "additionalModelRequestFields")
@@ -63,7 +64,8 @@ def one(meaning, role, block):
     elif "reasoningContent" in block:
         inner = block["reasoningContent"]
         told = inner.get("reasoningText") or {}
-        meaning.reason(told.get("text"), told.get("signature") or inner.get("redactedContent"))
+        # What is sealed is bytes to AWS, which JSON has as base64.
+        meaning.reason(told.get("text"), told.get("signature") or base64.b64decode(inner.get("redactedContent") or "").decode(errors="replace"))
     elif "toolUse" in block and block["toolUse"].get("type") == "server_tool_use" or block.get("toolResult", {}).get("type"):
         meaning.server.append(next(iter(block)))
     elif "toolUse" in block:

@@ -10,8 +10,10 @@ READ = {"model", "messages", "stream", "documents", "tools", "tool_choice", "str
 
 def read(body, _path=""):
     meaning = Meaning()
+    # Answers cite documents unless told not to.
+    citable = (body.get("citation_options") or {}).get("mode", "").lower() not in ("off", "disabled")
     for document in body.get("documents") or []:
-        add_document(meaning, "user", document)
+        add_document(meaning, "user", document, citable)
     for message in body["messages"]:
         one(meaning, message)
     for tool in body.get("tools") or []:
@@ -58,17 +60,17 @@ def one(meaning, message):
             meaning.media(role, "image", part["image_url"]["url"], of=of, detail=part["image_url"].get("detail"))
             of = None
         elif part["type"] == "document":
-            add_document(meaning, role, part["document"])
+            add_document(meaning, role, part["document"], False)
         else:
             meaning.server.append(part["type"])
     for call in message.get("tool_calls") or []:
         meaning.call(call.get("id"), call["function"]["name"], call["function"]["arguments"])
 
 
-def add_document(meaning, role, document):
+def add_document(meaning, role, document, citable):
     document = {"data": document} if isinstance(document, str) else document
     title = document["data"].get("title") if isinstance(document["data"], dict) else None
-    meaning.document(role, words_of(document), title=title)
+    meaning.document(role, words_of(document), title=title, citable=citable)
 
 
 def words_of(document):

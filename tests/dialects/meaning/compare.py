@@ -78,7 +78,7 @@ class Comparison:
             return
         if sent.system != told and not (told.startswith(sent.system) and self.asks_in_words()):
             self.verdict.wrong.append(f"system: {sent.system[:60]!r} became {told[:60]!r}")
-        elif places(sent) != places(arrived):
+        elif places(sent) != {before: text for before, text in places(arrived).items() if not (self.asks_in_words() and "JSON" in text)}:
             self.verdict.wrong.append(f"system: instructions between turns {places(sent)} became {places(arrived)}")
 
     def asks_in_words(self):
@@ -105,7 +105,8 @@ class Comparison:
         if self.sent.names:
             self.member("name", self.sent.names, self.sent.names == self.arrived.names)
         if self.sent.server:
-            self.member("server", self.sent.server, self.sent.server == self.arrived.server, str(self.sent.server[:3]), lacking=True, names=set(self.sent.server))
+            self.member("server", self.sent.server, self.sent.server == self.arrived.server, str(self.sent.server[:3]), lacking=True,
+                        names=set(self.sent.server) | {camel(name) for name in self.sent.server})
         if self.sent.cache:
             told = f"{self.sent.cache} became {self.arrived.cache}"
             self.member("cache", self.sent.cache, sorted(map(str, self.sent.cache)) == sorted(map(str, self.arrived.cache)), told[:200])
@@ -141,8 +142,8 @@ class Comparison:
         if loose:
             self.verdict.wrong.append(f"strict was added to {loose}")
         for tool, own in sorted(sent.builtin.items()):
-            self.member(f"built-in tool {own}", tool, tool in arrived.builtin, "is missing", lacking=tool not in BUILTINS[self.target],
-                        names={tool, own} | called(self.caller, tool))
+            self.member(f"built-in tool {tool}", tool, tool in arrived.builtin, "is missing", lacking=tool not in BUILTINS[self.target],
+                        names={tool} | own | {camel(name) for name in own} | called(self.caller, tool))
         if extra := arrived.builtin.keys() - sent.builtin.keys():
             self.verdict.wrong.append(f"built-in tools {sorted(extra)} were added")
         if choice is None:
@@ -204,11 +205,19 @@ class Comparison:
         else:
             other = arrived or {"on": False, "effort": None, "budget": None}
             kept = [other[name] == sent[name] for name in ("effort", "budget") if sent[name] is not None and other[name] is not None]
-            self.member("thinking", sent, sent["on"] == other["on"] and all(kept), f"{sent} became {arrived}")
+            # A budget may become an effort, but not nothing.
+            is_lost = sent["budget"] and not sent["effort"] and not other["budget"] and not other["effort"]
+            if sent["budget"] and other["effort"] and not sent["effort"]:
+                # The nearest effort stands for it: naming that is right, and so is not to.
+                self.used.update(self.names("thinking"))
+            self.member("thinking", sent, sent["on"] == other["on"] and all(kept) and not is_lost, f"{sent} became {arrived}")
         shown = self.sent.members.get("thoughts_shown")
-        if shown is not None and (sent is None or sent["on"]):
+        if sent and sent["on"] and not (arrived and arrived["on"]):
+            # Of thoughts that nobody thinks none are shown.
+            self.used.update(self.names("thoughts_shown"))
+        elif shown is not None and (sent is None or sent["on"]):
             # Where nothing says so, thoughts are shown by whoever has them.
-            usual = shown and self.target in ("cohere_v2", "ollama", *CLAUDE)
+            usual = shown and arrived and arrived["on"] and self.target in ("cohere_v2", "ollama", *CLAUDE)
             other = self.arrived.members.get("thoughts_shown", True if usual else None)
             self.member("thoughts_shown", shown, bool(other) == shown, f"{shown} became {other}")
 

@@ -8,7 +8,7 @@ AWS ("Converse"), Cohere ("Chat v2") and Ollama ("Generate a chat message").
 NAMES = {
     "": {name: {name} for name in ("temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty", "stop", "n", "logprobs", "top_logprobs",
                                    "tool_choice", "parallel_tool_calls", "user", "metadata", "service_tier", "stream", "strict", "detail", "context")}
-    | {"is_error": {"is_error"}, "cache": {"cache_control"}, "system_position": {"system_position", "system", "developer"}, "name": {"name"}, "title": {"filename", "title"}, "citable": {"citations"}},
+    | {"is_error": {"is_error"}, "cache": {"cache_control", "prompt_cache_breakpoint"}, "system_position": {"system_position", "system", "developer"}, "name": {"name"}, "title": {"filename", "title"}, "citable": {"citations"}},
     "openai_chat": {
         "max_output": {"max_tokens", "max_completion_tokens"}, "format": {"response_format"}, "user": {"user", "safety_identifier"},
         "thinking": {"reasoning_effort", "reasoning", "thinking", "effort"}, "thoughts_shown": {"reasoning"},
@@ -34,12 +34,12 @@ NAMES = {
     },
     "bedrock_converse": {
         "max_output": {"maxTokens"}, "top_p": {"topP"}, "stop": {"stopSequences"}, "format": {"outputConfig", "textFormat"},
-        "thinking": {"thinking", "reasoning_config", "reasoningConfig"}, "reasoning": {"reasoningContent"}, "cache": {"cachePoint"}, "is_error": {"status"},
+        "thinking": {"thinking", "reasoning_config", "reasoningConfig", "effort"}, "reasoning": {"reasoningContent"}, "cache": {"cachePoint"}, "is_error": {"status"},
         "tool_choice": {"toolChoice"}, "metadata": {"requestMetadata"}, "service_tier": {"serviceTier"}, "title": {"name"},
     },
     "cohere_v2": {
         "max_output": {"max_tokens"}, "top_p": {"p"}, "top_k": {"k"}, "stop": {"stop_sequences"}, "format": {"response_format"}, "thinking": {"thinking"},
-        "reasoning": {"thinking", "tool_plan"}, "strict": {"strict_tools"}, "title": {"title"},
+        "reasoning": {"thinking", "tool_plan"}, "strict": {"strict_tools"}, "citable": {"citations", "citation_options"}, "title": {"title"},
     },
     "ollama": {
         "max_output": {"num_predict"}, "format": {"format"}, "thinking": {"think"}, "reasoning": {"thinking"},
@@ -54,6 +54,7 @@ def beyond(value, *efforts):
 
 
 CLAUDE = ("anthropic_messages", "bedrock_converse")
+# OpenAI's marks of the cache are for its newest models, and so are Gemini's parts with a resolution for a version of its API that is not the usual one.
 LACKS = {
     "openai_chat": {
         "top_k": True, "cache": True, "is_error": True, "reasoning": True, "proof": True, "context": True, "citable": True, "thoughts_shown": True,
@@ -86,8 +87,8 @@ LACKS = {
         "seed": True, "frequency_penalty": True, "presence_penalty": True, "logprobs": True, "top_logprobs": True, "n": True, "user": True, "name": True,
         "detail": True, "proof": True, "parallel_tool_calls": True, "system_position": True, "reasoning": True, "format": lambda value: value == "json",
         "temperature": lambda value: value > 1, "tool_choice": lambda value: value == "none",
-        # How to think is a member of the model's, which is unknown here.
-        "thinking": True, "thoughts_shown": True,
+        # A budget is a member of the model's, which is unknown here.
+        "thinking": lambda value: value["effort"] not in ("low", "medium", "high", "xhigh", "max"), "thoughts_shown": True,
         "service_tier": lambda value: value not in ("default", "flex", "priority", "reserved"),
         "metadata": lambda value: any(not isinstance(one, str) for one in value.values()),
     },
@@ -101,7 +102,7 @@ LACKS = {
     "ollama": {
         "n": True, "user": True, "metadata": True, "parallel_tool_calls": True, "service_tier": True, "cache": True, "is_error": True, "name": True,
         "title": True, "context": True, "citable": True, "proof": True, "reasoning": True, "detail": True, "strict": True, "thoughts_shown": True,
-        "tool_choice": True, "thinking": lambda value: value["effort"] not in (None, "low", "medium", "high"),
+        "tool_choice": True, "thinking": lambda value: value["effort"] not in (None, "low", "medium", "high") or value["budget"] is not None,
     },
 }
 # Built-in tools that a dialect can offer; all others may be dropped.
@@ -109,7 +110,7 @@ BUILTINS = {"openai_chat": {"web_search"}, "openai_responses": {"web_search", "c
             "gemini": {"web_search", "web_fetch", "code_execution"}, "bedrock_converse": set(), "cohere_v2": set(), "ollama": set()}
 # What a request may be refused for, where dropping it would change what it means, and the words of the refusal that name it.
 REFUSED = {
-    **{(target, "audio"): ("audio",) for target in ("anthropic_messages", "cohere_v2", "ollama")},
+    **{(target, "audio"): ("audio",) for target in ("openai_responses", "anthropic_messages", "cohere_v2", "ollama")},
     **{(target, "video"): ("video",) for target in ("openai_responses", "anthropic_messages", "cohere_v2", "ollama")},
     **{(target, "document"): ("application/pdf", "document") for target in ("cohere_v2", "ollama")},
 }

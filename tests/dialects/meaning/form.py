@@ -114,6 +114,8 @@ class Meaning:
         for where, value in ((self.titles, title), (self.contexts, context), (self.details, None if detail == "auto" else detail)):
             if value:
                 where[found] = value
+        if detail == "auto":
+            self.silent.add("detail")
         if citable:
             self.citable.add(found)
 
@@ -163,7 +165,8 @@ class Meaning:
         if behind is None and self.turns:
             last = self.turns[-1]
             behind = last[2][-40:] if last[1] == "text" else str(last[2:])
-        self.cache.append((kind, behind, (control or {}).get("ttl", "5m")))
+        # OpenAI's marks last longer at least; how long a mark lasts is compared between those that know the same times.
+        self.cache.append((kind, behind, (control or {}).get("ttl", "5m").replace("30m", "5m").replace("12h", "1h")))
 
     # What is asked for.
 
@@ -174,8 +177,10 @@ class Meaning:
         if value is not None:
             self.members[name] = value
 
-    def offer(self, kind):
-        self.builtin[BUILTIN.get(kind, kind)] = kind
+    def offer(self, kind, *names):
+        """A tool that the provider runs, of a kind, and what else the caller calls it."""
+        known = next((BUILTIN[name] for name in (kind, *names) if name in BUILTIN), kind)
+        self.builtin.setdefault(known, set()).update({kind, *names})
 
     def think(self, *, on=None, effort=None, budget=None, shown=None):
         """Whether and how much to reason; `shown` is whether the readable part is wanted."""

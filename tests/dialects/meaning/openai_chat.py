@@ -6,7 +6,7 @@ MESSAGE = {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "
            "cache_control", "type"}
 READ = {"model", "messages", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls", "response_format", "max_tokens",
         "max_completion_tokens", "temperature", "top_p", "top_k", "seed", "stop", "n", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs",
-        "reasoning_effort", "reasoning", "thinking", "user", "safety_identifier", "metadata", "service_tier", "web_search_options", "store"}
+        "reasoning_effort", "reasoning", "thinking", "user", "safety_identifier", "metadata", "service_tier", "web_search_options"}
 
 # What a tool that takes free text takes where all take JSON.
 FREE = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
@@ -53,11 +53,11 @@ def one(meaning, message):
     if role in ("system", "developer"):
         for part in parts:
             meaning.instruct(part["text"])
-            meaning.mark(part.get("cache_control"), "system")
+            meaning.mark(marked(part), "system")
     elif role in ("tool", "function"):
         meaning.result(message.get("tool_call_id"), texts(content), name=message.get("name"))
         for part in parts:
-            meaning.mark(part.get("cache_control"))
+            meaning.mark(marked(part))
     else:
         reasoned(meaning, message)
         of = None
@@ -109,8 +109,13 @@ def part_of(meaning, role, part, of):
             meaning.server.append(other)
     if about:
         meaning.media(role, about.pop("kind"), about.pop("data"), of=of, **about)
-    meaning.mark(part.get("cache_control"))
+    meaning.mark(marked(part))
     return None
+
+
+def marked(part):
+    """A mark of the cache: OpenAI's own, or the one that OpenRouter takes."""
+    return part.get("prompt_cache_breakpoint") or part.get("cache_control")
 
 
 def choice(meaning, chosen):

@@ -5,7 +5,7 @@ from .form import Meaning, common, texts
 
 READ = {"model", "input", "instructions", "stream", "tools", "tool_choice", "parallel_tool_calls", "text", "max_output_tokens", "temperature", "top_p",
         "top_k", "seed", "stop", "n", "frequency_penalty", "presence_penalty", "top_logprobs", "reasoning", "user", "safety_identifier", "metadata",
-        "service_tier", "include", "store", "previous_response_id", "conversation", "prompt", "background"}
+        "service_tier", "include", "previous_response_id", "conversation", "prompt", "background"}
 LOGPROBS, SEALED = "message.output_text.logprobs", "reasoning.encrypted_content"
 MESSAGE = {"type", "role", "content", "id", "status", "name"}
 
@@ -62,7 +62,9 @@ def one(meaning, item):
         meaning.keep({f"messages.{name}": item[name] for name in item.keys() - MESSAGE}, ())
         content = item["content"]
         if role in ("system", "developer"):
-            meaning.instruct(texts(content))
+            for part in [{"text": content}] if isinstance(content, str) else content:
+                meaning.instruct(texts(part))
+                meaning.mark(openai_chat.marked(part), "system")
             return
         for part in [{"type": "input_text", "text": content}] if isinstance(content, str) else content:
             part_of(meaning, role, part)
@@ -102,3 +104,4 @@ def part_of(meaning, role, part, of=None):
             meaning.media(role, "document", data, of=of, title=part.get("filename"))
         case other:
             meaning.server.append(other)
+    meaning.mark(openai_chat.marked(part))
