@@ -1,4 +1,6 @@
-"""The official SDKs, each unmodified but for base URL and key: asks one question and says in OpenAI's terms what it makes of the answer."""
+"""The official SDKs, each unmodified but for base URL and key: each asks one question, and notes in OpenAI's terms what it makes of the answer.
+
+`ask(model, stream, seen)` fills `seen` as the answer comes, so that what was told before an error is known."""
 
 import dataclasses
 import json
@@ -41,27 +43,27 @@ class OpenAiChat:
     def __init__(self, url, key):
         self.client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=20)
 
-    def ask(self, model, stream):
+    def ask(self, model, stream, seen):
         asked = {"model": model, "messages": [{"role": "user", "content": QUESTION}]}
         try:
-            return self.stream(asked) if stream else self.whole(asked)
+            self.stream(asked, seen) if stream else self.whole(asked, seen)
         except openai.APIStatusError as error:
-            return Seen(error=(error.status_code, error.message))
+            seen.error = (error.status_code, error.message)
         except openai.APIError as error:
-            return Seen(error=(None, error.message))
+            seen.error = (None, error.message)
 
-    def whole(self, asked):
+    def whole(self, asked, seen):
         answer = self.client.chat.completions.create(**asked)
         choice, usage = answer.choices[0], answer.usage
         extra = choice.message.model_extra or {}
         calls = [(call.function.name, arguments(call.function.arguments)) for call in choice.message.tool_calls or []]
         assert answer.id and answer.model and answer.object == "chat.completion" and len({call.id for call in choice.message.tool_calls or []}) == len(calls)
-        return Seen((choice.message.content or "") + (choice.message.refusal or ""), extra.get("reasoning_content") or "", calls,
-                    choice.finish_reason, usage and (usage.prompt_tokens, usage.completion_tokens),
-                    usage and usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens)
+        seen.text, seen.reasoning = (choice.message.content or "") + (choice.message.refusal or ""), extra.get("reasoning_content") or ""
+        seen.calls, seen.finish, seen.usage = calls, choice.finish_reason, usage and (usage.prompt_tokens, usage.completion_tokens)
+        seen.cached = usage and usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens
 
-    def stream(self, asked):
-        seen, calls = Seen(), {}
+    def stream(self, asked, seen):
+        calls = {}
         for chunk in self.client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}):
             assert chunk.id and chunk.object == "chat.completion.chunk"
             if chunk.usage:
@@ -76,33 +78,37 @@ class OpenAiChat:
                     known[1] += call.function.arguments or ""
                 seen.finish = choice.finish_reason or seen.finish
         seen.calls = [(name, arguments(text)) for name, text in calls.values()]
-        return seen
 
 
 class OpenAiResponses(OpenAiChat):
-    def whole(self, asked):
-        return self.read(self.client.responses.create(model=asked["model"], input=QUESTION))
+    def whole(self, asked, seen):
+        self.read(self.client.responses.create(model=asked["model"], input=QUESTION), seen)
 
-    def stream(self, asked):
-        deltas = ""
+    def stream(self, asked, seen):
         with self.client.responses.stream(model=asked["model"], input=QUESTION) as events:
             final = None
-            for number, event in enumerate(events):
+            for event in events:
                 if event.type == "response.output_text.delta":
-                    deltas += event.delta
+                    seen.text += event.delta
+                elif event.type == "error":
+                    seen.error = (None, event.message)
+                    return
                 elif event.type in ("response.completed", "response.incomplete", "response.failed"):
                     final = event.response
         assert final is not None, "the stream has no last event"
-        seen = self.read(final)
+        deltas, seen.text = seen.text, ""
+        self.read(final, seen)
+        if seen.error:
+            seen.text = deltas
+            return
         text = "".join(part.text for item in final.output if item.type == "message" for part in item.content if part.type == "output_text")
         assert deltas == text, f"deltas {deltas!r} are not the text {text!r}"
-        return seen
 
     @staticmethod
-    def read(response):
+    def read(response, seen):
         if response.error:
-            return Seen(error=(None, response.error.message))
-        seen = Seen()
+            seen.error = (None, response.error.message)
+            return
         for item in response.output:
             if item.type == "message":
                 seen.text += "".join(part.text if part.type == "output_text" else part.refusal for part in item.content)
@@ -115,7 +121,6 @@ class OpenAiResponses(OpenAiChat):
         if usage := response.usage:
             seen.usage = (usage.input_tokens, usage.output_tokens)
             seen.cached = usage.input_tokens_details.cached_tokens
-        return seen
 
 
 class Anthropic:
@@ -124,21 +129,27 @@ class Anthropic:
     def __init__(self, url, key):
         self.client = anthropic.Anthropic(base_url=url, api_key=key, max_retries=0, timeout=20)
 
-    def ask(self, model, stream):
+    def ask(self, model, stream, seen):
         asked = {"model": model, "max_tokens": 1024, "messages": [{"role": "user", "content": QUESTION}]}
         try:
-            if not stream:
-                return self.read(self.client.messages.create(**asked))
-            with self.client.messages.stream(**asked) as events:
-                return self.read(events.get_final_message())
+            self.stream(asked, seen) if stream else self.read(self.client.messages.create(**asked), seen)
         except anthropic.APIStatusError as error:
-            return Seen(error=(error.status_code, error.message))
+            seen.error = (error.status_code, error.message)
         except anthropic.APIError as error:
-            return Seen(error=(None, error.message))
+            seen.error = (None, error.message)
 
-    def read(self, message):
+    def stream(self, asked, seen):
+        with self.client.messages.stream(**asked) as events:
+            for event in events:
+                if event.type == "text":
+                    seen.text += event.text
+            deltas, seen.text = seen.text, ""
+            self.read(events.get_final_message(), seen)
+        assert deltas == seen.text, f"deltas {deltas!r} are not the text {seen.text!r}"
+
+    def read(self, message, seen):
         assert message.id and message.type == "message" and message.role == "assistant"
-        seen = Seen(finish=self.FINISH.get(message.stop_reason, message.stop_reason))
+        seen.finish = self.FINISH.get(message.stop_reason, message.stop_reason)
         for block in message.content:
             if block.type == "text":
                 seen.text += block.text
@@ -150,7 +161,6 @@ class Anthropic:
         cached = usage.cache_read_input_tokens or 0
         seen.usage = (usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0), usage.output_tokens)
         seen.cached = cached
-        return seen
 
 
 class Gemini:
@@ -160,31 +170,31 @@ class Gemini:
         options = google.genai.types.HttpOptions(base_url=url, timeout=20_000, retry_options=google.genai.types.HttpRetryOptions(attempts=1))
         self.client = google.genai.Client(api_key=key, http_options=options)
 
-    def ask(self, model, stream):
+    def ask(self, model, stream, seen):
+        asked = {"model": f"models/{model}", "contents": QUESTION}
         try:
-            asked = {"model": f"models/{model}", "contents": QUESTION}
-            parts = list(self.client.models.generate_content_stream(**asked)) if stream else [self.client.models.generate_content(**asked)]
+            for answer in self.client.models.generate_content_stream(**asked) if stream else [self.client.models.generate_content(**asked)]:
+                self.read(answer, seen)
         except google.genai.errors.APIError as error:
-            return Seen(error=(error.code, error.message))
-        seen = Seen()
-        for answer in parts:
-            for candidate in answer.candidates or []:
-                for part in (candidate.content and candidate.content.parts) or []:
-                    if part.function_call:
-                        seen.calls.append((part.function_call.name, part.function_call.args or {}))
-                    elif part.text and part.thought:
-                        seen.reasoning += part.text
-                    elif part.text:
-                        seen.text += part.text
-                if candidate.finish_reason:
-                    seen.finish = self.FINISH.get(candidate.finish_reason.value, "content_filter")
-            if usage := answer.usage_metadata:
-                given = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
-                seen.usage = (given, (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0))
-                seen.cached = usage.cached_content_token_count
+            seen.error = (error.code, error.message)
         if seen.finish == "stop" and seen.calls:
             seen.finish = "tool_calls"
-        return seen
+
+    def read(self, answer, seen):
+        for candidate in answer.candidates or []:
+            for part in (candidate.content and candidate.content.parts) or []:
+                if part.function_call:
+                    seen.calls.append((part.function_call.name, part.function_call.args or {}))
+                elif part.text and part.thought:
+                    seen.reasoning += part.text
+                elif part.text:
+                    seen.text += part.text
+            if candidate.finish_reason:
+                seen.finish = self.FINISH.get(candidate.finish_reason.value, "content_filter")
+        if usage := answer.usage_metadata:
+            given = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
+            seen.usage = (given, (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0))
+            seen.cached = usage.cached_content_token_count
 
 
 class Bedrock:
@@ -196,22 +206,22 @@ class Bedrock:
         config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=20)
         self.client = boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", config=config, aws_access_key_id=key, aws_secret_access_key="unused")
 
-    def ask(self, model, stream):
+    def ask(self, model, stream, seen):
         asked = {"modelId": model, "messages": [{"role": "user", "content": [{"text": QUESTION}]}]}
         try:
-            return self.stream(asked) if stream else self.whole(asked)
+            self.stream(asked, seen) if stream else self.whole(asked, seen)
         except botocore.exceptions.EventStreamError as error:
-            return Seen(error=(None, error.response["Error"]["Message"]))
+            seen.error = (None, error.response["Error"]["Message"])
         except botocore.exceptions.ClientError as error:
-            return Seen(error=(error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Message"]))
+            seen.error = (error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Message"])
 
     def usage(self, seen, usage):
         seen.cached = usage.get("cacheReadInputTokens")
         seen.usage = (usage["inputTokens"] + (seen.cached or 0) + (usage.get("cacheWriteInputTokens") or 0), usage["outputTokens"])
 
-    def whole(self, asked):
+    def whole(self, asked, seen):
         answer = self.client.converse(**asked)
-        seen = Seen(finish=self.FINISH.get(answer["stopReason"], answer["stopReason"]))
+        seen.finish = self.FINISH.get(answer["stopReason"], answer["stopReason"])
         for block in answer["output"]["message"]["content"]:
             if "text" in block:
                 seen.text += block["text"]
@@ -222,10 +232,9 @@ class Bedrock:
             elif "reasoningText" in block.get("reasoningContent", {}):
                 seen.reasoning += block["reasoningContent"]["reasoningText"]["text"]
         self.usage(seen, answer["usage"])
-        return seen
 
-    def stream(self, asked):
-        seen, calls = Seen(), {}
+    def stream(self, asked, seen):
+        calls = {}
         for event in self.client.converse_stream(**asked)["stream"]:
             if start := event.get("contentBlockStart"):
                 if "toolUse" in start["start"]:
@@ -241,7 +250,6 @@ class Bedrock:
             elif metadata := event.get("metadata"):
                 self.usage(seen, metadata["usage"])
         seen.calls = [(name, arguments(text)) for name, text in calls.values()]
-        return seen
 
 
 class Cohere:
@@ -250,12 +258,12 @@ class Cohere:
     def __init__(self, url, key):
         self.client = cohere.ClientV2(api_key=key, base_url=url, timeout=20)
 
-    def ask(self, model, stream):
+    def ask(self, model, stream, seen):
         asked = {"model": model, "messages": [{"role": "user", "content": QUESTION}], "request_options": {"max_retries": 0}}
         try:
-            return self.stream(asked) if stream else self.whole(asked)
+            self.stream(asked, seen) if stream else self.whole(asked, seen)
         except cohere.core.ApiError as error:
-            return Seen(error=(error.status_code, str(error.body)))
+            seen.error = (error.status_code, str(error.body))
 
     def usage(self, seen, usage):
         tokens = usage and (usage.tokens or usage.billed_units)
@@ -263,9 +271,9 @@ class Cohere:
             seen.usage = (int(tokens.input_tokens or 0), int(tokens.output_tokens or 0))
             seen.cached = usage.cached_tokens and int(usage.cached_tokens)
 
-    def whole(self, asked):
+    def whole(self, asked, seen):
         answer = self.client.chat(**asked)
-        seen = Seen(finish=self.FINISH.get(answer.finish_reason, "content_filter"))
+        seen.finish = self.FINISH.get(answer.finish_reason, "content_filter")
         for block in answer.message.content or []:
             if block.type == "text":
                 seen.text += block.text
@@ -274,10 +282,9 @@ class Cohere:
         seen.reasoning += answer.message.tool_plan or ""
         seen.calls = [(call.function.name, arguments(call.function.arguments)) for call in answer.message.tool_calls or []]
         self.usage(seen, answer.usage)
-        return seen
 
-    def stream(self, asked):
-        seen, calls = Seen(), {}
+    def stream(self, asked, seen):
+        calls = {}
         for event in self.client.chat_stream(**asked):
             message = getattr(getattr(event, "delta", None), "message", None)
             if event.type == "content-delta":
@@ -292,10 +299,10 @@ class Cohere:
             elif event.type == "message-end":
                 if getattr(event.delta, "error", None):
                     seen.error = (None, event.delta.error)
+                    break
                 seen.finish = self.FINISH.get(event.delta.finish_reason, "content_filter")
                 self.usage(seen, event.delta.usage)
         seen.calls = [(name, arguments(text)) for name, text in calls.values()]
-        return seen
 
 
 class Ollama:
@@ -304,8 +311,7 @@ class Ollama:
     def __init__(self, url, key):
         self.client = ollama.Client(host=url, headers={"Authorization": f"Bearer {key}"}, timeout=20)
 
-    def ask(self, model, stream):
-        seen = Seen()
+    def ask(self, model, stream, seen):
         try:
             answer = self.client.chat(model=model, messages=[{"role": "user", "content": QUESTION}], stream=stream)
             for part in answer if stream else [answer]:
@@ -316,12 +322,11 @@ class Ollama:
                 if part.done:
                     seen.usage = (part.prompt_eval_count or 0, part.eval_count or 0)
         except ollama.ResponseError as error:
-            return Seen(error=(error.status_code, error.error))
+            seen.error = (error.status_code, error.error)
         except httpx.HTTPError as error:
-            return Seen(error=(None, str(error)))
+            seen.error = (None, str(error))
         if seen.finish == "stop" and seen.calls:
             seen.finish = "tool_calls"
-        return seen
 
 
 CLIENTS = {

@@ -64,8 +64,10 @@ class Provider(Upstream):
     def __init__(self, cases):
         super().__init__()
         self.cases = {case.id: case for case in cases}
-        # By `<dialect> text` and `<dialect> tool`, each told whether to stream.
+        # By `<dialect> text`, `<dialect> tool`, …, each told whether to stream.
         self.short = {}
+        # Answers that break off, by the model's name.
+        self.cuts = {}
 
     @property
     def base(self):
@@ -78,9 +80,11 @@ class Provider(Upstream):
         path = urllib.parse.unquote(asked.path)
         body = asked.json() if asked.body else {}
         model = body.get("model") or path.split("/models/")[-1].split("/model/")[-1].split(":generate")[0].split(":stream")[0].split("/")[0]
+        if cut := self.cuts.get(model):
+            return cut
         if case := self.cases.get(model):
             return case.answer()
         dialect = path.split("/")[1]
         stream = body.get("stream", dialect == "ollama") or "stream" in path.rsplit("/", 1)[-1]
-        return self.short[f"{dialect} {'tool' if model == 'short-tool' else 'text'}"](stream)
+        return self.short[f"{dialect} {model.removeprefix('short-')}"](stream)
 

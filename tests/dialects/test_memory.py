@@ -10,8 +10,9 @@ import pytest
 
 import recorded
 import short
-from table import PATHS, provider_file
+from asked import PATHS
 from gateway import Gateway
+from table import provider_file
 from upstream import Answer
 
 WORD = "word " * 800
@@ -22,7 +23,7 @@ MOST_GROWTH = 3 << 20
 
 def long_stream(dialect):
     """The short stream of a dialect with its first delta again and again."""
-    answer = short.WRITE[dialect]("text", True)
+    answer = short.WRITE[dialect](short.SAID["text"], True)
     if dialect == "bedrock_converse":
         first = short.frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hello "}})
         delta = short.frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": WORD}})

@@ -36,7 +36,8 @@ def run(table):
             if dialect == "bedrock_converse" and not key.lower().startswith("kw_"):
                 says = "signed with AWS credentials"
             for stream in (False, True):
-                seen = sdk(table.gateway.url, key).ask(MODEL, stream)
+                seen = clients.Seen()
+                sdk(table.gateway.url, key).ask(MODEL, stream, seen)
                 told = seen.error or (None, str(seen))
                 is_right = told[0] in (status, None) and says in str(told[1])
                 table.must(f"{name} | {dialect}'s SDK{', streamed' if stream else ''}", is_right, told)
