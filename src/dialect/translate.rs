@@ -8,7 +8,9 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::custom::Customs;
-use super::ir::{Answer, Block, Collector, Content, Dropped, Event, Finish, Media, MediaKind, MediaSource, Request, Trouble, TroubleKind};
+use super::ir::{
+    Answer, Block, Collector, Content, Dropped, Event, Finish, Media, MediaKind, MediaSource, Message, Request, Role, Trouble, TroubleKind,
+};
 use super::{Ask, Asked, Codec, Ending, Reading, StreamReader, StreamWriter, To, codec, openai_responses};
 use crate::catalog::Dialect;
 use crate::error::Refusal;
@@ -69,8 +71,26 @@ pub fn write_request(request: &Request, dialect: Dialect, to: &To<'_>) -> Result
     let told = with_results_told(request, dialect);
     let body = codec(dialect).encode_request(&told, to, &mut dropped)?;
     request.unread.iter().for_each(|name| dropped.note(name.clone()));
-    dropped.note_if(has_foreign_signature(request, dialect), "signature");
+    name_what_is_elsewhere(request, dialect, &mut dropped);
     Ok((body, dropped))
+}
+
+/// Names what dialects have no place for at all.
+fn name_what_is_elsewhere(request: &Request, dialect: Dialect, dropped: &mut Dropped) {
+    dropped.note_if(has_foreign_signature(request, dialect), "signature");
+    let blocks = || request.messages.iter().flat_map(|message| &message.content);
+    let media = || blocks().filter_map(|block| if let Content::Media(media) = &block.content { Some(media) } else { None });
+    let has_no_detail = matches!(dialect, Dialect::BedrockConverse | Dialect::Ollama);
+    let is_asked = |detail: &str| detail != "auto";
+    dropped.note_if(has_no_detail && media().any(|media| media.detail.as_deref().is_some_and(is_asked)), "detail");
+    dropped.note_if(dialect == Dialect::Ollama && media().any(|media| media.citable), "citations");
+    let result =
+        |block: &Block| matches!(&block.content, Content::ToolResult(result) if result.content.iter().any(|part| part.cache.is_some()));
+    let has_no_marks = !matches!(dialect, Dialect::OpenaiChat | Dialect::AnthropicMessages | Dialect::BedrockConverse);
+    dropped.note_if(has_no_marks && blocks().any(result), "cache");
+    let is_instruction = |message: &Message| matches!(message.role, Role::System | Role::Developer);
+    let moved = request.messages.iter().skip_while(|message| is_instruction(message)).any(is_instruction);
+    dropped.note_if(moved && matches!(dialect, Dialect::Gemini | Dialect::BedrockConverse), "system_position");
 }
 
 /// A file that another provider holds is seen by that provider alone.

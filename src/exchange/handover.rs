@@ -260,7 +260,7 @@ fn write_content_type(
     if is_stream {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
-    headers.extend(dropped.header(ask.called.dialect).map(|value| (DROPPED, value)));
+    headers.extend(dropped.header(ask.called.dialect, &ask.body).map(|value| (DROPPED, value)));
 }
 
 pub(super) fn is(headers: &HeaderMap, media_type: &str) -> bool {

@@ -84,7 +84,7 @@ pub fn block(value: Value) -> Result<Block, Refusal> {
 /// `cache_control`; `null` is none.
 pub fn cache(value: Option<Value>) -> Option<Cache> {
     let Some(Value::Object(mark)) = value else { return None };
-    Some(Cache { ttl: mark.get("ttl").and_then(Value::as_str).map(str::to_owned) })
+    Some(Cache::new(mark.get("ttl").and_then(Value::as_str)))
 }
 
 /// Which built-in tool a block is of: `server_tool_use`, `web_search_tool_result` and the like; `None` for other blocks.

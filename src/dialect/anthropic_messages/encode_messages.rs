@@ -130,7 +130,12 @@ fn is_instruction(role: Role) -> bool {
 fn encode_all(blocks: &[Block], turn: Turn, dropped: &mut Dropped) -> Result<Vec<Value>, Refusal> {
     let mut written = Vec::with_capacity(blocks.len());
     for block in blocks {
-        written.extend(encode_blocks::encode(block, turn, dropped)?);
+        match (encode_blocks::encode(block, turn, dropped)?, &block.cache, written.last_mut()) {
+            (Some(block), ..) => written.push(block),
+            // The mark of a block of which nothing is left goes to the one before it.
+            (None, Some(cache), Some(last)) => last["cache_control"] = encode_blocks::cache(cache),
+            (None, ..) => {}
+        }
     }
     Ok(written)
 }

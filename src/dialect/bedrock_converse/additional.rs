@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::family::{Family, Thinks, Vendor};
 use super::fields::{take, text, wrong};
-use crate::catalog::Dialect;
+use crate::catalog::{Capability, Dialect};
 use crate::dialect::ir::{Builtin, BuiltinKind, Content, Dropped, Effort, Format, Request, Role, Sampling, Thinking, Tool, ToolChoice};
 use crate::error::Refusal;
 
@@ -23,7 +23,7 @@ pub fn read(top: &mut Map<String, Value>, request: &mut Request) -> Result<(), R
         request.sampling.top_k = request.sampling.top_k.or(take(&mut inner, "topK", "has to be a whole number")?);
         put_back(&mut fields, "inferenceConfig", inner);
     }
-    request.thinking = read_thinking(&mut fields)?;
+    request.thinking = read_thinking(&mut fields)?.or(request.thinking.take());
     read_output_config(&mut fields, request);
     read_tool_choice(&mut fields, request);
     if let Some(Value::Array(tools)) = fields.remove("tools") {
@@ -103,11 +103,13 @@ pub struct Settled {
     pub fields: Map<String, Value>,
     /// Whether a tool may be forced.
     pub may_force: bool,
+    /// What `outputConfig` is to say of effort, for models with no word of their own for it.
+    pub effort: Option<&'static str>,
 }
 
 /// Settles sampling and reasoning for a family, on top of the caller's own additional fields.
 pub fn settle(request: &Request, family: &Family, fields: Map<String, Value>, dropped: &mut Dropped) -> Settled {
-    let mut settled = Settled { sampling: request.sampling.clone(), fields, may_force: true };
+    let mut settled = Settled { sampling: request.sampling.clone(), fields, may_force: true, effort: None };
     settled.clamp(family, dropped);
     if let Some(thinking) = &request.thinking {
         match family.vendor {
@@ -239,6 +241,10 @@ impl Settled {
             }
             (Vendor::OpenAi, true) => dropped.note("thinking"),
             (_, true) => {}
+            (_, false) if thinking.wants_text_alone() => dropped.note("thinking.summary"),
+            (Vendor::Other, false) if family.can(Capability::Reasoning) && thinking.as_effort() >= Some(Effort::Low) => {
+                self.effort = thinking.as_effort().map(Effort::as_str);
+            }
             (_, false) => dropped.note("thinking"),
         }
     }

@@ -47,7 +47,7 @@ fn mark(blocks: &mut Vec<Block>, value: Value) {
 
 /// Reads a cache point.
 pub fn read_cache(value: &Value) -> Cache {
-    Cache { ttl: text(value, "ttl").map(str::to_owned) }
+    Cache::new(text(value, "ttl"))
 }
 
 fn read_block(name: &str, value: Value, is_assistant: bool) -> Result<Content, String> {

@@ -9,7 +9,8 @@ use super::content::{builtin_kind, read_blocks, read_cache};
 use super::fields::{take, text, wrong};
 use crate::catalog::Dialect;
 use crate::dialect::ir::{
-    Block, Builtin, BuiltinKind, Content, Extra, Format, Function, Message, Request, Role, Sampling, Signature, Tool, ToolChoice,
+    Block, Builtin, BuiltinKind, Content, Effort, Extra, Format, Function, Message, Request, Role, Sampling, Signature, Thinking, Tool,
+    ToolChoice,
 };
 use crate::error::Refusal;
 
@@ -33,7 +34,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Refusal> {
     request.tools = read_tools(&mut tool_config)?;
     request.tool_choice = read_tool_choice(&mut tool_config)?;
     request.sampling = read_inference(&mut top)?;
-    request.format = read_format(&mut top)?;
+    read_output(&mut top, &mut request)?;
     let tier = take::<Value>(&mut top, "serviceTier", "has to be an object")?;
     request.service_tier = tier.as_ref().and_then(|tier| text(tier, "type")).map(str::to_owned);
     request.metadata = take(&mut top, "requestMetadata", "has to be an object of strings")?.unwrap_or_default();
@@ -171,15 +172,20 @@ fn read_inference(top: &mut Map<String, Value>) -> Result<Sampling, Refusal> {
     })
 }
 
-fn read_format(top: &mut Map<String, Value>) -> Result<Option<Format>, Refusal> {
+fn read_output(top: &mut Map<String, Value>, request: &mut Request) -> Result<(), Refusal> {
     const NEED: &str = "has to have a 'textFormat' with a JSON schema as text in 'structure.jsonSchema.schema'";
-    let Some(config) = take::<Value>(top, "outputConfig", NEED)? else { return Ok(None) };
-    let Some(definition) = config.pointer("/textFormat/structure/jsonSchema") else { return Ok(None) };
+    let Some(config) = take::<Value>(top, "outputConfig", NEED)? else { return Ok(()) };
+    if let Some(effort) = text(&config, "effort") {
+        let known = Effort::from_name(effort).ok_or_else(|| wrong("outputConfig", "has an 'effort' that is not known"))?;
+        request.thinking = Some(Thinking { effort: Some(known), ..Thinking::default() });
+    }
+    let Some(definition) = config.pointer("/textFormat/structure/jsonSchema") else { return Ok(()) };
     let schema = text(definition, "schema").and_then(|schema| serde_json::from_str(schema).ok());
-    Ok(Some(Format::JsonSchema {
+    request.format = Some(Format::JsonSchema {
         name: text(definition, "name").unwrap_or_default().to_owned(),
         description: text(definition, "description").map(str::to_owned),
         schema: schema.ok_or_else(|| wrong("outputConfig", NEED))?,
         strict: None,
-    }))
+    });
+    Ok(())
 }

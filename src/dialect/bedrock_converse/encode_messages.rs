@@ -184,7 +184,9 @@ impl Writer<'_> {
         for block in content {
             if let Content::ToolResult(result) = &block.content {
                 out.push(self.result(result, &mut moved)?);
-                out.extend(self.cache(block));
+                // A mark inside a result reaches up to its end.
+                let inner = result.content.iter().rfind(|inner| inner.cache.is_some());
+                out.extend(self.cache(inner.filter(|_| block.cache.is_none()).unwrap_or(block)));
             }
         }
         out.extend(moved);

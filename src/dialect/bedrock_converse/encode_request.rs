@@ -30,11 +30,13 @@ pub fn encode(request: &Request, to: &To<'_>, dropped: &mut Dropped) -> Result<B
     let mut top = Map::new();
     let own = request.extra.fields.get(additional::FIELD).filter(|_| request.extra.of == Some(D));
     let own = own.and_then(Value::as_object).cloned().unwrap_or_default();
-    let Settled { sampling, mut fields, may_force } = additional::settle(request, &family, own, dropped);
+    let Settled { sampling, mut fields, may_force, effort } = additional::settle(request, &family, own, dropped);
     let tools = encode_tools::write(request, &family, may_force, &mut fields, dropped);
     top.extend(tools.map(|tools| ("toolConfig".to_owned(), tools)));
-    if let Some(format) = write_format(request, &family, &mut system, dropped) {
-        top.insert("outputConfig".to_owned(), format);
+    let mut output = write_format(request, &family, &mut system, dropped).unwrap_or_default();
+    output.extend(effort.map(|effort| ("effort".to_owned(), Value::from(effort))));
+    if !output.is_empty() {
+        top.insert("outputConfig".to_owned(), Value::Object(output));
     }
     top.insert("messages".to_owned(), Value::Array(messages));
     if !system.is_empty() {
@@ -90,7 +92,7 @@ fn write_inference(sampling: &Sampling) -> Option<Value> {
 }
 
 /// The shape of the text; a model that cannot be held to it is asked for it.
-fn write_format(request: &Request, family: &Family<'_>, system: &mut Vec<Value>, dropped: &mut Dropped) -> Option<Value> {
+fn write_format(request: &Request, family: &Family<'_>, system: &mut Vec<Value>, dropped: &mut Dropped) -> Option<Map<String, Value>> {
     let mut ask = |instruction: String| {
         dropped.note("format");
         system.push(json!({ "text": instruction }));
@@ -110,7 +112,8 @@ fn write_format(request: &Request, family: &Family<'_>, system: &mut Vec<Value>,
                 definition.insert("name".to_owned(), Value::from(name.as_str()));
             }
             definition.extend(description.as_ref().map(|text| ("description".to_owned(), Value::from(text.as_str()))));
-            Some(json!({ "textFormat": { "type": "json_schema", "structure": { "jsonSchema": definition } } }))
+            let format = json!({ "type": "json_schema", "structure": { "jsonSchema": definition } });
+            Some(Map::from_iter([("textFormat".to_owned(), format)]))
         }
     }
 }

@@ -215,6 +215,7 @@ fn strict(tools: &[Tool], dropped: &mut Dropped) -> Option<bool> {
 }
 
 fn thinking_value(thinking: &Thinking, thinks: bool, dropped: &mut Dropped) -> Option<Value> {
+    dropped.note_if(thinking.wants_text_alone(), "thinking.summary");
     match (thinks, thinking.is_off()) {
         (true, true) => Some(json!({ "type": "disabled" })),
         (false, true) => None,

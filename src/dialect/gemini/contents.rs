@@ -118,6 +118,8 @@ impl Reader {
             if is_thought {
                 let reasoning = carried.unwrap_or_default();
                 blocks.push(Content::Reasoning(Reasoning { text, ..reasoning }).into());
+                // A stream's pieces of one thought, whose signature is the last one's.
+                join(blocks, blocks.len() - 1);
                 return Ok(());
             }
             let signature = carried.and_then(|carried| settle(carried, blocks));

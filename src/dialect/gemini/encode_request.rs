@@ -128,7 +128,9 @@ fn write_format(format: &Format, is_refused: bool, config: &mut Map<String, Valu
     }
     config.insert("responseMimeType".to_owned(), json!(if is_json { "application/json" } else { "text/plain" }));
     if let Format::JsonSchema { schema, description, .. } = format {
-        let mut schema = schema::for_gemini(schema.clone());
+        let mut lost = Vec::new();
+        let mut schema = schema::for_gemini(schema.clone(), &mut lost);
+        lost.into_iter().for_each(|keyword| dropped.note(format!("format.schema.{keyword}")));
         if let (Some(schema), Some(description)) = (schema.as_object_mut().filter(|s| !s.contains_key("$ref")), description) {
             schema.entry("description").or_insert_with(|| json!(description));
         }

@@ -15,7 +15,7 @@ const COUNTS: [&str; 6] = ["minItems", "maxItems", "minLength", "maxLength", "mi
 /// Keywords that are Google's own.
 const GOOGLES: [&str; 3] = ["propertyOrdering", "property_ordering", "example"];
 /// Keywords that Gemini does not take.
-const REFUSED: [&str; 5] = ["$schema", "discriminator", "examples", "exclusiveMinimum", "exclusiveMaximum"];
+const REFUSED: [&str; 4] = ["discriminator", "examples", "exclusiveMinimum", "exclusiveMaximum"];
 
 /// Reads a schema in Google's spelling (`"type": "OBJECT"`, `nullable`) as JSON Schema.
 pub fn from_google(schema: Value) -> Value {
@@ -43,30 +43,33 @@ pub fn from_google(schema: Value) -> Value {
             schema.insert(name.to_owned(), Value::from(number));
         }
     }
-    Value::Object(each_inner(schema, from_google))
+    Value::Object(each_inner(schema, &mut from_google))
 }
 
-/// Writes a JSON Schema without the keywords that Gemini refuses.
-pub fn for_gemini(schema: Value) -> Value {
+/// Writes a JSON Schema without the keywords that Gemini refuses, which are `lost`.
+pub fn for_gemini(schema: Value, lost: &mut Vec<&'static str>) -> Value {
     let Value::Object(mut schema) = schema else { return schema };
-    REFUSED.iter().for_each(|name| drop(schema.remove(*name)));
+    schema.remove("$schema");
+    lost.extend(REFUSED.into_iter().filter(|name| schema.remove(*name).is_some()));
     if let Some(value) = schema.remove("const") {
         schema.insert("enum".to_owned(), Value::Array(vec![value]));
     }
-    Value::Object(each_inner(schema, for_gemini))
+    Value::Object(each_inner(schema, &mut |inner| for_gemini(inner, lost)))
 }
 
-fn each_inner(schema: Map<String, Value>, change: fn(Value) -> Value) -> Map<String, Value> {
-    let inner = |(name, value): (String, Value)| {
+fn each_inner(schema: Map<String, Value>, change: &mut dyn FnMut(Value) -> Value) -> Map<String, Value> {
+    let mut inner = |(name, value): (String, Value)| {
         let value = match value {
             Value::Object(named) if NAMED.contains(&name.as_str()) => {
                 Value::Object(named.into_iter().map(|(name, schema)| (name, change(schema))).collect())
             }
-            Value::Array(list) if LIST.contains(&name.as_str()) || name == "items" => Value::Array(list.into_iter().map(change).collect()),
+            Value::Array(list) if LIST.contains(&name.as_str()) || name == "items" => {
+                Value::Array(list.into_iter().map(&mut *change).collect())
+            }
             one if ONE.contains(&name.as_str()) => change(one),
             other => other,
         };
         (name, value)
     };
-    schema.into_iter().map(inner).collect()
+    schema.into_iter().map(&mut inner).collect()
 }

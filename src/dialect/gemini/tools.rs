@@ -94,7 +94,6 @@ pub fn encode(request: &Request, family: &Family, dropped: &mut Dropped) -> Vec<
         match tool {
             Tool::Function(function) => declarations.push(declare(function, dropped)),
             Tool::Custom { name, description, .. } => {
-                dropped.note("tools.custom");
                 declarations.push(declare(&custom::as_function(name, description.as_deref()), dropped));
             }
             Tool::Builtin(builtin) => {
@@ -121,7 +120,9 @@ fn declare(function: &Function, dropped: &mut Dropped) -> Value {
         declaration.insert("description".to_owned(), Value::from(description.as_str()));
     }
     if let Some(parameters) = &function.parameters {
-        declaration.insert("parametersJsonSchema".to_owned(), schema::for_gemini(parameters.clone()));
+        let mut lost = Vec::new();
+        declaration.insert("parametersJsonSchema".to_owned(), schema::for_gemini(parameters.clone(), &mut lost));
+        lost.into_iter().for_each(|keyword| dropped.note(format!("tools.parameters.{keyword}")));
     }
     Value::Object(declaration)
 }

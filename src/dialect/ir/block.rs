@@ -18,11 +18,13 @@ pub struct Block {
     pub cache: Option<Cache>,
 }
 
-/// A cache mark (Anthropic's `cache_control`, Bedrock's `cachePoint`).
+/// A cache mark (Anthropic's `cache_control`, Bedrock's `cachePoint`, OpenAI's `prompt_cache_breakpoint`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cache {
     /// How long, such as `5m` or `1h`; the provider's default where absent.
     pub ttl: Option<String>,
+    /// OpenAI's own mark, for OpenAI.
+    pub breakpoint: Option<Value>,
 }
 
 /// The kinds of content.
@@ -188,6 +190,24 @@ pub enum BuiltinKind {
     Other,
 }
 
+// === impl Cache ===
+
+impl Cache {
+    /// The member that OpenAI's mark stands in.
+    pub const BREAKPOINT: &str = "prompt_cache_breakpoint";
+
+    /// A mark with a time or without.
+    pub fn new(ttl: Option<&str>) -> Cache {
+        Cache { ttl: ttl.map(str::to_owned), breakpoint: None }
+    }
+
+    /// OpenAI's mark: its times are longer than those of others, the longest of which stands for them.
+    pub fn of_breakpoint(mark: &Value) -> Option<Cache> {
+        let ttl = mark.as_object()?.get("ttl").and_then(Value::as_str).map(|_| "1h".to_owned());
+        Some(Cache { ttl, breakpoint: Some(mark.clone()) })
+    }
+}
+
 // === impl MediaKind ===
 
 impl MediaKind {
@@ -224,7 +244,11 @@ impl Content {
 impl Builtin {
     /// What its caller calls it.
     pub fn own_name(&self) -> Cow<'static, str> {
-        own_type(&self.value)
+        match (self.of, self.kind) {
+            (Dialect::OpenaiChat, BuiltinKind::WebSearch) if self.value.get("type").is_none() => Cow::Borrowed("web_search_options"),
+            (Dialect::AnthropicMessages, BuiltinKind::Mcp) if self.value["type"] == "url" => Cow::Borrowed("mcp_servers"),
+            _ => own_type(&self.value),
+        }
     }
 }
 

@@ -42,11 +42,11 @@ impl Dropped {
         self.0.iter().map(AsRef::as_ref)
     }
 
-    /// The value of `keyward-dropped`: what callers of `dialect` call them, with commas between; `None` where nothing was dropped.
-    pub fn header(&self, dialect: Dialect) -> Option<HeaderValue> {
+    /// The value of `keyward-dropped`: what the caller that wrote `body` in `dialect` calls them, with commas between; `None` where nothing was dropped.
+    pub fn header(&self, dialect: Dialect, body: &[u8]) -> Option<HeaderValue> {
         let mut text = String::new();
         for (at, name) in self.names().enumerate() {
-            let name: String = called(name, dialect).chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
+            let name: String = called(name, dialect, body).chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
             if text.len() + name.len() > LONGEST_HEADER {
                 text.push_str(&format!(", and {} more", self.0.len() - at));
                 break;

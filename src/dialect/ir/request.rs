@@ -274,6 +274,16 @@ impl Thinking {
     pub fn as_effort(&self) -> Option<Effort> {
         self.effort.or(self.budget.map(Effort::for_budget))
     }
+
+    /// Whether the readable part is asked for.
+    pub fn wants_text(&self) -> bool {
+        self.include == Some(true) || self.summary.as_deref().is_some_and(|summary| summary != "omitted")
+    }
+
+    /// Whether nothing but the readable part is asked for.
+    pub fn wants_text_alone(&self) -> bool {
+        self.wants_text() && self.enabled.is_none() && self.as_effort().is_none()
+    }
 }
 
 // === impl Extra ===

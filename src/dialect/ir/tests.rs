@@ -83,13 +83,13 @@ fn what_is_dropped_is_named_once_and_fits_a_header() {
     for name in ["top_k", "seed", "top_k", "bad\r\nname"] {
         dropped.note(name);
     }
-    assert_eq!(dropped.header(Dialect::OpenaiChat).unwrap(), "top_k, seed, badname");
+    assert_eq!(dropped.header(Dialect::OpenaiChat, b"{}").unwrap(), "top_k, seed, badname");
     (0..500).for_each(|n| dropped.note(format!("field_{n}")));
     assert!(
-        dropped.header(Dialect::OpenaiChat).unwrap().len() < 1100
-            && dropped.header(Dialect::OpenaiChat).unwrap().to_str().unwrap().ends_with(" more")
+        dropped.header(Dialect::OpenaiChat, b"{}").unwrap().len() < 1100
+            && dropped.header(Dialect::OpenaiChat, b"{}").unwrap().to_str().unwrap().ends_with(" more")
     );
-    assert_eq!(Dropped::default().header(Dialect::OpenaiChat), None);
+    assert_eq!(Dropped::default().header(Dialect::OpenaiChat, b"{}"), None);
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn what_is_dropped_is_told_in_the_callers_own_words() {
     for name in ["max_output", "top_k", "cache", "seed"] {
         dropped.note(name);
     }
-    let told = |dialect| dropped.header(dialect).unwrap().to_str().unwrap().to_owned();
-    assert_eq!(told(Dialect::OpenaiChat), "max_tokens, top_k, cache_control, seed");
+    let told = |dialect| dropped.header(dialect, br#"{"max_completion_tokens": 5}"#).unwrap().to_str().unwrap().to_owned();
+    assert_eq!(told(Dialect::OpenaiChat), "max_completion_tokens, top_k, cache_control, seed");
     assert_eq!(told(Dialect::Gemini), "maxOutputTokens, topK, cache, seed");
     assert_eq!(told(Dialect::Ollama), "num_predict, top_k, cache, seed");
 }

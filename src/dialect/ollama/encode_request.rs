@@ -176,7 +176,8 @@ fn think(thinking: &Thinking, thinks: bool, dropped: &mut Dropped) -> Option<Val
         dropped.note("thinking");
         return None;
     }
-    dropped.note_if(thinking.budget.is_some(), "thinking");
+    dropped.note_if(thinking.wants_text_alone(), "thinking.summary");
+    dropped.note_if(thinking.budget.is_some() || thinking.effort > Some(Effort::High), "thinking");
     match thinking.as_effort() {
         Some(Effort::None) => Some(Value::from(false)),
         Some(Effort::Minimal | Effort::Low) => Some(Value::from("low")),

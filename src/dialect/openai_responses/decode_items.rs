@@ -9,7 +9,7 @@ use super::fields::{self, take_list, take_text, wrong};
 use super::{citation, native};
 use crate::catalog::Dialect;
 use crate::dialect::ir::{
-    Block, Content, Media, MediaKind, MediaSource, Message, Reasoning, Request, Role, Signature, ToolCall, ToolResult,
+    Block, Cache, Content, Media, MediaKind, MediaSource, Message, Reasoning, Request, Role, Signature, ToolCall, ToolResult,
 };
 use crate::error::Refusal;
 
@@ -99,6 +99,7 @@ fn part(value: Value) -> Result<Block, Refusal> {
         return Err(wrong("input", "Each part of a 'content' has to be an object, such as {\"type\": \"input_text\", \"text\": \"…\"}."));
     };
     let kind = map.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let cache = map.get(Cache::BREAKPOINT).and_then(Cache::of_breakpoint);
     let content = match kind.as_str() {
         "input_text" | "output_text" | "text" => match map.remove("text") {
             Some(Value::String(text)) => {
@@ -113,7 +114,7 @@ fn part(value: Value) -> Result<Block, Refusal> {
         "" => return Err(wrong("input", "Each part of a 'content' needs a 'type', such as 'input_text'.")),
         _ => Content::Other { of: Dialect::OpenaiResponses, value: Value::Object(map) },
     };
-    Ok(content.into())
+    Ok(Block { content, cache })
 }
 
 fn image(map: &mut Map<String, Value>) -> Result<Media, Refusal> {

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::{citation, native};
 use crate::catalog::Dialect;
-use crate::dialect::ir::{Block, Content, Dropped, Media, MediaKind, MediaSource, Message, Reasoning, Request, Role, ToolCall, ToolResult};
+use crate::dialect::ir::{
+    Block, Cache, Content, Dropped, Media, MediaKind, MediaSource, Message, Reasoning, Request, Role, ToolCall, ToolResult,
+};
 use crate::error::Refusal;
 use crate::hex::hex;
 
@@ -69,14 +71,25 @@ impl Items<'_> {
         // What an output or an assistant's message cannot hold follows as the user's.
         let mut after = Vec::new();
         for block in &message.content {
-            self.dropped.note_if(block.cache.is_some(), "cache");
+            let parts = self.parts.len();
             self.block(block, &mut after)?;
+            self.mark(block, parts);
         }
         self.flush();
         if !after.is_empty() {
             self.input.push(json!({ "role": "user", "content": after }));
         }
         Ok(())
+    }
+
+    /// OpenAI's own mark of the prompt's cache stands on the part that it was on.
+    fn mark(&mut self, block: &Block, parts_before: usize) {
+        let Some(cache) = &block.cache else { return };
+        let part = self.parts.get_mut(parts_before).filter(|_| self.role != Role::Assistant);
+        match (part, &cache.breakpoint) {
+            (Some(part), Some(mark)) => part[Cache::BREAKPOINT] = mark.clone(),
+            _ => self.dropped.note("cache"),
+        }
     }
 
     fn block(&mut self, block: &Block, after: &mut Vec<Value>) -> Result<(), Refusal> {

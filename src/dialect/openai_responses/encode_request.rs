@@ -27,7 +27,6 @@ pub fn encode(request: &Request, to: &To<'_>, dropped: &mut Dropped) -> Result<B
     if request.format == Some(Format::JsonObject) && !names_json && !written.input.iter().any(says_json) {
         // OpenAI refuses this format where no message names it.
         written.input.push(json!({ "role": "developer", "content": "Answer with a JSON object." }));
-        dropped.note("format");
     }
     insert(&mut body, "instructions", written.instructions);
     body.insert("input".to_owned(), Value::Array(written.input));
@@ -158,6 +157,7 @@ fn reasoning(thinking: Option<&Thinking>, to: &To<'_>, dropped: &mut Dropped) ->
         other => other,
     };
     let mut written = Map::new();
+    dropped.note_if(effort.is_none() && thinking.enabled == Some(true), "thinking");
     insert(&mut written, "effort", effort.map(Effort::as_str));
     insert(&mut written, "summary", summary);
     (!written.is_empty()).then_some(written)

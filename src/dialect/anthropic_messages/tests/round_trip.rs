@@ -19,7 +19,7 @@ fn words() -> impl Strategy<Value = String> {
 
 fn marked(content: impl Strategy<Value = Content>) -> impl Strategy<Value = Block> {
     let ttl = prop_oneof![Just(None), Just(Some("1h".to_owned()))];
-    (content, option::of(ttl)).prop_map(|(content, cache)| Block { content, cache: cache.map(|ttl| Cache { ttl }) })
+    (content, option::of(ttl)).prop_map(|(content, cache)| Block { content, cache: cache.map(|ttl| Cache { ttl, breakpoint: None }) })
 }
 
 fn text() -> impl Strategy<Value = Content> {

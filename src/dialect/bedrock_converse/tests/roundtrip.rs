@@ -30,7 +30,7 @@ fn json_object() -> impl Strategy<Value = Value> {
 }
 
 fn cache() -> impl Strategy<Value = Option<Cache>> {
-    proptest::option::weighted(0.2, proptest::option::of(Just("1h".to_owned())).prop_map(|ttl| Cache { ttl }))
+    proptest::option::weighted(0.2, proptest::option::of(Just("1h".to_owned())).prop_map(|ttl| Cache { ttl, breakpoint: None }))
 }
 
 fn marked(content: impl Strategy<Value = Content>) -> impl Strategy<Value = Block> {

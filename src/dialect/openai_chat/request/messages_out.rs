@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::manner::Manner;
 use super::parts::{self, cache_control, text_part};
 use crate::catalog::Dialect;
-use crate::dialect::ir::{Block, Content, Dropped, Media, Message, Reasoning, Request, Role, ToolCall, ToolResult};
+use crate::dialect::ir::{Block, Cache, Content, Dropped, Media, Message, Reasoning, Request, Role, ToolCall, ToolResult};
 use crate::dialect::openai_chat::{calls, details};
 use crate::error::Refusal;
 
@@ -75,7 +75,7 @@ impl Writer<'_> {
             return;
         }
         // What the model said is one text, whatever pieces it came in.
-        let is_plain = parts.iter().all(|part| part.get("text").is_some() && part.get("cache_control").is_none());
+        let is_plain = parts.iter().all(|part| part.get("text").is_some() && !is_marked(part));
         let content = match is_plain {
             true if parts.is_empty() && !more.is_empty() => Value::Null,
             true => Value::from(parts.iter().filter_map(|part| part.get("text")?.as_str()).collect::<String>()),
@@ -181,13 +181,14 @@ impl Writer<'_> {
     fn mark(&mut self, block: &Block, part: &mut Value) {
         match &block.cache {
             Some(cache) if self.manner.takes_cache_marks() => part["cache_control"] = cache_control(cache),
+            Some(Cache { breakpoint: Some(mark), .. }) => part[Cache::BREAKPOINT] = mark.clone(),
             cache => self.dropped.note_if(cache.is_some(), "cache"),
         }
     }
 
     /// One text where there is nothing else to say, since not all providers take a list.
     fn content(&self, parts: Vec<Value>) -> Value {
-        let text_of = |part: &Value| part.get("text").filter(|_| part.get("cache_control").is_none())?.as_str().map(str::to_owned);
+        let text_of = |part: &Value| part.get("text").filter(|_| !is_marked(part))?.as_str().map(str::to_owned);
         let texts: Option<Vec<String>> = parts.iter().map(text_of).collect();
         match texts {
             Some(texts) if texts.len() < 2 || self.manner.wants_plain_text() => Value::from(texts.join("\n\n")),
@@ -203,4 +204,9 @@ impl Writer<'_> {
         }
         self.out.push(message);
     }
+}
+
+/// Whether the prompt's cache is to reach up to a part, which then cannot be told as mere text.
+fn is_marked(part: &Value) -> bool {
+    part.get("cache_control").is_some() || part.get(Cache::BREAKPOINT).is_some()
 }

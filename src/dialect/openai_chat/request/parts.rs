@@ -25,14 +25,14 @@ pub fn decode(part: Value) -> Block {
         Some("file") => part.get("file").and_then(file).map(Content::Media),
         _ => None,
     };
-    let cache = cache(part.get("cache_control"));
+    let cache = cache(part.get("cache_control")).or_else(|| Cache::of_breakpoint(part.get(Cache::BREAKPOINT)?));
     Block { content: content.unwrap_or(Content::Other { of: Dialect::OpenaiChat, value: part }), cache }
 }
 
 /// A mark of the prompt's cache.
 pub fn cache(control: Option<&Value>) -> Option<Cache> {
     let control = control?.as_object()?;
-    Some(Cache { ttl: control.get("ttl").and_then(Value::as_str).map(str::to_owned) })
+    Some(Cache::new(control.get("ttl").and_then(Value::as_str)))
 }
 
 /// The same, written.

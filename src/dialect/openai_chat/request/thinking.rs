@@ -61,7 +61,7 @@ fn put_rest(fields: &mut Fields, name: &str, object: Fields) {
 /// Writes `reasoning_effort`, the one word that OpenAI and most others understand.
 pub fn encode(request: &Request, manner: &Manner<'_>, body: &mut Map<String, Value>, dropped: &mut Dropped) {
     let Some(thinking) = &request.thinking else { return };
-    dropped.note_if(thinking.summary.is_some(), "thinking.summary");
+    dropped.note_if(thinking.wants_text(), "thinking.summary");
     let wanted = if thinking.is_off() { Some(Effort::None) } else { thinking.as_effort() };
     let Some(wanted) = wanted else { return dropped.note_if(thinking.enabled == Some(true), "thinking") };
     if !manner.reasons() {

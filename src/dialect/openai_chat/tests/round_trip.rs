@@ -23,7 +23,7 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn cache() -> impl Strategy<Value = Option<Cache>> {
-    option::of(option::of(prop_oneof![Just("5m".to_owned()), Just("1h".to_owned())]).prop_map(|ttl| Cache { ttl }))
+    option::of(option::of(prop_oneof![Just("5m".to_owned()), Just("1h".to_owned())]).prop_map(|ttl| Cache { ttl, breakpoint: None }))
 }
 
 fn text_block() -> impl Strategy<Value = Block> {

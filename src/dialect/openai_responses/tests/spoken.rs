@@ -290,7 +290,7 @@ fn what_openai_refuses_is_met_and_named() {
     foreign.messages.push(crate::dialect::ir::Message::new(crate::dialect::ir::Role::Assistant, vec![Content::ToolCall(call).into()]));
     foreign.messages.push(crate::dialect::ir::Message::new(crate::dialect::ir::Role::Tool, vec![Content::ToolResult(result).into()]));
     let (written, dropped) = encode(&foreign);
-    assert_eq!(dropped, ["is_error", "format", "max_output", "top_k", "stop", "thinking"]);
+    assert_eq!(dropped, ["is_error", "max_output", "top_k", "stop", "thinking"]);
     assert_eq!((&written["max_output_tokens"], &written["reasoning"]["effort"]), (&json!(16), &json!("minimal")));
     assert_eq!((&written["store"], &written["include"]), (&json!(false), &json!(["reasoning.encrypted_content"])));
     assert_eq!(written["input"][1]["call_id"], written["input"][2]["call_id"]);
