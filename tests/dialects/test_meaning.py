@@ -234,6 +234,26 @@ def test_what_a_dialect_lacks_is_no_parameter_of_its_makers_sdk():
         assert not {member for member in lacking if dialects.called(dialect, member) & known}, dialect
 
 
+def contents():
+    """The kinds of content that the makers' own SDKs know in what a caller says."""
+    bedrock = boto3.client("bedrock-runtime", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x").meta.service_model
+    blocks = bedrock.operation_model("Converse").input_shape.members["messages"].member.members["content"].member
+    return {
+        "openai_chat": str(openai.types.chat.chat_completion_content_part_param.ChatCompletionContentPartParam),
+        "openai_responses": str(openai.types.responses.ResponseInputContentParam), "anthropic_messages": str(anthropic.types.ContentBlockParam),
+        "gemini": str(list(google.genai.types.Part.model_fields)), "bedrock_converse": str(list(blocks.members)),
+        "cohere_v2": str([cohere.types.TextContent, cohere.types.ImageUrlContent, cohere.types.DocumentContent]), "ollama": str(list(ollama.Message.model_fields)),
+    }
+
+
+def test_what_may_be_refused_is_no_content_in_its_makers_sdk():
+    known = contents()
+    for dialect, member in dialects.REFUSED:
+        # Cohere's documents are texts.
+        assert member not in known[dialect].lower() or (dialect, member) == ("cohere_v2", "document"), (dialect, member)
+    assert "audio" in known["openai_chat"].lower() and "video" in known["bedrock_converse"] and "document" in known["anthropic_messages"].lower()
+
+
 @pytest.mark.parametrize("case", CASES or [pytest.param(None, marks=pytest.mark.skip(reason="no recorded traffic"))])
 def test_every_recorded_request_can_be_read(case):
     read = meaning.READ[case.dialect](case.request["body"])

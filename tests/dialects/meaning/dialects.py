@@ -108,6 +108,8 @@ LACKS = {
 # Built-in tools that a dialect can offer; all others may be dropped.
 BUILTINS = {"openai_chat": {"web_search"}, "openai_responses": {"web_search", "code_execution"}, "anthropic_messages": {"web_search", "web_fetch", "code_execution"},
             "gemini": {"web_search", "web_fetch", "code_execution"}, "bedrock_converse": set(), "cohere_v2": set(), "ollama": set()}
+# Keywords of tools' schemas that a dialect does not take: at the top of one, where they begin with a dot.
+KEYWORDS = {"gemini": {"exclusiveMinimum", "exclusiveMaximum", "examples", "discriminator"}, "anthropic_messages": {".anyOf", ".allOf"}}
 # What a request may be refused for, where dropping it would change what it means, and the words of the refusal that name it.
 REFUSED = {
     **{(target, "audio"): ("audio",) for target in ("openai_responses", "anthropic_messages", "cohere_v2", "ollama")},
