@@ -145,7 +145,8 @@ OPENAI_RESPONSES = {
     "reasoning": {"input": items(between=[{"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "They ask."}], "encrypted_content": SIGNED}]),
                   "tools": own(), "include": ["reasoning.encrypted_content"]},
     "custom": {"tools": [{"type": "custom", "name": "shell", "description": "Runs it."}],
-               "input": [user(), {"type": "custom_tool_call", "call_id": "call_1", "name": "shell", "input": "ls"}, {"type": "custom_tool_call_output", "call_id": "call_1", "output": "files"}]},
+               "input": [user(), {"type": "custom_tool_call", "call_id": "call_1", "name": "shell", "input": "ls"},
+                         {"type": "custom_tool_call_output", "call_id": "call_1", "output": "files"}]},
     "breakpoint": {"input": said({"type": "input_text", "text": ASK, "prompt_cache_breakpoint": {"mode": "explicit"}})},
     "file_url": {"input": said({"type": "input_file", "file_url": "https://example.com/rules.pdf"}, {"type": "input_text", "text": "Read"})},
     "effort_none": {"reasoning": {"effort": "none"}}, "instructed": {"instructions": "Be kind.", "input": [{"role": "developer", "content": "Be brief."}, user()]},
@@ -269,7 +270,8 @@ BEDROCK_CONVERSE = {
     "effort": {"outputConfig": {"effort": "high"}},
     "reasoning": {"messages": converse_loop({"reasoningContent": {"reasoningText": {"text": "They ask.", "signature": SIGNED}}}), "toolConfig": specs()},
     "sealed": {"messages": converse_loop({"reasoningContent": {"redactedContent": base64.b64encode(b"c2VjcmV0").decode()}}), "toolConfig": specs()},
-    "cache": {"system": [{"text": "Be kind."}, {"cachePoint": {"type": "default"}}], "toolConfig": specs(mark=True), "messages": [blocks({"text": ASK}, {"cachePoint": {"type": "default", "ttl": "1h"}})]},
+    "cache": {"system": [{"text": "Be kind."}, {"cachePoint": {"type": "default"}}], "toolConfig": specs(mark=True),
+              "messages": [blocks({"text": ASK}, {"cachePoint": {"type": "default", "ttl": "1h"}})]},
     "about": {"requestMetadata": {"team": "blue"}, "serviceTier": {"type": "flex"}},
     "guarded": {"guardrailConfig": {"guardrailIdentifier": "g1", "guardrailVersion": "1"}},
 }
@@ -300,7 +302,8 @@ def ollama_loop():
 OLLAMA = {
     "sampling": options(temperature=0.3, top_p=0.8, top_k=40, seed=7, frequency_penalty=0.4, presence_penalty=0.2, stop=["END", "STOP"], num_predict=77),
     "logprobs": {"logprobs": True, "top_logprobs": 3}, "streamed": {"stream": True}, "loop": {"messages": ollama_loop(), "tools": functions()},
-    "schema": {"format": SHAPE}, "json": {"format": "json"}, "images": {"messages": [{**user(), "images": [PNG, GIF]}]}, "effort": {"think": "low"}, "on": {"think": True}, "off": {"think": False},
+    "schema": {"format": SHAPE}, "json": {"format": "json"},
+    "images": {"messages": [{**user(), "images": [PNG, GIF]}]}, "effort": {"think": "low"}, "on": {"think": True}, "off": {"think": False},
     "reasoning": {"messages": [user(), {"role": "assistant", "thinking": "They ask.", "content": "Sun."}, user("And?")]}, "own": {**options(num_ctx=4096), "keep_alive": "5m"},
 }
 BASE = {

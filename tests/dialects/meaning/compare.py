@@ -127,11 +127,7 @@ class Comparison:
             if tool.description != other.description:
                 self.verdict.wrong.append(f"tool {name}: its description {tool.description[:40]!r} became {other.description[:40]!r}")
             if wrong := schema.differences(tool.schema, other.schema):
-                paths = [one.split()[0] for one in wrong]
-                keywords = {path.rsplit(".", 1)[-1].split("[")[0] for path in paths}
-                lacking = all({path, path.rsplit(".", 1)[-1]} & KEYWORDS.get(self.target, set()) for path in paths)
-                names = keywords | {"oneOf"} if "anyOf" in keywords else keywords
-                self.member(f"tool {name}'s schema", wrong, False, "; ".join(wrong[:3]), lacking=lacking, names=names)
+                self.schema(f"tool {name}'s schema", wrong)
         extra = arrived.tools.keys() - sent.tools.keys()
         if extra and not {turn[3] for turn in sent.turns if turn[1] == "call"} >= extra:
             self.verdict.wrong.append(f"tools {sorted(extra)} were added")
@@ -167,6 +163,14 @@ class Comparison:
         lacking = True if choice == "validated" else None
         self.member("tool_choice", choice, same and not others, f"{choice} became {arrived.members.get('tool_choice')}", lacking=lacking)
 
+    def schema(self, member, wrong):
+        """Keywords that were lost: each has to be named, and to be one that the dialect does not take."""
+        paths = [one.split()[0] for one in wrong]
+        keywords = {path.rsplit(".", 1)[-1].split("[")[0] for path in paths}
+        lacking = all({path, path.rsplit(".", 1)[-1]} & KEYWORDS.get(self.target, set()) for path in paths)
+        names = keywords | {"oneOf"} if "anyOf" in keywords else keywords
+        self.member(member, wrong, False, "; ".join(wrong[:3]), lacking=lacking and all(self.names(member, {keyword, "oneOf"}) for keyword in keywords), names=names)
+
     def scalars(self):
         sent, arrived = self.sent.members, self.arrived.members
         for name in ("max_output", "temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty", "stop", "n", "logprobs", "top_logprobs",
@@ -195,7 +199,10 @@ class Comparison:
         if sent == "json" or arrived in (None, "json"):
             self.member("format", sent, sent == arrived, f"{str(sent)[:60]} became {str(arrived)[:60]}", lacking=lacking)
             return
-        wrong = schema.differences(sent["schema"], arrived["schema"])
+        if wrong := schema.differences(sent["schema"], arrived["schema"]):
+            self.schema("format", wrong)
+            return
+        wrong = []
         for name in ("name", "strict"):
             if sent[name] and self.target in ("openai_chat", "openai_responses") and sent[name] != arrived[name]:
                 wrong.append(f"{name} {sent[name]} became {arrived[name]}")

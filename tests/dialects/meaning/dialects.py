@@ -8,7 +8,8 @@ AWS ("Converse"), Cohere ("Chat v2") and Ollama ("Generate a chat message").
 NAMES = {
     "": {name: {name} for name in ("temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty", "stop", "n", "logprobs", "top_logprobs",
                                    "tool_choice", "parallel_tool_calls", "user", "metadata", "service_tier", "stream", "strict", "detail", "context")}
-    | {"is_error": {"is_error"}, "cache": {"cache_control", "prompt_cache_breakpoint"}, "system_position": {"system_position", "system", "developer"}, "name": {"name"}, "title": {"filename", "title"}, "citable": {"citations"}},
+    | {"is_error": {"is_error"}, "cache": {"cache_control", "prompt_cache_breakpoint"},
+       "system_position": {"system_position", "system", "developer"}, "name": {"name"}, "title": {"filename", "title"}, "citable": {"citations"}},
     "openai_chat": {
         "max_output": {"max_tokens", "max_completion_tokens"}, "format": {"response_format"}, "user": {"user", "safety_identifier"},
         "thinking": {"reasoning_effort", "reasoning", "thinking", "effort"}, "thoughts_shown": {"reasoning"},
