@@ -299,7 +299,7 @@ class Cohere:
             elif event.type == "message-end":
                 if getattr(event.delta, "error", None):
                     seen.error = (None, event.delta.error)
-                    break
+                    return
                 seen.finish = self.FINISH.get(event.delta.finish_reason, "content_filter")
                 self.usage(seen, event.delta.usage)
         seen.calls = [(name, arguments(text)) for name, text in calls.values()]

@@ -6,6 +6,7 @@ import json
 import re
 import struct
 
+import botocore.exceptions
 import httpx
 
 import answers
@@ -18,10 +19,10 @@ from answers import ENDS, Rate
 from recorded import DIALECTS
 from upstream import Answer, Hold
 
-CALLERS = ["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
-MOST = 8
+# How many places of a stream are tried with each caller.
+CALLERS = {"openai_chat": 8, "openai_responses": 8, "anthropic_messages": 8, "gemini": 8, "bedrock_converse": 3, "cohere_v2": 3, "ollama": 3}
 # What SDKs raise when a connection breaks.
-BROKEN = (httpx.HTTPError, OSError)
+BROKEN = (httpx.HTTPError, OSError, botocore.exceptions.BotoCoreError)
 
 
 def ends_of_events(body, dialect):
@@ -36,11 +37,11 @@ def ends_of_events(body, dialect):
     return [at for at in found if at < len(body)]
 
 
-def spread(places):
+def spread(places, most):
     """At most so many of them, evenly."""
-    if len(places) <= MOST:
+    if len(places) <= most:
         return places
-    return sorted({places[round(number * (len(places) - 1) / (MOST - 1))] for number in range(MOST)})
+    return sorted({places[round(number * (len(places) - 1) / (most - 1))] for number in range(most)})
 
 
 def streams(cases):
@@ -61,13 +62,15 @@ def play(gateway, key, provider, cases, callers):
     sdks = {caller: clients.CLIENTS[caller](gateway.url, key) for caller in callers}
     asks = []
     for name, dialect, whole, texts in streams(cases):
-        for number, at in enumerate(spread(ends_of_events(whole.body, dialect))):
+        places = ends_of_events(whole.body, dialect)
+        chosen = {caller: spread(places, CALLERS[caller]) for caller in callers}
+        for number, at in enumerate(sorted({at for some in chosen.values() for at in some})):
             begun = whole.body[:at]
             # By turns the provider ends its answer too early, and the connection breaks.
             cut = Answer(begun, whole.status, whole.headers, stream=True) if number % 2 else Answer(whole.body, whole.status, whole.headers, stream=True, hold=Hold.up(at))
             model = f"{name}~{at}"
             provider.cuts[model] = cut
-            asks += [(caller, dialect, model, bool(re.search(ENDS[dialect], begun)), texts) for caller in callers]
+            asks += [(caller, dialect, model, bool(re.search(ENDS[dialect], begun)), texts) for caller in callers if at in chosen[caller]]
 
     def one(ask):
         caller, dialect, model, has_ended, texts = ask

@@ -13,6 +13,9 @@ from recorded import DIALECTS
 # Whose reasoning goes back as it came, with what proves it; of the others' models it depends on the model whether it is wanted.
 SEALED = {"openai_responses", "anthropic_messages", "gemini", "bedrock_converse"}
 RESULT = "sunny"
+# Callers whose streams are put together here as their SDKs do it; Google's chats keep each piece as a content of its own, others join them.
+MANNERS = {"openai_chat": ("whole", "streamed"), "openai_responses": ("whole", "streamed"), "anthropic_messages": ("whole", "streamed"),
+           "gemini": ("whole", "streamed", "joined")}
 
 
 def with_tools(caller):
@@ -45,10 +48,10 @@ def answered(caller, body, reply):
             call = next(block for block in reply["content"] if block["type"] == "tool_use")
             more = [{"role": "assistant", "content": reply["content"]}, made.blocks({"type": "tool_result", "tool_use_id": call["id"], "content": RESULT})]
         case "gemini":
-            content = reply["candidates"][0]["content"]
-            call = next(part["functionCall"] for part in content["parts"] if "functionCall" in part)
+            contents = [candidate["content"] for candidate in reply["candidates"]]
+            call = next(part["functionCall"] for content in contents for part in content["parts"] if "functionCall" in part)
             result = {name: call[name] for name in ("id", "name") if name in call}
-            return {**body, "contents": [*body["contents"], content, made.parts({"functionResponse": {**result, "response": {"output": RESULT}}})]}
+            return {**body, "contents": [*body["contents"], *contents, made.parts({"functionResponse": {**result, "response": {"output": RESULT}}})]}
         case "bedrock_converse":
             message = reply["output"]["message"]
             call = next(block["toolUse"] for block in message["content"] if "toolUse" in block)
@@ -56,30 +59,76 @@ def answered(caller, body, reply):
     return {**body, "messages": [*body["messages"], *more]}
 
 
+def together(caller, body, manner):
+    """A stream as the whole answer that it is."""
+    events = [json.loads(line.removeprefix("data: ")) for line in body.decode().splitlines() if line.startswith("data: {")]
+    match caller:
+        case "openai_chat":
+            message = {"role": "assistant", "content": None}
+            for choice in (choice for event in events for choice in event["choices"]):
+                merge(message, choice["delta"])
+            return {"choices": [{"message": message}]}
+        case "openai_responses":
+            return events[-1]["response"]
+        case "anthropic_messages":
+            blocks = {event["index"]: event["content_block"] for event in events if event["type"] == "content_block_start"}
+            inputs = {index: "" for index, block in blocks.items() if "input" in block}
+            for event in events:
+                if event["type"] == "content_block_delta":
+                    delta, index = event["delta"], event["index"]
+                    inputs[index] = inputs.get(index, "") + delta.get("partial_json", "")
+                    merge(blocks[index], {name: delta[name] for name in ("text", "thinking", "signature") if name in delta})
+            return {"content": [{**block, "input": json.loads(inputs[index] or "{}")} if "input" in block else block for index, block in blocks.items()]}
+        case "gemini":
+            candidates = [candidate for event in events for candidate in event["candidates"]]
+            parts = [part for candidate in candidates for part in candidate["content"]["parts"]]
+            return {"candidates": candidates if manner == "streamed" else [{"content": made.parts(*parts, role="model")}]}
+
+
+def merge(into, delta):
+    """Texts grow, lists are merged by their items' `index`; what names something stays."""
+    for name, value in delta.items():
+        if isinstance(value, list):
+            for item in value:
+                known = next((one for one in into.setdefault(name, []) if one.get("index") == item.get("index")), None)
+                merge(known, item) if known else into[name].append(item)
+        elif isinstance(value, dict):
+            merge(into.setdefault(name, {}), value)
+        elif isinstance(value, str) and name not in ("id", "type", "role", "name", "format"):
+            into[name] = (into.get(name) or "") + value
+        elif value is not None:
+            into[name] = value
+
+
 def play(gateway, key, provider, _cases, callers):
     rates = {(caller, dialect): Rate() for caller in callers for dialect in DIALECTS}
     for caller, dialect in rates:
-        try:
-            wrong = check(gateway, key, provider, caller, dialect)
-        except Exception as error:  # noqa: BLE001: whatever cannot be sent back is a miss
-            wrong = f"{type(error).__name__}: {error}"
-        rates[caller, dialect].add("reasoned", wrong)
+        for manner in MANNERS.get(caller, ("whole",)):
+            try:
+                wrong = check(gateway, key, provider, caller, dialect, manner)
+            except Exception as error:  # noqa: BLE001: whatever cannot be sent back is a miss
+                wrong = f"{type(error).__name__}: {error}"
+            rates[caller, dialect].add(manner, wrong)
     return rates
 
 
-def check(gateway, key, provider, caller, dialect):
+def check(gateway, key, provider, caller, dialect, manner):
     """What is wrong with the answer as its provider gets it back."""
-    def ask(body):
-        case = recorded.Case("loop", caller, False, {"path": made.VERB.get(caller, ""), "body": body}, {}, {}, [], True, True)
+    stream = manner != "whole"
+
+    def ask(body, stream=False):
+        path = made.STREAMED[caller].request["path"] if stream else made.VERB.get(caller, "")
+        body = {**body, "stream": True} if stream and not path else body
+        case = recorded.Case("loop", caller, stream, {"path": path, "body": body}, {}, {}, [], True, True)
         path, body = asked.target(case, dialect, "short-reasoned")
         return gateway.request("POST", path, json.dumps(body).encode(), key, anthropic_version="2023-06-01")
 
     question = with_tools(caller)
-    first = ask(question)
+    first = ask(question, stream)
     if first.status != 200:
         return f"{first.status} {first.body[:200]}"
     provider.requests.clear()
-    second = ask(answered(caller, question, first.json()))
+    second = ask(answered(caller, question, together(caller, first.body, manner) if stream else first.json()))
     if second.status != 200:
         return f"{second.status} {second.body[:200]}"
     arrived = meaning.READ[dialect](provider.requests[-1].json(), provider.requests[-1].path)

@@ -52,6 +52,10 @@ def chat_image(data, **more):
     return {"type": "image_url", "image_url": {"url": data, **more}}
 
 
+def blocks(*inner, role="user"):
+    return {"role": role, "content": list(inner)}
+
+
 def said(*parts):
     return [{"role": "user", "content": list(parts)}]
 
@@ -85,6 +89,35 @@ OPENAI_CHAT = {
 }
 
 
+TREE = {"type": "object", "properties": {"root": {"$ref": "#/$defs/node"}}, "$defs": {"node": {"type": "object", "properties": {
+    "value": {"type": "number", "exclusiveMinimum": 0, "multipleOf": 0.5}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}, "uniqueItems": True}}}}}
+CHOICE = {"type": "object", "oneOf": [{"properties": {"city": {"type": "string"}}, "required": ["city"]}, {"properties": {"zip": {"type": "integer"}}, "required": ["zip"]}]}
+ODD_ID = "call:1/é" + "x" * 70
+
+
+def called(call_id, name, arguments, result):
+    """A call and its result, as Chat Completions has them."""
+    call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "tool_call_id": call_id, "content": result}]
+
+
+# What stands at the edge of what is allowed somewhere.
+OPENAI_CHAT |= {
+    "hot": {"temperature": 1.7}, "top_p_of_one": {"top_p": 1}, "six_stops": {"stop": list("ABCDEF")}, "far_seed": {"seed": 2**40}, "negative_seed": {"seed": -3},
+    "negative_penalty": {"frequency_penalty": -1.5, "presence_penalty": 1.5}, "tree": {"tools": [{"type": "function", "function": {"name": "grow", "parameters": TREE}}]},
+    "choice": {"tools": [{"type": "function", "function": {"name": "find", "parameters": CHOICE}}]}, "bare": {"tools": [{"type": "function", "function": {"name": "now"}}]},
+    "odd_id": {"messages": [user(), *called(ODD_ID, "time", json.dumps(PARIS), "noon")], "tools": functions()},
+    "twice": {"messages": [user(), *called("call_1", "time", json.dumps(PARIS), "noon"), *called("call_2", "time", json.dumps(PARIS), "one")], "tools": functions()},
+    "empty": {"messages": [user(), *called("call_1", "now", "{}", ""), user("And?")], "tools": [{"type": "function", "function": {"name": "now"}}]},
+    "data": {"messages": [user(), *called("call_1", "time", json.dumps(PARIS), '{"hour": 12, "zones": ["CET", "UTC"]}')], "tools": functions()},
+    "untold": {"messages": [user(), *called("call_1", "time", json.dumps(PARIS), "noon"), user("And?")]},
+    "turns": {"messages": [user("One."), user("Two."), {"role": "assistant", "content": "Three."}, {"role": "assistant", "content": "Four."}, user("Fünf 🌞.")]},
+    "begun": {"messages": [{"role": "assistant", "content": "Hello."}, user()]}, "prefilled": {"messages": [user(), {"role": "assistant", "content": "It is"}]},
+    "declined": {"messages": [user(), {"role": "assistant", "content": None, "refusal": "I will not."}, user("Please.")]},
+    "large": {"max_tokens": 500_000}, "text": {"response_format": {"type": "text"}},
+}
+
+
 def items(*more, between=()):
     calls = [{"type": "function_call", "call_id": name, "name": "time", "arguments": json.dumps(where)} for name, where in (("call_p", PARIS), ("call_r", ROME))]
     results = [{"type": "function_call_output", "call_id": name, "output": text} for name, text in (("call_r", "one o'clock"), ("call_p", "two o'clock"))]
@@ -112,8 +145,11 @@ OPENAI_RESPONSES = {
     "reasoning": {"input": items(between=[{"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "They ask."}], "encrypted_content": SIGNED}]),
                   "tools": own(), "include": ["reasoning.encrypted_content"]},
     "custom": {"tools": [{"type": "custom", "name": "shell", "description": "Runs it."}],
-               "input": [user(), {"type": "custom_tool_call", "call_id": "call_1", "name": "shell", "input": "ls"}, {"type": "custom_tool_call_output", "call_id": "call_1", "output": "files"}]},
+               "input": [user(), {"type": "custom_tool_call", "call_id": "call_1", "name": "shell", "input": "ls"},
+                         {"type": "custom_tool_call_output", "call_id": "call_1", "output": "files"}]},
     "breakpoint": {"input": said({"type": "input_text", "text": ASK, "prompt_cache_breakpoint": {"mode": "explicit"}})},
+    "file_url": {"input": said({"type": "input_file", "file_url": "https://example.com/rules.pdf"}, {"type": "input_text", "text": "Read"})},
+    "effort_none": {"reasoning": {"effort": "none"}}, "instructed": {"instructions": "Be kind.", "input": [{"role": "developer", "content": "Be brief."}, user()]},
     "search": {"tools": [{"type": "web_search"}]}, "limits": {"truncation": "auto", "max_tool_calls": 3},
 }
 
@@ -151,6 +187,12 @@ ANTHROPIC_MESSAGES = {
     "cache": {"system": [{"type": "text", "text": "Be kind.", "cache_control": EPHEMERAL}], "tools": claudes(cache_control={"type": "ephemeral", "ttl": "1h"}),
               "messages": said({"type": "text", "text": ASK, "cache_control": EPHEMERAL})},
     "about": {"metadata": {"user_id": "user-1"}, "service_tier": "standard_only"},
+    "cached_result": {"messages": uses(inner=[{"type": "text", "text": "two o'clock", "cache_control": EPHEMERAL}]), "tools": claudes()},
+    "failed_shown": {"messages": uses(fail=True, inner=[{"type": "text", "text": "look"}, INLINE]), "tools": claudes()},
+    "pdf_url": {"messages": said({"type": "document", "source": {"type": "url", "url": "https://example.com/rules.pdf"}}, {"type": "text", "text": "Read"})},
+    "interleaved": {"messages": [user(), {"role": "assistant", "content": [{"type": "text", "text": "First"}, {"type": "tool_use", "id": "toolu_p", "name": "time", "input": PARIS},
+                                                                          {"type": "text", "text": "then"}]},
+                                 blocks({"type": "tool_result", "tool_use_id": "toolu_p", "content": "noon"})], "tools": claudes()},
     "search": {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]}, "automatic": {"cache_control": EPHEMERAL},
 }
 
@@ -197,12 +239,10 @@ GEMINI = {
     "budget": config(thinkingConfig={"thinkingBudget": 2048, "includeThoughts": True}), "level": config(thinkingConfig={"thinkingLevel": "LOW"}),
     "off": config(thinkingConfig={"thinkingBudget": 0}), "reasoning": {"contents": turns({"text": "They ask.", "thought": True}, proof=SIGNED), "tools": declared()},
     "search": {"tools": [{"googleSearch": {}}]}, "code": {"tools": [{"codeExecution": {}}, {"urlContext": {}}]},
+    "unnamed": {"contents": [parts({"text": ASK}), parts(*({"functionCall": {"name": "time", "args": where}} for where in (PARIS, ROME)), role="model"),
+                             parts(*({"functionResponse": {"name": "time", "response": {"output": text}}} for text in ("one", "two")))], "tools": declared()},
     "safety": {"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]},
 }
-
-
-def blocks(*inner, role="user"):
-    return {"role": role, "content": list(inner)}
 
 
 def converse_loop(*before, status="success", inner=()):
@@ -230,7 +270,8 @@ BEDROCK_CONVERSE = {
     "effort": {"outputConfig": {"effort": "high"}},
     "reasoning": {"messages": converse_loop({"reasoningContent": {"reasoningText": {"text": "They ask.", "signature": SIGNED}}}), "toolConfig": specs()},
     "sealed": {"messages": converse_loop({"reasoningContent": {"redactedContent": base64.b64encode(b"c2VjcmV0").decode()}}), "toolConfig": specs()},
-    "cache": {"system": [{"text": "Be kind."}, {"cachePoint": {"type": "default"}}], "toolConfig": specs(mark=True), "messages": [blocks({"text": ASK}, {"cachePoint": {"type": "default", "ttl": "1h"}})]},
+    "cache": {"system": [{"text": "Be kind."}, {"cachePoint": {"type": "default"}}], "toolConfig": specs(mark=True),
+              "messages": [blocks({"text": ASK}, {"cachePoint": {"type": "default", "ttl": "1h"}})]},
     "about": {"requestMetadata": {"team": "blue"}, "serviceTier": {"type": "flex"}},
     "guarded": {"guardrailConfig": {"guardrailIdentifier": "g1", "guardrailVersion": "1"}},
 }
@@ -261,7 +302,8 @@ def ollama_loop():
 OLLAMA = {
     "sampling": options(temperature=0.3, top_p=0.8, top_k=40, seed=7, frequency_penalty=0.4, presence_penalty=0.2, stop=["END", "STOP"], num_predict=77),
     "logprobs": {"logprobs": True, "top_logprobs": 3}, "streamed": {"stream": True}, "loop": {"messages": ollama_loop(), "tools": functions()},
-    "schema": {"format": SHAPE}, "json": {"format": "json"}, "images": {"messages": [{**user(), "images": [PNG, GIF]}]}, "effort": {"think": "low"}, "on": {"think": True}, "off": {"think": False},
+    "schema": {"format": SHAPE}, "json": {"format": "json"},
+    "images": {"messages": [{**user(), "images": [PNG, GIF]}]}, "effort": {"think": "low"}, "on": {"think": True}, "off": {"think": False},
     "reasoning": {"messages": [user(), {"role": "assistant", "thinking": "They ask.", "content": "Sun."}, user("And?")]}, "own": {**options(num_ctx=4096), "keep_alive": "5m"},
 }
 BASE = {

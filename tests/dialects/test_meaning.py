@@ -111,7 +111,8 @@ SEEN = {
     **{f"the keyword {keyword}": ("openai_chat-required", within([*PARAMETERS, *path, keyword])) for path, keyword in (
         (["days"], "minimum"), (["days"], "maximum"), (["name"], "minLength"), (["name"], "maxLength"), (["name"], "pattern"), (["when"], "format"), (["tags"], "minItems"),
         (["tags"], "maxItems"), (["tags", "items"], "enum"), (["kind"], "const"), (["place"], "anyOf"), (["unit"], "description"))},
-    "that it may be null": ("openai_chat-required", to([*PARAMETERS, "note", "type"], "string")), "a branch": ("openai_chat-required", within([*PARAMETERS, "place", "anyOf", 1])),
+    "that it may be null": ("openai_chat-required", to([*PARAMETERS, "note", "type"], "string")),
+    "a branch": ("openai_chat-required", within([*PARAMETERS, "place", "anyOf", 1])),
     "what is required": ("openai_chat-required", within(["tools", 0, "function", "parameters", "required", 0])),
     "that a schema is closed": ("openai_chat-required", within(["tools", 0, "function", "parameters", "additionalProperties"])),
     "a keyword, added": ("openai_chat-required", to([*PARAMETERS, "note", "maxLength"], 3)),
@@ -127,8 +128,10 @@ SEEN = {
     "that a schema is strict": ("openai_chat-schema", within(["response_format", "json_schema", "strict"])),
     "an image's bytes": ("openai_chat-images", to(["messages", 0, "content", 1, "image_url", "url"], f"data:image/png;base64,{made.GIF}")),
     "an image's URL": ("openai_chat-images", to(["messages", 0, "content", 5, "image_url", "url"], "https://example.com/dog.png")),
-    "the order of images": ("openai_chat-images", swap(["messages", 0, "content"], 1, 3)), "the order of parts": ("openai_chat-images", swap(["messages", 0, "content"], 2, 4)),
-    "an image's place in the text": ("openai_chat-images", swap(["messages", 0, "content"], 1, 2)), "an image's detail": ("openai_chat-images", within(["messages", 0, "content", 1, "image_url", "detail"])),
+    "the order of images": ("openai_chat-images", swap(["messages", 0, "content"], 1, 3)),
+    "the order of parts": ("openai_chat-images", swap(["messages", 0, "content"], 2, 4)),
+    "an image's place in the text": ("openai_chat-images", swap(["messages", 0, "content"], 1, 2)),
+    "an image's detail": ("openai_chat-images", within(["messages", 0, "content", 1, "image_url", "detail"])),
     "a document's bytes": ("openai_chat-pdf", to(["messages", 0, "content", 1, "file", "file_data"], f"data:application/pdf;base64,{made.PNG}")),
     "a document's name": ("openai_chat-pdf", within(["messages", 0, "content", 1, "file", "filename"])), "audio": ("openai_chat-audio", within(["messages", 0, "content", 1])),
     "a document's context": ("anthropic_messages-pdf", within(["messages", 0, "content", 0, "context"])),
@@ -140,13 +143,19 @@ SEEN = {
     "no effort": ("openai_chat-no_effort", to(["reasoning_effort"], "low")), "a budget": ("anthropic_messages-budget", to(["thinking", "budget_tokens"], 1024)),
     "that thoughts are shown": ("gemini-budget", within(["generationConfig", "thinkingConfig", "includeThoughts"])),
     "a mark of the cache": ("anthropic_messages-cache", within(["messages", 0, "content", 0, "cache_control"])),
-    "a mark's time": ("anthropic_messages-cache", within(["tools", 1, "cache_control", "ttl"])), "a mark of the instructions": ("bedrock_converse-cache", within(["system", 1])),
+    "a mark's time": ("anthropic_messages-cache", within(["tools", 1, "cache_control", "ttl"])),
+    "a mark of the instructions": ("bedrock_converse-cache", within(["system", 1])),
     "an effort of Bedrock's": ("bedrock_converse-effort", within(["outputConfig", "effort"])),
-    "a mark of OpenAI's": ("openai_responses-breakpoint", within(["input", 0, "content", 0, "prompt_cache_breakpoint"])), "a mark of the tools": ("bedrock_converse-cache", within(["toolConfig", "tools", 2])), "a mark's place": ("bedrock_converse-cache", swap(["toolConfig", "tools"], 1, 2)),
-    "the user": ("openai_chat-about", within(["user"])), "the tier": ("openai_chat-about", within(["service_tier"])), "a participant's name": ("openai_chat-about", within(["messages", 0, "name"])),
+    "a mark of OpenAI's": ("openai_responses-breakpoint", within(["input", 0, "content", 0, "prompt_cache_breakpoint"])),
+    "a mark of the tools": ("bedrock_converse-cache", within(["toolConfig", "tools", 2])),
+    "a mark's place": ("bedrock_converse-cache", swap(["toolConfig", "tools"], 1, 2)),
+    "the user": ("openai_chat-about", within(["user"])),
+    "the tier": ("openai_chat-about", within(["service_tier"])),
+    "a participant's name": ("openai_chat-about", within(["messages", 0, "name"])),
     "notes": ("openai_chat-notes", within(["metadata"])), "an instruction": ("openai_chat-system", within(["messages", 0])),
     "an instruction's place": ("openai_chat-system", swap(["messages"], 2, 3)), "a search": ("openai_chat-search", within(["web_search_options"])),
-    "what no other dialect knows": ("openai_chat-unknown", within(["logit_bias"])), "a model's own members": ("bedrock_converse-top_k", within(["additionalModelRequestFields"])),
+    "what no other dialect knows": ("openai_chat-unknown", within(["logit_bias"])),
+    "a model's own members": ("bedrock_converse-top_k", within(["additionalModelRequestFields"])),
 }
 
 
@@ -232,6 +241,26 @@ def test_what_a_dialect_lacks_is_no_parameter_of_its_makers_sdk():
     for dialect, known in parameters().items():
         lacking = {member for member in top if dialects.LACKS[dialect].get(member) is True and (dialect, member) not in ONLY_BY_NAME}
         assert not {member for member in lacking if dialects.called(dialect, member) & known}, dialect
+
+
+def contents():
+    """The kinds of content that the makers' own SDKs know in what a caller says."""
+    bedrock = boto3.client("bedrock-runtime", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x").meta.service_model
+    blocks = bedrock.operation_model("Converse").input_shape.members["messages"].member.members["content"].member
+    return {
+        "openai_chat": str(openai.types.chat.chat_completion_content_part_param.ChatCompletionContentPartParam),
+        "openai_responses": str(openai.types.responses.ResponseInputContentParam), "anthropic_messages": str(anthropic.types.ContentBlockParam),
+        "gemini": str(list(google.genai.types.Part.model_fields)), "bedrock_converse": str(list(blocks.members)),
+        "cohere_v2": str([cohere.types.TextContent, cohere.types.ImageUrlContent, cohere.types.DocumentContent]), "ollama": str(list(ollama.Message.model_fields)),
+    }
+
+
+def test_what_may_be_refused_is_no_content_in_its_makers_sdk():
+    known = contents()
+    for dialect, member in dialects.REFUSED:
+        # Cohere's documents are texts.
+        assert member not in known[dialect].lower() or (dialect, member) == ("cohere_v2", "document"), (dialect, member)
+    assert "audio" in known["openai_chat"].lower() and "video" in known["bedrock_converse"] and "document" in known["anthropic_messages"].lower()
 
 
 @pytest.mark.parametrize("case", CASES or [pytest.param(None, marks=pytest.mark.skip(reason="no recorded traffic"))])

@@ -3,7 +3,7 @@
 import dataclasses
 
 from . import schema
-from .dialects import BUILTINS, CLAUDE, HELD, REFUSED, called, lacks
+from .dialects import BUILTINS, CLAUDE, HELD, KEYWORDS, REFUSED, called, lacks
 from .form import FILLERS, MEDIA, squeeze
 
 USUAL = {"frequency_penalty": 0, "presence_penalty": 0, "n": 1, "logprobs": False, "top_logprobs": 0, "parallel_tool_calls": True, "stream": False}
@@ -127,8 +127,7 @@ class Comparison:
             if tool.description != other.description:
                 self.verdict.wrong.append(f"tool {name}: its description {tool.description[:40]!r} became {other.description[:40]!r}")
             if wrong := schema.differences(tool.schema, other.schema):
-                keyword = wrong[0].split()[0].rsplit(".", 1)[-1].split("[")[0]
-                self.member(f"tool {name}'s schema", wrong, False, "; ".join(wrong[:3]), lacking=False, names={keyword, "parameters", "input_schema", "inputSchema"})
+                self.schema(f"tool {name}'s schema", wrong)
         extra = arrived.tools.keys() - sent.tools.keys()
         if extra and not {turn[3] for turn in sent.turns if turn[1] == "call"} >= extra:
             self.verdict.wrong.append(f"tools {sorted(extra)} were added")
@@ -141,6 +140,8 @@ class Comparison:
         loose = [name for name, tool in sent.tools.items() if tool.strict is False and arrived.tools.get(name) and arrived.tools[name].strict]
         if loose:
             self.verdict.wrong.append(f"strict was added to {loose}")
+        if self.target == "openai_responses" and (unsaid := [name for name, tool in arrived.tools.items() if tool.strict is None]):
+            self.verdict.wrong.append(f"strict is not said of {unsaid}, which means true here")
         for tool, own in sorted(sent.builtin.items()):
             self.member(f"built-in tool {tool}", tool, tool in arrived.builtin, "is missing", lacking=tool not in BUILTINS[self.target],
                         names={tool} | own | {camel(name) for name in own} | called(self.caller, tool))
@@ -161,6 +162,14 @@ class Comparison:
         # Gemini's calls that are held to their schemas are nobody else's.
         lacking = True if choice == "validated" else None
         self.member("tool_choice", choice, same and not others, f"{choice} became {arrived.members.get('tool_choice')}", lacking=lacking)
+
+    def schema(self, member, wrong):
+        """Keywords that were lost: each has to be named, and to be one that the dialect does not take."""
+        paths = [one.split()[0] for one in wrong]
+        keywords = {path.rsplit(".", 1)[-1].split("[")[0] for path in paths}
+        lacking = all({path, path.rsplit(".", 1)[-1]} & KEYWORDS.get(self.target, set()) for path in paths)
+        names = keywords | {"oneOf"} if "anyOf" in keywords else keywords
+        self.member(member, wrong, False, "; ".join(wrong[:3]), lacking=lacking and all(self.names(member, {keyword, "oneOf"}) for keyword in keywords), names=names)
 
     def scalars(self):
         sent, arrived = self.sent.members, self.arrived.members
@@ -190,7 +199,10 @@ class Comparison:
         if sent == "json" or arrived in (None, "json"):
             self.member("format", sent, sent == arrived, f"{str(sent)[:60]} became {str(arrived)[:60]}", lacking=lacking)
             return
-        wrong = schema.differences(sent["schema"], arrived["schema"])
+        if wrong := schema.differences(sent["schema"], arrived["schema"]):
+            self.schema("format", wrong)
+            return
+        wrong = []
         for name in ("name", "strict"):
             if sent[name] and self.target in ("openai_chat", "openai_responses") and sent[name] != arrived[name]:
                 wrong.append(f"{name} {sent[name]} became {arrived[name]}")

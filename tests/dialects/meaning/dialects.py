@@ -8,7 +8,8 @@ AWS ("Converse"), Cohere ("Chat v2") and Ollama ("Generate a chat message").
 NAMES = {
     "": {name: {name} for name in ("temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty", "stop", "n", "logprobs", "top_logprobs",
                                    "tool_choice", "parallel_tool_calls", "user", "metadata", "service_tier", "stream", "strict", "detail", "context")}
-    | {"is_error": {"is_error"}, "cache": {"cache_control", "prompt_cache_breakpoint"}, "system_position": {"system_position", "system", "developer"}, "name": {"name"}, "title": {"filename", "title"}, "citable": {"citations"}},
+    | {"is_error": {"is_error"}, "cache": {"cache_control", "prompt_cache_breakpoint"},
+       "system_position": {"system_position", "system", "developer"}, "name": {"name"}, "title": {"filename", "title"}, "citable": {"citations"}},
     "openai_chat": {
         "max_output": {"max_tokens", "max_completion_tokens"}, "format": {"response_format"}, "user": {"user", "safety_identifier"},
         "thinking": {"reasoning_effort", "reasoning", "thinking", "effort"}, "thoughts_shown": {"reasoning"},
@@ -108,6 +109,8 @@ LACKS = {
 # Built-in tools that a dialect can offer; all others may be dropped.
 BUILTINS = {"openai_chat": {"web_search"}, "openai_responses": {"web_search", "code_execution"}, "anthropic_messages": {"web_search", "web_fetch", "code_execution"},
             "gemini": {"web_search", "web_fetch", "code_execution"}, "bedrock_converse": set(), "cohere_v2": set(), "ollama": set()}
+# Keywords of tools' schemas that a dialect does not take: at the top of one, where they begin with a dot.
+KEYWORDS = {"gemini": {"exclusiveMinimum", "exclusiveMaximum", "examples", "discriminator"}, "anthropic_messages": {".anyOf", ".allOf"}}
 # What a request may be refused for, where dropping it would change what it means, and the words of the refusal that name it.
 REFUSED = {
     **{(target, "audio"): ("audio",) for target in ("openai_responses", "anthropic_messages", "cohere_v2", "ollama")},

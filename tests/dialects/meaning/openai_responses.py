@@ -47,7 +47,9 @@ def read(body, _path=""):
 
 def offer(meaning, tool):
     if tool["type"] in ("function", "custom"):
-        meaning.tool(tool["name"], tool.get("description"), tool.get("parameters") if tool["type"] == "function" else openai_chat.FREE, tool.get("strict"))
+        is_function = tool["type"] == "function"
+        schema, strict = (tool.get("parameters"), tool.get("strict")) if is_function else (openai_chat.FREE, False)
+        meaning.tool(tool["name"], tool.get("description"), schema, strict)
         meaning.keep({"tools.defer_loading": tool.get("defer_loading")}, ())
     elif tool["type"] == "namespace":
         for inner in tool["tools"]:
