@@ -9,6 +9,7 @@ pub mod bedrock_converse;
 pub mod codec;
 pub mod cohere_v2;
 mod custom;
+mod elsewhere;
 pub mod embed;
 pub mod fields;
 pub mod frame;

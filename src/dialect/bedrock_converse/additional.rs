@@ -242,7 +242,7 @@ impl Settled {
             (Vendor::OpenAi, true) => dropped.note("thinking"),
             (_, true) => {}
             (_, false) if thinking.wants_text_alone() => dropped.note("thinking.summary"),
-            (Vendor::Other, false) if family.can(Capability::Reasoning) && thinking.as_effort() >= Some(Effort::Low) => {
+            (Vendor::Unknown, false) if family.can(Capability::Reasoning) && thinking.as_effort() >= Some(Effort::Low) => {
                 self.effort = thinking.as_effort().map(Effort::as_str);
             }
             (_, false) => dropped.note("thinking"),
