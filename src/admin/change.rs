@@ -77,6 +77,7 @@ pub fn split(id: &AccountId) -> (&'static str, String) {
         AccountId::Team(id) => ("team", id.to_string()),
         AccountId::Project(id) => ("project", id.to_string()),
         AccountId::Key(id) => ("key", id.to_string()),
+        AccountId::Service(name) => ("service", name.to_string()),
     }
 }
 

@@ -14,6 +14,7 @@ mod introduction;
 mod names;
 mod prompts;
 mod room;
+mod services;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
