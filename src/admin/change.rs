@@ -31,7 +31,7 @@ pub struct LimitsChange {
     pub addresses: Option<Vec<Network>>,
     /// Globs on `METHOD /path`; an empty list allows all.
     pub paths: Option<Vec<String>>,
-    /// Globs on `server/tool` of MCP; an empty list allows all.
+    /// Globs on `server/tool` of MCP and `service/operation` of REST services; an empty list allows all.
     pub tools: Option<Vec<String>>,
     /// How much at most in a period.
     pub rates: Option<Vec<Rate>>,

@@ -139,7 +139,8 @@ impl Reason {
             | Reason::AddressNotAllowed(_)
             | Reason::PathNotAllowed { .. }
             | Reason::ModelNotAllowed { .. }
-            | Reason::ToolNotAllowed { .. } => StatusCode::FORBIDDEN,
+            | Reason::ToolNotAllowed { .. }
+            | Reason::OperationNotAllowed { .. } => StatusCode::FORBIDDEN,
             Reason::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
             Reason::TooManyGuesses(_) => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::UNAUTHORIZED,

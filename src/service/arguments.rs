@@ -256,7 +256,7 @@ pub fn parameters<'a>(document: &'a Value, item: &'a Value, operation: &'a Value
         for parameter in list.get("parameters").and_then(Value::as_array).into_iter().flatten() {
             let parameter = follow(document, parameter)?;
             let same = |other: &&Value| other.get("name") == parameter.get("name") && other.get("in") == parameter.get("in");
-            match all.iter().position(|other| same(&other)) {
+            match all.iter().position(same) {
                 Some(at) => all[at] = parameter,
                 None => all.push(parameter),
             }

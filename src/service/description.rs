@@ -87,7 +87,12 @@ impl Description {
     /// The operation for a method and path; where there is none, the methods that the path has.
     pub fn find(&self, method: &Method, path: &Path) -> Result<&Operation, Vec<&Method>> {
         let fitting = || self.operations.iter().filter(|operation| operation.template.fits(path));
-        fitting().find(|operation| operation.method == *method).ok_or_else(|| fitting().map(|operation| &operation.method).collect())
+        fitting().find(|operation| operation.method == *method).ok_or_else(|| {
+            let mut methods: Vec<&Method> = fitting().map(|operation| &operation.method).collect();
+            methods.sort_by_key(|method| method.as_str());
+            methods.dedup();
+            methods
+        })
     }
 
     /// The operation with that id.

@@ -115,7 +115,7 @@ fn told(gateway: &Gateway, caller: &Caller, service: &Service) -> Value {
         "sunset": service.life.sunset,
         "successor": service.life.successor,
         "subscription": { "needed": service.access == Access::Approval, "standing": standing },
-        "price_usd": service.price.as_f64(),
+        "price_nano_usd": service.price.0,
     })
 }
 
@@ -161,7 +161,7 @@ async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, hea
     let operations = operations.filter(|operation| caller.may_call_service(&service.scope(&operation.id)).is_ok());
     let of = |operation: &Operation| {
         let path = format!("{PREFIX}/{}{}", service.name, operation.path);
-        json!({ "id": operation.id, "method": operation.method.as_str(), "path": path, "summary": operation.summary })
+        json!({ "id": operation.id, "method": operation.method.as_str(), "path": path, "summary": operation.summary, "deprecated": operation.deprecated })
     };
     told["operations"] = operations.map(of).collect();
     with_life(Json(told).into_response(), &service)
