@@ -11,6 +11,7 @@ use super::{CliError, Installation, output};
 use crate::admin::services::{self, SubscriptionView};
 use crate::catalog::Environment;
 use crate::config::Config;
+use crate::mcp::tool_name;
 use crate::prompt::edit::Step;
 use crate::service::{Folder, Service, Standing, edit};
 use crate::store::audit::Actor;
@@ -76,6 +77,9 @@ pub enum Services {
         json: bool,
     },
 }
+
+/// Longer names of tools are refused by some providers of models.
+const LONGEST_TOOL: usize = 64;
 
 // === impl Services ===
 
@@ -149,6 +153,13 @@ fn check(folder: &Folder) -> Result<ExitCode, CliError> {
     for service in services.all() {
         for (operation, why) in service.description.no_tools() {
             output::print(&format!("Note: {}/{operation} is served, and is no MCP tool: {why}\n", service.name))?;
+        }
+        let names = service.description.operations.iter().map(|operation| tool_name(&service.name, &operation.id));
+        for name in names.filter(|name| name.len() > LONGEST_TOOL) {
+            let length = name.len();
+            output::print(&format!(
+                "Note: the tool {name} has {length} characters, and some models take {LONGEST_TOOL}: give it a shorter operationId\n"
+            ))?;
         }
     }
     if services.faults().is_empty() {

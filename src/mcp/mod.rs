@@ -22,3 +22,8 @@ mod tools;
 
 pub use endpoint::routes;
 pub use room::Room;
+
+/// What an operation of a REST service is called as a tool.
+pub fn tool_name(service: &str, operation: &str) -> String {
+    names::Manner::Beside.name(service, operation)
+}

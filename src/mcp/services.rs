@@ -12,7 +12,6 @@ use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotation
 use serde_json::{Value, json};
 
 use super::calls::{Called, no_tool, wrong};
-use super::names::Manner;
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::key::keyring::Plane;
@@ -49,7 +48,7 @@ fn tool(service: &Service, operation: &Operation) -> Option<Tool> {
         .destructive(!method.is_safe() && *method != http::Method::POST)
         .idempotent(method.is_idempotent())
         .open_world(true);
-    let tool = Tool::new(Manner::Beside.name(&service.name, &operation.id), description, Arc::new(form.schema.clone()));
+    let tool = Tool::new(super::tool_name(&service.name, &operation.id), description, Arc::new(form.schema.clone()));
     Some(tool.with_annotations(hints))
 }
 

@@ -141,7 +141,7 @@ impl Description {
         told
     }
 
-    /// How many operations each reason keeps from being tools.
+    /// The operations that are no tools, and why.
     pub fn no_tools(&self) -> BTreeMap<&str, &str> {
         self.operations.iter().filter_map(|operation| Some((operation.id.as_str(), operation.form.as_ref().err()?.as_str()))).collect()
     }
@@ -210,7 +210,9 @@ fn parse(text: &str, is_json: bool) -> Result<Value, Fault> {
     if is_json {
         return serde_json::from_str(text).map_err(|error| Fault::at(error.line().max(1), format!("it is no JSON ({error})")));
     }
-    serde_saphyr::from_str(text).map_err(|error| {
+    // Descriptions of whole platforms are larger than what is read by default.
+    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_events: 20_000_000, max_nodes: 10_000_000 } };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1)).max(1);
         let message = error.without_snippet().to_string();
         Fault::at(line, format!("it is no YAML ({})", message.lines().next().unwrap_or_default()))

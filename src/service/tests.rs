@@ -173,6 +173,19 @@ fn schemas_stand_alone_and_circles_end() {
 }
 
 #[test]
+fn a_description_of_a_whole_platform_is_read() {
+    let paths: String = (0..8000)
+        .map(|at| format!("  /p{at}:\n    get:\n      operationId: op{at}\n      parameters: [{parameter}, {parameter2}]\n      responses: {{ 200: {{ description: x }} }}\n",
+            parameter = "{ name: a, in: query, schema: { type: string, enum: [a, b, c, d, e, f, g, h] } }",
+            parameter2 = "{ name: b, in: query, schema: { type: array, items: { type: integer, minimum: 1, maximum: 9 } } }"))
+        .collect();
+    let description =
+        Description::read(&format!("openapi: 3.0.0\npaths:\n{paths}"), false, &[]).map_err(|fault| fault.to_string()).unwrap();
+    assert_eq!(description.operations.len(), 8000);
+    assert_eq!(description.document.pointer("/paths/~1p7/get/responses/200/description"), Some(&json!("x")));
+}
+
+#[test]
 fn schemas_that_grow_without_end_do_not() {
     let mut schemas = serde_json::Map::new();
     for level in 0..40 {

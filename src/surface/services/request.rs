@@ -1,6 +1,6 @@
 //! A call on its way to a service: the caller's credentials stay here, the gateway's goes along, and the body streams within its limits.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use futures_util::stream;
@@ -34,7 +34,7 @@ struct Told {
     /// It has gone out whole.
     sent: Notify,
     /// It cannot go out whole.
-    refused: OnceLock<Refusal>,
+    refused: Mutex<Option<Refusal>>,
 }
 
 /// What is between two neighbours alone (RFC 9110, section 7.6.1).
@@ -135,10 +135,8 @@ impl Outgoing {
             answer = gateway.client.forward(request, &who) => answer,
             () = late => Err(Failure::TimedOut { provider: who, after: service.timeout }),
         };
-        answer.map_err(|failure| match Arc::into_inner(told).and_then(|told| told.refused.into_inner()) {
-            Some(refusal) => refusal,
-            None => failed(failure, service),
-        })
+        let refused = || told.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        answer.map_err(|failure| refused().unwrap_or_else(|| failed(failure, service)))
     }
 }
 
@@ -159,8 +157,7 @@ fn flowing(body: Body, limit: usize, limits: RequestLimits, end: Instant, told: 
                 Ok(Some(_)) => too_large(limit),
                 Err(refusal) => refusal,
             };
-            // The first reason is the one.
-            let _ = told.refused.set(refusal);
+            *told.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
             Err(std::io::Error::other("the body is not sent whole"))
         }
     });
