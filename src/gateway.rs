@@ -15,7 +15,8 @@ use crate::ledger::drain::DrainHandle;
 use crate::prompt::Shelf;
 use crate::quota::Accounts;
 use crate::route::{Router, Switchboard};
-use crate::store::{AuditStore, GroupStore, KeyStore, LedgerStore};
+use crate::service::Subscriptions;
+use crate::store::{AuditStore, GroupStore, KeyStore, LedgerStore, SubscriptionStore};
 use crate::telemetry::Metrics;
 use crate::upstream::Client;
 
@@ -39,12 +40,18 @@ pub struct Gateway {
     pub held: Arc<Keeper>,
     /// The prompts.
     pub prompts: Arc<Shelf>,
+    /// The REST services.
+    pub services: Arc<crate::service::Shelf>,
+    /// Which keys may call those that want an approval.
+    pub subscriptions: Arc<Subscriptions>,
     /// Where keys rest.
     pub key_store: Arc<dyn KeyStore>,
     /// Where teams and projects rest.
     pub group_store: Arc<dyn GroupStore>,
     /// Where it rests who changed what.
     pub audit_store: Arc<dyn AuditStore>,
+    /// Where subscriptions to services rest.
+    pub subscription_store: Arc<dyn SubscriptionStore>,
     /// What the management API needs.
     pub admin: Desk,
     /// Where the ledger rests.

@@ -1,4 +1,4 @@
-//! Errors as `application/problem+json` (RFC 9457), with a stable `code` and each bad field by its JSON pointer: those of management and of prompts.
+//! Errors as `application/problem+json` (RFC 9457), with a stable `code` and each bad field by its JSON pointer: those of management, of prompts and of services.
 
 use std::borrow::Cow;
 use std::time::Duration;

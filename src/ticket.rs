@@ -48,8 +48,8 @@ pub struct Ticket {
     pub prompt: Option<Arc<Prompt>>,
     /// Who answers, once that is known.
     pub target: Option<Target>,
-    /// The MCP tool that is called, as `server/tool`.
-    tool: Option<Arc<str>>,
+    /// What is called in the place of a model.
+    beside: Option<Beside>,
     first_byte: Option<Duration>,
     status: u16,
     code: &'static str,
@@ -63,12 +63,23 @@ pub struct Ticket {
     is_settled: bool,
 }
 
+/// What is called in the place of a model, and what a call of it costs.
+struct Beside {
+    /// What the ledger names as its provider.
+    provider: &'static str,
+    /// `server/tool` or `service/operation`.
+    name: Arc<str>,
+    price: Usd,
+}
+
 /// A key that ends within this time is told so with each answer.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// A provider that ended so may have done the work that it was asked for.
 const MAY_HAVE_WORKED: [&str; 3] = ["provider_broke_off", "provider_timeout", "provider_bad_answer"];
 /// What the ledger names as the provider of MCP tools.
 pub const MCP: &str = "mcp";
+/// The same of operations of REST services.
+pub const SERVICE: &str = "service";
 /// Characters of a model's name in the log.
 const LONGEST_NAME: usize = 200;
 /// When the caller's key ends (RFC 3339), where that is soon.
@@ -94,7 +105,7 @@ impl Ticket {
             model: String::new(),
             prompt: None,
             target: None,
-            tool: None,
+            beside: None,
             first_byte: None,
             status: 0,
             code: "",
@@ -123,7 +134,7 @@ impl Ticket {
             match account.id() {
                 AccountId::Project(id) => self.groups[0] = Arc::clone(id),
                 AccountId::Team(id) => self.groups[1] = Arc::clone(id),
-                AccountId::Key(_) | AccountId::Gateway => {}
+                AccountId::Key(_) | AccountId::Gateway | AccountId::Service(_) => {}
             }
         }
         self.is_budgeted = caller.has_hard_budget();
@@ -146,10 +157,28 @@ impl Ticket {
 
     /// The same for an MCP tool, by its name `server/tool`.
     pub fn begin_tool(&mut self, tool: Arc<str>, permit: Permit) -> std::io::Result<()> {
-        self.write_begin(MCP.into(), Arc::clone(&tool), Some(Usd::default()))?;
-        self.tool = Some(tool);
+        self.begin_beside(Beside { provider: MCP, name: tool, price: Usd::default() }, permit)
+    }
+
+    /// The same for an operation of a REST service, by its name `service/operation`, which costs so much.
+    pub fn begin_service(&mut self, operation: Arc<str>, price: Usd, permit: Permit) -> std::io::Result<()> {
+        self.begin_beside(Beside { provider: SERVICE, name: operation, price }, permit)
+    }
+
+    fn begin_beside(&mut self, beside: Beside, permit: Permit) -> std::io::Result<()> {
+        self.write_begin(beside.provider.into(), Arc::clone(&beside.name), Some(beside.price))?;
+        self.beside = Some(beside);
         self.begun = Some(permit);
         Ok(())
+    }
+
+    /// A REST service has answered; what it could not do costs nothing.
+    pub fn service_answering(&mut self, status: StatusCode) {
+        self.first_byte = Some(self.started.elapsed());
+        self.status = status.as_u16();
+        if let Some(beside) = self.beside.as_mut().filter(|_| status.is_client_error() || status.is_server_error()) {
+            beside.price = Usd::default();
+        }
     }
 
     /// An MCP tool has been called.
@@ -212,6 +241,8 @@ impl Ticket {
         self.status = refusal.status.as_u16();
         self.code = refusal.code;
         let outcome = if refusal.provider.is_some() { Outcome::Failed } else { Outcome::Refused };
+        // No answer came that could be charged for.
+        self.beside.iter_mut().for_each(|beside| beside.price = Usd::default());
         let may_have_worked = self.is_budgeted && self.begun.is_some() && MAY_HAVE_WORKED.contains(&refusal.code);
         self.settle(outcome, may_have_worked.then(Reading::default));
     }
@@ -235,9 +266,9 @@ impl Ticket {
         self.log(outcome, &usage, cost, total);
     }
 
-    /// The MCP tool that is called, once it is begun.
-    pub fn tool(&self) -> Option<&str> {
-        self.tool.as_deref()
+    /// What is called in the place of a model, once it is begun: its provider's name in the ledger, and its own.
+    pub fn beside(&self) -> Option<(&'static str, &str)> {
+        self.beside.as_ref().map(|beside| (beside.provider, &*beside.name))
     }
 
     /// The status that the caller saw.
@@ -261,7 +292,7 @@ impl Ticket {
 
     fn used(&self, reading: Option<Reading>) -> (Usage, Source) {
         match reading {
-            _ if self.operation.is_free() => (Usage::default(), Source::None),
+            _ if self.operation.is_free() || self.beside.is_some() => (Usage::default(), Source::None),
             Some(Reading { usage: Some(usage), .. }) => (usage, Source::Reported),
             Some(_) if self.operation.is_media() => (Usage { input: self.estimate.input, ..Usage::default() }, Source::Estimated),
             Some(_) if self.operation.has_no_output() => (Usage { input: self.estimate.input, ..Usage::default() }, Source::Estimated),
@@ -277,6 +308,9 @@ impl Ticket {
 
     /// What the usage costs; `None` where there is no price, or where sound and pictures were not counted, which no length tells.
     fn cost(&self, usage: &Usage, source: Source) -> Option<Usd> {
+        if let Some(beside) = &self.beside {
+            return Some(beside.price);
+        }
         if self.operation.is_free() {
             return Some(Usd::default());
         }
@@ -292,7 +326,13 @@ impl Ticket {
             id: Arc::clone(&self.id),
             at: Timestamp::now(),
             provider: self.provider().unwrap_or_default().into(),
-            model: self.target.as_ref().map(|target| &target.model).or(self.tool.as_ref()).map(Arc::clone).unwrap_or_default(),
+            model: self
+                .target
+                .as_ref()
+                .map(|target| &target.model)
+                .or(self.beside.as_ref().map(|beside| &beside.name))
+                .map(Arc::clone)
+                .unwrap_or_default(),
             outcome,
             status: self.status,
             usage,
@@ -308,11 +348,11 @@ impl Ticket {
 
     /// What globs of limits are matched with; made only where one asks.
     fn full_name(&self) -> Option<String> {
-        self.target.as_ref().map(Target::full_name).or_else(|| Some(format!("{MCP}/{}", self.tool.as_ref()?)))
+        self.target.as_ref().map(Target::full_name).or_else(|| self.beside().map(|(provider, name)| format!("{provider}/{name}")))
     }
 
     fn provider(&self) -> Option<&str> {
-        self.target.as_ref().map(|target| target.provider.id.as_str()).or(self.tool.as_ref().map(|_| MCP))
+        self.target.as_ref().map(|target| target.provider.id.as_str()).or(self.beside().map(|(provider, _)| provider))
     }
 
     fn log(&self, outcome: Outcome, usage: &Usage, cost: Option<Usd>, total: Duration) {

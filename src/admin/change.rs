@@ -31,7 +31,7 @@ pub struct LimitsChange {
     pub addresses: Option<Vec<Network>>,
     /// Globs on `METHOD /path`; an empty list allows all.
     pub paths: Option<Vec<String>>,
-    /// Globs on `server/tool` of MCP; an empty list allows all.
+    /// Globs on `server/tool` of MCP and `service/operation` of REST services; an empty list allows all.
     pub tools: Option<Vec<String>>,
     /// How much at most in a period.
     pub rates: Option<Vec<Rate>>,
@@ -77,6 +77,7 @@ pub fn split(id: &AccountId) -> (&'static str, String) {
         AccountId::Team(id) => ("team", id.to_string()),
         AccountId::Project(id) => ("project", id.to_string()),
         AccountId::Key(id) => ("key", id.to_string()),
+        AccountId::Service(name) => ("service", name.to_string()),
     }
 }
 

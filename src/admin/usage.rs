@@ -21,7 +21,7 @@ use crate::problem::Problem;
 use crate::store::{RowsQuery, UsageBy, UsageQuery, UsageRow};
 
 /// What usage can be summed by.
-const BY: [(&str, UsageBy); 9] = [
+const BY: [(&str, UsageBy); 10] = [
     ("key", UsageBy::Key),
     ("model", UsageBy::Model),
     ("day", UsageBy::Day),
@@ -31,6 +31,7 @@ const BY: [(&str, UsageBy); 9] = [
     ("operation", UsageBy::Operation),
     ("prompt", UsageBy::Prompt),
     ("tool", UsageBy::Tool),
+    ("service", UsageBy::Service),
 ];
 
 /// The query as it is written in a URL or on the command line.
@@ -38,7 +39,7 @@ const BY: [(&str, UsageBy); 9] = [
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Params {
-    /// key, model, day (the default), project, team, provider, operation, prompt (as `name@version`) or tool (as `server/tool`).
+    /// key, model, day (the default), project, team, provider, operation, prompt (as `name@version`), tool (as `server/tool`) or service (as `service/operation`).
     by: Option<String>,
     /// From this day or time on, UTC.
     since: Option<String>,

@@ -95,6 +95,7 @@ pub enum Operation {
     Rerank,
     Realtime,
     Tool,
+    Service,
 }
 
 /// How a credential is shown to the provider.
@@ -216,6 +217,7 @@ impl Operation {
             Operation::Rerank => "rerank",
             Operation::Realtime => "realtime",
             Operation::Tool => "tool",
+            Operation::Service => "service",
         }
     }
 }

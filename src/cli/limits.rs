@@ -38,7 +38,7 @@ pub struct LimitArgs {
     /// Methods and paths that may be called, as globs such as 'POST /v1/chat/*' [default: all]
     #[arg(long = "path", value_name = "GLOB", value_delimiter = ',')]
     paths: Vec<String>,
-    /// MCP tools that may be called, as globs on SERVER/TOOL such as 'github/*' or 'prompt/*' [default: all]
+    /// MCP tools and operations of REST services that may be called, as globs such as 'github/*', 'prompt/*' or 'weather/get*' [default: all]
     #[arg(long, value_name = "GLOB", value_delimiter = ',')]
     tools: Vec<String>,
 }

@@ -13,6 +13,7 @@ mod output;
 mod prompts;
 mod providers;
 mod serve;
+mod services;
 mod usage;
 mod welcome;
 
@@ -71,6 +72,9 @@ enum Command {
     /// Write, check, test and publish prompts
     #[command(subcommand)]
     Prompts(prompts::Prompts),
+    /// Check and publish REST services, and decide who may call them
+    #[command(subcommand)]
+    Services(services::Services),
     /// Speak MCP on standard input and output; print snippets for assistants; look after federated servers
     Mcp(mcp::Mcp),
     /// Sum up requests, tokens and cost
@@ -123,6 +127,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Providers(providers) => providers.run(&config, &env).await,
             Command::Models(models) => models.run(&config, &env).await,
             Command::Prompts(prompts) => prompts.run(&config).await,
+            Command::Services(services) => services.run(&config, &env).await,
             Command::Mcp(mcp) => mcp.run(&config, &env).await,
             Command::Usage(usage) => usage.run(&config).await,
             Command::Doctor(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),

@@ -128,7 +128,7 @@ fn diff(folder: &Path, name: &str, other: Option<&str>) -> Result<(), CliError> 
 async fn test(folder: &Path, names: &[String], url: &str, key: Option<&str>) -> Result<ExitCode, CliError> {
     let prompts = Shelved::read(folder, None);
     let chosen: Vec<Arc<Prompt>> = match names {
-        [] => prompts.all().filter(|prompt| prompt.state == State::Published).cloned().collect(),
+        [] => prompts.all().filter(|prompt| prompt.life.state == State::Published).cloned().collect(),
         names => names.iter().map(|name| version(folder, &prompts, name)).collect::<Result<_, _>>()?,
     };
     let key = key.ok_or("a key is needed: set KEYWARD_KEY to one that may call prompts")?;
@@ -190,11 +190,12 @@ fn version(folder: &Path, prompts: &Shelved, name: &str) -> Result<Arc<Prompt>, 
 fn list(folder: &Path, json: bool) -> Result<(), CliError> {
     let prompts = Shelved::read(folder, None);
     if json {
-        let row = |prompt: &Arc<Prompt>| serde_json::json!({ "name": prompt.name, "version": prompt.version, "state": prompt.state.as_str(), "description": prompt.front.description });
+        let row = |prompt: &Arc<Prompt>| serde_json::json!({ "name": prompt.name, "version": prompt.version, "state": prompt.life.state.as_str(), "description": prompt.front.description });
         return output::json(&prompts.all().map(row).collect::<Vec<_>>());
     }
-    let row =
-        |prompt: &Arc<Prompt>| vec![prompt.label(), prompt.state.as_str().to_owned(), prompt.front.description.clone().unwrap_or_default()];
+    let row = |prompt: &Arc<Prompt>| {
+        vec![prompt.label(), prompt.life.state.as_str().to_owned(), prompt.front.description.clone().unwrap_or_default()]
+    };
     output::table(&["PROMPT", "STATE", "DESCRIPTION"], &prompts.all().map(row).collect::<Vec<_>>())
 }
 

@@ -24,6 +24,7 @@ use crate::prompt::Shelf;
 use crate::quota::{Accounts, alert};
 use crate::route::{Secret, Switchboard, Vault};
 use crate::server;
+use crate::service::{self, Subscriptions};
 use crate::store::KeyStore;
 use crate::telemetry::{self, Metrics};
 use crate::upstream::Client;
@@ -78,6 +79,8 @@ impl Serve {
         let (held, holding) = Keeper::new(store.clone());
         let upkeep = Upkeep::new(store.clone(), config.ledger.keep, store.clone(), config.held.keep);
         let prompts = Arc::new(Shelf::open(&config.prompts.folder));
+        let services = Arc::new(service::Shelf::open(service::Folder::of(&config, Some(&env))));
+        let subscriptions = Arc::new(Subscriptions::open(store.clone()).await?);
         let mcp = mcp::Room::new(&config, &env, &data)?;
         let gateway = Arc::new(Gateway {
             client,
@@ -88,6 +91,9 @@ impl Serve {
             drain: drain.handle(),
             held: Arc::new(held),
             prompts: Arc::clone(&prompts),
+            services: Arc::clone(&services),
+            subscriptions: Arc::clone(&subscriptions),
+            subscription_store: store.clone(),
             key_store: store.clone(),
             group_store: store.clone(),
             audit_store: store.clone(),
@@ -110,9 +116,11 @@ impl Serve {
         let switching = tokio::spawn(switchboard.follow(changed));
         let holding = tokio::spawn(holding.run(stopped.clone()));
         let reading = tokio::spawn(prompts.follow(stopped.clone()));
+        let serving = tokio::spawn(services.follow(stopped.clone()));
+        let subscribing = tokio::spawn(subscriptions.follow(stopped.clone()));
         let federating = {
             let (gateway, stopped) = (Arc::clone(&gateway), stopped.clone());
-            tokio::spawn(async move { gateway.mcp.follow(Arc::clone(&gateway.prompts), stopped).await })
+            tokio::spawn(async move { gateway.mcp.follow(&gateway, stopped).await })
         };
         let alerting = tokio::spawn(alerting.run(stopped.clone()));
         let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
@@ -135,7 +143,7 @@ impl Serve {
         }
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ = tokio::join!(followers, switching, holding, reading, federating, alerting, upkeep, draining);
+        let _ = tokio::join!(followers, switching, holding, reading, serving, subscribing, federating, alerting, upkeep, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }

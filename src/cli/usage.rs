@@ -19,7 +19,7 @@ use crate::store::{LedgerStore, UsageQuery};
 pub struct Usage {
     #[command(subcommand)]
     command: Option<Command>,
-    /// What makes a line: key, model, day, project, team, provider, operation, prompt or tool
+    /// What makes a line: key, model, day, project, team, provider, operation, prompt, tool or service
     #[arg(long, default_value = "day")]
     by: String,
     /// From this day or time on, UTC

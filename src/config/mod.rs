@@ -31,6 +31,8 @@ pub struct Config {
     pub providers: Option<PathBuf>,
     /// Prompts as APIs.
     pub prompts: Prompts,
+    /// REST services behind keys.
+    pub services: Services,
     /// The log.
     pub log: Log,
     /// What a request may take.
@@ -65,6 +67,14 @@ pub struct Prompts {
     pub folder: PathBuf,
     /// Which model answers those that name none.
     pub model: String,
+}
+
+/// `[services]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Services {
+    /// Where their files are.
+    pub folder: PathBuf,
 }
 
 /// `[log]`
@@ -215,6 +225,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_PROVIDERS", "providers"),
     ("KEYWARD_PROMPTS", "prompts.folder"),
     ("KEYWARD_PROMPTS_MODEL", "prompts.model"),
+    ("KEYWARD_SERVICES", "services.folder"),
     ("KEYWARD_LOG", "log.filter"),
     ("KEYWARD_LOG_FORMAT", "log.format"),
     ("KEYWARD_LIMITS_BODY_MIB", "limits.body_mib"),
@@ -285,6 +296,7 @@ impl Config {
             "providers" => self.providers = one.providers,
             "prompts.folder" => self.prompts.folder = one.prompts.folder,
             "prompts.model" => self.prompts.model = one.prompts.model,
+            "services.folder" => self.services.folder = one.services.folder,
             "log.filter" => self.log.filter = one.log.filter,
             "log.format" => self.log.format = one.log.format,
             "limits.body_mib" => self.limits.body_mib = one.limits.body_mib,
@@ -336,6 +348,7 @@ impl Default for Config {
             data: PathBuf::from("keyward-data"),
             providers: None,
             prompts: Prompts::default(),
+            services: Services::default(),
             log: Log::default(),
             limits: RequestLimits::default(),
             upstream: Upstream::default(),
@@ -355,6 +368,12 @@ impl Default for Config {
 impl Default for Prompts {
     fn default() -> Prompts {
         Prompts { folder: PathBuf::from("prompts"), model: "simulator/echo".to_owned() }
+    }
+}
+
+impl Default for Services {
+    fn default() -> Services {
+        Services { folder: PathBuf::from("services") }
     }
 }
 
@@ -431,7 +450,8 @@ fn some_duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Dur
     duration(from).map(Some)
 }
 
-fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+/// A duration as settings are written: `"500ms"`, `"30s"`, `"10m"` or `"90d"`; never none.
+pub(crate) fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     let wrong = || serde::de::Error::custom(format!("'{text}' is no duration: write it as \"500ms\", \"30s\", \"10m\" or \"90d\""));
     // A day is one of 24 hours: there is no place whose clocks are set here.

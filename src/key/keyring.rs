@@ -82,6 +82,8 @@ pub struct Rejected {
 pub enum Plane {
     /// Models.
     Data,
+    /// Other people's REST services: what is called `key` in a URL is theirs.
+    Services,
     /// Management.
     Admin,
 }
@@ -337,6 +339,14 @@ impl Caller {
         Ok(())
     }
 
+    /// The same for an operation of a REST service, by its name `service/operation`.
+    pub fn may_call_service(&self, name: &str) -> Result<(), Reason> {
+        self.may_use_tool(name).map_err(|reason| match reason {
+            Reason::ToolNotAllowed { tool, allowed } => Reason::OperationNotAllowed { operation: tool, allowed },
+            other => other,
+        })
+    }
+
     /// Whether all of the key's accounts allow its use from there and for this.
     fn may_call(&self, parts: &Parts) -> Result<(), Reason> {
         for account in self.0.chain.iter() {
@@ -360,7 +370,7 @@ impl Caller {
     fn admitted_to(&self, plane: Plane) -> Result<(), Reason> {
         self.0.state()?;
         match (plane, self.0.record.kind) {
-            (Plane::Data, Kind::Admin) => Err(Reason::AdminOnDataPlane),
+            (Plane::Data | Plane::Services, Kind::Admin) => Err(Reason::AdminOnDataPlane),
             (Plane::Admin, Kind::Live | Kind::Test) => Err(Reason::NotAdmin),
             _ => Ok(()),
         }

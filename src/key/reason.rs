@@ -107,6 +107,13 @@ pub enum Reason {
         /// The key's globs.
         allowed: Vec<String>,
     },
+    /// The operation of a REST service is not among those that the key may call.
+    OperationNotAllowed {
+        /// What was asked for, as `service/operation`.
+        operation: String,
+        /// The key's globs.
+        allowed: Vec<String>,
+    },
     /// The store cannot be asked, and the key is not in memory.
     StoreDown,
 }
@@ -132,7 +139,8 @@ impl Reason {
             | Reason::AddressNotAllowed(_)
             | Reason::PathNotAllowed { .. }
             | Reason::ModelNotAllowed { .. }
-            | Reason::ToolNotAllowed { .. } => StatusCode::FORBIDDEN,
+            | Reason::ToolNotAllowed { .. }
+            | Reason::OperationNotAllowed { .. } => StatusCode::FORBIDDEN,
             Reason::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
             Reason::TooManyGuesses(_) => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::UNAUTHORIZED,
@@ -181,6 +189,7 @@ impl Reason {
             Reason::PathNotAllowed { .. } => "path_not_allowed",
             Reason::ModelNotAllowed { .. } => "model_not_allowed",
             Reason::ToolNotAllowed { .. } => "tool_not_allowed",
+            Reason::OperationNotAllowed { .. } => "operation_not_allowed",
             Reason::StoreDown => "key_store_unavailable",
         }
     }
@@ -302,6 +311,9 @@ impl Reason {
             }
             Reason::ToolNotAllowed { tool, allowed } => {
                 format!("This API key may not call the tool '{tool}': it may call {}. tools/list names them.", allowed.join(", "))
+            }
+            Reason::OperationNotAllowed { operation, allowed } => {
+                format!("This API key may not call '{operation}': it may call {}. GET /services lists the services.", allowed.join(", "))
             }
             _ => fixed.to_owned(),
         }

@@ -17,8 +17,9 @@ use serde_json::Value;
 use super::calls::{Called, Way, no_tool, unusable, wrong};
 use super::federation::{Changes, Listed, Pool, Server};
 use super::names::{self, Manner, shown};
-use super::{introduction, prompts, tools};
+use super::{introduction, prompts, services, tools};
 use crate::gateway::Gateway;
+use crate::service::Service;
 
 /// What one session, or one request without a session, talks to.
 pub struct Handler {
@@ -36,6 +37,8 @@ enum Whose<'a> {
     Own(&'a str),
     /// A prompt.
     Prompt(&'a str),
+    /// A REST service.
+    Service(Arc<Service>, &'a str),
     /// A federated server, by its own name for it.
     Server(Arc<Server>, &'a str),
 }
@@ -55,9 +58,10 @@ impl Handler {
         match (&self.alone, names::split(name)) {
             (Some(server), _) => Some(Whose::Server(Arc::clone(server), name)),
             (None, Some((prompts::SERVER, name))) => Some(Whose::Prompt(name)),
-            (None, Some((server, name))) => {
-                self.gateway.mcp.federation.server(server).map(|server| Whose::Server(Arc::clone(server), name))
-            }
+            (None, Some((server, name))) => match self.gateway.mcp.federation.server(server) {
+                Some(server) => Some(Whose::Server(Arc::clone(server), name)),
+                None => self.gateway.services.services().service(server).map(|service| Whose::Service(Arc::clone(service), name)),
+            },
             (None, None) => Some(Whose::Own(name)),
         }
     }
@@ -195,6 +199,7 @@ impl ServerHandler for Handler {
             let own = tools::all().into_iter();
             all.extend(own.filter(|tool| called.caller.may_use_tool(&format!("{}/{}", tools::SERVER, tool.name)).is_ok()));
             all.extend(prompts::allowed(&self.gateway, &called.caller).iter().map(|prompt| prompts::tool(prompt)));
+            all.extend(services::tools(&self.gateway, &called.caller));
         }
         let federated = self.gathered(&called, |server, listing, may_use| {
             let told = |tool: &Tool| {
@@ -211,7 +216,7 @@ impl ServerHandler for Handler {
     fn get_tool(&self, name: &str) -> Option<Tool> {
         match self.whose(name)? {
             Whose::Server(server, own) => server.listing_now().tools.iter().find(|tool| tool.name == own).cloned(),
-            Whose::Own(_) | Whose::Prompt(_) => None,
+            Whose::Own(_) | Whose::Prompt(_) | Whose::Service(..) => None,
         }
     }
 
@@ -221,6 +226,10 @@ impl ServerHandler for Handler {
         match self.whose(&name).ok_or_else(|| no_tool(&name))? {
             Whose::Server(server, own) => self.call_federated(&called, &server, own, asked).await,
             Whose::Prompt(own) => Ok(prompts::call(&self.gateway, &called, own, asked.arguments.unwrap_or_default()).await.into()),
+            Whose::Service(service, own) => {
+                let arguments = asked.arguments.unwrap_or_default();
+                Ok(services::call(&self.gateway, &called, &service, own, arguments).await?.into())
+            }
             Whose::Own(own) if !tools::has(own) => Err(no_tool(own)),
             Whose::Own(own) => {
                 let arguments = Value::Object(asked.arguments.unwrap_or_default());
@@ -276,6 +285,7 @@ impl ServerHandler for Handler {
                     _ => Err(server.trouble("answered with no prompt").0),
                 }
             }
+            Whose::Service(..) => prompts::get(&self.gateway, &called.caller, &asked.name, asked.arguments).map(GetPromptResponse::from),
             Whose::Own(own) | Whose::Prompt(own) => {
                 called.admit(&prompts::scope(own))?;
                 prompts::get(&self.gateway, &called.caller, own, asked.arguments).map(GetPromptResponse::from)

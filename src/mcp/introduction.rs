@@ -6,7 +6,7 @@ use super::federation::Server;
 use crate::gateway::Gateway;
 
 const INSTRUCTIONS: &str = "Keyward is an AI gateway. Its tools tell which models your key may use, what it has used, and how its limits stand; \
-    'prompt__NAME' are its prompts, and 'SERVER__NAME' the tools of other servers.";
+    'prompt__NAME' are its prompts, 'SERVICE__NAME' operations of REST services, and 'SERVER__NAME' the tools of other servers.";
 
 /// Of all, or of one federated server alone, as far as is known now.
 pub fn of(gateway: &Gateway, alone: Option<&Server>) -> InitializeResult {

@@ -14,6 +14,7 @@ mod introduction;
 mod names;
 mod prompts;
 mod room;
+mod services;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -21,3 +22,8 @@ mod tools;
 
 pub use endpoint::routes;
 pub use room::Room;
+
+/// What an operation of a REST service is called as a tool.
+pub fn tool_name(service: &str, operation: &str) -> String {
+    names::Manner::Beside.name(service, operation)
+}

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use super::federation::{Changes, Federation, Pool};
 use crate::catalog::Environment;
 use crate::config::Config;
+use crate::gateway::Gateway;
 use crate::key::KeyId;
-use crate::prompt::Shelf;
 
 /// Shared by all requests.
 pub struct Room {
@@ -55,19 +55,22 @@ impl Room {
         })
     }
 
-    /// Follows servers and prompts until told to stop.
-    pub async fn follow(&self, prompts: Arc<Shelf>, stopped: watch::Receiver<bool>) {
-        let prompts = async {
-            let (mut stopped, mut before) = (stopped.clone(), prompts.prompts());
+    /// Follows servers, prompts, and services with who is subscribed to them, until told to stop.
+    pub async fn follow(&self, gateway: &Gateway, stopped: watch::Receiver<bool>) {
+        let files = async {
+            let now = || (gateway.prompts.prompts(), gateway.services.services(), gateway.subscriptions.version());
+            let (mut stopped, mut before) = (stopped.clone(), now());
             while tokio::time::timeout(TICK, stopped.wait_for(|stop| *stop)).await.is_err() {
-                let now = prompts.prompts();
-                if !Arc::ptr_eq(&before, &now) {
-                    self.changes.send_modify(|changes| changes.count([true; 3]));
+                let now = now();
+                let has_other_prompts = !Arc::ptr_eq(&before.0, &now.0);
+                let has_other_services = !Arc::ptr_eq(&before.1, &now.1) || before.2 != now.2;
+                if has_other_prompts || has_other_services {
+                    self.changes.send_modify(|changes| changes.count([true, has_other_prompts, has_other_prompts]));
                     before = now;
                 }
             }
         };
-        tokio::join!(self.federation.follow(&self.changes, &stopped), prompts);
+        tokio::join!(self.federation.follow(&self.changes, &stopped), files);
     }
 
     /// Ends all sessions, and the streams that only wait for something to happen.

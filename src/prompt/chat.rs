@@ -52,7 +52,7 @@ pub fn find(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt
         }));
     };
     if prompt.state_at(now) == State::Retired {
-        let instead = prompt.successor.as_ref().map_or_else(String::new, |successor| format!(" Call '{successor}' instead."));
+        let instead = prompt.life.successor.as_ref().map_or_else(String::new, |successor| format!(" Call '{successor}' instead."));
         let message = format!("The prompt '{}' is retired.{instead}", prompt.label());
         let mut refusal = Refusal::new(StatusCode::GONE, Kind::NotFound, "prompt_retired", message);
         refusal.headers = prompt.headers().into_iter().map(|(name, value)| (http::HeaderName::from_static(name), value)).collect();

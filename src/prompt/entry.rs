@@ -5,14 +5,13 @@ use std::path::Path;
 
 use http::HeaderValue;
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use jsonschema::Validator;
 use ring::digest;
 use serde_json::{Map, Value};
 
 use super::dotprompt::{Fault, FrontMatter, Schemas, Template, partials_in, split};
 use crate::hex::hex;
+use crate::life::{Life, State, time};
 
 /// A prompt that can be called.
 #[derive(Debug)]
@@ -21,14 +20,8 @@ pub struct Prompt {
     pub name: String,
     /// Which version, from 1 on.
     pub version: u32,
-    /// Where it stands in its life.
-    pub state: State,
-    /// Since when it is deprecated, where the file says so.
-    pub deprecated: Option<Timestamp>,
-    /// When it stops being served.
-    pub sunset: Option<Timestamp>,
-    /// What to call instead: `name` or `name@version`.
-    pub successor: Option<String>,
+    /// Where it stands in its life; its successor is `name` or `name@version`.
+    pub life: Life,
     /// Its share of the calls that name no version, beside the other published versions.
     pub weight: Option<u32>,
     /// What the file says.
@@ -41,16 +34,6 @@ pub struct Prompt {
     pub hash: String,
     input: Option<Validator>,
     output: Option<Validator>,
-}
-
-/// The states of a prompt's life, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it all")]
-pub enum State {
-    Draft,
-    Published,
-    Deprecated,
-    Retired,
 }
 
 /// Something in a value that its schema does not allow.
@@ -96,20 +79,10 @@ impl Prompt {
             return Err(at("keyward.version", format!("'keyward.version' is {own}, and the file's name says {named}")));
         }
         let text = |field: &str| ours.get(field).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-        let state = match text("state").as_deref() {
-            None | Some("draft") => State::Draft,
-            Some("published") => State::Published,
-            Some("deprecated") => State::Deprecated,
-            Some("retired") => State::Retired,
-            Some(other) => {
-                return Err(at("keyward.state", format!("'{other}' is no state: it is one of draft, published, deprecated, retired")));
-            }
-        };
+        let state = text("state").map_or(Ok(State::Draft), |name| State::from_name(&name));
+        let state = state.map_err(|message| at("keyward.state", message))?;
         let moment = |field: &str| {
-            let read = |text: String| {
-                let message = format!("'{text}' is no time: write it as 2027-01-31 or 2027-01-31T12:00:00Z");
-                time(&text).ok_or_else(|| at(&format!("keyward.{field}"), message))
-            };
+            let read = |text: String| time(&text).map_err(|message| at(&format!("keyward.{field}"), message));
             text(field).map(read).transpose()
         };
         let schema = |schema: &Option<Value>, side: &str| {
@@ -129,10 +102,7 @@ impl Prompt {
         Ok(Prompt {
             name: name.to_owned(),
             version: version.or(own_version).unwrap_or(1),
-            state,
-            deprecated: moment("deprecated")?,
-            sunset: moment("sunset")?,
-            successor: text("successor"),
+            life: Life { state, deprecated: moment("deprecated")?, sunset: moment("sunset")?, successor: text("successor") },
             weight: number("weight", 0)?,
             front,
             template,
@@ -150,10 +120,7 @@ impl Prompt {
 
     /// The state that holds at a time: past its sunset a prompt is retired.
     pub fn state_at(&self, now: Timestamp) -> State {
-        match self.sunset {
-            Some(sunset) if sunset <= now && self.state != State::Draft => State::Retired,
-            _ => self.state,
-        }
+        self.life.state_at(now)
     }
 
     /// What in the variables their schema does not allow.
@@ -173,32 +140,8 @@ impl Prompt {
 
     /// `Deprecation` (RFC 9745), `Sunset` (RFC 8594) and `Link: rel="successor-version"`, and which prompt it is.
     pub fn headers(&self) -> Vec<(&'static str, HeaderValue)> {
-        let mut headers = vec![("keyward-prompt", self.label())];
-        if self.state == State::Deprecated {
-            // Of a date that the file does not say, nothing is known but that it has passed.
-            headers.push(("deprecation", format!("@{}", self.deprecated.map_or(0, Timestamp::as_second))));
-        }
-        if let Some(sunset) = self.sunset {
-            headers.push(("sunset", sunset.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()));
-        }
-        if let Some(successor) = &self.successor {
-            headers.push(("link", format!("</prompts/{successor}>; rel=\"successor-version\"")));
-        }
-        headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))).collect()
-    }
-}
-
-// === impl State ===
-
-impl State {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Draft => "draft",
-            State::Published => "published",
-            State::Deprecated => "deprecated",
-            State::Retired => "retired",
-        }
+        let label = HeaderValue::try_from(self.label()).ok().map(|label| ("keyward-prompt", label));
+        label.into_iter().chain(self.life.headers("/prompts")).collect()
     }
 }
 
@@ -217,11 +160,6 @@ fn used<'a>(body: &str, partials: &'a BTreeMap<String, String>) -> Vec<&'a str> 
         at += 1;
     }
     names.iter().filter_map(|name| partials.get(name).map(String::as_str)).collect()
-}
-
-fn time(text: &str) -> Option<Timestamp> {
-    let day = || TimeZone::UTC.to_timestamp(text.parse::<Date>().ok()?.at(0, 0, 0, 0)).ok();
-    text.parse().ok().or_else(day)
 }
 
 /// The name and version that a file's name says: `NAME.prompt`, `NAME.VARIANT.prompt`, `NAME@2.prompt`.

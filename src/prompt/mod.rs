@@ -9,5 +9,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Prompt, State, Violation};
+pub use entry::{Prompt, Violation};
 pub use shelf::{Misfile, Prompts, Shelf};
+
+pub use crate::life::State;

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::dotprompt::Fault;
-use super::entry::{self, Prompt, State};
+use super::entry::{self, Prompt};
+use crate::life::State;
 
 /// All prompts of a folder, as they are now.
 #[derive(Debug)]
@@ -225,7 +226,7 @@ fn read_one(
     if others.get(&name).is_some_and(|versions| versions.contains_key(&prompt.version)) {
         return Err(Fault::at(1, format!("another file is '{label}' already: give this one another 'keyward.version'")));
     }
-    if prompt.state == State::Draft {
+    if prompt.life.state == State::Draft {
         return Ok(prompt);
     }
     match published.get(&label) {

@@ -25,6 +25,8 @@ pub enum AccountId {
     Project(Arc<str>),
     /// A key with its successors, by the first one's id.
     Key(KeyId),
+    /// A REST service, by its name: all who call it together.
+    Service(Arc<str>),
 }
 
 /// Something that limits sit on, and what it has used of them.
@@ -124,7 +126,7 @@ impl Account {
 // === impl AccountId ===
 
 impl AccountId {
-    /// The account of that name: `gateway`, `team:ID`, `project:ID` or a key's id.
+    /// The account of that name: `gateway`, `team:ID`, `project:ID` or a key's id; those of services are in no table.
     pub fn parse(text: &str) -> Option<AccountId> {
         match text.split_once(':') {
             None if text == "gateway" => Some(AccountId::Gateway),
@@ -142,6 +144,7 @@ impl AccountId {
             AccountId::Team(id) => format!("The team '{id}'"),
             AccountId::Project(id) => format!("The project '{id}'"),
             AccountId::Key(_) => "This key".to_owned(),
+            AccountId::Service(name) => format!("All callers of the service '{name}' together"),
         }
     }
 }
@@ -153,6 +156,7 @@ impl fmt::Display for AccountId {
             AccountId::Team(id) => write!(f, "team:{id}"),
             AccountId::Project(id) => write!(f, "project:{id}"),
             AccountId::Key(id) => id.fmt(f),
+            AccountId::Service(name) => write!(f, "service:{name}"),
         }
     }
 }

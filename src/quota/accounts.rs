@@ -49,6 +49,33 @@ impl Accounts {
         Ok(chain.into())
     }
 
+    /// The account of a service, with the limits that its file says now.
+    pub async fn service(&self, name: &str, limits: &Limits) -> Result<Arc<Account>, StoreError> {
+        let id = AccountId::Service(name.into());
+        let old = self.get(&id);
+        if let Some(account) = &old
+            && account.current().limits == *limits
+        {
+            return Ok(Arc::clone(account));
+        }
+        let meters = old.as_ref().map(|account| Arc::clone(&account.current().meters));
+        let current = self.build(&id, limits, meters.as_deref()).await?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&id) {
+            // Somebody else may have been faster: there is one count for all.
+            Some(account) if account.current().limits == *limits => Ok(Arc::clone(account)),
+            Some(account) => {
+                account.change(current);
+                Ok(Arc::clone(account))
+            }
+            None => {
+                let account = Arc::new(Account::new(id.clone(), current, self.alerts.clone()));
+                known.insert(id, Arc::clone(&account));
+                Ok(account)
+            }
+        }
+    }
+
     /// An account in memory.
     pub fn get(&self, id: &AccountId) -> Option<Arc<Account>> {
         match id {

@@ -23,7 +23,7 @@ pub struct Limits {
     pub addresses: Vec<Network>,
     /// Globs on `METHOD /path`; empty allows all.
     pub paths: Vec<String>,
-    /// Globs on `server/tool` of MCP; empty allows all.
+    /// Globs on `server/tool` of MCP and `service/operation` of REST services; empty allows all.
     pub tools: Vec<String>,
     /// How much at most in a period.
     pub rates: Vec<Rate>,

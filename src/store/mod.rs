@@ -16,6 +16,7 @@ use crate::key::{KeyId, KeyRecord};
 use crate::ledger::record::{Begin, Settle};
 use crate::quota::meters::{Past, Used};
 use crate::quota::{AccountId, Limits};
+use crate::service::Subscription;
 
 /// A store's answer, boxed so that the traits can be objects.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -112,6 +113,18 @@ pub trait HeldStore: Send + Sync {
     fn let_go<'a>(&'a self, key: KeyId, kind: held::Kind, id: &'a str) -> Answer<'a, ()>;
     /// Forgets some of what was made before `before`; tells how many.
     fn forget(&self, before: Timestamp) -> Answer<'_, u64>;
+}
+
+/// Subscriptions to services, at rest.
+pub trait SubscriptionStore: Send + Sync {
+    /// Those that changed after the change number `since`, and the newest number of theirs.
+    fn subscriptions_since(&self, since: i64) -> Answer<'_, (i64, Vec<Subscription>)>;
+    /// All to a service, by key.
+    fn subscriptions<'a>(&'a self, service: &'a str) -> Answer<'a, Vec<Subscription>>;
+    /// Adds one where there is none, notes who did, and tells every node by a new change number; false where there is one.
+    fn add_subscription<'a>(&'a self, subscription: &'a Subscription, note: &'a Note) -> Answer<'a, bool>;
+    /// Adds one, or replaces it where it is there; notes who did, and tells every node by a new change number.
+    fn put_subscription<'a>(&'a self, subscription: &'a Subscription, note: &'a Note) -> Answer<'a, ()>;
 }
 
 /// Requests that are done once however often they are sent, at rest.
@@ -248,6 +261,8 @@ pub enum UsageBy {
     Prompt,
     /// `server/tool`, of calls of MCP tools alone.
     Tool,
+    /// `service/operation`, of calls of REST services alone.
+    Service,
 }
 
 /// Which requests to list.

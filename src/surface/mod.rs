@@ -10,6 +10,7 @@ pub mod ollama;
 pub mod openai;
 pub mod ops;
 pub mod prompts;
+pub mod services;
 pub mod unread;
 pub mod upload;
 
@@ -75,7 +76,8 @@ pub struct ProviderError<'a> {
 /// All paths of the gateway.
 pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     // The corridor names its requests itself, in the ledger and the log too.
-    let beside = openai::models_routes().merge(ops::routes()).merge(prompts::routes()).merge(crate::mcp::routes());
+    let beside =
+        openai::models_routes().merge(ops::routes()).merge(prompts::routes()).merge(services::routes()).merge(crate::mcp::routes());
     // Where management has a listener of its own, this one knows nothing of it.
     let beside = if gateway.config.admin.listen.is_some() { beside } else { beside.merge(crate::admin::routes(&gateway)) };
     axum::Router::new()
@@ -85,6 +87,7 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
         .merge(bedrock::routes())
         .merge(cohere::routes())
         .merge(ollama::routes())
+        .merge(services::calls())
         .merge(beside.layer(middleware::from_fn(named)))
         .fallback(unknown_path.layer(middleware::from_fn(named)))
         .method_not_allowed_fallback(wrong_method.layer(middleware::from_fn(named)))
@@ -132,6 +135,7 @@ async fn unknown_path(uri: Uri) -> Response<Body> {
         path if cohere::owns(path) => cohere::unknown_path(&uri),
         path if ollama::owns(path) => ollama::unknown_path(&uri),
         path if prompts::owns(path) => prompts::unknown_path(&uri),
+        path if services::owns(path) => services::unknown_path(&uri),
         _ => openai::unknown_path(&uri),
     }
 }
@@ -144,6 +148,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
         path if cohere::owns(path) => cohere::wrong_method(&method, &uri),
         path if ollama::owns(path) => ollama::wrong_method(&method, &uri),
         path if prompts::owns(path) => prompts::wrong_method(&method, &uri),
+        path if services::owns(path) => services::wrong_method(&method, &uri),
         _ => openai::wrong_method(&method, &uri),
     }
 }

@@ -44,6 +44,7 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
         "ledger_waiting_bytes": gateway.drain.status().lag_bytes(),
         "credentials_refused": resting,
         "prompts_refused": gateway.prompts.prompts().faults(),
+        "services_refused": gateway.services.services().faults(),
     });
     (status, Json(body)).into_response()
 }

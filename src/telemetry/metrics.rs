@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::gateway::Gateway;
 use crate::ledger::record::{Outcome, Usage};
 use crate::money::Usd;
-use crate::ticket::{MCP, Ticket};
+use crate::ticket::Ticket;
 
 /// All counters.
 pub struct Metrics {
@@ -122,9 +122,9 @@ impl Metrics {
             self.refused(ticket.code());
         }
         // Callers choose the names of unlisted models: as labels they would be without end.
-        let prepared = match (&ticket.target, ticket.tool()) {
+        let prepared = match (&ticket.target, ticket.beside()) {
             (Some(target), _) => self.prepared(&target.provider.id, if target.facts().is_some() { &target.model } else { "unlisted" }),
-            (None, Some(tool)) => self.prepared(MCP, tool),
+            (None, Some((provider, name))) => self.prepared(provider, name),
             (None, None) => return,
         };
         self.count(&prepared, (ticket.operation.as_str(), ticket.status(), outcome.as_str()));

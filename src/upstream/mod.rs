@@ -4,6 +4,7 @@ mod answer;
 mod errand;
 mod failure;
 mod fetch;
+mod forward;
 mod pieces;
 pub mod pool;
 mod refused;

@@ -6,6 +6,7 @@ use crate::admin::change::Wrong;
 use crate::admin::credentials::CredentialError;
 use crate::admin::groups::GroupError;
 use crate::admin::keys::KeyError;
+use crate::admin::services::SubscriptionError;
 use crate::problem::{FieldError, Problem};
 use crate::prompt::edit::EditError;
 use crate::store::StoreError;
@@ -62,14 +63,34 @@ impl From<CredentialError> for Problem {
     }
 }
 
+impl From<SubscriptionError> for Problem {
+    fn from(e: SubscriptionError) -> Problem {
+        let detail = e.to_string();
+        match e {
+            SubscriptionError::NoService(_) => Problem::new(StatusCode::NOT_FOUND, "service_not_found", detail),
+            SubscriptionError::NoKey(_) => Problem::new(StatusCode::NOT_FOUND, "key_not_found", detail),
+            SubscriptionError::Store(e) => e.into(),
+        }
+    }
+}
+
 impl From<EditError> for Problem {
     fn from(e: EditError) -> Problem {
-        let (status, code) = match e {
-            EditError::NotFound(_) => (StatusCode::NOT_FOUND, "prompt_not_found"),
-            EditError::Exists(_) => (StatusCode::CONFLICT, "exists"),
-            EditError::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "prompt_invalid"),
-            EditError::Disk(_) => (StatusCode::SERVICE_UNAVAILABLE, "prompts_not_writable"),
-        };
-        Problem::new(status, code, e.to_string())
+        edited(&e, ["prompt_not_found", "prompt_invalid", "prompts_not_writable"])
     }
+}
+
+/// The same of a service's file.
+pub fn of_service(e: &EditError) -> Problem {
+    edited(e, ["service_not_found", "service_invalid", "services_not_writable"])
+}
+
+fn edited(e: &EditError, [not_found, invalid, not_writable]: [&'static str; 3]) -> Problem {
+    let (status, code) = match e {
+        EditError::NotFound(_) => (StatusCode::NOT_FOUND, not_found),
+        EditError::Exists(_) => (StatusCode::CONFLICT, "exists"),
+        EditError::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, invalid),
+        EditError::Disk(_) => (StatusCode::SERVICE_UNAVAILABLE, not_writable),
+    };
+    Problem::new(status, code, e.to_string())
 }

@@ -14,6 +14,7 @@ mod once;
 mod openapi;
 mod page;
 mod prompts;
+mod services;
 mod tag;
 #[cfg(test)]
 mod tests;
@@ -48,7 +49,7 @@ pub struct Desk {
 }
 
 /// The paths of the management API, as they are written in its description.
-const RESOURCES: [Resource; 29] = [
+const RESOURCES: [Resource; 37] = [
     ("/admin/v1/keys", || get(keys::list).post(keys::create)),
     ("/admin/v1/keys/revoke", || post(keys::revoke_all)),
     ("/admin/v1/keys/disable", || post(keys::disable_all)),
@@ -73,6 +74,14 @@ const RESOURCES: [Resource; 29] = [
     ("/admin/v1/prompts/{name}/publish", || post(prompts::publish)),
     ("/admin/v1/prompts/{name}/deprecate", || post(prompts::deprecate)),
     ("/admin/v1/prompts/{name}/retire", || post(prompts::retire)),
+    ("/admin/v1/services", || get(services::list)),
+    ("/admin/v1/services/{name}", || get(services::show)),
+    ("/admin/v1/services/{name}/publish", || post(services::publish)),
+    ("/admin/v1/services/{name}/deprecate", || post(services::deprecate)),
+    ("/admin/v1/services/{name}/retire", || post(services::retire)),
+    ("/admin/v1/services/{name}/subscriptions", || get(services::subscriptions)),
+    ("/admin/v1/services/{name}/subscriptions/{key}/approve", || post(services::approve)),
+    ("/admin/v1/services/{name}/subscriptions/{key}/deny", || post(services::deny)),
     ("/admin/v1/usage", || get(usage::show)),
     ("/admin/v1/usage/export", || get(usage::export)),
     ("/admin/v1/audit", || get(audit::list)),

@@ -4,12 +4,12 @@ use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit, budgets, credentials, github, groups, keys, leaks, prompts};
+use super::{audit, budgets, credentials, github, groups, keys, leaks, prompts, services};
 use crate::admin::{explain, usage};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Keyward management API", description = "Keys, teams, projects, limits, budgets, credentials, prompts, usage and audit of a Keyward gateway."),
+    info(title = "Keyward management API", description = "Keys, teams, projects, limits, budgets, credentials, prompts, services, usage and audit of a Keyward gateway."),
     paths(
         keys::list, keys::create, keys::show, keys::update, keys::rotate, keys::revoke, keys::disable, keys::enable,
         keys::revoke_all, keys::disable_all, keys::enable_all,
@@ -19,6 +19,8 @@ use crate::admin::{explain, usage};
         budgets::list, budgets::show,
         credentials::list, credentials::create, credentials::show, credentials::update, credentials::remove,
         prompts::list, prompts::show, prompts::write, prompts::publish, prompts::deprecate, prompts::retire,
+        services::list, services::show, services::publish, services::deprecate, services::retire,
+        services::subscriptions, services::approve, services::deny,
         usage::show, usage::export, explain::serve, audit::list, audit::verification, leaks::report, github::report,
     ),
     security(("admin_key" = [])),

@@ -57,13 +57,13 @@ pub struct PromptSource {
     source: Option<String>,
 }
 
-/// What callers of a deprecated version are told.
+/// What callers are told of what is deprecated.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct Deprecation {
     /// When it goes: a day or time, UTC.
-    sunset: Option<String>,
-    /// What to call instead, as `name` or `name@version`.
-    successor: Option<String>,
+    pub(super) sunset: Option<String>,
+    /// What to call instead; of a prompt as `name` or `name@version`.
+    pub(super) successor: Option<String>,
 }
 
 impl Fields for PromptSource {
@@ -198,9 +198,9 @@ impl PromptView {
             state: prompt.state_at(Timestamp::now()).as_str(),
             description: prompt.front.description.clone(),
             weight: prompt.weight,
-            deprecated: prompt.deprecated,
-            sunset: prompt.sunset,
-            successor: prompt.successor.clone(),
+            deprecated: prompt.life.deprecated,
+            sunset: prompt.life.sunset,
+            successor: prompt.life.successor.clone(),
         }
     }
 }

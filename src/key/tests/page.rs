@@ -61,6 +61,7 @@ fn all() -> Vec<Reason> {
         Reason::PathNotAllowed { called: "POST /v1/embeddings".to_owned(), allowed: vec!["POST /v1/chat/*".to_owned()] },
         Reason::ModelNotAllowed { model: "openai/gpt-4o-mini".to_owned(), allowed: vec!["anthropic/*".to_owned()] },
         Reason::ToolNotAllowed { tool: "github/delete_repository".to_owned(), allowed: vec!["github/get_*".to_owned()] },
+        Reason::OperationNotAllowed { operation: "weather/deleteStation".to_owned(), allowed: vec!["weather/get*".to_owned()] },
         Reason::StoreDown,
     ];
     all.iter().for_each(|reason| assert!(!told(reason).is_empty()));
@@ -109,7 +110,8 @@ fn told(reason: &Reason) -> &'static str {
         | Reason::NotAdmin
         | Reason::TestOnly(_)
         | Reason::ModelNotAllowed { .. }
-        | Reason::ToolNotAllowed { .. } => "its holder",
+        | Reason::ToolNotAllowed { .. }
+        | Reason::OperationNotAllowed { .. } => "its holder",
     }
 }
 

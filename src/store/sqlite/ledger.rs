@@ -99,6 +99,8 @@ impl LedgerStore for Sqlite {
                 AccountId::Gateway => ("TRUE", None, Some("")),
                 AccountId::Team(id) => ("team = ?7", Some(&**id), Some("team")),
                 AccountId::Project(id) => ("project = ?7", Some(&**id), Some("project")),
+                // A name has no character that means something in a glob.
+                AccountId::Service(name) => ("provider = 'service' AND model GLOB ?7 || '/*'", Some(&**name), None),
                 AccountId::Key(family) => ("key IN (SELECT id FROM keys WHERE family = ?7)", Some(family.as_str()), None),
             };
             let since = past.window.has_end().then_some(past.window.begins);
@@ -130,11 +132,15 @@ impl LedgerStore for Sqlite {
             let wanted = [("key", &query.key), ("project", &query.project), ("team", &query.team)];
             let wanted: Vec<(&'static str, &str)> =
                 wanted.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect();
-            let asked = if query.by == UsageBy::Tool { "operation = 'tool'" } else { "TRUE" };
+            let asked = match query.by {
+                UsageBy::Tool => "operation = 'tool'",
+                UsageBy::Service => "operation = 'service'",
+                _ => "TRUE",
+            };
             let filter = (7..).zip(&wanted).fold(asked.to_owned(), |filter, (at, (column, _))| format!("{filter} AND {column} = ?{at}"));
             let values: Vec<&str> = wanted.iter().map(|(_, value)| *value).collect();
             let scope = match wanted.as_slice() {
-                _ if query.by == UsageBy::Tool => None,
+                _ if matches!(query.by, UsageBy::Tool | UsageBy::Service) => None,
                 [] => Some(""),
                 [(column @ ("team" | "project"), _)] => Some(*column),
                 _ => None,

@@ -9,6 +9,7 @@ mod keys;
 mod ledger;
 mod rollups;
 mod rows;
+mod subscriptions;
 #[cfg(test)]
 mod sums_tests;
 #[cfg(test)]

@@ -143,8 +143,9 @@ impl UsageBy {
             UsageBy::Model => ("model", MODEL),
             UsageBy::Prompt => ("prompt", "prompt"),
             UsageBy::Operation => ("operation", "operation"),
-            // Days have no totals by it.
+            // Days have no totals by these.
             UsageBy::Tool => ("tool", "model"),
+            UsageBy::Service => ("service", "model"),
             // There are fewest of these.
             UsageBy::Day => ("operation", DAY_OF),
         }

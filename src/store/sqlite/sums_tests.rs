@@ -106,7 +106,7 @@ fn expected(all: &[Plain], by: UsageBy, span: (i64, i64)) -> Vec<UsageRow> {
             UsageBy::Provider => "p".to_owned(),
             UsageBy::Operation => "chat".to_owned(),
             UsageBy::Prompt => prompt_of(&plain.model),
-            UsageBy::Tool => unreachable!("no request here is a tool's"),
+            UsageBy::Tool | UsageBy::Service => unreachable!("no request here is a tool's or a service's"),
         };
         let row = rows.entry(group.clone()).or_insert(UsageRow {
             group,

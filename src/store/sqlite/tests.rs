@@ -9,8 +9,9 @@ use crate::key::{KeyId, KeyText, Keyring, Kind, Pepper, Reason};
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
 use crate::quota::{Accounts, Limits, alert};
+use crate::service::{Standing, Subscription, Subscriptions};
 use crate::store::audit::{self, Actor};
-use crate::store::{AuditStore, Changes, Claim, IdempotencyStore, KeyStore, LedgerStore, UsageBy, UsageQuery};
+use crate::store::{AuditStore, Changes, Claim, IdempotencyStore, KeyStore, LedgerStore, SubscriptionStore, UsageBy, UsageQuery};
 
 #[tokio::test]
 async fn a_key_reads_back_and_its_changes_are_numbered() {
@@ -220,4 +221,28 @@ async fn two_first_starts_at_once_both_open() {
         first.unwrap().unwrap();
         second.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_subscription_is_asked_for_once_and_decided_and_whoever_follows_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
+    let follower = Subscriptions::open(store.clone()).await.unwrap();
+    let family = KeyId::parse("0123456789ab").unwrap();
+    let asked =
+        Subscription { service: "weather".to_owned(), family, standing: Standing::Pending, asked: crate::store::now(), decided: None };
+    assert!(store.add_subscription(&asked, &note("subscription.ask")).await.unwrap());
+    follower.refresh().await.unwrap();
+    let seen = follower.version();
+    assert_eq!(follower.standing("weather", family), Some(Standing::Pending));
+
+    let approved = Subscription { standing: Standing::Approved, decided: Some(crate::store::now()), ..asked.clone() };
+    store.put_subscription(&approved, &note("subscription.approve")).await.unwrap();
+    assert!(!store.add_subscription(&asked, &note("subscription.ask")).await.unwrap(), "asking again changes nothing");
+    follower.refresh().await.unwrap();
+    assert_eq!((follower.standing("weather", family), follower.version() > seen), (Some(Standing::Approved), true));
+    assert_eq!(store.subscriptions("weather").await.unwrap(), vec![approved]);
+    assert_eq!((store.subscriptions("other").await.unwrap(), follower.standing("other", family)), (vec![], None));
+    let actions: Vec<String> = store.audit(None, 9).await.unwrap().into_iter().map(|entry| entry.action).collect();
+    assert_eq!(actions, ["subscription.approve", "subscription.ask"]);
 }

@@ -73,7 +73,7 @@ async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body
     };
     let data: Vec<Value> = callable(&gateway, &caller)
         .iter()
-        .map(|prompt| json!({ "name": prompt.name, "version": prompt.version, "state": prompt.state.as_str(), "description": prompt.front.description }))
+        .map(|prompt| json!({ "name": prompt.name, "version": prompt.version, "state": prompt.life.state.as_str(), "description": prompt.front.description }))
         .collect();
     Json(json!({ "object": "list", "data": data })).into_response()
 }
@@ -107,10 +107,10 @@ async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, hea
     let mut response = Json(json!({
         "name": prompt.name,
         "version": prompt.version,
-        "state": prompt.state.as_str(),
+        "state": prompt.life.state.as_str(),
         "description": prompt.front.description,
-        "sunset": prompt.sunset,
-        "successor": prompt.successor,
+        "sunset": prompt.life.sunset,
+        "successor": prompt.life.successor,
         "versions": gateway.prompts.prompts().versions(&prompt.name).map(|versions| versions.keys().copied().collect::<Vec<u32>>()),
         "input": prompt.front.input,
         "output": prompt.front.output,

@@ -27,7 +27,7 @@ pub fn of(prompt: &Prompt, head: &Parts) -> Value {
         "paths": { format!("/prompts/{}", prompt.label()): { "post": {
             "operationId": prompt.name,
             "summary": description,
-            "deprecated": prompt.state == State::Deprecated,
+            "deprecated": prompt.life.state == State::Deprecated,
             "requestBody": { "required": true, "content": { "application/json": { "schema": prompt.front.input.as_ref().unwrap_or(&any) } } },
             "responses": {
                 "200": { "description": "The answer", "content": answer },

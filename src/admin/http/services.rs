@@ -1,0 +1,167 @@
+//! `/admin/v1/services`: services and their life, and who may call those that want an approval; a change is seen by callers at once.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::IntoResponse;
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::failed::of_service;
+use super::page::{self, Page, PageQuery};
+use super::prompts::Deprecation;
+use super::{Admin, Json, Problem, Viewer};
+use crate::admin::services::{self, SubscriptionView};
+use crate::gateway::Gateway;
+use crate::prompt::edit::Step;
+use crate::quota::Limits;
+use crate::service::{Folder, Service, Standing, edit};
+use crate::store::audit::Note;
+
+/// A service; what it shows to its API is not told.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ServiceView {
+    name: String,
+    title: String,
+    description: Option<String>,
+    /// draft, published, deprecated or retired.
+    state: &'static str,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    deprecated: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    sunset: Option<Timestamp>,
+    /// Which service to call instead.
+    successor: Option<String>,
+    /// open or approval.
+    subscription: &'static str,
+    /// What a call costs, in nano-dollars.
+    price_nano_usd: i64,
+    /// What all callers together may do.
+    limits: Limits,
+    /// The ids of its operations.
+    operations: Vec<String>,
+}
+
+type Params = Result<Query<PageQuery>, QueryRejection>;
+
+/// All services, by name.
+#[utoipa::path(get, path = "/admin/v1/services", tag = "services", params(PageQuery), responses((status = 200, body = Page<ServiceView>), (status = "4XX", body = Problem)))]
+pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, params: Params) -> Result<Response<Body>, Problem> {
+    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+    let all = gateway.services.services().all().map(|service| ServiceView::of(service)).collect();
+    Ok(axum::Json::<Page<ServiceView>>(page::of(all, &query, |service: &ServiceView| service.name.clone())?).into_response())
+}
+
+/// One service.
+#[utoipa::path(get, path = "/admin/v1/services/{name}", tag = "services", params(("name" = String, Path)), responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
+pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+    answer(&gateway, &name)
+}
+
+/// Lets callers see and call a service.
+#[utoipa::path(post, path = "/admin/v1/services/{name}/publish", tag = "services", params(("name" = String, Path)), responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
+pub async fn publish(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+    step(&admin, &gateway, "service.publish", name, Step::Publish).await
+}
+
+/// Tells callers that a service will go.
+#[utoipa::path(post, path = "/admin/v1/services/{name}/deprecate", tag = "services", params(("name" = String, Path)), request_body = Deprecation, responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
+pub async fn deprecate(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    Json(Deprecation { sunset, successor }): Json<Deprecation>,
+) -> Result<Response<Body>, Problem> {
+    step(&admin, &gateway, "service.deprecate", name, Step::Deprecate { sunset, successor }).await
+}
+
+/// Serves a service no longer: 410.
+#[utoipa::path(post, path = "/admin/v1/services/{name}/retire", tag = "services", params(("name" = String, Path)), responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
+pub async fn retire(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+    step(&admin, &gateway, "service.retire", name, Step::Retire).await
+}
+
+/// The keys that have asked for a service, and how they stand.
+#[utoipa::path(get, path = "/admin/v1/services/{name}/subscriptions", tag = "services", params(("name" = String, Path), PageQuery), responses((status = 200, body = Page<SubscriptionView>), (status = "4XX", body = Problem)))]
+pub async fn subscriptions(
+    _: Viewer,
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<Response<Body>, Problem> {
+    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+    let all = services::list(&*gateway.subscription_store, &gateway.services.services(), &name).await?;
+    let page: Page<SubscriptionView> = page::of(all, &query, |one: &SubscriptionView| one.key.clone())?;
+    Ok(axum::Json(page).into_response())
+}
+
+/// Lets a key call a service, whether it asked or not.
+#[utoipa::path(post, path = "/admin/v1/services/{name}/subscriptions/{key}/approve", tag = "services", params(("name" = String, Path), ("key" = String, Path)), responses((status = 200, body = SubscriptionView), (status = "4XX", body = Problem)))]
+pub async fn approve(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(what): Path<(String, String)>,
+) -> Result<Response<Body>, Problem> {
+    decide(&admin, &gateway, what, Standing::Approved).await
+}
+
+/// Lets a key call a service no longer.
+#[utoipa::path(post, path = "/admin/v1/services/{name}/subscriptions/{key}/deny", tag = "services", params(("name" = String, Path), ("key" = String, Path)), responses((status = 200, body = SubscriptionView), (status = "4XX", body = Problem)))]
+pub async fn deny(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Path(what): Path<(String, String)>,
+) -> Result<Response<Body>, Problem> {
+    decide(&admin, &gateway, what, Standing::Denied).await
+}
+
+async fn decide(admin: &Admin, gateway: &Gateway, (name, key): (String, String), standing: Standing) -> Result<Response<Body>, Problem> {
+    let (store, keys) = (&*gateway.subscription_store, &*gateway.key_store);
+    let decided = services::decide(store, keys, &gateway.services.services(), (&name, &key), standing, &admin.actor()).await?;
+    // What is in memory follows now, so that what is answered holds.
+    gateway.subscriptions.refresh().await?;
+    Ok(axum::Json(decided).into_response())
+}
+
+async fn step(admin: &Admin, gateway: &Arc<Gateway>, action: &'static str, name: String, step: Step) -> Result<Response<Body>, Problem> {
+    let (folder, shelf, label) = (Folder::of(&gateway.config, None), Arc::clone(&gateway.services), name.clone());
+    // Files are read and written on a thread for blocking work.
+    let done = tokio::task::spawn_blocking(move || edit::step(&folder, &label, &step).inspect(|_| shelf.refresh())).await;
+    let done =
+        done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The service's file was not looked at: try again."))?;
+    done.map_err(|e| of_service(&e))?;
+    let note = Note { actor: admin.actor(), action, subject: name.clone(), detail: json!({}) };
+    gateway.audit_store.note(&note).await?;
+    answer(gateway, &name)
+}
+
+fn answer(gateway: &Gateway, name: &str) -> Result<Response<Body>, Problem> {
+    let services = gateway.services.services();
+    let service = services.service(name).ok_or_else(|| of_service(&edit::missing(&services, name)))?;
+    Ok(axum::Json(ServiceView::of(service)).into_response())
+}
+
+// === impl ServiceView ===
+
+impl ServiceView {
+    fn of(service: &Service) -> ServiceView {
+        ServiceView {
+            name: service.name.clone(),
+            title: service.title.clone(),
+            description: service.summary.clone(),
+            state: service.life.state_at(Timestamp::now()).as_str(),
+            deprecated: service.life.deprecated,
+            sunset: service.life.sunset,
+            successor: service.life.successor.clone(),
+            subscription: service.access.as_str(),
+            price_nano_usd: service.price.0,
+            limits: service.limits.clone(),
+            operations: service.description.operations.iter().map(|operation| operation.id.clone()).collect(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `keyward services …`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Subcommand;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{CliError, Installation, output};
+use crate::admin::services::{self, SubscriptionView};
+use crate::catalog::Environment;
+use crate::config::Config;
+use crate::mcp::tool_name;
+use crate::prompt::edit::Step;
+use crate::service::{Folder, Service, Standing, edit};
+use crate::store::audit::Actor;
+
+/// Check and publish REST services, and decide who may call them
+#[derive(Subcommand)]
+pub enum Services {
+    /// List the services
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what is wrong in which file and line
+    Check,
+    /// Let callers see and call a service
+    Publish {
+        /// The service
+        name: String,
+    },
+    /// Tell callers that a service will go
+    Deprecate {
+        /// The service
+        name: String,
+        /// When it goes: a day or time, UTC
+        #[arg(long)]
+        sunset: Option<String>,
+        /// Which service to call instead
+        #[arg(long)]
+        successor: Option<String>,
+    },
+    /// Serve a service no longer: 410
+    Retire {
+        /// The service
+        name: String,
+    },
+    /// List which keys have asked for a service, and how they stand
+    Subscriptions {
+        /// The service
+        name: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a key call a service, whether it asked or not
+    Approve {
+        /// The service
+        name: String,
+        /// The key's id
+        key: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a key call a service no longer
+    Deny {
+        /// The service
+        name: String,
+        /// The key's id
+        key: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Longer names of tools are refused by some providers of models.
+const LONGEST_TOOL: usize = 64;
+
+// === impl Services ===
+
+impl Services {
+    /// Works on the files and the store; a running gateway sees what changed within a second.
+    pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
+        // The variables are the gateway's: whoever only looks need not have them.
+        let folder = Folder::of(config, None);
+        match self {
+            Services::List { json } => list(&folder, json)?,
+            Services::Check => return check(&Folder::of(config, Some(env))),
+            Services::Publish { name } => take(&folder, &name, &Step::Publish)?,
+            Services::Retire { name } => take(&folder, &name, &Step::Retire)?,
+            Services::Deprecate { name, sunset, successor } => take(&folder, &name, &Step::Deprecate { sunset, successor })?,
+            Services::Subscriptions { name, json } => {
+                let Installation { store, .. } = Installation::open(&config.data).await?;
+                show(&services::list(&store, &folder.read(None), &name).await?, json)?;
+            }
+            Services::Approve { name, key, json } => decide(config, &folder, (&name, &key), Standing::Approved, json).await?,
+            Services::Deny { name, key, json } => decide(config, &folder, (&name, &key), Standing::Denied, json).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn decide(config: &Config, folder: &Folder, what: (&str, &str), standing: Standing, json: bool) -> Result<(), CliError> {
+    let Installation { store, .. } = Installation::open(&config.data).await?;
+    let decided = services::decide(&store, &store, &folder.read(None), what, standing, &Actor::of_process()).await?;
+    match json {
+        true => output::json(&decided),
+        false => output::print(&format!("The key {} is {} for '{}'.\n", decided.key, decided.standing, decided.service)),
+    }
+}
+
+fn show(subscriptions: &[SubscriptionView], json: bool) -> Result<(), CliError> {
+    if json {
+        return output::json(&subscriptions);
+    }
+    let row = |one: &SubscriptionView| vec![one.key.clone(), one.standing.to_owned(), one.asked.strftime("%Y-%m-%d %H:%M").to_string()];
+    output::table(&["KEY", "STANDING", "ASKED"], &subscriptions.iter().map(row).collect::<Vec<_>>())
+}
+
+fn take(folder: &Folder, name: &str, step: &Step) -> Result<(), CliError> {
+    let path = edit::step(folder, name, step)?;
+    let said: Vec<String> = edit::fields(step).iter().map(|(field, value)| format!("{field} = {value}")).collect();
+    output::print(&format!("{name} has {} now, in {}.\n", said.join(", "), path.display()))
+}
+
+fn list(folder: &Folder, json: bool) -> Result<(), CliError> {
+    let services = folder.read(None);
+    let state = |service: &Service| service.life.state_at(Timestamp::now()).as_str();
+    if json {
+        let row = |service: &Arc<Service>| -> Value {
+            let operations: Vec<&str> = service.description.operations.iter().map(|operation| operation.id.as_str()).collect();
+            json!({ "name": service.name, "title": service.title, "state": state(service), "subscription": service.access.as_str(), "operations": operations })
+        };
+        return output::json(&services.all().map(row).collect::<Vec<_>>());
+    }
+    let row = |service: &Arc<Service>| {
+        let operations = service.description.operations.len().to_string();
+        vec![service.name.clone(), state(service).to_owned(), service.access.as_str().to_owned(), operations, service.title.clone()]
+    };
+    output::table(&["SERVICE", "STATE", "SUBSCRIPTION", "OPERATIONS", "TITLE"], &services.all().map(row).collect::<Vec<_>>())
+}
+
+fn check(folder: &Folder) -> Result<ExitCode, CliError> {
+    let services = folder.read(None);
+    for fault in services.faults() {
+        output::print(&format!("{}:{}: {}\n", fault.file, fault.line, fault.message))?;
+    }
+    for service in services.all() {
+        for (operation, why) in service.description.no_tools() {
+            output::print(&format!("Note: {}/{operation} is served, and is no MCP tool: {why}\n", service.name))?;
+        }
+        let names = service.description.operations.iter().map(|operation| tool_name(&service.name, &operation.id));
+        for name in names.filter(|name| name.len() > LONGEST_TOOL) {
+            let length = name.len();
+            output::print(&format!(
+                "Note: the tool {name} has {length} characters, and some models take {LONGEST_TOOL}: give it a shorter operationId\n"
+            ))?;
+        }
+    }
+    if services.faults().is_empty() {
+        output::print(&format!("{} services in {} are right.\n", services.all().count(), folder.path().display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}

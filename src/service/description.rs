@@ -1,0 +1,231 @@
+//! An OpenAPI description (3.0 and 3.1): which operations an API has, and how it is told to the gateway's callers.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::arguments::{self, Form};
+use super::path::{Path, Template};
+use super::schema::follow;
+use crate::prompt::dotprompt::Fault;
+
+/// What an API has.
+#[derive(Debug)]
+pub struct Description {
+    /// The description as it was written.
+    pub document: Value,
+    /// Its operations; of two whose path fits, the one that says more comes first.
+    pub operations: Vec<Operation>,
+}
+
+/// One thing that can be called.
+#[derive(Debug)]
+pub struct Operation {
+    /// Its `operationId`, or a name made of its method and path; letters, digits, `_` and `-`.
+    pub id: String,
+    /// How it is called.
+    pub method: Method,
+    /// Its path below the service's base, as the description writes it.
+    pub path: String,
+    /// What it does, in a sentence.
+    pub summary: Option<String>,
+    /// More than that.
+    pub description: Option<String>,
+    /// The API says that it will go.
+    pub deprecated: bool,
+    /// What it takes as a tool, or why it cannot be one.
+    pub form: Result<Form, String>,
+    template: Template,
+}
+
+/// Fields of a path that are operations.
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+/// Paths below a service that are the gateway's own.
+const OWN_PATHS: [&str; 2] = ["/openapi.json", "/subscription"];
+/// The name of the gateway's key in a description.
+const SCHEME: &str = "keyward";
+
+// === impl Description ===
+
+impl Description {
+    /// Reads a file's text, JSON or YAML; `ours` are names (in lower case) of parameters that the gateway fills in itself.
+    pub fn read(text: &str, is_json: bool, ours: &[String]) -> Result<Description, Fault> {
+        let document = parse(text, is_json)?;
+        let at = |what: &str, message: String| Fault::at(line_of(text, what), message);
+        match document.get("openapi").and_then(Value::as_str) {
+            Some(version) if version.starts_with("3.") => {}
+            Some(other) => return Err(at("openapi", format!("'openapi' is {other}, and has to be 3.0 or 3.1"))),
+            None if document.get("swagger").is_some() => {
+                return Err(at("swagger", "this is Swagger 2.0: convert it to OpenAPI 3 first".to_owned()));
+            }
+            None => return Err(Fault::at(1, "this is no OpenAPI description: it has no 'openapi: 3.…'")),
+        }
+        let paths = document.get("paths").and_then(Value::as_object);
+        let paths = paths.ok_or_else(|| Fault::at(1, "it has no 'paths', so that nothing could be called"))?;
+        let mut operations: Vec<Operation> = Vec::new();
+        for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("x-")) {
+            let found = of_path(&document, path, item, ours).map_err(|message| at(path, message))?;
+            for operation in found {
+                if let Some(other) = operations.iter().find(|other| other.id == operation.id) {
+                    let message = format!(
+                        "'{}' is the name of {} {} and of {} {}: give one another 'operationId'",
+                        operation.id, other.method, other.path, operation.method, operation.path
+                    );
+                    return Err(at(path, message));
+                }
+                operations.push(operation);
+            }
+        }
+        if operations.is_empty() {
+            return Err(at("paths", "it has no operation, so that nothing could be called".to_owned()));
+        }
+        operations.sort_by_key(|operation| operation.template.openness());
+        Ok(Description { document, operations })
+    }
+
+    /// The operation for a method and path; where there is none, the methods that the path has.
+    pub fn find(&self, method: &Method, path: &Path) -> Result<&Operation, Vec<&Method>> {
+        let fitting = || self.operations.iter().filter(|operation| operation.template.fits(path));
+        fitting().find(|operation| operation.method == *method).ok_or_else(|| {
+            let mut methods: Vec<&Method> = fitting().map(|operation| &operation.method).collect();
+            methods.sort_by_key(|method| method.as_str());
+            methods.dedup();
+            methods
+        })
+    }
+
+    /// The operation with that id.
+    pub fn operation(&self, id: &str) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.id == id)
+    }
+
+    /// A text of its `info`.
+    pub fn info(&self, field: &str) -> Option<&str> {
+        self.document.get("info")?.get(field)?.as_str()
+    }
+
+    /// The description for callers: of the operations that `may_call` lets through, at this gateway's address and under its keys.
+    pub fn told(&self, server: &str, may_call: impl Fn(&Operation) -> bool) -> Value {
+        let mut told = self.document.clone();
+        let Value::Object(document) = &mut told else { return told };
+        if let Some(Value::Object(paths)) = document.get_mut("paths") {
+            for (path, item) in paths.iter_mut() {
+                // What a path refers to is told in its place, so that nothing of it is told that may not be.
+                if let Ok(Value::Object(found)) = follow(&self.document, item) {
+                    let found = found.clone();
+                    *item = Value::Object(found);
+                }
+                let Value::Object(item) = item else { continue };
+                item.shift_remove("servers");
+                for method in METHODS {
+                    let known =
+                        self.operations.iter().find(|known| known.path == *path && known.method.as_str().eq_ignore_ascii_case(method));
+                    if !known.is_some_and(&may_call) {
+                        item.shift_remove(method);
+                    }
+                    if let Some(Value::Object(operation)) = item.get_mut(method) {
+                        operation.shift_remove("servers");
+                        operation.shift_remove("security");
+                    }
+                }
+            }
+            paths.retain(|path, item| path.starts_with("x-") || METHODS.iter().any(|method| item.get(*method).is_some()));
+        }
+        document.insert("servers".to_owned(), json!([{ "url": server }]));
+        document.insert("security".to_owned(), json!([{ SCHEME: [] }]));
+        let components = document.entry("components").or_insert_with(|| json!({}));
+        if let Value::Object(components) = components {
+            components.insert("securitySchemes".to_owned(), json!({ SCHEME: { "type": "http", "scheme": "bearer" } }));
+        }
+        told
+    }
+
+    /// The operations that are no tools, and why.
+    pub fn no_tools(&self) -> BTreeMap<&str, &str> {
+        self.operations.iter().filter_map(|operation| Some((operation.id.as_str(), operation.form.as_ref().err()?.as_str()))).collect()
+    }
+}
+
+fn of_path(document: &Value, path: &str, item: &Value, ours: &[String]) -> Result<Vec<Operation>, String> {
+    let template = Template::parse(path)?;
+    if OWN_PATHS.contains(&path) {
+        return Err(format!("the path '{path}' is the gateway's own below a service: put it into another"));
+    }
+    let item = follow(document, item)?;
+    let of_method = |method: &str| {
+        let operation = item.get(method)?.as_object()?;
+        Some(Operation::read(document, (path, &template), (method, operation), item, ours).map_err(|why| format!("{method} {path}: {why}")))
+    };
+    METHODS.iter().filter_map(|method| of_method(method)).collect()
+}
+
+// === impl Operation ===
+
+impl Operation {
+    fn read(
+        document: &Value,
+        (path, template): (&str, &Template),
+        (method, operation): (&str, &Map<String, Value>),
+        item: &Value,
+        ours: &[String],
+    ) -> Result<Operation, String> {
+        let text =
+            |field: &str| operation.get(field).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+        let whole = Value::Object(operation.clone());
+        let parameters = arguments::parameters(document, item, &whole)?;
+        let is_of_path = |parameter: &&&Value| parameter.get("in").is_some_and(|place| place == "path");
+        let declared: Vec<&str> = parameters.iter().filter(is_of_path).filter_map(|parameter| parameter.get("name")?.as_str()).collect();
+        if let Some(missing) = template.names.iter().find(|name| !declared.contains(&name.as_str())) {
+            return Err(format!("'{{{missing}}}' stands in the path and is no parameter"));
+        }
+        let body = operation.get("requestBody").map(|body| follow(document, body)).transpose()?;
+        let form = Form::read(document, &parameters, body, ours);
+        let id = text("operationId").map_or_else(|| made(method, path), |id| named(&id));
+        Ok(Operation {
+            id,
+            method: Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map_err(|e| e.to_string())?,
+            path: path.to_owned(),
+            summary: text("summary"),
+            description: text("description"),
+            deprecated: operation.get("deprecated").is_some_and(|deprecated| deprecated == true),
+            form,
+            template: template.clone(),
+        })
+    }
+}
+
+/// A name of letters, digits, `_` and `-` alone.
+fn named(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
+
+/// A name for an operation that has none: `get_pets_petId`.
+fn made(method: &str, path: &str) -> String {
+    let name = named(&format!("{method}_{path}"));
+    name.split('_').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_")
+}
+
+fn parse(text: &str, is_json: bool) -> Result<Value, Fault> {
+    if is_json {
+        return serde_json::from_str(text).map_err(|error| Fault::at(error.line().max(1), format!("it is no JSON ({error})")));
+    }
+    // Descriptions of whole platforms are larger than what is read by default.
+    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_events: 20_000_000, max_nodes: 10_000_000 } };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1)).max(1);
+        let message = error.without_snippet().to_string();
+        Fault::at(line, format!("it is no YAML ({})", message.lines().next().unwrap_or_default()))
+    })
+}
+
+/// The line on which a member of that name is, or the first.
+fn line_of(text: &str, name: &str) -> usize {
+    let is_it = |line: &str| {
+        let line = line.trim_start();
+        [format!("\"{name}\""), format!("'{name}'"), name.to_owned()]
+            .iter()
+            .any(|written| line.strip_prefix(written.as_str()).is_some_and(|rest| rest.trim_start().starts_with(':')))
+    };
+    text.lines().position(is_it).map_or(1, |at| at + 1)
+}

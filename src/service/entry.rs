@@ -1,0 +1,324 @@
+//! One service: its file and its OpenAPI description, checked whole.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::{Description, Masking};
+use crate::catalog::Environment;
+use crate::catalog::env::variables;
+use crate::config::{duration, hint};
+use crate::life::{Life, State, time};
+use crate::money::Usd;
+use crate::prompt::dotprompt::Fault;
+use crate::quota::{Budget, Limits, Rate, Unit};
+use crate::route::Secret;
+
+/// An API that can be called.
+#[derive(Debug)]
+pub struct Service {
+    /// What callers name it.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// What it does.
+    pub summary: Option<String>,
+    /// Where it stands in its life.
+    pub life: Life,
+    /// Who may call it.
+    pub access: Access,
+    /// What all callers together may do.
+    pub limits: Limits,
+    /// What a call costs.
+    pub price: Usd,
+    /// How long it may take until its answer begins.
+    pub timeout: Duration,
+    /// The largest body, in MiB, where it is smaller than the gateway's.
+    pub body_mib: Option<usize>,
+    /// What it has.
+    pub description: Description,
+    /// Where it is; none where the variables of its file were not filled in.
+    pub upstream: Option<Upstream>,
+}
+
+/// Who may call a service, among the keys whose scope allows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Any.
+    #[default]
+    Open,
+    /// Those that have asked, and were approved.
+    Approval,
+}
+
+/// Where a service is, and what it is shown.
+#[derive(Debug)]
+pub struct Upstream {
+    /// What paths stand below.
+    pub base: Url,
+    /// What the gateway shows.
+    pub credential: Option<Credential>,
+    secrets: Vec<Secret>,
+}
+
+/// What the gateway shows to a service.
+#[derive(Debug)]
+pub enum Credential {
+    /// In a header.
+    Header(HeaderName, HeaderValue),
+    /// In the query, by this name.
+    Query(String, Secret),
+}
+
+/// A file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    title: Option<String>,
+    description: Option<String>,
+    upstream: String,
+    openapi: String,
+    state: Option<String>,
+    deprecated: Option<toml::Value>,
+    sunset: Option<toml::Value>,
+    successor: Option<String>,
+    #[serde(default)]
+    subscription: Access,
+    #[serde(default = "timeout", deserialize_with = "duration")]
+    timeout: Duration,
+    body_mib: Option<usize>,
+    price: Option<String>,
+    credential: Option<WrittenCredential>,
+    #[serde(default)]
+    limits: WrittenLimits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCredential {
+    r#in: Where,
+    name: Option<String>,
+    value: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Where {
+    Bearer,
+    Header,
+    Query,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenLimits {
+    rates: Vec<String>,
+    budgets: Vec<String>,
+    parallel: Option<NonZeroU32>,
+}
+
+/// Something wrong in one of a service's two files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Faulty {
+    /// In its own.
+    File(Fault),
+    /// In the description, by its name.
+    Description(String, Fault),
+}
+
+fn timeout() -> Duration {
+    Duration::from_secs(60)
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Reads a file of this name; `describe` gives the text of the description that it names. Without `env` no variable is filled in.
+    pub fn read(
+        name: &str,
+        source: &str,
+        describe: impl FnOnce(&str) -> std::io::Result<String>,
+        env: Option<&Environment>,
+    ) -> Result<Service, Faulty> {
+        let written: Written = toml::from_str(source).map_err(|e| {
+            let line = e.span().and_then(|span| source.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
+            Faulty::File(Fault::at(line, hint::with_nearest(e.message())))
+        })?;
+        let at = |field: &'static str| move |message: String| Faulty::File(Fault::at(line_of(source, field), message));
+        let state = written.state.as_deref().map_or(Ok(State::Draft), State::from_name).map_err(at("state"))?;
+        let moment = |value: &Option<toml::Value>| {
+            let text = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            value.as_ref().map(|value| time(&text(value))).transpose()
+        };
+        let (deprecated, sunset) = (moment(&written.deprecated).map_err(at("deprecated"))?, moment(&written.sunset).map_err(at("sunset"))?);
+        let price = written.price.as_deref().map_or(Some(Usd(0)), Usd::parse);
+        let price = price.ok_or_else(|| at("price")("'price' is USD a call, as \"0.002\"".to_owned()))?;
+        let (credential, ours) = written.credential.as_ref().map(WrittenCredential::check).transpose().map_err(at("value"))?.unzip();
+        let limits = written.limits.read().map_err(at("[limits]"))?;
+        let upstream = env.map(|env| Upstream::fill(&written.upstream, credential, env)).transpose().map_err(at("upstream"))?;
+        if upstream.is_none() {
+            check_base(&written.upstream).map_err(at("upstream"))?;
+        }
+        let file = &written.openapi;
+        if file.contains(['/', '\\']) {
+            return Err(at("openapi")(format!("'{file}' has to be the name of a file beside this one")));
+        }
+        let text = describe(file).map_err(|e| at("openapi")(format!("'{file}' cannot be read: {e}")))?;
+        let ours: Vec<String> = ours.into_iter().collect();
+        let is_json = !(file.ends_with(".yaml") || file.ends_with(".yml"));
+        let description = Description::read(&text, is_json, &ours).map_err(|fault| Faulty::Description(file.clone(), fault))?;
+        Ok(Service {
+            name: name.to_owned(),
+            title: written.title.or_else(|| description.info("title").map(str::to_owned)).unwrap_or_else(|| name.to_owned()),
+            summary: written.description.or_else(|| description.info("description").map(str::to_owned)),
+            life: Life { state, deprecated, sunset, successor: written.successor },
+            access: written.subscription,
+            limits,
+            price,
+            timeout: written.timeout,
+            body_mib: written.body_mib,
+            description,
+            upstream,
+        })
+    }
+
+    /// An operation's name in scopes and in the ledger: `service/operation`.
+    pub fn scope(&self, operation: &str) -> String {
+        format!("{}/{operation}", self.name)
+    }
+}
+
+// === impl Access ===
+
+impl Access {
+    /// `open` or `approval`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Access::Open => "open",
+            Access::Approval => "approval",
+        }
+    }
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    fn fill(base: &str, credential: Option<&WrittenCredential>, env: &Environment) -> Result<Upstream, String> {
+        let unset = |unset: crate::catalog::env::Unset| format!("the variable {} is not set", unset.0);
+        let expanded = env.expand(base).map_err(unset)?;
+        check_base(&expanded)?;
+        let base = Url::parse(&expanded).map_err(|e| format!("'upstream' is no URL ({e})"))?;
+        let Some(written) = credential else { return Ok(Upstream { base, credential: None, secrets: Vec::new() }) };
+        let value = variables(&written.value).try_fold(written.value.clone(), |value, (name, _)| {
+            let own = env.get(name).ok_or_else(|| format!("the variable {name} is not set"))?;
+            Ok::<_, String>(value.replace(&format!("${{{name}}}"), own))
+        })?;
+        let parts = variables(&written.value).filter_map(|(name, _)| env.get(name)).map(str::to_owned);
+        let mut secrets: Vec<String> = parts.chain([value.clone(), utf8_percent_encode(&value, NON_ALPHANUMERIC).to_string()]).collect();
+        secrets.sort();
+        secrets.dedup();
+        Ok(Upstream { base, credential: Some(written.credential(&value)?), secrets: secrets.into_iter().map(Secret::new).collect() })
+    }
+
+    /// The URL for a path, as it came in, and a query; none where it would lead elsewhere than below the base.
+    pub fn url(&self, path: &str, query: &str) -> Option<Url> {
+        let below = self.base.path().trim_end_matches('/');
+        let mut url = self.base.join(&format!("{below}{path}")).ok()?;
+        let is_below = url.path().strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !is_below || url.origin() != self.base.origin() {
+            return None;
+        }
+        let mut query = query.to_owned();
+        if let Some(Credential::Query(name, secret)) = &self.credential {
+            let own = url::form_urlencoded::Serializer::new(String::new()).append_pair(name, secret.expose()).finish();
+            query = if query.is_empty() { own } else { format!("{query}&{own}") };
+        }
+        url.set_query((!query.is_empty()).then_some(query.as_str()));
+        Some(url)
+    }
+
+    /// What keeps the credential out of an answer.
+    pub fn masking(&self) -> Masking {
+        Masking::of(&self.secrets)
+    }
+}
+
+// === impl WrittenCredential ===
+
+impl WrittenCredential {
+    /// Whether it can be meant; it, and what it is called where it stands, in lower case.
+    fn check(&self) -> Result<(&WrittenCredential, String), String> {
+        if variables(&self.value).next().is_none() {
+            return Err("a secret does not belong into this file: put it into a variable, and write value = \"${THE_VARIABLE}\"".to_owned());
+        }
+        if variables(&self.value).any(|(_, has_default)| has_default) {
+            return Err("a secret has no default: write value = \"${THE_VARIABLE}\"".to_owned());
+        }
+        match (self.r#in, &self.name) {
+            (Where::Bearer, None) => Ok((self, "authorization".to_owned())),
+            (Where::Bearer, Some(_)) => Err("a bearer token goes without 'name'".to_owned()),
+            (Where::Header, Some(name)) if HeaderName::try_from(name.as_str()).is_ok() => Ok((self, name.to_ascii_lowercase())),
+            (Where::Query, Some(name)) if !name.is_empty() => Ok((self, name.to_ascii_lowercase())),
+            _ => Err("'name' has to say which header or parameter of the query it goes into".to_owned()),
+        }
+    }
+
+    fn credential(&self, value: &str) -> Result<Credential, String> {
+        let header = |name: &str, value: &str| {
+            let (name, value) = (HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
+            let mut value = value;
+            value.set_sensitive(true);
+            Some(Credential::Header(name, value))
+        };
+        let name = self.name.as_deref().unwrap_or_default();
+        let made = match self.r#in {
+            Where::Bearer => header("authorization", &format!("Bearer {value}")),
+            Where::Header => header(name, value),
+            Where::Query => Some(Credential::Query(name.to_owned(), Secret::new(value))),
+        };
+        made.ok_or_else(|| "the credential has characters that no header can have".to_owned())
+    }
+}
+
+// === impl WrittenLimits ===
+
+impl WrittenLimits {
+    fn read(&self) -> Result<Limits, String> {
+        let rates = self.rates.iter().map(|text| text.parse()).collect::<Result<Vec<Rate>, String>>()?;
+        let budgets = self.budgets.iter().map(|text| text.parse()).collect::<Result<Vec<Budget>, String>>()?;
+        if let Some(rate) = rates.iter().find(|rate| rate.unit != Unit::Requests || rate.models.is_some()) {
+            return Err(format!("'{rate}' is no rate of a service: it has requests alone, as requests/minute=60"));
+        }
+        if let Some(budget) = budgets.iter().find(|budget| budget.models.is_some()) {
+            return Err(format!("'{budget}' is no budget of a service: it is of all its calls, as 50/month"));
+        }
+        let limits = Limits { rates, budgets, parallel: self.parallel, ..Limits::default() };
+        limits.check().map(|()| limits)
+    }
+}
+
+/// `http(s)://`, and nothing that belongs elsewhere.
+fn check_base(base: &str) -> Result<(), String> {
+    if !(base.starts_with("https://") || base.starts_with("http://") || base.starts_with("${")) {
+        return Err("'upstream' has to begin with https:// or http://".to_owned());
+    }
+    let authority = base.split("://").nth(1).unwrap_or_default().split('/').next().unwrap_or_default();
+    match base.contains(['?', '#']) || authority.contains('@') {
+        true => Err("'upstream' is a URL without user, query and fragment: a credential goes into [credential]".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// The line that sets a field, or begins a table; the first where none does.
+pub(super) fn line_of(source: &str, field: &str) -> usize {
+    let is_it = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with(field) && (field.starts_with('[') || line[field.len()..].trim_start().starts_with('='))
+    };
+    source.lines().position(is_it).map_or(1, |at| at + 1)
+}

@@ -1,0 +1,67 @@
+//! Keeps the gateway's credential out of what an API answers: some repeat what they were sent.
+
+use bytes::{Bytes, BytesMut};
+use memchr::memmem;
+
+/// Puts asterisks in the place of secrets in a body that comes in pieces; its length stays as it is.
+#[derive(Debug, Default)]
+pub struct Masking {
+    secrets: Vec<Secret>,
+    /// The end of what has come, which may be the beginning of a secret.
+    held: Bytes,
+}
+
+type Secret = crate::route::Secret;
+
+/// A shorter one would be found in any text.
+const SHORTEST: usize = 6;
+
+// === impl Masking ===
+
+impl Masking {
+    /// Of these secrets; those that are too short to be told from other text are left as they are.
+    pub fn of<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Masking {
+        let secrets = secrets.into_iter().filter(|secret| secret.expose().len() >= SHORTEST);
+        Masking { secrets: secrets.cloned().collect(), held: Bytes::new() }
+    }
+
+    /// Whether a text has a secret in it.
+    pub fn finds(&self, text: &[u8]) -> bool {
+        self.secrets.iter().any(|secret| memmem::find(text, secret.expose().as_bytes()).is_some())
+    }
+
+    /// A piece, as far as it can go on.
+    pub fn pass(&mut self, piece: Bytes) -> Bytes {
+        let piece = match self.held.is_empty() {
+            true => piece,
+            false => [std::mem::take(&mut self.held), piece].concat().into(),
+        };
+        let mut piece = if self.finds(&piece) { self.masked(piece) } else { piece };
+        self.held = piece.split_off(piece.len() - self.begun(&piece));
+        piece
+    }
+
+    /// What was held back, at the end.
+    pub fn finish(&mut self) -> Bytes {
+        std::mem::take(&mut self.held)
+    }
+
+    fn masked(&self, piece: Bytes) -> Bytes {
+        let mut out = BytesMut::from(piece);
+        for secret in &self.secrets {
+            let secret = secret.expose().as_bytes();
+            let found: Vec<usize> = memmem::find_iter(&out, secret).collect();
+            found.into_iter().for_each(|at| out[at..at + secret.len()].fill(b'*'));
+        }
+        out.freeze()
+    }
+
+    /// How many bytes at the end may be the beginning of a secret.
+    fn begun(&self, piece: &[u8]) -> usize {
+        let of = |secret: &Secret| {
+            let secret = secret.expose().as_bytes();
+            (1..secret.len().min(piece.len() + 1)).rev().find(|length| piece.ends_with(&secret[..*length])).unwrap_or(0)
+        };
+        self.secrets.iter().map(of).max().unwrap_or(0)
+    }
+}

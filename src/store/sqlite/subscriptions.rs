@@ -1,0 +1,74 @@
+//! The table of subscriptions to services.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Sqlite, audit, keys, micros, timestamp};
+use crate::key::KeyId;
+use crate::service::{Standing, Subscription};
+use crate::store::audit::Note;
+use crate::store::{Answer, StoreError, SubscriptionStore};
+
+const ADD: &str =
+    "INSERT OR IGNORE INTO subscriptions (service, family, standing, asked, decided, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+/// When it was asked for stays as it is.
+const PUT: &str = "INSERT INTO subscriptions (service, family, standing, asked, decided, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (service, family) DO UPDATE SET standing = ?3, decided = ?5, changed = ?6";
+
+impl SubscriptionStore for Sqlite {
+    fn subscriptions_since(&self, since: i64) -> Answer<'_, (i64, Vec<Subscription>)> {
+        Box::pin(async move {
+            let rows =
+                sqlx::query("SELECT * FROM subscriptions WHERE changed > ? ORDER BY changed").bind(since).fetch_all(&self.pool).await?;
+            let newest = rows.last().map(|row| row.try_get("changed")).transpose()?.unwrap_or(since);
+            Ok((newest, rows.iter().map(subscription).collect::<Result<_, _>>()?))
+        })
+    }
+
+    fn subscriptions<'a>(&'a self, service: &'a str) -> Answer<'a, Vec<Subscription>> {
+        Box::pin(async move {
+            let rows = sqlx::query("SELECT * FROM subscriptions WHERE service = ? ORDER BY family").bind(service);
+            rows.fetch_all(&self.pool).await?.iter().map(subscription).collect()
+        })
+    }
+
+    fn add_subscription<'a>(&'a self, subscription: &'a Subscription, note: &'a Note) -> Answer<'a, bool> {
+        Box::pin(write(self, ADD, subscription, note))
+    }
+
+    fn put_subscription<'a>(&'a self, subscription: &'a Subscription, note: &'a Note) -> Answer<'a, ()> {
+        Box::pin(async move { write(self, PUT, subscription, note).await.map(|_| ()) })
+    }
+}
+
+async fn write(store: &Sqlite, statement: &'static str, subscription: &Subscription, note: &Note) -> Result<bool, StoreError> {
+    let mut transaction = store.pool.begin_with("BEGIN IMMEDIATE").await?;
+    let changed = keys::next_change(&mut transaction).await?;
+    let done = sqlx::query(statement)
+        .bind(&subscription.service)
+        .bind(subscription.family.to_string())
+        .bind(subscription.standing.as_str())
+        .bind(micros(subscription.asked))
+        .bind(subscription.decided.map(micros))
+        .bind(changed)
+        .execute(&mut *transaction)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    audit::append(&mut transaction, note).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+fn subscription(row: &SqliteRow) -> Result<Subscription, StoreError> {
+    let (service, family, standing): (String, &str, &str) = (row.try_get("service")?, row.try_get("family")?, row.try_get("standing")?);
+    let broken = |what: &str| StoreError(format!("a subscription to {service} has a broken {what}: mend its row"));
+    Ok(Subscription {
+        family: KeyId::parse(family).ok_or_else(|| broken("family"))?,
+        standing: Standing::from_name(standing).ok_or_else(|| broken("standing"))?,
+        asked: timestamp(row.try_get("asked")?),
+        decided: row.try_get::<Option<i64>, _>("decided")?.map(timestamp),
+        service: service.clone(),
+    })
+}

@@ -1,0 +1,154 @@
+//! A service's answer on its way to the caller: as it comes, without what is between two neighbours and without the gateway's credential.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::{Body as _, Frame};
+use reqwest::Url;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::PREFIX;
+use super::call::Walked;
+use super::request::strip_hop_by_hop;
+use crate::ledger::record::Outcome;
+use crate::service::{Credential, Masking, Service, Upstream};
+use crate::ticket::Ticket;
+
+/// What is passed on; the ticket is settled at its end.
+struct Flowing {
+    source: reqwest::Body,
+    masking: Masking,
+    service: Arc<Service>,
+    /// None once it is settled.
+    ticket: Option<Ticket>,
+    outcome: Outcome,
+    /// Bytes still to come, where that is known.
+    left: Option<u64>,
+    idle: Duration,
+    silence: Pin<Box<Sleep>>,
+}
+
+/// Of an answer's head what is between the service and the gateway: a cookie is a session that all callers would share.
+const KEPT: [HeaderName; 2] = [header::SET_COOKIE, header::PROXY_AUTHENTICATE];
+
+/// Hands it over.
+pub(super) fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Body> {
+    let Walked { service, answer, is_head, idle } = walked;
+    let (head, source) = answer.into_parts();
+    let masking = service.upstream.as_ref().map(Upstream::masking).unwrap_or_default();
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers(head.headers, &service, &masking);
+    ticket.write_limits(response.headers_mut());
+    let outcome = if head.status.is_client_error() || head.status.is_server_error() { Outcome::ProviderError } else { Outcome::Answered };
+    let is_empty = is_head || source.is_end_stream() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
+    if is_empty {
+        ticket.settle(outcome, None);
+        return response;
+    }
+    let left = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let flowing = Flowing { source, masking, service, ticket: Some(ticket), outcome, left, idle, silence: Box::pin(sleep(idle)) };
+    *response.body_mut() = Body::new(flowing);
+    response
+}
+
+fn headers(mut from: HeaderMap, service: &Service, masking: &Masking) -> HeaderMap {
+    strip_hop_by_hop(&mut from);
+    KEPT.iter().for_each(|name| drop(from.remove(name)));
+    if let Some(location) = from.get(header::LOCATION).and_then(|value| here(value, service)) {
+        from.insert(header::LOCATION, location);
+    }
+    let telling: Vec<HeaderName> = from.iter().filter(|(_, value)| masking.finds(value.as_bytes())).map(|(name, _)| name.clone()).collect();
+    telling.iter().for_each(|name| drop(from.remove(name)));
+    from
+}
+
+/// A place below the service's base as a place of the gateway's.
+fn here(location: &HeaderValue, service: &Service) -> Option<HeaderValue> {
+    let upstream = service.upstream.as_ref()?;
+    let below = upstream.base.path().trim_end_matches('/');
+    let url: Url = upstream.base.join(location.to_str().ok()?).ok()?;
+    let rest = url.path().strip_prefix(below).filter(|rest| rest.starts_with('/') && url.origin() == upstream.base.origin())?;
+    let own = match &upstream.credential {
+        Some(Credential::Query(name, _)) => Some(name.as_str()),
+        _ => None,
+    };
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(url.query_pairs().filter(|(name, _)| Some(&**name) != own));
+    let query = Some(query.finish()).filter(|query| !query.is_empty()).map_or_else(String::new, |query| format!("?{query}"));
+    HeaderValue::try_from(format!("{PREFIX}/{}{rest}{query}", service.name)).ok()
+}
+
+// === impl Flowing ===
+
+impl Flowing {
+    fn settle(&mut self, outcome: Outcome) {
+        if let Some(mut ticket) = self.ticket.take() {
+            ticket.settle(outcome, None);
+        }
+    }
+
+    /// What may go on of a piece; after the last one nothing is asked for.
+    fn pass(&mut self, piece: Bytes) -> Bytes {
+        self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
+        let passed = self.masking.pass(piece);
+        if self.left != Some(0) {
+            return passed;
+        }
+        self.settle(self.outcome);
+        [passed, self.masking.finish()].concat().into()
+    }
+
+    fn broken(&mut self, code: &'static str, why: &str) -> io::Error {
+        tracing::warn!(service = %self.service.name, why, "a service's answer broke off");
+        if let Some(ticket) = &mut self.ticket {
+            ticket.cut_short(code);
+        }
+        self.settle(Outcome::Failed);
+        io::Error::other(why.to_owned())
+    }
+}
+
+impl http_body::Body for Flowing {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = &mut *self;
+        if this.ticket.is_none() {
+            return Poll::Ready(None);
+        }
+        loop {
+            match Pin::new(&mut this.source).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.silence.as_mut().reset(Instant::now() + this.idle);
+                    // Trailers stay with the neighbour.
+                    let Ok(piece) = frame.into_data() else { continue };
+                    match this.pass(piece) {
+                        passed if passed.is_empty() => {}
+                        passed => return Poll::Ready(Some(Ok(Frame::data(passed)))),
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let why = error.without_url().to_string();
+                    return Poll::Ready(Some(Err(this.broken("service_broke_off", &why))));
+                }
+                Poll::Ready(None) => {
+                    this.settle(this.outcome);
+                    let rest = this.masking.finish();
+                    return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+                }
+                Poll::Pending if this.silence.as_mut().poll(context).is_ready() => {
+                    return Poll::Ready(Some(Err(this.broken("service_timeout", "it was silent for too long"))));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One call of a REST service through the rooms: key, service, operation, scope, subscription, limits, ledger; then it is passed on.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body::Body as _;
+
+use super::{answer, in_scope, not_found, refuse, request, served, store_down, with_life};
+use crate::catalog;
+use crate::error::{Kind, Refusal};
+use crate::exchange::ledger_down;
+use crate::gateway::Gateway;
+use crate::key::Caller;
+use crate::key::diagnose::holds_key;
+use crate::key::keyring::Plane;
+use crate::key::reason::{Place, Reason};
+use crate::quota::{self, Chain, Need, Permit, limits};
+use crate::service::{Access, Operation, Path, Service, Standing};
+use crate::surface::{REQUEST_ID, shown};
+use crate::ticket::{SERVICE, Ticket};
+
+/// What is asked of a service, and the head that carries the key.
+pub struct Asked {
+    /// With the key.
+    pub head: Parts,
+    /// Where the key may stand.
+    pub plane: Plane,
+    /// The service's name.
+    pub service: String,
+    /// How the operation is called.
+    pub method: Method,
+    /// Its path below the service, escaped, from its `/` on.
+    pub path: String,
+    /// The query, escaped.
+    pub query: String,
+    /// What may go on of the headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+}
+
+/// A call that was passed on and is answered.
+pub(super) struct Walked {
+    pub(super) service: Arc<Service>,
+    pub(super) answer: Response<reqwest::Body>,
+    pub(super) is_head: bool,
+    pub(super) idle: std::time::Duration,
+}
+
+/// Names the operation in an answer, as `service/operation`.
+const OPERATION: HeaderName = HeaderName::from_static("keyward-operation");
+/// Operations that a refusal names at the most.
+const MOST_NAMED: usize = 10;
+
+/// Calls it.
+pub(super) async fn run(gateway: &Arc<Gateway>, asked: Asked) -> Response<Body> {
+    let mut ticket = Ticket::new(gateway, catalog::Operation::Service, &asked.head.headers);
+    let request_id = ticket.request_id.clone();
+    let mut called = Called::default();
+    let response = match walk(gateway, &mut ticket, &mut called, asked).await {
+        Ok(walked) => answer::hand_over(ticket, walked),
+        Err(refusal) => {
+            ticket.refused(&refusal);
+            refuse(&refusal)
+        }
+    };
+    let mut response = match &called.service {
+        Some(service) => with_life(response, service),
+        None => response,
+    };
+    if let Some(operation) = called.operation.and_then(|name| HeaderValue::try_from(&*name).ok()) {
+        response.headers_mut().insert(OPERATION, operation);
+    }
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    response
+}
+
+/// What is known of a call so far, for its answer's head.
+#[derive(Default)]
+struct Called {
+    service: Option<Arc<Service>>,
+    operation: Option<Arc<str>>,
+}
+
+async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, asked: Asked) -> Result<Walked, Refusal> {
+    let caller = gateway.keys.check(&asked.head, asked.plane).await?;
+    ticket.called_by(&caller, &asked.head);
+    ticket.called_model(&format!("{SERVICE}/{}", asked.service));
+    let holder = |reason: Reason| reason.refusal(Some(caller.id()));
+    if holds_key(&asked.path) || holds_key(&asked.query) {
+        return Err(holder(Reason::Misplaced(Place::Url)));
+    }
+    let service = find(gateway, &asked.service)?;
+    called.service = Some(Arc::clone(&service));
+    in_scope(&caller, &service).map_err(holder)?;
+    let operation = operation(&service, &caller, &asked)?;
+    let name: Arc<str> = service.scope(&operation.id).into();
+    ticket.called_model(&format!("/{}", operation.id));
+    caller.may_call_service(&name).map_err(holder)?;
+    called.operation = Some(Arc::clone(&name));
+    subscribed(gateway, &caller, &service)?;
+    let limit = request::check_length(&service, &asked, &gateway.config.limits)?;
+    let upstream = service.upstream.as_ref().ok_or_else(|| not_found(&service.name, None))?;
+    let url = upstream.url(&asked.path, &asked.query).ok_or_else(|| not_plain("it leads elsewhere"))?;
+    let permit = admit(gateway, &caller, &service, &name).await?;
+    ticket.begin_service(name, service.price, permit).map_err(|e| ledger_down(&e))?;
+    let outgoing = request::Outgoing {
+        method: asked.method.clone(),
+        url,
+        headers: request::headers(&asked.headers, upstream, &ticket.request_id),
+        limit,
+    };
+    let answer = outgoing.send(gateway, &service, asked.body).await?;
+    ticket.service_answering(answer.status());
+    if answer.status() == StatusCode::UNAUTHORIZED || answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        tracing::warn!(service = %service.name, "a service refuses the credential that this gateway has for it");
+        return Err(request::credential_refused(&service));
+    }
+    Ok(Walked { answer, is_head: asked.method == Method::HEAD, idle: gateway.client.idle_timeout(), service: Arc::clone(&service) })
+}
+
+/// A service that is served, by name.
+pub(super) fn find(gateway: &Gateway, name: &str) -> Result<Arc<Service>, Refusal> {
+    let services = gateway.services.services();
+    match services.service(name) {
+        Some(service) => served(Arc::clone(service)),
+        None => Err(not_found(name, services.nearest(name))),
+    }
+}
+
+/// The operation for a method and path, or what there is instead, of what the key may call.
+fn operation<'a>(service: &'a Service, caller: &Caller, asked: &Asked) -> Result<&'a Operation, Refusal> {
+    let path = Path::read(&asked.path).map_err(not_plain)?;
+    let methods = match service.description.find(&asked.method, &path) {
+        Ok(operation) => return Ok(operation),
+        Err(methods) => methods,
+    };
+    let shown = shown(&asked.path);
+    if !methods.is_empty() {
+        let allowed = methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
+        let message = format!("{shown} of the service '{}' is not called with {}: use {allowed}.", service.name, asked.method);
+        let mut refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message);
+        refusal.headers.extend(HeaderValue::try_from(allowed).ok().map(|allowed| (header::ALLOW, allowed)));
+        return Err(refusal);
+    }
+    let may_call = |operation: &&Operation| caller.may_call_service(&service.scope(&operation.id)).is_ok();
+    let paths: Vec<&str> = service.description.operations.iter().filter(may_call).map(|operation| operation.path.as_str()).collect();
+    let mut named: Vec<&str> = Vec::new();
+    paths.iter().for_each(|path| {
+        if !named.contains(path) {
+            named.push(path)
+        }
+    });
+    let more = if named.len() > MOST_NAMED { ", …" } else { "" };
+    named.truncate(MOST_NAMED);
+    let message = format!(
+        "The service '{}' has no path {shown}: it has {}{more}. GET /services/{}/openapi.json describes them.",
+        service.name,
+        named.join(", "),
+        service.name
+    );
+    Err(Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "operation_not_found", message))
+}
+
+fn not_plain(why: &str) -> Refusal {
+    let message = format!("The path is not passed on: {why}. Send the path as the service describes it.");
+    Refusal::invalid("path_not_plain", message)
+}
+
+/// Whether the key has the subscription that a service wants.
+pub(super) fn subscribed(gateway: &Gateway, caller: &Caller, service: &Service) -> Result<(), Refusal> {
+    if service.access == Access::Open {
+        return Ok(());
+    }
+    let name = &service.name;
+    let (code, message) = match gateway.subscriptions.standing(name, caller.record().family) {
+        Some(Standing::Approved) => return Ok(()),
+        None => (
+            "subscription_needed",
+            format!("The service '{name}' is called with a subscription: ask for one by POST /services/{name}/subscription with this key."),
+        ),
+        Some(Standing::Pending) => (
+            "subscription_pending",
+            format!(
+                "This key's subscription to the service '{name}' is asked for and not approved yet: wait, or ask whoever runs this gateway."
+            ),
+        ),
+        Some(Standing::Denied) => {
+            ("subscription_denied", format!("This key's subscription to the service '{name}' was denied: ask whoever runs this gateway."))
+        }
+    };
+    let mut refusal = Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, code, message);
+    refusal.key = Some(caller.id());
+    Err(refusal)
+}
+
+/// Leaves it to the key's limits, and to those of the service.
+async fn admit(gateway: &Gateway, caller: &Caller, service: &Service, name: &str) -> Result<Permit, Refusal> {
+    let chain: Chain = match service.limits.counts_nothing() {
+        true => Arc::clone(caller.chain()),
+        false => {
+            let account = gateway.accounts.service(&service.name, &service.limits).await.map_err(|e| store_down(&e))?;
+            caller.chain().iter().cloned().chain([account]).collect()
+        }
+    };
+    let full = format!("{SERVICE}/{name}");
+    let need = Need { cost: Some(service.price), touches: &|glob: &str| limits::matches(glob, &full), ..Need::NOTHING };
+    Ok(quota::admit(&chain, &need)?)
+}
+
+/// Whether there is a body at all.
+pub(super) fn has_body(body: &Body) -> bool {
+    !body.is_end_stream()
+}

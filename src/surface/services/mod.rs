@@ -1,0 +1,218 @@
+//! REST services behind keys: `/services/NAME/…` is passed on; which there are, what each has, and subscriptions to those that want one.
+
+mod answer;
+mod call;
+mod request;
+mod standing;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::IntoResponse;
+use axum::routing::{any, get};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
+use serde_json::{Value, json};
+
+pub use call::Asked;
+
+use super::shown;
+use crate::error::{Kind, Refusal};
+use crate::gateway::Gateway;
+use crate::key::keyring::Plane;
+use crate::key::{Caller, Reason};
+use crate::life::State as Life;
+use crate::problem::Problem;
+use crate::service::{Access, Operation, Service};
+use crate::store::StoreError;
+
+/// Before the names of services.
+const PREFIX: &str = "/services";
+
+/// The paths that are the gateway's own.
+pub fn routes() -> axum::Router<Arc<Gateway>> {
+    axum::Router::new()
+        .route("/services", get(list))
+        .route("/services/{name}", get(show))
+        .route("/services/{name}/openapi.json", get(describe))
+        .route("/services/{name}/subscription", get(standing::show).post(standing::ask))
+}
+
+/// The paths that are passed on; each answer is named by its request already.
+pub fn calls() -> axum::Router<Arc<Gateway>> {
+    axum::Router::new().route("/services/{name}/", any(call)).route("/services/{name}/{*path}", any(call))
+}
+
+/// Whether a path is ours.
+pub fn owns(path: &str) -> bool {
+    path == PREFIX || path.starts_with("/services/")
+}
+
+/// A path that nothing is served at.
+pub fn unknown_path(uri: &Uri) -> Response<Body> {
+    let message =
+        format!("Nothing is served at {}. GET /services lists the services; each is called below /services/NAME.", shown(uri.path()));
+    refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", message))
+}
+
+/// A path that is served for another method.
+pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
+    let right = if uri.path().ends_with("/subscription") { "POST to ask, GET to see how it stands" } else { "GET" };
+    let message = format!("{} is not called with {method}: use {right}.", shown(uri.path()));
+    refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
+}
+
+/// A refusal as a problem.
+pub fn refuse(refusal: &Refusal) -> Response<Body> {
+    Problem::of(refusal).into_response()
+}
+
+/// The operations that a key may call now, of each service with some.
+pub fn callable(gateway: &Gateway, caller: &Caller) -> Vec<Arc<Service>> {
+    let services = gateway.services.services();
+    let has_some =
+        |service: &&Arc<Service>| service.description.operations.iter().any(|operation| may_call(gateway, caller, service, operation));
+    services.served().filter(has_some).cloned().collect()
+}
+
+/// Whether the key's scope allows an operation, and its subscription where one is wanted.
+pub fn may_call(gateway: &Gateway, caller: &Caller, service: &Service, operation: &Operation) -> bool {
+    caller.may_call_service(&service.scope(&operation.id)).is_ok() && call::subscribed(gateway, caller, service).is_ok()
+}
+
+/// Calls an operation for a request of another surface: the same checks, limits, ledger and answer.
+pub async fn call_with(gateway: &Arc<Gateway>, asked: Asked) -> Response<Body> {
+    call::run(gateway, asked).await
+}
+
+async fn call(State(gateway): State<Arc<Gateway>>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    // The router brings nothing here that does not begin so.
+    let below = head.uri.path().strip_prefix("/services/").unwrap_or_default();
+    let (name, path) = below.split_at(below.find('/').unwrap_or(below.len()));
+    let (service, path) = (name.to_owned(), path.to_owned());
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    let (method, headers) = (head.method.clone(), head.headers.clone());
+    call::run(&gateway, Asked { head, plane: Plane::Services, service, method, path, query, headers, body }).await
+}
+
+/// What callers are told of a service.
+fn told(gateway: &Gateway, caller: &Caller, service: &Service) -> Value {
+    let state = service.life.state_at(jiff::Timestamp::now());
+    let standing = match service.access {
+        Access::Open => None,
+        Access::Approval => {
+            Some(gateway.subscriptions.standing(&service.name, caller.record().family).map_or("none", |known| known.as_str()))
+        }
+    };
+    json!({
+        "name": service.name,
+        "title": service.title,
+        "description": service.summary,
+        "state": state.as_str(),
+        "sunset": service.life.sunset,
+        "successor": service.life.successor,
+        "subscription": { "needed": service.access == Access::Approval, "standing": standing },
+        "price_nano_usd": service.price.0,
+    })
+}
+
+/// The services that a key's scope allows: those among them that want a subscription are told too, so that it can be asked for.
+async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body> {
+    let caller = match gateway.caller(&head, Plane::Data).await {
+        Ok(caller) => caller,
+        Err(refusal) => return refuse(&refusal),
+    };
+    let services = gateway.services.services();
+    let data: Vec<Value> =
+        services.served().filter(|service| in_scope(&caller, service).is_ok()).map(|service| told(&gateway, &caller, service)).collect();
+    Json(json!({ "object": "list", "data": data })).into_response()
+}
+
+/// Whether the key may call anything of a service, by its scope; if not, why it may not call one of its operations.
+fn in_scope(caller: &Caller, service: &Service) -> Result<(), Reason> {
+    let each = || service.description.operations.iter().map(|operation| caller.may_call_service(&service.scope(&operation.id)));
+    each().find(Result::is_ok).or_else(|| each().next()).unwrap_or(Ok(()))
+}
+
+fn store_down(error: &StoreError) -> Refusal {
+    tracing::error!(%error, "a service cannot be called or subscribed to, since the store does not answer");
+    let message = "This gateway cannot look that up right now. Your key is fine: try again in a moment.";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "store_unavailable", message)
+}
+
+/// A service that the key may see, by name.
+async fn found(gateway: &Gateway, head: &Parts, name: &str) -> Result<(Caller, Arc<Service>), Refusal> {
+    let caller = gateway.caller(head, Plane::Data).await?;
+    let service = call::find(gateway, name)?;
+    in_scope(&caller, &service).map_err(|reason| reason.refusal(Some(caller.id())))?;
+    Ok((caller, service))
+}
+
+async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+    let (caller, service) = match found(&gateway, &head, &name).await {
+        Ok(found) => found,
+        Err(refusal) => return refuse(&refusal),
+    };
+    let mut told = told(&gateway, &caller, &service);
+    let operations = service.description.operations.iter();
+    let operations = operations.filter(|operation| caller.may_call_service(&service.scope(&operation.id)).is_ok());
+    let of = |operation: &Operation| {
+        let path = format!("{PREFIX}/{}{}", service.name, operation.path);
+        json!({ "id": operation.id, "method": operation.method.as_str(), "path": path, "summary": operation.summary, "deprecated": operation.deprecated })
+    };
+    told["operations"] = operations.map(of).collect();
+    with_life(Json(told).into_response(), &service)
+}
+
+async fn describe(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+    let (caller, service) = match found(&gateway, &head, &name).await {
+        Ok(found) => found,
+        Err(refusal) => return refuse(&refusal),
+    };
+    let server = format!("{}{PREFIX}/{}", address(&head.headers), service.name);
+    let may_call = |operation: &Operation| caller.may_call_service(&service.scope(&operation.id)).is_ok();
+    with_life(Json(service.description.told(&server, may_call)).into_response(), &service)
+}
+
+/// The gateway's address as the caller has it.
+fn address(headers: &HeaderMap) -> String {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let scheme = text("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
+    format!("{scheme}://{}", text(header::HOST.as_str()).unwrap_or("127.0.0.1:8080"))
+}
+
+fn with_life(mut response: Response<Body>, service: &Service) -> Response<Body> {
+    service.life.headers(PREFIX).into_iter().for_each(|(name, value)| drop(response.headers_mut().insert(name, value)));
+    response
+}
+
+fn not_found(name: &str, near: Option<String>) -> Refusal {
+    let near = near.map_or_else(|| ": GET /services lists those that there are".to_owned(), |near| format!("; did you mean '{near}'?"));
+    let end = if near.ends_with('?') { "" } else { "." };
+    let message = format!("There is no service '{}'{near}{end}", shown(name));
+    Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "service_not_found", message)
+}
+
+fn retired(service: &Service) -> Refusal {
+    let instead =
+        service.life.successor.as_ref().map_or_else(|| ".".to_owned(), |successor| format!(": call /services/{successor} instead."));
+    let message = format!("The service '{}' is retired and is served no longer{instead}", service.name);
+    Refusal::new(StatusCode::GONE, Kind::NotFound, "service_retired", message)
+}
+
+/// Whether it is there for callers.
+fn served(service: Arc<Service>) -> Result<Arc<Service>, Refusal> {
+    match service.life.state_at(jiff::Timestamp::now()) {
+        Life::Draft => Err(not_found(&service.name, None)),
+        Life::Retired => {
+            let mut refusal = retired(&service);
+            let headers = service.life.headers(PREFIX).into_iter();
+            refusal.headers.extend(headers.map(|(name, value)| (http::HeaderName::from_static(name), value)));
+            Err(refusal)
+        }
+        Life::Published | Life::Deprecated => Ok(service),
+    }
+}

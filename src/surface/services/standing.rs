@@ -1,0 +1,58 @@
+//! `/services/NAME/subscription`: a key asks for one, and sees how it stands.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use http::request::Parts;
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use super::{found, refuse, store_down};
+use crate::admin::services;
+use crate::error::Refusal;
+use crate::gateway::Gateway;
+use crate::quota::{Need, Used};
+use crate::service::{Access, Service, Standing};
+
+/// How the key stands with a service.
+pub async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+    match found(&gateway, &head, &name).await {
+        Ok((caller, service)) => told(StatusCode::OK, &service, gateway.subscriptions.standing(&service.name, caller.record().family)),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+/// The key asks; asking again changes nothing.
+pub async fn ask(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+    asked(&gateway, &head, &name).await.unwrap_or_else(|refusal| refuse(&refusal))
+}
+
+async fn asked(gateway: &Gateway, head: &Parts, name: &str) -> Result<Response<Body>, Refusal> {
+    let (caller, service) = found(gateway, head, name).await?;
+    if service.access == Access::Open {
+        return Ok(told(StatusCode::OK, &service, None));
+    }
+    let permit = caller.admit(&Need::NOTHING)?;
+    permit.settle(&Used { requests: 1, ..Used::default() }, &|_| true);
+    let family = caller.record().family;
+    if let Some(standing) = gateway.subscriptions.standing(&service.name, family) {
+        return Ok(told(StatusCode::OK, &service, Some(standing)));
+    }
+    services::ask(&*gateway.subscription_store, &service.name, &caller).await.map_err(|e| store_down(&e))?;
+    gateway.subscriptions.refresh().await.map_err(|e| store_down(&e))?;
+    Ok(told(StatusCode::ACCEPTED, &service, gateway.subscriptions.standing(&service.name, family)))
+}
+
+fn told(status: StatusCode, service: &Service, standing: Option<Standing>) -> Response<Body> {
+    let (standing, message) = match (service.access, standing) {
+        (Access::Open, _) => ("approved", "This service needs no subscription: any key may call it whose scope allows it."),
+        (_, None) => ("none", "POST here to ask for a subscription."),
+        (_, Some(Standing::Pending)) => ("pending", "Whoever runs this gateway has been asked, and has not decided yet."),
+        (_, Some(Standing::Approved)) => ("approved", "This key may call the service."),
+        (_, Some(Standing::Denied)) => ("denied", "Whoever runs this gateway has said no: ask them."),
+    };
+    (status, Json(json!({ "service": service.name, "standing": standing, "message": message }))).into_response()
+}

@@ -1,0 +1,310 @@
+"""REST services: somebody's API behind keys, by plain HTTP and as MCP tools."""
+
+import json
+import threading
+import time
+
+import httpx
+import pytest
+
+from gateway import eventually
+from mcp_fixture import call as call_tool
+from mcp_fixture import session, tool_names
+from rest_upstream import FILE, OPENAPI, SECRET, Api
+
+
+@pytest.fixture
+def api():
+    running = Api()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def weather(start_gateway, api):
+    gateway = start_gateway(env={"WEATHER_KEY": SECRET}, config='[mcp.servers.other]\ncommand = "false"\n')
+    gateway.api = api
+    gateway.services = gateway.folder / "services"
+    gateway.services.mkdir()
+    (gateway.services / "weather.yaml").write_text(OPENAPI)
+    write(gateway)
+    gateway.made = gateway.new_key(name="services")
+    gateway.secret = gateway.made["key"]
+    assert eventually(lambda: call(gateway, "/services/weather").status == 200)
+    yield gateway
+    assert SECRET not in gateway.log()
+
+
+def write(gateway, *, name="weather", url=None, state="published", more="", tables=""):
+    text = FILE.format(url=url or gateway.api.url, state=state, more=more, tables=tables)
+    (gateway.services / f"{name}.toml").write_text(text)
+
+
+def call(gateway, path, *, method="GET", body=None, key=None, **headers):
+    reply = gateway.request(method, path, body, key or gateway.secret, **headers)
+    assert SECRET.encode() not in reply.body and SECRET not in str(reply.headers)
+    return reply
+
+
+def is_problem(reply, status, code, told=""):
+    assert reply.status == status, reply.body
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert (reply.json()["code"], reply.json()["status"]) == (code, status) and told in reply.json()["detail"], reply.json()
+    return True
+
+
+def test_a_call_goes_on_with_the_gateways_credential_in_the_place_of_the_callers(weather):
+    headers = {"cookie": "a=b", "x_forwarded_for": "1.2.3.4", "connection": "x-hop", "x_hop": "here", "x_trace": "7", "x_weather_key": "mine"}
+    reply = call(weather, "/services/weather/stations/M%C3%BCnchen%20Ost?units=C&key=theirs", **headers)
+    assert reply.status == 200 and reply.json()["asked"] == {"path": "/v1/stations/München Ost", "query": "units=C&key=theirs", "body": None}
+    assert reply.headers["keyward-operation"] == "weather/getStation" and reply.headers["x-request-id"]
+    method, path, sent, _ = weather.api.seen[-1]
+    assert (method, path) == ("GET", "/v1/stations/M%C3%BCnchen%20Ost?units=C&key=theirs")
+    assert sent["x-weather-key"] == SECRET and sent["x-trace"] == "7" and sent["x-request-id"] == reply.headers["x-request-id"]
+    assert not {"authorization", "cookie", "x-forwarded-for", "x-hop"} & set(sent) and weather.secret not in str(sent)
+
+
+def test_a_body_streams_both_ways_and_the_credential_never_comes_back(weather):
+    body = bytes(range(256)) * 8192
+    reply = call(weather, "/services/weather/echo", method="POST", body=body, content_type="application/octet-stream")
+    assert (reply.status, reply.body) == (200, body)
+    assert "set-cookie" not in reply.headers and "x-your-key" not in reply.headers
+    chunked = httpx.post(f"{weather.url}/services/weather/echo", content=iter([b"a" * 70000, b"b" * 70000]), headers={"authorization": f"Bearer {weather.secret}"})
+    assert chunked.content == b"a" * 70000 + b"b" * 70000
+    head = call(weather, "/services/weather/stations/first", method="HEAD")
+    assert (head.status, head.body, int(head.headers["content-length"]) > 0) == (200, b"", True)
+    assert weather.usage("service", "weather/headStation", 1)["failed"] == 0
+    told = call(weather, "/services/weather/echo").json()["headers"]
+    assert told["x-weather-key"] == "*" * len(SECRET)
+    with httpx.stream("GET", f"{weather.url}/services/weather/stream", headers={"authorization": f"Bearer {weather.secret}"}) as answer:
+        pieces = list(answer.iter_raw())
+    assert b"".join(pieces) == b"data: one\n\ndata: " + b"*" * len(SECRET) + b"\n\ndata: end\n\n" and len(pieces) > 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["..", "stations/..", "stations/%2e%2e", "stations/%252e%252e/x", "stations/..;/x", "stations/a%2fb", "stations/a%5Cb", "stations/%00", "./echo"],
+)
+def test_paths_that_lead_elsewhere_are_refused(weather, path):
+    is_problem(call(weather, f"/services/weather/{path}"), 400, "path_not_plain")
+    assert not weather.api.seen
+
+
+def test_what_there_is_not_says_what_there_is(weather):
+    is_problem(call(weather, "/services/weather/station"), 404, "operation_not_found", "/stations/{id}")
+    wrong = call(weather, "/services/weather/stations/first", method="DELETE")
+    assert is_problem(wrong, 405, "method_not_allowed", "use GET, HEAD, PUT.") and wrong.headers["allow"] == "GET, HEAD, PUT"
+    is_problem(call(weather, "/services/wether/echo"), 404, "service_not_found", "did you mean 'weather'?")
+    is_problem(call(weather, "/services/weather", method="POST"), 405, "method_not_allowed")
+    is_problem(weather.request("GET", "/services/weather/echo"), 401, "key_missing")
+    is_problem(call(weather, f"/services/weather/echo?k={weather.secret}"), 401, "key_misplaced")
+    assert not weather.api.seen
+
+
+def test_trouble_of_the_service_is_told_as_its_own(weather):
+    missing = call(weather, "/services/weather/status/404")
+    assert (missing.status, missing.json()) == (404, {"says": "so"})
+    moved = call(weather, "/services/weather/moved")
+    assert (moved.status, moved.headers["location"]) == (302, "/services/weather/stations/first?units=C")
+    is_problem(call(weather, "/services/weather/status/401"), 502, "service_credential_refused", "Your own key is fine")
+    write(weather, more='timeout = "300ms"')
+    assert eventually(lambda: call(weather, "/services/weather/slow").status == 504)
+    is_problem(call(weather, "/services/weather/slow"), 504, "service_timeout", "0.3 s")
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        httpx.get(f"{weather.url}/services/weather/drops", headers={"authorization": f"Bearer {weather.secret}"})
+    weather.api.close()
+    is_problem(call(weather, "/services/weather/echo"), 502, "service_unreachable", "could not be reached")
+
+
+def test_a_body_that_is_too_large_is_refused(weather):
+    write(weather, more="body_mib = 1")
+    large = b"x" * (1 << 20) + b"x"
+    path = f"{weather.url}/services/weather/echo"
+    key = {"authorization": f"Bearer {weather.secret}"}
+    assert eventually(lambda: httpx.post(path, content=large, headers=key).status_code == 413)
+    chunked = httpx.post(path, content=iter([large[: 1 << 19]] * 3), headers=key)
+    assert chunked.status_code == 413 and chunked.json()["code"] == "body_too_large"
+    assert httpx.post(path, content=large[:-1], headers=key).status_code == 200
+
+
+def test_calls_are_in_the_ledger_with_their_price(weather):
+    write(weather, more='price = "0.002"')
+    assert eventually(lambda: call(weather, "/services/weather").json()["price_nano_usd"] == 2_000_000)
+    for path in ["stations/a", "stations/b", "status/500"]:
+        call(weather, f"/services/weather/{path}")
+    row = weather.usage("service", "weather/getStation", 2)
+    assert (row["requests"], row["failed"], row["cost_nano_usd"]) == (2, 0, 4_000_000)
+    row = weather.usage("service", "weather/status", 1)
+    assert (row["failed"], row["cost_nano_usd"]) == (1, 0)
+    assert weather.usage("operation", "service", 3)["requests"] == 3
+    poor = weather.new_key(budget="0.003/day")["key"]
+    assert call(weather, "/services/weather/stations/a", key=poor).status == 200
+    is_problem(call(weather, "/services/weather/stations/a", key=poor), 402, "budget_exceeded")
+    assert 'model="weather/getStation"' in weather.request("GET", "/metrics").body.decode()
+
+
+def test_limits_of_keys_and_of_the_service(weather):
+    key = weather.new_key(limit="requests/minute=1@service/weather/get*")["key"]
+    assert call(weather, "/services/weather/stations/a", key=key).status == 200
+    limited = call(weather, "/services/weather/stations/a", key=key)
+    assert is_problem(limited, 429, "rate_limit_exceeded") and limited.headers["retry-after"]
+    assert call(weather, "/services/weather/echo", key=key).status == 200
+    write(weather, tables='[limits]\nrates = ["requests/minute=2"]\nparallel = 1\n')
+    # Two of each minute are left, whoever calls.
+    assert eventually(lambda: call(weather, "/services/weather/status/200", key=weather.new_key()["key"]).status == 429)
+    is_problem(call(weather, "/services/weather/echo"), 429, "rate_limit_exceeded", "All callers of the service 'weather' together may send 2 requests a minute")
+
+
+def test_at_most_so_many_at_a_time(weather):
+    write(weather, tables="[limits]\nparallel = 1\n")
+    # Longer than it takes until a file is seen.
+    time.sleep(1.5)
+    running = threading.Thread(target=call, args=(weather, "/services/weather/slow"))
+    running.start()
+    assert eventually(lambda: weather.api.seen)
+    refused = call(weather, "/services/weather/echo")
+    running.join()
+    assert is_problem(refused, 429, "parallel_limit_exceeded") and call(weather, "/services/weather/echo").status == 200
+
+
+def test_a_key_calls_what_its_scope_allows(weather):
+    key = weather.new_key(tools="weather/getS*")["key"]
+    assert call(weather, "/services/weather/stations/a", key=key).status == 200
+    is_problem(call(weather, "/services/weather/stations/first", key=key), 403, "operation_not_allowed", "weather/getS*")
+    assert list(call(weather, "/services/weather/openapi.json", key=key).json()["paths"]) == ["/stations/{id}"]
+    assert [row["name"] for row in call(weather, "/services", key=key).json()["data"]] == ["weather"]
+    other = weather.new_key(tools="github/*")["key"]
+    assert call(weather, "/services", key=other).json()["data"] == []
+    is_problem(call(weather, "/services/weather/echo", key=other), 403, "operation_not_allowed")
+    is_problem(call(weather, "/services/weather/echo", key=weather.new_key(kind="test")["key"]), 403, "key_test_only")
+
+
+def test_the_description_is_the_gateways(weather):
+    told = call(weather, "/services/weather/openapi.json").json()
+    assert told["servers"] == [{"url": f"{weather.url}/services/weather"}] and told["security"] == [{"keyward": []}]
+    assert "internal.example" not in json.dumps(told) and "theirs" not in json.dumps(told)
+    assert set(told["paths"]["/stations/{id}"]) == {"parameters", "get", "put"}
+    shown = call(weather, "/services/weather").json()
+    assert {"id": "putStation", "method": "PUT", "path": "/services/weather/stations/{id}", "summary": None, "deprecated": False} in shown["operations"]
+
+
+def test_a_service_lives_and_ends(weather):
+    write(weather, state="draft")
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 404)
+    assert call(weather, "/services").json()["data"] == []
+    assert weather.run("services", "publish", "weather").returncode == 0
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 200)
+    assert "deprecation" not in call(weather, "/services/weather/echo").headers
+    done = weather.run("services", "deprecate", "weather", "--sunset", "2099-01-01", "--successor", "weather2")
+    assert done.returncode == 0 and "state = deprecated" in done.stdout
+    assert eventually(lambda: "deprecation" in call(weather, "/services/weather/echo").headers)
+    reply = call(weather, "/services/weather/echo")
+    assert reply.headers["sunset"] == "Thu, 01 Jan 2099 00:00:00 GMT" and reply.headers["link"] == '</services/weather2>; rel="successor-version"'
+    admin = weather.new_key(kind="admin")["key"]
+    assert weather.request("POST", "/admin/v1/services/weather/retire", b"", admin).json()["state"] == "retired"
+    gone = call(weather, "/services/weather/echo")
+    assert is_problem(gone, 410, "service_retired", "/services/weather2") and "sunset" in gone.headers
+    assert "service.retire" in weather.run("audit").stdout
+    rows = weather.cli("services", "list")
+    assert (rows[0]["name"], rows[0]["state"]) == ("weather", "retired") and "getStation" in rows[0]["operations"]
+
+
+def test_a_bad_file_is_told_and_the_last_good_one_serves(weather):
+    (weather.services / "weather.yaml").write_text(OPENAPI.replace("/echo:", "/echo: ["))
+    ready = lambda: weather.request("GET", "/readyz").json()["services_refused"]  # noqa: E731
+    assert eventually(ready) and ready()[0]["file"].endswith("weather.yaml") and ready()[0]["line"] > 1
+    assert call(weather, "/services/weather/echo").status == 200
+    done = weather.run("services", "check")
+    assert done.returncode == 1 and "weather.yaml:" in done.stdout
+    (weather.services / "weather.yaml").write_text(OPENAPI.replace("/echo:", "/parrot:"))
+    assert eventually(lambda: call(weather, "/services/weather/parrot").status == 200) and not ready()
+    assert call(weather, "/services/weather/echo").status == 404
+    done = weather.run("services", "check")
+    assert done.returncode == 0 and "weather/echo is served, and is no MCP tool: its body is application/octet-stream" in done.stdout
+    write(weather, name="other")
+    assert eventually(ready) and "'other' cannot be the name of a service" in ready()[0]["message"]
+
+
+def test_a_subscription_is_asked_for_and_decided(weather):
+    write(weather, more='subscription = "approval"')
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 403)
+    is_problem(call(weather, "/services/weather/echo"), 403, "subscription_needed", "POST /services/weather/subscription")
+    assert call(weather, "/services").json()["data"][0]["subscription"] == {"needed": True, "standing": "none"}
+    for _ in range(2):
+        asked = call(weather, "/services/weather/subscription", method="POST")
+        assert asked.json()["standing"] == "pending"
+    is_problem(call(weather, "/services/weather/echo"), 403, "subscription_pending")
+    assert [(row["key"], row["standing"]) for row in weather.cli("services", "subscriptions", "weather")] == [(weather.made["id"], "pending")]
+    assert weather.cli("services", "approve", "weather", weather.made["id"])["standing"] == "approved"
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 200, seconds=1)
+    assert weather.run("audit").stdout.count("subscription.ask") == 1
+    # Its successor has it too, and another key has not.
+    new = weather.cli("keys", "rotate", weather.made["id"])["key"]
+    assert call(weather, "/services/weather/echo", key=new).status == 200
+    other = weather.new_key(name="other")
+    is_problem(call(weather, "/services/weather/echo", key=other["key"]), 403, "subscription_needed")
+    admin = weather.new_key(kind="admin")["key"]
+    paths = f"/admin/v1/services/weather/subscriptions/{other['id']}"
+    assert weather.request("POST", f"{paths}/approve", b"", admin).json()["standing"] == "approved"
+    assert call(weather, "/services/weather/echo", key=other["key"]).status == 200
+    assert weather.request("POST", f"{paths}/deny", b"", admin).json()["standing"] == "denied"
+    is_problem(call(weather, "/services/weather/echo", key=other["key"]), 403, "subscription_denied")
+    listed = weather.request("GET", "/admin/v1/services/weather/subscriptions", None, admin).json()["data"]
+    assert {row["standing"] for row in listed} == {"approved", "denied"}
+    assert weather.request("POST", "/admin/v1/services/weather/subscriptions/nobody/approve", b"", admin).status == 404
+    assert weather.request("GET", "/admin/v1/services/nothing/subscriptions", None, admin).json()["code"] == "service_not_found"
+    assert weather.run("services", "approve", "nothing", other["id"]).returncode == 1
+
+
+def test_operations_are_tools(weather):
+    async def use(opened):
+        return {tool.name: tool for tool in (await opened.list_tools()).tools}
+
+    _, tools = session(weather, weather.secret, use)
+    ours = {name for name in tools if name.startswith("weather__")}
+    assert ours == {f"weather__{name}" for name in ["getStation", "putStation", "firstStation", "headStation", "echoHead", "status", "slow", "drops", "stream", "get_moved"]}
+    tool = tools["weather__getStation"]
+    assert set(tool.input_schema["properties"]) == {"id", "units", "tags", "X-Trace"} and tool.input_schema["required"] == ["id"]
+    assert tool.description == "Tells one station" and tool.annotations.read_only_hint
+    near = tools["weather__putStation"].input_schema["properties"]["body"]["properties"]["near"]
+    assert near["items"] == {"$ref": "#/$defs/Station"} and "$defs" in tools["weather__putStation"].input_schema
+
+    told = call_tool(weather, weather.secret, "weather__getStation", id="a b", tags=["x", "y"], **{"X-Trace": 3})
+    assert told.structured_content["asked"] == {"path": "/v1/stations/a b", "query": "tags=x&tags=y", "body": None}
+    assert weather.api.seen[-1][2]["x-trace"] == "3" and weather.secret not in str(weather.api.seen)
+    told = call_tool(weather, weather.secret, "weather__putStation", id="b", body={"name": "B", "altitude": None})
+    assert json.loads(told.structured_content["asked"]["body"]) == {"name": "B", "altitude": None}
+    assert weather.usage("service", "weather/putStation", 1)["requests"] == 1
+    assert SECRET not in str(call_tool(weather, weather.secret, "weather__echoHead"))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("weather__getStation", {}, "id"),
+        ("weather__getStation", {"id": "a", "units": "K"}, "/units"),
+        ("weather__getStation", {"id": "a", "colour": 1}, "colour"),
+        ("weather__getStation", {"id": ".."}, "not passed on"),
+        ("weather__getStation", {"id": "a/../b"}, "not passed on"),
+        ("weather__putStation", {"id": "a", "body": {"near": [{"name": ""}], "name": "x"}}, "/body/near/0/name"),
+        ("weather__status", {"code": 503}, "status 503"),
+        ("weather__status", {"code": 401}, "Your own key is fine"),
+        ("weather__echo", {"body": "x"}, "is no tool"),
+    ],
+)
+def test_what_is_wrong_is_told_to_the_model(weather, name, arguments, says):
+    result = call_tool(weather, weather.secret, name, **arguments)
+    assert result.is_error and says in result.content[0].text, result
+
+
+def test_tools_are_those_that_the_key_may_call(weather):
+    key = weather.new_key(tools="weather/getStation,keyward/usage")["key"]
+    assert tool_names(weather, key) == ["usage", "weather__getStation"]
+    refused = call_tool(weather, key, "weather__status", code=200)
+    assert refused.is_error and "weather/getStation" in refused.content[0].text
+    write(weather, more='subscription = "approval"')
+    assert eventually(lambda: tool_names(weather, key) == ["usage"])
+    assert "POST /services/weather/subscription" in call_tool(weather, key, "weather__getStation", id="a").content[0].text
+    write(weather, state="retired")
+    assert eventually(lambda: "is retired" in call_tool(weather, key, "weather__getStation", id="a").content[0].text)
+    assert not [name for name in tool_names(weather, weather.secret) if name.startswith("weather__")]
