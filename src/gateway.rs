@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::ledger::drain::DrainHandle;
 use crate::prompt::Shelf;
 use crate::quota::Accounts;
-use crate::route::{Router, Switchboard};
+use crate::route::{Router, Switchboard, Vault};
 use crate::store::{AuditStore, GroupStore, KeyStore, LedgerStore};
 use crate::telemetry::Metrics;
 use crate::upstream::Client;
@@ -37,6 +37,8 @@ pub struct Gateway {
     pub drain: DrainHandle,
     /// What providers keep for whom.
     pub held: Arc<Keeper>,
+    /// Seals the addresses that uploads go to.
+    pub uploads: Vault,
     /// The prompts.
     pub prompts: Arc<Shelf>,
     /// Where keys rest.
