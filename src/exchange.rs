@@ -5,6 +5,7 @@ pub mod estimate;
 mod handover;
 mod keeping;
 mod list;
+mod pages;
 
 use std::sync::Arc;
 
@@ -91,6 +92,9 @@ async fn walk(
         is_same &= target.endpoint(ask.called.operation, ask.called.dialect)?.dialect == ask.called.dialect;
     }
     let meant = if is_same { None } else { Some(meant::read(&ask)?) };
+    if let Some(meant) = &meant {
+        keeping::check_media(gateway, caller.id(), meant).await?;
+    }
     let estimate = Estimate::new(ask.called.operation, &targets, ask.body.len() as u64, ask.max_output, ask.choices);
     let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
     ticket.goes_on_unseen(ask.in_background);

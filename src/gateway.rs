@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::ledger::drain::DrainHandle;
 use crate::prompt::Shelf;
 use crate::quota::Accounts;
-use crate::route::{Router, Switchboard};
+use crate::route::{Router, Switchboard, Vault};
 use crate::service::Subscriptions;
 use crate::store::{AuditStore, GroupStore, KeyStore, LedgerStore, SubscriptionStore};
 use crate::telemetry::Metrics;
@@ -38,6 +38,8 @@ pub struct Gateway {
     pub drain: DrainHandle,
     /// What providers keep for whom.
     pub held: Arc<Keeper>,
+    /// Seals the addresses that uploads go to.
+    pub uploads: Vault,
     /// The prompts.
     pub prompts: Arc<Shelf>,
     /// The REST services.

@@ -2,9 +2,10 @@
 
 use super::provider::{Dialect, Operation};
 
-/// Where each is served; `{model}` stands for the model.
+/// Where each is served; `{model}` stands for the model. Google's files and batches have no one place: verbs of models make batches.
 ///
-/// Sources: OpenAI's API reference; Anthropic's "Count tokens", "Files" and "Message batches"; Gemini's `models.countTokens`.
+/// Sources: OpenAI's API reference; Anthropic's "Count tokens", "Files" and "Message batches"; Gemini's `models.countTokens`, `files`,
+/// `models.batchGenerateContent` and `batches`.
 pub const BESIDE_CHAT: &[(Operation, Dialect, &str)] = &[
     (Operation::Images, Dialect::OpenaiChat, "/images/generations"),
     (Operation::ImageEdits, Dialect::OpenaiChat, "/images/edits"),
@@ -23,6 +24,8 @@ pub const BESIDE_CHAT: &[(Operation, Dialect, &str)] = &[
     (Operation::Files, Dialect::AnthropicMessages, "/files"),
     (Operation::Batches, Dialect::AnthropicMessages, "/messages/batches"),
     (Operation::CountTokens, Dialect::Gemini, "/models/{model}:countTokens"),
+    (Operation::Files, Dialect::Gemini, ""),
+    (Operation::Batches, Dialect::Gemini, ""),
 ];
 
 // === impl Operation ===

@@ -134,6 +134,8 @@ pub struct Quirks {
     pub stream_path: BTreeMap<Operation, String>,
     /// Headers that it wants.
     pub headers: BTreeMap<String, String>,
+    /// Operations beside chat that it has not, though others of its dialect have.
+    pub lacks: Vec<Operation>,
 }
 
 // === impl Dialect ===

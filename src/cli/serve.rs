@@ -75,6 +75,7 @@ impl Serve {
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), Some(drain.handle()), alerts));
         let admin = Desk { pepper: pepper.clone(), idempotency: store.clone(), scanner, changing: tokio::sync::Mutex::new(()) };
+        let uploads = Vault::derived(&pepper, "keyward upload addresses");
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts), config.store.down_for));
         let (held, holding) = Keeper::new(store.clone());
         let upkeep = Upkeep::new(store.clone(), config.ledger.keep, store.clone(), config.held.keep);
@@ -90,6 +91,7 @@ impl Serve {
             ledger,
             drain: drain.handle(),
             held: Arc::new(held),
+            uploads,
             prompts: Arc::clone(&prompts),
             services: Arc::clone(&services),
             subscriptions: Arc::clone(&subscriptions),

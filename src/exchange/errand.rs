@@ -3,6 +3,8 @@
 mod aim;
 mod batch;
 mod give;
+mod google;
+mod upload;
 
 use std::sync::Arc;
 
@@ -13,9 +15,11 @@ use http::{HeaderName, Method, Request, Response, StatusCode};
 
 pub(super) use aim::held_by;
 pub(super) use batch::with_results_here;
+pub(super) use google::file_of;
+pub use upload::{of_piece, serve_piece};
 
 use super::estimate::{self, Estimate};
-use super::{ledger_down, list, name_request};
+use super::{ledger_down, list, name_request, pages};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::{broken, model_in};
 use crate::dialect::members::Members;
@@ -63,6 +67,10 @@ pub enum Deed {
     Call,
     /// One is made.
     Make(held::Kind),
+    /// The upload of a file begins.
+    Begin,
+    /// It goes on, until the file is made.
+    GoOn,
     /// They are listed.
     List(held::Kind),
     /// The one that the path names is read or changed.
@@ -78,6 +86,8 @@ struct Walked {
     answer: Reply,
     /// The thing that the path names.
     id: String,
+    /// Of an upload: where it was begun here, or where its provider takes it.
+    address: Option<String>,
 }
 
 /// What came of it.
@@ -100,11 +110,17 @@ impl Served {
         loop {
             match (expected.next(), given.next()) {
                 (None, None) => return true,
-                (Some(expected), Some(given)) if expected == given || (expected.starts_with('{') && !given.is_empty()) => {}
+                (Some(expected), Some(given)) if expected == given || is_id(expected, given) => {}
                 _ => return false,
             }
         }
     }
+}
+
+/// Whether a segment is an id where one is expected, with the verb after it that is expected: `{id}` or `{id}:cancel`.
+fn is_id(expected: &str, given: &str) -> bool {
+    let Some((_, verb)) = expected.strip_prefix('{').and_then(|rest| rest.split_once('}')) else { return false };
+    given.strip_suffix(verb).is_some_and(|id| !id.is_empty() && !id.contains(':'))
 }
 
 /// Serves a request beside chat; `model` is the one that the path names, where it does.
@@ -143,7 +159,11 @@ async fn walk(
     let model = model.or(named);
     model.iter().for_each(|model| ticket.called_model(model));
     let rest = rest(served, &head)?;
-    let id = rest.split('/').nth(1).unwrap_or_default().to_owned();
+    let id = match served.dialect {
+        // `/files/ID:download` is about `files/ID`.
+        Dialect::Gemini => rest.trim_start_matches('/').split(':').next().unwrap_or_default().to_owned(),
+        _ => rest.split('/').nth(1).unwrap_or_default().to_owned(),
+    };
     if served.deed == Deed::Make(held::Kind::Batch) && caller.has_hard_budget() {
         return Err(unbounded());
     }
@@ -159,10 +179,16 @@ async fn walk(
     let estimate = Estimate::new(served.operation, &targets, input_bytes, output, 1);
     let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
     ticket.begin(&targets[0], permit, &estimate).map_err(|e| ledger_down(&e))?;
-    let headers = Errand::headers(served.dialect, &head.headers, &load);
+    let mut headers = Errand::headers(served.dialect, &head.headers, &load);
+    let begins_upload = served.deed == Deed::Begin;
+    let address = begins_upload.then(|| upload::own_address(&head)).transpose()?;
+    if begins_upload {
+        headers.extend(upload::beginning(&head, &gateway.config.limits)?);
+    }
     let (operation, dialect) = (served.operation, served.dialect);
-    let errand = Errand { operation, dialect, method: served.method.clone(), rest, query: query(&head), headers, load };
+    let errand = Errand { operation, dialect, method: served.method.clone(), rest, query: query(&head), headers, load, begins_upload };
     let answer = match served.deed {
+        Deed::List(kind) if dialect == Dialect::Gemini => pages::page(gateway, &caller, kind, errand, &targets).await?,
         Deed::List(kind) => list::list(gateway, &caller, kind, errand, &targets).await?,
         _ => Reply::Answer(gateway.client.run(&errand, &targets).await.map_err(Failure::refusal)?),
     };
@@ -171,7 +197,7 @@ async fn walk(
         Reply::List(head, _) => (head.status, 0),
     };
     ticket.answering(status, &targets[index]);
-    Ok(Walked { key: caller.id(), target: targets[index].clone(), answer, id })
+    Ok(Walked { key: caller.id(), target: targets[index].clone(), answer, id, address })
 }
 
 /// What a batch costs is known when it has been spent.
@@ -194,7 +220,7 @@ async fn load(
             surface.check_head(head)?;
             let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
             // Cancelling and the like may come with nothing.
-            if bytes.is_empty() && matches!(served.deed, Deed::Use(_)) {
+            if bytes.is_empty() && matches!(served.deed, Deed::Use(_) | Deed::Begin) {
                 return Ok((Load::Nothing, None));
             }
             let members = Members::read(&bytes).map_err(|e| broken(&bytes, &e))?;
@@ -212,11 +238,17 @@ async fn load(
 
 /// What stands after the operation's own path: ids and words, such as `/file-1/content`.
 fn rest(served: &Served, head: &Parts) -> Result<String, Refusal> {
-    let Some((base, _)) = served.path.split_once("/{").filter(|_| served.deed != Deed::Call) else { return Ok(String::new()) };
-    // A surface's own word may stand before it.
-    let rest = head.uri.path().split_once(base).map_or("", |(_, rest)| rest);
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte);
+    let is_googles = served.dialect == Dialect::Gemini;
+    let (base, rest) = match (served.deed, served.path.split_once("/{")) {
+        (Deed::Call, _) => return Ok(String::new()),
+        // A surface's own word may stand before it.
+        (Deed::Use(_) | Deed::Delete(_), Some((base, _))) => (base, head.uri.path().split_once(base).map_or("", |(_, rest)| rest)),
+        _ => (served.path, ""),
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte) || (byte == b':' && is_googles);
     match rest.bytes().all(is_plain) {
+        // Google's operations have no path of their own.
+        true if is_googles => Ok(format!("{base}{rest}")),
         true => Ok(rest.to_owned()),
         false => Err(Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", "The path holds an id that is none.")),
     }

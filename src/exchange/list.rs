@@ -157,22 +157,35 @@ pub(super) fn files_of(batch: &[u8]) -> Vec<String> {
 
 async fn note_files(gateway: &Gateway, caller: &Caller, kind: Kind, entry: &Entry, target: &Target) -> Result<(), Refusal> {
     for id in [&entry.output_file_id, &entry.error_file_id].into_iter().flatten().filter(|_| kind == Kind::Batch) {
-        let is_known = gateway.held.holder(caller.id(), Kind::File, id).await.map_err(|e| store_down(&e))?.is_some();
-        if !is_known {
-            let (key, provider) = (caller.id(), target.provider.holder());
-            let held = Held { kind: Kind::File, id: id.clone(), key, provider, created: Timestamp::now() };
-            gateway.held.keep(held).await.map_err(|e| store_down(&e))?;
-        }
+        note_file(gateway, caller, id, target).await?;
+    }
+    Ok(())
+}
+
+/// Notes a file that a batch of the key's has made, unless it is known.
+pub(super) async fn note_file(gateway: &Gateway, caller: &Caller, id: &str, target: &Target) -> Result<(), Refusal> {
+    let is_known = gateway.held.holder(caller.id(), Kind::File, id).await.map_err(|e| store_down(&e))?.is_some();
+    if !is_known {
+        let (key, provider) = (caller.id(), target.provider.holder());
+        let held = Held { kind: Kind::File, id: id.to_owned(), key, provider, created: Timestamp::now() };
+        gateway.held.keep(held).await.map_err(|e| store_down(&e))?;
     }
     Ok(())
 }
 
 async fn read(gateway: &Gateway, answer: &mut Answer, target: &Target) -> Result<Page, Refusal> {
+    let body = read_page(gateway, answer, target).await?;
+    let bad = |why| Failure::BadAnswer { provider: Who::of(&target.provider), why }.refusal();
+    serde_json::from_slice(&body).map_err(|e| bad(format!("its list is broken ({e})")))
+}
+
+/// A page of a list, as it came.
+pub(super) async fn read_page(gateway: &Gateway, answer: &mut Answer, target: &Target) -> Result<Bytes, Refusal> {
     let provider = Who::of(&target.provider);
     let bad = |why: String| Failure::BadAnswer { provider: provider.clone(), why }.refusal();
     let idle = gateway.client.idle_timeout();
     match upstream::read_up_to(&mut answer.body, LONGEST_PAGE, idle).await {
-        Ok(body) => serde_json::from_slice(&body).map_err(|e| bad(format!("its list is broken ({e})"))),
+        Ok(body) => Ok(body),
         Err(Partial::TooLong(_)) => Err(bad("its list is too long".to_owned())),
         Err(Partial::BrokeOff) => Err(Failure::BrokeOff { provider, why: "in the middle of its answer".to_owned() }.refusal()),
         Err(Partial::TimedOut) => Err(Failure::TimedOut { provider, after: idle }.refusal()),

@@ -122,6 +122,20 @@ impl Keyring {
         Ok(caller)
     }
 
+    /// Judges the key of something that this gateway gave to its holder, who shows that and not the key.
+    pub async fn check_by_id(&self, id: KeyId, parts: &Parts) -> Result<Caller, Rejected> {
+        let known = self.known.get(&id).await;
+        let rejected = |reason| Rejected { reason, key: Some(id) };
+        let known = match known {
+            Some(_) if self.is_out_of_touch() => return Err(rejected(Reason::StoreDown)),
+            Some(known) => known,
+            None => self.look_up(id, false).await.map_err(rejected)?.ok_or(rejected(Reason::Unknown))?,
+        };
+        let caller = Caller(known);
+        caller.admitted_to(Plane::Data).and_then(|()| caller.may_call(parts)).map_err(rejected)?;
+        Ok(caller)
+    }
+
     /// Finds the key and proves its secret, whatever its state.
     pub async fn prove(&self, text: KeyText<'_>) -> Result<Arc<Known>, Reason> {
         let (id, hash) = (text.id(), self.pepper.hash(text.expose()));

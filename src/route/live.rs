@@ -191,8 +191,10 @@ impl LiveProvider {
         if let Some(endpoint) = same.or_else(|| other.and_then(|other| served(other).next())) {
             return Ok(endpoint);
         }
+        let is_lacking = doors().flat_map(|door| &door.endpoints).any(|endpoint| endpoint.quirks.lacks.contains(&operation));
         match doors().find_map(|door| door.closed.clone()) {
             Some(why) => Err(unserved(why)),
+            None if is_lacking => Err(unserved("it has no such operation there".to_owned())),
             None => Err(unserved(format!("it speaks {} there", self.dialects(door).map(Dialect::as_str).collect::<Vec<_>>().join(", ")))),
         }
     }
@@ -259,7 +261,25 @@ impl Endpoint {
         let Places::Beside(base, path) = &self.places else {
             return Err(format!("'{}' has nothing below its address", self.operation.as_str()));
         };
-        let mut place = Place::at(&format!("{base}{}{rest}", path.replace(MODEL, &in_path(model))), None)?;
+        self.with_query(format!("{base}{}", format!("{path}{rest}").replace(MODEL, &in_path(model))), query)
+    }
+
+    /// Where an upload begins to what is kept `below`: `upload` stands before the version, which ends the base (Google's "Media upload").
+    pub fn uploading(&self, rest: &str, query: &[(String, String)]) -> Result<Place, String> {
+        let Places::Beside(base, _) = &self.places else {
+            return Err(format!("'{}' takes no upload", self.operation.as_str()));
+        };
+        let mut url = Url::parse(base).map_err(|e| format!("its address '{base}' is no URL ({e})"))?;
+        let path = match url.path().trim_end_matches('/').rsplit_once('/') {
+            Some((before, version)) => format!("{before}/upload/{version}{rest}"),
+            None => format!("/upload{rest}"),
+        };
+        url.set_path(&path);
+        self.with_query(url.into(), query)
+    }
+
+    fn with_query(&self, address: String, query: &[(String, String)]) -> Result<Place, String> {
+        let mut place = Place::at(&address, None)?;
         // Setting an empty query would leave a question mark.
         let own = self.query.iter().map(|(name, secret)| (name.as_str(), secret.expose()));
         let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own).collect();
@@ -316,7 +336,9 @@ fn endpoints(quirks: &Arc<Quirks>, dialects: &[Dialect], base: &str, access: &Ac
             };
             served.push((operation, places));
         }
-        for (operation, _, path) in BESIDE_CHAT.iter().filter(|(_, of, _)| *of == dialect && !is_simulator) {
+        for (operation, _, path) in
+            BESIDE_CHAT.iter().filter(|(operation, of, _)| *of == dialect && !is_simulator && !quirks.lacks.contains(operation))
+        {
             let path = quirks.path.get(operation).map_or(*path, String::as_str);
             served.push((*operation, Places::Beside(base.to_owned(), path.to_owned())));
         }

@@ -1,4 +1,4 @@
-//! Providers' credentials at rest: sealed by AES-256-GCM under a key that is not in the store, and opened for the router alone.
+//! What only this installation may read: sealed by AES-256-GCM, as providers' credentials at rest, under a key that is not in the store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,6 +62,11 @@ impl Vault {
             .ok_or_else(|| format!("{from} holds no master key: it is 32 bytes as base64, made by 'openssl rand -base64 32'"))
     }
 
+    /// A vault for another use than credentials, under a key derived from the server's secret by what it is for.
+    pub fn derived(pepper: &Pepper, purpose: &str) -> Vault {
+        Vault::new(pepper.derive(purpose))
+    }
+
     fn new(bytes: [u8; KEY_LEN]) -> Vault {
         let mut id = [0; ID_LEN];
         id.copy_from_slice(&digest(&SHA256, &bytes).as_ref()[..ID_LEN]);
@@ -73,7 +78,18 @@ impl Vault {
     /// Seals what belongs to the credential `name`.
     pub fn seal(&self, name: &str, variables: &Variables) -> Result<Vec<u8>, String> {
         let exposed: BTreeMap<&str, &str> = variables.iter().map(|(name, secret)| (name.as_str(), secret.expose())).collect();
-        let mut sealed = serde_json::to_vec(&exposed).map_err(|e| e.to_string())?;
+        self.seal_bytes(name, serde_json::to_vec(&exposed).map_err(|e| e.to_string())?)
+    }
+
+    /// Opens what was sealed for the credential `name`.
+    pub fn open_sealed(&self, name: &str, sealed: &[u8]) -> Result<Variables, Sealed> {
+        let opened = self.open_bytes(name, sealed)?;
+        let variables: BTreeMap<String, String> = serde_json::from_slice(&opened).map_err(|_| Sealed::Damaged)?;
+        Ok(variables.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+    }
+
+    /// Seals bytes that belong to `name`.
+    pub fn seal_bytes(&self, name: &str, mut sealed: Vec<u8>) -> Result<Vec<u8>, String> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| "the system has no randomness to give")?;
         let place = Aad::from(name.as_bytes());
@@ -83,8 +99,8 @@ impl Vault {
         Ok([&[VERSION], &self.id[..], &nonce[..], &sealed].concat())
     }
 
-    /// Opens what was sealed for the credential `name`.
-    pub fn open_sealed(&self, name: &str, sealed: &[u8]) -> Result<Variables, Sealed> {
+    /// Opens bytes that were sealed for `name`.
+    pub fn open_bytes(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, Sealed> {
         let (&version, rest) = sealed.split_first().ok_or(Sealed::Damaged)?;
         let (id, rest) = rest.split_at_checked(ID_LEN).ok_or(Sealed::Damaged)?;
         let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or(Sealed::Damaged)?;
@@ -94,8 +110,7 @@ impl Vault {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Sealed::Damaged)?;
         let mut text = text.to_vec();
         let opened = self.key.open_in_place(nonce, Aad::from(name.as_bytes()), &mut text).map_err(|_| Sealed::Damaged)?;
-        let variables: BTreeMap<String, String> = serde_json::from_slice(opened).map_err(|_| Sealed::Damaged)?;
-        Ok(variables.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+        Ok(opened.to_vec())
     }
 }
 

@@ -32,6 +32,10 @@ pub struct Lasting {
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
+/// In the extensions of requests that a trusted proxy passes on: what it says of them holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Proxied;
+
 // === impl Peer ===
 
 impl Peer {

@@ -14,7 +14,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Lasting, Peer};
+use super::{Lasting, Peer, Proxied};
 use crate::config::RequestLimits;
 use crate::ledger::together;
 use crate::quota::network::Network;
@@ -138,6 +138,9 @@ impl Connections {
         let service = service_fn(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             if let Some(peer) = peer {
+                if trusted.iter().any(|network| network.contains(peer.ip().to_canonical())) {
+                    request.extensions_mut().insert(Proxied);
+                }
                 let peer = Peer::of(peer.ip(), request.headers(), &trusted);
                 request.extensions_mut().insert(peer);
             }

@@ -1,4 +1,4 @@
-//! Requests beside chat, by the general client: with no body, with JSON, or with a form that is sent as it comes.
+//! Requests beside chat, by the general client: with no body, with JSON, or with a form or a piece of a file that is sent as it comes.
 
 use std::io;
 use std::ops::Range;
@@ -16,8 +16,10 @@ use super::{Answer, Client, Failure, Partial, Source, Who, headers_to_forward, r
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::json_string;
 use crate::dialect::ir::Dropped;
+use crate::error::Refusal;
 use crate::route::{LiveProvider, Target};
 use crate::surface::upload::Upload;
+use crate::surface::upload::piece::Piece;
 
 /// A request beside chat.
 pub struct Errand {
@@ -35,6 +37,8 @@ pub struct Errand {
     pub headers: HeaderMap,
     /// Its body.
     pub load: Load,
+    /// It begins an upload, which has a place of its own.
+    pub begins_upload: bool,
 }
 
 /// What is sent with an errand.
@@ -103,7 +107,10 @@ impl Client {
         let provider = &*target.provider;
         let endpoint = target.endpoint(errand.operation, errand.dialect).map_err(Failure::Unserved)?;
         super::check_rest(provider)?;
-        let place = endpoint.below(&target.model, &errand.rest, &errand.query);
+        let place = match errand.begins_upload {
+            true => endpoint.uploading(&errand.rest, &errand.query),
+            false => endpoint.below(&target.model, &errand.rest, &errand.query),
+        };
         let place = place.map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
         let mut headers = endpoint.headers.clone();
         headers.extend(errand.headers.clone());
@@ -130,15 +137,39 @@ impl Client {
         Ok(Answer { head, body, target: 0, dialect: errand.dialect, dropped: Dropped::default() })
     }
 
-    /// The form is read and sent by turns; an error that comes before its end is an answer too.
-    async fn send_form(&self, mut request: reqwest::Request, upload: &Upload, target: &Target) -> Result<Response<Source>, Failure> {
+    /// Sends a piece of an upload to the address that its provider gave for it, which is all that it wants to know: no credential is shown.
+    pub async fn add(&self, address: &str, headers: HeaderMap, piece: Piece, provider: &LiveProvider) -> Result<Answer, Failure> {
+        let why = || "the address that it gave for an upload is no URL".to_owned();
+        let url = reqwest::Url::parse(address).map_err(|_| Failure::BadAnswer { provider: Who::of(provider), why: why() })?;
+        let mut request = reqwest::Request::new(Method::POST, url);
+        *request.headers_mut() = headers;
+        let (sink, pieces) = mpsc::channel(WAITING);
+        let body = FormBody { pieces, left: piece.length(), is_over: false };
+        let patience = piece.patience();
+        let (head, body) = self.send_flowing(request, body, piece.send(&sink), patience, provider).await?.into_parts();
+        Ok(Answer { head, body, target: 0, dialect: Dialect::Gemini, dropped: Dropped::default() })
+    }
+
+    async fn send_form(&self, request: reqwest::Request, upload: &Upload, target: &Target) -> Result<Response<Source>, Failure> {
         let (sink, pieces) = mpsc::channel(WAITING);
         let body = FormBody { pieces, left: upload.length_with(&target.model), is_over: false };
+        self.send_flowing(request, body, upload.send(&target.model, &sink), upload.patience(), &target.provider).await
+    }
+
+    /// The body is read and sent by turns; an error that comes before its end is an answer too.
+    async fn send_flowing(
+        &self,
+        mut request: reqwest::Request,
+        body: FormBody,
+        sending: impl Future<Output = Result<(), Refusal>>,
+        patience: Duration,
+        provider: &LiveProvider,
+    ) -> Result<Response<Source>, Failure> {
         *request.body_mut() = Some(reqwest::Body::wrap(body));
-        let mut sending = pin!(upload.send(&target.model, &sink));
+        let mut sending = pin!(sending);
         // How long its caller may take is measured where it is read.
-        let deadline = self.settings.first_byte_timeout + upload.patience();
-        let mut answering = pin!(self.execute(request, &target.provider, deadline));
+        let deadline = self.settings.first_byte_timeout + patience;
+        let mut answering = pin!(self.execute(request, provider, deadline));
         let refused = |refusal| Failure::Upload(Box::new(refusal));
         let answer = tokio::select! {
             biased;

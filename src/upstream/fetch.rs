@@ -84,7 +84,7 @@ impl Fetcher {
     pub async fn inline(&self, request: &Request, codec: &dyn Codec, fetched: &Fetched) -> Result<Option<Request>, Refusal> {
         let is_wanted = |media: &Media| matches!(&media.source, MediaSource::Url(url) if !codec.takes_url(media.kind, url));
         let mut urls: Vec<String> = Vec::new();
-        for media in request.messages.iter().flat_map(|message| &message.content).flat_map(media_in).filter(|media| is_wanted(media)) {
+        for media in media_of(request).filter(|media| is_wanted(media)) {
             if let MediaSource::Url(url) = &media.source
                 && urls.len() <= MOST
                 && !urls.contains(url)
@@ -211,6 +211,11 @@ fn too_many() -> Refusal {
         "This model's provider takes media only inside the request, and more than {MOST} are named by URL: send the others as data: URLs."
     );
     Refusal::invalid("too_many_urls", message).with_param("messages")
+}
+
+/// All media of a request's messages, those in tools' results too.
+pub fn media_of(request: &Request) -> impl Iterator<Item = &Media> {
+    request.messages.iter().flat_map(|message| &message.content).flat_map(media_in)
 }
 
 fn media_in(block: &Block) -> Box<dyn Iterator<Item = &Media> + '_> {

@@ -20,6 +20,7 @@ use http_body_util::BodyExt;
 pub use answer::{AnswerBody, Source, Watch};
 pub use errand::{Errand, Load};
 pub use failure::{Failure, Who};
+pub use fetch::media_of;
 use fetch::{Fetched, Fetcher};
 pub use refused::error_text;
 pub use upgrade::{Upgraded, accept_key};

@@ -171,8 +171,12 @@ def test_ids_that_are_none_are_not_passed_on(gateway, key, upstream, shelf):
 
 
 def test_own_key_in_the_query_is_not_passed_on(gateway, key, upstream, shelf, client):
+    id = client.responses.create(model="test/gpt-4o-mini", input="Hi").id
+    assert gateway.request("GET", f"/v1/responses/{id}?key={key}&x=1%26").status == 200
+    assert upstream.requests[-1].path == f"/v1/responses/{id}?x=1%26"
+    # On these the same is how Google's callers show theirs.
     file = upload(client)
-    assert gateway.request("GET", f"/v1/files/{file.id}?key={key}&x=1%26").status == 200
+    assert gateway.request("GET", f"/v1/files/{file.id}?key={key}&x=1%26", key=key).status == 200
     assert upstream.requests[-1].path == f"/v1/files/{file.id}?x=1%26"
 
 

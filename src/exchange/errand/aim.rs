@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::request::Parts;
 
-use super::{Deed, PROVIDER, Served, batch, not_served};
+use super::{Deed, PROVIDER, Served, batch, google, not_served};
 use crate::catalog::Dialect;
 use crate::dialect::members::Members;
 use crate::error::{Kind, Refusal};
@@ -40,6 +40,9 @@ pub(super) async fn targets(
             }
         }
         (Deed::Make(held::Kind::Batch), _) if served.dialect == Dialect::AnthropicMessages => batch::aim(gateway, served, caller, load),
+        (Deed::Make(held::Kind::Batch), Some(model)) if served.dialect == Dialect::Gemini => {
+            google::aim(gateway, served, caller, load, model).await
+        }
         (Deed::Make(held::Kind::Batch), _) => {
             let input = match load {
                 Load::Json(body, _) => {
@@ -64,23 +67,28 @@ pub(super) async fn targets(
         }
         (deed, None) => {
             let targets = choose(gateway, served, wanted)?;
-            let provider = &targets[0].provider;
-            let has_some = |model: &String| caller.may_use(&format!("{}/{model}", provider.id), String::new, false).is_ok();
-            if deed == Deed::Call || !provider.models.keys().any(has_some) {
-                may_use_any(caller, provider)?;
+            match deed {
+                Deed::Call => may_use_any(caller, &targets[0].provider)?,
+                _ => may_use_some(caller, &targets[0].provider)?,
             }
             Ok(targets)
         }
     }
 }
 
+/// Whether the key may use one of the provider's models at least.
+pub(super) fn may_use_some(caller: &Caller, provider: &LiveProvider) -> Result<(), Refusal> {
+    let may_use = |model: &String| caller.may_use(&format!("{}/{model}", provider.id), String::new, false).is_ok();
+    if provider.models.keys().any(may_use) { Ok(()) } else { may_use_any(caller, provider) }
+}
+
 /// Whether the key may use whatever model of the provider's.
-fn may_use_any(caller: &Caller, provider: &LiveProvider) -> Result<(), Refusal> {
+pub(super) fn may_use_any(caller: &Caller, provider: &LiveProvider) -> Result<(), Refusal> {
     let any = format!("{}/*", provider.id);
     caller.may_use(&any, String::new, provider.is_simulator()).map_err(|reason| reason.refusal(Some(caller.id())))
 }
 
-async fn holder(gateway: &Gateway, caller: &Caller, kind: held::Kind, id: &str) -> Result<Vec<Target>, Refusal> {
+pub(super) async fn holder(gateway: &Gateway, caller: &Caller, kind: held::Kind, id: &str) -> Result<Vec<Target>, Refusal> {
     let found = gateway.held.holder(caller.id(), kind, id).await.map_err(|e| store_down(&e))?;
     let provider = found.ok_or_else(|| kind.not_found(id))?;
     at(gateway, &provider).map(|target| vec![target])
@@ -92,7 +100,7 @@ pub(in crate::exchange) async fn held_by(gateway: &Gateway, caller: &Caller, kin
 }
 
 /// A provider as a target, with no model.
-fn at(gateway: &Gateway, id: &str) -> Result<Target, Refusal> {
+pub(super) fn at(gateway: &Gateway, id: &str) -> Result<Target, Refusal> {
     let shown: String = id.chars().take(60).collect();
     let message = format!("There is no live provider '{shown}': GET /v1/models lists those that are live, before the '/' of each model.");
     let provider = gateway.router().provider(id).cloned();

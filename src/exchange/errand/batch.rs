@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Served, not_served};
+use crate::catalog::Dialect;
 use crate::dialect::ask::json_string;
 use crate::dialect::members::Members;
 use crate::error::Refusal;
@@ -79,7 +80,7 @@ pub(in crate::exchange) fn with_results_here(json: &[u8]) -> Option<Bytes> {
 }
 
 /// Who serves one of its requests: the provider of those before it, where there are any.
-fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: &str, first: Option<&Target>) -> Result<Target, Refusal> {
+pub(super) fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: &str, first: Option<&Target>) -> Result<Target, Refusal> {
     let router = gateway.router();
     let mut targets = match first {
         Some(first) => router.resolve_at(name, &first.provider.holder())?,
@@ -96,10 +97,12 @@ fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: &str, first
             "A batch goes to one provider, and '{name}' is not at '{}', where the requests before it are: make a batch for each provider.",
             first.provider.id
         ))),
-        (None, None) => Err(not_served(format!(
-            "'{name}' is at no provider that takes Anthropic's batches: choose a model of one that speaks {}.",
-            served.dialect.as_str()
-        ))),
+        (None, None) => {
+            let (whose, dialect) = (if served.dialect == Dialect::Gemini { "Google" } else { "Anthropic" }, served.dialect.as_str());
+            let message =
+                format!("'{name}' is at no provider that takes {whose}'s batches: choose a model of one that does, and speaks {dialect}.");
+            Err(not_served(message))
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use jiff::Timestamp;
 
-use super::{Deed, Reply, Served, Walked, batch, not_served};
+use super::{Deed, Reply, Served, Walked, batch, google, not_served, upload};
 use crate::catalog::Dialect;
-use crate::dialect::ir::Dropped;
+use crate::dialect::ir::{Dropped, Trouble};
 use crate::dialect::members::Members;
 use crate::dialect::{Meter, Reading, Tells, wire};
 use crate::error::Refusal;
@@ -25,6 +25,15 @@ use crate::surface::{ProviderError, Surface};
 use crate::ticket::Ticket;
 use crate::upstream::{self, Answer, AnswerBody, Failure, Partial, Watch, Who, retry_after};
 
+/// What a request has come to: whose it is, who answered, and how.
+pub(super) struct Gone<'a> {
+    pub(super) key: KeyId,
+    pub(super) provider: &'a LiveProvider,
+    pub(super) head: &'a http::response::Parts,
+    /// The thing that its path names.
+    id: &'a str,
+}
+
 /// Hands the answer over; the ticket is settled when its last byte is on its way.
 pub(super) async fn hand_over(
     gateway: &Arc<Gateway>,
@@ -33,7 +42,7 @@ pub(super) async fn hand_over(
     mut ticket: Ticket,
     walked: Walked,
 ) -> Response<Body> {
-    let Walked { key, target, answer, id } = walked;
+    let Walked { key, target, answer, id, address } = walked;
     let provider = &*target.provider;
     let idle = gateway.client.idle_timeout();
     let (head, outgoing) = match answer {
@@ -47,9 +56,12 @@ pub(super) async fn hand_over(
             (head, outgoing)
         }
     };
+    let gone = Gone { key, provider, head: &head, id: &id };
     let outgoing = match outgoing {
-        Ok(Outgoing::Error { text, .. }) if is_unknown_path(head.status, &text) => Err(unserved(served, provider)),
-        Ok(Outgoing::Whole { body, reading, dropped }) => match keep(gateway, served.deed, key, provider, &id, &body).await {
+        Ok(Outgoing::Error { text, .. }) if served.deed != Deed::GoOn && is_unknown_path(head.status, &text) => {
+            Err(unserved(served, provider))
+        }
+        Ok(Outgoing::Whole { body, reading, dropped }) => match keep(gateway, served, &gone, &body).await {
             Ok(()) => Ok(Outgoing::Whole { body: as_told(served, body), reading, dropped }),
             Err(refusal) => Err(refusal),
         },
@@ -62,6 +74,14 @@ pub(super) async fn hand_over(
     for (name, value) in copied.into_iter().filter_map(|name| head.headers.get(&name).map(|value| (name.clone(), value.clone()))) {
         response.headers_mut().insert(name, value);
     }
+    upload::write_told(response.headers_mut(), &head);
+    let outgoing = match (served.deed, &address, outgoing) {
+        (Deed::Begin, Some(here), Ok(outgoing)) if head.status.is_success() => upload::address(gateway, &gone, here).map(|own| {
+            response.headers_mut().insert(upload::ADDRESS, own);
+            outgoing
+        }),
+        (.., outgoing) => outgoing,
+    };
     match outgoing {
         Ok(Outgoing::Whole { body, reading, .. }) => {
             ticket.settle(Outcome::Answered, Some(reading));
@@ -84,8 +104,13 @@ pub(super) async fn hand_over(
                 tracing::warn!(error = %e, "what a provider keeps no more is still written down");
             }
             let retry_after = retry_after(&head.headers);
+            // What its provider repeats of where an upload goes is not for its caller.
+            let hidden = |text: &str| upload::without_address(text, address.as_deref());
+            let (text, trouble) = (hidden(&text), Trouble { message: hidden(&trouble.message), ..trouble });
             let error = ProviderError { status, text: &text, trouble, is_native: true, provider, retry_after };
-            return surface.provider_error(&error);
+            let mut response = surface.provider_error(&error);
+            upload::write_told(response.headers_mut(), &head);
+            return response;
         }
         Err(refusal) => {
             ticket.refused(&refusal);
@@ -104,9 +129,16 @@ async fn pass(mut incoming: Incoming<'_>, served: &Served) -> Result<Outgoing, F
         return Ok(Outgoing::Flowing { before: Vec::new(), source: incoming.source, meter });
     }
     // A file's own content may be JSON, whole or broken, as it was uploaded.
-    let is_content = served.path.ends_with("/content");
-    if matches!(served.deed, Deed::Make(_)) && !incoming.is_json() {
+    let is_content = served.path.ends_with("/content") || served.path.ends_with(":download");
+    let makes = matches!(served.deed, Deed::Make(_)) || (served.deed == Deed::GoOn && upload::is_final(incoming.head));
+    if makes && !incoming.is_json() {
         return Err(incoming.no_json());
+    }
+    if !makes && matches!(served.deed, Deed::Begin | Deed::GoOn) {
+        // There is nothing in it mostly.
+        let read = upstream::read_up_to(&mut incoming.source, READ_WHOLE, incoming.idle).await;
+        let body = read.map_err(|partial| incoming.partial(&partial))?;
+        return Ok(Outgoing::Whole { body, reading: Reading::default(), dropped: Dropped::default() });
     }
     if !incoming.is_json() || is_content {
         return Ok(Outgoing::Flowing { before: Vec::new(), source: incoming.source, meter: Meter::Unread });
@@ -124,17 +156,25 @@ async fn pass(mut incoming: Incoming<'_>, served: &Served) -> Result<Outgoing, F
 }
 
 /// Notes what was made, what came of it, or that it is gone, before its maker hears of it.
-async fn keep(gateway: &Gateway, deed: Deed, key: KeyId, provider: &LiveProvider, id: &str, body: &Bytes) -> Result<(), Refusal> {
+async fn keep(gateway: &Gateway, served: &Served, gone: &Gone<'_>, body: &Bytes) -> Result<(), Refusal> {
+    let &Gone { key, provider, head, id } = gone;
+    let is_googles = served.dialect == Dialect::Gemini;
     let held = |kind, id| Held { kind, id, key, provider: provider.holder(), created: Timestamp::now() };
     let mut made = Vec::new();
+    let deed = match served.deed {
+        Deed::GoOn if upload::is_final(head) => Deed::Make(held::Kind::File),
+        deed => deed,
+    };
     match deed {
         Deed::Make(kind) => {
-            made.extend(id_of(body).map(|id| held(kind, id)));
+            let id = if is_googles { google::name_of(body) } else { id_of(body) };
+            made.extend(id.map(|id| held(kind, id)));
             if made.is_empty() {
                 let why = format!("it made a {} and did not say its id", kind.as_str());
                 return Err(Failure::BadAnswer { provider: Who::of(provider), why }.refusal());
             }
         }
+        Deed::Use(held::Kind::Batch) if is_googles => made.extend(google::file_of(body).map(|id| held(held::Kind::File, id))),
         Deed::Use(held::Kind::Batch) => made.extend(list::files_of(body).into_iter().map(|id| held(held::Kind::File, id))),
         Deed::Delete(kind) => gateway.held.let_go(key, kind, id).await.map_err(|e| store_down(&e))?,
         _ => {}

@@ -2,6 +2,7 @@
 
 mod error;
 pub mod models;
+pub mod operations;
 #[cfg(test)]
 mod tests;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::routing::{any, post};
+use axum::routing::{any, get, post};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, Uri};
 
@@ -47,6 +48,8 @@ static COUNT_TOKENS: Served = Served {
 
 /// The versions whose paths are Google's alone.
 const VERSIONS: [&str; 3] = ["/v1beta/", "/v1beta1/", "/v1alpha/"];
+/// Where files go, and where they come from.
+const MEDIA: [&str; 2] = ["/upload/", "/download/"];
 
 /// The paths that Google's SDKs call when given `http://…` as their base URL; under `/v1` those that OpenAI's surface has not.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
@@ -57,11 +60,15 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
         .route("/v1/projects/{*rest}", any(serve_projects))
         .route("/v1/publishers/{*rest}", any(serve_publishers))
         .route("/v1/models/{*id}", post(serve_model))
+        .route("/v1/batches/{id}", post(serve_batch).delete(serve_batch))
+        .route("/upload/{version}/files", post(serve_upload))
+        .route("/download/{version}/files/{id}", get(serve_download))
 }
 
 /// Whether a path that nothing is served at is one of this surface's.
 pub fn owns(path: &str) -> bool {
     VERSIONS.iter().any(|version| path.starts_with(version) || path == version.trim_end_matches('/'))
+        || MEDIA.iter().any(|media| path.starts_with(media))
         || path.starts_with("/v1/projects/")
         || path.starts_with("/v1/publishers/")
         || path.starts_with("/models/")
@@ -79,7 +86,13 @@ pub fn unknown_path(uri: &Uri) -> Response<Body> {
 
 /// A path of this surface's that is served for another method.
 pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
-    let right = if uri.path().contains(':') { "POST" } else { "GET" };
+    let path = uri.path().trim_start_matches('/');
+    let served = operations::at(path.split_once('/').map_or("", |(_, rest)| rest));
+    let right = match served.is_empty() {
+        false => served.iter().map(|served| served.method.as_str()).collect::<Vec<_>>().join(" or "),
+        true if path.contains(':') || path.starts_with("upload/") => "POST".to_owned(),
+        true => "GET".to_owned(),
+    };
     let message = format!("{} is not called with {method}: use {right}.", super::shown(uri.path()));
     error::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
@@ -105,13 +118,45 @@ async fn serve_model(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>
     }
 }
 
+/// What OpenAI's surface has not of a path that it shares.
+async fn serve_batch(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response<Body> {
+    match operations::are_meant(request.headers(), request.uri()) {
+        true => at(gateway, &format!("batches/{id}"), request).await,
+        false => super::name(request.headers(), super::openai::wrong_method(request.method(), request.uri())),
+    }
+}
+
+async fn serve_upload(State(gateway): State<Arc<Gateway>>, request: Request) -> Response<Body> {
+    match errand::of_piece(&request) {
+        Some(sealed) => errand::serve_piece(gateway, &Gemini, &operations::PIECE, &sealed, request).await,
+        None => errand::serve(gateway, &Gemini, &operations::BEGINNING, None, request).await,
+    }
+}
+
+async fn serve_download(State(gateway): State<Arc<Gateway>>, Path((_, id)): Path<(String, String)>, request: Request) -> Response<Body> {
+    match id.ends_with(":download") {
+        true => at(gateway, &format!("files/{id}"), request).await,
+        false => super::name(request.headers(), unknown_path(request.uri())),
+    }
+}
+
 /// Serves a path, as it is after its version and percent-decoded.
-async fn at(gateway: Arc<Gateway>, path: &str, request: Request) -> Response<Body> {
+pub async fn at(gateway: Arc<Gateway>, path: &str, request: Request) -> Response<Body> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let kept = operations::at(after_version(path));
+    if !kept.is_empty() {
+        return match kept.into_iter().find(|served| served.method == method) {
+            Some(served) => errand::serve(gateway, &Gemini, served, None, request).await,
+            None => super::name(request.headers(), wrong_method(&method, &uri)),
+        };
+    }
     match place(path) {
         Some(Place::Model { model, verb }) if method == Method::POST => {
             if verb == "countTokens" {
                 return errand::serve(gateway, &Gemini, &COUNT_TOKENS, Some(model), request).await;
+            }
+            if let Some(served) = operations::made_by(&verb) {
+                return errand::serve(gateway, &Gemini, served, Some(model), request).await;
             }
             let (operation, stream) = match verb.as_str() {
                 "generateContent" => (Operation::Chat, false),
@@ -144,9 +189,7 @@ async fn at(gateway: Arc<Gateway>, path: &str, request: Request) -> Response<Bod
 
 /// What the rest of a path after its version is for.
 fn place(path: &str) -> Option<Place> {
-    let path = path.trim_matches('/');
-    // A version that the base URL has already is given twice by some clients.
-    let path = ["v1beta/", "v1/"].iter().find_map(|version| path.strip_prefix(version)).unwrap_or(path);
+    let path = after_version(path);
     // Whose project it is, and where, is the gateway's own affair.
     let path = match path.strip_prefix("projects/") {
         Some(inside) => inside.splitn(4, '/').nth(3)?,
@@ -178,6 +221,12 @@ fn place(path: &str) -> Option<Place> {
     })
 }
 
+/// A path without a version that the base URL has already, and that some clients give twice.
+fn after_version(path: &str) -> &str {
+    let path = path.trim_matches('/');
+    ["v1beta/", "v1/"].iter().find_map(|version| path.strip_prefix(version)).unwrap_or(path)
+}
+
 fn is_sse(uri: &Uri) -> bool {
     uri.query().unwrap_or_default().split('&').any(|pair| matches!(pair, "alt=sse" | "%24alt=sse" | "$alt=sse"))
 }
@@ -185,7 +234,8 @@ fn is_sse(uri: &Uri) -> bool {
 fn unknown_verb(model: &str, verb: &str) -> Response<Body> {
     let shown = |text: &str| text.chars().take(100).collect::<String>();
     let message = format!(
-        "'{}' is not served for '{}': generateContent, streamGenerateContent, countTokens, embedContent and batchEmbedContents are.",
+        "'{}' is not served for '{}': generateContent, streamGenerateContent, countTokens, embedContent, batchEmbedContents, \
+         batchGenerateContent and asyncBatchEmbedContent are.",
         shown(verb),
         shown(model)
     );

@@ -12,6 +12,7 @@ use crate::exchange::errand::{Deed, Served, Takes, serve};
 use crate::gateway::Gateway;
 use crate::held::Kind;
 use crate::surface::anthropic::{self, Anthropic};
+use crate::surface::gemini;
 
 /// The paths, as OpenAI's API reference has them.
 static SERVED: &[Served] = &[
@@ -51,8 +52,11 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
     SERVED.iter().fold(axum::Router::new(), |router, served| {
         let filter = MethodFilter::try_from(served.method.clone()).unwrap_or(MethodFilter::POST);
         let way = move |State(gateway): AppState, request: Request| async move {
-            match anthropic::operations::instead(served, request.headers()) {
-                Some(instead) => serve(gateway, &Anthropic, instead, None, request).await,
+            if let Some(instead) = anthropic::operations::instead(served, request.headers()) {
+                return serve(gateway, &Anthropic, instead, None, request).await;
+            }
+            match gemini::operations::instead(served, &request) {
+                Some(path) => gemini::at(gateway, &path, request).await,
                 None => serve(gateway, &OpenAi, served, None, request).await,
             }
         };

@@ -1,6 +1,7 @@
 //! A form on its way to a provider: never whole in memory, put aside until its model is known, then sent on as it comes.
 
 pub mod multipart;
+pub mod piece;
 pub mod spool;
 #[cfg(test)]
 mod tests;
@@ -55,9 +56,7 @@ impl Upload {
         let limits = config.limits.clone();
         let boundary = multipart::boundary(&head.headers)?;
         let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > limit(&limits)) {
-            return Err(too_large(&limits));
-        }
+        check_size(length.unwrap_or(0), &limits)?;
         let content_type = head.headers.get(header::CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static("multipart/form-data"));
         let mut spool = Spool::new(&config.data);
         let mut coming = Coming { body, scanner: Scanner::new(&boundary, "model"), seen: 0, end: Instant::now() + limits.body_deadline };
@@ -137,9 +136,7 @@ impl Coming {
             return self.scanner.finish().map(|()| None);
         };
         self.seen += piece.len() as u64;
-        if self.seen > limit(limits) {
-            return Err(too_large(limits));
-        }
+        check_size(self.seen, limits)?;
         self.scanner.observe(&piece)?;
         Ok(Some(piece))
     }
@@ -157,16 +154,16 @@ fn with(piece: &Bytes, start: u64, at: &Range<u64>, model: &str) -> Vec<Bytes> {
     pieces
 }
 
-fn limit(limits: &RequestLimits) -> u64 {
-    (limits.upload_mib as u64) << 20
-}
-
-fn too_large(limits: &RequestLimits) -> Refusal {
+/// Whether an upload of so many bytes is taken.
+pub fn check_size(bytes: u64, limits: &RequestLimits) -> Result<(), Refusal> {
+    if bytes <= (limits.upload_mib as u64) << 20 {
+        return Ok(());
+    }
     let message = format!(
         "The upload is larger than the {} MiB that this gateway takes: send less (its limit is limits.upload_mib).",
         limits.upload_mib
     );
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Invalid, "upload_too_large", message)
+    Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Invalid, "upload_too_large", message))
 }
 
 fn no_room(error: &io::Error) -> Refusal {
