@@ -120,10 +120,13 @@ def play(gateway, key, _provider, cases, callers):
         return caller, dialect, stream, f"short {kind}", short.check(sdks[caller], dialect, kind, stream)
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        asks = [pool.submit(one, caller, case) for caller in callers for case in cases]
-        # What every pair has to do, also where nothing was recorded.
-        asks += [pool.submit(brief, caller, dialect, kind, stream) for caller in callers for dialect in DIALECTS for stream in (False, True)
-                 for kind in short.SAID if short.is_played(dialect, kind, stream)]
+        asks = []
+        # One caller after the other, so that no connection of an SDK's is kept for long without use.
+        for caller in callers:
+            asks += [pool.submit(one, caller, case) for case in cases]
+            # What every pair has to do, also where nothing was recorded.
+            asks += [pool.submit(brief, caller, dialect, kind, stream) for dialect in DIALECTS for stream in (False, True)
+                     for kind in short.SAID if short.is_played(dialect, kind, stream)]
         for done in asks:
             caller, dialect, stream, name, wrong = done.result()
             rates[caller, dialect, stream].add(name, wrong)

@@ -30,7 +30,6 @@ ONLY = sys.argv[sys.argv.index("--only") + 1].split(",") if "--only" in sys.argv
 EXPLAINED = {
     "gemini-de3717973d": "its streamed arguments (partialArgs) are put together, and its truth does not count that call",
     "openai-2741d3fd69": "its recorded image was cut, and is no base64 that an SDK takes",
-    "openai-95bd0b7000": "a search in the provider's own list of tools has no like elsewhere; it is named as dropped",
 }
 
 

@@ -88,7 +88,7 @@ LACKS = {
         "seed": True, "frequency_penalty": True, "presence_penalty": True, "logprobs": True, "top_logprobs": True, "n": True, "user": True, "name": True,
         "detail": True, "proof": True, "parallel_tool_calls": True, "system_position": True, "reasoning": True, "format": lambda value: value == "json",
         "temperature": lambda value: value > 1, "tool_choice": lambda value: value == "none",
-        # A budget is a member of the model's, which is unknown here.
+        # A budget is a member of each model's own.
         "thinking": lambda value: value["effort"] not in ("low", "medium", "high", "xhigh", "max"), "thoughts_shown": True,
         "service_tier": lambda value: value not in ("default", "flex", "priority", "reserved"),
         "metadata": lambda value: any(not isinstance(one, str) for one in value.values()),
