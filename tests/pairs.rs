@@ -9,7 +9,9 @@ use std::fmt::Write;
 use bytes::Bytes;
 use keyward::catalog::{Dialect, Operation};
 use keyward::dialect::ir::*;
+use keyward::dialect::translate::write_request;
 use keyward::dialect::{Asked, Called, To, codec};
+use keyward::ledger::record::Usage;
 use serde_json::json;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dialects.md");
@@ -19,15 +21,24 @@ Any client SDK reaches any provider. Where both speak the same dialect, bytes pa
 credential. Between two dialects, everything that both can say survives. This page is made by `tests/pairs.rs`, which asks the code itself.
 
 - **yes**: it arrives as it was meant.
+- **nearly**: it arrives as the nearest thing that the provider's dialect can say, such as a budget as an effort.
 - **fetched**: the same, after the gateway has fetched it, since the provider would not.
 - *named*: the provider's dialect cannot say it; the request goes on without it, or with the nearest thing, and the answer's header
-  `keyward-dropped` names it.
+  `keyward-dropped` names it by the caller's own name.
 - refused: to go on without it would change the meaning, so the caller gets an error that says so (`not_expressible`).
 - –: the caller's dialect cannot say it.
 
 Images, audio and documents that a caller names by URL are fetched by the gateway for providers that take them only inline: by https, up to
 `fetch.media_mib`, from public addresses alone.
 ";
+
+const ANSWERS_HEAD: &str = "
+## Answers, by the caller's dialect
+
+Whatever a provider of another dialect answers reaches the caller in its own words. *named*: in the header `keyward-dropped` of a whole
+answer; a stream's headers are gone before it is known. no: the dialect has no word for it.
+
+| |";
 
 /// Something that a request can say: its name, and how it is said.
 type Feature = (&'static str, fn(&mut Request));
@@ -153,10 +164,9 @@ fn plain() -> Request {
     }
 }
 
-/// The request as a caller of `from` can say it, and what of it cannot be said.
+/// The request as it can be said in a dialect, and what of it cannot.
 fn said_in(from: Dialect, request: &Request) -> Option<(Request, Dropped)> {
-    let mut dropped = Dropped::default();
-    let body = codec(from).encode_request(request, &To { model: "m", facts: None }, &mut dropped).ok()?;
+    let (body, dropped) = write_request(request, from, &To { model: "m", facts: None }).ok()?;
     let mut read = codec(from).decode_request(&Called::new(Operation::Chat, from), &body).unwrap();
     read.model = "m".to_owned();
     Some((read, dropped))
@@ -179,6 +189,23 @@ fn inlined(request: &Request, to: Dialect) -> Option<Request> {
     is_changed.then_some(request)
 }
 
+/// A request without what each dialect has in a way of its own: ids, names of tools beside their results, a conversation's cutting up.
+fn meaning(request: &Request) -> Request {
+    let mut request = request.clone();
+    for message in &mut request.messages {
+        for block in &mut message.content {
+            match &mut block.content {
+                Content::ToolCall(call) => call.id = String::new(),
+                Content::ToolResult(result) => (result.call_id, result.name) = (String::new(), None),
+                Content::Media(media) => media.name = None,
+                _ => {}
+            }
+        }
+    }
+    (request.extra, request.stream) = (Extra::default(), false);
+    request
+}
+
 fn outcome(from: Dialect, to: Dialect, feature: fn(&mut Request)) -> &'static str {
     let mut request = plain();
     feature(&mut request);
@@ -193,8 +220,102 @@ fn outcome(from: Dialect, to: Dialect, feature: fn(&mut Request)) -> &'static st
         None => "refused",
         Some((_, dropped)) if dropped.names().any(|name| base.1.names().all(|known| known != name)) => "*named*",
         Some((read, _)) if read != base.0 && inlined.is_some() => "**fetched**",
-        Some((read, _)) if read != base.0 => "**yes**",
-        Some(_) => "LOST",
+        Some((read, _)) if read == base.0 => "LOST",
+        Some((read, _)) if meaning(&read) == meaning(&asked) => "**yes**",
+        Some(_) => "**nearly**",
+    }
+}
+
+/// Something that an answer can say: its name, and how it is said.
+type Said = (&'static str, fn(&mut Answer));
+
+fn says(answer: &mut Answer, content: Content) {
+    answer.choices[0].content.insert(0, content.into());
+}
+
+const ANSWERS: &[Said] = &[
+    ("text", |a| a.choices[0].content = vec![Block::text("Hello.")]),
+    ("tool call", |a| {
+        a.choices[0].content.push(call("call_1"));
+        a.choices[0].finish = Finish::ToolCalls;
+    }),
+    ("reasoning", |a| {
+        // Another provider's, whose signature has to find its way back.
+        let signature = Some(Signature::new(Dialect::AnthropicMessages, "c2lnbmVk"));
+        says(a, Content::Reasoning(Reasoning { text: "Think.".to_owned(), signature, ..Reasoning::default() }));
+    }),
+    ("refusal", |a| a.choices[0].content = vec![Content::Refusal("No.".to_owned()).into()]),
+    ("citation of a page", |a| {
+        let cited = Citation { url: Some("https://example.com/".to_owned()), title: Some("A page".to_owned()), ..Citation::default() };
+        a.choices[0].content = vec![Content::Text { text: "It is so.".to_owned(), citations: vec![cited] }.into()];
+    }),
+    ("image", |a| says(a, media(MediaKind::Image, base64("iVBORw0KGgo="), "image/png"))),
+    ("end: limit of tokens", |a| a.choices[0].finish = Finish::Length),
+    ("end: stop sequence", |a| a.choices[0].finish = Finish::StopSequence("END".to_owned())),
+    ("end: content filter", |a| a.choices[0].finish = Finish::ContentFilter),
+    ("end: context is full", |a| a.choices[0].finish = Finish::ContextExceeded),
+    ("cached tokens", |a| a.usage = Some(usage(|usage| usage.cached = 5))),
+    ("tokens written into the cache", |a| a.usage = Some(usage(|usage| usage.cache_write = 5))),
+    ("reasoning tokens", |a| a.usage = Some(usage(|usage| usage.reasoning = 5))),
+    ("log probabilities", |a| {
+        a.choices[0].logprobs = vec![TokenLogprob { token: "Hi".to_owned(), logprob: -0.25, bytes: None, top: Vec::new() }];
+    }),
+    ("several answers", |a| a.choices.push(a.choices[0].clone())),
+];
+
+fn usage(more: fn(&mut Usage)) -> Usage {
+    let mut usage = Usage { input: 11, output: 7, ..Usage::default() };
+    more(&mut usage);
+    usage
+}
+
+fn short() -> Answer {
+    let choice = Choice { content: vec![Block::text("Hi.")], finish: Finish::Stop, logprobs: Vec::new() };
+    Answer { id: "a1".to_owned(), model: "m".to_owned(), choices: vec![choice], usage: Some(usage(|_| {})), ..Answer::default() }
+}
+
+/// What is left of an answer when its caller's SDK reads it, and what is named.
+fn told_in(dialect: Dialect, answer: Answer) -> (Vec<Choice>, Option<Usage>, Dropped) {
+    let mut dropped = Dropped::default();
+    let called = Called::new(Operation::Chat, dialect);
+    let asked = Asked {
+        called,
+        request: Request { sampling: Sampling { n: Some(2), logprobs: Some(true), ..Sampling::default() }, ..plain() }.into(),
+        body: Bytes::new(),
+    };
+    let written = codec(dialect).encode_answer(answer, &asked, &mut dropped);
+    let mut read = codec(dialect).decode_answer(&written).unwrap();
+    for block in read.choices.iter_mut().flat_map(|choice| &mut choice.content) {
+        match &mut block.content {
+            Content::ToolCall(call) => call.id = "call_1".to_owned(),
+            Content::Text { citations, .. } => citations.iter_mut().for_each(|cited| (cited.native, cited.span) = (None, None)),
+            Content::Reasoning(reasoning) => reasoning.id = None,
+            _ => {}
+        }
+    }
+    (read.choices, read.usage, dropped)
+}
+
+fn answered(to: Dialect, said: fn(&mut Answer)) -> &'static str {
+    let mut answer = short();
+    said(&mut answer);
+    let (choices, usage, dropped) = told_in(to, answer.clone());
+    let (plain_choices, plain_usage, _) = told_in(to, short());
+    match dropped.is_empty() {
+        false => "*named*",
+        true if (&choices, usage) == (&answer.choices, answer.usage) => "**yes**",
+        true if (&choices, usage) == (&plain_choices, plain_usage) => "no",
+        true => "**nearly**",
+    }
+}
+
+fn answers(page: &mut String) {
+    page.push_str(ANSWERS_HEAD);
+    Dialect::ALL.iter().for_each(|to| write!(page, " {} |", to.as_str()).unwrap());
+    write!(page, "\n|---|{}\n", "---|".repeat(Dialect::ALL.len())).unwrap();
+    for (name, said) in ANSWERS {
+        let cells: Vec<&str> = Dialect::ALL.iter().map(|to| answered(*to, *said)).collect();
+        writeln!(page, "| {name} | {} |", cells.join(" | ")).unwrap();
     }
 }
 
@@ -213,6 +334,7 @@ fn the_page_on_dialects_says_what_the_code_does() {
             }
         }
     }
+    answers(&mut page);
     assert!(
         !page.contains("LOST"),
         "something is lost and not named:\n{}",
@@ -236,7 +358,7 @@ fn answer() -> Answer {
             finish: Finish::ToolCalls,
             logprobs: Vec::new(),
         }],
-        usage: Some(keyward::ledger::record::Usage { input: 11, output: 7, ..Default::default() }),
+        usage: Some(usage(|_| {})),
         ..Answer::default()
     }
 }
