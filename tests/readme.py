@@ -33,6 +33,8 @@ def execute(gateway, env, language, text):
         if packages := os.environ.get("NODE_PATH"):
             # Modules are looked for beside the file that imports them, and nowhere else.
             (cwd / "node_modules").symlink_to(packages)
+        # Whoever pastes them is in the folder that the gateway runs in.
+        (cwd / "prompts").symlink_to(gateway.folder / "prompts")
         (cwd / name).write_text(text.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}"))
         command = [*runner, name]
         return subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)

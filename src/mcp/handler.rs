@@ -1,7 +1,6 @@
 //! What MCP clients ask: each request is answered by the gateway itself, by a prompt, or by the federated server that its name tells.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResponse, ClientRequest, CompleteRequest, CompleteRequestParams, CompleteResult,
@@ -17,7 +16,7 @@ use serde_json::Value;
 use super::calls::{Called, Way, no_tool, unusable, wrong};
 use super::federation::{Changes, Listed, Pool, Server};
 use super::names::{self, Manner, shown};
-use super::{introduction, prompts, services, tools};
+use super::{introduction, prompts, services, subscriptions, tools};
 use crate::gateway::Gateway;
 use crate::service::Service;
 
@@ -42,9 +41,6 @@ enum Whose<'a> {
     /// A federated server, by its own name for it.
     Server(Arc<Server>, &'a str),
 }
-
-/// A session is looked after so often, though nothing changes.
-const TICK: Duration = Duration::from_secs(30);
 
 // === impl Handler ===
 
@@ -401,27 +397,7 @@ impl ServerHandler for Handler {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let (mut changes, peer, gateway) = (self.changes(), context.peer, Arc::clone(&self.gateway));
-        tokio::spawn(async move {
-            let mut told = *changes.borrow_and_update();
-            while !peer.is_transport_closed() {
-                tokio::select! {
-                    _ = tokio::time::timeout(TICK, changes.changed()) => {}
-                    () = gateway.mcp.closing() => return,
-                }
-                let before = std::mem::replace(&mut told, *changes.borrow_and_update());
-                // A session that is gone needs no news; the next turn ends this.
-                if told.tools != before.tools {
-                    let _ = peer.notify_tool_list_changed().await;
-                }
-                if told.prompts != before.prompts {
-                    let _ = peer.notify_prompt_list_changed().await;
-                }
-                if told.resources != before.resources {
-                    let _ = peer.notify_resource_list_changed().await;
-                }
-            }
-        });
+        tokio::spawn(subscriptions::tell_session(self.changes(), context.peer, Arc::clone(&self.gateway)));
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
@@ -429,6 +405,6 @@ impl ServerHandler for Handler {
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        super::subscriptions::listen(self, &subscription).await
+        subscriptions::listen(self, &subscription).await
     }
 }

@@ -1,19 +1,25 @@
-//! `subscriptions/listen` of the newest revision: changes of what there is, and of resources of federated servers, told until the caller ends it.
+//! News for callers: that what there is has changed, told to sessions and to those who listen, and changes of federated servers' resources.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use rmcp::ErrorData;
 use rmcp::model::{ServerNotification, SubscriptionFilter};
-use rmcp::service::SubscriptionContext;
+use rmcp::service::{Peer, SubscriptionContext};
+use rmcp::{ErrorData, RoleServer};
+use tokio::sync::watch;
 
 use super::calls::Called;
-use super::federation::{Server, Trouble};
+use super::federation::{Changes, Server, Trouble};
 use super::handler::Handler;
+use crate::gateway::Gateway;
 
-/// Tells until there is nothing more to tell, or nobody to tell it to.
+/// A session is looked after so often, though nothing changes.
+const TICK: Duration = Duration::from_secs(30);
+
+/// `subscriptions/listen` of the newest revision: tells until there is nothing more to tell, or nobody to tell it to.
 pub async fn listen(handler: &Handler, subscription: &SubscriptionContext) -> Result<(), ErrorData> {
     let called = Called::of(subscription.request_context().clone())?;
     let mut by_server: BTreeMap<String, (Arc<Server>, Vec<String>)> = BTreeMap::new();
@@ -35,20 +41,48 @@ pub async fn listen(handler: &Handler, subscription: &SubscriptionContext) -> Re
     Ok(())
 }
 
+/// Tells a session that what there is has changed, for as long as the session lives.
+pub async fn tell_session(mut changes: watch::Receiver<Changes>, peer: Peer<RoleServer>, gateway: Arc<Gateway>) {
+    let mut told = *changes.borrow_and_update();
+    while !peer.is_transport_closed() {
+        tokio::select! {
+            _ = tokio::time::timeout(TICK, changes.changed()) => {}
+            () = gateway.mcp.closing() => return,
+        }
+        let (tools, prompts, resources) = news(&mut told, &mut changes);
+        // A session that is gone needs no news; the next turn ends this.
+        if tools {
+            let _ = peer.notify_tool_list_changed().await;
+        }
+        if prompts {
+            let _ = peer.notify_prompt_list_changed().await;
+        }
+        if resources {
+            let _ = peer.notify_resource_list_changed().await;
+        }
+    }
+}
+
+/// Whether tools, prompts and resources have changed since they were told of.
+fn news(told: &mut Changes, changes: &mut watch::Receiver<Changes>) -> (bool, bool, bool) {
+    let before = std::mem::replace(told, *changes.borrow_and_update());
+    (told.tools != before.tools, told.prompts != before.prompts, told.resources != before.resources)
+}
+
 /// Tells that what there is has changed.
 async fn changes(handler: &Handler, subscription: &SubscriptionContext) {
     let (mut changes, wanted, sink) = (handler.changes(), subscription.accepted(), subscription.sink());
     let mut told = *changes.borrow_and_update();
     while changes.changed().await.is_ok() {
-        let before = std::mem::replace(&mut told, *changes.borrow_and_update());
+        let (tools, prompts, resources) = news(&mut told, &mut changes);
         // Whoever is gone cancels the subscription: nothing is lost by what cannot be told.
-        if told.tools != before.tools && wanted.tools_list_changed == Some(true) {
+        if tools && wanted.tools_list_changed == Some(true) {
             let _ = sink.notify_tool_list_changed().await;
         }
-        if told.prompts != before.prompts && wanted.prompts_list_changed == Some(true) {
+        if prompts && wanted.prompts_list_changed == Some(true) {
             let _ = sink.notify_prompt_list_changed().await;
         }
-        if told.resources != before.resources && wanted.resources_list_changed == Some(true) {
+        if resources && wanted.resources_list_changed == Some(true) {
             let _ = sink.notify_resource_list_changed().await;
         }
     }
