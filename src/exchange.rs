@@ -5,6 +5,7 @@ pub mod estimate;
 mod handover;
 mod keeping;
 mod list;
+mod naming;
 mod pages;
 
 use std::sync::Arc;
@@ -93,7 +94,7 @@ async fn walk(
     }
     let meant = if is_same { None } else { Some(meant::read(&ask)?) };
     if let Some(meant) = &meant {
-        keeping::check_media(gateway, caller.id(), meant).await?;
+        keeping::holder(gateway, caller.id(), &naming::files_meant(meant)).await?;
     }
     let estimate = Estimate::new(ask.called.operation, &targets, ask.body.len() as u64, ask.max_output, ask.choices);
     let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;

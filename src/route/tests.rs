@@ -52,6 +52,12 @@ fn operations_beside_chat_have_their_own_paths_with_the_rest_and_the_query_after
     let counted = served("google", Operation::CountTokens, Dialect::Gemini, "").unwrap();
     assert_eq!(counted, "https://generativelanguage.googleapis.com/v1beta/models/a%2Fb%20c:countTokens?after=x%26y");
     assert!(served("anthropic", Operation::CountTokens, Dialect::AnthropicMessages, "").unwrap().contains("/messages/count_tokens?"));
+    let downloaded = served("google", Operation::Files, Dialect::Gemini, "/files/a:download").unwrap();
+    assert_eq!(downloaded, "https://generativelanguage.googleapis.com/v1beta/files/a:download?after=x%26y");
+    let batched = served("google", Operation::Batches, Dialect::Gemini, "/models/{model}:batchGenerateContent").unwrap();
+    assert_eq!(batched, "https://generativelanguage.googleapis.com/v1beta/models/a%2Fb%20c:batchGenerateContent?after=x%26y");
+    let google = router.provider("google").unwrap().endpoint(None, Operation::Files, Dialect::Gemini).unwrap();
+    assert_eq!(google.uploading("/files", &[]).unwrap().url.as_str(), "https://generativelanguage.googleapis.com/upload/v1beta/files");
     let unserved = served("anthropic", Operation::Images, Dialect::OpenaiChat, "").unwrap_err();
     assert!(unserved.contains("'images'") && unserved.contains("anthropic_messages"), "{unserved}");
     assert!(served("simulator", Operation::Images, Dialect::OpenaiChat, "").is_err());
@@ -97,6 +103,21 @@ fn an_address_is_the_parts_of_a_url() {
     );
     assert_eq!(of("http://[::1]").unwrap().host, "[::1]");
     assert!(of("https://user:password@host/").is_none(), "the general client knows what to do with a user");
+}
+
+#[test]
+fn vertex_has_no_files_or_batches_of_the_gemini_api() {
+    let file = include_str!("../../providers/google-vertex.toml").replace("\"gcp\"", "\"bearer\"");
+    let provider: crate::catalog::Provider = toml::from_str(&file).unwrap();
+    let variables = ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_VERTEX_LOCATION", "GOOGLE_VERTEX_PROJECT"];
+    let env: Environment = variables.map(|name| (name.to_owned(), "x".to_owned())).into_iter().collect();
+    let live = LiveProvider::switch_on(&provider, &env, None).unwrap();
+    assert!(live.endpoint(None, Operation::CountTokens, Dialect::Gemini).is_ok());
+    for operation in [Operation::Files, Operation::Batches] {
+        let refusal = Refusal::from(live.endpoint(None, operation, Dialect::Gemini).unwrap_err());
+        assert_eq!(refusal.status, StatusCode::NOT_IMPLEMENTED);
+        assert!(refusal.message.contains("it has no such operation there"), "{}", refusal.message);
+    }
 }
 
 #[test]

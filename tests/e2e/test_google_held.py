@@ -292,6 +292,8 @@ def test_a_file_is_used_by_its_own_key_alone_in_whatever_dialect(goog, upstream,
     before = len(upstream.requests)
     with refused(404, "file_not_found"):
         ask(others, file.uri)
+    with refused(404, "file_not_found"):
+        sdk(goog, others).models.count_tokens(model="goog/flash", contents=[types.Part.from_uri(file_uri=file.uri, mime_type="image/png")])
     with pytest.raises(openai.NotFoundError):
         ask_by_openai(others)
     assert len(upstream.requests) == before
@@ -393,7 +395,7 @@ def test_paths_that_are_none_are_refused_in_googles_words(goog, upstream, shelf)
     cases = [
         ("GET", "/v1/files/a/content", 404), ("POST", "/v1/files", 405), ("PUT", "/v1/files/a", 405), ("POST", "/v1/batches", 405),
         ("POST", "/v1/batches/a:pause", 404), ("GET", "/v1/batches/a:cancel", 405), ("GET", "/v1/nothing", 404), ("GET", "/upload/v1/files", 405),
-        ("GET", "/v1/files/a:b:c", 404), ("GET", "/v1beta/files/a%2fb", 404), ("POST", "/upload/v1/other", 404), ("GET", "/download/v1beta/files/a", 404),
+        ("GET", "/v1/files/a:b:c", 404), ("GET", "/v1beta/files/a%2fb", 404), ("POST", "/upload/v1/other", 404), ("POST", "/upload/v7/files", 404), ("GET", "/download/v1beta/files/a", 404),
     ]
     for method, path, status in cases:
         for way in ({"x_goog_api_key": key}, {}):

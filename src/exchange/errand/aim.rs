@@ -9,7 +9,8 @@ use super::{Deed, PROVIDER, Served, batch, google, not_served};
 use crate::catalog::Dialect;
 use crate::dialect::members::Members;
 use crate::error::{Kind, Refusal};
-use crate::exchange::keeping::store_down;
+use crate::exchange::keeping::{store_down, targets_with};
+use crate::exchange::naming::files_named;
 use crate::gateway::Gateway;
 use crate::held::{self, Held};
 use crate::key::keyring::Caller;
@@ -58,7 +59,11 @@ pub(super) async fn targets(
             Ok(targets)
         }
         (_, Some(model)) => {
-            let targets = gateway.router().resolve(model)?;
+            let kept = match load {
+                Load::Json(body, _) if served.dialect == Dialect::Gemini => files_named(body)?,
+                _ => Vec::new(),
+            };
+            let targets = targets_with(gateway, model, caller.id(), &kept).await?;
             for target in &targets {
                 let full_name = || target.full_name();
                 caller.may_use(model, full_name, target.provider.is_simulator()).map_err(|reason| reason.refusal(Some(caller.id())))?;

@@ -8,6 +8,7 @@ use super::{Served, aim, batch};
 use crate::dialect::ask::json_string;
 use crate::error::Refusal;
 use crate::exchange::keeping;
+use crate::exchange::naming::files_named;
 use crate::gateway::Gateway;
 use crate::held::Kind;
 use crate::key::keyring::Caller;
@@ -74,7 +75,7 @@ pub(super) async fn aim(gateway: &Gateway, served: &Served, caller: &Caller, loa
     let Load::Json(body, _) = load else { return Err(invalid(format!("{NEED}."))) };
     let body = body.clone();
     let Order { batch } = serde_json::from_slice(&body).map_err(|e| invalid(format!("{NEED} ({e}).")))?;
-    let mut kept = keeping::files_named(&body)?;
+    let mut kept = files_named(&body)?;
     kept.extend(batch.input.file.iter().map(|file| (Kind::File, file.clone())));
     let holder = keeping::holder(gateway, caller.id(), &kept).await?;
     let target = match (&batch.input.file, holder) {

@@ -50,10 +50,17 @@ static COUNT_TOKENS: Served = Served {
 const VERSIONS: [&str; 3] = ["/v1beta/", "/v1beta1/", "/v1alpha/"];
 /// Where files go, and where they come from.
 const MEDIA: [&str; 2] = ["/upload/", "/download/"];
+const MEDIA_VERSIONS: [&str; 3] = ["v1", "v1beta", "v1alpha"];
 
 /// The paths that Google's SDKs call when given `http://…` as their base URL; under `/v1` those that OpenAI's surface has not.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
-    axum::Router::new()
+    let media = |router: axum::Router<Arc<Gateway>>, version: &&str| {
+        let download = format!("/download/{version}/files/{{id}}");
+        router.route(&format!("/upload/{version}/files"), post(serve_upload)).route(&download, get(serve_download))
+    };
+    MEDIA_VERSIONS
+        .iter()
+        .fold(axum::Router::new(), media)
         .route("/v1beta/{*rest}", any(serve))
         .route("/v1beta1/{*rest}", any(serve))
         .route("/v1alpha/{*rest}", any(serve))
@@ -61,8 +68,6 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
         .route("/v1/publishers/{*rest}", any(serve_publishers))
         .route("/v1/models/{*id}", post(serve_model))
         .route("/v1/batches/{id}", post(serve_batch).delete(serve_batch))
-        .route("/upload/{version}/files", post(serve_upload))
-        .route("/download/{version}/files/{id}", get(serve_download))
 }
 
 /// Whether a path that nothing is served at is one of this surface's.
@@ -133,7 +138,7 @@ async fn serve_upload(State(gateway): State<Arc<Gateway>>, request: Request) -> 
     }
 }
 
-async fn serve_download(State(gateway): State<Arc<Gateway>>, Path((_, id)): Path<(String, String)>, request: Request) -> Response<Body> {
+async fn serve_download(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response<Body> {
     match id.ends_with(":download") {
         true => at(gateway, &format!("files/{id}"), request).await,
         false => super::name(request.headers(), unknown_path(request.uri())),
