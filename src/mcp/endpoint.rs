@@ -7,12 +7,14 @@ use axum::extract::{Path, Request, State};
 use axum::routing::any;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::Limited;
 use rmcp::transport::StreamableHttpService;
 use serde_json::json;
 
 use super::federation::{Pool, Server};
 use super::handler::Handler;
 use super::names::{Manner, shown};
+use super::plain;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
@@ -77,7 +79,15 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
         head.headers.remove(name);
     }
     let service = service(Arc::clone(&gateway.mcp.sessions), gateway.mcp.config.clone());
-    let response = service.handle(Request::from_parts(head, body)).await.map(Body::new);
+    let limit = gateway.config.limits.body_mib << 20;
+    let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        let message = format!("The message is larger than the {} MiB that limits.body_mib allows.", gateway.config.limits.body_mib);
+        return refuse(&Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Invalid, "body_too_large", message));
+    }
+    let method = head.method.clone();
+    let request = Request::from_parts(head, Limited::new(body, limit));
+    let response = plain::told(service.handle(request).await.map(Body::new), &method).await;
     if let Some(session) = response.headers().get(SESSION).and_then(|session| session.to_str().ok()) {
         gateway.mcp.owned(session, key);
     }

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResponse, ClientRequest, CompleteRequest, CompleteRequestParams, CompleteResult,
-    CompletionInfo, DiscoverResult, GetPromptRequest, GetPromptRequestParams, GetPromptResponse, InitializeRequestParams, InitializeResult,
-    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel, PaginatedRequestParams,
-    ReadResourceRequest, ReadResourceRequestParams, ReadResourceResponse, Reference, ServerResult, SetLevelRequestParams, SubscribeRequest,
-    SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequest, UnsubscribeRequestParams,
+    CompletionInfo, CustomRequest, CustomResult, DiscoverResult, GetPromptRequest, GetPromptRequestParams, GetPromptResponse,
+    InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    LoggingLevel, PaginatedRequestParams, ReadResourceRequest, ReadResourceRequestParams, ReadResourceResponse, Reference, ServerResult,
+    SetLevelRequestParams, SubscribeRequest, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequest,
+    UnsubscribeRequestParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -16,7 +17,7 @@ use serde_json::Value;
 use super::calls::{Called, Way, no_tool, unusable, wrong};
 use super::federation::{Changes, Listed, Pool, Server};
 use super::names::{self, Manner, shown};
-use super::{introduction, prompts, services, subscriptions, tools};
+use super::{introduction, plain, prompts, services, subscriptions, tools};
 use crate::gateway::Gateway;
 use crate::service::Service;
 
@@ -379,6 +380,10 @@ impl ServerHandler for Handler {
             ServerResult::CompleteResult(result) => Ok(result),
             _ => Err(server.trouble("answered with no completion").0),
         }
+    }
+
+    async fn on_custom_request(&self, request: CustomRequest, _: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
+        Err(plain::unknown(&request))
     }
 
     async fn set_level(&self, asked: SetLevelRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {

@@ -12,6 +12,7 @@ pub mod federation;
 mod handler;
 mod introduction;
 mod names;
+mod plain;
 mod prompts;
 mod room;
 mod services;

@@ -87,3 +87,76 @@ def test_revision_without_a_handshake(gateway, key):
     headers = {"mcp_protocol_version": "2026-07-28", "mcp_method": "tools/list", **ACCEPT}
     reply = gateway.request("POST", "/mcp", json.dumps(body).encode(), key, **headers)
     assert [tool["name"] for tool in reply.json()["result"]["tools"]] == ["list_models", "usage", "explain_key"], reply.body
+
+
+# What is no message, or not one of the protocol's.
+
+META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "e2e", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+def asked(method, **params):
+    """A request of the newest revision with its headers; those of `headers` are over them."""
+    named = next((params[name] for name in ("name", "uri") if name in params), None)
+    headers = {"mcp-protocol-version": "2026-07-28", "mcp-method": method} | ({"mcp-name": named} if named else {})
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params | {"_meta": META}}), headers
+
+
+def other(message, **headers):
+    return message[0], message[1] | headers
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "code", "words"),
+    [
+        (("{", {}), 400, -32700, "is not JSON"),
+        (("", {}), 400, -32700, "is not JSON"),
+        (("[" * 5000 + "]" * 5000, {}), 400, -32700, "recursion"),
+        (("7", {}), 400, -32600, "no message of JSON-RPC 2.0"),
+        ((f"[{json.dumps(INITIALIZE)}]", {}), 400, -32600, "Batches are not taken"),
+        (('{"jsonrpc": "1.0", "id": 1, "method": "ping"}', {}), 400, -32600, "no message of JSON-RPC 2.0"),
+        (('{"jsonrpc": "2.0", "id": {}, "method": "ping"}', {}), 400, -32600, "a number or a text"),
+        (('{"jsonrpc": "2.0", "id": 1}', {}), 400, -32600, '"method"'),
+        (('{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": [1]}', {}), 400, -32600, "an object"),
+        ((json.dumps(INITIALIZE), {"content-type": "text/plain"}), 415, -32600, "application/json"),
+        ((json.dumps(INITIALIZE), {"accept": "text/html"}), 406, -32600, "text/event-stream"),
+        ((json.dumps(INITIALIZE), {"origin": "https://evil.example"}), 403, -32600, "Origin"),
+        (asked("nope/nope"), 404, -32601, "no method 'nope/nope'"),
+        (asked("tools/call", name="usage", arguments="x"), 200, -32602, "'arguments' has to be an object"),
+        (asked("tools/call", arguments={}), 200, -32602, "'name' is missing"),
+        (asked("tools/call", name="nope", arguments={}), 200, -32602, "there is no tool 'nope'"),
+        (asked("prompts/get", name="nope"), 200, -32602, "no prompt 'nope'"),
+        (asked("resources/read", uri="nope://x"), 200, -32602, "no resource 'nope://x'"),
+        (asked("tools/list", cursor="x"), 200, -32602, "no such cursor"),
+        (other(asked("tools/call", name="usage", arguments={}), **{"mcp-name": "other"}), 400, -32020, "other"),
+        (other(asked("tools/list"), **{"mcp-method": "prompts/list"}), 400, -32020, "prompts/list"),
+        (other(asked("tools/list"), **{"mcp-protocol-version": "1999-01-01"}), 400, -32020, "1999-01-01"),
+    ],
+)
+def test_a_bad_message_is_told_what_is_wrong_with_it(gateway, key, message, status, code, words):
+    text, own = message
+    headers = {"content-type": "application/json", "accept": ACCEPT["accept"], "authorization": f"Bearer {key}"} | own
+    reply = httpx.post(f"{gateway.url}/mcp", content=text, headers=headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (status, code), reply.text
+    assert words in reply.json()["error"]["message"]
+
+
+def test_a_message_that_is_too_large_is_refused_however_it_comes(start_gateway):
+    gateway = start_gateway(env={"KEYWARD_LIMITS_BODY_MIB": "1"})
+    headers = {"content-type": "application/json", "accept": ACCEPT["accept"], "authorization": f"Bearer {gateway.new_key()['key']}"}
+    large = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"x": "y" * (2 << 20)}}).encode()
+    reply = httpx.post(f"{gateway.url}/mcp", content=large, headers=headers)
+    assert (reply.status_code, reply.json()["error"]["data"]["code"]) == (413, "body_too_large")
+    pieces = (large[at : at + 65536] for at in range(0, len(large), 65536))
+    reply = httpx.post(f"{gateway.url}/mcp", content=pieces, headers=headers)
+    assert reply.status_code == 413 and "limits.body_mib" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_other_methods_hear_how_messages_are_sent(gateway, key, method):
+    headers = {"accept": ACCEPT["accept"], "authorization": f"Bearer {key}", "mcp-protocol-version": "2026-07-28"}
+    reply = httpx.request(method, f"{gateway.url}/mcp", headers=headers)
+    assert reply.status_code == 405 and "by POST" in reply.json()["error"]["message"]
