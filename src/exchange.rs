@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode};
 
-use self::estimate::Estimate;
+use self::estimate::{Estimate, Input};
 use crate::catalog::Operation;
 use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
@@ -96,7 +96,9 @@ async fn walk(
     if let Some(meant) = &meant {
         keeping::holder(gateway, caller.id(), &naming::files_meant(meant)).await?;
     }
-    let estimate = Estimate::new(ask.called.operation, &targets, ask.body.len() as u64, ask.max_output, ask.choices);
+    // What a body only names matters where a budget must hold.
+    let input = if caller.has_hard_budget() { Input::of(&ask.body) } else { Input::Sent(ask.body.len() as u64) };
+    let estimate = Estimate::new(ask.called.operation, &targets, input, ask.max_output, ask.choices);
     let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).map_err(|e| ledger_down(&e))?;

@@ -48,9 +48,7 @@ fn user(request: &mut Request, content: Content) {
 }
 
 fn media(kind: MediaKind, source: MediaSource, media_type: &str) -> Content {
-    let mut media = Media::new(kind, source, Some(media_type.to_owned()));
-    media.name = (kind == MediaKind::Document).then(|| "report".to_owned());
-    Content::Media(media)
+    Content::Media(Media::new(kind, source, Some(media_type.to_owned())))
 }
 
 fn base64(data: &str) -> MediaSource {

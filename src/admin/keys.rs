@@ -91,6 +91,8 @@ pub enum KeyError {
     NotFound(String),
     /// It is revoked, and stays so.
     Revoked(KeyId),
+    /// It was rotated, and its grace is over.
+    Rotated(KeyId, KeyId),
     /// The store did not do it.
     Store(StoreError),
     /// What it is to be cannot be.
@@ -147,6 +149,9 @@ pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, grace: Dura
     let mut old = find(store, id).await?;
     if old.revoked.is_some() {
         return Err(KeyError::Revoked(old.id));
+    }
+    if let Some(rotation) = old.rotated.as_ref().filter(|rotation| rotation.until <= store::now()) {
+        return Err(KeyError::Rotated(old.id, rotation.successor));
     }
     let order = NewKeyOrder {
         name: old.name.clone(),
@@ -249,6 +254,9 @@ impl std::fmt::Display for KeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             KeyError::NotFound(id) => write!(f, "there is no key with the id '{id}': 'keyward keys list' shows them all"),
+            KeyError::Rotated(id, successor) => {
+                write!(f, "the key {id} was rotated and its grace is over, so it works no more: rotate its successor {successor}")
+            }
             KeyError::Revoked(id) => write!(f, "the key {id} is revoked, which is for good: make a new one with 'keyward keys create'"),
             KeyError::Wrong(why) => why.fmt(f),
             KeyError::Store(e) => write!(f, "the store did not do it: {e}"),

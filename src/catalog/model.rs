@@ -134,8 +134,8 @@ impl PriceList {
         let (input, output) = tier.map_or((self.input, self.output), |tier| (tier.input, tier.output));
         let cache_read = tier.map_or(self.cache_read, |tier| tier.cache_read).unwrap_or(input);
         let cache_write = tier.map_or(self.cache_write, |tier| tier.cache_write).unwrap_or(input);
-        let plain_input = usage.input.saturating_sub(usage.cached + usage.cache_write + usage.input_audio);
-        let plain_output = usage.output.saturating_sub(usage.reasoning + usage.output_audio);
+        let plain_input = usage.input.saturating_sub(usage.cached.saturating_add(usage.cache_write).saturating_add(usage.input_audio));
+        let plain_output = usage.output.saturating_sub(usage.reasoning.saturating_add(usage.output_audio));
         let parts = [
             (input, plain_input),
             (cache_read, usage.cached),
@@ -145,6 +145,6 @@ impl PriceList {
             (self.reasoning.unwrap_or(output), usage.reasoning),
             (self.output_audio.unwrap_or(output), usage.output_audio),
         ];
-        money::from_pico(parts.iter().map(|&(usd, tokens)| Price::per_million(usd).of(tokens)).sum())
+        money::from_pico(parts.iter().map(|&(usd, tokens)| Price::per_million(usd).of(tokens)).fold(0, u64::saturating_add))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::ir::{Answer, Content, Delta, Dropped, Event, Function, Opening, Request, Tool, Trouble, TroubleKind};
 
 /// The argument that holds the text.
-const INPUT: &str = "input";
+pub const INPUT: &str = "input";
 /// Arguments of a call that have to be held are this long at the most, in bytes.
 const LONGEST: usize = 16 << 20;
 

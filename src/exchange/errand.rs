@@ -18,7 +18,7 @@ pub(super) use batch::with_results_here;
 pub(super) use google::file_of;
 pub use upload::{of_piece, serve_piece};
 
-use super::estimate::{self, Estimate};
+use super::estimate::{self, Estimate, Input};
 use super::{ledger_down, list, name_request, pages};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::{broken, model_in};
@@ -176,7 +176,7 @@ async fn walk(
         _ => 0,
     };
     let output = served.operation.has_no_output().then_some(0);
-    let estimate = Estimate::new(served.operation, &targets, input_bytes, output, 1);
+    let estimate = Estimate::new(served.operation, &targets, Input::Sent(input_bytes), output, 1);
     let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
     ticket.begin(&targets[0], permit, &estimate).map_err(|e| ledger_down(&e))?;
     let mut headers = Errand::headers(served.dialect, &head.headers, &load);

@@ -1,5 +1,7 @@
 //! What a request can take at most, before its provider is asked: what is reserved for it.
 
+use memchr::memmem;
+
 use crate::catalog::Operation;
 use crate::money::Usd;
 use crate::quota::{Need, limits};
@@ -21,15 +23,85 @@ pub struct Estimate {
     pub worst: Option<Usd>,
 }
 
+/// What a model is given to read.
+#[derive(Clone, Copy, Debug)]
+pub enum Input {
+    /// All of it is in a body of so many bytes.
+    Sent(u64),
+    /// A body of so many bytes names more, which its provider reads: files, pages, what it keeps, what its own tools find.
+    Named(u64),
+}
+
+/// Words by which a body may name what is not in it: members, their values, and types of tools, in all dialects.
+const NAMING: [&str; 21] = [
+    "file_id",
+    "file_url",
+    "fileData",
+    "file_data",
+    "fileUri",
+    "file_uri",
+    "image_url",
+    "document_url",
+    "video_url",
+    "audio_url",
+    "s3Location",
+    "url",
+    "previous_response_id",
+    "conversation",
+    "prompt",
+    "cachedContent",
+    "cached_content",
+    "container",
+    "item_reference",
+    "mcp_servers",
+    "web_search_options",
+];
+/// How types of tools that a provider runs by itself begin.
+const RUN_THERE: [&str; 10] = [
+    "\"web_search",
+    "\"web_fetch",
+    "\"file_search",
+    "\"code_",
+    "\"mcp",
+    "\"googleSearch",
+    "\"google_search",
+    "\"urlContext",
+    "\"url_context",
+    "\"computer",
+];
+
+// === impl Input ===
+
+impl Input {
+    /// Of a body: a word too many costs no more than a larger reservation, one too few a budget.
+    pub fn of(body: &[u8]) -> Input {
+        let holds = |text: &str| memmem::find(body, text.as_bytes()).is_some();
+        let names = NAMING.iter().any(|word| holds(&format!("\"{word}\""))) || RUN_THERE.iter().any(|start| holds(start));
+        // Letters that are written as escapes could be any of these words.
+        let bytes = body.len() as u64;
+        if names || holds("\\u00") { Input::Named(bytes) } else { Input::Sent(bytes) }
+    }
+
+    fn bytes(self) -> u64 {
+        let (Input::Sent(bytes) | Input::Named(bytes)) = self;
+        bytes
+    }
+}
+
 // === impl Estimate ===
 
 impl Estimate {
     /// Of a request with a body of so many bytes, that wants `choices` answers of `max_output` tokens in all.
-    pub fn new(operation: Operation, targets: &[Target], bytes: u64, max_output: Option<u64>, choices: u64) -> Estimate {
+    pub fn new(operation: Operation, targets: &[Target], input: Input, max_output: Option<u64>, choices: u64) -> Estimate {
+        let bytes = input.bytes();
         let worst = |target: &Target| {
             let facts = target.facts()?;
-            // No tokenizer makes more tokens of a text than it has bytes; a picture in it has far fewer, and the model's context bounds both.
-            let input = bytes.min(facts.max_input.or(facts.context).unwrap_or(u64::MAX));
+            let most = facts.max_input.or(facts.context);
+            let input = match input {
+                // No tokenizer makes more tokens of a text than it has bytes; a picture in it has far fewer, and the model's context bounds both.
+                Input::Sent(bytes) => bytes.min(most.unwrap_or(u64::MAX)),
+                Input::Named(_) => most?,
+            };
             let output = max_output.unwrap_or_else(|| facts.max_output.or(facts.context).unwrap_or(UNNAMED_OUTPUT).saturating_mul(choices));
             facts.worst_cost(input, output)
         };

@@ -49,6 +49,10 @@ pub struct Keyring {
     /// How long keys in memory go on working while the store cannot be asked.
     down_for: Duration,
     opened: Instant,
+    /// Counts up when changes are told, before they are looked at: what was read meanwhile may be older.
+    told: AtomicU64,
+    /// Held from reading a key anew to keeping it: an older reading never takes the place of a newer one.
+    renewing: tokio::sync::Mutex<()>,
     /// When the store last told of changes, in milliseconds since `opened`.
     heard: AtomicU64,
     /// Compared with where an id is unknown, so that both failures do the same work.
@@ -104,6 +108,8 @@ impl Keyring {
             guesses: Guesses::new(),
             down_for,
             opened: Instant::now(),
+            told: AtomicU64::new(0),
+            renewing: tokio::sync::Mutex::default(),
             heard: AtomicU64::new(0),
             nobody,
         }
@@ -214,8 +220,16 @@ impl Keyring {
         let loaded = match is_known {
             true => self.asking.try_get_with(id, async { read.await.and(Err(Reason::Unknown)) }).await.map(|()| None),
             false => {
+                let before = self.told.load(Ordering::SeqCst);
                 let load = async { self.known(read.await?.ok_or(Reason::Unknown)?).await.map_err(told) };
-                self.known.try_get_with(id, load).await.map(Some)
+                let known = self.known.try_get_with(id, load).await;
+                match known.is_ok() && self.told.load(Ordering::SeqCst) != before {
+                    true => {
+                        self.read_again(id).await;
+                        self.known.get(&id).await.ok_or_else(|| Arc::new(Reason::StoreDown)).map(Some)
+                    }
+                    false => known.map(Some),
+                }
             }
         };
         match loaded {
@@ -234,13 +248,17 @@ impl Keyring {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    async fn catch_up(&self, seen: Option<i64>) -> Result<Changes, StoreError> {
+    /// Takes in what changed since `seen`.
+    pub(super) async fn catch_up(&self, seen: Option<i64>) -> Result<Changes, StoreError> {
         let changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
+        if !changes.groups.is_empty() || !changes.keys.is_empty() {
+            self.told.fetch_add(1, Ordering::SeqCst);
+        }
         for group in &changes.groups {
             self.accounts.refresh(group).await?;
             // A project may have gone to another team: its keys find their accounts anew.
-            for (id, known) in self.known.iter().filter(|(_, known)| known.chain.iter().any(|account| account.id() == group)) {
-                self.renew(*id, &known.record).await;
+            for (id, _) in self.known.iter().filter(|(_, known)| known.chain.iter().any(|account| account.id() == group)) {
+                self.read_again(*id).await;
             }
         }
         for &id in &changes.keys {
@@ -248,19 +266,22 @@ impl Keyring {
             if self.known.get(&id).await.is_none() {
                 continue;
             }
-            match self.store.key(id).await {
-                Ok(Some(record)) => self.renew(id, &record).await,
-                // It changed and nobody can tell how, so it does not go on as it was: its next request asks the store again.
-                Ok(None) | Err(_) => self.known.invalidate(&id).await,
-            }
+            self.read_again(id).await;
         }
         Ok(changes)
     }
 
-    async fn renew(&self, id: KeyId, record: &KeyRecord) {
-        match self.known(record.clone()).await {
-            Ok(known) => self.known.insert(id, known).await,
-            Err(_) => self.known.invalidate(&id).await,
+    /// A key that changed, or whose accounts did, as the store has it now.
+    async fn read_again(&self, id: KeyId) {
+        let _one_at_a_time = self.renewing.lock().await;
+        let known = match self.store.key(id).await {
+            Ok(Some(record)) => self.known(record).await.ok(),
+            Ok(None) | Err(_) => None,
+        };
+        match known {
+            Some(known) => self.known.insert(id, known).await,
+            // Nobody can tell how it changed, so it does not go on as it was: its next request asks the store again.
+            None => self.known.invalidate(&id).await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! All accounts in memory: groups from the start on, keys for as long as they are known or a request of theirs runs.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use super::account::{Account, AccountId, Chain, Current};
@@ -19,6 +20,8 @@ pub struct Accounts {
     drain: Option<DrainHandle>,
     alerts: AlertSender,
     known: RwLock<HashMap<AccountId, Arc<Account>>>,
+    /// Counts up when a group is to be read anew: what was read meanwhile may be older.
+    refreshed: AtomicU64,
     keys: Mutex<HashMap<AccountId, Weak<Account>>>,
 }
 
@@ -30,7 +33,7 @@ const SWEEP_AT: usize = 1024;
 impl Accounts {
     /// No accounts yet: each is read when the first key needs it.
     pub fn new(groups: Arc<dyn GroupStore>, ledger: Arc<dyn LedgerStore>, drain: Option<DrainHandle>, alerts: AlertSender) -> Accounts {
-        Accounts { groups, ledger, drain, alerts, known: RwLock::default(), keys: Mutex::default() }
+        Accounts { groups, ledger, drain, alerts, known: RwLock::default(), refreshed: AtomicU64::new(0), keys: Mutex::default() }
     }
 
     /// The accounts of a key, itself first.
@@ -93,6 +96,7 @@ impl Accounts {
 
     /// A group changed: what is in memory of it follows.
     pub async fn refresh(&self, id: &AccountId) -> Result<(), StoreError> {
+        self.refreshed.fetch_add(1, Ordering::SeqCst);
         let Some(account) = self.get(id) else { return Ok(()) };
         let Some(group) = self.groups.group(id).await? else { return Ok(()) };
         let current = self.build(id, &group.limits, Some(&account.current().meters)).await?;
@@ -128,14 +132,22 @@ impl Accounts {
         if let Some(account) = self.get(id) {
             return Ok(account);
         }
+        let before = self.refreshed.load(Ordering::SeqCst);
         let current = match self.groups.group(id).await? {
             Some(group) => of_group(self.build(id, &group.limits, None).await?, &group),
             None if *id == AccountId::Gateway => Current::default(),
             None => return Err(StoreError(format!("a key belongs to {id}, which is not there"))),
         };
         let account = Arc::new(Account::new(id.clone(), current, self.alerts.clone()));
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(known.entry(id.clone()).or_insert(account)))
+        let account = {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(known.entry(id.clone()).or_insert(account))
+        };
+        // A change that was told while it was being read may not be in what was read.
+        if self.refreshed.load(Ordering::SeqCst) != before {
+            self.refresh(id).await?;
+        }
+        Ok(account)
     }
 
     /// What nobody in this process counts, as the ledger has it: nothing of it is kept in memory.

@@ -16,7 +16,7 @@ use super::relay::{Account, Relay};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::{Form, codec};
 use crate::error::Refusal;
-use crate::exchange::estimate::{self, Estimate};
+use crate::exchange::estimate::{self, Estimate, Input};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
 use crate::ledger::record::Outcome;
@@ -79,7 +79,7 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     let endpoint = target.endpoint(Operation::Realtime, Dialect::OpenaiChat).map_err(Refusal::from)?;
     // What a session will take nobody knows: one response is reserved, and each is charged as it is reported.
     let targets = std::slice::from_ref(&target);
-    let estimate = Estimate::new(Operation::Realtime, targets, 0, None, 1);
+    let estimate = Estimate::new(Operation::Realtime, targets, Input::Sent(0), None, 1);
     let touches = |glob: &str| estimate::touches(targets, glob);
     let permit = caller.admit(&estimate.need(&touches))?;
     ticket.begin(&target, permit, &estimate).map_err(|e| crate::exchange::ledger_down(&e))?;

@@ -32,10 +32,15 @@ pub fn error_text(status: StatusCode, text: &[u8], provider: &LiveProvider) -> R
     }
 }
 
+/// A secret has at least so many characters.
+const SHORTEST_SECRET: usize = 8;
+
 /// Some providers repeat what they were sent.
 fn without_credential(text: &str, provider: &LiveProvider) -> String {
     match &provider.credential {
-        Some(credential) => text.replace(credential.secret.expose(), "…"),
+        // What is shorter is a word such as `none`, which keeps nothing secret and may stand anywhere.
+        Some(credential) if credential.secret.expose().len() >= SHORTEST_SECRET => text.replace(credential.secret.expose(), "…"),
+        Some(_) => text.to_owned(),
         None => text.to_owned(),
     }
 }

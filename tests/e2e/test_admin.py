@@ -436,6 +436,12 @@ def test_leaked_keys_are_ended(gateway, admin):
     problem(admin.post(f"{V1}/leaks", json={}), 422, "invalid_fields")
 
 
+def test_an_owners_key_is_ended_by_whoever_holds_it_and_by_no_id(gateway, admin):
+    boss = gateway.new_key(kind="admin", role="owner")
+    problem(admin.post(f"{V1}/leaks", json={"keys": [boss["id"]]}), 403, "role_too_low")
+    assert ok(admin.post(f"{V1}/leaks", json={"keys": [boss["key"]]}))["data"][0]["outcome"] == "revoked"
+
+
 def test_the_scanner_is_not_listened_to_unless_configured(gateway):
     problem(httpx.post(f"{gateway.url}{V1}/leaks/github", json=[]), 404, "scanner_not_configured")
 

@@ -113,6 +113,9 @@ def test_rotated_key_works_until_its_grace_ends(gateway, upstream):
     assert eventually(lambda: code_of(client) == "key_rotated", seconds=5)
     assert time.monotonic() - rotated > 1
     ask(gateway.client(new["key"]))
+    # What is over does not begin again.
+    again = gateway.run("keys", "rotate", old["id"], "--grace", "1h")
+    assert again.returncode != 0 and f"rotate its successor {new['id']}" in again.stderr
 
 
 def test_key_expires(gateway, upstream):

@@ -100,6 +100,28 @@ def test_what_goes_on_in_the_background_is_charged_as_reserved(start_gateway, up
     assert [reply.status for reply in replies] == [200, 402], "the first may cost 0.00018 and more, which nobody will tell"
 
 
+@pytest.mark.parametrize(
+    "part",
+    [{"type": "file", "file": {"file_id": "file-1"}}, {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, {"type": "f\\u0069le", "text": "x"}],
+)
+def test_what_a_request_only_names_is_held_against_the_budget_as_all_that_the_model_reads(start_gateway, upstream, part):
+    gateway = start_gateway()
+    # 128,000 tokens at 0.15 USD a million, and 200 of output at 0.6: 0.01932.
+    fields = {"messages": [{"role": "user", "content": [part]}]}
+    assert code(ask(gateway, gateway.new_key(budget="0.0193/ever")["key"], **fields)) == (402, "budget_exceeded")
+    assert ask(gateway, gateway.new_key(budget="0.0194/ever")["key"], **fields).status == 200
+    assert ask(gateway, gateway.new_key(budget="0.0193/ever")["key"]).status == 200
+
+
+def test_usage_that_nobody_can_have_used_ends_no_connection(start_gateway, upstream):
+    gateway = start_gateway()
+    key = gateway.new_key(budget="1/ever")
+    usage = {"prompt_tokens": 9 * 10**18, "completion_tokens": 9 * 10**18, "total_tokens": 18 * 10**18}
+    upstream.serve("gpt-4o-mini", provider.chat("Hi", usage=usage))
+    assert ask(gateway, key["key"]).status == 200
+    assert code(ask(gateway, key["key"])) == (402, "budget_exceeded")
+
+
 def test_batch_is_refused_where_a_budget_could_not_hold_it(start_gateway):
     gateway = start_gateway()
     body = json.dumps({"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}).encode()

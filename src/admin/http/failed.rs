@@ -30,6 +30,7 @@ impl From<KeyError> for Problem {
         let detail = e.to_string();
         match e {
             KeyError::NotFound(_) => Problem::new(StatusCode::NOT_FOUND, "key_not_found", detail),
+            KeyError::Rotated(..) => Problem::new(StatusCode::CONFLICT, "key_rotated", detail),
             KeyError::Revoked(_) => Problem::new(StatusCode::CONFLICT, "key_revoked", detail),
             KeyError::Wrong(wrong) => wrong.into(),
             KeyError::Store(e) => e.into(),

@@ -17,7 +17,7 @@ use url::Url;
 use super::{Reply, Served, Walked, aim, give};
 use crate::config::RequestLimits;
 use crate::error::{Kind, Refusal};
-use crate::exchange::estimate::{self, Estimate};
+use crate::exchange::estimate::{self, Estimate, Input};
 use crate::exchange::{ledger_down, name_request};
 use crate::gateway::Gateway;
 use crate::key::KeyId;
@@ -170,7 +170,7 @@ async fn walk(
     }
     let piece = Piece::new(body, &head.headers, number(&head.headers, &OFFSET)?.unwrap_or(0), &gateway.config.limits)?;
     let targets = [target];
-    let estimate = Estimate::new(served.operation, &targets, 0, None, 1);
+    let estimate = Estimate::new(served.operation, &targets, Input::Sent(0), None, 1);
     let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
     let [target] = targets;
     ticket.begin(&target, permit, &estimate).map_err(|e| ledger_down(&e))?;

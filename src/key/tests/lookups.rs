@@ -1,10 +1,11 @@
 //! What a failed attempt costs the store, and that it costs the same whichever way it fails.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use crate::key::format::{KeyId, KeyText, Kind, NewKey};
 use crate::key::{KeyRecord, Keyring, Pepper, Reason};
@@ -18,6 +19,14 @@ struct Counting {
     inner: Sqlite,
     asked: AtomicUsize,
     is_down: AtomicBool,
+    /// Stops the next reading of a key once it is done, before it is told.
+    gate: Mutex<Option<Arc<Gate>>>,
+}
+
+#[derive(Default)]
+struct Gate {
+    is_reached: Notify,
+    opens: Notify,
 }
 
 impl KeyStore for Counting {
@@ -25,7 +34,15 @@ impl KeyStore for Counting {
         self.asked.fetch_add(1, Ordering::Relaxed);
         match self.is_down.load(Ordering::Relaxed) {
             true => Box::pin(async { Err(StoreError("switched off".to_owned())) }),
-            false => self.inner.key(id),
+            false => Box::pin(async move {
+                let record = self.inner.key(id).await;
+                let gate = self.gate.lock().unwrap().take();
+                if let Some(gate) = gate {
+                    gate.is_reached.notify_one();
+                    gate.opens.notified().await;
+                }
+                record
+            }),
         }
     }
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
@@ -89,7 +106,7 @@ impl World {
         inner.insert_key(&record, &note).await.unwrap();
         let all = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
         let accounts = Accounts::new(all.clone(), all.clone(), None, alert::channel(all, None).0);
-        let store = Arc::new(Counting { inner, asked: AtomicUsize::new(0), is_down: AtomicBool::new(false) });
+        let store = Arc::new(Counting { inner, asked: AtomicUsize::new(0), is_down: AtomicBool::new(false), gate: Mutex::default() });
         let ring = Keyring::new(pepper(), store.clone(), Arc::new(accounts), Duration::from_secs(60));
         World { _folder: folder, store, ring, good }
     }
@@ -137,4 +154,25 @@ async fn while_the_store_is_down_a_known_key_passes_and_no_other_is_called_wrong
     let unknown = NewKey::generate(Kind::Live).unwrap();
     assert_eq!(world.prove(unknown.expose()).await.0, Some(Reason::StoreDown));
     assert_eq!(world.prove(&world.wrong_secret()).await.0, Some(Reason::StoreDown));
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_while_it_is_being_read_does_not_pass() {
+    let world = World::new().await;
+    let seen = world.store.changes(i64::MAX).await.unwrap().newest;
+    let gate = Arc::new(Gate::default());
+    *world.store.gate.lock().unwrap() = Some(Arc::clone(&gate));
+    let revoke = async {
+        gate.is_reached.notified().await;
+        let mut record = world.store.inner.key(world.good.id).await.unwrap().unwrap();
+        record.revoked = Some(Timestamp::now());
+        let note = Note { actor: Actor::Gateway, action: "key.revoke", subject: String::new(), detail: serde_json::Value::Null };
+        world.store.update_key(&record, &note).await.unwrap();
+        world.ring.catch_up(Some(seen)).await.unwrap();
+        gate.opens.notify_one();
+    };
+    // Its state is told by the record: that it is as old as the reading was would be the fault.
+    let prove = || async { world.ring.prove(KeyText::parse(world.good.expose()).unwrap()).await.unwrap().record.revoked };
+    let (first, ()) = tokio::join!(prove(), revoke);
+    assert!(first.is_some() && prove().await.is_some());
 }

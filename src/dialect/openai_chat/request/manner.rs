@@ -32,6 +32,11 @@ impl<'a> Manner<'a> {
         self.model.starts_with("openai/") || name.starts_with("gpt-") || name.starts_with("chatgpt") || self.is_o_series()
     }
 
+    /// Whether it knows tools that take free text: OpenAI's own models do, and others are offered functions in their place.
+    pub fn takes_custom_tools(&self) -> bool {
+        self.has_developer()
+    }
+
     /// Whether marks of the prompt's cache mean something: behind doors to models of vendors whose own dialects have them.
     pub fn takes_cache_marks(&self) -> bool {
         ["claude", "gemini", "qwen"].iter().any(|vendor| self.model.contains(vendor))

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::manner::Manner;
 use super::parts::{self, cache_control, text_part};
 use crate::catalog::Dialect;
+use crate::dialect::custom::INPUT;
 use crate::dialect::ir::{Block, Cache, Content, Dropped, Media, Message, Reasoning, Request, Role, ToolCall, ToolResult};
 use crate::dialect::openai_chat::{calls, details};
 use crate::error::Refusal;
@@ -105,8 +106,12 @@ impl Writer<'_> {
 
     fn call(&mut self, call: &ToolCall) -> Value {
         let foreign = call.signature.as_ref().filter(|signature| signature.value_for(Dialect::OpenaiChat).is_none());
-        let own = if foreign.is_some() { &ToolCall { signature: None, ..call.clone() } } else { call };
-        calls::write(own, &self.manner.call_id(&call.id))
+        let mut own = call.clone();
+        own.signature = own.signature.filter(|_| foreign.is_none());
+        if own.is_custom && !self.manner.takes_custom_tools() {
+            (own.is_custom, own.arguments) = (false, json!({ INPUT: own.arguments }).to_string());
+        }
+        calls::write(&own, &self.manner.call_id(&call.id))
     }
 
     /// Each result is a message of its own; what is no text follows as the user's.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::manner::Manner;
 use super::parts::cache_control;
 use crate::catalog::Dialect;
+use crate::dialect::custom::as_function;
 use crate::dialect::ir::{Builtin, BuiltinKind, Dropped, Function, Request, Tool, ToolChoice};
 
 /// Writes `tools`, `web_search_options`, `tool_choice` and `parallel_tool_calls`.
@@ -13,6 +14,9 @@ pub fn encode(request: &Request, manner: &Manner<'_>, body: &mut Map<String, Val
     for tool in &request.tools {
         match tool {
             Tool::Function(function) => tools.push(self::function(function, manner, dropped)),
+            Tool::Custom { name, description, .. } if !manner.takes_custom_tools() => {
+                tools.push(self::function(&as_function(name, description.as_deref()), manner, dropped));
+            }
             Tool::Custom { name, description, format } => {
                 let mut custom = json!({ "name": name });
                 set(&mut custom, "description", description.clone().map(Value::from));
@@ -26,7 +30,7 @@ pub fn encode(request: &Request, manner: &Manner<'_>, body: &mut Map<String, Val
     if !tools.is_empty() {
         body.insert("tools".to_owned(), Value::Array(tools));
         if let Some(choice) = &request.tool_choice {
-            body.insert("tool_choice".to_owned(), self::choice(choice, request));
+            body.insert("tool_choice".to_owned(), self::choice(choice, request, manner));
         }
         match request.parallel_tool_calls {
             Some(parallel) if manner.takes_parallel() => drop(body.insert("parallel_tool_calls".to_owned(), Value::Bool(parallel))),
@@ -74,9 +78,10 @@ fn web_search_options(of_another: &Value) -> Value {
     options
 }
 
-fn choice(choice: &ToolChoice, request: &Request) -> Value {
+fn choice(choice: &ToolChoice, request: &Request, manner: &Manner<'_>) -> Value {
     let named = |name: &str| {
-        let is_custom = request.tools.iter().any(|tool| matches!(tool, Tool::Custom { name: known, .. } if known == name));
+        let is_custom = manner.takes_custom_tools()
+            && request.tools.iter().any(|tool| matches!(tool, Tool::Custom { name: known, .. } if known == name));
         let kind = if is_custom { "custom" } else { "function" };
         json!({ "type": kind, kind: { "name": name } })
     };
