@@ -18,6 +18,7 @@ use crate::catalog::Operation;
 use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
+use crate::key::diagnose::holds_key;
 use crate::key::keyring::Plane;
 use crate::prompt::{Prompt, chat};
 use crate::route::Target;
@@ -80,6 +81,7 @@ async fn walk(
     surface.check_head(&head)?;
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let mut ask = Ask::read(called, bytes)?;
+    check_name(&ask.model)?;
     ticket.called_model(&ask.model);
     if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat {
         let (expanded, prompt) = chat::expand(gateway, &caller, ask)?;
@@ -106,6 +108,17 @@ async fn walk(
     let answer = gateway.client.call(&ask, meant.as_ref(), &targets, &headers).await.map_err(Failure::refusal)?;
     ticket.answering(answer.head.status, &targets[answer.target]);
     Ok(Walked { ask, meant, targets, answer })
+}
+
+/// A key that was pasted in a model's place goes to no provider, no log and no ledger.
+pub fn check_name(model: &str) -> Result<(), Refusal> {
+    match holds_key(model) {
+        false => Ok(()),
+        true => {
+            let message = "'model' holds a key of this gateway: send the key in the header 'Authorization: Bearer …', and name a model, as GET /v1/models lists them.";
+            Err(Refusal::invalid("key_in_model", message).with_param("model"))
+        }
+    }
 }
 
 /// Nothing is begun that cannot be written down.

@@ -19,7 +19,7 @@ pub(super) use google::file_of;
 pub use upload::{of_piece, serve_piece};
 
 use super::estimate::{self, Estimate, Input};
-use super::{ledger_down, list, name_request, pages};
+use super::{check_name, ledger_down, list, name_request, pages};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::{broken, model_in};
 use crate::dialect::members::Members;
@@ -157,6 +157,7 @@ async fn walk(
     ticket.called_by(&caller, &head);
     let (mut load, named) = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
+    model.as_deref().map_or(Ok(()), check_name)?;
     model.iter().for_each(|model| ticket.called_model(model));
     let rest = rest(served, &head)?;
     let id = match served.dialect {

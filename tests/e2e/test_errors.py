@@ -157,3 +157,25 @@ def test_body_over_the_limit(start_gateway, upstream):
     error = refused(client, openai.APIStatusError, messages=[{"role": "user", "content": "x" * (5 << 20)}])
     assert (error.status_code, error.code) == (413, "body_too_large")
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize("model", ["{key}", "test/{key}", "prompt/{key}"])
+def test_a_key_in_the_models_place_goes_nowhere(start_gateway, upstream, model):
+    gateway = start_gateway()
+    key = gateway.new_key()["key"]
+    client = gateway.client(key)
+    calls = [
+        lambda name: client.chat.completions.create(model=name, messages=MESSAGES),
+        lambda name: client.images.generate(model=name, prompt="A lighthouse"),
+        lambda name: client.embeddings.create(model=name, input="Hi"),
+    ]
+    for call in calls:
+        with pytest.raises(openai.BadRequestError) as caught:
+            call(model.format(key=key))
+        assert (caught.value.code, caught.value.param) == ("key_in_model", "model") and key not in str(caught.value)
+    reply = gateway.request("POST", f"/v1beta/models/{model.format(key=key)}:generateContent", b'{"contents": []}', x_goog_api_key=key)
+    assert reply.status == 400 and "holds a key" in reply.json()["error"]["message"] and key not in str(reply.body)
+    gateway.stop()
+    assert not upstream.requests
+    kept = [path for path in (gateway.folder / "data").rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
+    assert not kept and key not in gateway.log().partition("keyward is up")[2]

@@ -26,6 +26,8 @@ use crate::store::Claim;
 const NAME: HeaderName = HeaderName::from_static("idempotency-key");
 /// In an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Where reports come without a key.
+const SCANNERS: &str = "/leaks/github";
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_NAME: usize = 255;
 /// The largest body of a change, and of its answer.
@@ -41,6 +43,12 @@ pub async fn changes(State(gateway): State<Arc<Gateway>>, request: Request, next
     }
     let named = request.method() == Method::POST && request.headers().contains_key(&NAME);
     let (head, body) = request.into_parts();
+    // Whoever has no key is turned away before anybody waits for them; a scanner of secrets signs what it reports instead.
+    if !head.uri.path().ends_with(SCANNERS)
+        && let Err(problem) = access::caller(&gateway, &head).await
+    {
+        return problem.into_response();
+    }
     let Ok(body) = axum::body::to_bytes(body, LARGEST).await else {
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_unreadable", "The body broke off, or is larger than 4 MiB.")
             .into_response();
