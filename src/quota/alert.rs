@@ -9,13 +9,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use ring::digest::{SHA256, digest};
 use ring::hmac;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::account::AccountId;
 use super::limits::Budget;
 use super::window::Window;
+use crate::hex::hex;
 use crate::money::Usd;
 use crate::route::Secret;
 use crate::store::{GroupStore, StoreError};
@@ -25,6 +28,9 @@ pub const THRESHOLDS: [u8; 3] = [50, 80, 100];
 
 /// Waiting to be told at the most; more would be of no use to anybody.
 const WAITING: usize = 1024;
+/// Under way at the most.
+const AT_ONCE: usize = 16;
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,7 +60,7 @@ pub struct AlertSender(mpsc::Sender<Alert>);
 pub struct Alerts {
     queue: mpsc::Receiver<Alert>,
     store: Arc<dyn GroupStore>,
-    webhook: Option<Webhook>,
+    webhook: Option<Arc<Webhook>>,
 }
 
 /// Where alerts go.
@@ -67,7 +73,7 @@ pub struct Webhook {
 /// A sender, and who delivers what it is given.
 pub fn channel(store: Arc<dyn GroupStore>, webhook: Option<Webhook>) -> (AlertSender, Alerts) {
     let (sender, queue) = mpsc::channel(WAITING);
-    (AlertSender(sender), Alerts { queue, store, webhook })
+    (AlertSender(sender), Alerts { queue, store, webhook: webhook.map(Arc::new) })
 }
 
 // === impl AlertSender ===
@@ -84,24 +90,30 @@ impl AlertSender {
 // === impl Alerts ===
 
 impl Alerts {
-    /// Delivers until shutdown.
+    /// Delivers until shutdown, and then for a moment what is under way: one that is not taken keeps no other waiting.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+        let mut delivering = JoinSet::new();
         loop {
             let alert = tokio::select! {
-                alert = self.queue.recv() => alert,
-                _ = shutdown.wait_for(|stop| *stop) => return,
+                alert = self.queue.recv(), if delivering.len() < AT_ONCE => alert,
+                Some(_) = delivering.join_next() => continue,
+                _ = shutdown.wait_for(|stop| *stop) => break,
             };
-            let Some(alert) = alert else { return };
+            let Some(alert) = alert else { break };
             if !self.is_first(&alert).await {
                 continue;
             }
             let Alert { account, budget, percent, spent, .. } = &alert;
             tracing::warn!(account = %account, budget = %budget, percent, spent = %spent, "a budget passed a threshold");
-            tokio::select! {
-                () = self.deliver(&alert) => {}
-                _ = shutdown.wait_for(|stop| *stop) => return,
+            // In their order, where the webhook takes them.
+            if let Some(webhook) = self.webhook.clone()
+                && let Err(why) = webhook.call(&alert).await
+            {
+                delivering.spawn(async move { webhook.deliver(&alert, why).await });
             }
         }
+        // What is not taken by then is in the log alone.
+        let _ = tokio::time::timeout(LAST_MOMENT, async { while delivering.join_next().await.is_some() {} }).await;
     }
 
     /// The next alert that waits.
@@ -115,20 +127,6 @@ impl Alerts {
         let told: Result<bool, StoreError> = self.store.first_alert(&alert.name(), alert.at).await;
         // Told twice is better than never.
         told.unwrap_or(true)
-    }
-
-    async fn deliver(&self, alert: &Alert) {
-        let Some(webhook) = &self.webhook else { return };
-        let mut pause = FIRST_PAUSE;
-        for _ in 0..ATTEMPTS {
-            match webhook.call(alert).await {
-                Ok(()) => return,
-                Err(e) => tracing::warn!(error = e, retry_s = pause.as_secs(), "the alert webhook did not take an alert"),
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-        }
-        tracing::error!(account = %alert.account, "the alert webhook took no alert after {ATTEMPTS} attempts: check alerts.webhook");
     }
 }
 
@@ -152,8 +150,23 @@ impl Webhook {
         Ok(Webhook { url, key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), http: http.map_err(|e| e.to_string())? })
     }
 
+    /// Calls it until it takes an alert that it did not take at first, a few times.
+    async fn deliver(&self, alert: &Alert, mut why: String) {
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..ATTEMPTS {
+            tracing::warn!(error = why, retry_s = pause.as_secs(), "the alert webhook did not take an alert");
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+            match self.call(alert).await {
+                Ok(()) => return,
+                Err(again) => why = again,
+            }
+        }
+        tracing::error!(account = %alert.account, error = why, "the alert webhook took no alert after {ATTEMPTS} attempts: check alerts.webhook");
+    }
+
     async fn call(&self, alert: &Alert) -> Result<(), String> {
-        let (id, body) = (alert.name(), alert.body());
+        let (id, body) = (alert.id(), alert.body());
         let seconds = Timestamp::now().as_second().to_string();
         let signed = hmac::sign(&self.key, format!("{id}.{seconds}.{body}").as_bytes());
         let request = self.http.post(self.url.clone()).header("content-type", "application/json").header("webhook-id", &id);
@@ -173,6 +186,11 @@ impl Alert {
     pub fn name(&self) -> String {
         let begins = if self.window.has_end() { self.window.begins.to_string() } else { "ever".to_owned() };
         format!("{}|{}|{}|{begins}", self.account, self.budget, self.percent)
+    }
+
+    /// The same for the same name, and with no full stop in it, which separates it from what is signed with it.
+    fn id(&self) -> String {
+        format!("alert_{}", hex(&digest(&SHA256, self.name().as_bytes()).as_ref()[..16]))
     }
 
     fn body(&self) -> String {

@@ -173,3 +173,22 @@ def test_alerts_are_signed_and_come_once_for_each_threshold(start_gateway):
     assert told[-1]["data"]["spent_nano_usd"] == round(COST * 5 * 1e9)
     assert SECRET not in gateway.log()
     receiver.close()
+
+
+def test_an_alert_that_is_not_taken_keeps_no_other_waiting(start_gateway):
+    receiver, seen = Upstream(), []
+
+    def take(asked):
+        account = json.loads(asked.body)["data"]["account"]
+        seen.append((account, asked.headers["webhook-id"]))
+        return Answer(b"{}", 500 if account == first["id"] and len(seen) < 3 else 200)
+
+    receiver.serve_at("POST", "/alerts", take)
+    gateway = start_gateway(config=f'[alerts]\nwebhook = "{receiver.url}/alerts"\n', env={"KEYWARD_ALERT_SECRET": SECRET})
+    first, second = (gateway.new_key(budget=f"{COST * 1.5:.6f}/month") for _ in range(2))
+    for key in (first, second):
+        assert ask(gateway, key["key"]).status == 200
+    assert eventually(lambda: len(seen) >= 3, seconds=15), seen
+    assert [account for account, _ in seen[:3]] == [first["id"], second["id"], first["id"]]
+    assert seen[0][1] == seen[2][1] != seen[1][1] and "." not in seen[0][1]
+    receiver.close()
