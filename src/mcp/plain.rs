@@ -19,11 +19,8 @@ const NO_MESSAGE: &str = "unrecognized JSON-RPC message";
 const TOO_LONG: &str = "length limit exceeded";
 /// They are short.
 const LONGEST: usize = 4 << 10;
-/// The methods of requests that clients send.
-const METHODS: [&str; 15] = [
-    "initialize",
-    "ping",
-    "server/discover",
+/// The methods that every revision has, and whose parameters can be wrong.
+const METHODS: [&str; 8] = [
     "tools/list",
     "tools/call",
     "prompts/list",
@@ -31,11 +28,7 @@ const METHODS: [&str; 15] = [
     "resources/list",
     "resources/templates/list",
     "resources/read",
-    "resources/subscribe",
-    "resources/unsubscribe",
     "completion/complete",
-    "logging/setLevel",
-    "subscriptions/listen",
 ];
 
 /// The response, or another that says the same as JSON-RPC does.
@@ -104,7 +97,7 @@ fn hint(method: &str, params: Option<&Value>) -> &'static str {
     match method {
         "tools/call" | "prompts/get" if !has_text("name") => "'name' is missing, or no text.",
         "tools/call" | "prompts/get" if arguments.is_some_and(|arguments| !arguments.is_object()) => "'arguments' has to be an object.",
-        "resources/read" | "resources/subscribe" | "resources/unsubscribe" if !has_text("uri") => "'uri' is missing, or no text.",
+        "resources/read" if !has_text("uri") => "'uri' is missing, or no text.",
         _ => "a member is missing, or of another type.",
     }
 }

@@ -393,7 +393,7 @@ def test_a_provider_that_has_none_says_so(start_gateway, upstream, shelf):
 def test_paths_that_are_none_are_refused_in_googles_words(goog, upstream, shelf):
     key = goog.new_key()["key"]
     cases = [
-        ("GET", "/v1/files/a/content", 404), ("POST", "/v1/files", 405), ("PUT", "/v1/files/a", 405), ("POST", "/v1/batches", 405),
+        ("PUT", "/v1/files/a", 405),
         ("POST", "/v1/batches/a:pause", 404), ("GET", "/v1/batches/a:cancel", 405), ("GET", "/v1/nothing", 404), ("GET", "/upload/v1/files", 405),
         ("GET", "/v1/files/a:b:c", 404), ("GET", "/v1beta/files/a%2fb", 404), ("POST", "/upload/v1/other", 404), ("POST", "/upload/v7/files", 404), ("GET", "/download/v1beta/files/a", 404),
     ]
@@ -404,6 +404,14 @@ def test_paths_that_are_none_are_refused_in_googles_words(goog, upstream, shelf)
             reply = goog.request(method, path if way else f"{path}?key={key}", **way)
             error = reply.json()["error"]
             assert (reply.status, error["code"]) == (status, status) and error["status"], (method, path, reply)
+    assert not upstream.requests
+
+
+def test_what_openai_alone_has_is_openais_wherever_the_key_stands(goog, upstream, shelf):
+    key = goog.new_key()["key"]
+    for method, path in [("GET", "/v1/files/a/content"), ("POST", "/v1/files"), ("POST", "/v1/batches")]:
+        error = goog.request(method, path, x_goog_api_key=key).json()["error"]
+        assert error["type"] == "invalid_request_error", (method, path, error)
     assert not upstream.requests
 
 

@@ -49,10 +49,15 @@ pub fn are_meant(headers: &HeaderMap, uri: &Uri) -> bool {
     headers.contains_key(GOOGLE) || (has_key() && !has_other())
 }
 
-/// The same of a request for one of OpenAI's own operations, with its path after the version.
+/// The same of a request for one of OpenAI's own operations, with its path after the version: only for what Google has there too, and for the verbs that it alone has.
 pub fn instead(other: &Served, request: &Request) -> Option<String> {
     let is_shared = matches!(other.operation, Operation::Files | Operation::Batches);
-    (is_shared && are_meant(request.headers(), request.uri())).then(|| request.uri().path().trim_start_matches("/v1/").to_owned())
+    if !is_shared || !are_meant(request.headers(), request.uri()) {
+        return None;
+    }
+    let path = request.uri().path().trim_start_matches("/v1/");
+    let is_there = path.contains(':') || at(path).iter().any(|served| served.method == request.method());
+    is_there.then(|| path.to_owned())
 }
 
 const fn making(path: &'static str) -> Served {
