@@ -34,6 +34,7 @@ pub mod realtime;
 pub mod route;
 pub mod server;
 pub mod service;
+pub mod shelf;
 pub mod store;
 pub mod surface;
 pub mod telemetry;

@@ -112,7 +112,7 @@ fn diff(folder: &Path, name: &str, other: Option<&str>) -> Result<(), CliError> 
         Some(other) => edit::source(folder, other)?,
         None => {
             let (base, version) = newer.label.split_once('@').unwrap_or((&newer.label, "1"));
-            let (prompts, version) = (Shelved::read(folder, None), version.parse().unwrap_or(1));
+            let (prompts, version) = (Shelved::read(folder), version.parse().unwrap_or(1));
             let before = prompts.versions(base).and_then(|versions| versions.range(..version).next_back());
             let (before, _) = before.ok_or_else(|| format!("{} is the first version: there is none before it", newer.label))?;
             edit::source(folder, &format!("{base}@{before}"))?
@@ -126,7 +126,7 @@ fn diff(folder: &Path, name: &str, other: Option<&str>) -> Result<(), CliError> 
 
 /// Calls the running gateway as its callers do, so that what is tested is what they get.
 async fn test(folder: &Path, names: &[String], url: &str, key: Option<&str>) -> Result<ExitCode, CliError> {
-    let prompts = Shelved::read(folder, None);
+    let prompts = Shelved::read(folder);
     let chosen: Vec<Arc<Prompt>> = match names {
         [] => prompts.all().filter(|prompt| prompt.life.state == State::Published).cloned().collect(),
         names => names.iter().map(|name| version(folder, &prompts, name)).collect::<Result<_, _>>()?,
@@ -188,7 +188,7 @@ fn version(folder: &Path, prompts: &Shelved, name: &str) -> Result<Arc<Prompt>, 
 }
 
 fn list(folder: &Path, json: bool) -> Result<(), CliError> {
-    let prompts = Shelved::read(folder, None);
+    let prompts = Shelved::read(folder);
     if json {
         let row = |prompt: &Arc<Prompt>| serde_json::json!({ "name": prompt.name, "version": prompt.version, "state": prompt.life.state.as_str(), "description": prompt.front.description });
         return output::json(&prompts.all().map(row).collect::<Vec<_>>());
@@ -200,9 +200,9 @@ fn list(folder: &Path, json: bool) -> Result<(), CliError> {
 }
 
 fn check(folder: &Path) -> Result<ExitCode, CliError> {
-    let prompts = Shelved::read(folder, None);
+    let prompts = Shelved::read(folder);
     for fault in prompts.faults() {
-        output::print(&format!("{}:{}: {}\n", fault.file, fault.line, fault.message))?;
+        output::print(&format!("{fault}\n"))?;
     }
     if prompts.faults().is_empty() {
         output::print(&format!("{} prompts in {} are right.\n", prompts.all().count(), folder.display()))?;

@@ -80,7 +80,7 @@ impl Serve {
         let (held, holding) = Keeper::new(store.clone());
         let upkeep = Upkeep::new(store.clone(), config.ledger.keep, store.clone(), config.held.keep);
         let prompts = Arc::new(Shelf::open(&config.prompts.folder));
-        let services = Arc::new(service::Shelf::open(service::Folder::of(&config, Some(&env))));
+        let services = Arc::new(service::Shelf::of(service::Folder::of(&config, Some(&env))));
         let subscriptions = Arc::new(Subscriptions::open(store.clone()).await?);
         let mcp = mcp::Room::new(&config, &env, &data)?;
         let gateway = Arc::new(Gateway {

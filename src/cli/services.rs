@@ -96,7 +96,7 @@ impl Services {
             Services::Deprecate { name, sunset, successor } => take(&folder, &name, &Step::Deprecate { sunset, successor })?,
             Services::Subscriptions { name, json } => {
                 let Installation { store, .. } = Installation::open(&config.data).await?;
-                show(&services::list(&store, &folder.read(None), &name).await?, json)?;
+                show(&services::list(&store, &folder.read(), &name).await?, json)?;
             }
             Services::Approve { name, key, json } => decide(config, &folder, (&name, &key), Standing::Approved, json).await?,
             Services::Deny { name, key, json } => decide(config, &folder, (&name, &key), Standing::Denied, json).await?,
@@ -107,7 +107,7 @@ impl Services {
 
 async fn decide(config: &Config, folder: &Folder, what: (&str, &str), standing: Standing, json: bool) -> Result<(), CliError> {
     let Installation { store, .. } = Installation::open(&config.data).await?;
-    let decided = services::decide(&store, &store, &folder.read(None), what, standing, &Actor::of_process()).await?;
+    let decided = services::decide(&store, &store, &folder.read(), what, standing, &Actor::of_process()).await?;
     match json {
         true => output::json(&decided),
         false => output::print(&format!("The key {} is {} for '{}'.\n", decided.key, decided.standing, decided.service)),
@@ -129,7 +129,7 @@ fn take(folder: &Folder, name: &str, step: &Step) -> Result<(), CliError> {
 }
 
 fn list(folder: &Folder, json: bool) -> Result<(), CliError> {
-    let services = folder.read(None);
+    let services = folder.read();
     let state = |service: &Service| service.life.state_at(Timestamp::now()).as_str();
     if json {
         let row = |service: &Arc<Service>| -> Value {
@@ -146,9 +146,9 @@ fn list(folder: &Folder, json: bool) -> Result<(), CliError> {
 }
 
 fn check(folder: &Folder) -> Result<ExitCode, CliError> {
-    let services = folder.read(None);
+    let services = folder.read();
     for fault in services.faults() {
-        output::print(&format!("{}:{}: {}\n", fault.file, fault.line, fault.message))?;
+        output::print(&format!("{fault}\n"))?;
     }
     for service in services.all() {
         for (operation, why) in service.description.no_tools() {

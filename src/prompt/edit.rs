@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::Prompts;
 use crate::config::hint;
+use crate::shelf;
 
 /// A step in a prompt's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Source, EditError>
 
 /// The file of a prompt: of the version that is named, or of the newest.
 pub fn source(folder: &Path, name: &str) -> Result<Source, EditError> {
-    let prompts = Prompts::read(folder, None);
+    let prompts = Prompts::read(folder);
     let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version)));
     let versions = prompts.versions(base).ok_or_else(|| {
         let near = hint::nearest(base, prompts.names()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
@@ -112,15 +113,13 @@ fn put(folder: &Path, path: &Path, text: &str) -> Result<Source, EditError> {
     let file = path.display().to_string();
     let prompts = Prompts::with(folder, path, text);
     if let Some(fault) = prompts.faults().iter().find(|fault| fault.file == file) {
-        return Err(EditError::Wrong(format!("{file}:{}: {}; nothing was changed", fault.line, fault.message)));
+        return Err(EditError::Wrong(format!("{fault}; nothing was changed")));
     }
     let label = prompts.label_of(path).ok_or_else(|| EditError::Wrong(format!("{file} would be no prompt")))?;
-    let beside = path.with_extension("new");
-    let written =
-        std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&beside, text)).and_then(|()| std::fs::rename(&beside, path));
+    let written = std::fs::create_dir_all(folder).and_then(|()| shelf::put(path, text));
     written.map_err(|e| EditError::Disk(format!("{file} cannot be written: {e}")))?;
     // What is published is written down by this.
-    Prompts::read(folder, None);
+    Prompts::read(folder);
     Ok(Source { label, path: path.to_path_buf(), text: text.to_owned() })
 }
 

@@ -10,6 +10,6 @@ mod shelf;
 mod tests;
 
 pub use entry::{Prompt, Violation};
-pub use shelf::{Misfile, Prompts, Shelf};
+pub use shelf::{Prompts, Shelf};
 
 pub use crate::life::State;

@@ -1,24 +1,23 @@
-//! The prompts of a folder, by name and version, read again as its files change; a bad file is refused whole and named.
+//! The prompts of a folder, by name and version; what is published once does not change.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::dotprompt::Fault;
 use super::entry::{self, Prompt};
 use crate::life::State;
+use crate::shelf::{self, Misfile, Reading, Seen, seen};
 
 /// All prompts of a folder, as they are now.
+pub type Shelf = shelf::Shelf<Folder>;
+
+/// Where prompts are.
 #[derive(Debug)]
-pub struct Shelf {
-    folder: PathBuf,
-    now: RwLock<Arc<Prompts>>,
-}
+pub struct Folder(PathBuf);
 
 /// What was read of a folder.
 #[derive(Debug, Default)]
@@ -26,25 +25,8 @@ pub struct Prompts {
     files: BTreeMap<PathBuf, Arc<Prompt>>,
     by_name: BTreeMap<String, BTreeMap<u32, Arc<Prompt>>>,
     faults: Vec<Misfile>,
-    seen: Seen,
 }
 
-/// A file that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Misfile {
-    /// The file.
-    pub file: String,
-    /// The line, from 1 on.
-    pub line: usize,
-    /// What is wrong, and what would be right.
-    pub message: String,
-}
-
-/// What a folder's files were when they were read.
-type Seen = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
-
-/// How often the folder is looked at.
-const EVERY: Duration = Duration::from_secs(1);
 /// What each published version was, so that it stays so over restarts.
 const PUBLISHED: &str = ".published.json";
 
@@ -53,47 +35,48 @@ const PUBLISHED: &str = ".published.json";
 impl Shelf {
     /// Reads a folder; where there is none, there are no prompts.
     pub fn open(folder: &Path) -> Shelf {
-        let prompts = Prompts::read(folder, None);
-        prompts.tell();
-        Shelf { folder: folder.to_path_buf(), now: RwLock::new(Arc::new(prompts)) }
+        Shelf::of(Folder(folder.to_path_buf()))
     }
 
     /// The prompts that hold now.
     pub fn prompts(&self) -> Arc<Prompts> {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+        self.now()
+    }
+}
+
+// === impl Folder ===
+
+impl Reading for Folder {
+    type Found = Prompts;
+
+    fn folder(&self) -> &Path {
+        &self.0
     }
 
-    /// Looks at the folder, and reads it again if anything in it changed.
-    pub fn refresh(&self) {
-        let before = self.prompts();
-        if seen(&self.folder) != before.seen {
-            let prompts = Prompts::read(&self.folder, Some(&before));
-            if prompts.faults != before.faults {
-                prompts.tell();
-            }
-            *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(prompts);
-        }
+    fn is_ours(ending: &str) -> bool {
+        ending == "prompt"
     }
 
-    /// Looks at the folder every second until told to stop.
-    pub async fn follow(self: Arc<Shelf>, mut stopped: tokio::sync::watch::Receiver<bool>) {
-        while tokio::time::timeout(EVERY, stopped.wait_for(|stop| *stop)).await.is_err() {
-            let shelf = Arc::clone(&self);
-            // A folder may be on a slow disk; what panics there is told by the runtime, and the last prompts go on.
-            let _ = tokio::task::spawn_blocking(move || shelf.refresh()).await;
-        }
+    fn read_files(&self, files: &Seen, before: Option<&Prompts>) -> Prompts {
+        Prompts::read_files(&self.0, files, before)
+    }
+
+    fn faults(prompts: &Prompts) -> &[Misfile] {
+        prompts.faults()
     }
 }
 
 // === impl Prompts ===
 
 impl Prompts {
-    /// Reads a folder; of a file that is wrong now, what it was `before` goes on. What is published is written down.
-    pub fn read(folder: &Path, before: Option<&Prompts>) -> Prompts {
-        let seen = seen(folder);
-        let texts = seen.keys().map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
-        let (mut prompts, known) = Prompts::of(folder, texts, before);
-        prompts.seen = seen;
+    /// Reads a folder. What is published is written down.
+    pub fn read(folder: &Path) -> Prompts {
+        Prompts::read_files(folder, &seen::<Folder>(folder), None)
+    }
+
+    fn read_files(folder: &Path, files: &Seen, before: Option<&Prompts>) -> Prompts {
+        let texts = files.keys().map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
+        let (prompts, known) = Prompts::of(folder, texts, before);
         if known != published(folder)
             && let Ok(text) = serde_json::to_string_pretty(&known)
             && let Err(error) = std::fs::write(folder.join(PUBLISHED), text + "\n")
@@ -105,7 +88,7 @@ impl Prompts {
 
     /// What the folder would be with this text in a file: nothing is written.
     pub fn with(folder: &Path, file: &Path, text: &str) -> Prompts {
-        let others = seen(folder).into_keys().filter(|path| path != file);
+        let others = seen::<Folder>(folder).into_keys().filter(|path| path != file);
         let mut texts: BTreeMap<PathBuf, io::Result<String>> = others.map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
         texts.insert(file.to_path_buf(), Ok(text.to_owned()));
         Prompts::of(folder, texts, None).0
@@ -120,7 +103,7 @@ impl Prompts {
             match (text, name.strip_prefix('_').and_then(|name| name.strip_suffix(".prompt"))) {
                 (Ok(text), Some(partial)) => drop(partials.insert(partial.to_owned(), text.replace("\r\n", "\n"))),
                 (Ok(text), None) => texts.push((path.clone(), text)),
-                (Err(error), _) => prompts.faults.push(Misfile::new(&path, &Fault::at(1, format!("it cannot be read: {error}")))),
+                (Err(error), _) => prompts.faults.push(Misfile::at(&path, 1, format!("it cannot be read: {error}"))),
             }
         }
         let mut known = published(folder);
@@ -128,7 +111,7 @@ impl Prompts {
             match read_one(&path, &text, &partials, &mut known, &prompts.by_name) {
                 Ok(prompt) => prompts.put(path, Arc::new(prompt)),
                 Err(fault) => {
-                    prompts.faults.push(Misfile::new(&path, &fault));
+                    prompts.faults.push(Misfile::at(&path, fault.line, fault.message));
                     if let Some(last_good) = before.and_then(|before| before.files.get(&path)).cloned() {
                         prompts.put(path, last_good);
                     }
@@ -192,20 +175,6 @@ impl Prompts {
         self.by_name.entry(prompt.name.clone()).or_default().insert(prompt.version, Arc::clone(&prompt));
         self.files.insert(path, prompt);
     }
-
-    fn tell(&self) {
-        for Misfile { file, line, message } in &self.faults {
-            tracing::error!("{file}:{line}: {message}; what it was before goes on, if it was anything");
-        }
-    }
-}
-
-// === impl Misfile ===
-
-impl Misfile {
-    fn new(path: &Path, fault: &Fault) -> Misfile {
-        Misfile { file: path.display().to_string(), line: fault.line, message: fault.message.clone() }
-    }
 }
 
 type Hashes = BTreeMap<String, String>;
@@ -247,13 +216,4 @@ fn read_one(
 
 fn published(folder: &Path) -> Hashes {
     std::fs::read(folder.join(PUBLISHED)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
-}
-
-fn seen(folder: &Path) -> Seen {
-    let prompt = |entry: std::fs::DirEntry| {
-        let path = entry.path();
-        let facts = entry.metadata().ok().filter(|_| path.extension().is_some_and(|extension| extension == "prompt"))?;
-        Some((path, (facts.modified().ok(), facts.len())))
-    };
-    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(prompt).collect()
 }

@@ -106,7 +106,7 @@ fn a_field_is_set_and_all_else_stays() {
 #[test]
 fn the_starter_and_the_prompts_that_come_with_the_project_are_right() {
     assert_eq!(read("hello", edit::STARTER).unwrap().life.state, State::Draft);
-    let shipped = Prompts::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts"), None);
+    let shipped = Prompts::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts"));
     assert!(shipped.faults().is_empty(), "{:?}", shipped.faults());
     let names: Vec<&str> = shipped.names().collect();
     assert_eq!(names, ["classify", "describe-image", "extract", "rewrite", "sentiment", "sql", "summarize", "translate"]);

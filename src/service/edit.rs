@@ -5,23 +5,19 @@ use std::path::PathBuf;
 use super::entry::line_of;
 use super::shelf::Folder;
 use crate::prompt::edit::{EditError, Step};
+use crate::shelf::put;
 
 /// Takes a service a step on; the file is the old one or the new one at every moment.
 pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<PathBuf, EditError> {
-    let services = folder.read(None);
+    let services = folder.read();
     let path = folder.path().join(format!("{name}.toml"));
     let text = match services.service(name) {
         Some(_) => std::fs::read_to_string(&path).map_err(|e| EditError::Disk(format!("{} cannot be read: {e}", path.display())))?,
         None => return Err(missing(&services, name)),
     };
     let text = fields(step).iter().fold(text, |text, (field, value)| with_field(&text, field, value));
-    folder.read_one(&path, &text).map_err(|fault| {
-        let (file, line, message) = (fault.file, fault.line, fault.message);
-        EditError::Wrong(format!("{file}:{line}: {message}; nothing was changed"))
-    })?;
-    let beside = path.with_extension("new");
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path));
-    written.map_err(|e| EditError::Disk(format!("{} cannot be written: {e}", path.display())))?;
+    folder.read_one(&path, &text).map_err(|fault| EditError::Wrong(format!("{fault}; nothing was changed")))?;
+    put(&path, &text).map_err(|e| EditError::Disk(format!("{} cannot be written: {e}", path.display())))?;
     Ok(path)
 }
 
@@ -29,7 +25,7 @@ pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<PathBuf, EditErr
 pub fn missing(services: &super::Services, name: &str) -> EditError {
     let file = format!("{name}.toml");
     if let Some(fault) = services.faults().iter().find(|fault| fault.file.ends_with(&file)) {
-        return EditError::Wrong(format!("{}:{}: {}", fault.file, fault.line, fault.message));
+        return EditError::Wrong(fault.to_string());
     }
     let names: Vec<&str> = services.all().map(|service| service.name.as_str()).collect();
     let near = crate::config::hint::nearest(name, names.into_iter()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));

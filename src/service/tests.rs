@@ -300,7 +300,7 @@ fn bad_files_each_say_the_line_and_what_would_be_right() {
 #[test]
 fn a_bad_file_is_told_and_the_last_good_one_goes_on() {
     let (place, folder) = folder();
-    let shelf = Shelf::open(folder);
+    let shelf = Shelf::of(folder);
     assert_eq!((shelf.services().served().count(), shelf.services().all().count()), (0, 1));
     write(place.path(), &GOOD.replace("draft", "published"));
     shelf.refresh();
@@ -324,7 +324,7 @@ fn steps_change_the_file_and_nothing_else_in_it() {
     assert_eq!(text(), GOOD.replace("draft", "published"));
     let sunset = Step::Deprecate { sunset: Some("2099-01-01".to_owned()), successor: Some("cats".to_owned()) };
     edit::step(&folder, "pets", &sunset).unwrap();
-    let service = folder.read(None).service("pets").cloned().unwrap();
+    let service = folder.read().service("pets").cloned().unwrap();
     let told: Vec<_> =
         service.life.headers("/services").into_iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     assert!(told[0].starts_with("deprecation: @") && told[1] == "sunset: Thu, 01 Jan 2099 00:00:00 GMT", "{told:?}");
@@ -339,7 +339,7 @@ fn steps_change_the_file_and_nothing_else_in_it() {
 #[test]
 fn the_credential_is_sent_and_shown_nowhere() {
     let (_place, folder) = folder();
-    let service = folder.read(None).service("pets").cloned().unwrap();
+    let service = folder.read().service("pets").cloned().unwrap();
     let upstream = service.upstream.as_ref().unwrap();
     assert_eq!(upstream.url("/pets", "a=1").unwrap().as_str(), "https://api.example/v1/pets?a=1&key=k%2F1%2B2");
     assert!(!format!("{service:?}").contains("k/1+2"));

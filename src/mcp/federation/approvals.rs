@@ -14,6 +14,7 @@ use rmcp::model::Tool;
 use serde_json::{Value, json};
 
 use crate::hex::hex;
+use crate::shelf;
 
 /// Fingerprints of approved tools, in a file that the command line changes too.
 #[derive(Debug)]
@@ -72,9 +73,7 @@ impl Approvals {
         let mut tools = before.clone();
         let done = change(tools.entry(server.to_owned()).or_default());
         if tools != before {
-            let (text, draft) = (serde_json::to_string_pretty(&tools)?, self.file.with_extension("new"));
-            std::fs::write(&draft, text + "\n")?;
-            std::fs::rename(&draft, &self.file)?;
+            shelf::put(&self.file, &(serde_json::to_string_pretty(&tools)? + "\n"))?;
         }
         Ok(done)
     }
