@@ -1,6 +1,6 @@
 //! What a request can take at most, before its provider is asked: what is reserved for it.
 
-use memchr::memmem;
+use memchr::{memchr_iter, memmem};
 
 use crate::catalog::Operation;
 use crate::money::Usd;
@@ -57,29 +57,25 @@ const NAMING: [&str; 21] = [
     "web_search_options",
 ];
 /// How types of tools that a provider runs by itself begin.
-const RUN_THERE: [&str; 10] = [
-    "\"web_search",
-    "\"web_fetch",
-    "\"file_search",
-    "\"code_",
-    "\"mcp",
-    "\"googleSearch",
-    "\"google_search",
-    "\"urlContext",
-    "\"url_context",
-    "\"computer",
-];
+const RUN_THERE: [&str; 10] =
+    ["web_search", "web_fetch", "file_search", "code_", "mcp", "googleSearch", "google_search", "urlContext", "url_context", "computer"];
 
 // === impl Input ===
 
 impl Input {
     /// Of a body: a word too many costs no more than a larger reservation, one too few a budget.
     pub fn of(body: &[u8]) -> Input {
-        let holds = |text: &str| memmem::find(body, text.as_bytes()).is_some();
-        let names = NAMING.iter().any(|word| holds(&format!("\"{word}\""))) || RUN_THERE.iter().any(|start| holds(start));
+        let names = |after_quote: &[u8]| {
+            NAMING.iter().any(|word| after_quote.strip_prefix(word.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'"')))
+                || RUN_THERE.iter().any(|start| after_quote.starts_with(start.as_bytes()))
+        };
         // Letters that are written as escapes could be any of these words.
+        let is_escaped = || memmem::find(body, b"\\u00").is_some();
         let bytes = body.len() as u64;
-        if names || holds("\\u00") { Input::Named(bytes) } else { Input::Sent(bytes) }
+        match memchr_iter(b'"', body).any(|at| names(&body[at + 1..])) || is_escaped() {
+            true => Input::Named(bytes),
+            false => Input::Sent(bytes),
+        }
     }
 
     fn bytes(self) -> u64 {

@@ -258,7 +258,10 @@ impl Keyring {
             self.accounts.refresh(group).await?;
             // A project may have gone to another team: its keys find their accounts anew.
             for (id, _) in self.known.iter().filter(|(_, known)| known.chain.iter().any(|account| account.id() == group)) {
-                self.read_again(*id).await;
+                let _one_at_a_time = self.renewing.lock().await;
+                if let Some(known) = self.known.get(&*id).await {
+                    self.keep(*id, Some(known.record.clone())).await;
+                }
             }
         }
         for &id in &changes.keys {
@@ -271,12 +274,17 @@ impl Keyring {
         Ok(changes)
     }
 
-    /// A key that changed, or whose accounts did, as the store has it now.
+    /// A key that changed, as the store has it now.
     async fn read_again(&self, id: KeyId) {
         let _one_at_a_time = self.renewing.lock().await;
-        let known = match self.store.key(id).await {
-            Ok(Some(record)) => self.known(record).await.ok(),
-            Ok(None) | Err(_) => None,
+        let record = self.store.key(id).await.ok().flatten();
+        self.keep(id, record).await;
+    }
+
+    async fn keep(&self, id: KeyId, record: Option<KeyRecord>) {
+        let known = match record {
+            Some(record) => self.known(record).await.ok(),
+            None => None,
         };
         match known {
             Some(known) => self.known.insert(id, known).await,

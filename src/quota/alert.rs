@@ -106,9 +106,12 @@ impl Alerts {
             let Alert { account, budget, percent, spent, .. } = &alert;
             tracing::warn!(account = %account, budget = %budget, percent, spent = %spent, "a budget passed a threshold");
             // In their order, where the webhook takes them.
-            if let Some(webhook) = self.webhook.clone()
-                && let Err(why) = webhook.call(&alert).await
-            {
+            let Some(webhook) = self.webhook.clone() else { continue };
+            let taken = tokio::select! {
+                taken = webhook.call(&alert) => taken,
+                _ = shutdown.wait_for(|stop| *stop) => break,
+            };
+            if let Err(why) = taken {
                 delivering.spawn(async move { webhook.deliver(&alert, why).await });
             }
         }

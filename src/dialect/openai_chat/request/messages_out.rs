@@ -1,5 +1,7 @@
 //! Writes the conversation.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::manner::Manner;
@@ -105,11 +107,14 @@ impl Writer<'_> {
     }
 
     fn call(&mut self, call: &ToolCall) -> Value {
-        let foreign = call.signature.as_ref().filter(|signature| signature.value_for(Dialect::OpenaiChat).is_none());
-        let mut own = call.clone();
-        own.signature = own.signature.filter(|_| foreign.is_none());
-        if own.is_custom && !self.manner.takes_custom_tools() {
-            (own.is_custom, own.arguments) = (false, json!({ INPUT: own.arguments }).to_string());
+        let is_foreign = call.signature.as_ref().is_some_and(|signature| signature.value_for(Dialect::OpenaiChat).is_none());
+        let is_function = call.is_custom && !self.manner.takes_custom_tools();
+        let mut own = Cow::Borrowed(call);
+        if is_foreign {
+            own.to_mut().signature = None;
+        }
+        if is_function {
+            (own.to_mut().is_custom, own.to_mut().arguments) = (false, json!({ INPUT: call.arguments }).to_string());
         }
         calls::write(&own, &self.manner.call_id(&call.id))
     }
