@@ -42,7 +42,7 @@ pub struct Ask {
 
 /// Bytes to put in place of others.
 #[derive(Clone, Debug)]
-struct Edit {
+pub struct Edit {
     at: Range<usize>,
     with: Bytes,
 }
@@ -122,8 +122,17 @@ impl Ask {
         edits.extend(self.model_at.clone().map(|at| Edit { at, with: json_string(model) }));
         let resource = |at| Edit { at, with: json_string(&format!("models/{model}")) };
         edits.extend(self.models_within.iter().cloned().map(resource));
-        edits.sort_by_key(|edit| edit.at.start);
-        with_quirks(quirks, splice(&self.body, &edits))
+        with_quirks(quirks, splice(&self.body, edits))
+    }
+}
+
+// === impl Edit ===
+
+impl Edit {
+    /// Puts a string in the place of a value that was parsed out of `body`, and so stands in it.
+    pub fn of(raw: &str, body: &[u8], text: &str) -> Edit {
+        let start = raw.as_ptr() as usize - body.as_ptr() as usize;
+        Edit { at: start..start + raw.len(), with: json_string(text) }
     }
 }
 
@@ -221,12 +230,14 @@ fn ask_for_usage(body: &Bytes, members: &Members<'_>) -> Result<Option<Edit>, Re
     }
 }
 
-fn splice(body: &Bytes, edits: &[Edit]) -> Pieces {
+/// The body with other bytes in some places, in whichever order these are given.
+pub fn splice(body: &Bytes, mut edits: Vec<Edit>) -> Pieces {
+    edits.sort_by_key(|edit| edit.at.start);
     let mut pieces = Vec::with_capacity(edits.len() * 2 + 1);
     let mut done = 0;
     for edit in edits {
         pieces.push(body.slice(done..edit.at.start));
-        pieces.push(edit.with.clone());
+        pieces.push(edit.with);
         done = edit.at.end;
     }
     pieces.push(body.slice(done..));

@@ -9,6 +9,7 @@ mod upload;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::routing::MethodFilter;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
@@ -101,9 +102,20 @@ pub(super) enum Reply {
 /// Names the provider in an answer, and in a request that names no model.
 const PROVIDER: HeaderName = HeaderName::from_static("keyward-provider");
 
+/// How a path of a table's is called; none where it is none of them.
+pub fn methods(table: &'static [Served], path: &str) -> Vec<&'static str> {
+    table.iter().filter(|served| served.is_at(path)).map(|served| served.method.as_str()).collect()
+}
+
 // === impl Served ===
 
 impl Served {
+    /// Its method, as a router has it.
+    pub fn filter(&self) -> MethodFilter {
+        // Every table has the usual methods alone.
+        MethodFilter::try_from(self.method.clone()).unwrap_or(MethodFilter::POST)
+    }
+
     /// Whether a request's path is one of this one's.
     pub fn is_at(&self, path: &str) -> bool {
         let (mut expected, mut given) = (self.path.split('/'), path.split('/'));

@@ -19,6 +19,7 @@ use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
 use crate::key::presented::BARE_HEADERS;
+use crate::surface::body;
 
 /// The head of a request as it came, with its key, for what is called under that key in turn.
 #[derive(Clone)]
@@ -80,8 +81,7 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
     }
     let service = service(Arc::clone(&gateway.mcp.sessions), gateway.mcp.config.clone());
     let limit = gateway.config.limits.body_mib << 20;
-    let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
+    if body::announced(&head.headers).is_some_and(|length| length > limit) {
         let message = format!("The message is larger than the {} MiB that limits.body_mib allows.", gateway.config.limits.body_mib);
         return refuse(&Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Invalid, "body_too_large", message));
     }

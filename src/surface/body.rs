@@ -12,7 +12,7 @@ use crate::error::{Kind, Refusal};
 /// The whole body, in one piece.
 pub async fn read(mut body: Body, headers: &HeaderMap, limits: &RequestLimits) -> Result<Bytes, Refusal> {
     let limit = limits.body_mib << 20;
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = announced(headers);
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limits));
     }
@@ -36,6 +36,11 @@ pub async fn read(mut body: Body, headers: &HeaderMap, limits: &RequestLimits) -
         whole.extend_from_slice(&piece);
     }
     Ok(whole.freeze())
+}
+
+/// How long a body says that it is.
+pub fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The next piece: within the longest pause, and before the `end` of all patience, since a byte now and then is no pause.

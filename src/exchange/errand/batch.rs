@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Served, not_served};
 use crate::catalog::Dialect;
-use crate::dialect::ask::json_string;
+use crate::dialect::ask::{Edit, json_string, splice};
 use crate::dialect::members::Members;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
@@ -42,8 +42,8 @@ pub(super) fn aim(gateway: &Gateway, served: &Served, caller: &Caller, load: &mu
     let Load::Json(body, _) = load else { return Err(invalid(NEED.to_owned())) };
     let batch: Batch<'_> = serde_json::from_slice(body).map_err(|e| invalid(format!("{NEED} ({e}).")))?;
     let mut named: HashMap<String, Target> = HashMap::new();
-    let mut written = BytesMut::with_capacity(body.len());
-    let (mut first, mut end): (Option<Target>, usize) = (None, 0);
+    let mut edits = Vec::with_capacity(batch.requests.len());
+    let mut first: Option<Target> = None;
     for (index, request) in batch.requests.iter().enumerate() {
         let raw = request.params.model.get();
         let name: String = serde_json::from_str(raw).map_err(|_| {
@@ -57,16 +57,11 @@ pub(super) fn aim(gateway: &Gateway, served: &Served, caller: &Caller, load: &mu
                 target
             }
         };
-        // What was parsed out of the body stands in it.
-        let start = raw.as_ptr() as usize - body.as_ptr() as usize;
-        written.extend_from_slice(&body[end..start]);
-        written.extend_from_slice(&json_string(&target.model));
-        end = start + raw.len();
+        edits.push(Edit::of(raw, body, &target.model));
         first.get_or_insert(target);
     }
-    written.extend_from_slice(&body[end..]);
     let first = first.ok_or_else(|| invalid(format!("{NEED}.")))?;
-    *load = Load::Json(written.freeze(), None);
+    *load = Load::Json(splice(body, edits).concat().into(), None);
     Ok(vec![first])
 }
 

@@ -1,11 +1,10 @@
 //! Google's batches and files: what a batch asks for is the key's to ask, and what their answers name is the key's to see.
 
-use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Served, aim, batch};
-use crate::dialect::ask::json_string;
+use crate::dialect::ask::{Edit, splice};
 use crate::error::Refusal;
 use crate::exchange::keeping;
 use crate::exchange::naming::files_named;
@@ -90,24 +89,13 @@ pub(super) async fn aim(gateway: &Gateway, served: &Served, caller: &Caller, loa
         }
     };
     let inlined = batch.input.requests.iter().flat_map(|all| &all.requests).map(|one| one.request.model);
-    let mut written = BytesMut::with_capacity(body.len());
-    let mut places: Vec<(usize, usize, Bytes)> = Vec::new();
+    let mut edits = Vec::new();
     for raw in std::iter::once(batch.model).chain(inlined).flatten().map(RawValue::get) {
         let name: String = serde_json::from_str(raw).map_err(|_| invalid("A request's 'model' has to be a string.".to_owned()))?;
         let asked = batch::target(gateway, served, caller, name.strip_prefix("models/").unwrap_or(&name), Some(&target))?;
-        // What was parsed out of the body stands in it.
-        let start = raw.as_ptr() as usize - body.as_ptr() as usize;
-        places.push((start, start + raw.len(), json_string(&format!("models/{}", asked.model))));
+        edits.push(Edit::of(raw, &body, &format!("models/{}", asked.model)));
     }
-    places.sort_by_key(|(start, ..)| *start);
-    let mut end = 0;
-    for (start, next, name) in places {
-        written.extend_from_slice(&body[end..start]);
-        written.extend_from_slice(&name);
-        end = next;
-    }
-    written.extend_from_slice(&body[end..]);
-    *load = Load::Json(written.freeze(), None);
+    *load = Load::Json(splice(&body, edits).concat().into(), None);
     Ok(vec![target])
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::routing::{MethodFilter, on};
+use axum::routing::on;
 use http::{HeaderMap, Method};
 
 use super::{Anthropic, VERSION};
 use crate::catalog::{Dialect, Operation};
-use crate::exchange::errand::{Deed, Served, Takes, serve};
+use crate::exchange::errand::{self, Deed, Served, Takes, serve};
 use crate::gateway::Gateway;
 use crate::held::Kind;
 
@@ -32,8 +32,9 @@ static SERVED: &[Served] = &[
 pub fn routes() -> axum::Router<Arc<Gateway>> {
     SERVED.iter().fold(axum::Router::new(), |router, served| {
         let way = || {
-            let filter = MethodFilter::try_from(served.method.clone()).unwrap_or(MethodFilter::POST);
-            on(filter, move |State(gateway): State<Arc<Gateway>>, request: Request| serve(gateway, &Anthropic, served, None, request))
+            on(served.filter(), move |State(gateway): State<Arc<Gateway>>, request: Request| {
+                serve(gateway, &Anthropic, served, None, request)
+            })
         };
         let router = router.route(&format!("/anthropic{}", served.path), way());
         if served.operation == Operation::Files { router } else { router.route(served.path, way()) }
@@ -48,7 +49,7 @@ pub fn instead(other: &Served, headers: &HeaderMap) -> Option<&'static Served> {
 /// How a path of these is called; none where it is none of them.
 pub fn methods(path: &str) -> Vec<&'static str> {
     let path = path.strip_prefix("/anthropic").unwrap_or(path);
-    SERVED.iter().filter(|served| served.is_at(path)).map(|served| served.method.as_str()).collect()
+    errand::methods(SERVED, path)
 }
 
 const fn served(method: Method, path: &'static str, operation: Operation, takes: Takes, deed: Deed) -> Served {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::routing::{MethodFilter, on};
+use axum::routing::on;
 use http::Method;
 
 use super::{AppState, OpenAi};
 use crate::catalog::{Dialect, Operation};
-use crate::exchange::errand::{Deed, Served, Takes, serve};
+use crate::exchange::errand::{self, Deed, Served, Takes, serve};
 use crate::gateway::Gateway;
 use crate::held::Kind;
 use crate::surface::anthropic::{self, Anthropic};
@@ -50,7 +50,6 @@ static SERVED: &[Served] = &[
 /// The paths with what serves them.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
     SERVED.iter().fold(axum::Router::new(), |router, served| {
-        let filter = MethodFilter::try_from(served.method.clone()).unwrap_or(MethodFilter::POST);
         let way = move |State(gateway): AppState, request: Request| async move {
             if let Some(instead) = anthropic::operations::instead(served, request.headers()) {
                 return serve(gateway, &Anthropic, instead, None, request).await;
@@ -60,13 +59,13 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
                 None => serve(gateway, &OpenAi, served, None, request).await,
             }
         };
-        router.route(served.path, on(filter, way))
+        router.route(served.path, on(served.filter(), way))
     })
 }
 
 /// How a path of these is called; none where it is none of them.
 pub fn methods(path: &str) -> Vec<&'static str> {
-    SERVED.iter().filter(|served| served.is_at(path)).map(|served| served.method.as_str()).collect()
+    errand::methods(SERVED, path)
 }
 
 const fn served(method: Method, path: &'static str, operation: Operation, takes: Takes, deed: Deed) -> Served {

@@ -99,8 +99,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 pub(super) fn check_length(service: &Service, asked: &Asked, limits: &RequestLimits) -> Result<usize, Refusal> {
     let mib = service.body_mib.map_or(limits.body_mib, |own| own.min(limits.body_mib));
     let limit = mib << 20;
-    let announced = asked.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    match announced.is_some_and(|length| length > limit) {
+    match body::announced(&asked.headers).is_some_and(|length| length > limit) {
         true => Err(too_large(limit)),
         false => Ok(limit),
     }

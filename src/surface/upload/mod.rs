@@ -55,7 +55,7 @@ impl Upload {
     pub async fn read(body: Body, head: &Parts, wants_model: bool, config: &Config) -> Result<Upload, Refusal> {
         let limits = config.limits.clone();
         let boundary = multipart::boundary(&head.headers)?;
-        let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let length = body::announced(&head.headers).map(|length| length as u64);
         check_size(length.unwrap_or(0), &limits)?;
         let content_type = head.headers.get(header::CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static("multipart/form-data"));
         let mut spool = Spool::new(&config.data);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::{Sink, check_size};
@@ -25,7 +25,7 @@ pub struct Piece {
 impl Piece {
     /// The body of a request with these headers, after so many bytes of the whole.
     pub fn new(body: Body, headers: &HeaderMap, before: u64, limits: &RequestLimits) -> Result<Piece, Refusal> {
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let length = body::announced(headers).map(|length| length as u64);
         check_size(before.saturating_add(length.unwrap_or(0)), limits)?;
         Ok(Piece { body, length, before, limits: limits.clone() })
     }
