@@ -103,7 +103,7 @@ async fn walk(
     let estimate = Estimate::new(ask.called.operation, &targets, input, ask.max_output, ask.choices);
     let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
     ticket.goes_on_unseen(ask.in_background);
-    ticket.begin(&targets[0], permit, &estimate).map_err(|e| ledger_down(&e))?;
+    ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(ask.called.dialect, &head.headers);
     let answer = gateway.client.call(&ask, meant.as_ref(), &targets, &headers).await.map_err(Failure::refusal)?;
     ticket.answering(answer.head.status, &targets[answer.target]);

@@ -1,7 +1,7 @@
 //! What is known of one request while it runs; however it ends, it is settled, counted and logged exactly once.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,8 @@ pub struct Ticket {
     /// It is held against a hard budget: what it may have cost unseen is taken to be what was reserved.
     is_budgeted: bool,
     begun: Option<Permit>,
+    /// It is written down, and goes to its provider.
+    is_under_way: bool,
     is_settled: bool,
 }
 
@@ -113,6 +115,7 @@ impl Ticket {
             goes_on_unseen: false,
             is_budgeted: false,
             begun: None,
+            is_under_way: false,
             is_settled: false,
         }
     }
@@ -147,29 +150,26 @@ impl Ticket {
     }
 
     /// Writes the request down before its provider is called; the permit is held until it is settled.
-    pub fn begin(&mut self, target: &Target, permit: Permit, estimate: &Estimate) -> std::io::Result<()> {
-        self.write_begin(target.provider.id.as_str().into(), Arc::clone(&target.model), estimate.worst)?;
+    pub async fn begin(&mut self, target: &Target, permit: Permit, estimate: &Estimate) -> std::io::Result<()> {
         self.estimate = *estimate;
         self.target = Some(target.clone());
-        self.begun = Some(permit);
-        Ok(())
+        self.write_begin(target.provider.id.as_str().into(), Arc::clone(&target.model), estimate.worst, permit).await
     }
 
     /// The same for an MCP tool, by its name `server/tool`.
-    pub fn begin_tool(&mut self, tool: Arc<str>, permit: Permit) -> std::io::Result<()> {
-        self.begin_beside(Beside { provider: MCP, name: tool, price: Usd::default() }, permit)
+    pub async fn begin_tool(&mut self, tool: Arc<str>, permit: Permit) -> std::io::Result<()> {
+        self.begin_beside(Beside { provider: MCP, name: tool, price: Usd::default() }, permit).await
     }
 
     /// The same for an operation of a REST service, by its name `service/operation`, which costs so much.
-    pub fn begin_service(&mut self, operation: Arc<str>, price: Usd, permit: Permit) -> std::io::Result<()> {
-        self.begin_beside(Beside { provider: SERVICE, name: operation, price }, permit)
+    pub async fn begin_service(&mut self, operation: Arc<str>, price: Usd, permit: Permit) -> std::io::Result<()> {
+        self.begin_beside(Beside { provider: SERVICE, name: operation, price }, permit).await
     }
 
-    fn begin_beside(&mut self, beside: Beside, permit: Permit) -> std::io::Result<()> {
-        self.write_begin(beside.provider.into(), Arc::clone(&beside.name), Some(beside.price))?;
+    async fn begin_beside(&mut self, beside: Beside, permit: Permit) -> std::io::Result<()> {
+        let (provider, name, price) = (beside.provider.into(), Arc::clone(&beside.name), beside.price);
         self.beside = Some(beside);
-        self.begun = Some(permit);
-        Ok(())
+        self.write_begin(provider, name, Some(price), permit).await
     }
 
     /// A REST service has answered; what it could not do costs nothing.
@@ -187,9 +187,15 @@ impl Ticket {
         self.settle(outcome, None);
     }
 
-    fn write_begin(&self, provider: Arc<str>, model: Arc<str>, reserved: Option<Usd>) -> std::io::Result<()> {
+    async fn write_begin(
+        &mut self,
+        provider: Arc<str>,
+        model: Arc<str>,
+        reserved: Option<Usd>,
+        permit: Permit,
+    ) -> std::io::Result<()> {
         let [project, team] = self.groups.clone();
-        self.gateway.ledger.begin(Begin {
+        let begin = Begin {
             id: Arc::clone(&self.id),
             at: Timestamp::now(),
             key: self.key.as_ref().map_or("", KeyId::as_str).into(),
@@ -201,7 +207,15 @@ impl Ticket {
             model,
             from: self.from,
             reserved,
-        })
+        };
+        // From here on its line may be written, also where its caller hangs up while it waits.
+        self.begun = Some(permit);
+        let written = self.gateway.ledger.begin(begin).await;
+        self.is_under_way = written.is_ok();
+        if written.is_err() {
+            self.begun = None;
+        }
+        written
     }
 
     /// The answer's head is there.
@@ -382,7 +396,7 @@ impl Drop for Ticket {
         if !self.is_settled {
             // 499 is nginx's name for it: the caller hung up before there was a status.
             self.status = if self.status == 0 { 499 } else { self.status };
-            let reading = self.begun.is_some().then(Reading::default);
+            let reading = (self.begun.is_some() && self.is_under_way).then(Reading::default);
             self.settle(Outcome::Abandoned, reading);
         }
     }
@@ -408,10 +422,16 @@ fn outcome_name(outcome: Outcome) -> &'static str {
 
 /// `req_<of this start><counter>`: unique without asking anyone.
 pub fn next_id() -> Arc<str> {
-    static START: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-        let random = crate::key::format::random_base62::<10>().unwrap_or(*b"norandom00");
-        String::from_utf8_lossy(&random).into_owned()
-    });
+    static START: LazyLock<[u8; 10]> = LazyLock::new(|| crate::key::format::random_base62().unwrap_or(*b"norandom00"));
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    format!("req_{}{:08x}", *START, COUNTER.fetch_add(1, Ordering::Relaxed)).into()
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let mut id = [0; 4 + 10 + 16];
+    id[..4].copy_from_slice(b"req_");
+    id[4..14].copy_from_slice(&*START);
+    let digits = (16 - count.leading_zeros() as usize / 4).max(8);
+    for (place, digit) in id[14..14 + digits].iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(count >> (4 * (digits - 1 - place)) & 0xf) as usize];
+    }
+    // All of it is ASCII.
+    std::str::from_utf8(&id[..14 + digits]).unwrap_or_default().into()
 }

@@ -56,6 +56,8 @@ pub struct Tells {
     pub members: &'static [&'static str],
     /// Reads the usage of a whole answer or of one event's JSON, over what earlier events said.
     pub read: fn(json: &[u8], so_far: &mut Option<Usage>),
+    /// The same of the members of a whole answer, where they need not be put together for `read` first.
+    pub own: Option<fn(members: &Members<'_>) -> Option<Usage>>,
     /// What a line that is the stream's last begins with, or what its last message is called.
     pub last: &'static [&'static str],
     /// Members that say why the answer ended, or messages that do; some servers say it and leave the last event out.
@@ -67,6 +69,9 @@ pub struct Tells {
 impl Tells {
     /// The usage of a whole answer whose members are known: mostly those that tell it stand at its top, and only they are read again.
     pub fn of_whole(&self, members: &Members<'_>, json: &[u8]) -> Option<Usage> {
+        if let Some(usage) = self.own.and_then(|own| own(members)) {
+            return Some(usage);
+        }
         let mut told = Vec::with_capacity(512);
         for member in self.members.iter().filter_map(|name| members.get(name)) {
             told.push(if told.is_empty() { b'{' } else { b',' });

@@ -191,7 +191,7 @@ async fn walk(
     let output = served.operation.has_no_output().then_some(0);
     let estimate = Estimate::new(served.operation, &targets, Input::Sent(input_bytes), output, 1);
     let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
-    ticket.begin(&targets[0], permit, &estimate).map_err(|e| ledger_down(&e))?;
+    ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let mut headers = Errand::headers(served.dialect, &head.headers, &load);
     let begins_upload = served.deed == Deed::Begin;
     let address = begins_upload.then(|| upload::own_address(&head)).transpose()?;

@@ -227,10 +227,9 @@ pub(super) fn write_headers(
     provider: &LiveProvider,
     ticket: &Ticket,
 ) {
-    for name in native.map_or(&[][..], |dialect| wire(dialect).returned) {
-        if let Some(value) = head.headers.get(*name) {
-            to.insert(HeaderName::from_static(name), value.clone());
-        }
+    let returned = native.map_or(&[][..], |dialect| wire(dialect).returned);
+    for (name, value) in head.headers.iter().filter(|(name, _)| returned.contains(&name.as_str())) {
+        to.entry(name).or_insert_with(|| value.clone());
     }
     if let Some(id) = THEIR_IDS.iter().find_map(|name| head.headers.get(*name)) {
         to.insert(UPSTREAM_ID, id.clone());

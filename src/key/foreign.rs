@@ -63,6 +63,16 @@ const PREFIXES: &[(&str, &str)] = &[
     ("sk-", "a key of OpenAI's or of a service like it"),
 ];
 
+/// The bytes that a prefix begins with: each model's name is asked about, and hardly any begins so.
+const FIRST: [bool; 256] = {
+    let (mut first, mut at) = ([false; 256], 0);
+    while at < PREFIXES.len() {
+        first[PREFIXES[at].0.as_bytes()[0] as usize] = true;
+        at += 1;
+    }
+    first
+};
+
 /// The shortest text that is taken for another service's key where more stands around it: words are shorter.
 const SHORTEST_WITHIN: usize = 16;
 
@@ -136,7 +146,8 @@ const SOURCES: &[&str] = &[
 
 /// Whose key it looks like, with its article (`"an OpenAI key"`), or `None`.
 pub fn issuer(text: &str) -> Option<&'static str> {
-    PREFIXES.iter().find(|(prefix, _)| text.starts_with(prefix)).map(|(_, issuer)| *issuer)
+    let may_be = text.bytes().next().is_some_and(|byte| FIRST[usize::from(byte)]);
+    PREFIXES.iter().filter(|_| may_be).find(|(prefix, _)| text.starts_with(prefix)).map(|(_, issuer)| *issuer)
 }
 
 /// Whose key stands somewhere in the text, as in a line of a configuration or JSON.

@@ -374,7 +374,7 @@ impl Caller {
             return Err(Reason::TestOnly(name.chars().take(200).collect()));
         }
         for account in self.0.chain.iter() {
-            let Current { limits, .. } = &*account.current();
+            let Current { limits, .. } = &**account.current();
             if !limits.tools.is_empty() && !limits.tools.iter().any(|glob| matches(glob, name)) {
                 return Err(Reason::ToolNotAllowed { tool: name.chars().take(200).collect(), allowed: limits.tools.clone() });
             }
@@ -393,7 +393,7 @@ impl Caller {
     /// Whether all of the key's accounts allow its use from there and for this.
     fn may_call(&self, parts: &Parts) -> Result<(), Reason> {
         for account in self.0.chain.iter() {
-            let Current { limits, .. } = &*account.current();
+            let Current { limits, .. } = &**account.current();
             if !limits.addresses.is_empty() {
                 let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
                 if !from.is_some_and(|from| limits.addresses.iter().any(|network| network.contains(from))) {

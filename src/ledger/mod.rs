@@ -93,9 +93,9 @@ impl Ledger {
         Ok(File::open(folder.join("lock"))?.try_lock().is_err())
     }
 
-    /// Writes down that a request begins.
-    pub fn begin(&self, begin: Begin) -> io::Result<()> {
-        together::write(self, Entry::Begin(begin))
+    /// Writes down that a request begins: once it has returned, the request is known whatever happens.
+    pub async fn begin(&self, begin: Begin) -> io::Result<()> {
+        together::write(self, Entry::Begin(begin)).await
     }
 
     /// Writes down how a request ended, on some threads a moment later; what cannot be written is kept for [`Ledger::try_again`].

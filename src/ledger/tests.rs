@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -48,6 +49,11 @@ fn settle(id: &str) -> Settle {
         first_byte_ms: Some(1),
         total_ms: 2,
     }
+}
+
+/// Writes a beginning on a thread where none waits.
+fn write_begin(ledger: &Ledger, begin: Begin) -> io::Result<()> {
+    ledger.begin(begin).now_or_never().unwrap()
 }
 
 async fn usage(store: &Sqlite) -> Vec<UsageRow> {
@@ -100,7 +106,7 @@ fn lines_of_many_threads_stay_whole() {
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let ledger = &ledger;
-            scope.spawn(move || (0..250).for_each(|n| ledger.begin(begin(&format!("{thread}-{n}"))).unwrap()));
+            scope.spawn(move || (0..250).for_each(|n| write_begin(&ledger, begin(&format!("{thread}-{n}"))).unwrap()));
         }
     });
     let text = std::fs::read(segment::path(folder.path(), 1)).unwrap();
@@ -111,7 +117,7 @@ fn lines_of_many_threads_stay_whole() {
 #[test]
 fn its_files_are_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
-    Ledger::open(folder.path()).unwrap().begin(begin("a")).unwrap();
+    write_begin(&Ledger::open(folder.path()).unwrap(), begin("a")).unwrap();
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().mode() & 0o777, 0o600, "{:?}", entry.path());
@@ -123,9 +129,9 @@ async fn what_the_last_run_left_is_recovered_once_and_its_segments_go() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
-    ledger.begin(begin("settled")).unwrap();
+    write_begin(&ledger, begin("settled")).unwrap();
     ledger.settle(settle("settled")).unwrap();
-    ledger.begin(begin("open")).unwrap();
+    write_begin(&ledger, begin("open")).unwrap();
     let mut file = ledger.active_file().unwrap();
     // A record that the crash cut off.
     file.write_all(b"12345678 {\"b\":{\"id\":\"torn").unwrap();
@@ -142,7 +148,7 @@ async fn what_the_last_run_left_is_recovered_once_and_its_segments_go() {
 }
 
 #[tokio::test]
-async fn ends_wait_for_the_next_beginning_or_for_the_end_of_the_turn() {
+async fn what_is_ready_on_a_thread_is_written_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     together::gather();
@@ -151,12 +157,16 @@ async fn ends_wait_for_the_next_beginning_or_for_the_end_of_the_turn() {
         assert_eq!(batch.damaged, [0; 0]);
         batch.entries.len()
     };
-    ledger.begin(begin("a")).unwrap();
-    ledger.settle(settle("a")).unwrap();
-    ledger.settle(settle("b")).unwrap();
-    assert_eq!(lines(), 1, "a beginning is written at once, an end is not");
-    ledger.begin(begin("c")).unwrap();
-    assert_eq!(lines(), 4, "what waits goes before a beginning, by the same write");
+    let mut beginnings: Vec<_> = ["a", "b", "c"].map(|id| Box::pin(ledger.begin(begin(id)))).into();
+    beginnings.iter_mut().for_each(|beginning| assert!(beginning.now_or_never().is_none(), "none goes on before it is written"));
+    ledger.settle(settle("z")).unwrap();
+    assert_eq!(lines(), 0);
+    // One is given up: its line is written all the same.
+    drop(beginnings.pop());
+    beginnings.remove(0).await.unwrap();
+    assert_eq!(lines(), 4, "the first that goes on writes for all");
+    beginnings.remove(0).await.unwrap();
+    assert_eq!(lines(), 4);
     let recent = ledger.take_recent(ledger.start()).unwrap();
     assert_eq!((recent.entries.len(), recent.next), (4, ledger.end().offset));
     ledger.settle(settle("c")).unwrap();
@@ -167,6 +177,18 @@ async fn ends_wait_for_the_next_beginning_or_for_the_end_of_the_turn() {
     ledger.settle(settle("d")).unwrap();
     together::flush();
     assert_eq!(lines(), 6, "the thread ends");
+}
+
+#[tokio::test]
+async fn a_write_that_fails_fails_for_all_who_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    // A file that may only be read takes no line.
+    ledger.lock().segment = Segment::read_only(folder.path(), 1).unwrap();
+    together::gather();
+    let (a, b) = tokio::join!(ledger.begin(begin("a")), ledger.begin(begin("b")));
+    assert_eq!(a.unwrap_err().to_string(), b.unwrap_err().to_string());
+    assert!(ledger.is_failing());
 }
 
 #[tokio::test]
@@ -276,7 +298,7 @@ async fn a_store_that_is_down_loses_nothing() {
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(drain.run(stopped));
     for n in 0..100 {
-        ledger.begin(begin(&n.to_string())).unwrap();
+        write_begin(&ledger, begin(&n.to_string())).unwrap();
         ledger.settle(settle(&n.to_string())).unwrap();
     }
     flaky.is_down.store(false, Ordering::Relaxed);
@@ -292,7 +314,7 @@ fn fill_a_segment(ledger: &Ledger) {
     let first = ledger.end().segment;
     let filler = Begin { operation: "x".repeat(64 << 10).into(), ..begin("filler") };
     while ledger.end().segment == first {
-        ledger.begin(filler.clone()).unwrap();
+        write_begin(&ledger, filler.clone()).unwrap();
     }
 }
 
@@ -302,9 +324,9 @@ async fn a_line_longer_than_a_batch_holds_nothing_up() {
     let store = store(folder.path()).await;
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     // `provider/model` is passed on as it came, so a caller chooses how long it is.
-    ledger.begin(Begin { model: "m".repeat(3 << 20).into(), ..begin("long") }).unwrap();
+    write_begin(&ledger, Begin { model: "m".repeat(3 << 20).into(), ..begin("long") }).unwrap();
     for n in 0..10 {
-        ledger.begin(begin(&n.to_string())).unwrap();
+        write_begin(&ledger, begin(&n.to_string())).unwrap();
         ledger.settle(settle(&n.to_string())).unwrap();
     }
     fill_a_segment(&ledger);
@@ -323,7 +345,7 @@ async fn segments_taken_away_do_not_lose_the_ones_that_follow() {
     std::fs::remove_file(segment::path(folder.path(), 1)).unwrap();
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     assert_eq!(ledger.end().segment, 1);
-    ledger.begin(begin("a")).unwrap();
+    write_begin(&ledger, begin("a")).unwrap();
     drop(ledger);
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     Drain::new(ledger, Arc::new(store.clone())).recover().await;
@@ -335,7 +357,7 @@ async fn a_store_that_is_down_is_told_by_what_waits() {
     let folder = tempfile::tempdir().unwrap();
     let flaky = Arc::new(Flaky { inner: store(folder.path()).await, is_down: AtomicBool::new(true) });
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
-    ledger.begin(begin("a")).unwrap();
+    write_begin(&ledger, begin("a")).unwrap();
     fill_a_segment(&ledger);
     let drain = Drain::new(Arc::clone(&ledger), flaky.clone());
     drain.recover().await;
@@ -349,12 +371,12 @@ async fn a_store_that_is_down_is_told_by_what_waits() {
 async fn a_store_that_was_down_at_the_start_still_settles_the_last_run() {
     let folder = tempfile::tempdir().unwrap();
     let flaky = Arc::new(Flaky { inner: store(folder.path()).await, is_down: AtomicBool::new(true) });
-    Ledger::open(folder.path()).unwrap().begin(begin("last run")).unwrap();
+    write_begin(&Ledger::open(folder.path()).unwrap(), begin("last run")).unwrap();
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     let drain = Drain::new(Arc::clone(&ledger), flaky.clone());
     let handle = drain.handle();
     assert_eq!(drain.recover().await, 0);
-    ledger.begin(begin("this run")).unwrap();
+    write_begin(&ledger, begin("this run")).unwrap();
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(drain.run(stopped));
     flaky.is_down.store(false, Ordering::Relaxed);
@@ -378,7 +400,7 @@ async fn new_records_are_taken_from_memory_and_what_has_no_room_there_from_the_s
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     let drain = Drain::new(Arc::clone(&ledger), Arc::new(store.clone()));
     let count = async || usage(&store).await.first().map_or(0, |row| row.requests);
-    ledger.begin(begin("a")).unwrap();
+    write_begin(&ledger, begin("a")).unwrap();
     ledger.settle(settle("a")).unwrap();
     spoil(&ledger);
     drain.recover().await;
@@ -386,11 +408,11 @@ async fn new_records_are_taken_from_memory_and_what_has_no_room_there_from_the_s
 
     // More than is kept, and then some: in memory is the beginning, the end is in the file alone.
     let filler = |n: u32| Begin { operation: "x".repeat(64 << 10).into(), ..begin(&format!("filler {n}")) };
-    (0..50).for_each(|n| ledger.begin(filler(n)).unwrap());
+    (0..50).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
     drain.recover().await;
     assert_eq!(count().await, 51);
     // Now there is room again.
-    (50..80).for_each(|n| ledger.begin(filler(n)).unwrap());
+    (50..80).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
     ledger.settle(settle("filler 79")).unwrap();
     drain.recover().await;
     assert_eq!((count().await, drain.handle().status().damaged_lines()), (81, 0));
@@ -404,10 +426,10 @@ async fn records_whose_store_failed_are_read_from_the_segment_again() {
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     let drain = Drain::new(Arc::clone(&ledger), flaky.clone());
     drain.recover().await;
-    ledger.begin(begin("a")).unwrap();
+    write_begin(&ledger, begin("a")).unwrap();
     flaky.is_down.store(true, Ordering::Relaxed);
     drain.recover().await;
-    ledger.begin(begin("b")).unwrap();
+    write_begin(&ledger, begin("b")).unwrap();
     flaky.is_down.store(false, Ordering::Relaxed);
     drain.recover().await;
     assert_eq!(usage(&flaky.inner).await[0].requests, 2);
@@ -444,7 +466,7 @@ async fn a_torn_end_of_an_old_segment_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
-    ledger.begin(begin("a")).unwrap();
+    write_begin(&ledger, begin("a")).unwrap();
     ledger.active_file().unwrap().write_all(b"12345678 {\"b\":").unwrap();
     drop(ledger);
     let drain = Drain::new(Arc::new(Ledger::open(folder.path()).unwrap()), Arc::new(store.clone()));
@@ -473,7 +495,7 @@ fn fill_the_disk() {
     let ledger = Arc::new(Ledger::open(Path::new(&folder)).unwrap());
     // Always at the same time: lines of known lengths, the last of which goes over the limit.
     let line = |n: u32| Begin { at: Timestamp::UNIX_EPOCH, ..begin(&n.to_string()) };
-    let failed = (0..).find_map(|n| ledger.begin(line(n)).err()).unwrap();
+    let failed = (0..).find_map(|n| write_begin(&ledger, line(n)).err()).unwrap();
     assert_eq!(failed.kind(), io::ErrorKind::StorageFull, "{failed}");
     let whole = ledger.end();
     assert!(ledger.active_file().unwrap().metadata().unwrap().len() > whole.offset, "no part of the line was written");
@@ -518,7 +540,7 @@ async fn a_blank_line_is_no_damage_and_hides_nothing() {
     let store = store(folder.path()).await;
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     let drain = Drain::new(Arc::clone(&ledger), Arc::new(store.clone()));
-    ledger.begin(begin("a")).unwrap();
+    write_begin(&ledger, begin("a")).unwrap();
     ledger.is_failing.store(true, Ordering::Relaxed);
     ledger.owed().push(settle("a"));
     ledger.try_again().unwrap();

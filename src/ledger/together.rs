@@ -1,11 +1,12 @@
-//! Records of one thread that go into the ledger by one write: ends wait for the next beginning there, or for the end of the thread's turn.
+//! Records of one thread that go into the ledger by one write.
 //!
-//! A beginning is written before its provider is called, so it never waits. An end may: a process that is killed in that fraction of a
-//! millisecond leaves its request open, which is then settled at its reservation.
+//! A beginning is written before its provider is called: its request waits until whatever else is ready on its thread has run, and the
+//! first that goes on writes for all. An end waits for the next beginning, or for the end of the thread's turn: a process that is
+//! killed in that fraction of a millisecond leaves its request open, which is then settled at its reservation.
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
 
@@ -13,7 +14,8 @@ use super::{Ledger, segment};
 use crate::store::Entry;
 
 thread_local! {
-    static LINES: RefCell<Lines> = const { RefCell::new(Lines { text: Vec::new(), entries: Vec::new(), gathers: false, waits_in: None }) };
+    static LINES: RefCell<Lines> =
+        const { RefCell::new(Lines { text: Vec::new(), entries: Vec::new(), gathers: false, waits_in: None, turn: None }) };
 }
 
 /// Lines that were not written yet.
@@ -21,16 +23,21 @@ struct Lines {
     text: Vec<u8>,
     /// Each with the length of its line.
     entries: Vec<(Entry, usize)>,
-    /// Whether this thread's ends wait at all.
+    /// Whether this thread's records wait at all.
     gathers: bool,
     /// Where they go, while a task is under way that writes them.
     waits_in: Option<Arc<Ledger>>,
+    /// Those who wait for the next write.
+    turn: Option<Arc<Turn>>,
 }
+
+/// What became of a write, once it is known: several requests wait for it.
+type Turn = OnceLock<Result<(), (io::ErrorKind, String)>>;
 
 /// Lines that were longer do not hold their memory.
 const USUAL: usize = 16 << 10;
 
-/// Lets ends wait on this thread; its runtime has to be one that runs on this thread alone.
+/// Lets records wait on this thread; its runtime has to be one that runs on this thread alone.
 pub fn gather() {
     LINES.with_borrow_mut(|lines| lines.gathers = true);
 }
@@ -46,12 +53,20 @@ pub fn flush() {
     });
 }
 
-/// Writes a record now, and what waits before it.
-pub(super) fn write(ledger: &Ledger, entry: Entry) -> io::Result<()> {
-    LINES.with_borrow_mut(|lines| {
+/// Writes a record, with all that others on this thread have to write by then.
+pub(super) async fn write(ledger: &Ledger, entry: Entry) -> io::Result<()> {
+    let turn = LINES.with_borrow_mut(|lines| {
         lines.add(entry);
-        lines.write(ledger)
-    })
+        lines.gathers.then(|| Arc::clone(lines.turn.get_or_insert_default()))
+    });
+    let Some(turn) = turn else { return LINES.with_borrow_mut(|lines| lines.write(ledger)) };
+    // Behind all that is ready to run.
+    tokio::task::yield_now().await;
+    match turn.get() {
+        None => LINES.with_borrow_mut(|lines| lines.write(ledger)),
+        Some(Ok(())) => Ok(()),
+        Some(Err((kind, why))) => Err(io::Error::new(*kind, why.clone())),
+    }
 }
 
 /// Writes a record soon, where this thread lets it wait.
@@ -85,6 +100,10 @@ impl Lines {
             return Ok(());
         }
         let written = ledger.write(&self.text, &mut self.entries);
+        if let Some(turn) = self.turn.take() {
+            // Nobody else sets it: a turn is taken by the write that decides it.
+            let _ = turn.set(written.as_ref().map(|()| ()).map_err(|e| (e.kind(), e.to_string())));
+        }
         self.text.clear();
         self.text.shrink_to(USUAL);
         written

@@ -118,7 +118,7 @@ impl Called {
         let mut ticket = Ticket::new(gateway, Operation::Tool, &self.presented.headers);
         ticket.called_by(&self.caller, &self.presented);
         ticket.called_model(&format!("{MCP}/{name}"));
-        if let Err(refusal) = self.begin(&mut ticket, scope, name.into()) {
+        if let Err(refusal) = self.begin(&mut ticket, scope, name.into()).await {
             ticket.refused(&refusal);
             return Err(refusal);
         }
@@ -133,11 +133,11 @@ impl Called {
         Ok(answer)
     }
 
-    fn begin(&self, ticket: &mut Ticket, scope: &str, name: Arc<str>) -> Result<(), Refusal> {
+    async fn begin(&self, ticket: &mut Ticket, scope: &str, name: Arc<str>) -> Result<(), Refusal> {
         self.caller.may_use_tool(scope).map_err(|reason| reason.refusal(Some(self.caller.id())))?;
         let full = format!("{MCP}/{name}");
         let permit = self.caller.admit(&Need { touches: &|glob: &str| limits::matches(glob, &full), ..Need::NOTHING })?;
-        ticket.begin_tool(name, permit).map_err(|error| ledger_down(&error))
+        ticket.begin_tool(name, permit).await.map_err(|error| ledger_down(&error))
     }
 
     /// Passes a request on to a server: what it asks and tells meanwhile reaches the caller, and a caller who cancels cancels there too.

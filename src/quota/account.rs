@@ -1,8 +1,9 @@
 //! Who limits sit on: a key, its project, the project's team, the whole gateway. A request passes all of them, or none.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
 
 use super::alert::{Alert, AlertSender, THRESHOLDS};
@@ -33,7 +34,8 @@ pub enum AccountId {
 #[derive(Debug)]
 pub struct Account {
     id: AccountId,
-    current: RwLock<Arc<Current>>,
+    /// Read several times a request by every core: a lock, or a count of readers, would go back and forth between them.
+    current: ArcSwap<Current>,
     alerts: AlertSender,
 }
 
@@ -78,7 +80,7 @@ pub fn admit(chain: &Chain, need: &Need<'_>) -> Result<Permit, Refused> {
 impl Account {
     /// An account with these limits.
     pub fn new(id: AccountId, current: Current, alerts: AlertSender) -> Account {
-        Account { id, current: RwLock::new(Arc::new(current)), alerts }
+        Account { id, current: ArcSwap::from_pointee(current), alerts }
     }
 
     /// Which it is.
@@ -87,13 +89,13 @@ impl Account {
     }
 
     /// What holds now.
-    pub fn current(&self) -> Arc<Current> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    pub fn current(&self) -> Guard<Arc<Current>> {
+        self.current.load()
     }
 
     /// Other limits hold from here on.
     pub fn change(&self, current: Current) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+        self.current.store(Arc::new(current));
     }
 
     /// A budget was charged: those who want to know hear when a threshold is passed.

@@ -82,7 +82,7 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     let estimate = Estimate::new(Operation::Realtime, targets, Input::Sent(0), None, 1);
     let touches = |glob: &str| estimate::touches(targets, glob);
     let permit = caller.admit(&estimate.need(&touches))?;
-    ticket.begin(&target, permit, &estimate).map_err(|e| crate::exchange::ledger_down(&e))?;
+    ticket.begin(&target, permit, &estimate).await.map_err(|e| crate::exchange::ledger_down(&e))?;
     let place = endpoint.place(&target.model, Form::Whole);
     let mut url = place.map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?.url.clone();
     url.query_pairs_mut().append_pair("model", &target.model).extend_pairs(others);

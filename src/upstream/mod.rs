@@ -422,10 +422,8 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 pub fn headers_to_forward(dialect: Dialect, from: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-    for name in wire(dialect).forwarded {
-        if let Some(value) = from.get(*name) {
-            headers.insert(http::HeaderName::from_static(name), value.clone());
-        }
+    for (name, value) in from.iter().filter(|(name, _)| wire(dialect).forwarded.contains(&name.as_str())) {
+        headers.entry(name).or_insert_with(|| value.clone());
     }
     headers
 }

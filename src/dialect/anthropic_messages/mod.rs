@@ -40,7 +40,7 @@ pub const WIRE: Wire = Wire {
     headers: &[("anthropic-version", "2023-06-01")],
     forwarded: &["anthropic-version", "anthropic-beta"],
     returned: &["request-id"],
-    tells: Tells { members: &["usage"], read: usage::read, last: &["event: message_stop"], finishes: &["stop_reason"] },
+    tells: Tells { members: &["usage"], read: usage::read, own: None, last: &["event: message_stop"], finishes: &["stop_reason"] },
     answers: &["content"],
 };
 

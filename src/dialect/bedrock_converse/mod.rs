@@ -43,7 +43,7 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &[],
     returned: &["x-amzn-requestid"],
-    tells: Tells { members: &["usage"], read: usage::read, last: &["metadata"], finishes: &["messageStop"] },
+    tells: Tells { members: &["usage"], read: usage::read, own: None, last: &["metadata"], finishes: &["messageStop"] },
     answers: &["output"],
 };
 

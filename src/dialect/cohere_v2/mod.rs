@@ -34,6 +34,7 @@ pub const WIRE: Wire = Wire {
     tells: Tells {
         members: &["usage"],
         read: usage::read,
+        own: None,
         last: &["event: message-end", "data: {\"type\":\"message-end\""],
         finishes: &["finish_reason"],
     },

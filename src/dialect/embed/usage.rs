@@ -8,7 +8,7 @@ use crate::dialect::wire::Tells;
 use crate::ledger::record::Usage;
 
 /// For answers that pass as they are.
-pub const TELLS: Tells = Tells { members: &[], read, last: &[], finishes: &[] };
+pub const TELLS: Tells = Tells { members: &[], read, own: None, last: &[], finishes: &[] };
 
 /// Cohere's `meta.billed_units`.
 #[derive(Debug, Deserialize)]

@@ -57,7 +57,7 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &[],
     returned: &[],
-    tells: Tells { members: &["usageMetadata"], read: usage::read, last: &[], finishes: &["finishReason", "blockReason"] },
+    tells: Tells { members: &["usageMetadata"], read: usage::read, own: None, last: &[], finishes: &["finishReason", "blockReason"] },
     answers: &["candidates", "promptFeedback", "usageMetadata"],
 };
 

@@ -96,7 +96,7 @@ fn of(json: &[u8]) -> Option<Usage> {
 }
 
 /// A document's own usage, or that of the response in it.
-fn own(members: &Members<'_>) -> Option<Usage> {
+pub fn own(members: &Members<'_>) -> Option<Usage> {
     let usage = members.get("usage").and_then(|usage| serde_json::from_str::<Option<Reported>>(usage.raw).ok()?);
     let of_response = || serde_json::from_str::<Option<Inner>>(members.get("response")?.raw).ok()??.usage;
     usage.or_else(of_response)?.into_usage()

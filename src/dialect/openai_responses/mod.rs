@@ -43,6 +43,7 @@ pub const WIRE: Wire = Wire {
     tells: Tells {
         members: &["usage"],
         read: reported::read,
+        own: None,
         last: &[
             "event: response.completed",
             "event: response.incomplete",

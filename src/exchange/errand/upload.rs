@@ -173,7 +173,7 @@ async fn walk(
     let estimate = Estimate::new(served.operation, &targets, Input::Sent(0), None, 1);
     let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
     let [target] = targets;
-    ticket.begin(&target, permit, &estimate).map_err(|e| ledger_down(&e))?;
+    ticket.begin(&target, permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let headers = only(&OF_A_PIECE, &head.headers);
     let answer = gateway.client.add(&permission.address, headers, piece, &target.provider).await.map_err(Failure::refusal)?;
     ticket.answering(answer.head.status, &target);

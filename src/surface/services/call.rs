@@ -105,7 +105,7 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
     let upstream = service.upstream.as_ref().ok_or_else(|| not_found(&service.name, None))?;
     let url = upstream.url(&asked.path, &asked.query).ok_or_else(|| not_plain("it leads elsewhere"))?;
     let permit = admit(gateway, &caller, &service, &name).await?;
-    ticket.begin_service(name, service.price, permit).map_err(|e| ledger_down(&e))?;
+    ticket.begin_service(name, service.price, permit).await.map_err(|e| ledger_down(&e))?;
     let outgoing = request::Outgoing {
         method: asked.method.clone(),
         url,
