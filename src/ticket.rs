@@ -197,7 +197,7 @@ impl Ticket {
         let [project, team] = self.groups.clone();
         let begin = Begin {
             id: Arc::clone(&self.id),
-            at: Timestamp::now(),
+            at: permit.began(),
             key: self.key.as_ref().map_or("", KeyId::as_str).into(),
             project,
             team,
@@ -238,8 +238,12 @@ impl Ticket {
     /// What was used while the request runs on; a refusal once a limit has nothing left.
     pub fn charge(&mut self, usage: &Usage) -> Result<(), Refusal> {
         let used = self.used_in_all(usage, self.cost(usage, Source::Reported));
+        let name = self.full_name();
         match &mut self.begun {
-            Some(permit) => permit.charge(&used).map_err(Refusal::from),
+            Some(permit) => {
+                let touches = |glob: &str| name.as_deref().is_some_and(|name| limits::names(glob, name));
+                permit.charge(&used, &touches).map_err(Refusal::from)
+            }
             None => Ok(()),
         }
     }
@@ -272,7 +276,7 @@ impl Ticket {
         let cost = self.cost(&usage, source);
         let total = self.started.elapsed();
         if let Some(permit) = self.begun.take() {
-            let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::matches(glob, &name));
+            let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::names(glob, &name));
             permit.settle(&self.used_in_all(&usage, cost), &is_named);
             self.write_down(outcome, usage, source, cost, total);
         }

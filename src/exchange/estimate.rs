@@ -116,5 +116,5 @@ impl Estimate {
 
 /// Whether a limit's glob names one of the targets.
 pub fn touches(targets: &[Target], glob: &str) -> bool {
-    targets.iter().any(|target| limits::matches(glob, &target.full_name()))
+    targets.iter().any(|target| limits::names(glob, &target.full_name()))
 }

@@ -136,7 +136,7 @@ impl Called {
     async fn begin(&self, ticket: &mut Ticket, scope: &str, name: Arc<str>) -> Result<(), Refusal> {
         self.caller.may_use_tool(scope).map_err(|reason| reason.refusal(Some(self.caller.id())))?;
         let full = format!("{MCP}/{name}");
-        let permit = self.caller.admit(&Need { touches: &|glob: &str| limits::matches(glob, &full), ..Need::NOTHING })?;
+        let permit = self.caller.admit(&Need { touches: &|glob: &str| limits::names(glob, &full), ..Need::NOTHING })?;
         ticket.begin_tool(name, permit).await.map_err(|error| ledger_down(&error))
     }
 

@@ -57,7 +57,7 @@ pub type Chain = Arc<[Arc<Account>]>;
 
 /// Admits a request to all of its accounts, or says which limit of which stands in the way; then nothing is taken.
 pub fn admit(chain: &Chain, need: &Need<'_>) -> Result<Permit, Refused> {
-    let mut permit = Permit::new(chain);
+    let mut permit = Permit::new(chain, need);
     for account in chain.iter() {
         let current = account.current();
         if current.limits.counts_nothing() && !matches!(account.id, AccountId::Key(_)) {

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::account::{Account, AccountId, Chain, Current};
 use super::alert::AlertSender;
@@ -25,6 +28,10 @@ pub struct Accounts {
     keys: Mutex<HashMap<AccountId, Weak<Account>>>,
 }
 
+/// How long an end takes at the most from a limit's count to the ledger.
+const ON_ITS_WAY: Duration = Duration::from_millis(20);
+/// How often the ledger is asked, where requests of before end each time: those that are left are fewer and fewer.
+const LOADS: u32 = 8;
 /// So many keys' accounts may be dead before they are swept out.
 const SWEEP_AT: usize = 1024;
 
@@ -61,22 +68,14 @@ impl Accounts {
         {
             return Ok(Arc::clone(account));
         }
-        let meters = old.as_ref().map(|account| Arc::clone(&account.current().meters));
-        let current = self.build(&id, limits, meters.as_deref()).await?;
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&id) {
-            // Somebody else may have been faster: there is one count for all.
-            Some(account) if account.current().limits == *limits => Ok(Arc::clone(account)),
-            Some(account) => {
-                account.change(current);
-                Ok(Arc::clone(account))
-            }
-            None => {
-                let account = Arc::new(Account::new(id.clone(), current, self.alerts.clone()));
-                known.insert(id, Arc::clone(&account));
-                Ok(account)
-            }
+        if let Some(account) = old {
+            self.change(&account, limits, |current| current).await?;
+            return Ok(account);
         }
+        let account = Arc::new(Account::new(id.clone(), self.build(&id, limits).await?, self.alerts.clone()));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have been faster: there is one count for all.
+        Ok(Arc::clone(known.entry(id).or_insert(account)))
     }
 
     /// An account in memory.
@@ -99,22 +98,19 @@ impl Accounts {
         self.refreshed.fetch_add(1, Ordering::SeqCst);
         let Some(account) = self.get(id) else { return Ok(()) };
         let Some(group) = self.groups.group(id).await? else { return Ok(()) };
-        let current = self.build(id, &group.limits, Some(&account.current().meters)).await?;
-        account.change(of_group(current, &group));
-        Ok(())
+        self.change(&account, &group.limits, |current| of_group(current, &group)).await
     }
 
     async fn key(&self, record: &KeyRecord) -> Result<Arc<Account>, StoreError> {
         let id = AccountId::Key(record.family);
         let old = self.get(&id);
         if let Some(account) = &old {
-            let current = account.current();
-            if current.limits != record.limits {
-                account.change(self.build(&id, &record.limits, Some(&current.meters)).await?);
+            if account.current().limits != record.limits {
+                self.change(account, &record.limits, |current| current).await?;
             }
             return Ok(Arc::clone(account));
         }
-        let current = self.build(&id, &record.limits, None).await?;
+        let current = self.build(&id, &record.limits).await?;
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody else may have been faster: there is one count for all.
         if let Some(account) = keys.get(&id).and_then(Weak::upgrade) {
@@ -134,7 +130,7 @@ impl Accounts {
         }
         let before = self.refreshed.load(Ordering::SeqCst);
         let current = match self.groups.group(id).await? {
-            Some(group) => of_group(self.build(id, &group.limits, None).await?, &group),
+            Some(group) => of_group(self.build(id, &group.limits).await?, &group),
             None if *id == AccountId::Gateway => Current::default(),
             None => return Err(StoreError(format!("a key belongs to {id}, which is not there"))),
         };
@@ -155,24 +151,74 @@ impl Accounts {
         Ok(Account::new(id.clone(), self.read(id, limits, None).await?, self.alerts.clone()))
     }
 
-    async fn build(&self, id: &AccountId, limits: &Limits, old: Option<&Meters>) -> Result<Current, StoreError> {
-        if let Some(drain) = self.drain.as_ref().filter(|_| !Meters::unknown(limits, old).is_empty()) {
-            // What ended before has to be in the store before it can be summed up.
-            drain.flush().await?;
-        }
-        self.read(id, limits, old).await
+    /// What nobody counts yet.
+    async fn build(&self, id: &AccountId, limits: &Limits) -> Result<Current, StoreError> {
+        self.flush(!Meters::unknown(limits, None).is_empty()).await?;
+        self.read(id, limits, None).await
     }
 
-    async fn read(&self, id: &AccountId, limits: &Limits, old: Option<&Meters>) -> Result<Current, StoreError> {
-        let mut past: Vec<(Past, Used)> = Vec::new();
-        for of in Meters::unknown(limits, old) {
+    /// Other limits for an account whose requests may run: what is counted anew counts them too.
+    async fn change(&self, account: &Account, limits: &Limits, of: impl Fn(Current) -> Current) -> Result<(), StoreError> {
+        let before = Arc::clone(&account.current());
+        let is_quiet = before.meters.running() == 0 && (matches!(account.id(), AccountId::Key(_)) || !before.limits.counts_nothing());
+        let unknown = Meters::unknown(limits, Some(&before.meters));
+        if unknown.is_empty() || is_quiet {
+            self.flush(!unknown.is_empty()).await?;
+            account.change(of(self.read(account.id(), limits, Some(&before.meters)).await?));
+            return Ok(());
+        }
+        let meters = Arc::new(Meters::unloaded(limits, &before.meters, Timestamp::now()));
+        account.change(of(Current { limits: limits.clone(), meters: Arc::clone(&meters), ..Current::default() }));
+        let loaded = self.load(account.id(), &meters).await;
+        if loaded.is_err() {
+            // Better the limits of before than a count that begins at nothing; whoever changes them hears of it, or tries again.
+            account.change(Current { limits: before.limits.clone(), meters: Arc::clone(&before.meters), disabled: before.disabled, team: before.team.clone() });
+        }
+        loaded
+    }
+
+    /// Adds what the ledger has of what is counted anew.
+    async fn load(&self, id: &AccountId, meters: &Meters) -> Result<(), StoreError> {
+        for attempt in 1..=LOADS {
+            let asked = meters.begin_to_load();
+            // What ended a moment ago may be on its way to the ledger.
+            tokio::time::sleep(ON_ITS_WAY).await;
+            self.flush(true).await?;
+            let past = self.past(id, asked).await?;
+            if meters.load(attempt == LOADS, |of| told(&past, of)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What ended before has to be in the store before it can be summed up.
+    async fn flush(&self, is_needed: bool) -> Result<(), StoreError> {
+        match self.drain.as_ref().filter(|_| is_needed) {
+            Some(drain) => drain.flush().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn past(&self, id: &AccountId, asked: Vec<Past>) -> Result<Vec<(Past, Used)>, StoreError> {
+        let mut past = Vec::with_capacity(asked.len());
+        for of in asked {
             let used = self.ledger.used(id, &of).await?;
             past.push((of, used));
         }
-        // A period may have ended since it was asked for: then nothing was used in the one that runs.
-        let meters = Meters::new(limits, old, |of| past.iter().find(|(known, _)| known == of).map(|(_, used)| *used).unwrap_or_default());
+        Ok(past)
+    }
+
+    async fn read(&self, id: &AccountId, limits: &Limits, old: Option<&Meters>) -> Result<Current, StoreError> {
+        let past = self.past(id, Meters::unknown(limits, old)).await?;
+        let meters = Meters::new(limits, old, |of| told(&past, of));
         Ok(Current { limits: limits.clone(), meters: Arc::new(meters), ..Current::default() })
     }
+}
+
+/// What was told; a period may have ended since it was asked for, and then nothing was used in the one that runs.
+fn told(past: &[(Past, Used)], of: &Past) -> Used {
+    past.iter().find(|(known, _)| known == of).map(|(_, used)| *used).unwrap_or_default()
 }
 
 fn of_group(current: Current, group: &Group) -> Current {

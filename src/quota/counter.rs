@@ -23,7 +23,26 @@ pub enum Counter {
 #[derive(Debug)]
 pub struct Tally {
     per: Period,
-    state: Mutex<State>,
+    count: Mutex<Count>,
+}
+
+/// A count, and where it began while requests ran.
+#[derive(Debug)]
+struct Count {
+    state: State,
+    since: Option<Since>,
+}
+
+/// A count that was begun while requests ran: what began before came, or is to come, from the ledger.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    from: Timestamp,
+    /// The end of the period that it was begun in.
+    until: Timestamp,
+    /// The ledger's part is there.
+    is_loaded: bool,
+    /// Requests of before that ended while it was being loaded.
+    ended: u32,
 }
 
 /// What stands in a [`Tally`].
@@ -125,12 +144,58 @@ impl Taken {
 impl Tally {
     /// A count that begins with what was used since `window` began.
     pub fn new(per: Period, window: Window, used: u64) -> Tally {
-        Tally { per, state: Mutex::new(State { window, used, held: 0, alerted: 0 }) }
+        Tally { per, count: Mutex::new(Count { state: State { window, used, held: 0, alerted: 0 }, since: None }) }
+    }
+
+    /// A count of what begins from `from` on; what began before is [loaded](Tally::load).
+    pub fn unloaded(per: Period, window: Window, from: Timestamp) -> Tally {
+        let since = Some(Since { from, until: window.ends, is_loaded: false, ended: 0 });
+        Tally { per, count: Mutex::new(Count { state: State { window, used: 0, held: 0, alerted: 0 }, since }) }
+    }
+
+    /// Which period has to be loaded, and up to when; `None` where nothing has to be.
+    pub fn begin_to_load(&self) -> Option<(Window, Timestamp)> {
+        let Count { state, since } = &mut *self.lock();
+        let since = since.as_mut().filter(|since| !since.is_loaded)?;
+        since.ended = 0;
+        Some((state.window, since.from))
+    }
+
+    /// Adds what was used before; false where requests of before have ended since that was asked, unless it is the `last` try.
+    pub fn load(&self, last: bool, used: impl FnOnce((Window, Timestamp)) -> u64) -> bool {
+        let Count { state, since } = &mut *self.lock();
+        let Some(since) = since.as_mut().filter(|since| !since.is_loaded) else { return true };
+        if since.ended > 0 && !last {
+            return false;
+        }
+        since.is_loaded = true;
+        // Of a period that is over nothing belongs to the one that runs.
+        if since.until == state.window.ends {
+            state.used = state.used.saturating_add(used((state.window, since.from)));
+        }
+        true
+    }
+
+    /// Holds `held` for a request that runs already: one of before is in the ledger's part as `open`, if it belongs to this period at all.
+    pub fn take_over(&self, began: Timestamp, held: u64, open: u64) -> Option<Taken> {
+        let Count { state, since } = &mut *self.lock();
+        if began < state.window.begins {
+            return None;
+        }
+        if let Some(since) = since.as_mut().filter(|since| began < since.from && since.until == state.window.ends) {
+            if !since.is_loaded {
+                since.ended += 1;
+                return None;
+            }
+            state.used = state.used.saturating_sub(open);
+        }
+        state.held = state.held.saturating_add(held);
+        Some(Taken { amount: held, until: state.window.ends })
     }
 
     /// Takes `amount`; `most` is the limit, or none.
     pub fn take(&self, amount: u64, most: Option<u64>) -> Result<Taken, Level> {
-        let mut state = self.lock();
+        let state = &mut self.lock().state;
         let most = most.unwrap_or(u64::MAX);
         if amount > most {
             return Err(Level::Never);
@@ -144,7 +209,7 @@ impl Tally {
 
     /// Replaces what was taken by what was used; tells how the count stands then.
     pub fn settle(&self, taken: Taken, used: u64) -> State {
-        let mut state = self.lock();
+        let state = &mut self.lock().state;
         if state.window.ends == taken.until {
             state.held = state.held.saturating_sub(taken.amount);
             state.used = state.used.saturating_add(used);
@@ -154,7 +219,7 @@ impl Tally {
 
     /// Holds as much more, used already, whatever the limit.
     pub fn grow(&self, taken: Taken, by: u64) -> Taken {
-        let mut state = self.lock();
+        let state = &mut self.lock().state;
         if state.window.ends == taken.until {
             state.held = state.held.saturating_add(by);
         }
@@ -163,24 +228,24 @@ impl Tally {
 
     /// How the count stands.
     pub fn state(&self) -> State {
-        *self.lock()
+        self.lock().state
     }
 
     /// Marks an alert as given in this period; false where it was.
     pub fn alert(&self, place: u8) -> bool {
-        let mut state = self.lock();
+        let state = &mut self.lock().state;
         let is_new = state.alerted & (1 << place) == 0;
         state.alerted |= 1 << place;
         is_new
     }
 
     /// In the period that runs now. A clock that goes back starts no period again: the one that ran goes on.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lock(&self) -> MutexGuard<'_, Count> {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Timestamp::now();
-        if state.window.is_over(now) {
-            *state = State { window: self.per.window(now), used: 0, held: 0, alerted: 0 };
+        if count.state.window.is_over(now) {
+            count.state = State { window: self.per.window(now), used: 0, held: 0, alerted: 0 };
         }
-        state
+        count
     }
 }

@@ -158,6 +158,14 @@ pub fn matches(glob: &str, name: &str) -> bool {
     glob[g..].iter().all(|&c| c == b'*')
 }
 
+/// Whether the glob of a limit names a model of that full name (`provider/model`): by all of it, or by the model's own name.
+///
+/// A glob with a `/` and a star is about providers: `openai/*` is not meant for `groq/openai/gpt-oss-120b`.
+pub fn names(glob: &str, full: &str) -> bool {
+    let own = full.split_once('/').map_or(full, |(_, model)| model);
+    matches(glob, full) || glob == own || (!glob.contains('/') && matches(glob, own))
+}
+
 // === impl Rate ===
 
 impl Rate {

@@ -1,4 +1,7 @@
 //! What one account has used of its limits: a counter for each rate and budget, and how many of its requests run.
+//!
+//! A limit that is set anew counts what the ledger has of its period. Where requests run meanwhile, its counter is there first, and
+//! counts those that begin from then on; what began before is added once the ledger has told it ([`Meters::load`]).
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -7,19 +10,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use jiff::Timestamp;
 
 use super::bucket::TokenBucket;
-use super::counter::{Counter, Taken, Tally};
+use super::counter::{Counter, Tally};
 use super::limits::{Budget, Limits, Rate, Unit};
 use super::window::{Period, Window};
-use super::{Exceeded, Level, Need};
 use crate::money::Usd;
 
 /// The limits of an account, each with its counter.
 #[derive(Debug, Default)]
 pub struct Meters {
-    rates: Vec<(Rate, Arc<Counter>)>,
-    budgets: Vec<(Budget, Arc<Tally>)>,
-    parallel: Option<NonZeroU32>,
-    running: Arc<AtomicU32>,
+    pub(super) rates: Vec<(Rate, Arc<Counter>)>,
+    pub(super) budgets: Vec<(Budget, Arc<Tally>)>,
+    pub(super) parallel: Option<NonZeroU32>,
+    pub(super) running: Arc<AtomicU32>,
 }
 
 /// What was used in a period, as the ledger has it.
@@ -40,16 +42,18 @@ pub struct Used {
 pub struct Past {
     /// The period that runs.
     pub window: Window,
+    /// Only requests that began before this, where others are counted already.
+    pub until: Option<Timestamp>,
     /// Only these models.
     pub models: Option<String>,
 }
 
-/// What a request holds of an account; given back, or settled, by its [`super::Permit`].
-#[derive(Debug)]
-pub(super) struct Hold {
-    pub(super) meters: Arc<Meters>,
-    rates: Vec<(usize, Taken)>,
-    budgets: Vec<(usize, Taken)>,
+/// How a new count begins.
+enum Begun {
+    /// With what was used.
+    With(Used),
+    /// At this moment; what was used before is loaded later.
+    Unloaded(Timestamp),
 }
 
 // === impl Meters ===
@@ -57,7 +61,23 @@ pub(super) struct Hold {
 impl Meters {
     /// Counters for `limits`: `old` ones go on where they count the same, and the others begin with what `past` tells was used.
     pub fn new(limits: &Limits, old: Option<&Meters>, past: impl Fn(&Past) -> Used) -> Meters {
+        Meters::with(limits, old, |per, models, now| {
+            let window = per.window(now);
+            (window, Begun::With(past(&Past { window, until: None, models: models.clone() })))
+        })
+    }
+
+    /// The same while requests run: what was used before now has to be [loaded](Meters::load).
+    pub fn unloaded(limits: &Limits, old: &Meters, now: Timestamp) -> Meters {
+        Meters::with(limits, Some(old), |per, _, _| (per.window(now), Begun::Unloaded(now)))
+    }
+
+    fn with(limits: &Limits, old: Option<&Meters>, begin: impl Fn(Period, &Option<String>, Timestamp) -> (Window, Begun)) -> Meters {
         let now = Timestamp::now();
+        let tally = |per: Period, models: &Option<String>, of: &dyn Fn(&Used) -> u64| match begin(per, models, now) {
+            (window, Begun::With(used)) => Tally::new(per, window, of(&used)),
+            (window, Begun::Unloaded(from)) => Tally::unloaded(per, window, from),
+        };
         let rate = |rate: &Rate| {
             let alike = old.and_then(|old| old.rates.iter().find(|(other, _)| other.is_alike(rate)));
             match (alike, rate.per) {
@@ -67,21 +87,13 @@ impl Meters {
                     let most = u32::try_from(rate.most.get()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
                     (rate.clone(), Arc::new(Counter::Sliding(TokenBucket::per_minute(most))))
                 }
-                (_, per) => {
-                    let window = per.window(now);
-                    let used = past(&Past { window, models: rate.models.clone() });
-                    (rate.clone(), Arc::new(Counter::Calendar(Tally::new(per, window, used.of(rate.unit)))))
-                }
+                (_, per) => (rate.clone(), Arc::new(Counter::Calendar(tally(per, &rate.models, &|used| used.of(rate.unit))))),
             }
         };
         let budget = |budget: &Budget| {
             let alike = old.and_then(|old| old.budgets.iter().find(|(other, _)| other.is_alike(budget)));
-            let tally = alike.map(|(_, tally)| Arc::clone(tally)).unwrap_or_else(|| {
-                let window = budget.per.window(now);
-                let used = past(&Past { window, models: budget.models.clone() });
-                Arc::new(Tally::new(budget.per, window, used.cost.nanos()))
-            });
-            (budget.clone(), tally)
+            let new = || Arc::new(tally(budget.per, &budget.models, &|used| used.cost.nanos()));
+            (budget.clone(), alike.map_or_else(new, |(_, tally)| Arc::clone(tally)))
         };
         Meters {
             rates: limits.rates.iter().map(rate).collect(),
@@ -98,8 +110,32 @@ impl Meters {
         let is_known_budget = |budget: &Budget| old.is_some_and(|old| old.budgets.iter().any(|(other, _)| other.is_alike(budget)));
         let rates = limits.rates.iter().filter(|rate| rate.per != Period::Minute && !is_known_rate(rate));
         let budgets = limits.budgets.iter().filter(|budget| !is_known_budget(budget));
-        let past = |per: Period, models: &Option<String>| Past { window: per.window(now), models: models.clone() };
+        let past = |per: Period, models: &Option<String>| Past { window: per.window(now), until: None, models: models.clone() };
         rates.map(|rate| past(rate.per, &rate.models)).chain(budgets.map(|budget| past(budget.per, &budget.models))).collect()
+    }
+
+    /// What has to be loaded; from here on it is noted which requests of before end, since the ledger may tell of them either way.
+    pub fn begin_to_load(&self) -> Vec<Past> {
+        let (rates, budgets) = (self.calendars(), self.budgets.iter().map(|(budget, tally)| (&budget.models, &**tally)));
+        let past = |(models, tally): (&Option<String>, &Tally)| {
+            tally.begin_to_load().map(|(window, from)| Past { window, until: Some(from), models: models.clone() })
+        };
+        rates.map(|(rate, tally)| (&rate.models, tally)).chain(budgets).filter_map(past).collect()
+    }
+
+    /// Adds what the ledger has; false where requests of before have ended meanwhile and it has to be asked again, unless it is the `last` try.
+    pub fn load(&self, last: bool, past: impl Fn(&Past) -> Used) -> bool {
+        let of = |models: &Option<String>, (window, from): (Window, Timestamp)| past(&Past { window, until: Some(from), models: models.clone() });
+        let rates = self.calendars().map(|(rate, tally)| tally.load(last, |asked| of(&rate.models, asked).of(rate.unit)));
+        let budgets = self.budgets.iter().map(|(budget, tally)| tally.load(last, |asked| of(&budget.models, asked).cost.nanos()));
+        rates.chain(budgets).fold(true, |all, loaded| all & loaded)
+    }
+
+    fn calendars(&self) -> impl Iterator<Item = (&Rate, &Tally)> {
+        self.rates.iter().filter_map(|(rate, counter)| match &**counter {
+            Counter::Calendar(tally) => Some((rate, tally)),
+            Counter::Sliding(_) => None,
+        })
     }
 
     /// Requests that run now.
@@ -116,115 +152,19 @@ impl Meters {
     pub fn budgets(&self) -> impl Iterator<Item = (&Budget, &Tally)> {
         self.budgets.iter().map(|(budget, tally)| (budget, &**tally))
     }
-
-    /// Takes what a request needs, or says which limit stands in the way; then nothing is taken.
-    pub(super) fn admit(self: &Arc<Self>, need: &Need<'_>) -> Result<Hold, Exceeded> {
-        let running = self.running.fetch_add(1, Ordering::Relaxed);
-        // From here on the hold gives back what was taken, whichever limit refuses.
-        let mut hold = Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new() };
-        if let Some(limit) = self.parallel.filter(|limit| running >= limit.get()) {
-            return Err(Exceeded::Parallel(limit));
-        }
-        for (at, (rate, counter)) in self.rates.iter().enumerate() {
-            if !is_touched(&rate.models, need.touches) {
-                continue;
-            }
-            let amount = need.of(rate.unit);
-            match counter.take(amount, rate.most.get()) {
-                Ok(taken) => hold.rates.push((at, taken)),
-                Err(Level::Never) => return Err(Exceeded::TooLarge(rate.clone(), amount)),
-                Err(Level::Wait(wait)) => return Err(Exceeded::Rate(rate.clone(), wait)),
-                Err(Level::Taken) => {}
-            }
-        }
-        for (at, (budget, tally)) in self.budgets.iter().enumerate() {
-            if !is_touched(&budget.models, need.touches) {
-                continue;
-            }
-            let worst = match need.cost {
-                Some(cost) => cost.nanos(),
-                None if budget.soft => 0,
-                None => return Err(Exceeded::Unpriced(budget.clone())),
-            };
-            let most = budget.nano_usd.nanos();
-            match tally.take(worst, (!budget.soft).then_some(most)) {
-                Ok(taken) => hold.budgets.push((at, taken)),
-                Err(_) => return Err(Exceeded::Budget { budget: budget.clone(), state: tally.state(), worst: Usd::of_nanos(worst) }),
-            }
-        }
-        Ok(hold)
-    }
-}
-
-// === impl Hold ===
-
-impl Hold {
-    /// Replaces what is held by what was used of a model that `touches` a limit's glob; tells which budgets it was charged to.
-    pub(super) fn settle(mut self, used: &Used, touches: &dyn Fn(&str) -> bool) -> Vec<(Budget, Arc<Tally>)> {
-        for (at, taken) in std::mem::take(&mut self.rates) {
-            let Some((rate, counter)) = self.meters.rates.get(at) else { continue };
-            match is_touched(&rate.models, touches) {
-                true if rate.unit == Unit::Requests => counter.settle(taken, taken.amount()),
-                true => counter.settle(taken, used.of(rate.unit)),
-                false => counter.give_back(taken),
-            }
-        }
-        let mut charged = Vec::new();
-        for (at, taken) in std::mem::take(&mut self.budgets) {
-            let Some((budget, tally)) = self.meters.budgets.get(at) else { continue };
-            let is_touched = is_touched(&budget.models, touches);
-            tally.settle(taken, if is_touched { used.cost.nanos() } else { 0 });
-            if is_touched {
-                charged.push((budget.clone(), Arc::clone(tally)));
-            }
-        }
-        charged
-    }
-
-    /// Adds what was used while the request runs on; an error once a limit has nothing left.
-    pub(super) fn charge(&mut self, used: &Used) -> Result<(), Exceeded> {
-        let mut exceeded = None;
-        for (at, taken) in &mut self.rates {
-            let Some((rate, counter)) = self.meters.rates.get(*at).filter(|(rate, _)| rate.unit != Unit::Requests) else { continue };
-            let amount = used.of(rate.unit);
-            *taken = counter.grow(*taken, amount);
-            let (left, wait) = counter.remaining(rate.most.get());
-            if left == 0 {
-                exceeded = Some(Exceeded::Rate(rate.clone(), wait));
-            }
-        }
-        for (at, taken) in &mut self.budgets {
-            let Some((budget, tally)) = self.meters.budgets.get(*at) else { continue };
-            let (amount, most) = (used.cost.nanos(), budget.nano_usd.nanos());
-            *taken = tally.grow(*taken, amount);
-            let state = tally.state();
-            if !budget.soft && state.used + state.held >= most {
-                exceeded = Some(Exceeded::Budget { budget: budget.clone(), state, worst: used.cost });
-            }
-        }
-        exceeded.map_or(Ok(()), Err)
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        for (at, taken) in &self.rates {
-            if let Some((_, counter)) = self.meters.rates.get(*at) {
-                counter.give_back(*taken);
-            }
-        }
-        for (at, taken) in &self.budgets {
-            if let Some((_, tally)) = self.meters.budgets.get(*at) {
-                tally.settle(*taken, 0);
-            }
-        }
-        self.meters.running.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 // === impl Used ===
 
 impl Used {
+    /// As much more.
+    pub fn add(&mut self, more: &Used) {
+        self.requests = self.requests.saturating_add(more.requests);
+        self.input = self.input.saturating_add(more.input);
+        self.output = self.output.saturating_add(more.output);
+        self.cost.0 = self.cost.0.saturating_add(more.cost.0);
+    }
+
     /// So much of a unit.
     pub fn of(&self, unit: Unit) -> u64 {
         match unit {
@@ -234,8 +174,4 @@ impl Used {
             Unit::OutputTokens => self.output,
         }
     }
-}
-
-fn is_touched(models: &Option<String>, touches: &dyn Fn(&str) -> bool) -> bool {
-    models.as_deref().is_none_or(touches)
 }

@@ -9,6 +9,7 @@ pub mod alert;
 mod bucket;
 pub mod counter;
 mod headers;
+mod hold;
 pub mod limits;
 pub mod meters;
 pub mod network;

@@ -1,11 +1,14 @@
 //! The right to run one request: settled by what it used, or given back whole when it is dropped.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
+use jiff::Timestamp;
 
 use super::account::{Account, Chain};
-use super::meters::{Hold, Used};
-use super::{Refused, headers};
-use std::sync::Arc;
+use super::hold::{Hold, Running};
+use super::meters::Used;
+use super::{Need, Refused, headers};
 
 /// Held for as long as the request runs; cannot be copied, and cannot be forgotten without giving back.
 #[derive(Debug)]
@@ -13,13 +16,21 @@ use std::sync::Arc;
 pub struct Permit {
     chain: Chain,
     holds: Vec<(Arc<Account>, Hold)>,
+    running: Running,
 }
 
 // === impl Permit ===
 
 impl Permit {
-    pub(super) fn new(chain: &Chain) -> Permit {
-        Permit { chain: chain.clone(), holds: Vec::with_capacity(chain.len()) }
+    pub(super) fn new(chain: &Chain, need: &Need<'_>) -> Permit {
+        let reserved = Used { requests: 1, input: need.input, output: need.output, cost: need.cost.unwrap_or_default() };
+        let running = Running { began: Timestamp::now(), reserved, grown: Used::default() };
+        Permit { chain: chain.clone(), holds: Vec::with_capacity(chain.len()), running }
+    }
+
+    /// When its request was admitted: what the ledger has to say of when it began.
+    pub fn began(&self) -> Timestamp {
+        self.running.began
     }
 
     pub(super) fn hold(&mut self, account: &Arc<Account>, hold: Hold) {
@@ -28,6 +39,7 @@ impl Permit {
 
     /// Replaces the reservation by what was really used of a model that `touches` a limit's glob, and ends the request.
     pub fn settle(mut self, used: &Used, touches: &dyn Fn(&str) -> bool) {
+        self.follow(touches);
         for (account, hold) in std::mem::take(&mut self.holds) {
             for (budget, tally) in hold.settle(used, touches) {
                 account.charged(&budget, &tally);
@@ -36,7 +48,9 @@ impl Permit {
     }
 
     /// Takes what was used while the request runs on; an error once a limit has nothing left.
-    pub fn charge(&mut self, used: &Used) -> Result<(), Refused> {
+    pub fn charge(&mut self, used: &Used, touches: &dyn Fn(&str) -> bool) -> Result<(), Refused> {
+        self.follow(touches);
+        self.running.grown.add(used);
         let mut refused = Ok(());
         for (account, hold) in &mut self.holds {
             if let Err(exceeded) = hold.charge(used) {
@@ -44,6 +58,22 @@ impl Permit {
             }
         }
         refused
+    }
+
+    /// Limits that were set since the request began count it too.
+    fn follow(&mut self, touches: &dyn Fn(&str) -> bool) {
+        for account in self.chain.iter() {
+            let current = account.current();
+            match self.holds.iter_mut().find(|(held, _)| Arc::ptr_eq(held, account)) {
+                Some((_, hold)) => hold.move_to(&current.meters, &self.running, touches, false),
+                None if current.limits.counts_nothing() => {}
+                None => {
+                    let mut hold = current.meters.join();
+                    hold.move_to(&current.meters, &self.running, touches, true);
+                    self.holds.push((Arc::clone(account), hold));
+                }
+            }
+        }
     }
 
     /// The `x-ratelimit-*` headers as they are now.

@@ -124,8 +124,8 @@ async fn a_refusal_by_one_limit_costs_nothing_of_the_others() {
 async fn tokens_used_on_the_way_are_charged_once_in_all() {
     let chain = chain(rates(&["tokens/minute=1000", "output-tokens/hour=5000"])).await;
     let mut permit = admit(&chain, &Need::NOTHING).unwrap();
-    permit.charge(&used(600, 0)).unwrap();
-    assert!(permit.charge(&used(600, 0)).is_err());
+    permit.charge(&used(600, 0), ALL).unwrap();
+    assert!(permit.charge(&used(600, 0), ALL).is_err());
     permit.settle(&used(1200, 0), ALL);
     let Exceeded::Rate(_, wait) = exceeded(&chain, &tokens(1)) else { panic!("not a rate") };
     assert!(wait < Duration::from_secs(15), "{wait:?}");
@@ -239,6 +239,80 @@ async fn counts_outlive_a_change_of_limits_and_begin_with_the_ledgers_past() {
     running.settle(&used(1, 50_000_000), ALL);
     assert_eq!(stands(&chain), (450_000_000, 0), "what began before is charged to the same count");
     assert!(matches!(exceeded(&chain, &tokens(950)), Exceeded::Rate(..)), "100 of them were used before there was a limit");
+}
+
+/// Other limits while requests run; what is counted anew is not loaded yet.
+fn change(account: &Account, limits: Limits) -> Arc<Meters> {
+    let before = Arc::clone(&account.current());
+    let meters = Arc::new(Meters::unloaded(&limits, &before.meters, Timestamp::now()));
+    account.change(Current { limits, meters: Arc::clone(&meters), ..Current::default() });
+    meters
+}
+
+#[tokio::test]
+async fn a_budget_that_is_set_while_requests_run_counts_what_they_use_and_not_what_was_reserved() {
+    for limits in [Limits::default(), rates(&["requests/day=100"]), budgets(&["1/day@none"])] {
+        let chain = chain(limits).await;
+        let [before, meanwhile, after] = [600, 500, 400].map(|cost| admit(&chain, &costs(cost)).unwrap());
+        let meters = change(&chain[0], budgets(&["1/ever"]));
+        let new = admit(&chain, &costs(30)).unwrap();
+        assert_eq!(meters.begin_to_load().len(), 1);
+        meanwhile.settle(&used(1, 50), ALL);
+        let as_it_is = |open: i64| Used { cost: Usd(open), ..Used::default() };
+        assert!(!meters.load(false, |_| as_it_is(600 + 500 + 400)), "one has ended since, so the ledger may know either");
+        assert_eq!(meters.begin_to_load().len(), 1);
+        assert!(meters.load(false, |_| as_it_is(600 + 50 + 400)));
+        assert_eq!(stands(&chain), (1050, 30));
+        assert!(meters.begin_to_load().is_empty() && meters.load(false, |_| as_it_is(9)));
+        before.settle(&used(1, 60), ALL);
+        assert_eq!(stands(&chain), (60 + 50 + 400, 30));
+        drop(new);
+        after.settle(&used(1, 40), ALL);
+        assert_eq!(stands(&chain), (60 + 50 + 40, 0));
+        assert_eq!(chain[0].current().meters.running(), 0);
+    }
+}
+
+#[tokio::test]
+async fn limits_that_change_while_a_request_runs_hold_for_it() {
+    let chain = chain(budgets(&["1/ever"])).await;
+    let mut running = admit(&chain, &costs(100)).unwrap();
+    running.charge(&used(1, 200), ALL).unwrap();
+    change(&chain[0], budgets(&["0.0000005/ever"]));
+    running.charge(&used(1, 100), ALL).unwrap();
+    running.charge(&used(1, 100), ALL).unwrap_err();
+    let meters = change(&chain[0], rates(&["tokens/day=10"]));
+    meters.begin_to_load();
+    assert!(meters.load(false, |_| Used::default()));
+    running.charge(&used(8, 0), ALL).unwrap_err();
+    running.settle(&used(9, 0), ALL);
+    assert!(matches!(exceeded(&chain, &tokens(2)), Exceeded::Rate(..)));
+    drop(admit(&chain, &tokens(1)).unwrap());
+}
+
+#[tokio::test]
+async fn a_project_that_had_no_limit_counts_what_runs_when_it_gets_one() {
+    let alerts = sender().await;
+    let project = account(AccountId::Project("bot".into()), Limits::default(), Used::default(), &alerts);
+    let chain: Chain = Arc::from([account(id(), Limits::default(), Used::default(), &alerts), Arc::clone(&project)]);
+    let running = admit(&chain, &costs(500)).unwrap();
+    let meters = change(&project, budgets(&["1/ever"]));
+    meters.begin_to_load();
+    assert!(meters.load(false, |_| Used { cost: Usd(500), ..Used::default() }));
+    running.settle(&used(1, 20), ALL);
+    assert_eq!(project.current().meters.budgets().next().unwrap().1.state().used, 20);
+}
+
+#[test]
+fn a_limits_glob_names_a_model_by_all_of_its_name_or_its_own() {
+    let (full, of_groq) = ("openai/gpt-4o-mini", "groq/openai/gpt-oss-120b");
+    for glob in ["openai/gpt-4o-mini", "openai/*", "*", "gpt-4o-mini", "gpt-4o*", "*mini"] {
+        assert!(limits::names(glob, full), "{glob}");
+    }
+    for (glob, name) in [("gpt-4o", full), ("anthropic/*", full), ("openai/*", of_groq), ("openai", full)] {
+        assert!(!limits::names(glob, name), "{glob} {name}");
+    }
+    assert!(limits::names("openai/gpt-oss-120b", of_groq));
 }
 
 #[test]

@@ -104,11 +104,11 @@ impl LedgerStore for Sqlite {
                 AccountId::Key(family) => ("key IN (SELECT id FROM keys WHERE family = ?7)", Some(family.as_str()), None),
             };
             let since = past.window.has_end().then_some(past.window.begins);
-            let rows = Span::new(since, None).sums(&self.pool, Sums { by: UsageBy::Model, filter, values: id.as_slice(), scope }).await?;
+            let rows = Span::new(since, past.until).sums(&self.pool, Sums { by: UsageBy::Model, filter, values: id.as_slice(), scope }).await?;
             let mut used = Used::default();
             for row in &rows {
                 let name: &str = row.try_get("grouped")?;
-                if past.models.as_deref().is_none_or(|glob| limits::matches(glob, name)) {
+                if past.models.as_deref().is_none_or(|glob| limits::names(glob, name)) {
                     used.requests += count(row, "requests")?;
                     used.input += count(row, "input")?;
                     used.output += count(row, "output")?;

@@ -155,7 +155,7 @@ async fn check(store: &Sqlite, all: &[Plain], (since, until): (i64, i64)) {
         let query = UsageQuery { by, project, since: Some(at(since)), until: Some(at(until)), ..UsageQuery::default() };
         assert_eq!(store.usage(&query).await.unwrap(), expected(&of_one, by, (since, until)), "{by:?} of a project {since} {until}");
     }
-    let past = Past { window: Window { begins: at(since), ends: at(MINUTES) }, models: None };
+    let past = Past { window: Window { begins: at(since), ends: at(MINUTES) }, until: None, models: None };
     let used = store.used(&AccountId::Project("of-k0".into()), &past).await.unwrap();
     let since: Vec<&Plain> = of_one.iter().filter(|plain| plain.minute >= since).collect();
     let counts = |plain: &Plain| if plain.outcome == "open" { plain.reserved } else { plain.cost }.unwrap_or(0);

@@ -206,7 +206,7 @@ async fn admit(gateway: &Gateway, caller: &Caller, service: &Service, name: &str
         }
     };
     let full = format!("{SERVICE}/{name}");
-    let need = Need { cost: Some(service.price), touches: &|glob: &str| limits::matches(glob, &full), ..Need::NOTHING };
+    let need = Need { cost: Some(service.price), touches: &|glob: &str| limits::names(glob, &full), ..Need::NOTHING };
     Ok(quota::admit(&chain, &need)?)
 }
 

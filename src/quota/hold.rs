@@ -1,0 +1,198 @@
+//! What a request holds of one account: taken when it is admitted, and replaced by what it used when it ends.
+//!
+//! Limits may change while it runs: what it holds moves to the counters that hold then, so that a new budget counts it by what it
+//! used, and a lower one stops it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+
+use super::counter::{Counter, Taken, Tally};
+use super::limits::{Budget, Unit};
+use super::meters::{Meters, Used};
+use super::{Exceeded, Level, Need};
+use crate::money::Usd;
+
+/// What a request holds of an account; given back, or settled, by its [`super::Permit`].
+#[derive(Debug)]
+pub(super) struct Hold {
+    meters: Arc<Meters>,
+    rates: Vec<(usize, Taken)>,
+    budgets: Vec<(usize, Taken)>,
+}
+
+/// A request that runs, as far as limits are concerned that are set while it does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Running {
+    /// When it began, as the ledger has it.
+    pub began: Timestamp,
+    /// What was reserved for it: so much of it the ledger counts while it is open.
+    pub reserved: Used,
+    /// What it used since, beside that.
+    pub grown: Used,
+}
+
+// === impl Meters ===
+
+impl Meters {
+    /// Takes what a request needs, or says which limit stands in the way; then nothing is taken.
+    pub(super) fn admit(self: &Arc<Self>, need: &Need<'_>) -> Result<Hold, Exceeded> {
+        let running = self.running.fetch_add(1, Ordering::Relaxed);
+        // From here on the hold gives back what was taken, whichever limit refuses.
+        let mut hold = Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new() };
+        if let Some(limit) = self.parallel.filter(|limit| running >= limit.get()) {
+            return Err(Exceeded::Parallel(limit));
+        }
+        for (at, (rate, counter)) in self.rates.iter().enumerate() {
+            if !is_touched(&rate.models, need.touches) {
+                continue;
+            }
+            let amount = need.of(rate.unit);
+            match counter.take(amount, rate.most.get()) {
+                Ok(taken) => hold.rates.push((at, taken)),
+                Err(Level::Never) => return Err(Exceeded::TooLarge(rate.clone(), amount)),
+                Err(Level::Wait(wait)) => return Err(Exceeded::Rate(rate.clone(), wait)),
+                Err(Level::Taken) => {}
+            }
+        }
+        for (at, (budget, tally)) in self.budgets.iter().enumerate() {
+            if !is_touched(&budget.models, need.touches) {
+                continue;
+            }
+            let worst = match need.cost {
+                Some(cost) => cost.nanos(),
+                None if budget.soft => 0,
+                None => return Err(Exceeded::Unpriced(budget.clone())),
+            };
+            let most = budget.nano_usd.nanos();
+            match tally.take(worst, (!budget.soft).then_some(most)) {
+                Ok(taken) => hold.budgets.push((at, taken)),
+                Err(_) => return Err(Exceeded::Budget { budget: budget.clone(), state: tally.state(), worst: Usd::of_nanos(worst) }),
+            }
+        }
+        Ok(hold)
+    }
+
+    /// For a request that runs already, and that nothing was counted of here.
+    pub(super) fn join(self: &Arc<Self>) -> Hold {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new() }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    fn of(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Requests => 1,
+            unit => self.reserved.of(unit).saturating_add(self.grown.of(unit)),
+        }
+    }
+}
+
+// === impl Hold ===
+
+impl Hold {
+    /// Moves to the counters that hold now; `is_new` where it held none of this account before.
+    pub(super) fn move_to(&mut self, current: &Arc<Meters>, running: &Running, touches: &dyn Fn(&str) -> bool, is_new: bool) {
+        if Arc::ptr_eq(&self.meters, current) && !is_new {
+            return;
+        }
+        let before = std::mem::replace(&mut self.meters, Arc::clone(current));
+        let (held_rates, held_budgets) = (std::mem::take(&mut self.rates), std::mem::take(&mut self.budgets));
+        for (at, (rate, counter)) in current.rates.iter().enumerate() {
+            let place = before.rates.iter().position(|(_, other)| Arc::ptr_eq(other, counter)).filter(|_| !is_new);
+            let taken = match (place, &**counter) {
+                (Some(place), _) => held_rates.iter().find(|(held, _)| *held == place).map(|(_, taken)| *taken),
+                (None, Counter::Calendar(tally)) if is_touched(&rate.models, touches) => {
+                    // Tokens of a request that is open are not in the ledger yet.
+                    let open = if rate.unit == Unit::Requests { 1 } else { 0 };
+                    tally.take_over(running.began, running.of(rate.unit), open)
+                }
+                // A minute that begins now counts what begins in it.
+                (None, _) => None,
+            };
+            self.rates.extend(taken.map(|taken| (at, taken)));
+        }
+        for (at, (budget, tally)) in current.budgets.iter().enumerate() {
+            let place = before.budgets.iter().position(|(_, other)| Arc::ptr_eq(other, tally)).filter(|_| !is_new);
+            let taken = match place {
+                Some(place) => held_budgets.iter().find(|(held, _)| *held == place).map(|(_, taken)| *taken),
+                None if is_touched(&budget.models, touches) => {
+                    let (open, grown) = (running.reserved.cost.nanos(), running.grown.cost.nanos());
+                    tally.take_over(running.began, open.saturating_add(grown), open)
+                }
+                None => None,
+            };
+            self.budgets.extend(taken.map(|taken| (at, taken)));
+        }
+    }
+
+    /// Replaces what is held by what was used of a model that `touches` a limit's glob; tells which budgets it was charged to.
+    pub(super) fn settle(mut self, used: &Used, touches: &dyn Fn(&str) -> bool) -> Vec<(Budget, Arc<Tally>)> {
+        for (at, taken) in std::mem::take(&mut self.rates) {
+            let Some((rate, counter)) = self.meters.rates.get(at) else { continue };
+            match is_touched(&rate.models, touches) {
+                true if rate.unit == Unit::Requests => counter.settle(taken, taken.amount()),
+                true => counter.settle(taken, used.of(rate.unit)),
+                false => counter.give_back(taken),
+            }
+        }
+        let mut charged = Vec::new();
+        for (at, taken) in std::mem::take(&mut self.budgets) {
+            let Some((budget, tally)) = self.meters.budgets.get(at) else { continue };
+            let is_touched = is_touched(&budget.models, touches);
+            tally.settle(taken, if is_touched { used.cost.nanos() } else { 0 });
+            if is_touched {
+                charged.push((budget.clone(), Arc::clone(tally)));
+            }
+        }
+        charged
+    }
+
+    /// Adds what was used while the request runs on; an error once a limit has nothing left.
+    pub(super) fn charge(&mut self, used: &Used) -> Result<(), Exceeded> {
+        let mut exceeded = None;
+        for (at, taken) in &mut self.rates {
+            let Some((rate, counter)) = self.meters.rates.get(*at).filter(|(rate, _)| rate.unit != Unit::Requests) else { continue };
+            let amount = used.of(rate.unit);
+            *taken = counter.grow(*taken, amount);
+            let (left, wait) = counter.remaining(rate.most.get());
+            if left == 0 {
+                exceeded = Some(Exceeded::Rate(rate.clone(), wait));
+            }
+        }
+        for (at, taken) in &mut self.budgets {
+            let Some((budget, tally)) = self.meters.budgets.get(*at) else { continue };
+            let (amount, most) = (used.cost.nanos(), budget.nano_usd.nanos());
+            *taken = tally.grow(*taken, amount);
+            let state = tally.state();
+            if !budget.soft && state.used + state.held >= most {
+                exceeded = Some(Exceeded::Budget { budget: budget.clone(), state, worst: used.cost });
+            }
+        }
+        exceeded.map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        for (at, taken) in &self.rates {
+            if let Some((_, counter)) = self.meters.rates.get(*at) {
+                counter.give_back(*taken);
+            }
+        }
+        for (at, taken) in &self.budgets {
+            if let Some((_, tally)) = self.meters.budgets.get(*at) {
+                tally.settle(*taken, 0);
+            }
+        }
+        self.meters.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn is_touched(models: &Option<String>, touches: &dyn Fn(&str) -> bool) -> bool {
+    models.as_deref().is_none_or(touches)
+}
