@@ -1,8 +1,8 @@
 //! What is known of one request while it runs; however it ends, it is settled, counted and logged exactly once.
 
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -187,13 +187,7 @@ impl Ticket {
         self.settle(outcome, None);
     }
 
-    async fn write_begin(
-        &mut self,
-        provider: Arc<str>,
-        model: Arc<str>,
-        reserved: Option<Usd>,
-        permit: Permit,
-    ) -> std::io::Result<()> {
+    async fn write_begin(&mut self, provider: Arc<str>, model: Arc<str>, reserved: Option<Usd>, permit: Permit) -> std::io::Result<()> {
         let [project, team] = self.groups.clone();
         let begin = Begin {
             id: Arc::clone(&self.id),

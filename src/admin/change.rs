@@ -83,9 +83,19 @@ pub fn split(id: &AccountId) -> (&'static str, String) {
 
 /// Globs that name nothing that can be called, one sentence each: allowed, and most likely a mistake.
 pub fn warnings(limits: &Limits, router: &Router) -> Vec<String> {
-    let beside_models = limits.rates.iter().filter_map(|rate| rate.models.as_ref());
-    let beside_models = beside_models.chain(limits.budgets.iter().filter_map(|budget| budget.models.as_ref()));
-    limits.models.iter().chain(beside_models).filter_map(|glob| warning(glob, router)).collect()
+    let counted = limits.rates.iter().filter_map(|rate| rate.models.as_ref());
+    let counted = counted.chain(limits.budgets.iter().filter_map(|budget| budget.models.as_ref()));
+    let counted = counted.filter_map(|glob| of_alias(glob, router).or_else(|| warning(glob, router)));
+    limits.models.iter().filter_map(|glob| warning(glob, router)).chain(counted).collect()
+}
+
+/// A limit counts models, whatever they are called by: one that names an alias would count nothing.
+fn of_alias(glob: &str, router: &Router) -> Option<String> {
+    let targets: Vec<&str> = router.alias_targets().filter(|(alias, _)| *alias == glob).map(|(_, target)| target).collect();
+    let is_alias = !targets.is_empty();
+    is_alias.then(|| {
+        format!("'{glob}' is an alias, and limits count models: this one counts nothing; set it for {}", targets.join(" and for "))
+    })
 }
 
 fn warning(glob: &str, router: &Router) -> Option<String> {

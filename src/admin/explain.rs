@@ -1,5 +1,6 @@
 //! `keys explain`: what a key is, whether a request with it would be let in, and if not why; the command line and the management API say the same.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,7 +14,9 @@ use utoipa::ToSchema;
 use super::change::Wrong;
 use super::http::{Fields, JsonBody, Viewer};
 use super::keys::{KeyError, KeyView};
+use crate::catalog::Operation;
 use crate::error::Refusal;
+use crate::exchange::estimate::{self, Estimate, Input};
 use crate::gateway::Gateway;
 use crate::key::keyring::Known;
 use crate::key::{KeyId, KeyRecord, KeyText, Keyring, Reason, format, presented};
@@ -32,7 +35,7 @@ pub struct Explanation {
     /// What is wrong and what to do.
     pub message: String,
     /// What whoever runs the gateway may know, and the sender of a request may not.
-    pub hint: Option<&'static str>,
+    pub hint: Option<Cow<'static, str>>,
     /// What is known of the key, where the text proves it or is its id.
     pub key: Option<KeyView>,
     /// The model that was asked about.
@@ -126,13 +129,14 @@ impl Sources<'_> {
     async fn of(&self, record: KeyRecord, model: Option<&str>) -> Result<Explanation, KeyError> {
         let known = self.keyring.known(record).await?;
         let record = &known.record;
+        let mut standing = quota::standing(&known.chain);
         // What a minute had and what runs is in the memory of the gateway alone.
-        let limits = self.is_gateway.then(|| quota::standing(&known.chain));
+        standing.retain(|standing| self.is_gateway || standing.is_in_the_ledger());
         let last_use = self.ledger.last_use(record.id).await?;
         let refusal = match (known.state(), model) {
             (Err(reason), _) => Some(reason.refusal(None)),
-            (Ok(()), Some(model)) => self.refusal_of(&known, model).or_else(|| full(limits.as_deref())),
-            (Ok(()), None) => full(limits.as_deref()),
+            (Ok(()), Some(model)) => self.refusal_of(&known, model, &standing),
+            (Ok(()), None) => standing.iter().filter(|standing| standing.counts(None)).find_map(Standing::refusal),
         };
         let (code, message) = match refusal {
             Some(refusal) => (Some(refusal.code), refusal.message),
@@ -141,27 +145,40 @@ impl Sources<'_> {
             }
         };
         let (key, model) = (Some(KeyView::of(record)), model.map(str::to_owned));
-        Ok(Explanation { accepted: code.is_none(), code, message, hint: None, key, model, limits, last_use })
+        let limits = self.is_gateway.then_some(standing);
+        Ok(Explanation { accepted: code.is_none(), code, message, hint: only_there(&known), key, model, limits, last_use })
     }
 
-    /// Why a request for a model would be refused.
-    fn refusal_of(&self, known: &Known, model: &str) -> Option<Refusal> {
+    /// Why a request for a model would be refused, be it the smallest.
+    fn refusal_of(&self, known: &Known, model: &str, standing: &[Standing]) -> Option<Refusal> {
         if known.record.kind == format::Kind::Admin {
             return Some(Reason::AdminOnDataPlane.refusal(None));
         }
-        match self.router.resolve(model) {
-            Ok(targets) => targets.iter().find_map(|target| {
-                let judged = known.may_use(model, || target.full_name(), target.provider.is_simulator());
-                judged.err().map(|reason| reason.refusal(None))
-            }),
-            Err(no_route) => Some(no_route.into()),
-        }
+        let targets = match self.router.resolve(model) {
+            Ok(targets) => targets,
+            Err(no_route) => return Some(no_route.into()),
+        };
+        let judged = targets.iter().find_map(|target| {
+            let judged = known.may_use(model, || target.full_name(), target.provider.is_simulator());
+            judged.err().map(|reason| reason.refusal(None))
+        });
+        let least = Estimate::new(Operation::Chat, &targets, Input::Sent(0), Some(1), 1).worst;
+        let touches = |glob: &str| estimate::touches(&targets, glob);
+        let mut limits = standing.iter().filter(|standing| standing.counts(Some(&touches)));
+        judged.or_else(|| limits.find_map(|standing| standing.refusal().or_else(|| standing.refusal_at(least))))
     }
 }
 
-/// The limit that has no room now.
-fn full(limits: Option<&[Standing]>) -> Option<Refusal> {
-    limits?.iter().find_map(Standing::refusal)
+/// From where and for what alone a key works, which no look at it can tell of a request.
+fn only_there(known: &Known) -> Option<Cow<'static, str>> {
+    let conditions = known.chain.iter().flat_map(|account| {
+        let current = account.current();
+        let list = |names: Vec<String>, what: &str| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
+        let addresses = current.limits.addresses.iter().map(ToString::to_string).collect();
+        [list(addresses, "from"), list(current.limits.paths.clone(), "for")].into_iter().flatten()
+    });
+    let conditions: Vec<String> = conditions.collect();
+    (!conditions.is_empty()).then(|| format!("It works only {}.", conditions.join(" and ")).into())
 }
 
 /// A key's id, bare or after its prefix, as lists and people show it (`kw_live_4fJ2…`).
@@ -188,7 +205,7 @@ impl Explanation {
     }
 
     fn with_hint(mut self, hint: &'static str) -> Explanation {
-        self.hint = Some(hint);
+        self.hint = Some(hint.into());
         self
     }
 }

@@ -8,8 +8,10 @@ use super::CliError;
 use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
 use crate::key::Pepper;
+use crate::ledger::Ledger;
 use crate::quota::{Accounts, alert};
 use crate::route::{Router, Vault, switchboard};
+use crate::store::StoreError;
 use crate::store::sqlite::Sqlite;
 
 /// An opened data folder.
@@ -33,10 +35,34 @@ impl Installation {
             .mode(0o700)
             .create(data)
             .map_err(|e| format!("the data folder {} cannot be made: {e}; set KEYWARD_DATA to one that can", data.display()))?;
-        let pepper = Pepper::load_or_create(&data.join("server.secret")).map_err(|e| failed("the server's secret cannot be read", &e))?;
-        let store = Sqlite::open(&data.join("keyward.db")).await.map_err(|e| failed("the store cannot be opened", &e))?;
+        let (secret, file) = (data.join("server.secret"), data.join("keyward.db"));
+        if !file.exists() && Ledger::is_locked(&data.join("ledger")).unwrap_or(false) {
+            return Err(
+                format!("{} is gone, and a gateway runs on it: put it back, or stop the gateway to begin anew", file.display()).into()
+            );
+        }
+        let store = Sqlite::open(&file).await.map_err(|e| failed("the store cannot be opened", &e))?;
+        let cannot_look = |e: StoreError| failed("the store cannot be read", &e);
+        let keys = store.count_keys().await.map_err(cannot_look)?;
+        // A new one would make every key unknown.
+        if keys > 0 && !secret.exists() {
+            return Err(another_secret(&secret, keys, "is missing").into());
+        }
+        let pepper = Pepper::load_or_create(&secret).map_err(|e| failed("the server's secret cannot be read", &e))?;
+        if !store.is_under(&pepper.derive("to tell it from others")).await.map_err(cannot_look)? {
+            return Err(another_secret(&secret, keys, "is not the one").into());
+        }
         Ok(Installation { data: data.to_path_buf(), pepper, store })
     }
+}
+
+fn another_secret(path: &Path, keys: u64, what: &str) -> String {
+    let (folder, rest) = (path.parent().unwrap_or(path).display(), "that the keys of this store were made under");
+    format!(
+        "{} {what} {rest} ({keys} of them): put back the one that was backed up with keyward.db; without it none of them can be used, and \
+         only a new store, with new keys, helps (move keyward.db out of {folder})",
+        path.display()
+    )
 }
 
 /// The router as a gateway on this configuration would have it; where there is no data folder, none is made.

@@ -304,7 +304,7 @@ fn show_created(created: &Created, json: bool) -> Result<(), CliError> {
 
 fn tell(explanation: &Explanation) -> Result<(), CliError> {
     output::print(&format!("{}\n", explanation.message))?;
-    if let Some(hint) = explanation.hint {
+    if let Some(hint) = &explanation.hint {
         output::print(&format!("{hint}\n"))?;
     }
     let Some(view) = &explanation.key else { return Ok(()) };

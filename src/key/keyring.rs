@@ -22,7 +22,7 @@ use super::{Reason, presented};
 use crate::config::mcp;
 use crate::quota::account::Current;
 use crate::quota::limits::matches;
-use crate::quota::{self, Accounts, Chain, Need, Permit, Refused};
+use crate::quota::{self, AccountId, Accounts, Chain, Need, Permit, Refused};
 use crate::server::Peer;
 use crate::store::{Changes, KeyStore, StoreError};
 
@@ -123,7 +123,7 @@ impl Keyring {
             proven => proven?,
         };
         let caller = Caller(known);
-        let admitted = caller.admitted_to(plane).and_then(|()| caller.may_call(parts));
+        let admitted = caller.admitted_to(plane).and_then(|()| caller.may_call(parts, plane));
         admitted.map_err(|reason| Rejected { reason, key: Some(caller.id()) })?;
         Ok(caller)
     }
@@ -138,7 +138,7 @@ impl Keyring {
             None => self.look_up(id, false).await.map_err(rejected)?.ok_or(rejected(Reason::Unknown))?,
         };
         let caller = Caller(known);
-        caller.admitted_to(Plane::Data).and_then(|()| caller.may_call(parts)).map_err(rejected)?;
+        caller.admitted_to(Plane::Data).and_then(|()| caller.may_call(parts, Plane::Data)).map_err(rejected)?;
         Ok(caller)
     }
 
@@ -391,8 +391,10 @@ impl Caller {
     }
 
     /// Whether all of the key's accounts allow its use from there and for this.
-    fn may_call(&self, parts: &Parts) -> Result<(), Reason> {
-        for account in self.0.chain.iter() {
+    fn may_call(&self, parts: &Parts, plane: Plane) -> Result<(), Reason> {
+        // What all may do must not shut out those who could change it.
+        let binds = |account: &AccountId| plane != Plane::Admin || *account != AccountId::Gateway;
+        for account in self.0.chain.iter().filter(|account| binds(account.id())) {
             let Current { limits, .. } = &**account.current();
             if !limits.addresses.is_empty() {
                 let from = parts.extensions.get::<Peer>().map(|peer| peer.0);

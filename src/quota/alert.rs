@@ -52,6 +52,13 @@ pub struct Alert {
     pub at: Timestamp,
 }
 
+/// An alert on its way to a webhook.
+struct Call {
+    name: String,
+    id: String,
+    body: String,
+}
+
 /// Where alerts are handed in; never waits.
 #[derive(Clone, Debug)]
 pub struct AlertSender(mpsc::Sender<Alert>);
@@ -90,9 +97,16 @@ impl AlertSender {
 // === impl Alerts ===
 
 impl Alerts {
-    /// Delivers until shutdown, and then for a moment what is under way: one that is not taken keeps no other waiting.
+    /// Delivers until shutdown, and then for a moment what is under way: one that is not taken keeps no other waiting, and is told
+    /// again after a restart.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let mut delivering = JoinSet::new();
+        for (name, body) in self.left().await {
+            if let Some(webhook) = self.webhook.clone() {
+                let (call, store) = (Call::of(name, body), Arc::clone(&self.store));
+                delivering.spawn(async move { webhook.deliver(&call, &*store, "the gateway was stopped".to_owned()).await });
+            }
+        }
         loop {
             let alert = tokio::select! {
                 alert = self.queue.recv(), if delivering.len() < AT_ONCE => alert,
@@ -100,7 +114,8 @@ impl Alerts {
                 _ = shutdown.wait_for(|stop| *stop) => break,
             };
             let Some(alert) = alert else { break };
-            if !self.is_first(&alert).await {
+            let call = Call::of(alert.name(), alert.body());
+            if !self.is_first(&alert, &call).await {
                 continue;
             }
             let Alert { account, budget, percent, spent, .. } = &alert;
@@ -108,15 +123,28 @@ impl Alerts {
             // In their order, where the webhook takes them.
             let Some(webhook) = self.webhook.clone() else { continue };
             let taken = tokio::select! {
-                taken = webhook.call(&alert) => taken,
+                taken = webhook.call(&call) => taken,
                 _ = shutdown.wait_for(|stop| *stop) => break,
             };
-            if let Err(why) = taken {
-                delivering.spawn(async move { webhook.deliver(&alert, why).await });
+            let store = Arc::clone(&self.store);
+            match taken {
+                Ok(()) => call.taken(&*store).await,
+                Err(why) => drop(delivering.spawn(async move { webhook.deliver(&call, &*store, why).await })),
             }
         }
-        // What is not taken by then is in the log alone.
+        // What is not taken by then waits in the store.
         let _ = tokio::time::timeout(LAST_MOMENT, async { while delivering.join_next().await.is_some() {} }).await;
+    }
+
+    /// What the last run left untold.
+    async fn left(&self) -> Vec<(String, String)> {
+        if self.webhook.is_none() {
+            return Vec::new();
+        }
+        self.store.waiting_alerts().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "alerts that waited when the gateway stopped cannot be read");
+            Vec::new()
+        })
     }
 
     /// The next alert that waits.
@@ -126,10 +154,27 @@ impl Alerts {
     }
 
     /// Whether no other node, and no earlier run of this one, told of it.
-    async fn is_first(&self, alert: &Alert) -> bool {
-        let told: Result<bool, StoreError> = self.store.first_alert(&alert.name(), alert.at).await;
+    async fn is_first(&self, alert: &Alert, call: &Call) -> bool {
+        let body = self.webhook.is_some().then_some(call.body.as_str());
+        let told: Result<bool, StoreError> = self.store.first_alert(&call.name, alert.at, body).await;
         // Told twice is better than never.
         told.unwrap_or(true)
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// Its id is the same for the same name, and has no full stop in it, which separates it from what is signed with it.
+    fn of(name: String, body: String) -> Call {
+        let id = format!("alert_{}", hex(&digest(&SHA256, name.as_bytes()).as_ref()[..16]));
+        Call { name, id, body }
+    }
+
+    async fn taken(&self, store: &dyn GroupStore) {
+        if let Err(error) = store.alert_taken(&self.name).await {
+            tracing::warn!(%error, "an alert was taken, and will be told again after a restart: the store does not answer");
+        }
     }
 }
 
@@ -154,27 +199,26 @@ impl Webhook {
     }
 
     /// Calls it until it takes an alert that it did not take at first, a few times.
-    async fn deliver(&self, alert: &Alert, mut why: String) {
+    async fn deliver(&self, call: &Call, store: &dyn GroupStore, mut why: String) {
         let mut pause = FIRST_PAUSE;
         for _ in 1..ATTEMPTS {
             tracing::warn!(error = why, retry_s = pause.as_secs(), "the alert webhook did not take an alert");
             tokio::time::sleep(pause).await;
             pause *= 2;
-            match self.call(alert).await {
-                Ok(()) => return,
+            match self.call(call).await {
+                Ok(()) => return call.taken(store).await,
                 Err(again) => why = again,
             }
         }
-        tracing::error!(account = %alert.account, error = why, "the alert webhook took no alert after {ATTEMPTS} attempts: check alerts.webhook");
+        tracing::error!(alert = call.name, error = why, "the alert webhook took no alert after {ATTEMPTS} attempts: check alerts.webhook");
     }
 
-    async fn call(&self, alert: &Alert) -> Result<(), String> {
-        let (id, body) = (alert.id(), alert.body());
+    async fn call(&self, Call { id, body, .. }: &Call) -> Result<(), String> {
         let seconds = Timestamp::now().as_second().to_string();
         let signed = hmac::sign(&self.key, format!("{id}.{seconds}.{body}").as_bytes());
-        let request = self.http.post(self.url.clone()).header("content-type", "application/json").header("webhook-id", &id);
+        let request = self.http.post(self.url.clone()).header("content-type", "application/json").header("webhook-id", id);
         let request = request.header("webhook-timestamp", seconds).header("webhook-signature", format!("v1,{}", STANDARD.encode(signed)));
-        let answer = request.body(body).send().await.map_err(|e| e.without_url().to_string())?;
+        let answer = request.body(body.clone()).send().await.map_err(|e| e.without_url().to_string())?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             status => Err(format!("it answered with status {status}")),
@@ -189,11 +233,6 @@ impl Alert {
     pub fn name(&self) -> String {
         let begins = if self.window.has_end() { self.window.begins.to_string() } else { "ever".to_owned() };
         format!("{}|{}|{}|{begins}", self.account, self.budget, self.percent)
-    }
-
-    /// The same for the same name, and with no full stop in it, which separates it from what is signed with it.
-    fn id(&self) -> String {
-        format!("alert_{}", hex(&digest(&SHA256, self.name().as_bytes()).as_ref()[..16]))
     }
 
     fn body(&self) -> String {

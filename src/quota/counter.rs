@@ -5,7 +5,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::bucket::{Level, TokenBucket};
 use super::window::{Period, Window};
@@ -65,6 +65,9 @@ pub struct Taken {
     /// The period's end: what was taken in one that is over belongs to no later one.
     until: Timestamp,
 }
+
+/// By so much a clock may be put back without a word.
+const LITTLE: SignedDuration = SignedDuration::from_mins(2);
 
 // === impl Counter ===
 
@@ -239,12 +242,20 @@ impl Tally {
         is_new
     }
 
-    /// In the period that runs now. A clock that goes back starts no period again: the one that ran goes on.
+    /// In the period that runs now.
+    ///
+    /// A clock that is put back a little starts no period again: the one that ran goes on. One that was wrong by more has counted in a
+    /// period that is far away: what was used in it is taken for what was used in this one, which at least ends.
     fn lock(&self) -> MutexGuard<'_, Count> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Timestamp::now();
         if count.state.window.is_over(now) {
             count.state = State { window: self.per.window(now), used: 0, held: 0, alerted: 0 };
+        }
+        let period = count.state.window;
+        if now < period.begins && period.begins.duration_since(now) > LITTLE {
+            let used = count.state.used.saturating_add(count.state.held);
+            count.state = State { window: self.per.window(now), used, held: 0, alerted: count.state.alerted };
         }
         count
     }

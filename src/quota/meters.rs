@@ -125,7 +125,9 @@ impl Meters {
 
     /// Adds what the ledger has; false where requests of before have ended meanwhile and it has to be asked again, unless it is the `last` try.
     pub fn load(&self, last: bool, past: impl Fn(&Past) -> Used) -> bool {
-        let of = |models: &Option<String>, (window, from): (Window, Timestamp)| past(&Past { window, until: Some(from), models: models.clone() });
+        let of = |models: &Option<String>, (window, from): (Window, Timestamp)| {
+            past(&Past { window, until: Some(from), models: models.clone() })
+        };
         let rates = self.calendars().map(|(rate, tally)| tally.load(last, |asked| of(&rate.models, asked).of(rate.unit)));
         let budgets = self.budgets.iter().map(|(budget, tally)| tally.load(last, |asked| of(&budget.models, asked).cost.nanos()));
         rates.chain(budgets).fold(true, |all, loaded| all & loaded)

@@ -88,6 +88,35 @@ impl Standing {
         (self.left == 0 && !is_soft).then(|| self.refused.clone().into())
     }
 
+    /// The same for a request that costs `least` or more, which is `None` where it has no price.
+    pub fn refusal_at(&self, least: Option<Usd>) -> Option<Refusal> {
+        let Exceeded::Budget { budget: budget @ Budget { soft: false, .. }, state, .. } = &self.refused.exceeded else { return None };
+        let exceeded = match least {
+            None => Exceeded::Unpriced(budget.clone()),
+            Some(worst) if worst.nanos() > self.left => Exceeded::Budget { budget: budget.clone(), state: *state, worst },
+            Some(_) => return None,
+        };
+        Some(Refused { exceeded, ..self.refused.clone() }.into())
+    }
+
+    /// Whether it counts requests that `touches` its models; with none, whether it counts all.
+    pub fn counts(&self, touches: Option<&dyn Fn(&str) -> bool>) -> bool {
+        let models = match &self.refused.exceeded {
+            Exceeded::Rate(rate, _) | Exceeded::TooLarge(rate, _) => &rate.models,
+            Exceeded::Budget { budget, .. } | Exceeded::Unpriced(budget) => &budget.models,
+            Exceeded::Parallel(_) => &None,
+        };
+        models.as_deref().is_none_or(|glob| touches.is_some_and(|touches| touches(glob)))
+    }
+
+    /// Whether any process can tell how it stands: what a minute had and what runs is nowhere written.
+    pub fn is_in_the_ledger(&self) -> bool {
+        match &self.refused.exceeded {
+            Exceeded::Rate(rate, _) => rate.per != Period::Minute,
+            exceeded => matches!(exceeded, Exceeded::Budget { .. }),
+        }
+    }
+
     fn new(account: &Account, limit: String, [most, left, held]: [u64; 3], when: [Option<Duration>; 2], exceeded: Exceeded) -> Standing {
         let seconds = |duration: Duration| (duration.as_secs_f64() * 1000.0).round() / 1000.0;
         let [room_in_seconds, full_in_seconds] = when.map(|when| when.map(seconds));

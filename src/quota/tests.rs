@@ -304,6 +304,15 @@ async fn a_project_that_had_no_limit_counts_what_runs_when_it_gets_one() {
 }
 
 #[test]
+fn a_clock_that_was_far_ahead_does_not_stop_a_count_for_good() {
+    let far = Timestamp::now() + jiff::SignedDuration::from_hours(400 * 24);
+    let tally = counter::Tally::new(Period::Hour, Period::Hour.window(far), 2);
+    let state = tally.state();
+    assert_eq!((state.window, state.used), (Period::Hour.window(Timestamp::now()), 2), "what was used counts on, in the hour that runs");
+    assert!(tally.take(1, Some(2)).is_err() && tally.take(1, Some(3)).is_ok());
+}
+
+#[test]
 fn a_limits_glob_names_a_model_by_all_of_its_name_or_its_own() {
     let (full, of_groq) = ("openai/gpt-4o-mini", "groq/openai/gpt-oss-120b");
     for glob in ["openai/gpt-4o-mini", "openai/*", "*", "gpt-4o-mini", "gpt-4o*", "*mini"] {

@@ -55,8 +55,12 @@ pub trait GroupStore: Send + Sync {
     fn groups(&self) -> Answer<'_, Vec<Group>>;
     /// Adds a group, or replaces it where it is there; notes who did, and tells every node by a new change number.
     fn put_group<'a>(&'a self, group: &'a Group, note: &'a Note) -> Answer<'a, ()>;
-    /// Whether an alert of this name was never given before; from now on it was.
-    fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp) -> Answer<'a, bool>;
+    /// Whether an alert of this name was never given before; from now on it was, and where it has a body it waits to be taken.
+    fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp, body: Option<&'a str>) -> Answer<'a, bool>;
+    /// Alerts that no webhook has taken yet, each with its body.
+    fn waiting_alerts(&self) -> Answer<'_, Vec<(String, String)>>;
+    /// An alert needs to be told no more.
+    fn alert_taken<'a>(&'a self, name: &'a str) -> Answer<'a, ()>;
 }
 
 /// Providers' credentials at rest, each sealed.

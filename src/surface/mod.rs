@@ -130,6 +130,7 @@ pub fn shown(path: &str) -> String {
 /// A path that nothing is served at, in the words of the surface that it looks like.
 async fn unknown_path(headers: HeaderMap, uri: Uri) -> Response<Body> {
     match uri.path() {
+        path if crate::admin::owns(path) => crate::admin::unknown_path(&uri),
         path if path.starts_with("/v1/") && gemini::operations::are_meant(&headers, &uri) => gemini::unknown_path(&uri),
         path if anthropic::owns(path) => anthropic::unknown_path(&uri),
         path if gemini::owns(path) => gemini::unknown_path(&uri),
@@ -144,6 +145,7 @@ async fn unknown_path(headers: HeaderMap, uri: Uri) -> Response<Body> {
 /// A path that is served for another method, in the words of its surface.
 async fn wrong_method(method: Method, headers: HeaderMap, uri: Uri) -> Response<Body> {
     match uri.path() {
+        path if crate::admin::owns(path) => crate::admin::wrong_method(&method, &uri),
         path if path.starts_with("/v1/") && gemini::operations::are_meant(&headers, &uri) => gemini::wrong_method(&method, &uri),
         path if anthropic::owns(path) => anthropic::wrong_method(&method, &uri),
         path if gemini::owns(path) => gemini::wrong_method(&method, &uri),

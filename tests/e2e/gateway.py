@@ -124,6 +124,15 @@ class Gateway:
         flags = {"name": "e2e", **options}
         return self.cli("keys", "create", *(word for name, value in flags.items() for word in (f"--{name}", str(value))))
 
+    def admin(self, method, path, body=None):
+        """What the management API answers to its owner."""
+        if not hasattr(self, "owner"):
+            self.owner = self.new_key(kind="admin")["key"]
+        reply = self.request(method, f"/admin/v1{path}", json.dumps(body).encode() if body is not None else None, self.owner)
+        if reply.status >= 300:
+            raise Fault(f"{method} {path}: {reply.status} {reply.body.decode()}")
+        return reply.json()
+
     def usage(self, by, group, requests):
         """A row of `keyward usage` once it has so many requests, each to its end: the ledger is drained in the background."""
 

@@ -130,6 +130,17 @@ def test_a_glob_that_names_nothing_is_warned_of(admin):
     assert "did you mean 'simulator/*'" in warning
 
 
+def test_what_all_may_call_does_not_shut_out_who_can_change_it(start_gateway):
+    gateway = start_gateway()
+    gateway.admin("PATCH", "/limits", {"paths": ["POST /v1/chat/*"], "addresses": ["192.0.2.0/24"]})
+    assert gateway.admin("PATCH", "/limits", {"paths": [], "addresses": []})["paths"] == []
+
+
+def test_paths_and_methods_that_are_not_served_are_problems_too(admin):
+    problem(admin.get(f"{V1}/nothing"), 404, "path_not_found")
+    problem(admin.put(f"{V1}/leaks"), 405, "method_not_allowed")
+
+
 def test_revocation_reaches_running_requests_path_within_a_second(gateway, admin):
     made = ok(admin.post(f"{V1}/keys", json={}), 201)
     assert chat(gateway, made["key"]).status == 200

@@ -137,6 +137,66 @@ def test_budget_of_some_models_leaves_the_others_alone(start_gateway):
     assert ask(gateway, key["key"], "simulator/echo").status == 200
 
 
+@pytest.mark.parametrize("glob", ["gpt-4o-mini", "gpt-4o*", "test/gpt-4o-mini", "test/*"])
+def test_limit_of_a_model_holds_by_whichever_of_its_names_it_is_set(start_gateway, glob):
+    gateway = start_gateway(config='[aliases]\nfast = "test/gpt-4o-mini"\n')
+    limited = gateway.new_key(limit=f"requests/day=1@{glob}")
+    assert [ask(gateway, limited["key"], model).status for model in ("fast", "test/gpt-4o-mini")] == [200, 429]
+    assert ask(gateway, limited["key"], "simulator/echo").status == 200
+    budgeted = gateway.new_key(budget=f"{COST:.6f}/day@{glob}")
+    assert [ask(gateway, budgeted["key"], model).status for model in ("gpt-4o-mini", "fast")] == [200, 402]
+
+
+def test_limit_that_names_an_alias_is_warned_of(start_gateway):
+    gateway = start_gateway(config='[aliases]\nfast = ["test/gpt-4o-mini", "simulator/echo"]\n')
+    done = gateway.run("keys", "create", "--limit", "requests/day=1@fast")
+    assert "'fast' is an alias" in done.stderr and "test/gpt-4o-mini and for simulator/echo" in done.stderr
+
+
+def spent(gateway, key):
+    """How the key's only budget stands: what is used of it and what is held, in USD."""
+    [standing] = gateway.admin("POST", "/keys/explain", {"key": key["id"]})["limits"]
+    return round((standing["most"] - standing["left"] - standing["held"]) / 1e9, 6), standing["held"]
+
+
+def test_budget_that_is_set_while_requests_run_counts_what_they_use(start_gateway, upstream):
+    gateway = start_gateway()
+    key, hold = gateway.new_key(), Hold()
+    upstream.serve("gpt-4o-mini", provider.chat_stream("One two", usage=True, hold=hold), provider.chat("Hello"))
+    # It may cost a hundred times what it does.
+    running = threading.Thread(target=ask, args=(gateway, key["key"]), kwargs={"stream": True, "max_tokens": 16000})
+    running.start()
+    assert hold.reached.wait(5)
+    gateway.admin("PATCH", f"/keys/{key['id']}", {"budgets": [{"nano_usd": 1_000_000_000, "per": "day"}]})
+    assert eventually(lambda: gateway.admin("POST", "/keys/explain", {"key": key["id"]})["limits"])
+    assert ask(gateway, key["key"]).status == 200
+    hold.released.set()
+    running.join()
+    assert eventually(lambda: spent(gateway, key) == (round(2 * COST, 6), 0)), spent(gateway, key)
+
+
+def test_explain_says_what_a_request_is_told(start_gateway):
+    gateway = start_gateway()
+
+    def explained(key, model):
+        told = gateway.admin("POST", "/keys/explain", {"key": key["key"], "model": model})
+        said = gateway.run("keys", "explain", key["key"], "--model", model, "--json")
+        assert json.loads(said.stdout)["code"] == told["code"], "the command line says the same"
+        reply = ask(gateway, key["key"], model)
+        assert told["code"] == (None if reply.status == 200 else reply.json()["error"]["code"]), (told, reply.body)
+        assert told["accepted"] == (reply.status == 200)
+        return told["code"]
+
+    of_one_model = gateway.new_key(limit="requests/day=1@test/gpt-4o-mini")
+    assert ask(gateway, of_one_model["key"]).status == 200
+    assert explained(of_one_model, "test/gpt-4o-mini") == "rate_limit_exceeded"
+    assert explained(of_one_model, "simulator/echo") is None
+    assert explained(gateway.new_key(budget="5/day"), "test/no-price") == "model_without_price"
+    assert explained(gateway.new_key(budget="0.000000001/day"), "test/gpt-4o-mini") == "budget_exceeded"
+    told = gateway.admin("POST", "/keys/explain", {"key": gateway.new_key(**{"from": "192.0.2.0/24", "path": "POST /v1/embeddings"})["key"]})
+    assert told["hint"] == "It works only from 192.0.2.0/24 and for POST /v1/embeddings."
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "says"),
     [("limit", "requests/week=1", "minute, hour or day"), ("limit", "60", "requests/minute=60"), ("budget", "5", "50/month"), ("from", "10.0.0.1/8", "10.0.0.0/8")],
@@ -191,4 +251,30 @@ def test_an_alert_that_is_not_taken_keeps_no_other_waiting(start_gateway):
     assert eventually(lambda: len(seen) >= 3, seconds=15), seen
     assert [account for account, _ in seen[:3]] == [first["id"], second["id"], first["id"]]
     assert seen[0][1] == seen[2][1] != seen[1][1] and "." not in seen[0][1]
+    receiver.close()
+
+
+def test_an_alert_that_nobody_took_is_told_after_a_restart(start_gateway):
+    receiver, seen = Upstream(), []
+
+    def take(asked):
+        seen.append((asked.headers["webhook-id"], Webhook(SECRET).verify(asked.body, asked.headers)["data"]["percent"]))
+        return Answer(b"{}", 503 if is_down else 200)
+
+    is_down = True
+    receiver.serve_at("POST", "/alerts", take)
+    gateway = start_gateway(config=f'[alerts]\nwebhook = "{receiver.url}/alerts"\n', env={"KEYWARD_ALERT_SECRET": SECRET})
+    key = gateway.new_key(budget=f"{COST * 1.5:.6f}/month")
+    assert ask(gateway, key["key"]).status == 200
+    assert eventually(lambda: seen, seconds=10)
+    gateway.stop()
+    tried, is_down = len(seen), False
+    gateway.start()
+    assert eventually(lambda: len(seen) > tried, seconds=10), seen
+    assert len(set(seen)) == 1, "the same alert, by the same id"
+    tried = len(seen)
+    gateway.stop()
+    gateway.start()
+    assert ask(gateway, key["key"]).status == 402
+    assert len(seen) == tried, "it was taken"
     receiver.close()

@@ -103,6 +103,41 @@ def test_a_store_that_is_moved_away_and_comes_back_has_everything(counting, gate
     assert eventually(lambda: has_all(gateway, counting), seconds=20)
 
 
+def test_a_store_whose_file_is_gone_is_told_and_no_new_one_is_made(counting, gateway):
+    key, data = gateway.new_key(), gateway.folder / "data"
+    assert call(gateway.port, key["key"], 0, "whole")[0] == 200
+    away = gateway.folder / "away"
+    (data / "keyward.db").rename(away)
+    assert eventually(lambda: ready(gateway)[1]["store"] != "ok")
+    done = gateway.run("keys", "create", "--name", "lost")
+    assert done.returncode != 0 and "keyward.db is gone, and a gateway runs on it" in done.stderr
+    assert not (data / "keyward.db").exists()
+    away.rename(data / "keyward.db")
+    assert eventually(lambda: ready(gateway)[1]["store"] == "ok")
+    assert gateway.run("keys", "revoke", key["id"]).returncode == 0
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["another one", "none"])
+def test_a_store_whose_keys_were_made_under_another_secret_is_not_served(counting, tmp_path, is_there):
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS).start()
+    key = gateway.new_key()["key"]
+    gateway.stop()
+    secret = tmp_path / "data" / "server.secret"
+    right = secret.read_bytes()
+    secret.unlink()
+    if is_there:
+        secret.write_bytes(bytes(reversed(right)))
+    done = gateway.run("serve")
+    assert done.returncode != 0 and "put back the one that was backed up with keyward.db" in done.stderr, done.stderr
+    assert secret.exists() == is_there, "none is made"
+    assert gateway.run("keys", "list").returncode != 0 and "server.secret" in gateway.run("doctor").stdout
+    secret.write_bytes(right)
+    secret.chmod(0o600)
+    gateway.start()
+    assert call(gateway.port, key, 0, "whole")[0] == 200
+    gateway.stop()
+
+
 def test_a_full_disk_refuses_and_recovers_by_itself(counting, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

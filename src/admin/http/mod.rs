@@ -21,8 +21,11 @@ mod tests;
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::middleware;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use http::{Method, Response, StatusCode, Uri};
 
 pub use github::ScannerKeys;
 
@@ -31,6 +34,7 @@ use crate::gateway::Gateway;
 use crate::key::Pepper;
 use crate::problem::Problem;
 use crate::store::IdempotencyStore;
+use crate::surface::shown;
 use access::Admin;
 pub use access::Viewer;
 use body::Json;
@@ -46,6 +50,23 @@ pub struct Desk {
     pub scanner: Option<ScannerKeys>,
     /// Changes are made one at a time, so that none is lost between another's reading and writing.
     pub changing: tokio::sync::Mutex<()>,
+}
+
+/// Whether a path is the management API's.
+pub fn owns(path: &str) -> bool {
+    path == "/admin" || path.starts_with("/admin/")
+}
+
+/// A path that nothing is served at.
+pub fn unknown_path(uri: &Uri) -> Response<Body> {
+    let detail = format!("Nothing is served at {}: /admin/v1/openapi.json lists what is.", shown(uri.path()));
+    Problem::new(StatusCode::NOT_FOUND, "path_not_found", detail).into_response()
+}
+
+/// A path that is served for other methods.
+pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
+    let detail = format!("{} is not called with {method}: /admin/v1/openapi.json tells with what it is.", shown(uri.path()));
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail).into_response()
 }
 
 /// The paths of the management API, as they are written in its description.

@@ -30,6 +30,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const SCANNERS: &str = "/leaks/github";
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_NAME: usize = 255;
+/// How long a change waits for those before it.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest body of a change, and of its answer.
 const LARGEST: usize = 4 << 20;
 
@@ -53,7 +55,11 @@ pub async fn changes(State(gateway): State<Arc<Gateway>>, request: Request, next
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_unreadable", "The body broke off, or is larger than 4 MiB.")
             .into_response();
     };
-    let _alone = gateway.admin.changing.lock().await;
+    // Behind a store that does not answer they would queue for longer than anybody waits.
+    let Ok(_alone) = tokio::time::timeout(PATIENCE, gateway.admin.changing.lock()).await else {
+        let detail = "Other changes are waiting for the store, which does not answer: nothing was changed, try again in a moment.";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_busy", detail).into_response();
+    };
     if !named {
         return next.run(Request::from_parts(head, Body::from(body))).await;
     }

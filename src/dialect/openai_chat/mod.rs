@@ -44,7 +44,13 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &["openai-beta", "idempotency-key", "x-client-request-id"],
     returned: &["openai-processing-ms", "openai-version"],
-    tells: Tells { members: &["usage"], read: usage::read, own: Some(usage::own), last: &["data: [DONE]", "data:[DONE]"], finishes: &["finish_reason"] },
+    tells: Tells {
+        members: &["usage"],
+        read: usage::read,
+        own: Some(usage::own),
+        last: &["data: [DONE]", "data:[DONE]"],
+        finishes: &["finish_reason"],
+    },
     answers: &["choices"],
 };
 

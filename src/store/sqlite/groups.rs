@@ -47,10 +47,24 @@ impl GroupStore for Sqlite {
         })
     }
 
-    fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp) -> Answer<'a, bool> {
+    fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp, body: Option<&'a str>) -> Answer<'a, bool> {
         Box::pin(async move {
-            let added = sqlx::query("INSERT OR IGNORE INTO alerts (name, at) VALUES (?, ?)");
-            Ok(added.bind(name).bind(micros(at)).execute(&self.pool).await?.rows_affected() == 1)
+            let added = sqlx::query("INSERT OR IGNORE INTO alerts (name, at, waiting) VALUES (?, ?, ?)");
+            Ok(added.bind(name).bind(micros(at)).bind(body).execute(&self.pool).await?.rows_affected() == 1)
+        })
+    }
+
+    fn waiting_alerts(&self) -> Answer<'_, Vec<(String, String)>> {
+        Box::pin(async move {
+            let waiting = sqlx::query_as("SELECT name, waiting FROM alerts WHERE waiting IS NOT NULL ORDER BY at, name");
+            Ok(waiting.fetch_all(&self.pool).await?)
+        })
+    }
+
+    fn alert_taken<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            sqlx::query("UPDATE alerts SET waiting = NULL WHERE name = ?").bind(name).execute(&self.pool).await?;
+            Ok(())
         })
     }
 }

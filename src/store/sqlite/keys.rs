@@ -97,6 +97,7 @@ impl KeyStore for Sqlite {
 
     fn changes(&self, since: i64) -> Answer<'_, Changes> {
         Box::pin(async move {
+            self.is_there()?;
             let newest: i64 = sqlx::query_scalar("SELECT newest FROM changes").fetch_one(&self.pool).await?;
             if newest <= since {
                 return Ok(Changes { newest, ..Changes::default() });

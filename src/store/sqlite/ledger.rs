@@ -65,6 +65,7 @@ impl LedgerStore for Sqlite {
 
     fn apply<'a>(&'a self, node: &'a str, entries: &'a [Entry], cursor: Cursor) -> Answer<'a, ()> {
         Box::pin(async move {
+            self.is_there()?;
             let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
             let (pairs, mut texts) = (pair(entries), Texts::default());
             let mut left = pairs.as_slice();
@@ -104,7 +105,8 @@ impl LedgerStore for Sqlite {
                 AccountId::Key(family) => ("key IN (SELECT id FROM keys WHERE family = ?7)", Some(family.as_str()), None),
             };
             let since = past.window.has_end().then_some(past.window.begins);
-            let rows = Span::new(since, past.until).sums(&self.pool, Sums { by: UsageBy::Model, filter, values: id.as_slice(), scope }).await?;
+            let rows =
+                Span::new(since, past.until).sums(&self.pool, Sums { by: UsageBy::Model, filter, values: id.as_slice(), scope }).await?;
             let mut used = Used::default();
             for row in &rows {
                 let name: &str = row.try_get("grouped")?;

@@ -15,8 +15,9 @@ mod sums_tests;
 #[cfg(test)]
 mod tests;
 
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -32,6 +33,15 @@ const BUSY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     pool: SqlitePool,
+    file: Arc<File>,
+}
+
+/// The file that was opened: the one of its name may be another one by now.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    /// Its device and its number there.
+    is: (u64, u64),
 }
 
 // === impl Sqlite ===
@@ -51,8 +61,40 @@ impl Sqlite {
         let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(BUSY).connect_with(options).await?;
         let tables = sqlx::migrate!("src/store/sqlite/migrations");
         tables.run(&pool).await.map_err(|e| StoreError(format!("{}: {e}", path.display())))?;
-        Ok(Sqlite { pool })
+        let file = File { path: path.to_path_buf(), is: identity(path).map_err(|e| StoreError(format!("{}: {e}", path.display())))? };
+        Ok(Sqlite { pool, file: Arc::new(file) })
     }
+
+    /// Notes under which secret keys are made here, by its digest; false where those that are there were made under another.
+    pub async fn is_under(&self, digest: &[u8]) -> Result<bool, StoreError> {
+        sqlx::query("INSERT INTO secret (digest) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM secret)")
+            .bind(digest)
+            .execute(&self.pool)
+            .await?;
+        let known: Vec<u8> = sqlx::query_scalar("SELECT digest FROM secret").fetch_one(&self.pool).await?;
+        Ok(known == digest)
+    }
+
+    /// Keys that were made here.
+    pub async fn count_keys(&self) -> Result<u64, StoreError> {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM keys").fetch_one(&self.pool).await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Whether the file that was opened is still the one that a restart would find: what is written to another one is lost.
+    fn is_there(&self) -> Result<(), StoreError> {
+        match identity(&self.file.path) {
+            Ok(is) if is == self.file.is => Ok(()),
+            _ => Err(StoreError(format!(
+                "{} was moved, deleted or put in the place of: put the one back that was there",
+                self.file.path.display()
+            ))),
+        }
+    }
+}
+
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 fn create(path: &Path) -> std::io::Result<()> {
