@@ -1,5 +1,5 @@
-//! A gateway without its door, for `bench/run`: the same server, peek, route and client as Keyward, and no key, quota, budget, ledger,
-//! metric or log line. What all of these cost together is what Keyward costs beside it.
+//! A gateway without its door, for `bench/run`: Keyward's server, peek, route, client, reading of the answer, metrics and log line, and
+//! no key, quota, budget or ledger. What all checks cost together is what Keyward costs beside it.
 
 #![forbid(unsafe_code)]
 
@@ -7,17 +7,23 @@ use std::error::Error;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use keyward::catalog::{Catalog, Dialect, Environment, Operation};
 use keyward::config::Config;
-use keyward::dialect::{Ask, Called};
-use keyward::error::Refusal;
-use keyward::route::Router;
-use keyward::surface::body;
+use keyward::dialect::members::Members;
+use keyward::dialect::{Ask, Called, Meter, wire};
+use keyward::error::{Kind, Refusal};
+use keyward::ledger::record::{Outcome, Usage};
+use keyward::money::Usd;
+use keyward::route::{Router, Target};
+use keyward::surface::{REQUEST_ID, body};
+use keyward::telemetry::{self, Ended, Metrics, RequestLine, UNLISTED};
+use keyward::ticket;
 use keyward::upstream::{self, Client, Failure};
 use keyward::{server, surface};
 use tokio::net::TcpListener;
@@ -29,42 +35,99 @@ struct Open {
     config: Config,
     router: Router,
     client: Client,
+    metrics: Metrics,
+}
+
+/// What is told of a request when it has ended.
+struct Told {
+    status: StatusCode,
+    usage: Usage,
+    cost: Option<Usd>,
+    first_byte: Duration,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let env = Environment::of_process();
     let config = Config::load(None, &env)?;
+    let _log = telemetry::start(&config.log)?;
     let listener = TcpListener::bind(config.listen).await?;
     let client = Client::new(&config.upstream, &config.fetch)?;
     let router = Router::new(Catalog::load(config.providers.as_deref())?, &config, &env, &[], None);
     let (limits, trusted) = (config.limits.clone(), Arc::from([]));
-    let paths = axum::Router::new().route("/v1/chat/completions", post(serve)).with_state(Arc::new(Open { config, router, client }));
+    let open = Arc::new(Open { config, router, client, metrics: Metrics::new() });
+    let paths = axum::Router::new().route("/v1/chat/completions", post(serve)).with_state(open);
     writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
     server::serve_paths(listener, paths, available_parallelism()?.get(), &limits, trusted, std::future::pending()).await?;
     Ok(())
 }
 
 async fn serve(State(open): State<Arc<Open>>, request: Request<Body>) -> Response<Body> {
-    pass(&open, request).await.unwrap_or_else(|refusal| surface::openai::refuse(&refusal))
+    let id = ticket::next_id();
+    let request_id = ticket::request_id(request.headers(), &id);
+    let mut response = pass(&open, &id, request).await.unwrap_or_else(|refusal| surface::openai::refuse(&refusal));
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    response
 }
 
-async fn pass(open: &Open, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+async fn pass(open: &Open, id: &str, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    let started = Instant::now();
     let (head, body) = request.into_parts();
     let body = body::read(body, &head.headers, &open.config.limits).await?;
     let ask = Ask::read(Called::new(Operation::Chat, Dialect::OpenaiChat), body)?;
     let targets = open.router.resolve(&ask.model)?;
     let headers = upstream::headers_to_forward(ask.called.dialect, &head.headers);
     let mut answer = open.client.call(&ask, None, &targets, &headers).await.map_err(Failure::refusal)?;
-    let whole = upstream::read_up_to(&mut answer.body, READ_WHOLE, open.client.idle_timeout()).await;
-    let whole = whole.map_err(|_| Refusal::new(StatusCode::BAD_GATEWAY, keyward::error::Kind::Upstream, "broken", "It broke off."))?;
+    let (first_byte, target, status) = (started.elapsed(), &targets[answer.target], answer.head.status);
+    let whole = upstream::read_up_to(&mut answer.body, READ_WHOLE, open.client.idle_timeout()).await.map_err(|_| bad("It broke off."))?;
+    let members = Members::read(&whole).map_err(|e| bad(&e.to_string()))?;
+    let usage = Meter::read_whole(wire(answer.dialect).tells, &members, &whole).usage.unwrap_or_default();
     let mut response = Response::new(Body::from(whole));
-    *response.status_mut() = answer.head.status;
-    *response.headers_mut() = content_type(&answer.head.headers);
+    *response.status_mut() = status;
+    write_headers(response.headers_mut(), &answer.head.headers, target);
+    let cost = target.facts().and_then(|facts| facts.cost(&usage));
+    tell(open, id, &ask.model, target, &Told { status, usage, cost, first_byte }, started.elapsed());
     Ok(response)
 }
 
-fn content_type(of: &HeaderMap) -> HeaderMap {
+fn bad(message: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_GATEWAY, Kind::Upstream, "provider_bad_answer", message)
+}
+
+fn write_headers(to: &mut HeaderMap, from: &HeaderMap, target: &Target) {
     let json = HeaderValue::from_static("application/json");
-    HeaderMap::from_iter([(header::CONTENT_TYPE, of.get(header::CONTENT_TYPE).cloned().unwrap_or(json))])
+    to.insert(header::CONTENT_TYPE, from.get(header::CONTENT_TYPE).cloned().unwrap_or(json));
+    to.extend(HeaderValue::try_from(&target.provider.id).map(|id| (HeaderName::from_static("keyward-provider"), id)).ok());
+}
+
+fn tell(open: &Open, id: &str, model: &str, target: &Target, told: &Told, total: Duration) {
+    let Told { status, usage, cost, first_byte } = *told;
+    open.metrics.ended(&Ended {
+        operation: Operation::Chat.as_str(),
+        by: Some((&target.provider.id, target.facts().map_or(UNLISTED, |_| &*target.model))),
+        status: status.as_u16(),
+        outcome: Outcome::Answered,
+        refused: "",
+        usage,
+        cost,
+        first_byte: Some(first_byte),
+        total,
+    });
+    RequestLine {
+        id,
+        request_id: None,
+        key: None,
+        operation: Operation::Chat.as_str(),
+        model: Some(model),
+        provider: Some(&target.provider.id),
+        status: status.as_u16(),
+        outcome: "Answered",
+        refused: None,
+        input_tokens: usage.input,
+        output_tokens: usage.output,
+        cost_usd: cost.map(Usd::as_f64),
+        first_byte_ms: Some(first_byte.as_millis() as u64),
+        total_ms: total.as_millis() as u64,
+    }
+    .write();
 }

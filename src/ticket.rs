@@ -22,7 +22,7 @@ use crate::prompt::Prompt;
 use crate::quota::{AccountId, Permit, Used, limits};
 use crate::route::Target;
 use crate::server::Peer;
-use crate::telemetry::RequestLine;
+use crate::telemetry::{Ended, RequestLine, UNLISTED};
 
 /// One request, from its head to the last byte of its answer.
 pub struct Ticket {
@@ -274,28 +274,18 @@ impl Ticket {
             permit.settle(&self.used_in_all(&usage, cost), &is_named);
             self.write_down(outcome, usage, source, cost, total);
         }
-        self.gateway.metrics.settled(self, outcome, &usage, cost, total);
+        self.gateway.metrics.ended(&Ended {
+            operation: self.operation.as_str(),
+            by: self.counted_as(),
+            status: self.status,
+            outcome,
+            refused: self.code,
+            usage,
+            cost,
+            first_byte: self.first_byte,
+            total,
+        });
         self.log(outcome, &usage, cost, total);
-    }
-
-    /// What is called in the place of a model, once it is begun: its provider's name in the ledger, and its own.
-    pub fn beside(&self) -> Option<(&'static str, &str)> {
-        self.beside.as_ref().map(|beside| (beside.provider, &*beside.name))
-    }
-
-    /// The status that the caller saw.
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// From the request's head to the first byte of its answer.
-    pub fn first_byte(&self) -> Option<Duration> {
-        self.first_byte
-    }
-
-    /// Why it was refused; empty where it was not.
-    pub fn code(&self) -> &'static str {
-        self.code
     }
 
     fn used_in_all(&self, usage: &Usage, cost: Option<Usd>) -> Used {
@@ -361,6 +351,18 @@ impl Ticket {
     /// What globs of limits are matched with; made only where one asks.
     fn full_name(&self) -> Option<String> {
         self.target.as_ref().map(Target::full_name).or_else(|| self.beside().map(|(provider, name)| format!("{provider}/{name}")))
+    }
+
+    /// What is called in the place of a model, once it is begun: its provider's name in the ledger, and its own.
+    fn beside(&self) -> Option<(&'static str, &str)> {
+        self.beside.as_ref().map(|beside| (beside.provider, &*beside.name))
+    }
+
+    fn counted_as(&self) -> Option<(&str, &str)> {
+        match &self.target {
+            Some(target) => Some((&target.provider.id, target.facts().map_or(UNLISTED, |_| &*target.model))),
+            None => self.beside(),
+        }
     }
 
     fn provider(&self) -> Option<&str> {

@@ -16,7 +16,6 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::gateway::Gateway;
 use crate::ledger::record::{Outcome, Usage};
 use crate::money::Usd;
-use crate::ticket::Ticket;
 
 /// All counters.
 pub struct Metrics {
@@ -36,15 +35,40 @@ pub struct Metrics {
 /// One model's counters, found by one look-up and not by one for each; what has not been counted yet is not there, and not shown.
 struct Prepared {
     labels: Model,
-    requests: RwLock<Vec<(Ended, Counter)>>,
+    requests: RwLock<Vec<(Way, Counter)>>,
     tokens: [OnceLock<Counter>; KINDS.len()],
     cost: OnceLock<Counter<f64, AtomicU64>>,
     seconds: Histogram,
     first_byte: OnceLock<Histogram>,
 }
 
-/// How a request ended: operation, status, outcome.
-type Ended = (&'static str, u16, &'static str);
+/// A request that has ended, as it is counted.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// `chat`, `embeddings`, …
+    pub operation: &'static str,
+    /// Who served it, or was to, and which model; `None` where it did not come so far.
+    pub by: Option<(&'a str, &'a str)>,
+    /// The status that the caller saw.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The code that it was refused with; empty where it was not.
+    pub refused: &'static str,
+    /// What it took.
+    pub usage: Usage,
+    /// What it cost, where that is known.
+    pub cost: Option<Usd>,
+    /// From its head to the first byte of its answer.
+    pub first_byte: Option<Duration>,
+    /// From its head to its end.
+    pub total: Duration,
+}
+
+/// What requests are told apart by: operation, status, outcome.
+type Way = (&'static str, u16, &'static str);
+/// A model that is in no list: callers choose such names, and as labels they would be without end.
+pub const UNLISTED: &str = "unlisted";
 
 /// Kinds of tokens.
 const KINDS: [&str; 4] = ["input", "cached", "output", "reasoning"];
@@ -117,17 +141,13 @@ impl Metrics {
     }
 
     /// A request has ended.
-    pub fn settled(&self, ticket: &Ticket, outcome: Outcome, usage: &Usage, cost: Option<Usd>, total: Duration) {
-        if !ticket.code().is_empty() {
-            self.refused(ticket.code());
+    pub fn ended(&self, ended: &Ended<'_>) {
+        if !ended.refused.is_empty() {
+            self.refused(ended.refused);
         }
-        // Callers choose the names of unlisted models: as labels they would be without end.
-        let prepared = match (&ticket.target, ticket.beside()) {
-            (Some(target), _) => self.prepared(&target.provider.id, if target.facts().is_some() { &target.model } else { "unlisted" }),
-            (None, Some((provider, name))) => self.prepared(provider, name),
-            (None, None) => return,
-        };
-        self.count(&prepared, (ticket.operation.as_str(), ticket.status(), outcome.as_str()));
+        let Some((provider, model)) = ended.by else { return };
+        let (prepared, usage) = (self.prepared(provider, model), &ended.usage);
+        self.count(&prepared, (ended.operation, ended.status, ended.outcome.as_str()));
         let counts = [usage.input, usage.cached, usage.output, usage.reasoning];
         for ((kind, counter), count) in KINDS.into_iter().zip(&prepared.tokens).zip(counts).filter(|(_, count)| *count > 0) {
             let new = || {
@@ -136,11 +156,11 @@ impl Metrics {
             };
             counter.get_or_init(new).inc_by(count);
         }
-        if let Some(cost) = cost {
+        if let Some(cost) = ended.cost {
             prepared.cost.get_or_init(|| self.cost.get_or_create_owned(&prepared.labels)).inc_by(cost.as_f64());
         }
-        prepared.seconds.observe(total.as_secs_f64());
-        if let Some(first_byte) = ticket.first_byte() {
+        prepared.seconds.observe(ended.total.as_secs_f64());
+        if let Some(first_byte) = ended.first_byte {
             prepared.first_byte.get_or_init(|| self.first_byte.get_or_create_owned(&prepared.labels)).observe(first_byte.as_secs_f64());
         }
     }
@@ -166,17 +186,17 @@ impl Metrics {
         Arc::clone(all.entry(provider.to_owned()).or_default().entry(model.to_owned()).or_insert_with(new))
     }
 
-    fn count(&self, prepared: &Prepared, ended: Ended) {
-        let find = |known: &[(Ended, Counter)]| known.iter().find(|(known, _)| *known == ended).map(|(_, counter)| counter.inc());
+    fn count(&self, prepared: &Prepared, way: Way) {
+        let find = |known: &[(Way, Counter)]| known.iter().find(|(known, _)| *known == way).map(|(_, counter)| counter.inc());
         if find(&prepared.requests.read().unwrap_or_else(PoisonError::into_inner)).is_some() {
             return;
         }
-        let (operation, status, outcome) = ended;
+        let (operation, status, outcome) = way;
         let Model { provider, model } = prepared.labels.clone();
         let counter = self.requests.get_or_create_owned(&Request { operation, provider, model, status, outcome });
         counter.inc();
         // Twice at worst, where two requests are the first to end so: both lead to the same counter.
-        prepared.requests.write().unwrap_or_else(PoisonError::into_inner).push((ended, counter));
+        prepared.requests.write().unwrap_or_else(PoisonError::into_inner).push((way, counter));
     }
 
     /// Everything as text; gauges are read now.

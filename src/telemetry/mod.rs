@@ -5,5 +5,5 @@ mod metrics;
 mod request;
 
 pub use log::start;
-pub use metrics::Metrics;
+pub use metrics::{Ended, Metrics, UNLISTED};
 pub use request::RequestLine;
