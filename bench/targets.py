@@ -149,9 +149,11 @@ OWN = {dialect: f"bench-{dialect.partition('_')[0]}/{model}" for dialect, model 
 OTHER = {OPENAI: OWN[ANTHROPIC], ANTHROPIC: OWN[OPENAI]}
 
 
-def start_keyward(stage, upstream, binary):
-    """Keyward twice: the same process, asked for models of providers that speak the caller's dialect, and the other one."""
-    port, folder = free_port(), stage.folder("keyward")
+def start_keyward(stage, upstream, binary, name="keyward", prepare=None):
+    """Keyward twice: the same process, asked for models of providers that speak the caller's dialect, and the other one.
+
+    `prepare` is given the folder before it starts, once there are `data` and `providers` in it."""
+    port, folder = free_port(), stage.folder(name)
     (folder / "providers").mkdir()
     for dialect, name in OWN.items():
         provider, _, model = name.partition("/")
@@ -171,6 +173,8 @@ def start_keyward(stage, upstream, binary):
         key = json.loads(made.stdout)["key"]
     except (ValueError, LookupError, TypeError) as error:
         raise Fault(f"{' '.join(create)}: no key in {made.stdout!r}") from error
+    if prepare:
+        prepare(folder)
     process = stage.launch(folder, [binary, "serve"], env)
     own = Target("keyward", process, f"http://127.0.0.1:{port}/v1", key, OWN, folder, "/healthz")
     return [own, dataclasses.replace(own, name=TRANSLATED, models=OTHER)]

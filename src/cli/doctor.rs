@@ -11,7 +11,6 @@ use super::{CliError, installation, output};
 use crate::catalog::Environment;
 use crate::config::{Config, ConfigError};
 use crate::ledger::Ledger;
-use crate::store::KeyStore;
 
 /// Say what is wrong with this installation and how to mend it
 #[derive(Args)]
@@ -100,13 +99,13 @@ async fn data(folder: &Path) -> Vec<Finding> {
     }
     match Installation::open(folder).await {
         Err(e) => findings.push(Finding { what, state: State::Wrong, finding: e.to_string() }),
-        Ok(Installation { store, .. }) => match store.keys().await {
+        Ok(Installation { store, .. }) => match store.count_keys().await {
             Err(e) => findings.push(Finding { what: "store", state: State::Wrong, finding: e.to_string() }),
-            Ok(keys) if keys.is_empty() => {
+            Ok(0) => {
                 let finding = "there is no key yet: the first start makes two, or 'keyward keys create' one".to_owned();
                 findings.push(Finding { what: "store", state: State::Warning, finding });
             }
-            Ok(keys) => findings.push(Finding { what: "store", state: State::Ok, finding: format!("{} keys", keys.len()) }),
+            Ok(keys) => findings.push(Finding { what: "store", state: State::Ok, finding: format!("{keys} keys") }),
         },
     }
     findings

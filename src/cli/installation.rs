@@ -43,23 +43,22 @@ impl Installation {
         }
         let store = Sqlite::open(&file).await.map_err(|e| failed("the store cannot be opened", &e))?;
         let cannot_look = |e: StoreError| failed("the store cannot be read", &e);
-        let keys = store.count_keys().await.map_err(cannot_look)?;
         // A new one would make every key unknown.
-        if keys > 0 && !secret.exists() {
-            return Err(another_secret(&secret, keys, "is missing").into());
+        if !secret.exists() && store.has_keys().await.map_err(cannot_look)? {
+            return Err(another_secret(&secret, "is missing").into());
         }
         let pepper = Pepper::load_or_create(&secret).map_err(|e| failed("the server's secret cannot be read", &e))?;
         if !store.is_under(&pepper.derive("to tell it from others")).await.map_err(cannot_look)? {
-            return Err(another_secret(&secret, keys, "is not the one").into());
+            return Err(another_secret(&secret, "is not the one").into());
         }
         Ok(Installation { data: data.to_path_buf(), pepper, store })
     }
 }
 
-fn another_secret(path: &Path, keys: u64, what: &str) -> String {
+fn another_secret(path: &Path, what: &str) -> String {
     let (folder, rest) = (path.parent().unwrap_or(path).display(), "that the keys of this store were made under");
     format!(
-        "{} {what} {rest} ({keys} of them): put back the one that was backed up with keyward.db; without it none of them can be used, and \
+        "{} {what} {rest}: put back the one that was backed up with keyward.db; without it none of them can be used, and \
          only a new store, with new keys, helps (move keyward.db out of {folder})",
         path.display()
     )

@@ -9,8 +9,13 @@ pub fn json<T: Serialize>(value: &T) -> Result<(), CliError> {
     print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-/// Prints columns, each as wide as its widest cell.
+/// Prints columns, each as wide as its widest cell. Callers choose some names: what would steer a terminal is shown as an escape.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), CliError> {
+    print(&laid_out(head, rows))
+}
+
+fn laid_out(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| harmless(cell)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([head[column].chars().count()]).max().unwrap_or(0)
@@ -21,10 +26,21 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), CliError> {
         format!("{}\n", padded.join("  ").trim_end())
     };
     let mut text = line(head.to_vec());
-    for row in rows {
+    for row in &rows {
         text.push_str(&line(row.iter().map(String::as_str).collect()));
     }
-    print(&text)
+    text
+}
+
+fn harmless(cell: &str) -> String {
+    let steers = |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    cell.chars().fold(String::with_capacity(cell.len()), |mut shown, c| {
+        match steers(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+        shown
+    })
 }
 
 /// Prints text; a reader that has gone away, such as `head`, is no error.
@@ -33,5 +49,17 @@ pub fn print(text: &str) -> Result<(), CliError> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_steers_a_terminal_or_makes_a_line_of_its_own() {
+        let rows = [vec!["a\u{1b}[2Jb\nc".to_owned(), "ü".to_owned()], vec!["\u{202e}x".to_owned(), "y".to_owned()]];
+        let text = laid_out(&["NAME", "B"], &rows);
+        assert_eq!(text, "NAME            B\na\\u{1b}[2Jb\\nc  ü\n\\u{202e}x       y\n");
     }
 }

@@ -46,6 +46,10 @@ impl Serve {
             return check::all(&config, &env).await;
         }
         let _log = telemetry::start(&config.log)?;
+        // A stream takes two connections, and a shell gives its processes 1,024 files: as many as the system allows are taken.
+        if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+            tracing::warn!(%error, "the limit of open files stays as it is: it bounds how many requests can run at once");
+        }
         check::unknown_variables(&env).iter().for_each(|unknown| tracing::warn!("{unknown}"));
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {
             format!("cannot listen on {}: {e}; stop what listens there, or set KEYWARD_LISTEN to another address", config.listen)

@@ -15,7 +15,7 @@ const WELL_KNOWN: [&str; 8] = ["openai", "openrouter", "mistral", "groq", "deeps
 
 /// Where the store has no key yet: makes the first two and shows them. Otherwise nothing.
 pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: SocketAddr) -> Result<(), CliError> {
-    if !store.keys().await?.is_empty() {
+    if store.has_keys().await? {
         return Ok(());
     }
     let make = |name: &'static str, kind| keys::create(store, store, pepper, NewKeyOrder::new(name, kind), &Actor::Gateway);

@@ -1,6 +1,8 @@
 """The disk is full, the store is locked or gone: nothing is lost, and who is refused hears why."""
 
+import concurrent.futures
 import contextlib
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -135,6 +137,23 @@ def test_a_store_whose_keys_were_made_under_another_secret_is_not_served(countin
     secret.chmod(0o600)
     gateway.start()
     assert call(gateway.port, key, 0, "whole")[0] == 200
+    gateway.stop()
+
+
+def test_more_streams_run_at_once_than_a_shell_gives_files(counting, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (96, hard))
+    try:
+        gateway = Gateway(tmp_path, providers={"test": counting.provider(200)}, env=SETTINGS).start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    key = gateway.new_key()["key"]
+    counting.gate.clear()
+    with concurrent.futures.ThreadPoolExecutor(150) as pool:
+        calling = [pool.submit(call, gateway.port, key, model, "stream") for model in range(150)]
+        assert eventually(lambda: len(counting.log) == 150, seconds=20), len(counting.log)
+        counting.gate.set()
+        assert {future.result()[0] for future in calling} == {200}
     gateway.stop()
 
 

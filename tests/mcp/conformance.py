@@ -1,4 +1,4 @@
-"""The official conformance suite against the fixture, directly and through the gateway: what passes directly has to pass through it too."""
+"""The official conformance suite against the fixture, directly and through the gateway: all of it has to pass through the gateway."""
 
 import asyncio
 import contextlib
@@ -116,7 +116,7 @@ def gateway(config, **env):
 
 def main():
     wanted = sys.argv[1:]
-    worse, passed, failed = [], 0, 0
+    wrong, passed, failed = [], 0, 0
     config = '[mcp]\norigins = ["http://localhost:*", "http://127.0.0.1:*"]\n\n[mcp.servers.fixture]\nurl = "{}"\n'
     with contextlib.ExitStack() as stack, fixture() as served, gateway(config.format(served.url)) as running:
         key = running.new_key(name="conformance")["key"]
@@ -130,10 +130,8 @@ def main():
                 (is_right, _), (is_right_through, said) = (passes(release, revision, scenario, url) for url in (served.url, through))
                 print(f"{scenario:45} {'pass' if is_right else 'fail':10} {'pass' if is_right_through else 'fail'}", flush=True)
                 passed, failed = passed + is_right_through, failed + (not is_right_through)
-                if is_right and not is_right_through:
-                    worse.append(f"{release} {revision} {scenario}:\n{said[-3000:]}")
-                elif wanted and not is_right_through:
-                    print(said[-3000:])
+                if not is_right_through:
+                    wrong.append(f"{release} {revision} {scenario} ({'right' if is_right else 'wrong, too,'} directly):\n{said[-3000:]}")
     print(f"\n{CLIENT_RELEASE}, as a client")
     for scenario in CLIENT_SCENARIOS:
         if wanted and scenario not in wanted:
@@ -142,11 +140,11 @@ def main():
         print(f"{scenario:56} {'pass' if is_right else 'fail'}", flush=True)
         passed, failed = passed + is_right, failed + (not is_right)
         if not is_right:
-            worse.append(f"as a client, {scenario}:\n{said[-3000:]}")
-    print(*worse, sep="\n\n")
-    print(f"\nthrough the gateway {passed} scenarios pass, {failed} do not; worse than directly, or as a client: {len(worse)}")
-    print(f"{int(not worse)} passed, {int(bool(worse))} failed")
-    return bool(worse)
+            wrong.append(f"as a client, {scenario}:\n{said[-3000:]}")
+    print(*wrong, sep="\n\n")
+    print(f"\nthrough the gateway {passed} scenarios pass, {failed} do not")
+    print(f"{int(not wrong)} passed, {int(bool(wrong))} failed")
+    return bool(wrong)
 
 
 if __name__ == "__main__":

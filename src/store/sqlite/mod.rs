@@ -75,6 +75,11 @@ impl Sqlite {
         Ok(known == digest)
     }
 
+    /// Whether any key was made here, however many were.
+    pub async fn has_keys(&self) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM keys)").fetch_one(&self.pool).await?)
+    }
+
     /// Keys that were made here.
     pub async fn count_keys(&self) -> Result<u64, StoreError> {
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM keys").fetch_one(&self.pool).await?;
