@@ -6,7 +6,6 @@ use super::{CliError, output};
 use crate::admin::keys::{self, NewKeyOrder};
 use crate::key::{Kind, Pepper};
 use crate::route::Router;
-use crate::store::KeyStore;
 use crate::store::audit::Actor;
 use crate::store::sqlite::Sqlite;
 
