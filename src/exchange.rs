@@ -2,6 +2,7 @@
 
 pub mod errand;
 pub mod estimate;
+mod fitting;
 mod handover;
 mod keeping;
 mod list;
@@ -14,6 +15,7 @@ use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode};
 
 use self::estimate::{Estimate, Input};
+use self::fitting::Again;
 use crate::catalog::Operation;
 use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
@@ -33,7 +35,11 @@ pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, call
     let walked = walk(&gateway, surface, called, &mut ticket, request).await;
     let prompt = ticket.prompt.clone();
     let mut response = match walked {
-        Ok(walked) => handover::hand_over(&gateway, surface, ticket, walked).await,
+        Ok((walked, None)) => handover::hand_over(&gateway, surface, ticket, walked).await,
+        Ok((walked, Some(again))) => {
+            let response = handover::hand_over(&gateway, surface, ticket, walked).await;
+            again.settled(&gateway, surface, &request_id, response).await
+        }
         Err(refusal) => {
             ticket.refused(&refusal);
             surface.refuse(&refusal)
@@ -73,7 +79,7 @@ async fn walk(
     called: Called,
     ticket: &mut Ticket,
     request: Request<Body>,
-) -> Result<Walked, Refusal> {
+) -> Result<(Walked, Option<Again>), Refusal> {
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
     ticket.called_by(&caller, &head);
@@ -83,15 +89,23 @@ async fn walk(
     let mut ask = Ask::read(called, bytes)?;
     check_name(&ask.model)?;
     ticket.called_model(&ask.model);
-    if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat {
-        let (expanded, prompt) = chat::expand(gateway, &caller, ask)?;
-        ask = expanded;
-        ticket.prompt = Some(prompt);
+    let mut again = None;
+    if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat && ticket.prompt.is_none() {
+        let expanded = chat::expand(gateway, &caller, ask)?;
+        ask = expanded.ask;
+        ticket.prompt = Some(Arc::clone(&expanded.prompt));
+        let (called, stream, body) = (ask.called.clone(), ask.stream, ask.body.clone());
+        again = Some(Again { prompt: expanded.prompt, dropped: expanded.dropped, called, stream, body, head: head.clone() });
     }
     let targets = keeping::targets(gateway, &ask, caller.id()).await?;
     let mut is_same = true;
     for target in &targets {
-        caller.may_use(&ask.model, || target.full_name(), target.provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
+        let is_simulated = target.provider.is_simulator();
+        let may_use = match ticket.prompt {
+            Some(_) => caller.may_run_on(&ask.model, is_simulated),
+            None => caller.may_use(&ask.model, || target.full_name(), is_simulated),
+        };
+        may_use.map_err(|reason| reason.refusal(ticket.key))?;
         is_same &= target.endpoint(ask.called.operation, ask.called.dialect)?.dialect == ask.called.dialect;
     }
     let meant = if is_same { None } else { Some(meant::read(&ask)?) };
@@ -101,13 +115,16 @@ async fn walk(
     // What a body only names matters where a budget must hold.
     let input = if caller.has_hard_budget() { Input::of(&ask.body) } else { Input::Sent(ask.body.len() as u64) };
     let estimate = Estimate::new(ask.called.operation, &targets, input, ask.max_output, ask.choices);
-    let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
+    let touches = |glob: &str| estimate::touches(&targets, glob);
+    let mut need = estimate.need(&touches);
+    need.requests = u64::from(head.extensions.get::<chat::GoesOn>().is_none());
+    let permit = caller.admit(&need)?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(ask.called.dialect, &head.headers);
     let answer = gateway.client.call(&ask, meant.as_ref(), &targets, &headers).await.map_err(Failure::refusal)?;
     ticket.answering(answer.head.status, &targets[answer.target]);
-    Ok(Walked { ask, meant, targets, answer })
+    Ok((Walked { ask, meant, targets, answer }, again))
 }
 
 /// A key that was pasted in a model's place goes to no provider, no log and no ledger.

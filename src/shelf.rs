@@ -1,9 +1,10 @@
 //! What the files of a folder are now, prompts and services alike: read again as they change; a bad file is refused whole and named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -16,16 +17,22 @@ pub trait Reading: Send + Sync + 'static {
     fn folder(&self) -> &Path;
     /// Whether a file with this ending is one of them.
     fn is_ours(ending: &str) -> bool;
-    /// Reads them; of one that is wrong now, what it was `before` goes on.
-    fn read_files(&self, files: &Seen, before: Option<&Self::Found>) -> Self::Found;
+    /// Reads them; of one that is wrong now, or is being written, what it was `before` goes on.
+    fn read_files(&self, files: &Seen, moving: &Moving, before: Option<&Self::Found>) -> Self::Found;
     /// Those that cannot be used.
     fn faults(found: &Self::Found) -> &[Misfile];
+    /// Whether it has to be read again though no file changes.
+    fn is_unsettled(_: &Self::Found) -> bool {
+        false
+    }
 }
 
 /// A folder's files, as they are now.
 pub struct Shelf<R: Reading> {
     reading: R,
     now: RwLock<(Seen, Arc<R::Found>)>,
+    /// What files were when they were last looked at.
+    looked: Mutex<Seen>,
 }
 
 /// A file that cannot be used; in words `FILE:LINE: what is wrong`.
@@ -42,8 +49,13 @@ pub struct Misfile {
 /// What files were when they were read.
 pub type Seen = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 
-/// How often a folder is looked at.
-const EVERY: Duration = Duration::from_secs(1);
+/// Files that are being written: they are not as they were a moment ago.
+pub type Moving = BTreeSet<PathBuf>;
+
+/// How often a folder is looked at; a file is read once it is the same at two looks.
+const EVERY: Duration = Duration::from_millis(450);
+/// What has changed so lately at the start is looked at once more.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// The files of a folder that are read, as they are now; none where there is no folder.
 pub fn seen<R: Reading>(folder: &Path) -> Seen {
@@ -58,9 +70,10 @@ pub fn seen<R: Reading>(folder: &Path) -> Seen {
 
 /// Puts a text into a file, which is the old one or the new one at every moment.
 pub fn put(path: &Path, text: &str) -> std::io::Result<()> {
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, text)?;
-    std::fs::rename(&beside, path)
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    // Another process, or another thread, may put the same file at the same time.
+    let beside = path.with_extension(format!("{}-{}.new", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| drop(std::fs::remove_file(&beside)))
 }
 
 // === impl Shelf ===
@@ -68,10 +81,10 @@ pub fn put(path: &Path, text: &str) -> std::io::Result<()> {
 impl<R: Reading> Shelf<R> {
     /// Reads the folder; where there is none, there is nothing in it.
     pub fn of(reading: R) -> Shelf<R> {
-        let files = seen::<R>(reading.folder());
-        let found = reading.read_files(&files, None);
+        let (files, moving) = settled::<R>(reading.folder());
+        let found = reading.read_files(&files, &moving, None);
         tell(R::faults(&found));
-        Shelf { now: RwLock::new((files, Arc::new(found))), reading }
+        Shelf { looked: Mutex::new(files.clone()), now: RwLock::new((files, Arc::new(found))), reading }
     }
 
     /// What holds now.
@@ -79,24 +92,43 @@ impl<R: Reading> Shelf<R> {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).1)
     }
 
-    /// Looks at the folder, and reads it again if anything in it changed.
+    /// Looks at the folder, and reads again what changed in it and is quiet since the last look.
     pub fn refresh(&self) {
-        let files = seen::<R>(self.reading.folder());
-        let before = {
+        self.look(None);
+    }
+
+    /// The same just after this process has put a whole file there, which need not be waited for.
+    pub fn take(&self, whole: &Path) {
+        self.look(Some(whole));
+    }
+
+    fn look(&self, whole: Option<&Path>) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = seen::<R>(self.reading.folder());
+        let (known, before) = {
             let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
-            if now.0 == files {
-                return;
-            }
-            Arc::clone(&now.1)
+            (now.0.clone(), Arc::clone(&now.1))
         };
-        let found = self.reading.read_files(&files, Some(&before));
+        let is_moving = |path: &Path, facts| known.get(path) != Some(facts) && looked.get(path) != Some(facts) && whole != Some(path);
+        let moving: Moving = files.iter().filter(|(path, facts)| is_moving(path, facts)).map(|(path, _)| path.clone()).collect();
+        looked.clone_from(&files);
+        for path in &moving {
+            match known.get(path) {
+                Some(facts) => drop(files.insert(path.clone(), *facts)),
+                None => drop(files.remove(path)),
+            }
+        }
+        if files == known && !R::is_unsettled(&before) {
+            return;
+        }
+        let found = self.reading.read_files(&files, &moving, Some(&before));
         if R::faults(&found) != R::faults(&before) {
             tell(R::faults(&found));
         }
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = (files, Arc::new(found));
     }
 
-    /// Looks at the folder every second until told to stop.
+    /// Looks at the folder again and again until told to stop.
     pub async fn follow(self: Arc<Self>, mut stopped: tokio::sync::watch::Receiver<bool>) {
         while tokio::time::timeout(EVERY, stopped.wait_for(|stop| *stop)).await.is_err() {
             let shelf = Arc::clone(&self);
@@ -104,6 +136,21 @@ impl<R: Reading> Shelf<R> {
             let _ = tokio::task::spawn_blocking(move || shelf.refresh()).await;
         }
     }
+}
+
+/// The files, and those of them that are being written just now, which are told as if they were not there.
+fn settled<R: Reading>(folder: &Path) -> (Seen, Moving) {
+    let mut files = seen::<R>(folder);
+    let is_fresh = |(changed, _): &(Option<SystemTime>, u64)| changed.is_some_and(|at| at.elapsed().is_ok_and(|since| since < QUIET));
+    if !files.values().any(is_fresh) {
+        return (files, Moving::new());
+    }
+    std::thread::sleep(QUIET);
+    let mut now = seen::<R>(folder);
+    let moving: Moving = now.iter().filter(|(path, facts)| files.get(*path) != Some(facts)).map(|(path, _)| path.clone()).collect();
+    now.retain(|path, _| !moving.contains(path));
+    std::mem::swap(&mut files, &mut now);
+    (files, moving)
 }
 
 fn tell(faults: &[Misfile]) {

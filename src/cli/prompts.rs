@@ -204,7 +204,14 @@ fn check(folder: &Path) -> Result<ExitCode, CliError> {
     for fault in prompts.faults() {
         output::print(&format!("{fault}\n"))?;
     }
-    if prompts.faults().is_empty() {
+    let mut is_right = prompts.faults().is_empty();
+    for prompt in prompts.all() {
+        if let Err(fault) = examples::of(folder, prompt) {
+            is_right = false;
+            output::print(&format!("{fault}\n"))?;
+        }
+    }
+    if is_right {
         output::print(&format!("{} prompts in {} are right.\n", prompts.all().count(), folder.display()))?;
         return Ok(ExitCode::SUCCESS);
     }

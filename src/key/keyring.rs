@@ -383,11 +383,38 @@ impl Caller {
     }
 
     /// The same for an operation of a REST service, by its name `service/operation`.
+    ///
+    /// A list of models without one of tools beside it is a list of all that is called: it has to name the operation as `service/SERVICE/OPERATION`.
     pub fn may_call_service(&self, name: &str) -> Result<(), Reason> {
         self.may_use_tool(name).map_err(|reason| match reason {
             Reason::ToolNotAllowed { tool, allowed } => Reason::OperationNotAllowed { operation: tool, allowed },
             other => other,
+        })?;
+        let full = format!("service/{name}");
+        for account in self.0.chain.iter() {
+            let Current { limits, .. } = &*account.current();
+            if limits.tools.is_empty() && !limits.models.is_empty() && !limits.allows(&[&full]) {
+                return Err(Reason::OperationNotAllowed { operation: name.chars().take(200).collect(), allowed: limits.models.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a list of the key's models or tools, or of its groups', has exactly this name.
+    pub fn names(&self, name: &str) -> bool {
+        let has = |list: &[String]| list.iter().any(|glob| glob == name);
+        self.0.chain.iter().any(|account| {
+            let Current { limits, .. } = &*account.current();
+            has(&limits.models) || has(&limits.tools)
         })
+    }
+
+    /// Whether what the key may call may run on a model: whatever it is, but for keys that reach no provider.
+    pub fn may_run_on(&self, model: &str, is_simulated: bool) -> Result<(), Reason> {
+        match self.0.record.kind == Kind::Test && !is_simulated {
+            true => Err(Reason::TestOnly(model.to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// Whether all of the key's accounts allow its use from there and for this.

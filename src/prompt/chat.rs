@@ -3,46 +3,58 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::dotprompt::{Message, Part, Rendering};
+use super::dotprompt::{Message, Part, Rendering, config};
+use super::output::Manner;
 use super::{Prompt, State, Violation};
-use crate::catalog::Model;
+use crate::catalog::{Dialect, Operation};
 use crate::config::hint;
-use crate::dialect::ir::{self, Block, Content, Dropped, Format, MediaKind, MediaSource, Role};
-use crate::dialect::{Ask, To, codec, translate};
+use crate::dialect::ir::{self, Block, Content, Dropped, MediaKind, MediaSource, Role};
+use crate::dialect::{Ask, Called, To, codec, translate};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
-use crate::key::Caller;
+use crate::key::{Caller, Reason};
+use crate::quota::{Need, Used};
+use crate::route::Target;
+use crate::surface::REQUEST_ID;
 
 /// What stands before a prompt's name where a model is named.
 pub const PREFIX: &str = "prompt/";
+const DROPPED: HeaderName = HeaderName::from_static("keyward-dropped");
+/// So many settings are named at the most.
+const MOST_DROPPED: usize = 20;
 
 /// The prompt that `name` or `name@version` means to a caller that may call it.
 pub fn find(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt>, Refusal> {
     let not_found = |message: String| Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "prompt_not_found", message);
     let shown: String = name.chars().take(100).collect();
     let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version)));
-    let full = format!("{PREFIX}{base}");
-    // Which model is behind it is looked at when it is called.
-    caller.may_use(&full, || full.clone(), true).map_err(|reason| reason.refusal(Some(caller.id())))?;
+    may_call(caller, name).map_err(|reason| reason.refusal(Some(caller.id())))?;
     let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
     let found = match version {
         None => prompts.choose(base, now, chance()).cloned(),
         Some(version) => version.parse().ok().and_then(|version: u32| prompts.versions(base)?.get(&version).cloned()),
     };
+    // A draft is for those alone to whom it is shown.
+    let hidden = found.as_ref().filter(|prompt| prompt.life.state == State::Draft && !caller.names(&format!("{PREFIX}{}", prompt.label())));
+    if let Some(draft) = hidden {
+        let label = draft.label();
+        return Err(not_found(format!(
+            "The prompt '{label}' is a draft: it is called with a key whose models or tools name '{PREFIX}{label}', and by all once 'keyward prompts publish {label}' is done."
+        )));
+    }
     let Some(prompt) = found else {
         return Err(not_found(match prompts.versions(base) {
             Some(versions) => {
-                let labels: Vec<String> = versions.values().map(|prompt| prompt.label()).collect();
-                let labels = labels.join(", ");
-                match version {
-                    Some(_) => format!("There is no prompt '{shown}': its versions are {labels}."),
-                    None => format!(
-                        "The prompt '{shown}' is a draft: call it by its version ({labels}), or let it be published by 'keyward prompts publish {shown}'."
-                    ),
+                let published = versions.values().filter(|prompt| prompt.life.state != State::Draft);
+                let labels: Vec<String> = published.map(|prompt| prompt.label()).collect();
+                match labels.is_empty() {
+                    false => format!("There is no prompt '{shown}': its versions are {}.", labels.join(", ")),
+                    true => format!("The prompt '{shown}' is a draft: let it be published by 'keyward prompts publish {shown}'."),
                 }
             }
             None => {
@@ -59,6 +71,26 @@ pub fn find(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt
         return Err(refusal);
     }
     Ok(prompt)
+}
+
+/// Whether a key may call the prompt `name` or `name@version`: it is a model's name to lists of models, and a tool's to lists of tools.
+///
+/// Which model it runs on is nothing to the key.
+pub fn may_call(caller: &Caller, name: &str) -> Result<(), Reason> {
+    let (base, labelled) = (format!("{PREFIX}{}", name.split_once('@').map_or(name, |(base, _)| base)), format!("{PREFIX}{name}"));
+    caller.may_use(&base, || labelled.clone(), true)?;
+    caller.may_use_tool(&base).or_else(|reason| caller.may_use_tool(&labelled).map_err(|_| reason))
+}
+
+/// A request that was refused for what it asks counts as one all the same, so that nobody guesses for nothing.
+pub fn counted(caller: &Caller, refusal: Refusal) -> Refusal {
+    match caller.admit(&Need::NOTHING) {
+        Ok(permit) => {
+            permit.settle(&Used { requests: 1, ..Used::default() }, &|_| true);
+            refusal
+        }
+        Err(refused) => refused.into(),
+    }
 }
 
 /// The variables with the prompt's defaults, or what in them its schema does not allow.
@@ -113,28 +145,28 @@ pub fn rendered(prompt: &Prompt, input: Value, history: Vec<ir::Message>, mut re
     sampling.top_p = sampling.top_p.or(number("topP"));
     sampling.top_k = sampling.top_k.or(count("topK"));
     sampling.max_output = sampling.max_output.or(count("maxOutputTokens"));
+    sampling.seed = sampling.seed.or(config.get("seed").and_then(Value::as_i64));
+    sampling.frequency_penalty = sampling.frequency_penalty.or(number("frequencyPenalty"));
+    sampling.presence_penalty = sampling.presence_penalty.or(number("presencePenalty"));
     if sampling.stop.is_empty() {
         let stop = config.get("stopSequences").and_then(Value::as_array).into_iter().flatten();
         sampling.stop = stop.filter_map(|text| text.as_str().map(str::to_owned)).collect();
-    }
-    if request.format.is_none() && prompt.gives_json() {
-        request.format = Some(match &prompt.front.output {
-            Some(schema) => Format::JsonSchema {
-                name: prompt.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(64).collect(),
-                description: None,
-                schema: schema.clone(),
-                strict: Some(is_strict(schema)),
-            },
-            None => Format::JsonObject,
-        });
     }
     Ok(request)
 }
 
 /// A request for `prompt/NAME` as one for the prompt's model, in the dialect that it came in.
-///
-/// The variables are the last user message where that is a JSON object; else the template gets the caller's messages as its history.
-pub fn expand(gateway: &Gateway, caller: &Caller, ask: Ask) -> Result<(Ask, Arc<Prompt>), Refusal> {
+pub struct Expanded {
+    /// The request.
+    pub ask: Ask,
+    /// What was called.
+    pub prompt: Arc<Prompt>,
+    /// What of the prompt's settings cannot be said so.
+    pub dropped: Vec<String>,
+}
+
+/// Expands one. The variables are the last user message where that is a JSON object; else the template gets the caller's messages as its history.
+pub fn expand(gateway: &Gateway, caller: &Caller, ask: Ask) -> Result<Expanded, Refusal> {
     let prompt = find(gateway, caller, ask.model.strip_prefix(PREFIX).unwrap_or(&ask.model))?;
     let asked = translate::read_request(&ask)?;
     let mut request = (*asked.request).clone();
@@ -148,21 +180,75 @@ pub fn expand(gateway: &Gateway, caller: &Caller, ask: Ask) -> Result<(Ask, Arc<
         }
         None => (Value::Object(Map::new()), std::mem::take(&mut request.messages)),
     };
-    let input = variables(&prompt, given).map_err(|violations| unfit(&prompt, &violations))?;
-    let request = rendered(&prompt, input, history, request)?;
+    let input = variables(&prompt, given).map_err(|violations| counted(caller, unfit(&prompt, &violations)))?;
+    let mut request = rendered(&prompt, input, history, request)?;
     let model = model(gateway, &prompt).to_owned();
-    let facts = gateway.router().resolve(&model).ok().and_then(|targets| targets.first()?.facts().cloned());
-    let body = encoded(&request, &ask, &model, facts.as_ref())?;
+    Manner::of(gateway, &model).ask(&prompt, &mut request);
+    let (body, mut dropped) = encoded(gateway, &request, &ask.called, &model)?;
+    dropped.extend(unknown_settings(&prompt));
     let mut called = ask.called;
     if called.model.is_some() {
         called.model = Some(model);
     }
-    Ok((Ask::read(called, body)?, prompt))
+    Ok(Expanded { ask: Ask::read(called, body)?, prompt, dropped })
 }
 
-/// The body of a request, in the dialect of the one that it stands for.
-fn encoded(request: &ir::Request, ask: &Ask, model: &str, facts: Option<&Model>) -> Result<Bytes, Refusal> {
-    codec(ask.called.dialect).encode_request(request, &To { model, facts }, &mut Dropped::default())
+/// The body of a request in the dialect of a caller, and what cannot be said in it.
+///
+/// What the caller's dialect lacks and the provider's has is written all the same: it is read on the way there.
+pub fn encoded(gateway: &Gateway, request: &ir::Request, called: &Called, model: &str) -> Result<(Bytes, Vec<String>), Refusal> {
+    let targets = gateway.router().resolve(model).unwrap_or_default();
+    let facts = targets.first().and_then(|target| target.facts());
+    let mut dropped = Dropped::default();
+    let body = codec(called.dialect).encode_request(request, &To { model, facts }, &mut dropped)?;
+    let mut dropped: Vec<String> = dropped.names().map(str::to_owned).collect();
+    let is_other =
+        |target: &Target| target.endpoint(Operation::Chat, called.dialect).is_ok_and(|endpoint| endpoint.dialect != called.dialect);
+    let is_read_on_the_way = called.dialect == Dialect::OpenaiChat && !targets.is_empty() && targets.iter().all(is_other);
+    match (request.sampling.top_k, serde_json::from_slice(&body)) {
+        (Some(top_k), Ok(Value::Object(mut members))) if is_read_on_the_way => {
+            members.insert("top_k".to_owned(), top_k.into());
+            dropped.retain(|name| name != "top_k");
+            Ok((Value::Object(members).to_string().into(), dropped))
+        }
+        _ => Ok((body, dropped)),
+    }
+}
+
+/// Settings that no request has.
+pub fn unknown_settings(prompt: &Prompt) -> impl Iterator<Item = String> {
+    let names = prompt.front.config.keys().filter(|name| !config::NAMES.contains(&name.as_str()));
+    names.map(|name| format!("config.{name}"))
+}
+
+/// Names what was dropped, beside what is named already.
+pub fn tell_dropped(headers: &mut HeaderMap, dropped: &[String]) {
+    let told = headers.get(DROPPED).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let known: Vec<&str> = told.split(", ").filter(|name| !name.is_empty()).collect();
+    let is_plain = |name: &str| name.len() <= 100 && name.chars().all(|c| c.is_ascii_graphic() && c != ',');
+    let more = dropped.iter().map(String::as_str).filter(|name| !known.contains(name) && is_plain(name)).take(MOST_DROPPED);
+    let all = known.iter().copied().chain(more).collect::<Vec<_>>().join(", ");
+    if let Some(all) = HeaderValue::try_from(all).ok().filter(|all| !all.is_empty()) {
+        headers.insert(DROPPED, all);
+    }
+}
+
+/// Marks a call of a model that goes on with a request, which was counted when it began.
+#[derive(Clone, Copy)]
+pub struct GoesOn;
+
+/// A request's head for a call of a prompt's model; with `request_id`, for one that goes on with that request.
+pub fn head_for(head: &Parts, prompt: &Arc<Prompt>, request_id: Option<&HeaderValue>) -> Parts {
+    let mut head = head.clone();
+    // The corridor writes down which prompt it is, and does not look for one in the model's name.
+    head.extensions.insert(Arc::clone(prompt));
+    if let Some(request_id) = request_id {
+        head.extensions.insert(GoesOn);
+        head.headers.insert(REQUEST_ID, request_id.clone());
+    }
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.remove(header::TRANSFER_ENCODING);
+    head
 }
 
 /// What says that a caller's variables do not fit.
@@ -202,21 +288,6 @@ fn block(part: Part) -> Option<Block> {
             let media = ir::Media { kind, source, media_type, name: None, detail: None, context: None, citable: false };
             Some(Block::from(Content::Media(media)))
         }
-    }
-}
-
-/// Whether a schema is one that providers take as strict: every object closed, every property required.
-fn is_strict(schema: &Value) -> bool {
-    match schema {
-        Value::Object(object) => {
-            let of = |name: &str| object.get(name).and_then(Value::as_object).map_or(0, Map::len);
-            let required = object.get("required").and_then(Value::as_array).map_or(0, Vec::len);
-            let is_object = object.get("type").is_some_and(|kind| kind == "object");
-            let is_closed = !is_object || (object.get("additionalProperties") == Some(&Value::Bool(false)) && of("properties") == required);
-            is_closed && object.values().all(is_strict)
-        }
-        Value::Array(list) => list.iter().all(is_strict),
-        _ => true,
     }
 }
 

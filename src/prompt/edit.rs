@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Prompts;
 use crate::config::hint;
-use crate::shelf;
+use crate::shelf::{self, Misfile};
 
 /// A step in a prompt's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,14 +69,22 @@ pub fn write(folder: &Path, label: &str, text: &str) -> Result<Source, EditError
 
 /// Takes a prompt a step on: the version that is named, or the newest.
 pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Source, EditError> {
-    let known = source(folder, name)?;
+    let prompts = Prompts::read(folder);
+    let known = found(&prompts, name)?;
+    // What is served may be what was published, and not what is in the file.
+    if let Some(fault) = fault_of(&prompts, &known.path) {
+        return Err(EditError::Wrong(format!("{fault}; nothing was changed")));
+    }
     let text = step.fields().iter().fold(known.text, |text, (field, value)| with_field(&text, field, value));
     put(folder, &known.path, &text)
 }
 
 /// The file of a prompt: of the version that is named, or of the newest.
 pub fn source(folder: &Path, name: &str) -> Result<Source, EditError> {
-    let prompts = Prompts::read(folder);
+    found(&Prompts::read(folder), name)
+}
+
+fn found(prompts: &Prompts, name: &str) -> Result<Source, EditError> {
     let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version)));
     let versions = prompts.versions(base).ok_or_else(|| {
         let near = hint::nearest(base, prompts.names()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
@@ -92,6 +100,11 @@ pub fn source(folder: &Path, name: &str) -> Result<Source, EditError> {
     let prompt = found.ok_or_else(|| EditError::NotFound(format!("there is no version '{name}': there are {}", labels())))?;
     let path = prompts.file_of(prompt).ok_or_else(|| EditError::NotFound(format!("'{name}' has no file")))?.to_path_buf();
     Ok(Source { label: prompt.label(), path, text: prompt.source.clone() })
+}
+
+fn fault_of<'a>(prompts: &'a Prompts, path: &Path) -> Option<&'a Misfile> {
+    let file = path.display().to_string();
+    prompts.faults().iter().find(|fault| fault.file == file)
 }
 
 /// A name, or a name and a version, that can be a file's.
@@ -111,8 +124,8 @@ fn checked(label: &str) -> Result<&str, EditError> {
 /// Puts a text into a file if all in the folder is right with it; the file is the old one or the new one at every moment.
 fn put(folder: &Path, path: &Path, text: &str) -> Result<Source, EditError> {
     let file = path.display().to_string();
-    let prompts = Prompts::with(folder, path, text);
-    if let Some(fault) = prompts.faults().iter().find(|fault| fault.file == file) {
+    let prompts = Prompts::with(folder, path, text).map_err(|fault| EditError::Wrong(format!("{fault}; nothing was changed")))?;
+    if let Some(fault) = fault_of(&prompts, path) {
         return Err(EditError::Wrong(format!("{fault}; nothing was changed")));
     }
     let label = prompts.label_of(path).ok_or_else(|| EditError::Wrong(format!("{file} would be no prompt")))?;

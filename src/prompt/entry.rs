@@ -5,11 +5,13 @@ use std::path::Path;
 
 use http::HeaderValue;
 use jiff::Timestamp;
-use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
 use ring::digest;
 use serde_json::{Map, Value};
 
-use super::dotprompt::{Fault, FrontMatter, Schemas, Template, partials_in, split};
+use super::dotprompt::{Fault, FrontMatter, Schemas, Template, check, partials_in, split};
+use crate::config::hint;
 use crate::hex::hex;
 use crate::life::{Life, State, time};
 
@@ -30,6 +32,8 @@ pub struct Prompt {
     pub template: Template,
     /// The file's text, as it was written.
     pub source: String,
+    /// The partials that the template uses, as they were.
+    pub partials: BTreeMap<String, String>,
     /// Of all that must not change once it is published.
     pub hash: String,
     input: Option<Validator>,
@@ -45,6 +49,11 @@ pub struct Violation {
     pub message: String,
 }
 
+/// So many violations are told at the most.
+const MOST_VIOLATIONS: usize = 20;
+/// Characters of what is told of one.
+const LONGEST: usize = 300;
+
 /// The fields under `keyward.` that a file may have; those from the second on may change after publishing.
 const FIELDS: [&str; 6] = ["version", "state", "deprecated", "sunset", "successor", "weight"];
 
@@ -54,15 +63,18 @@ impl Prompt {
     /// Reads a file of this name (`name`, with the version that the file's name says, if it does).
     pub fn read(name: &str, version: Option<u32>, source: &str, partials: &BTreeMap<String, String>) -> Result<Prompt, Fault> {
         let written = source;
-        let source = written.replace("\r\n", "\n");
+        // Some editors begin a file with a mark that is no part of it.
+        let source = written.strip_prefix('\u{feff}').unwrap_or(written).replace("\r\n", "\n");
         let parts = split(&source)?;
         let yaml = parts.front.unwrap_or_default();
         let front = FrontMatter::read(yaml, parts.front_line, &Schemas::new())?;
+        check(&front.raw, yaml, parts.front_line)?;
         let at = |field: &str, message: String| Fault::at(parts.front_line + super::dotprompt::line_of(yaml, &[field]), message);
         let ours = front.ext.get("keyward").cloned().unwrap_or_default();
         if let Some(unknown) = ours.keys().find(|field| !FIELDS.contains(&field.as_str())) {
-            let message =
-                format!("'keyward.{unknown}' is no field: those are {}", FIELDS.map(|field| format!("keyward.{field}")).join(", "));
+            let near = hint::nearest(unknown, FIELDS.into_iter()).map(|near| format!("did you mean 'keyward.{near}'?"));
+            let all = || format!("those are {}", FIELDS.map(|field| format!("keyward.{field}")).join(", "));
+            let message = format!("'keyward.{unknown}' is no field: {}", near.unwrap_or_else(all));
             return Err(at(&format!("keyward.{unknown}"), message));
         }
         let number = |field: &str, least: u32| match ours.get(field) {
@@ -105,6 +117,11 @@ impl Prompt {
             life: Life { state, deprecated: moment("deprecated")?, sunset: moment("sunset")?, successor: text("successor") },
             weight: number("weight", 0)?,
             front,
+            partials: partials
+                .iter()
+                .filter(|(name, _)| template.partials.contains(name))
+                .map(|(name, text)| (name.clone(), text.clone()))
+                .collect(),
             template,
             source: written.to_owned(),
             hash,
@@ -146,8 +163,41 @@ impl Prompt {
 }
 
 fn violations(validator: Option<&Validator>, value: &Value) -> Vec<Violation> {
-    let of = |error: jsonschema::ValidationError<'_>| Violation { path: error.instance_path().to_string(), message: error.to_string() };
-    validator.into_iter().flat_map(|validator| validator.iter_errors(value)).map(of).collect()
+    validator.map_or_else(Vec::new, |validator| Violation::all(validator.iter_errors(value)))
+}
+
+// === impl Violation ===
+
+impl Violation {
+    /// The first of them, each in few words, and how many more there are: a large value has as many as it has parts, and is itself in each.
+    pub fn all<'a>(errors: impl Iterator<Item = ValidationError<'a>>) -> Vec<Violation> {
+        let mut errors = errors;
+        let mut all: Vec<Violation> = errors.by_ref().take(MOST_VIOLATIONS).map(|error| Violation::of(&error)).collect();
+        let more = errors.count();
+        if more > 0 {
+            all.push(Violation { path: String::new(), message: format!("and {more} more") });
+        }
+        all
+    }
+
+    fn of(error: &ValidationError<'_>) -> Violation {
+        let mut path = error.instance_path().to_string();
+        if let ValidationErrorKind::Required { property: Value::String(property) } = error.kind() {
+            // What is missing has its place too.
+            path = format!("{path}/{}", property.replace('~', "~0").replace('/', "~1"));
+        }
+        let is_large = matches!(&**error.instance(), Value::Array(_) | Value::Object(_));
+        let message = if is_large { error.masked().to_string() } else { error.to_string() };
+        Violation { path: cut(path, LONGEST), message: cut(message, LONGEST) }
+    }
+}
+
+/// A text, or its beginning where it is longer.
+fn cut(text: String, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
 }
 
 /// The partials that a template uses, and those that they use.

@@ -5,6 +5,8 @@ pub mod dotprompt;
 pub mod edit;
 mod entry;
 pub mod examples;
+pub mod output;
+mod published;
 mod shelf;
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::dotprompt::Fault;
+use super::dotprompt::{Fault, Template};
 use super::entry::{self, Prompt};
+use super::published::{self, Known, Published};
 use crate::life::State;
-use crate::shelf::{self, Misfile, Reading, Seen, seen};
+use crate::shelf::{self, Misfile, Moving, Reading, Seen, seen};
 
 /// All prompts of a folder, as they are now.
 pub type Shelf = shelf::Shelf<Folder>;
@@ -25,10 +26,14 @@ pub struct Prompts {
     files: BTreeMap<PathBuf, Arc<Prompt>>,
     by_name: BTreeMap<String, BTreeMap<u32, Arc<Prompt>>>,
     faults: Vec<Misfile>,
+    /// What was read, for files that are being written when they are looked at again.
+    texts: BTreeMap<PathBuf, String>,
+    known: Known,
+    /// What is published could not be noted.
+    is_unnoted: bool,
 }
 
-/// What each published version was, so that it stays so over restarts.
-const PUBLISHED: &str = ".published.json";
+type Texts = BTreeMap<PathBuf, io::Result<String>>;
 
 // === impl Shelf ===
 
@@ -54,11 +59,16 @@ impl Reading for Folder {
     }
 
     fn is_ours(ending: &str) -> bool {
-        ending == "prompt"
+        // What is noted of published versions too.
+        ending == "prompt" || ending == "json"
     }
 
-    fn read_files(&self, files: &Seen, before: Option<&Prompts>) -> Prompts {
-        Prompts::read_files(&self.0, files, before)
+    fn read_files(&self, files: &Seen, moving: &Moving, before: Option<&Prompts>) -> Prompts {
+        Prompts::read_files(&self.0, files, moving, before)
+    }
+
+    fn is_unsettled(prompts: &Prompts) -> bool {
+        prompts.is_unnoted
     }
 
     fn faults(prompts: &Prompts) -> &[Misfile] {
@@ -71,54 +81,144 @@ impl Reading for Folder {
 impl Prompts {
     /// Reads a folder. What is published is written down.
     pub fn read(folder: &Path) -> Prompts {
-        Prompts::read_files(folder, &seen::<Folder>(folder), None)
+        Prompts::read_files(folder, &seen::<Folder>(folder), &Moving::new(), None)
     }
 
-    fn read_files(folder: &Path, files: &Seen, before: Option<&Prompts>) -> Prompts {
-        let texts = files.keys().map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
-        let (prompts, known) = Prompts::of(folder, texts, before);
-        if known != published(folder)
-            && let Ok(text) = serde_json::to_string_pretty(&known)
-            && let Err(error) = std::fs::write(folder.join(PUBLISHED), text + "\n")
-        {
-            tracing::warn!(%error, "{} cannot be written: a published prompt that changes is not noticed after a restart", folder.join(PUBLISHED).display());
+    fn read_files(folder: &Path, files: &Seen, moving: &Moving, before: Option<&Prompts>) -> Prompts {
+        let text = |path: &PathBuf| match moving.contains(path) {
+            true => before?.texts.get(path).cloned().map(Ok),
+            false => Some(std::fs::read_to_string(path)),
+        };
+        let texts = files.keys().filter(|path| is_prompt(path)).filter_map(|path| Some((path.clone(), text(path)?))).collect();
+        let noted = published::read(folder);
+        let mut known = noted.as_ref().map_or_else(|_| Known::new(), Known::clone);
+        // Whatever has happened to the file, this process knows what it has served.
+        known.extend(before.map(|before| before.known.clone()).unwrap_or_default());
+        let mut prompts = Prompts::of(folder, texts, known, before);
+        match noted {
+            Ok(noted) if noted == prompts.known => {}
+            Ok(_) => {
+                let written = published::write(folder, &prompts.known);
+                prompts.is_unnoted = written.is_err();
+                prompts.faults.extend(written.err());
+            }
+            Err(fault) => prompts.faults.push(fault),
         }
         prompts
     }
 
     /// What the folder would be with this text in a file: nothing is written.
-    pub fn with(folder: &Path, file: &Path, text: &str) -> Prompts {
-        let others = seen::<Folder>(folder).into_keys().filter(|path| path != file);
-        let mut texts: BTreeMap<PathBuf, io::Result<String>> = others.map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
+    pub fn with(folder: &Path, file: &Path, text: &str) -> Result<Prompts, Misfile> {
+        let others = seen::<Folder>(folder).into_keys().filter(|path| path != file && is_prompt(path));
+        let mut texts: Texts = others.map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
         texts.insert(file.to_path_buf(), Ok(text.to_owned()));
-        Prompts::of(folder, texts, None).0
+        Ok(Prompts::of(folder, texts, published::read(folder)?, None))
     }
 
-    fn of(folder: &Path, files: BTreeMap<PathBuf, io::Result<String>>, before: Option<&Prompts>) -> (Prompts, Hashes) {
-        let mut prompts = Prompts::default();
+    fn of(folder: &Path, files: Texts, known: Known, before: Option<&Prompts>) -> Prompts {
+        let mut prompts = Prompts { known, ..Prompts::default() };
         let mut partials = BTreeMap::new();
-        let mut texts = Vec::new();
+        let mut files_of_prompts = Vec::new();
         for (path, text) in files {
+            let text = match text {
+                Ok(text) => text,
+                Err(error) => {
+                    prompts.faults.push(Misfile::at(&path, 1, format!("it cannot be read: {error}")));
+                    continue;
+                }
+            };
+            prompts.texts.insert(path.clone(), text.clone());
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            match (text, name.strip_prefix('_').and_then(|name| name.strip_suffix(".prompt"))) {
-                (Ok(text), Some(partial)) => drop(partials.insert(partial.to_owned(), text.replace("\r\n", "\n"))),
-                (Ok(text), None) => texts.push((path.clone(), text)),
-                (Err(error), _) => prompts.faults.push(Misfile::at(&path, 1, format!("it cannot be read: {error}"))),
+            match name.strip_prefix('_').and_then(|name| name.strip_suffix(".prompt")) {
+                Some(partial) => drop(partials.insert(partial.to_owned(), text.trim_start_matches('\u{feff}').replace("\r\n", "\n"))),
+                None => files_of_prompts.push((path, text)),
             }
         }
-        let mut known = published(folder);
-        for (path, text) in texts {
-            match read_one(&path, &text, &partials, &mut known, &prompts.by_name) {
-                Ok(prompt) => prompts.put(path, Arc::new(prompt)),
+        for (name, text) in &partials {
+            if let Err(fault) = Template::compile(text, 1, &partials) {
+                prompts.faults.push(Misfile::at(&folder.join(format!("_{name}.prompt")), fault.line, fault.message));
+            }
+        }
+        let mut read: Vec<(PathBuf, Result<Prompt, Fault>)> =
+            files_of_prompts.into_iter().map(|(path, text)| (path.clone(), read_one(&path, &text, &partials))).collect();
+        // Of two files with one label, the one that was published holds, and a published one before a draft.
+        read.sort_by_key(|(_, prompt)| prompt.as_ref().map_or(3, |prompt| prompts.rank(prompt)));
+        for (path, prompt) in read {
+            match prompt.and_then(|prompt| prompts.check(&prompt).map(|()| prompt)) {
+                Ok(prompt) => {
+                    if prompt.life.state != State::Draft {
+                        prompts.known.insert(prompt.label(), Published::of(&prompt, &path));
+                    }
+                    prompts.put(path, Arc::new(prompt));
+                }
                 Err(fault) => {
                     prompts.faults.push(Misfile::at(&path, fault.line, fault.message));
-                    if let Some(last_good) = before.and_then(|before| before.files.get(&path)).cloned() {
+                    if let Some(last_good) =
+                        before.and_then(|before| before.files.get(&path)).filter(|prompt| !prompts.has(prompt)).cloned()
+                    {
                         prompts.put(path, last_good);
                     }
                 }
             }
         }
-        (prompts, known)
+        prompts.keep(folder, before);
+        prompts
+    }
+
+    /// Goes on with what was published of files that are wrong now, or are something else.
+    fn keep(&mut self, folder: &Path, before: Option<&Prompts>) {
+        for (label, published) in self.known.clone() {
+            let Some(path) = published.file.as_ref().map(|file| folder.join(file)).filter(|path| self.texts.contains_key(path)) else {
+                continue;
+            };
+            let is_it = |prompt: &&Arc<Prompt>| prompt.label() == label && prompt.hash == published.hash;
+            if self.all().any(|prompt| prompt.label() == label) {
+                continue;
+            }
+            let served = before.and_then(|before| before.all().find(is_it)).cloned();
+            let Some(prompt) = served.or_else(|| published.prompt(&label).map(Arc::new)) else { continue };
+            if self.files.contains_key(&path) && prompt.life.state != State::Retired {
+                let message =
+                    format!("'{label}' was published of this file, which is another version now: put that one into a file of its own");
+                self.faults.push(Misfile::at(&path, 1, message));
+            }
+            self.by_name.entry(prompt.name.clone()).or_default().insert(prompt.version, Arc::clone(&prompt));
+            self.files.entry(path).or_insert(prompt);
+        }
+    }
+
+    fn rank(&self, prompt: &Prompt) -> u8 {
+        match (prompt.life.state, self.known.get(&prompt.label())) {
+            (State::Draft, _) => 2,
+            (_, Some(published)) if published.hash == prompt.hash => 0,
+            _ => 1,
+        }
+    }
+
+    fn has(&self, prompt: &Prompt) -> bool {
+        self.versions(&prompt.name).is_some_and(|versions| versions.contains_key(&prompt.version))
+    }
+
+    /// Whether a prompt may be one of these.
+    fn check(&self, prompt: &Prompt) -> Result<(), Fault> {
+        let label = prompt.label();
+        if self.has(prompt) {
+            return Err(Fault::at(1, format!("another file is '{label}' already: give this one another 'keyward.version'")));
+        }
+        match self.known.get(&label) {
+            Some(published) if published.hash != prompt.hash => Err(Fault::at(
+                1,
+                format!(
+                    "'{label}' is published and must not change: undo the change, or put it into {}@{}.prompt as the next version",
+                    prompt.name,
+                    prompt.version.saturating_add(1)
+                ),
+            )),
+            Some(_) if prompt.life.state == State::Draft => {
+                Err(Fault::at(1, format!("'{label}' is published and can be no draft again: 'keyward prompts retire {label}' ends it")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The files that cannot be used.
@@ -177,43 +277,14 @@ impl Prompts {
     }
 }
 
-type Hashes = BTreeMap<String, String>;
-
-fn read_one(
-    path: &Path,
-    text: &str,
-    partials: &BTreeMap<String, String>,
-    published: &mut Hashes,
-    others: &BTreeMap<String, BTreeMap<u32, Arc<Prompt>>>,
-) -> Result<Prompt, Fault> {
+fn read_one(path: &Path, text: &str, partials: &BTreeMap<String, String>) -> Result<Prompt, Fault> {
     let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     let (name, version) = entry::named(path).filter(|(name, _)| is_name(name)).ok_or_else(|| {
         Fault::at(1, "the file's name is none: it is NAME.prompt, NAME.VARIANT.prompt or NAME@2.prompt, of letters, digits, '-' and '_'")
     })?;
-    let prompt = Prompt::read(&name, version, text, partials)?;
-    let label = prompt.label();
-    if others.get(&name).is_some_and(|versions| versions.contains_key(&prompt.version)) {
-        return Err(Fault::at(1, format!("another file is '{label}' already: give this one another 'keyward.version'")));
-    }
-    if prompt.life.state == State::Draft {
-        return Ok(prompt);
-    }
-    match published.get(&label) {
-        Some(hash) if *hash != prompt.hash => Err(Fault::at(
-            1,
-            format!(
-                "'{label}' is published and must not change: undo the change, or put it into {name}@{}.prompt as the next version",
-                prompt.version.saturating_add(1)
-            ),
-        )),
-        Some(_) => Ok(prompt),
-        None => {
-            published.insert(label, prompt.hash.clone());
-            Ok(prompt)
-        }
-    }
+    Prompt::read(&name, version, text, partials)
 }
 
-fn published(folder: &Path) -> Hashes {
-    std::fs::read(folder.join(PUBLISHED)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+fn is_prompt(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "prompt")
 }

@@ -38,6 +38,12 @@ fn write(folder: &Path, file: &str, text: &str) {
     std::fs::write(folder.join(file), text).unwrap();
 }
 
+/// Two looks, between which nothing moves.
+fn settle(shelf: &Shelf) {
+    shelf.refresh();
+    shelf.refresh();
+}
+
 #[test]
 fn a_bad_file_is_told_and_the_last_good_one_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -45,7 +51,7 @@ fn a_bad_file_is_told_and_the_last_good_one_goes_on() {
     assert!(Shelf::open(folder.path()).prompts().choose("hi", Timestamp::now(), 0.0).is_none(), "a draft is called by its version alone");
     let shelf = Shelf::open(folder.path());
     write(folder.path(), "hi.prompt", "Hello {{#if");
-    shelf.refresh();
+    settle(&shelf);
     let prompts = shelf.prompts();
     assert_eq!(prompts.faults().len(), 1);
     assert!(prompts.faults()[0].file.ends_with("hi.prompt"));
@@ -54,7 +60,7 @@ fn a_bad_file_is_told_and_the_last_good_one_goes_on() {
         .render(dotprompt::Rendering { input: serde_json::json!({ "name": "you" }), ..Default::default() });
     assert_eq!(rendered.unwrap()[0].content, [dotprompt::Part::Text { text: "Hi you".to_owned() }]);
     write(folder.path(), "hi.prompt", "Hello {{name}}, again");
-    shelf.refresh();
+    settle(&shelf);
     assert!(shelf.prompts().faults().is_empty());
 }
 
@@ -91,7 +97,7 @@ fn each_violation_names_its_place() {
     let violations = prompt.input_violations(&serde_json::json!({ "tags": ["a", 1], "more": true }));
     let mut paths: Vec<&str> = violations.iter().map(|violation| violation.path.as_str()).collect();
     paths.sort_unstable();
-    assert_eq!(paths, ["", "", "/tags/1"], "{violations:?}");
+    assert_eq!(paths, ["", "/tags/1", "/text"], "{violations:?}");
 }
 
 #[test]
@@ -111,4 +117,202 @@ fn the_starter_and_the_prompts_that_come_with_the_project_are_right() {
     let names: Vec<&str> = shipped.names().collect();
     assert_eq!(names, ["classify", "describe-image", "extract", "rewrite", "sentiment", "sql", "summarize", "translate"]);
     assert!(shipped.all().all(|prompt| prompt.life.state == State::Published && prompt.front.description.is_some()));
+}
+
+fn said(prompts: &Prompts, name: &str, version: u32) -> String {
+    let prompt = &prompts.versions(name).unwrap()[&version];
+    let messages = prompt.template.render(dotprompt::Rendering { input: serde_json::json!({}), ..Default::default() }).unwrap();
+    let dotprompt::Part::Text { text } = &messages[0].content[0] else { panic!("no text") };
+    text.clone()
+}
+
+const PUBLISHED: &str = "---\nkeyward.state: published\n---\n";
+
+#[test]
+fn no_template_goes_deeper_than_a_stack() {
+    let nested = |times: usize| format!("{}x{}", "{{#if a}}".repeat(times), "{{/if}}".repeat(times));
+    assert!(read("p", &nested(32)).is_ok());
+    for times in [33, 999] {
+        assert!(read("p", &nested(times)).unwrap_err().contains("nested more than 32 deep"), "{times}");
+    }
+    for (text, wanted) in [
+        (nested(1001), "more than 1000 blocks"),
+        (nested(30_000), "larger than 256 KiB"),
+        (format!("{{{{json {}{}}}}}", "(lookup ".repeat(5000), "a 1)".repeat(5000)), "nested more than 32 deep"),
+        (format!("{{{{json {}1{}}}}}", "[".repeat(9000), "]".repeat(9000)), "the template is wrong"),
+        (format!("{{{{json {}1{}}}}}", "[".repeat(40), "]".repeat(40)), "nested more than 32 deep"),
+        ("(".repeat(10_001), "more than 10000 opening brackets"),
+        ("{{#if a}}".repeat(900), "the template is wrong"),
+        ("{{#*inline \"a\"}}{{> a}}{{/inline}}{{> a}}".to_owned(), "no inline partials"),
+        ("x\n{{> (lookup . 'name')}}".to_owned(), "line 2: a partial is called by its name alone"),
+    ] {
+        let fault = read("p", &text).map(|prompt| prompt.label()).unwrap_err();
+        assert!(fault.contains(wanted), "{fault} lacks {wanted}");
+    }
+    let chain = (0..40).fold("{{a}}".to_owned(), |text, _| format!("{{{{#unless a}}}}{text}{{{{/unless}}}}"));
+    assert!(read("p", &chain).is_err());
+    assert!(read("p", &format!("---\ninput: {}1{}\n---\n", "[".repeat(500), "]".repeat(500))).unwrap_err().contains("no YAML"));
+    let circle = read("p", "---\ninput:\n  schema:\n    type: object\n    allOf: [{ $ref: '#' }]\n---\nx").unwrap();
+    assert_eq!(circle.input_violations(&serde_json::json!({})), []);
+}
+
+#[test]
+fn a_bad_partial_is_the_fault_of_those_alone_that_use_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "_b.prompt", "B\n{{> c}}");
+    write(folder.path(), "_c.prompt", "{{> b}}");
+    write(folder.path(), "_bad.prompt", "x\n{{#if}} oops {{/each}}");
+    write(folder.path(), "_lost.prompt", "{{> nothere}}");
+    for (level, next) in (0..22).map(|level| (level, level + 1)) {
+        write(folder.path(), &format!("_l{level}.prompt"), &format!("{{{{> l{next}}}}}{{{{> l{next}}}}}"));
+    }
+    write(folder.path(), "_l22.prompt", "ha");
+    write(folder.path(), "good.prompt", &format!("{PUBLISHED}Fine"));
+    for (name, partial) in [("circle", "b"), ("bad", "bad"), ("lost", "lost"), ("many", "l0")] {
+        write(folder.path(), &format!("{name}.prompt"), &format!("{PUBLISHED}\n{{{{> {partial}}}}}"));
+    }
+    let prompts = Shelf::open(folder.path()).prompts();
+    assert_eq!(prompts.names().collect::<Vec<_>>(), ["good"]);
+    let told: Vec<String> =
+        prompts.faults().iter().map(|fault| fault.to_string().replace(&format!("{}/", folder.path().display()), "")).collect();
+    for wanted in [
+        "circle.prompt:5: the partials go round in a circle: _b.prompt -> _c.prompt -> _b.prompt",
+        "bad.prompt:5: the partial 'bad' is wrong: _bad.prompt:2: the template is wrong",
+        "lost.prompt:5: the partial 'lost' is wrong: _lost.prompt:1: there is no partial 'nothere'",
+        "many.prompt:5: the partial 'l4' is wrong: _l4.prompt:1: with its partials it is larger than 4 MiB",
+        "_bad.prompt:2: the template is wrong",
+        "_lost.prompt:1: there is no partial 'nothere'",
+    ] {
+        assert!(told.iter().any(|fault| fault.starts_with(wanted)), "{wanted} is not in {told:#?}");
+    }
+}
+
+#[test]
+fn what_is_published_is_served_as_it_was_whatever_its_file_becomes() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "_who.prompt", "you");
+    write(folder.path(), "hi.prompt", &format!("{PUBLISHED}Hi {{{{> who}}}}"));
+    assert!(Shelf::open(folder.path()).prompts().faults().is_empty());
+    for (file, text) in [
+        ("hi.prompt", "{{#if".to_owned()),
+        ("hi.prompt", format!("{PUBLISHED}Changed")),
+        ("hi.prompt", "A draft".to_owned()),
+        ("hi.prompt", "Hi {{> who}}".to_owned()),
+        ("hi.prompt", "---\nkeyward.version: 2\n---\nAnother".to_owned()),
+        ("_who.prompt", "them".to_owned()),
+        ("a.prompt", "---\nmodel: [\n---\n".to_owned()),
+    ] {
+        let before = std::fs::read_to_string(folder.path().join(file)).ok();
+        write(folder.path(), file, &text);
+        let prompts = Shelf::open(folder.path()).prompts();
+        assert_eq!(said(&prompts, "hi", 1), "Hi you", "{text}");
+        assert_eq!(prompts.faults().len(), 1, "{text}: {:?}", prompts.faults());
+        match before {
+            Some(before) => write(folder.path(), file, &before),
+            None => std::fs::remove_file(folder.path().join(file)).unwrap(),
+        }
+    }
+    write(folder.path(), "hello.prompt", "x");
+    let wrong = edit::write(folder.path(), "hi@1", "A draft").unwrap_err().to_string();
+    assert!(wrong.contains("must not change"), "{wrong}");
+    std::fs::remove_file(folder.path().join("hi.prompt")).unwrap();
+    assert!(Shelf::open(folder.path()).prompts().versions("hi").is_none(), "whoever removes a file means it");
+}
+
+#[test]
+fn a_draft_never_takes_the_place_of_what_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a@2.prompt", &format!("{PUBLISHED}Good"));
+    Shelf::open(folder.path());
+    write(folder.path(), "a.prompt", "---\nkeyward.version: 2\n---\nOther");
+    let prompts = Shelf::open(folder.path()).prompts();
+    assert_eq!(said(&prompts, "a", 2), "Good");
+    assert!(prompts.faults()[0].file.ends_with("a.prompt") && prompts.faults()[0].message.contains("another file is 'a@2' already"));
+}
+
+#[test]
+fn what_is_published_is_known_though_it_cannot_be_noted_or_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let note = folder.path().join(".published.json");
+    write(folder.path(), "hi.prompt", &format!("{PUBLISHED}Hi"));
+    let shelf = Shelf::open(folder.path());
+    for bad in [true, false] {
+        std::fs::remove_file(&note).unwrap();
+        match bad {
+            true => std::fs::write(&note, "{\"trunc").unwrap(),
+            false => std::fs::create_dir(&note).unwrap(),
+        }
+        write(folder.path(), "hi.prompt", &format!("{PUBLISHED}Changed"));
+        write(folder.path(), "new.prompt", &format!("{PUBLISHED}New"));
+        settle(&shelf);
+        let prompts = shelf.prompts();
+        assert_eq!((said(&prompts, "hi", 1), said(&prompts, "new", 1)), ("Hi".to_owned(), "New".to_owned()));
+        assert!(prompts.faults().iter().any(|fault| fault.file.ends_with(".published.json")), "{:?}", prompts.faults());
+        write(folder.path(), "hi.prompt", &format!("{PUBLISHED}Hi"));
+        if bad {
+            std::fs::remove_file(&note).unwrap();
+        } else {
+            std::fs::remove_dir(&note).unwrap();
+        }
+        settle(&shelf);
+        assert!(shelf.prompts().faults().is_empty() && note.is_file(), "{:?}", shelf.prompts().faults());
+    }
+    let whole = std::fs::read_to_string(&note).unwrap();
+    let hash = shelf.prompts().versions("hi").unwrap()[&1].hash.clone();
+    // As it was written before texts were kept.
+    std::fs::write(&note, format!("{{\"hi@1\": \"{hash}\"}}")).unwrap();
+    assert!(Shelf::open(folder.path()).prompts().faults().is_empty());
+    assert_eq!(std::fs::read_to_string(&note).unwrap(), whole);
+}
+
+#[test]
+fn a_file_is_read_once_it_is_quiet() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = Shelf::open(folder.path());
+    write(folder.path(), "slow.prompt", &format!("{PUBLISHED}Half"));
+    shelf.refresh();
+    assert!(shelf.prompts().names().next().is_none());
+    write(folder.path(), "slow.prompt", &format!("{PUBLISHED}Half and half"));
+    shelf.refresh();
+    assert!(shelf.prompts().names().next().is_none());
+    shelf.refresh();
+    assert_eq!(said(&shelf.prompts(), "slow", 1), "Half and half");
+    write(folder.path(), "own.prompt", &format!("{PUBLISHED}Whole"));
+    write(folder.path(), "other.prompt", "Not yet");
+    shelf.take(&folder.path().join("own.prompt"));
+    assert_eq!(shelf.prompts().names().collect::<Vec<_>>(), ["own", "slow"]);
+}
+
+#[test]
+fn what_nobody_means_is_refused_with_what_was_meant() {
+    let bad = [
+        ("modle: x", "line 2: 'modle' is no field: did you mean 'model'?"),
+        ("config:\n  temprature: 3", "line 3: 'config.temprature' is no field: did you mean 'temperature'?"),
+        ("input:\n  shcema: {}", "line 3: 'input.shcema' is no field: did you mean 'schema'?"),
+        ("config:\n  temperature: hot", "line 3: 'config.temperature' has to be a number from 0 on"),
+        ("config:\n  maxOutputTokens: -5", "line 3: 'config.maxOutputTokens' has to be a whole number from 1 on"),
+        ("config: { stopSequences: END }", "line 2: 'config.stopSequences' has to be a list of texts"),
+        ("keyward:\n  state: published", "line 2: 'keyward' is no field by itself: write each of its own with a dot"),
+        ("keyward.stat: draft", "'keyward.stat' is no field: did you mean 'keyward.state'?"),
+    ];
+    for (front, wanted) in bad {
+        let fault = read("p", &format!("---\n{front}\n---\nx")).map(|prompt| prompt.label()).unwrap_err();
+        assert!(fault.contains(wanted), "{fault} lacks {wanted}");
+    }
+    assert!(read("p", "x\n{{nosuch a b}}").unwrap_err().starts_with("line 2: 'nosuch' is no helper"));
+    assert!(read("p", "{{#unles a}}{{/unles}}").unwrap_err().contains("did you mean 'unless'?"));
+    assert!(
+        read("p", "---\nconfig: { apiVersion: 3, topP: 0.5 }\nmyapp: 1\n---\n{{#each a as |b|}}{{b.c}}{{else}}{{@root.x}}{{/each}}")
+            .is_ok()
+    );
+    assert_eq!(read("p", "\u{feff}---\nmodel: x\n---\nhi").unwrap().front.model.as_deref(), Some("x"));
+}
+
+#[test]
+fn violations_are_few_and_short() {
+    let prompt = read("p", "---\ninput:\n  schema:\n    tags(array): string\n    name?: string\n---\n").unwrap();
+    let many = prompt.input_violations(&serde_json::json!({ "tags": vec![1; 5000] }));
+    assert_eq!((many.len(), many[20].message.as_str()), (21, "and 4980 more"));
+    let long = prompt.input_violations(&serde_json::json!({ "tags": 7.5, "name": ["x".repeat(100_000)] }));
+    assert!(long.iter().all(|violation| violation.message.len() < 400), "{long:?}");
 }

@@ -40,6 +40,8 @@ use crate::money::Usd;
 /// What a request needs at most.
 #[derive(Clone, Copy)]
 pub struct Need<'a> {
+    /// How many requests it counts as: none where it goes on with one that was counted.
+    pub requests: u64,
     /// Estimated tokens in.
     pub input: u64,
     /// The most tokens out, as far as the caller limits them.
@@ -76,12 +78,12 @@ pub enum Exceeded {
 
 impl Need<'_> {
     /// A request that takes nothing that is counted but itself.
-    pub const NOTHING: Need<'static> = Need { input: 0, output: 0, cost: Some(Usd(0)), touches: &|_| true };
+    pub const NOTHING: Need<'static> = Need { requests: 1, input: 0, output: 0, cost: Some(Usd(0)), touches: &|_| true };
 
     /// So much of a unit.
     pub fn of(&self, unit: Unit) -> u64 {
         match unit {
-            Unit::Requests => 1,
+            Unit::Requests => self.requests,
             Unit::Tokens => self.input.saturating_add(self.output),
             Unit::InputTokens => self.input,
             Unit::OutputTokens => self.output,

@@ -3,10 +3,11 @@
 use std::sync::OnceLock;
 
 use jsonschema::Validator;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::schema::{Schemas, follow};
+use crate::prompt::Violation;
 
 /// What a tool takes, and where each argument goes.
 #[derive(Debug)]
@@ -40,6 +41,10 @@ struct Slot {
     name: String,
     place: Place,
     style: Style,
+    /// Each element, or each member, by itself.
+    is_exploded: bool,
+    /// What means something in a URL is left as it is.
+    is_reserved: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,18 +52,21 @@ enum Place {
     Path,
     Query,
     Header,
+    Cookie,
 }
 
 /// How a value is written (OpenAPI, "Style Values").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Style {
-    /// Elements between such marks.
-    Joined(&'static str),
-    /// Each element, or each member, by itself.
-    Exploded,
+    Simple,
+    Label,
+    Matrix,
+    Form,
+    /// Elements with such a mark between them.
+    Delimited(&'static str),
     /// `name[member]=value`.
     DeepObject,
-    /// As JSON.
+    /// As JSON, whatever the style.
     Json,
 }
 
@@ -72,8 +80,38 @@ enum Media {
 
 /// The argument that holds the body.
 const BODY: &str = "body";
-/// Headers that OpenAPI leaves to other parts of a description.
-const OTHERS_HEADERS: [&str; 3] = ["accept", "content-type", "authorization"];
+/// Headers that OpenAPI leaves to other parts of a description, and those that are between two neighbours.
+const OTHERS_HEADERS: [&str; 11] = [
+    "accept",
+    "content-type",
+    "authorization",
+    "content-length",
+    "host",
+    "connection",
+    "transfer-encoding",
+    "te",
+    "upgrade",
+    "expect",
+    "cookie",
+];
+/// What is escaped in a path and a query (RFC 6570, section 3.2.1), and where reserved letters are allowed; some would end the value.
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const RESERVED: AsciiSet = UNRESERVED
+    .remove(b':')
+    .remove(b'/')
+    .remove(b'?')
+    .remove(b'@')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=');
+/// What cannot stand in a cookie (RFC 6265, section 4.1.1).
+const COOKIE: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
 
 // === impl Form ===
 
@@ -126,28 +164,33 @@ impl Form {
         // A schema with patterns that are none here is left to the API, which checks it anyway.
         let compile = || jsonschema::draft202012::new(&Value::Object(self.schema.clone())).ok();
         let Some(validator) = self.validator.get_or_init(compile) else { return Vec::new() };
-        let told = |error: jsonschema::ValidationError<'_>| match error.instance_path().to_string() {
-            whole if whole.is_empty() => error.to_string(),
-            path => format!("{path}: {error}"),
-        };
-        validator.iter_errors(arguments).map(told).collect()
+        Violation::all(validator.iter_errors(arguments)).iter().map(Violation::told).collect()
     }
 
     /// The request for these arguments, to an operation with this path.
     pub fn fill(&self, template: &str, arguments: &Map<String, Value>) -> Filled {
         let mut filled = Filled { path: template.to_owned(), ..Filled::default() };
-        let mut query: Vec<(String, String)> = Vec::new();
+        let (mut query, mut cookies): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for slot in &self.slots {
             let Some(value) = arguments.get(&slot.argument).filter(|value| !value.is_null()) else { continue };
             match slot.place {
-                Place::Path => filled.path = filled.path.replace(&format!("{{{}}}", slot.name), &escaped(&slot.joined(value, ","))),
-                Place::Header => filled.headers.push((slot.name.clone(), slot.joined(value, ","))),
+                Place::Path => filled.path = filled.path.replace(&format!("{{{}}}", slot.name), &slot.written(value)),
+                Place::Header => filled.headers.push((slot.name.clone(), slot.written(value))),
+                Place::Cookie => cookies.push(format!("{}={}", slot.name, slot.written(value))),
                 Place::Query => query.extend(slot.pairs(value)),
             }
         }
-        filled.query = encoded(&query);
+        if !cookies.is_empty() {
+            filled.headers.push(("Cookie".to_owned(), cookies.join("; ")));
+        }
+        filled.query = query.join("&");
         filled.body = self.body.and_then(|media| Some(media.write(arguments.get(BODY)?)));
         filled
+    }
+
+    /// Whether one of them is written with `;` into the path.
+    pub fn has_matrix(&self) -> bool {
+        self.slots.iter().any(|slot| slot.style == Style::Matrix)
     }
 }
 
@@ -164,41 +207,76 @@ impl Slot {
             Some("query") => Place::Query,
             Some("header") if ours.contains(&lower) || OTHERS_HEADERS.contains(&lower.as_str()) => return Ok(None),
             Some("header") => Place::Header,
-            Some("cookie") if !is_required(parameter) => return Ok(None),
-            Some("cookie") => return Err(format!("it needs the cookie '{name}', which a tool cannot send")),
+            Some("cookie") => Place::Cookie,
             _ => return Err(format!("the parameter '{name}' is 'in' nothing that is known")),
         };
-        let explode = parameter.get("explode").and_then(Value::as_bool);
         let style = match (text("style"), place) {
             _ if parameter.get("content").is_some() => Style::Json,
-            (Some("deepObject"), _) => Style::DeepObject,
-            (Some("spaceDelimited"), _) if explode != Some(true) => Style::Joined(" "),
-            (Some("pipeDelimited"), _) if explode != Some(true) => Style::Joined("|"),
-            (_, Place::Query) if explode != Some(false) => Style::Exploded,
-            _ => Style::Joined(","),
+            (None | Some("simple"), Place::Path | Place::Header) => Style::Simple,
+            (Some("label"), Place::Path) => Style::Label,
+            (Some("matrix"), Place::Path) => Style::Matrix,
+            (None | Some("form"), Place::Query | Place::Cookie) => Style::Form,
+            (Some("spaceDelimited"), Place::Query) => Style::Delimited("%20"),
+            (Some("pipeDelimited"), Place::Query) => Style::Delimited("%7C"),
+            (Some("deepObject"), Place::Query) => Style::DeepObject,
+            (Some(other), _) => return Err(format!("the parameter '{name}' has the style '{other}', which a {} has not", place.as_str())),
         };
-        Ok(Some(Slot { argument: name.to_owned(), name: name.to_owned(), place, style }))
+        // A cookie with several values of one name is none that could be told apart.
+        let is_exploded = parameter.get("explode").and_then(Value::as_bool).unwrap_or(style == Style::Form) && place != Place::Cookie;
+        let is_reserved = place == Place::Query && parameter.get("allowReserved").is_some_and(|allowed| allowed == true);
+        Ok(Some(Slot { argument: name.to_owned(), name: name.to_owned(), place, style, is_exploded, is_reserved }))
     }
 
-    /// Parameters of the query.
-    fn pairs(&self, value: &Value) -> Vec<(String, String)> {
+    /// Parameters of the query, escaped.
+    fn pairs(&self, value: &Value) -> Vec<String> {
+        let pair = |name: &str, value: &str| format!("{}={value}", escaped(name));
         match (self.style, value) {
-            (Style::Exploded, Value::Array(all)) => all.iter().map(|one| (self.name.clone(), text(one))).collect(),
-            (Style::Exploded, Value::Object(all)) => all.iter().map(|(name, one)| (name.clone(), text(one))).collect(),
             (Style::DeepObject, Value::Object(all)) => {
-                all.iter().map(|(name, one)| (format!("{}[{name}]", self.name), text(one))).collect()
+                all.iter().map(|(member, one)| pair(&format!("{}[{member}]", self.name), &self.escaped(one))).collect()
             }
-            (Style::Joined(mark), _) => vec![(self.name.clone(), self.joined(value, mark))],
-            _ => vec![(self.name.clone(), self.joined(value, ","))],
+            (Style::Json, value) => vec![pair(&self.name, &self.escaped(&Value::from(value.to_string())))],
+            (_, Value::Array(all)) if self.is_exploded => all.iter().map(|one| pair(&self.name, &self.escaped(one))).collect(),
+            (_, Value::Object(all)) if self.is_exploded => all.iter().map(|(member, one)| pair(member, &self.escaped(one))).collect(),
+            (Style::Delimited(mark), value) => vec![pair(&self.name, &self.parts(value).join(mark))],
+            (_, value) => vec![pair(&self.name, &self.parts(value).join(","))],
         }
     }
 
-    fn joined(&self, value: &Value, mark: &str) -> String {
+    /// A value of a path, a header or a cookie.
+    fn written(&self, value: &Value) -> String {
+        let parts = self.parts(value);
+        match (self.style, value) {
+            (Style::Json, value) => self.escaped(&Value::from(value.to_string())),
+            (Style::Label, _) => format!(".{}", parts.join(if self.is_exploded { "." } else { "," })),
+            (Style::Matrix, Value::Object(_)) if self.is_exploded => parts.iter().map(|part| format!(";{part}")).collect(),
+            (Style::Matrix, Value::Array(_)) if self.is_exploded => {
+                parts.iter().map(|part| format!(";{}={part}", escaped(&self.name))).collect()
+            }
+            (Style::Matrix, _) => format!(";{}={}", escaped(&self.name), parts.join(",")),
+            _ => parts.join(","),
+        }
+    }
+
+    /// Elements of a list, members of an object, or the value alone, escaped.
+    fn parts(&self, value: &Value) -> Vec<String> {
+        let name = |name: &String| self.escaped(&Value::from(name.as_str()));
         match value {
-            _ if self.style == Style::Json => value.to_string(),
-            Value::Array(all) => all.iter().map(text).collect::<Vec<_>>().join(mark),
-            Value::Object(all) => all.iter().flat_map(|(name, one)| [name.clone(), text(one)]).collect::<Vec<_>>().join(mark),
-            one => text(one),
+            Value::Array(all) => all.iter().map(|one| self.escaped(one)).collect(),
+            Value::Object(all) if self.is_exploded => {
+                all.iter().map(|(member, one)| format!("{}={}", name(member), self.escaped(one))).collect()
+            }
+            Value::Object(all) => all.iter().flat_map(|(member, one)| [name(member), self.escaped(one)]).collect(),
+            one => vec![self.escaped(one)],
+        }
+    }
+
+    fn escaped(&self, value: &Value) -> String {
+        let text = text(value);
+        match self.place {
+            Place::Header => text,
+            Place::Cookie => utf8_percent_encode(&text, &COOKIE).to_string(),
+            Place::Query if self.is_reserved => utf8_percent_encode(&text, &RESERVED).to_string(),
+            Place::Path | Place::Query => escaped(&text),
         }
     }
 }
@@ -211,6 +289,7 @@ impl Place {
             Place::Path => "path",
             Place::Query => "query",
             Place::Header => "header",
+            Place::Cookie => "cookie",
         }
     }
 }
@@ -285,7 +364,7 @@ fn text(value: &Value) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    utf8_percent_encode(text, &UNRESERVED).to_string()
 }
 
 fn encoded(pairs: &[(String, String)]) -> String {

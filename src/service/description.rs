@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::arguments::{self, Form};
 use super::path::{Path, Template};
 use super::schema::follow;
+use super::told::{self, METHODS};
 use crate::prompt::dotprompt::Fault;
 
 /// What an API has.
@@ -34,17 +35,17 @@ pub struct Operation {
     pub description: Option<String>,
     /// The API says that it will go.
     pub deprecated: bool,
+    /// The cookies that it takes.
+    pub cookies: Vec<String>,
     /// What it takes as a tool, or why it cannot be one.
     pub form: Result<Form, String>,
     template: Template,
 }
 
-/// Fields of a path that are operations.
-const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+/// How deep a description may be nested; what reads JSON allows as much.
+const DEEPEST: usize = 127;
 /// Paths below a service that are the gateway's own.
 const OWN_PATHS: [&str; 2] = ["/openapi.json", "/subscription"];
-/// The name of the gateway's key in a description.
-const SCHEME: &str = "keyward";
 
 // === impl Description ===
 
@@ -85,14 +86,27 @@ impl Description {
     }
 
     /// The operation for a method and path; where there is none, the methods that the path has.
+    ///
+    /// What is got can be asked for its head too (RFC 9110, section 9.3.2).
     pub fn find(&self, method: &Method, path: &Path) -> Result<&Operation, Vec<&Method>> {
         let fitting = || self.operations.iter().filter(|operation| operation.template.fits(path));
-        fitting().find(|operation| operation.method == *method).ok_or_else(|| {
+        by_method(method, fitting).ok_or_else(|| {
             let mut methods: Vec<&Method> = fitting().map(|operation| &operation.method).collect();
+            if methods.contains(&&Method::GET) {
+                methods.push(&Method::HEAD);
+            }
             methods.sort_by_key(|method| method.as_str());
             methods.dedup();
             methods
         })
+    }
+
+    /// Whether a path leads to an operation that was found for it, however the API reads paths.
+    pub fn is_clear(&self, operation: &Operation, method: &Method, path: &Path) -> bool {
+        let has_matrix = operation.form.as_ref().is_ok_and(Form::has_matrix);
+        let loosely = path.loosely(has_matrix || operation.template.has_parameters());
+        let fitting = || self.operations.iter().filter(|other| other.template.fits_loosely(&loosely));
+        by_method(method, fitting).is_some_and(|other| other.id == operation.id)
     }
 
     /// The operation with that id.
@@ -107,44 +121,18 @@ impl Description {
 
     /// The description for callers: of the operations that `may_call` lets through, at this gateway's address and under its keys.
     pub fn told(&self, server: &str, may_call: impl Fn(&Operation) -> bool) -> Value {
-        let mut told = self.document.clone();
-        let Value::Object(document) = &mut told else { return told };
-        if let Some(Value::Object(paths)) = document.get_mut("paths") {
-            for (path, item) in paths.iter_mut() {
-                // What a path refers to is told in its place, so that nothing of it is told that may not be.
-                if let Ok(Value::Object(found)) = follow(&self.document, item) {
-                    let found = found.clone();
-                    *item = Value::Object(found);
-                }
-                let Value::Object(item) = item else { continue };
-                item.shift_remove("servers");
-                for method in METHODS {
-                    let known =
-                        self.operations.iter().find(|known| known.path == *path && known.method.as_str().eq_ignore_ascii_case(method));
-                    if !known.is_some_and(&may_call) {
-                        item.shift_remove(method);
-                    }
-                    if let Some(Value::Object(operation)) = item.get_mut(method) {
-                        operation.shift_remove("servers");
-                        operation.shift_remove("security");
-                    }
-                }
-            }
-            paths.retain(|path, item| path.starts_with("x-") || METHODS.iter().any(|method| item.get(*method).is_some()));
-        }
-        document.insert("servers".to_owned(), json!([{ "url": server }]));
-        document.insert("security".to_owned(), json!([{ SCHEME: [] }]));
-        let components = document.entry("components").or_insert_with(|| json!({}));
-        if let Value::Object(components) = components {
-            components.insert("securitySchemes".to_owned(), json!({ SCHEME: { "type": "http", "scheme": "bearer" } }));
-        }
-        told
+        told::told(self, server, may_call)
     }
 
     /// The operations that are no tools, and why.
     pub fn no_tools(&self) -> BTreeMap<&str, &str> {
         self.operations.iter().filter_map(|operation| Some((operation.id.as_str(), operation.form.as_ref().err()?.as_str()))).collect()
     }
+}
+
+fn by_method<'a, I: Iterator<Item = &'a Operation>>(method: &Method, fitting: impl Fn() -> I) -> Option<&'a Operation> {
+    let found = fitting().find(|operation| operation.method == *method);
+    found.or_else(|| fitting().find(|operation| *method == Method::HEAD && operation.method == Method::GET))
 }
 
 fn of_path(document: &Value, path: &str, item: &Value, ours: &[String]) -> Result<Vec<Operation>, String> {
@@ -179,6 +167,9 @@ impl Operation {
         if let Some(missing) = template.names.iter().find(|name| !declared.contains(&name.as_str())) {
             return Err(format!("'{{{missing}}}' stands in the path and is no parameter"));
         }
+        let is_cookie = |parameter: &&&Value| parameter.get("in").is_some_and(|place| place == "cookie");
+        let cookies =
+            parameters.iter().filter(is_cookie).filter_map(|parameter| parameter.get("name")?.as_str()).map(str::to_owned).collect();
         let body = operation.get("requestBody").map(|body| follow(document, body)).transpose()?;
         let form = Form::read(document, &parameters, body, ours);
         let id = text("operationId").map_or_else(|| made(method, path), |id| named(&id));
@@ -189,6 +180,7 @@ impl Operation {
             summary: text("summary"),
             description: text("description"),
             deprecated: operation.get("deprecated").is_some_and(|deprecated| deprecated == true),
+            cookies,
             form,
             template: template.clone(),
         })
@@ -211,7 +203,8 @@ fn parse(text: &str, is_json: bool) -> Result<Value, Fault> {
         return serde_json::from_str(text).map_err(|error| Fault::at(error.line().max(1), format!("it is no JSON ({error})")));
     }
     // Descriptions of whole platforms are larger than what is read by default.
-    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_events: 20_000_000, max_nodes: 10_000_000 } };
+    let options =
+        serde_saphyr::options! { budget: serde_saphyr::budget! { max_events: 20_000_000, max_nodes: 10_000_000, max_depth: DEEPEST } };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1)).max(1);
         let message = error.without_snippet().to_string();

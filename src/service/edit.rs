@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::entry::line_of;
+use toml::de::{DeTable, DeValue};
+
 use super::shelf::Folder;
 use crate::prompt::edit::{EditError, Step};
 use crate::shelf::put;
@@ -39,18 +40,23 @@ pub fn fields(step: &Step) -> Vec<(&'static str, String)> {
 
 /// The file's text with a field set that belongs to no table.
 pub fn with_field(source: &str, field: &str, value: &str) -> String {
-    let line = format!("{field} = {}", toml::Value::String(value.to_owned()));
-    let mut lines: Vec<&str> = source.lines().collect();
-    let tables = lines.iter().position(|line| line.trim_start().starts_with('[')).unwrap_or(lines.len());
-    let at = line_of(source, field) - 1;
-    let is_set = at < tables && lines.get(at).is_some_and(|line| line.trim_start().starts_with(field));
-    match is_set {
-        true => drop(lines.splice(at..=at, [line.as_str()])),
-        // Before the blank line, if there is one, that parts it from the first table.
-        false => {
-            let end = lines[..tables].iter().rposition(|line| !line.trim().is_empty()).map_or(0, |last| last + 1);
-            lines.insert(end, &line);
-        }
+    let value = toml::Value::String(value.to_owned()).to_string();
+    let Ok(document) = DeTable::parse(source) else { return source.to_owned() };
+    let fields = document.get_ref();
+    if let Some((_, old)) = fields.iter().find(|(name, _)| name.get_ref() == field) {
+        let mut text = source.to_owned();
+        text.replace_range(old.span(), &value);
+        return text;
     }
-    lines.join("\n") + "\n"
+    let is_table = |value: &DeValue<'_>| match value {
+        DeValue::Table(_) => true,
+        DeValue::Array(all) => all.iter().any(|one| matches!(one.get_ref(), DeValue::Table(_))),
+        _ => false,
+    };
+    // After the last field that is in no table: nothing else is sure to stand before the first one.
+    let last = fields.values().filter(|value| !is_table(value.get_ref())).map(|value| value.span().end).max();
+    let at = last.map_or(0, |last| source[last..].find('\n').map_or(source.len(), |end| last + end + 1));
+    let (before, after) = source.split_at(at);
+    let end = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
+    format!("{before}{end}{field} = {value}\n{after}")
 }

@@ -4,11 +4,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::{Description, Masking};
+use super::{Description, Masking, forms};
 use crate::catalog::Environment;
 use crate::catalog::env::variables;
 use crate::config::{duration, hint};
@@ -39,6 +39,8 @@ pub struct Service {
     pub timeout: Duration,
     /// The largest body, in MiB, where it is smaller than the gateway's.
     pub body_mib: Option<usize>,
+    /// The name of the file that describes it.
+    pub openapi: String,
     /// What it has.
     pub description: Description,
     /// Where it is; none where the variables of its file were not filled in.
@@ -182,6 +184,7 @@ impl Service {
             price,
             timeout: written.timeout,
             body_mib: written.body_mib,
+            openapi: written.openapi,
             description,
             upstream,
         })
@@ -219,8 +222,9 @@ impl Upstream {
             Ok::<_, String>(value.replace(&format!("${{{name}}}"), own))
         })?;
         let parts = variables(&written.value).filter_map(|(name, _)| env.get(name)).map(str::to_owned);
-        let mut secrets: Vec<String> = parts.chain([value.clone(), utf8_percent_encode(&value, NON_ALPHANUMERIC).to_string()]).collect();
-        secrets.sort();
+        let mut secrets: Vec<String> = parts.chain([value.clone()]).flat_map(|secret| forms::of(&secret)).collect();
+        // The longer ones first: of a form with another one in it nothing is left.
+        secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         secrets.dedup();
         Ok(Upstream { base, credential: Some(written.credential(&value)?), secrets: secrets.into_iter().map(Secret::new).collect() })
     }
@@ -233,13 +237,25 @@ impl Upstream {
         if !is_below || url.origin() != self.base.origin() {
             return None;
         }
-        let mut query = query.to_owned();
+        let mut query = self.others(query);
         if let Some(Credential::Query(name, secret)) = &self.credential {
             let own = url::form_urlencoded::Serializer::new(String::new()).append_pair(name, secret.expose()).finish();
             query = if query.is_empty() { own } else { format!("{query}&{own}") };
         }
         url.set_query((!query.is_empty()).then_some(query.as_str()));
         Some(url)
+    }
+
+    /// A query without what goes by the name of the credential: of two, nobody knows which one an API takes.
+    pub fn others(&self, query: &str) -> String {
+        let Some(Credential::Query(own, _)) = &self.credential else { return query.to_owned() };
+        let name = |pair: &str| {
+            let written = pair.split('=').next().unwrap_or_default().replace('+', " ");
+            let name = percent_decode_str(&written).decode_utf8_lossy().into_owned();
+            name.split('[').next().unwrap_or_default().trim().to_ascii_lowercase()
+        };
+        let is_own = |pair: &str| pair.split(';').any(|part| name(part) == own.to_ascii_lowercase());
+        query.split('&').filter(|pair| !is_own(pair)).collect::<Vec<_>>().join("&")
     }
 
     /// What keeps the credential out of an answer.

@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod description;
 pub mod edit;
 mod entry;
+mod forms;
 mod masking;
 mod path;
 mod schema;
@@ -11,6 +12,7 @@ mod shelf;
 pub mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use description::{Description, Operation};
 pub use entry::{Access, Credential, Service, Upstream};

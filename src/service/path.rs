@@ -26,6 +26,9 @@ pub struct Path(Vec<String>);
 /// Escapes may be escaped again; nobody means more than this.
 const LAYERS: usize = 4;
 
+/// And what is made one of them where letters that look alike are made one.
+const SLASHES: [char; 7] = ['/', '\\', '\u{ff0f}', '\u{ff3c}', '\u{2044}', '\u{2215}', '\u{fe68}'];
+
 // === impl Template ===
 
 impl Template {
@@ -40,6 +43,16 @@ impl Template {
     /// Whether a path is one of these.
     pub fn fits(&self, path: &Path) -> bool {
         self.segments.len() == path.0.len() && self.segments.iter().zip(&path.0).all(|(segment, text)| segment.fits(text))
+    }
+
+    /// Whether a path is one of these to a server that takes large letters for small ones.
+    pub fn fits_loosely(&self, path: &Path) -> bool {
+        self.segments.len() == path.0.len() && self.segments.iter().zip(&path.0).all(|(segment, text)| segment.fits_loosely(text))
+    }
+
+    /// Whether `;` means something in it.
+    pub fn has_parameters(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment, Segment::Text(text) | Segment::Glob(text) if text.contains(';')))
     }
 
     /// Orders templates by how much they leave open: of two that fit, the first says more.
@@ -84,6 +97,13 @@ impl Segment {
             Segment::Glob(glob) => matches(glob, text),
         }
     }
+
+    fn fits_loosely(&self, text: &str) -> bool {
+        match self {
+            Segment::Text(own) => own.eq_ignore_ascii_case(text),
+            Segment::Glob(glob) => matches(&glob.to_ascii_lowercase(), &text.to_ascii_lowercase()),
+        }
+    }
 }
 
 // === impl Path ===
@@ -92,27 +112,37 @@ impl Path {
     /// Reads the path of a URL, from its first `/` on; the error says why it is refused.
     ///
     /// What an API, or a proxy before it, could take for another path is no path here: `.` and `..`, with parameters (`..;x`) and
-    /// escaped once or more, slashes and backslashes that are escaped, and control characters.
+    /// escaped once or more, slashes and backslashes that are escaped or look like one, control characters, and what is no UTF-8.
     pub fn read(raw: &str) -> Result<Path, &'static str> {
         raw.strip_prefix('/').unwrap_or(raw).split('/').map(segment).collect::<Result<_, _>>().map(Path)
+    }
+
+    /// The path as a server may read it that drops parameters, what it takes for a query or fragment, and dots and spaces at the end.
+    pub fn loosely(&self, has_parameters: bool) -> Path {
+        let ends = |c: char| matches!(c, '?' | '#') || (c == ';' && !has_parameters);
+        let read = |text: &String| text.split(ends).next().unwrap_or_default().trim_end_matches(['.', ' ']).to_owned();
+        Path(self.0.iter().map(read).collect())
     }
 }
 
 fn segment(raw: &str) -> Result<String, &'static str> {
-    let once = plain(raw);
+    let decoded = |text: &str| {
+        percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned).map_err(|_| "it has an escape that is no UTF-8")
+    };
+    let once = decoded(raw)?;
     let mut text = once.clone();
     for _ in 0..LAYERS {
         let step = text.split(';').next().unwrap_or_default();
         if step == "." || step == ".." {
             return Err("it has a '.' or '..' in it");
         }
-        if text.contains(['/', '\\']) {
+        if text.contains(SLASHES) {
             return Err("it has a slash or backslash that is escaped");
         }
         if text.chars().any(char::is_control) {
             return Err("it has a control character in it");
         }
-        match plain(&text) {
+        match decoded(&text)? {
             same if same == text => return Ok(once),
             deeper => text = deeper,
         }

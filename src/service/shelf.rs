@@ -13,7 +13,7 @@ use crate::config::mcp::OWN;
 use crate::config::{Config, hint};
 use crate::life::State;
 use crate::prompt::dotprompt::Fault;
-use crate::shelf::{self, Misfile, Reading, Seen, seen};
+use crate::shelf::{self, Misfile, Moving, Reading, Seen, seen};
 
 /// All services of a folder, as they are now.
 pub type Shelf = shelf::Shelf<Folder>;
@@ -63,7 +63,7 @@ impl Folder {
 
     /// Reads it.
     pub fn read(&self) -> Services {
-        self.read_files(&seen::<Folder>(&self.path), None)
+        self.read_files(&seen::<Folder>(&self.path), &Moving::new(), None)
     }
 
     /// The service that this text in a file would be.
@@ -100,19 +100,26 @@ impl Reading for Folder {
         EXTENSIONS.contains(&ending)
     }
 
-    fn read_files(&self, files: &Seen, before: Option<&Services>) -> Services {
+    fn read_files(&self, files: &Seen, moving: &Moving, before: Option<&Services>) -> Services {
         let mut services = Services::default();
         for path in files.keys().filter(|path| is_service(path)) {
-            let text = std::fs::read_to_string(path).map_err(|e| Misfile::at(path, 1, format!("it cannot be read: {e}")));
-            match text.and_then(|text| self.read_one(path, &text)) {
-                Ok(service) => drop(services.by_name.insert(service.name.clone(), Arc::new(service))),
+            let last_good = before.and_then(|before| before.by_name.get(name_of(path)));
+            let is_moving = moving.contains(path) || last_good.is_some_and(|service| moving.contains(&self.path.join(&service.openapi)));
+            let read = match is_moving {
+                true => Ok(None),
+                false => std::fs::read_to_string(path)
+                    .map_err(|e| Misfile::at(path, 1, format!("it cannot be read: {e}")))
+                    .and_then(|text| self.read_one(path, &text).map(Some)),
+            };
+            let service = match read {
+                Ok(service) => service.map(Arc::new).or_else(|| last_good.cloned()),
                 Err(fault) => {
                     services.faults.push(fault);
-                    let name = name_of(path);
-                    if let Some(last_good) = before.and_then(|before| before.by_name.get(name)) {
-                        services.by_name.insert(name.to_owned(), Arc::clone(last_good));
-                    }
+                    last_good.cloned()
                 }
+            };
+            if let Some(service) = service {
+                services.by_name.insert(service.name.clone(), service);
             }
         }
         services

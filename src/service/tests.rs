@@ -76,7 +76,8 @@ fn the_path_that_says_more_is_found_first_and_methods_are_told() {
     assert_eq!(find(Method::GET, "/pets/7.json").unwrap(), "file");
     assert_eq!(find(Method::DELETE, "/pets/mine").unwrap(), "delete_pets_id");
     assert_eq!(find(Method::GET, "/").unwrap(), "root");
-    assert_eq!(find(Method::PUT, "/pets/7"), Err(2));
+    assert_eq!(find(Method::PUT, "/pets/7"), Err(3));
+    assert_eq!(find(Method::HEAD, "/pets/7").unwrap(), "pet");
     for nowhere in ["/pets", "/pets/", "/pets/7/8", "//pets/7", "/Pets/7"] {
         assert_eq!(find(Method::GET, nowhere), Err(0), "{nowhere}");
     }
@@ -105,6 +106,9 @@ fn no_path_leads_elsewhere_than_it_says() {
         "/%25252525252e",
     ];
     for path in bad {
+        assert!(Path::read(path).is_err(), "{path}");
+    }
+    for path in ["/a%c0%af", "/a%ff", "/a%25c0%25af", "/a%ef%bc%8fb", "/a%e2%88%95b"] {
         assert!(Path::read(path).is_err(), "{path}");
     }
     for path in ["/a", "/a.b", "/...", "/a..b", "/100%25", "/a%20b;v=1", "/%E2%82%AC", "/a:b@c"] {
@@ -221,7 +225,7 @@ fn arguments_become_the_request_that_the_description_says() {
     });
     let filled = form.fill("/a/{id}", arguments.as_object().unwrap());
     assert_eq!(filled.path, "/a/a%2Fb%20%C3%BC");
-    assert_eq!(filled.query, "id=7&tags=x&tags=y+z&flat=1%2C2&deep%5Bk%5D=true&json=%7B%22a%22%3A%5B1%5D%7D");
+    assert_eq!(filled.query, "id=7&tags=x&tags=y%20z&flat=1,2&deep%5Bk%5D=true&json=%7B%22a%22%3A%5B1%5D%7D");
     assert_eq!(filled.headers, vec![("X-List".to_owned(), "p,q".to_owned())]);
     assert_eq!(filled.body, Some(("application/x-www-form-urlencoded", "n=1%262&m=a&m=b".to_owned())));
 }
@@ -230,8 +234,8 @@ fn arguments_become_the_request_that_the_description_says() {
 fn what_a_tool_cannot_send_is_no_tool_and_is_served_all_the_same() {
     let upload = one(json!({ "operationId": "up", "requestBody": { "content": { "multipart/form-data": {} } } }), json!({}));
     assert_eq!(upload.form.unwrap_err(), "its body is multipart/form-data, which a tool cannot send");
-    let cookie = one(json!({ "parameters": [{ "name": "sid", "in": "cookie", "required": true }] }), json!({}));
-    assert!(cookie.form.unwrap_err().contains("the cookie 'sid'"));
+    let style = one(json!({ "parameters": [{ "name": "a", "in": "header", "style": "matrix" }] }), json!({}));
+    assert_eq!(style.form.unwrap_err(), "the parameter 'a' has the style 'matrix', which a header has not");
 }
 
 #[test]
@@ -302,11 +306,14 @@ fn a_bad_file_is_told_and_the_last_good_one_goes_on() {
     let (place, folder) = folder();
     let shelf = Shelf::of(folder);
     assert_eq!((shelf.services().served().count(), shelf.services().all().count()), (0, 1));
+    let settle = || (0..2).for_each(|_| shelf.refresh());
     write(place.path(), &GOOD.replace("draft", "published"));
+    shelf.refresh();
+    assert_eq!(shelf.services().served().count(), 0, "it may be written still");
     shelf.refresh();
     assert_eq!(shelf.services().served().count(), 1);
     std::fs::write(place.path().join("pets.json"), "{\n  \"openapi\": \"3.1.0\",\n").unwrap();
-    shelf.refresh();
+    settle();
     let services = shelf.services();
     let fault = &services.faults()[0];
     assert!(fault.file.ends_with("pets.json") && fault.line == 3, "{fault:?}");
@@ -352,4 +359,160 @@ fn templates_keep_their_names() {
     for wrong in ["a", "/{a}/{a}", "/{a", "/*{a}"] {
         assert!(Template::parse(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn a_path_leads_to_one_operation_however_it_is_read() {
+    let id = json!([{ "name": "id", "in": "path", "required": true }]);
+    let matrix = json!([{ "name": "id", "in": "path", "required": true, "style": "matrix" }]);
+    let paths = json!({
+        "/users/{id}": { "parameters": id, "get": { "operationId": "user" } },
+        "/users/me": { "get": { "operationId": "me" } },
+        "/m/{id}": { "parameters": matrix, "get": { "operationId": "matrix" } },
+    });
+    let description = described(paths, json!({}));
+    let is_clear = |path: &str| {
+        let path = Path::read(path).unwrap();
+        let operation = description.find(&Method::GET, &path).unwrap();
+        description.is_clear(operation, &Method::GET, &path)
+    };
+    for path in ["/users/me;x", "/users/me%3Bx", "/users/ME", "/users/me.", "/users/me%20", "/users/me%23", "/users/me%3Fx", "/users/;x"] {
+        assert!(!is_clear(path), "{path}");
+    }
+    for path in ["/users/me", "/users/7", "/users/Ada.L", "/users/a%3Bb", "/users/what%3F", "/m/;id=7"] {
+        assert!(is_clear(path), "{path}");
+    }
+}
+
+#[test]
+fn each_style_is_written_as_openapi_says() {
+    let (list, object) = (json!(["b", "c d"]), json!({ "R": 1, "G": "/" }));
+    let cases = [
+        ("path", json!({}), &list, "b,c%20d"),
+        ("path", json!({ "explode": true }), &object, "R=1,G=%2F"),
+        ("path", json!({}), &object, "R,1,G,%2F"),
+        ("path", json!({ "style": "label" }), &list, ".b,c%20d"),
+        ("path", json!({ "style": "label", "explode": true }), &list, ".b.c%20d"),
+        ("path", json!({ "style": "label", "explode": true }), &object, ".R=1.G=%2F"),
+        ("path", json!({ "style": "matrix" }), &list, ";p=b,c%20d"),
+        ("path", json!({ "style": "matrix", "explode": true }), &list, ";p=b;p=c%20d"),
+        ("path", json!({ "style": "matrix", "explode": true }), &object, ";R=1;G=%2F"),
+        ("query", json!({ "explode": false }), &object, "p=R,1,G,%2F"),
+        ("query", json!({}), &object, "R=1&G=%2F"),
+        ("query", json!({ "style": "spaceDelimited", "explode": false }), &list, "p=b%20c%20d"),
+        ("query", json!({ "style": "pipeDelimited", "explode": false }), &list, "p=b%7Cc%20d"),
+        ("query", json!({ "style": "deepObject" }), &object, "p%5BR%5D=1&p%5BG%5D=%2F"),
+        ("query", json!({ "allowReserved": true }), &json!("a/b?c=&d#e"), "p=a/b?c=%26d%23e"),
+        ("header", json!({ "explode": true }), &object, "R=1,G=/"),
+        ("cookie", json!({}), &json!("a;b é"), "p=a%3Bb%20%C3%A9"),
+    ];
+    for (place, style, value, wanted) in cases {
+        let mut parameter = json!({ "name": "p", "in": place, "required": place == "path" });
+        parameter.as_object_mut().unwrap().extend(style.as_object().unwrap().clone());
+        let path = if place == "path" { "/{p}" } else { "/" };
+        let description = described(json!({ path: { "get": { "parameters": [parameter] } } }), json!({}));
+        let form = description.operations[0].form.as_ref().unwrap();
+        let filled = form.fill(path, json!({ "p": value }).as_object().unwrap());
+        let written = match place {
+            "path" => filled.path.trim_start_matches('/').to_owned(),
+            "query" => filled.query,
+            _ => filled.headers[0].1.clone(),
+        };
+        assert_eq!(written, wanted, "{place} {style}");
+    }
+}
+
+#[test]
+fn a_secret_is_found_in_whichever_form_it_comes_back() {
+    let env: Environment =
+        [("K".to_owned(), "ab-cd.ef+gh/ij=k\"l&m".to_owned()), ("B".to_owned(), "dXNlcjpwYXNzLXdvcmQ=".to_owned())].into_iter().collect();
+    let upstream = |kind: &str| {
+        let file = format!("upstream = \"https://a.example\"\nopenapi = \"a.json\"\n[credential]\n{kind}\n");
+        let describe = |_: &str| Ok(json!({ "openapi": "3.1.0", "paths": { "/x": { "get": {} } } }).to_string());
+        Service::read("a", &file, describe, Some(&env)).unwrap().upstream.unwrap()
+    };
+    let query = upstream("in = \"query\"\nname = \"api_key\"\nvalue = \"${K}\"");
+    for form in [
+        "ab-cd.ef+gh/ij=k\"l&m",
+        "ab-cd.ef%2Bgh%2Fij%3Dk%22l%26m",
+        "ab-cd.ef%2bgh%2fij%3dk%22l%26m",
+        "ab-cd.ef%2Bgh/ij%3Dk%22l%26m",
+        "ab%2Dcd%2Eef%2Bgh%2Fij%3Dk%22l%26m",
+        "ab-cd.ef+gh\\/ij=k\\\"l&m",
+        "ab-cd.ef\\u002bgh/ij=k\\u0022l\\u0026m",
+        "ab-cd.ef+gh/ij=k&quot;l&amp;m",
+        "YWItY2QuZWYrZ2gvaWo9ayJsJm0=",
+    ] {
+        assert!(query.masking().finds(format!("<{form}>").as_bytes()), "{form}");
+        let mut masking = query.masking();
+        let out = [masking.pass(form.to_owned().into()), masking.finish()].concat();
+        assert!(out.iter().filter(|byte| **byte != b'*').count() <= 1, "{form}: {}", String::from_utf8_lossy(&out));
+    }
+    let basic = upstream("in = \"header\"\nname = \"Authorization\"\nvalue = \"Basic ${B}\"");
+    assert!(
+        basic.masking().finds(b"user:pass-word") && basic.masking().finds(b"<pass-word>") && basic.masking().finds(b"dXNlcjpwYXNzLXdvcmQ")
+    );
+    assert_eq!(
+        query.url("/x", "a=1&api_key=mine&API%5FKEY=b&api_key[]=c&d;api_key=e&f=%20").unwrap().query().unwrap(),
+        "a=1&f=%20&api_key=ab-cd.ef%2Bgh%2Fij%3Dk%22l%26m"
+    );
+}
+
+#[test]
+fn a_description_tells_no_more_than_what_may_be_called_refers_to() {
+    let get = json!({ "operationId": "get", "tags": ["t"], "x-internal": 1, "responses": { "200": { "content": { "application/json": { "schema": { "$ref": "#/components/schemas/A" } } }, "headers": { "x-rate": { "schema": { "type": "integer", "x-go": 1 } } } } } });
+    let paths = json!({ "/a": { "get": get, "x-gateway": "arn" }, "/b": { "get": { "operationId": "b", "responses": { "200": { "$ref": "#/components/responses/B" } } } }, "x-path": 1 });
+    let components = json!({
+        "schemas": {
+            "A": { "type": "object", "properties": { "x-mine": { "$ref": "#/components/schemas/C" } }, "example": { "x-kept": 1 } },
+            "C": { "type": "string", "x-hidden": true },
+            "B": { "description": "hidden" },
+        },
+        "responses": { "B": { "description": "hidden" } },
+        "x-secrets": { "B": "hidden" },
+    });
+    let told = described(paths, components).told("https://gw", |operation| operation.id == "get");
+    let text = told.to_string();
+    assert!(
+        !text.contains("hidden")
+            && !text.contains("arn")
+            && !text.contains("x-go")
+            && !text.contains("x-internal")
+            && !text.contains("x-path"),
+        "{text}"
+    );
+    assert_eq!(told["components"]["schemas"]["A"]["properties"]["x-mine"], json!({ "$ref": "#/components/schemas/C" }));
+    assert_eq!(
+        (&told["components"]["schemas"]["A"]["example"], &told["components"]["schemas"]["C"]),
+        (&json!({ "x-kept": 1 }), &json!({ "type": "string" }))
+    );
+    assert_eq!(told["paths"]["/a"]["get"]["responses"]["200"]["headers"]["x-rate"], json!({ "schema": { "type": "integer" } }));
+    assert_eq!(told["components"].as_object().unwrap().keys().collect::<Vec<_>>(), ["schemas", "securitySchemes"]);
+}
+
+#[test]
+fn a_field_is_set_whatever_stands_in_texts_around_it() {
+    let source = "title = \"\"\"\nstate = old\n[not a table]\n\"\"\"\nstate   =   'draft' # why\n\n[limits]\nparallel = 1\n";
+    assert_eq!(edit::with_field(source, "state", "published"), source.replace("'draft'", "\"published\""));
+    let without = source.replace("state   =   'draft' # why\n", "");
+    assert_eq!(edit::with_field(&without, "state", "x"), source.replace("state   =   'draft' # why\n", "state = \"x\"\n"));
+    assert_eq!(edit::with_field("[limits]\nparallel = 1", "state", "x"), "state = \"x\"\n[limits]\nparallel = 1");
+    assert_eq!(edit::with_field("a = 1", "state", "x"), "a = 1\nstate = \"x\"\n");
+    assert_eq!(edit::with_field("'state' = \"y\"\n", "state", "x"), "'state' = \"x\"\n");
+}
+
+#[test]
+fn descriptions_go_no_deeper_than_a_stack() {
+    for depth in [200, 20_000] {
+        let deep = format!(
+            "openapi: 3.1.0\npaths: {{/a: {{get: {{parameters: [{{name: a, in: query, schema: {}{{}}{}}}]}}}}}}\n",
+            "{items: ".repeat(depth),
+            "}".repeat(depth)
+        );
+        assert!(Description::read(&deep, false, &[]).is_err(), "{depth}");
+    }
+    let circle = json!({ "allOf": [{ "$ref": "#/components/schemas/A" }] });
+    let body = json!({ "requestBody": { "content": { "application/json": { "schema": { "$ref": "#/components/schemas/A" } } } } });
+    let operation = one(body, json!({ "schemas": { "A": circle } }));
+    assert!(operation.form.unwrap().violations(&json!({ "body": { "a": 1 } })).is_empty());
 }

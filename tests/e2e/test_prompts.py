@@ -5,10 +5,12 @@ import shutil
 import time
 
 import anthropic
+import openai
 import pytest
 
 import upstream as provider
 from gateway import ROOT, eventually
+from gateway import provider as test_provider
 
 HELLO = """---
 model: test/gpt-4o-mini
@@ -23,9 +25,12 @@ keyward.state: {state}
 """
 
 
+PLAIN = '"gpt-4o-mini" = {}\n"plain" = { can = ["temperature", "tools"] }'
+
+
 @pytest.fixture
-def prompts(start_gateway):
-    gateway = start_gateway()
+def prompts(start_gateway, upstream):
+    gateway = start_gateway(providers={"test": test_provider(upstream.url, models=PLAIN)})
     gateway.prompts = gateway.folder / "prompts"
     shutil.copytree(ROOT / "prompts", gateway.prompts)
     write(gateway, "hello.prompt")
@@ -50,7 +55,7 @@ def call(gateway, path, body=None, *, method="POST", **headers):
         ("/prompts/hello", '{"name":', {}, 400, "no JSON"),
         ("/prompts/hello", "name=x", {"content_type": "application/x-www-form-urlencoded"}, 415, "application/json"),
         ("/prompts/hello", [], {}, 422, "object"),
-        ("/prompts/hello", {}, {}, 422, "required"),
+        ("/prompts/hello", {}, {}, 422, '"pointer":"/name"'),
         ("/prompts/hello", {"name": 3}, {}, 422, "/name"),
         ("/prompts/hello", {"name": "x", "tags": ["a", 1]}, {}, 422, "/tags/1"),
         ("/prompts/hello", {"name": "x", "nam": "y"}, {}, 422, "nam"),
@@ -101,7 +106,8 @@ def test_any_sdk_calls_a_prompt_as_a_model(prompts):
 def test_a_description_in_openapi(prompts):
     described = call(prompts, "/prompts/hello/openapi.json", method="GET").json()
     assert described["openapi"] == "3.1.0"
-    assert described["paths"]["/prompts/hello@1"]["post"]["requestBody"]["content"]["application/json"]["schema"]["required"] == ["name"]
+    assert described["paths"]["/prompts/hello"]["post"]["requestBody"]["content"]["application/json"]["schema"]["required"] == ["name"]
+    assert list(call(prompts, "/prompts/hello@1/openapi.json", method="GET").json()["paths"]) == ["/prompts/hello@1"]
 
 
 def answers(upstream, *texts):
@@ -232,3 +238,179 @@ def test_prompts_are_managed_over_http(prompts):
     assert manage("GET", "/nothing").json()["code"] == "prompt_not_found"
     done = [entry["action"] for entry in prompts.cli("audit")]
     assert [action for action in done if action.startswith("prompt.")] == ["prompt.retire", "prompt.deprecate", "prompt.write", "prompt.publish", "prompt.write"]
+
+
+def put(prompts, name, text):
+    (prompts.prompts / name).write_text(text)
+
+
+def shown(prompts, name):
+    return eventually(lambda: call(prompts, f"/prompts/{name}", method="GET").status == 200)
+
+
+def refused(prompts):
+    return call(prompts, "/readyz", method="GET").json()["prompts_refused"]
+
+
+DEEP = "---\nmodel: test/gpt-4o-mini\nkeyward.state: published\n---\n"
+
+
+def test_no_template_takes_the_process_with_it(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    put(prompts, "_b.prompt", "B {{> c}}")
+    put(prompts, "_c.prompt", "C\n{{> b}}")
+    put(prompts, "circle.prompt", DEEP + "{{> b}}")
+    for times in (1000, 3000, 20000):
+        source = DEEP + "{{#if a}}" * times + "x" + "{{/if}}" * times
+        reply = prompts.request("PUT", "/admin/v1/prompts/deep", json.dumps({"source": source}), admin)
+        assert (reply.status, reply.json()["code"]) == (422, "prompt_invalid"), reply.body
+    assert eventually(lambda: any("circle" in fault["message"] for fault in refused(prompts)))
+    [fault] = [fault for fault in refused(prompts) if fault["file"].endswith("/circle.prompt")]
+    assert fault["line"] == 5 and "_b.prompt -> _c.prompt -> _b.prompt" in fault["message"]
+    assert call(prompts, "/prompts/circle", {}).status == 404
+    assert call(prompts, "/prompts/sentiment", {"text": "Fine"}).status == 200
+    checked = prompts.run("prompts", "check")
+    assert checked.returncode == 1 and "circle.prompt:5:" in checked.stdout
+
+
+def test_a_bad_partial_takes_down_those_alone_that_use_it(prompts, upstream):
+    answers(upstream, "Hi.")
+    put(prompts, "_bad.prompt", "x\n{{#if}} oops {{/each}}")
+    put(prompts, "uses.prompt", DEEP + "{{> bad}}")
+    put(prompts, "fine.prompt", DEEP + "Fine")
+    assert shown(prompts, "fine")
+    prompts.stop()
+    prompts.start()
+    assert call(prompts, "/prompts/hello", {"name": "x"}).status == 200 and call(prompts, "/prompts/fine", {}).status == 200
+    assert call(prompts, "/prompts/uses", {}).status == 404
+    assert any(fault["file"].endswith("_bad.prompt") and fault["line"] == 2 for fault in refused(prompts))
+
+
+def test_what_is_published_is_served_as_it_was_over_restarts(prompts, upstream):
+    answers(upstream, "Hi.")
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+
+    def sent():
+        assert call(prompts, "/prompts/hello@1", {"name": "x"}).status == 200
+        return upstream.requests[-1].json()["messages"][-1]["content"].strip()
+
+    good = (prompts.prompts / "hello.prompt").read_text()
+    draft = good.replace("published", "draft").replace("Greet", "CHANGED")
+    for text in (draft, good.replace("Greet", "CHANGED"), "---\nmodel: [\n---\n", good.replace("published", "draft")):
+        put(prompts, "hello.prompt", text)
+        assert eventually(lambda: any(fault["file"].endswith("hello.prompt") for fault in refused(prompts))), text
+        assert sent() == "Greet x"
+        prompts.stop()
+        prompts.start()
+        assert sent() == "Greet x" and any(fault["file"].endswith("hello.prompt") for fault in refused(prompts))
+        put(prompts, "hello.prompt", good)
+        assert eventually(lambda: not refused(prompts))
+    reply = prompts.request("PUT", "/admin/v1/prompts/hello@1", json.dumps({"source": draft}), admin)
+    assert reply.status == 422 and "must not change" in reply.json()["detail"]
+    put(prompts, "a.prompt", "---\nkeyward.version: 1\n---\nx")
+    (prompts.prompts / ".published.json").write_text('{"trunc')
+    put(prompts, "hello.prompt", good.replace("Greet", "CHANGED"))
+    assert eventually(lambda: any(fault["file"].endswith(".published.json") for fault in refused(prompts)))
+    assert sent() == "Greet x"
+
+
+def test_bad_inputs_are_few_words_and_count_as_requests(prompts):
+    prompts.secret = prompts.new_key(limit="requests/minute=3")["key"]
+    many = call(prompts, "/prompts/hello", {"name": "x", "tags": [1] * 100_000})
+    assert many.status == 422 and len(many.body) < 20_000 and "and 99980 more" in many.body.decode()
+    assert len(call(prompts, "/prompts/hello", {"name": ["x" * 1_000_000]}).body) < 5000
+    assert call(prompts, "/prompts/hello", '{"name":').status == 400
+    assert call(prompts, "/prompts/hello", '{"name":').status == 429
+    assert call(prompts, "/prompts/hello", {}).status == 429
+
+
+def test_a_prompt_is_granted_whatever_it_runs_on(prompts, upstream):
+    answers(upstream, "Hi.")
+    put(prompts, "secret@1.prompt", DEEP.replace("published", "draft") + "Draft")
+    put(prompts, "last.prompt", DEEP + "x")
+    assert shown(prompts, "last")
+    status = lambda name, **key: call(prompts, f"/prompts/{name}", {"name": "x"} if name == "hello" else {}, authorization="Bearer " + prompts.new_key(**key)["key"]).status  # noqa: E731
+    assert status("hello", models="prompt/hello") == 200
+    assert status("last", models="prompt/hello") == 403
+    assert status("hello", models="test/*") == 403
+    assert status("hello", tools="github/*") == 403
+    assert status("hello", tools="prompt/hello") == 200
+    assert status("secret@1") == 404
+    assert status("secret@1", tools="prompt/*") == 404
+    assert status("secret@1", tools="prompt/secret@1") == 200
+    assert status("secret@1", models="prompt/secret@1") == 200
+    assert "is a draft" in call(prompts, "/prompts/secret@1", {}).json()["detail"]
+    client = prompts.client(prompts.new_key(models="prompt/hello")["key"])
+    assert [model.id for model in client.models.list().data] == ["prompt/hello"]
+    assert client.models.retrieve("prompt/hello").id == "prompt/hello"
+    said = client.chat.completions.create(model="prompt/hello", messages=[{"role": "user", "content": '{"name": "x"}'}])
+    assert said.choices[0].message.content == "Hi."
+
+
+def test_any_sdk_gets_an_answer_that_fits(prompts, upstream):
+    put(prompts, "sort.prompt", CLASSIFIED)
+    assert shown(prompts, "sort")
+    client = prompts.client(prompts.new_key(limit="requests/hour=100")["key"])
+    ask = lambda: client.chat.completions.with_raw_response.create(model="prompt/sort", messages=[{"role": "user", "content": '{"text": "x"}'}])  # noqa: E731
+    answers(upstream, "It is good.", '{"class": "good"}')
+    reply = ask()
+    assert json.loads(reply.parse().choices[0].message.content) == {"class": "good"} and reply.headers["keyward-prompt"] == "sort@1"
+    assert [message["role"] for message in upstream.requests[-1].json()["messages"]] == ["user", "assistant", "user"]
+    answers(upstream, '{"class": 7}')
+    with pytest.raises(openai.InternalServerError) as refused_:
+        ask()
+    assert refused_.value.code == "output_invalid"
+    count = len(upstream.requests)
+    answers(upstream, '{"class": "good"}')
+    ask()
+    assert len(upstream.requests) == count + 1
+
+
+def test_the_output_is_asked_for_as_the_model_takes_it(prompts, upstream):
+    put(prompts, "sort.prompt", CLASSIFIED)
+    put(prompts, "plain.prompt", CLASSIFIED.replace("gpt-4o-mini", "plain"))
+    assert shown(prompts, "plain") and shown(prompts, "sort")
+
+    def picky(asked):
+        if asked.json().get("response_format"):
+            return provider.error(400, "This response_format type is unavailable now")
+        return provider.chat('{"class": "good"}')
+
+    upstream.serve_at("POST", "/chat/completions", picky)
+    for body in ({"text": "x"},):
+        before = len(upstream.requests)
+        assert call(prompts, "/prompts/sort", body).json() == {"class": "good"}
+        assert len(upstream.requests) == before + 2
+        words = upstream.requests[-1].json()["messages"][0]
+        assert words["role"] in ("system", "developer") and "JSON Schema" in words["content"]
+        before = len(upstream.requests)
+        assert call(prompts, "/prompts/plain", body).json() == {"class": "good"}
+        assert len(upstream.requests) == before + 1 and "JSON Schema" in upstream.requests[-1].json()["messages"][0]["content"]
+    client = prompts.client(prompts.secret)
+    said = client.chat.completions.create(model="prompt/sort", messages=[{"role": "user", "content": '{"text": "x"}'}])
+    assert said.choices[0].message.content == '{"class": "good"}'
+
+
+def test_settings_that_cannot_be_said_are_named(prompts, upstream):
+    answers(upstream, "Hi.")
+    put(prompts, "set.prompt", DEEP.replace("---\n", "---\nconfig: { topK: 4, seed: 7, frequencyPenalty: 1, colour: red }\n", 1) + "x")
+    assert shown(prompts, "set")
+    reply = call(prompts, "/prompts/set", {})
+    assert set(reply.headers["keyward-dropped"].split(", ")) == {"top_k", "config.colour"}
+    sent = upstream.requests[-1].json()
+    assert (sent["seed"], sent["frequency_penalty"]) == (7, 1)
+    client = prompts.client(prompts.secret)
+    reply = client.chat.completions.with_raw_response.create(model="prompt/set", messages=[{"role": "user", "content": "{}"}])
+    assert set(reply.headers["keyward-dropped"].split(", ")) == {"top_k", "config.colour"}
+
+
+def test_check_refuses_what_nobody_means(prompts):
+    put(prompts, "typo.prompt", "---\nmodle: x\n---\nx")
+    put(prompts, "hot.prompt", "---\nconfig: { temperature: hot }\n---\nx")
+    put(prompts, "bom.prompt", "\ufeff" + DEEP + "x")
+    put(prompts, "hello.examples.yaml", "examples:\n  - inptu: {}\n")
+    checked = prompts.run("prompts", "check")
+    assert checked.returncode == 1
+    for wanted in ("typo.prompt:2: 'modle' is no field: did you mean 'model'?", "hot.prompt:2: 'config.temperature' has to be a number", "hello.examples.yaml", "inptu"):
+        assert wanted in checked.stdout, checked.stdout
+    assert "bom.prompt" not in checked.stdout and shown(prompts, "bom")

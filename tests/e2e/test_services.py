@@ -83,7 +83,7 @@ def test_a_body_streams_both_ways_and_the_credential_never_comes_back(weather):
 
 @pytest.mark.parametrize(
     "path",
-    ["..", "stations/..", "stations/%2e%2e", "stations/%252e%252e/x", "stations/..;/x", "stations/a%2fb", "stations/a%5Cb", "stations/%00", "./echo"],
+    ["..", "stations/..", "stations/%2e%2e", "stations/%252e%252e/x", "stations/..;/x", "stations/a%2fb", "stations/a%5Cb", "stations/%00", "./echo", "stations/%c0%af", "stations/a%ef%bc%8fb", "stations/first;x", "stations/first%3Bx", "stations/FIRST", "stations/first%20"],
 )
 def test_paths_that_lead_elsewhere_are_refused(weather, path):
     is_problem(call(weather, f"/services/weather/{path}"), 400, "path_not_plain")
@@ -262,7 +262,7 @@ def test_operations_are_tools(weather):
 
     _, tools = session(weather, weather.secret, use)
     ours = {name for name in tools if name.startswith("weather__")}
-    assert ours == {f"weather__{name}" for name in ["getStation", "putStation", "firstStation", "headStation", "echoHead", "status", "slow", "drops", "stream", "get_moved"]}
+    assert ours == {f"weather__{name}" for name in ["getStation", "putStation", "firstStation", "headStation", "echoHead", "status", "slow", "drops", "stream", "get_moved", "styled", "repeat"]}
     tool = tools["weather__getStation"]
     assert set(tool.input_schema["properties"]) == {"id", "units", "tags", "X-Trace"} and tool.input_schema["required"] == ["id"]
     assert tool.description == "Tells one station" and tool.annotations.read_only_hint
@@ -308,3 +308,79 @@ def test_tools_are_those_that_the_key_may_call(weather):
     write(weather, state="retired")
     assert eventually(lambda: "is retired" in call_tool(weather, key, "weather__getStation", id="a").content[0].text)
     assert not [name for name in tool_names(weather, weather.secret) if name.startswith("weather__")]
+
+
+def test_the_credential_comes_back_in_no_form(weather):
+    told = call(weather, "/services/weather/repeat/forms").body.decode()
+    assert set(told) <= set('* "='), told
+    away = call(weather, "/services/weather/repeat/away")
+    assert away.status == 302 and "location" not in away.headers
+    switched = call(weather, "/services/weather/repeat/switch")
+    is_problem(switched, 502, "service_bad_answer")
+
+
+def test_places_in_an_answer_are_the_gateways(weather):
+    write(weather, state="deprecated", more='successor = "weather2"')
+    assert eventually(lambda: "deprecation" in call(weather, "/services/weather").headers)
+    links = call(weather, "/services/weather/repeat/links")
+    raw = httpx.get(f"{weather.url}/services/weather/repeat/links", headers={"authorization": f"Bearer {weather.secret}"}).headers
+    assert links.headers["content-location"] == "/services/weather/repeat/first#part"
+    assert raw.get_list("link") == [
+        '</services/weather/stations/2?page=2>; rel="next"; title="a <b> c", <https://other.example/x>; rel=about',
+        '</services/weather2>; rel="successor-version"',
+    ]
+
+
+def test_no_header_makes_another_call_of_it(weather):
+    names = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL", "True-Client-IP", "CF-Connecting-IP", "Forwarded", "X_HTTP_Method_Override"]
+    headers = {"authorization": f"Bearer {weather.secret}", "cookie": "session=s1; other=o1"} | {name: "DELETE" for name in names}
+    assert httpx.get(f"{weather.url}/services/weather/stations/a", headers=headers).status_code == 200
+    sent = weather.api.seen[-1][2]
+    assert not {name.lower() for name in names} & set(sent) and "cookie" not in sent
+    assert httpx.get(f"{weather.url}/services/weather/styled/;shape=a", headers=headers).status_code == 200
+    assert weather.api.seen[-1][2]["cookie"] == "session=s1"
+    assert call(weather, "/services/weather/stream", method="HEAD").status == 200 and weather.api.seen[-1][0] == "HEAD"
+
+
+def test_tools_write_arguments_in_their_style(weather):
+    told = call_tool(weather, weather.secret, "weather__styled", shape=["a", "b c"], flat=["x", "y,z"], session="s 1")
+    assert not told.is_error, told
+    _, path, sent, _ = weather.api.seen[-1]
+    assert path == "/v1/styled/;shape=a,b%20c?flat=x,y%2Cz" and sent["cookie"] == "session=s%201"
+
+
+def test_who_is_asked_for_a_key_that_nobody_sent_is_told_so(weather):
+    text = (weather.services / "weather.toml").read_text()
+    (weather.services / "weather.toml").write_text(text.split("[credential]")[0])
+    refused = lambda: call(weather, "/services/weather/status/401")  # noqa: E731
+    assert eventually(lambda: refused().status == 401) and "error" in refused().json()
+
+
+def test_the_callers_query_does_not_double_the_credential(weather):
+    weather.api.server.wants_key = False
+    text = (weather.services / "weather.toml").read_text().replace('in = "header"\nname = "X-Weather-Key"', 'in = "query"\nname = "key"')
+    (weather.services / "weather.toml").write_text(text)
+    asked = lambda: call(weather, "/services/weather/stations/a?key=mine&b=1&KEY=x") and weather.api.seen[-1][1]  # noqa: E731
+    assert eventually(lambda: "x-weather-key" not in (asked() and weather.api.seen[-1][2]))
+    assert asked() == "/v1/stations/a?b=1&key=sk-weather%2Fcredential%2B0123456789%3D"
+
+
+def test_lists_of_models_and_tools_hold_for_services_as_for_tools(weather):
+    status = lambda **key: call(weather, "/services/weather/stations/a", key=weather.new_key(**key)["key"]).status  # noqa: E731
+    assert status(models="test/*") == 403
+    assert status(models="test/*,service/weather/get*") == 200
+    assert status(models="test/*", tools="weather/*") == 200
+    assert status(tools="prompt/*") == 403
+    only = weather.new_key(tools="weather/firstStation")["key"]
+    told = call(weather, "/services/weather/openapi.json", key=only).json()
+    assert "schemas" not in told["components"] and list(told["paths"]) == ["/stations/first"]
+    whole = call(weather, "/services/weather/openapi.json").json()
+    assert list(whole["components"]["schemas"]) == ["Station"]
+
+
+def test_a_step_changes_one_field_of_a_file(weather):
+    more = 'title = """\nstate = "old"\n[limits]\n"""'
+    write(weather, state="draft", more=more)
+    before = (weather.services / "weather.toml").read_text()
+    assert weather.run("services", "publish", "weather").returncode == 0
+    assert (weather.services / "weather.toml").read_text() == before.replace('state = "draft"', 'state = "published"')

@@ -155,7 +155,7 @@ async fn change(
 ) -> Result<Response<Body>, Problem> {
     unchanged(gateway, &name, &if_match).await?;
     let (folder, shelf) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts));
-    let source = edited(move || edit(&folder, &name).inspect(|_| shelf.refresh())).await?;
+    let source = edited(move || edit(&folder, &name).inspect(|source| shelf.take(&source.path))).await?;
     let note = Note { actor: admin.actor(), action, subject: source.label.clone(), detail: json!({}) };
     gateway.audit_store.note(&note).await?;
     Ok(tagged(&answer(gateway, source)?))

@@ -131,7 +131,7 @@ async fn decide(admin: &Admin, gateway: &Gateway, (name, key): (String, String),
 async fn step(admin: &Admin, gateway: &Arc<Gateway>, action: &'static str, name: String, step: Step) -> Result<Response<Body>, Problem> {
     let (folder, shelf, label) = (Folder::of(&gateway.config, None), Arc::clone(&gateway.services), name.clone());
     // Files are read and written on a thread for blocking work.
-    let done = tokio::task::spawn_blocking(move || edit::step(&folder, &label, &step).inspect(|_| shelf.refresh())).await;
+    let done = tokio::task::spawn_blocking(move || edit::step(&folder, &label, &step).inspect(|path| shelf.take(path))).await;
     let done =
         done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The service's file was not looked at: try again."))?;
     done.map_err(|e| of_service(&e))?;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Fault, picoschema};
+use super::{Fault, config, picoschema};
+use crate::config::hint::nearest;
 
 /// What the front matter says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +45,30 @@ pub struct Split<'a> {
     /// The line on which the template begins.
     pub body_line: usize,
 }
+
+/// How deep front matter may be nested: what reads schemas goes as deep as they do.
+const DEEPEST: usize = 64;
+/// The fields of front matter, and those of its parts.
+const FIELDS: [&str; 16] = [
+    "name",
+    "variant",
+    "version",
+    "title",
+    "description",
+    "model",
+    "tools",
+    "toolDefs",
+    "toolChoice",
+    "maxTurns",
+    "returnToolRequests",
+    "config",
+    "input",
+    "output",
+    "context",
+    "metadata",
+];
+const INPUT: [&str; 2] = ["schema", "default"];
+const OUTPUT: [&str; 2] = ["schema", "format"];
 
 /// Parts a file whose lines end with `\n` alone; blank lines and `#` comments may stand before the front matter.
 pub fn split(source: &str) -> Result<Split<'_>, Fault> {
@@ -131,8 +156,41 @@ impl FrontMatter {
     }
 }
 
+/// What is wrong with front matter that Dotprompt itself takes, and that nobody means: fields that are misspelt, and settings of another type.
+pub fn check(raw: &Map<String, Value>, yaml: &str, first_line: usize) -> Result<(), Fault> {
+    let at = |path: &[&str], message: String| Fault::at(first_line + line_of(yaml, path), message);
+    let empty = Map::new();
+    let part = |name: &str| raw.get(name).and_then(Value::as_object).unwrap_or(&empty);
+    if raw.contains_key("keyward") {
+        let message = "'keyward' is no field by itself: write each of its own with a dot, as 'keyward.state: published'";
+        return Err(at(&["keyward"], message.to_owned()));
+    }
+    let parts: [(&str, &Map<String, Value>, &[&str]); 4] = [
+        ("", raw, &FIELDS),
+        ("input", part("input"), &INPUT),
+        ("output", part("output"), &OUTPUT),
+        ("config", part("config"), &config::NAMES),
+    ];
+    for (part, fields, known) in parts {
+        for name in fields.keys().filter(|name| !name.contains('.') && !known.contains(&name.as_str())) {
+            if let Some(near) = nearest(name, known.iter().copied()).filter(|near| is_misspelt(name, near)) {
+                let shown = if part.is_empty() { name.clone() } else { format!("{part}.{name}") };
+                return Err(at(&[part, name], format!("'{shown}' is no field: did you mean '{near}'?")));
+            }
+        }
+    }
+    config::check(part("config")).map_err(|(name, message)| at(&["config", name], message))
+}
+
+/// A few letters apart, and not another word: `topP` is no misspelt `topK`.
+fn is_misspelt(name: &str, near: &str) -> bool {
+    let (name, near) = (name.to_ascii_lowercase(), near.to_ascii_lowercase());
+    name == near || (near.len() > 4 && strsim::damerau_levenshtein(&name, &near) <= 2)
+}
+
 fn parse(yaml: &str, first_line: usize) -> Result<Value, Fault> {
-    serde_saphyr::from_str(yaml).map_err(|error| {
+    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_depth: DEEPEST } };
+    serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
         let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1)).max(1);
         let message = error.without_snippet().to_string();
         let message = message.lines().next().unwrap_or_default();

@@ -12,6 +12,35 @@ use serde_json::{Map, Value, json};
 /// What stands for `@name.path` once a template is read.
 pub const CONTEXT: &str = "__context";
 
+/// All helpers: Handlebars' own, Dotprompt's, and what stands for context variables.
+pub const KNOWN: [&str; 25] = [
+    "if",
+    "unless",
+    "each",
+    "with",
+    "lookup",
+    "raw",
+    "log",
+    "eq",
+    "ne",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "and",
+    "or",
+    "not",
+    "len",
+    "role",
+    "history",
+    "media",
+    "section",
+    "json",
+    "ifEquals",
+    "unlessEquals",
+    CONTEXT,
+];
+
 /// A mark in a rendered text: two lines of noise around JSON, which no caller can write since the noise is random.
 #[derive(Clone, Debug)]
 pub struct Mark(Arc<str>);

@@ -2,6 +2,8 @@
 //!
 //! The format is that of google/dotprompt; its own cases are what `tests.rs` runs.
 
+mod bounds;
+pub mod config;
 mod front_matter;
 mod helpers;
 mod message;
@@ -12,7 +14,7 @@ mod tests;
 
 use std::fmt;
 
-pub use front_matter::{FrontMatter, Schemas, line_of, split};
+pub use front_matter::{FrontMatter, Schemas, check, line_of, split};
 pub use message::{Media, Message, Part};
 pub use template::{Rendering, Template, partials_in};
 

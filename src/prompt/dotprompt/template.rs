@@ -7,11 +7,13 @@ use serde_json::{Map, Value};
 
 use super::helpers::{Mark, register, register_context};
 use super::message::{Message, messages};
-use super::{Fault, helpers};
+use super::{Fault, bounds, helpers};
 
 /// A compiled template.
 #[derive(Clone, Debug)]
 pub struct Template {
+    /// The partials that it uses, and that they use.
+    pub partials: Vec<String>,
     registry: Handlebars<'static>,
     mark: Mark,
 }
@@ -40,18 +42,14 @@ impl Template {
         registry.register_escape_fn(no_escape);
         let mark = Mark::new();
         register(&mut registry, &mark);
-        registry.register_template_string(MAIN, with_context(body)).map_err(|error| fault(&error, first_line))?;
-        for (name, line) in partials_in(body) {
-            if !partials.contains_key(&name) {
-                return Err(Fault::at(first_line + line, format!("there is no partial '{name}': write it as the file '_{name}.prompt'")));
-            }
+        let texts: BTreeMap<String, String> = partials.iter().map(|(name, text)| (name.clone(), with_context(text))).collect();
+        let body = with_context(body);
+        let used = bounds::check(&body, first_line, &texts)?;
+        registry.register_template_string(MAIN, body).map_err(|error| fault(&error, first_line))?;
+        for (name, text) in texts.iter().filter(|(name, _)| used.contains(name)) {
+            registry.register_partial(name, text).map_err(|error| fault(&error, first_line))?;
         }
-        for (name, text) in partials {
-            registry
-                .register_partial(name, with_context(text))
-                .map_err(|error| Fault::at(first_line, format!("the partial '{name}' is wrong ({})", fault(&error, 1))))?;
-        }
-        Ok(Template { registry, mark })
+        Ok(Template { partials: used, registry, mark })
     }
 
     /// The messages; the error says what in the template cannot be rendered.

@@ -16,6 +16,7 @@ use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::{Caller, Plane};
 use crate::key::presented::GOOGLE;
+use crate::prompt::{Prompt, chat};
 use crate::surface::{anthropic, gemini};
 
 #[derive(Serialize)]
@@ -49,7 +50,10 @@ pub async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<
         return anthropic::models::list(&gateway, &head).await;
     }
     match gateway.caller(&head, Plane::Data).await {
-        Ok(caller) => Json(List { object: "list", data: allowed(&gateway, &caller) }).into_response(),
+        Ok(caller) => {
+            let data = allowed(&gateway, &caller).into_iter().chain(prompts(&gateway, &caller)).collect();
+            Json(List { object: "list", data }).into_response()
+        }
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -71,6 +75,9 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, h
 /// One model that the key may use.
 pub async fn find(gateway: &Gateway, head: &Parts, id: &str) -> Result<Listed, Refusal> {
     let caller = gateway.caller(head, Plane::Data).await?;
+    if let Some(prompt) = prompts(gateway, &caller).find(|prompt| prompt.id == id) {
+        return Ok(prompt);
+    }
     let targets = gateway.router().resolve(id)?;
     let full = targets.first().map(|target| target.full_name()).unwrap_or_default();
     allowed(gateway, &caller).into_iter().find(|model| model.id == id || model.id == full).ok_or_else(|| {
@@ -108,6 +115,18 @@ pub fn allowed(gateway: &Gateway, caller: &Caller) -> Vec<Listed> {
         })
     });
     aliases.chain(of_providers).collect()
+}
+
+/// The prompts that a key may call, which are models to chat clients.
+fn prompts(gateway: &Gateway, caller: &Caller) -> impl Iterator<Item = Listed> {
+    let of = |prompt: Arc<Prompt>| Listed {
+        id: format!("{}{}", chat::PREFIX, prompt.name),
+        object: "model",
+        created: 0,
+        owned_by: "keyward".to_owned(),
+        facts: None,
+    };
+    crate::surface::prompts::callable(gateway, caller).into_iter().map(of)
 }
 
 /// The name of a model's provider, where none of its models are listed and the key may use it.

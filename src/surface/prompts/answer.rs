@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 
 use super::surface::{Prompts, problem, refuse};
 use crate::catalog::{Dialect, Operation};
-use crate::dialect::ir::{self, Block, Delta, Dropped, Event, Message, Role};
-use crate::dialect::{Called, StreamReader, To, codec};
+use crate::dialect::ir::{self, Delta, Event};
+use crate::dialect::{Called, StreamReader, codec};
 use crate::error::{Kind, Refusal};
 use crate::exchange::exchange;
 use crate::gateway::Gateway;
-use crate::prompt::{Prompt, Violation, chat};
+use crate::prompt::output::{self, Manner, Output};
+use crate::prompt::{Prompt, chat};
+use crate::surface::REQUEST_ID;
 
 /// A call of a prompt, with all that it takes.
 pub struct Call {
@@ -29,13 +31,6 @@ pub struct Call {
     pub stream: bool,
     /// The request's head.
     pub head: Parts,
-}
-
-/// What an answer is, or why it is none.
-enum Output {
-    Text(String),
-    Json(Value),
-    Unfit(Vec<Violation>),
 }
 
 /// A stream on its way out.
@@ -50,53 +45,56 @@ struct Flow {
 // === impl Call ===
 
 impl Call {
-    /// Asks the model, once more where its answer does not fit the schema.
+    /// Asks the model, once more where its answer does not fit the schema, and once in words where it takes no format.
     pub async fn answer(self, gateway: &Arc<Gateway>) -> Response<Body> {
+        let model = chat::model(gateway, &self.prompt);
         let empty = ir::Request { stream: self.stream, ..ir::Request::default() };
         let mut request = match chat::rendered(&self.prompt, self.input.clone(), Vec::new(), empty) {
             Ok(request) => request,
             Err(refusal) => return refuse(&refusal, &[]),
         };
-        let response = self.ask(gateway, &request).await;
-        if !response.status().is_success() {
-            return response;
-        }
-        if self.stream {
-            return self.flowing(response);
-        }
-        let (headers, text) = match said(response).await {
-            Ok(said) => said,
-            Err(response) => return response,
-        };
-        let Output::Unfit(violations) = output(&self.prompt, &text) else { return whole(headers, output(&self.prompt, &text)) };
-        let told: Vec<String> = violations.iter().map(Violation::told).collect();
-        let again = format!("That does not fit the schema: {}. Answer again, with the JSON alone.", told.join("; "));
-        request.messages.push(Message::new(Role::Assistant, vec![Block::text(text)]));
-        request.messages.push(Message::new(Role::User, vec![Block::text(again)]));
-        let response = self.ask(gateway, &request).await;
-        if !response.status().is_success() {
-            return response;
-        }
-        match said(response).await {
-            Ok((headers, text)) => whole(headers, output(&self.prompt, &text)),
-            Err(response) => response,
+        Manner::of(gateway, model).ask(&self.prompt, &mut request);
+        let (mut request_id, mut is_repaired) = (None, false);
+        loop {
+            let response = self.ask(gateway, model, &request, request_id.as_ref()).await;
+            request_id = response.headers().get(REQUEST_ID).cloned();
+            let status = response.status();
+            if !status.is_success() {
+                let (head, body) = response.into_parts();
+                let error = body.collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
+                if request.format.take().is_none() || !output::blames_format(status, &String::from_utf8_lossy(&error)) {
+                    return Response::from_parts(head, Body::from(error));
+                }
+                Manner::Words.ask(&self.prompt, &mut request);
+                continue;
+            }
+            if self.stream {
+                return self.flowing(response);
+            }
+            let (headers, text) = match said(response).await {
+                Ok(said) => said,
+                Err(response) => return response,
+            };
+            match output::read(&self.prompt, &text, false) {
+                Output::Unfit(violations) if !is_repaired => output::ask_again(&mut request, text, &violations),
+                output => return whole(headers, output),
+            }
+            is_repaired = true;
         }
     }
 
-    async fn ask(&self, gateway: &Arc<Gateway>, request: &ir::Request) -> Response<Body> {
-        let model = chat::model(gateway, &self.prompt);
-        let facts = gateway.router().resolve(model).ok().and_then(|targets| targets.first()?.facts().cloned());
-        let body = match codec(Dialect::OpenaiChat).encode_request(request, &To { model, facts: facts.as_ref() }, &mut Dropped::default()) {
-            Ok(body) => body,
+    async fn ask(&self, gateway: &Arc<Gateway>, model: &str, request: &ir::Request, request_id: Option<&HeaderValue>) -> Response<Body> {
+        let called = Called::new(Operation::Chat, Dialect::OpenaiChat);
+        let (body, mut dropped) = match chat::encoded(gateway, request, &called, model) {
+            Ok(encoded) => encoded,
             Err(refusal) => return refuse(&refusal, &[]),
         };
-        let mut head = self.head.clone();
-        // The corridor writes down which prompt it is.
-        head.extensions.insert(Arc::clone(&self.prompt));
-        head.headers.remove(header::CONTENT_LENGTH);
-        head.headers.remove(header::TRANSFER_ENCODING);
+        dropped.extend(chat::unknown_settings(&self.prompt));
+        let head = chat::head_for(&self.head, &self.prompt, request_id);
         let request = Request::from_parts(head, Body::from(body));
-        exchange(Arc::clone(gateway), &Prompts, Called::new(Operation::Chat, Dialect::OpenaiChat), request).await
+        let mut response = exchange(Arc::clone(gateway), &Prompts, called, request).await;
+        chat::tell_dropped(response.headers_mut(), &dropped);
+        response
     }
 
     /// `delta` events with the text as it comes, then one `result`, or `error` with a problem.
@@ -124,33 +122,12 @@ async fn said(response: Response<Body>) -> Result<(HeaderMap, String), Response<
     }
 }
 
-fn output(prompt: &Prompt, text: &str) -> Output {
-    if !prompt.gives_json() {
-        return Output::Text(text.to_owned());
-    }
-    // Models that only follow instructions like to put JSON into a fence.
-    let bare = text.trim();
-    let bare = bare.strip_prefix("```json").or(bare.strip_prefix("```")).and_then(|rest| rest.strip_suffix("```")).unwrap_or(bare);
-    match serde_json::from_str::<Value>(bare) {
-        Err(error) => Output::Unfit(vec![Violation { path: String::new(), message: format!("it is no JSON ({error})") }]),
-        Ok(value) => match prompt.output_violations(&value) {
-            violations if violations.is_empty() => Output::Json(value),
-            violations => Output::Unfit(violations),
-        },
-    }
-}
-
-fn unfit() -> Refusal {
-    let message = "The model's answer does not fit the prompt's output schema: try again, or use a model with structured output.";
-    Refusal::new(StatusCode::BAD_GATEWAY, Kind::Upstream, "output_invalid", message)
-}
-
 fn whole(mut headers: HeaderMap, output: Output) -> Response<Body> {
     let (kind, body) = match output {
         Output::Text(text) => ("text/plain; charset=utf-8", text),
         Output::Json(value) => ("application/json", value.to_string()),
         Output::Unfit(violations) => {
-            let mut refused = refuse(&unfit(), &violations);
+            let mut refused = refuse(&output::unfit(), &violations);
             headers.remove(header::CONTENT_LENGTH);
             headers.remove(header::CONTENT_TYPE);
             refused.headers_mut().extend(headers);
@@ -194,10 +171,10 @@ impl Flow {
                 self.said.push_str(&text);
                 line("delta", &json!({ "text": text }))
             }
-            Event::End => match output(&self.prompt, &self.said) {
+            Event::End => match output::read(&self.prompt, &self.said, false) {
                 Output::Text(text) => line("result", &Value::from(text)),
                 Output::Json(value) => line("result", &value),
-                Output::Unfit(violations) => line("error", &json!(problem(&unfit(), &violations))),
+                Output::Unfit(violations) => line("error", &json!(problem(&output::unfit(), &violations))),
             },
             Event::Trouble(trouble) => {
                 self.has_ended = true;

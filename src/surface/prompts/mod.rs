@@ -4,6 +4,7 @@ mod answer;
 mod openapi;
 mod surface;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -85,13 +86,11 @@ pub fn callable(gateway: &Gateway, caller: &Caller) -> Vec<Arc<Prompt>> {
     chosen.filter(|prompt| prompt.state_at(now) != Life::Retired && may_call(gateway, caller, prompt)).cloned().collect()
 }
 
-/// Whether the key may call the prompt and the model behind it.
+/// Whether the key may call the prompt, and there is a model for it.
 pub fn may_call(gateway: &Gateway, caller: &Caller, prompt: &Prompt) -> bool {
-    let name = format!("{}{}", chat::PREFIX, prompt.name);
     let model = chat::model(gateway, prompt);
-    let is_allowed = |target: &crate::route::Target| caller.may_use(model, || target.full_name(), target.provider.is_simulator()).is_ok();
-    caller.may_use(&name, || name.clone(), true).is_ok()
-        && gateway.router().resolve(model).is_ok_and(|targets| targets.iter().all(is_allowed))
+    let is_allowed = |target: &crate::route::Target| caller.may_run_on(model, target.provider.is_simulator()).is_ok();
+    chat::may_call(caller, &prompt.name).is_ok() && gateway.router().resolve(model).is_ok_and(|targets| targets.iter().all(is_allowed))
 }
 
 async fn found(gateway: &Gateway, head: &Parts, name: &str) -> Result<Arc<Prompt>, Refusal> {
@@ -111,7 +110,7 @@ async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, hea
         "description": prompt.front.description,
         "sunset": prompt.life.sunset,
         "successor": prompt.life.successor,
-        "versions": gateway.prompts.prompts().versions(&prompt.name).map(|versions| versions.keys().copied().collect::<Vec<u32>>()),
+        "versions": versions(&gateway, &prompt.name),
         "input": prompt.front.input,
         "output": prompt.front.output,
     }))
@@ -120,9 +119,16 @@ async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, hea
     response
 }
 
+/// Its versions, but for drafts.
+fn versions(gateway: &Gateway, name: &str) -> Vec<u32> {
+    let prompts = gateway.prompts.prompts();
+    let versions = prompts.versions(name).into_iter().flat_map(BTreeMap::values);
+    versions.filter(|prompt| prompt.life.state != Life::Draft).map(|prompt| prompt.version).collect()
+}
+
 async fn describe(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
     match found(&gateway, &head, &name).await {
-        Ok(prompt) => Json(openapi::of(&prompt, &head)).into_response(),
+        Ok(prompt) => Json(openapi::of(&prompt, &name, &head)).into_response(),
         Err(refusal) => refuse(&refusal, &[]),
     }
 }
@@ -171,9 +177,17 @@ async fn prepare_for(gateway: &Gateway, caller: &Caller, name: &str, head: Parts
     let prompt = chat::find(gateway, caller, name).map_err(plain)?;
     let (given, stream) = match given {
         Given::Value(value) => (value, false),
-        Given::Body(body) => (read(gateway, &head, body).await.map_err(plain)?, wants_events(&head)),
+        Given::Body(body) => match read(gateway, &head, body).await {
+            Ok(value) => (value, wants_events(&head)),
+            Err(refusal) => return Err(plain(chat::counted(caller, refusal))),
+        },
     };
-    let input = chat::variables(&prompt, given).map_err(|violations| (chat::unfit(&prompt, &violations), violations))?;
+    let input = chat::variables(&prompt, given).map_err(|violations| {
+        let refusal = chat::counted(caller, chat::unfit(&prompt, &violations));
+        // Of a limit that is reached, nothing in the input is to blame.
+        let is_unfit = refusal.code == "input_invalid";
+        (refusal, if is_unfit { violations } else { Vec::new() })
+    })?;
     Ok(Call { prompt, input, stream, head })
 }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::prompt::{Prompt, State};
 
-/// The description; the server is the one that was asked.
-pub fn of(prompt: &Prompt, head: &Parts) -> Value {
+/// The description, by the name that was asked for, with its version or without; the server is the one that was asked.
+pub fn of(prompt: &Prompt, name: &str, head: &Parts) -> Value {
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:8080");
     let scheme = head.headers.get("x-forwarded-proto").and_then(|scheme| scheme.to_str().ok()).filter(|s| *s == "https").unwrap_or("http");
     let any = json!({ "type": "object" });
@@ -24,7 +24,7 @@ pub fn of(prompt: &Prompt, head: &Parts) -> Value {
         "info": { "title": prompt.name, "version": prompt.version.to_string(), "description": description },
         "servers": [{ "url": format!("{scheme}://{host}") }],
         "security": [{ "key": [] }],
-        "paths": { format!("/prompts/{}", prompt.label()): { "post": {
+        "paths": { format!("/prompts/{name}"): { "post": {
             "operationId": prompt.name,
             "summary": description,
             "deprecated": prompt.life.state == State::Deprecated,

@@ -17,7 +17,7 @@ use super::PREFIX;
 use super::call::Walked;
 use super::request::strip_hop_by_hop;
 use crate::ledger::record::Outcome;
-use crate::service::{Credential, Masking, Service, Upstream};
+use crate::service::{Masking, Service, Upstream};
 use crate::ticket::Ticket;
 
 /// What is passed on; the ticket is settled at its end.
@@ -39,12 +39,12 @@ const KEPT: [HeaderName; 2] = [header::SET_COOKIE, header::PROXY_AUTHENTICATE];
 
 /// Hands it over.
 pub(super) fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Body> {
-    let Walked { service, answer, is_head, idle } = walked;
+    let Walked { service, answer, is_head, url, idle } = walked;
     let (head, source) = answer.into_parts();
     let masking = service.upstream.as_ref().map(Upstream::masking).unwrap_or_default();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = head.status;
-    *response.headers_mut() = headers(head.headers, &service, &masking);
+    *response.headers_mut() = headers(head.headers, &service, &url, &masking);
     ticket.write_limits(response.headers_mut());
     let outcome = if head.status.is_client_error() || head.status.is_server_error() { Outcome::ProviderError } else { Outcome::Answered };
     let is_empty = is_head || source.is_end_stream() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
@@ -58,31 +58,60 @@ pub(super) fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Body> {
     response
 }
 
-fn headers(mut from: HeaderMap, service: &Service, masking: &Masking) -> HeaderMap {
+fn headers(mut from: HeaderMap, service: &Service, url: &Url, masking: &Masking) -> HeaderMap {
     strip_hop_by_hop(&mut from);
     KEPT.iter().for_each(|name| drop(from.remove(name)));
-    if let Some(location) = from.get(header::LOCATION).and_then(|value| here(value, service)) {
-        from.insert(header::LOCATION, location);
+    for name in [header::LOCATION, header::CONTENT_LOCATION] {
+        let place = from.get(&name).and_then(|value| here(value.to_str().ok()?, service, url));
+        if let Some(place) = place.and_then(|place| HeaderValue::try_from(place).ok()) {
+            from.insert(name, place);
+        }
+    }
+    if let http::header::Entry::Occupied(mut links) = from.entry(header::LINK) {
+        for link in links.iter_mut() {
+            let told = link.to_str().ok().map(|text| links_here(text, service, url));
+            if let Some(told) = told.and_then(|told| HeaderValue::try_from(told).ok()) {
+                *link = told;
+            }
+        }
     }
     let telling: Vec<HeaderName> = from.iter().filter(|(_, value)| masking.finds(value.as_bytes())).map(|(name, _)| name.clone()).collect();
     telling.iter().for_each(|name| drop(from.remove(name)));
     from
 }
 
-/// A place below the service's base as a place of the gateway's.
-fn here(location: &HeaderValue, service: &Service) -> Option<HeaderValue> {
+/// A place below the service's base as a place of the gateway's; what is relative is so to what was asked for.
+fn here(place: &str, service: &Service, asked: &Url) -> Option<String> {
     let upstream = service.upstream.as_ref()?;
     let below = upstream.base.path().trim_end_matches('/');
-    let url: Url = upstream.base.join(location.to_str().ok()?).ok()?;
+    let url = asked.join(place).ok()?;
     let rest = url.path().strip_prefix(below).filter(|rest| rest.starts_with('/') && url.origin() == upstream.base.origin())?;
-    let own = match &upstream.credential {
-        Some(Credential::Query(name, _)) => Some(name.as_str()),
-        _ => None,
-    };
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(url.query_pairs().filter(|(name, _)| Some(&**name) != own));
-    let query = Some(query.finish()).filter(|query| !query.is_empty()).map_or_else(String::new, |query| format!("?{query}"));
-    HeaderValue::try_from(format!("{PREFIX}/{}{rest}{query}", service.name)).ok()
+    let query = upstream.others(url.query().unwrap_or_default());
+    let query = Some(query).filter(|query| !query.is_empty()).map_or_else(String::new, |query| format!("?{query}"));
+    let fragment = url.fragment().map_or_else(String::new, |fragment| format!("#{fragment}"));
+    Some(format!("{PREFIX}/{}{rest}{query}{fragment}", service.name))
+}
+
+/// A `Link` with each place in it as `here` has it (RFC 8288, section 3).
+fn links_here(text: &str, service: &Service, asked: &Url) -> String {
+    let (mut out, mut rest, mut is_quoted) = (String::with_capacity(text.len()), text, false);
+    while let Some(at) = rest.find(['<', '"']) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        match from.strip_prefix('<').filter(|_| !is_quoted).and_then(|link| link.split_once('>')) {
+            Some((place, after)) => {
+                out.push_str(&format!("<{}>", here(place, service, asked).unwrap_or_else(|| place.to_owned())));
+                rest = after;
+            }
+            None => {
+                is_quoted ^= from.starts_with('"');
+                // Both marks are one byte long.
+                out.push_str(&from[..1]);
+                rest = &from[1..];
+            }
+        }
+    }
+    out + rest
 }
 
 // === impl Flowing ===

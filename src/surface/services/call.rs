@@ -46,6 +46,8 @@ pub(super) struct Walked {
     pub(super) service: Arc<Service>,
     pub(super) answer: Response<reqwest::Body>,
     pub(super) is_head: bool,
+    /// What was asked for, without the credential.
+    pub(super) url: reqwest::Url,
     pub(super) idle: std::time::Duration,
 }
 
@@ -96,6 +98,7 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
     called.service = Some(Arc::clone(&service));
     in_scope(&caller, &service).map_err(holder)?;
     let operation = operation(&service, &caller, &asked)?;
+    let cookies = operation.cookies.clone();
     let name: Arc<str> = service.scope(&operation.id).into();
     ticket.called_model(&format!("/{}", operation.id));
     caller.may_call_service(&name).map_err(holder)?;
@@ -104,21 +107,33 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
     let limit = request::check_length(&service, &asked, &gateway.config.limits)?;
     let upstream = service.upstream.as_ref().ok_or_else(|| not_found(&service.name, None))?;
     let url = upstream.url(&asked.path, &asked.query).ok_or_else(|| not_plain("it leads elsewhere"))?;
+    let asked_for = upstream.base.join(url.path()).map_err(|_| not_plain("it is no part of a URL"))?;
     let permit = admit(gateway, &caller, &service, &name).await?;
     ticket.begin_service(name, service.price, permit).await.map_err(|e| ledger_down(&e))?;
     let outgoing = request::Outgoing {
         method: asked.method.clone(),
         url,
-        headers: request::headers(&asked.headers, upstream, &ticket.request_id),
+        headers: request::headers(&asked.headers, upstream, &cookies, &ticket.request_id),
         limit,
     };
     let answer = outgoing.send(gateway, &service, asked.body).await?;
     ticket.service_answering(answer.status());
-    if answer.status() == StatusCode::UNAUTHORIZED || answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+    if answer.status().is_informational() {
+        return Err(request::unasked(&service, answer.status()));
+    }
+    // Where nothing was shown, it is the API that asks its callers for something.
+    let is_refused = answer.status() == StatusCode::UNAUTHORIZED && upstream.credential.is_some();
+    if is_refused || answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
         tracing::warn!(service = %service.name, "a service refuses the credential that this gateway has for it");
         return Err(request::credential_refused(&service));
     }
-    Ok(Walked { answer, is_head: asked.method == Method::HEAD, idle: gateway.client.idle_timeout(), service: Arc::clone(&service) })
+    Ok(Walked {
+        answer,
+        is_head: asked.method == Method::HEAD,
+        url: asked_for,
+        idle: gateway.client.idle_timeout(),
+        service: Arc::clone(&service),
+    })
 }
 
 /// A service that is served, by name.
@@ -134,7 +149,8 @@ pub(super) fn find(gateway: &Gateway, name: &str) -> Result<Arc<Service>, Refusa
 fn operation<'a>(service: &'a Service, caller: &Caller, asked: &Asked) -> Result<&'a Operation, Refusal> {
     let path = Path::read(&asked.path).map_err(not_plain)?;
     let methods = match service.description.find(&asked.method, &path) {
-        Ok(operation) => return Ok(operation),
+        Ok(operation) if service.description.is_clear(operation, &asked.method, &path) => return Ok(operation),
+        Ok(_) => return Err(not_plain("it could be taken for the path of another operation")),
         Err(methods) => methods,
     };
     let shown = shown(&asked.path);

@@ -185,7 +185,13 @@ fn address(headers: &HeaderMap) -> String {
 }
 
 fn with_life(mut response: Response<Body>, service: &Service) -> Response<Body> {
-    service.life.headers(PREFIX).into_iter().for_each(|(name, value)| drop(response.headers_mut().insert(name, value)));
+    for (name, value) in service.life.headers(PREFIX) {
+        match name {
+            // The API's own links stay.
+            "link" => drop(response.headers_mut().append(name, value)),
+            _ => drop(response.headers_mut().insert(name, value)),
+        }
+    }
     response
 }
 

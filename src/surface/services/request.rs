@@ -62,18 +62,41 @@ const KEPT: [HeaderName; 9] = [
     REQUEST_ID,
 ];
 
-/// The headers that go on: those of the caller that are for the service, and the gateway's credential.
-pub(super) fn headers(from: &HeaderMap, upstream: &Upstream, request_id: &HeaderValue) -> HeaderMap {
+/// What would make another call of one that was looked at, or another caller: other methods, other paths, other addresses.
+const OTHERS: [&str; 13] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-method",
+    "x-original-url",
+    "x-original-uri",
+    "x-original-host",
+    "x-rewrite-url",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
+
+/// The headers that go on: those of the caller that are for the service, the cookies that the operation takes, and the gateway's credential.
+pub(super) fn headers(from: &HeaderMap, upstream: &Upstream, cookies: &[String], request_id: &HeaderValue) -> HeaderMap {
     let mut to = from.clone();
     strip_hop_by_hop(&mut to);
     KEPT.iter().chain(&BARE_HEADERS).for_each(|name| drop(to.remove(name)));
     let is_ours = |name: &HeaderName, value: &HeaderValue| {
-        ["x-forwarded-", "keyward-"].iter().any(|prefix| name.as_str().starts_with(prefix)) || value.to_str().is_ok_and(holds_key)
+        // Many a server takes the one mark for the other.
+        let name = name.as_str().replace('_', "-");
+        let is_other = OTHERS.contains(&name.as_str()) || KEPT.iter().any(|kept| kept.as_str() == name);
+        is_other || ["x-forwarded-", "keyward-"].iter().any(|prefix| name.starts_with(prefix)) || value.to_str().is_ok_and(holds_key)
     };
     let ours: Vec<HeaderName> = to.iter().filter(|(name, value)| is_ours(name, value)).map(|(name, _)| name.clone()).collect();
     ours.iter().for_each(|name| drop(to.remove(name)));
     to.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     to.insert(REQUEST_ID, request_id.clone());
+    if let Some(cookie) = named_cookies(from, cookies) {
+        to.insert(header::COOKIE, cookie);
+    }
     if let Some(length) = from.get(header::CONTENT_LENGTH) {
         to.insert(header::CONTENT_LENGTH, length.clone());
     }
@@ -81,6 +104,15 @@ pub(super) fn headers(from: &HeaderMap, upstream: &Upstream, request_id: &Header
         to.insert(name, value.clone());
     }
     to
+}
+
+/// The caller's cookies of these names.
+fn named_cookies(from: &HeaderMap, names: &[String]) -> Option<HeaderValue> {
+    let all = from.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';')).map(str::trim);
+    let is_named =
+        |pair: &&str| pair.split_once('=').is_some_and(|(name, value)| names.iter().any(|named| named == name) && !holds_key(value));
+    let named = all.filter(is_named).collect::<Vec<_>>().join("; ");
+    HeaderValue::try_from(named).ok().filter(|named| !named.is_empty())
 }
 
 /// Takes out what is between two neighbours alone, and what a neighbour names so.
@@ -175,6 +207,16 @@ pub(super) fn credential_refused(service: &Service) -> Refusal {
         service.title
     );
     blamed(service, StatusCode::BAD_GATEWAY, "service_credential_refused", message)
+}
+
+/// An answer to something that was not asked for, such as another protocol.
+pub(super) fn unasked(service: &Service, status: StatusCode) -> Refusal {
+    let message = format!(
+        "{} answered with status {} though nothing asked it to. Your key is fine: tell whoever runs this gateway.",
+        service.title,
+        status.as_u16()
+    );
+    blamed(service, StatusCode::BAD_GATEWAY, "service_bad_answer", message)
 }
 
 fn failed(failure: Failure, service: &Service) -> Refusal {

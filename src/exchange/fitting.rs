@@ -1,0 +1,127 @@
+//! A prompt that is called as a model: its whole answer is checked as that of `POST /prompts/NAME` is, and asked for once more where it does not fit.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+
+use super::exchange;
+use crate::dialect::ir::{Choice, Content};
+use crate::dialect::translate::read_request;
+use crate::dialect::{Ask, Called, codec, ir};
+use crate::error::Refusal;
+use crate::gateway::Gateway;
+use crate::prompt::output::{self, Manner, Output};
+use crate::prompt::{Prompt, chat};
+use crate::surface::Surface;
+
+/// What it takes to ask for an answer again.
+pub(super) struct Again {
+    pub(super) prompt: Arc<Prompt>,
+    /// What of the prompt's settings was not sent.
+    pub(super) dropped: Vec<String>,
+    pub(super) called: Called,
+    pub(super) stream: bool,
+    pub(super) body: Bytes,
+    pub(super) head: Parts,
+}
+
+/// A whole answer, or an error, is read up to this size.
+const LARGEST: usize = 16 << 20;
+
+// === impl Again ===
+
+impl Again {
+    /// The answer, or the one to the second try.
+    pub(super) async fn settled(
+        self,
+        gateway: &Arc<Gateway>,
+        surface: &'static dyn Surface,
+        request_id: &HeaderValue,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let dropped = self.dropped.clone();
+        let mut response = match self.prompt.gives_json() {
+            true => self.checked(gateway, surface, request_id, response).await,
+            false => response,
+        };
+        chat::tell_dropped(response.headers_mut(), &dropped);
+        response
+    }
+
+    async fn checked(
+        self,
+        gateway: &Arc<Gateway>,
+        surface: &'static dyn Surface,
+        request_id: &HeaderValue,
+        mut response: Response<Body>,
+    ) -> Response<Body> {
+        let (mut request, mut is_repaired) = (None, false);
+        loop {
+            let status = response.status();
+            if self.stream && status.is_success() {
+                return response;
+            }
+            let (head, body) = response.into_parts();
+            let Ok(whole) = Limited::new(body, LARGEST).collect().await.map(|whole| whole.to_bytes()) else {
+                return surface.refuse(&output::unfit());
+            };
+            let mut next = match request.take().map_or_else(|| self.request(), Ok) {
+                Ok(request) => request,
+                Err(refusal) => return surface.refuse(&refusal),
+            };
+            match status {
+                StatusCode::OK => match self.read(&whole) {
+                    Some((_, Output::Unfit(_))) if is_repaired => return surface.refuse(&output::unfit()),
+                    Some((said, Output::Unfit(violations))) => output::ask_again(&mut next, said, &violations),
+                    _ => return Response::from_parts(head, Body::from(whole)),
+                },
+                _ if next.format.is_some() && output::blames_format(status, &String::from_utf8_lossy(&whole)) => {
+                    next.format = None;
+                    Manner::Words.ask(&self.prompt, &mut next);
+                }
+                _ => return Response::from_parts(head, Body::from(whole)),
+            }
+            is_repaired |= status == StatusCode::OK;
+            response = match self.ask(gateway, surface, request_id, &next).await {
+                Ok(response) => response,
+                Err(refusal) => return surface.refuse(&refusal),
+            };
+            request = Some(next);
+        }
+    }
+
+    fn request(&self) -> Result<ir::Request, Refusal> {
+        let ask = Ask::read(self.called.clone(), self.body.clone())?;
+        Ok((*read_request(&ask)?.request).clone())
+    }
+
+    /// What an answer says, and whether it fits; nothing where it is no answer, or calls a tool first.
+    fn read(&self, whole: &[u8]) -> Option<(String, Output)> {
+        let answer = codec(self.called.dialect).decode_answer(whole).ok()?;
+        let choice: &Choice = answer.choices.first()?;
+        if choice.content.iter().any(|block| matches!(block.content, Content::ToolCall(_))) {
+            return None;
+        }
+        let said = choice.text();
+        let output = output::read(&self.prompt, &said, true);
+        Some((said, output))
+    }
+
+    /// Asks once more, as a part of the same request.
+    async fn ask(
+        &self,
+        gateway: &Arc<Gateway>,
+        surface: &'static dyn Surface,
+        request_id: &HeaderValue,
+        request: &ir::Request,
+    ) -> Result<Response<Body>, Refusal> {
+        let model = self.called.model.as_deref().unwrap_or(&request.model);
+        let (body, _) = chat::encoded(gateway, request, &self.called, model)?;
+        let request = Request::from_parts(chat::head_for(&self.head, &self.prompt, Some(request_id)), Body::from(body));
+        Ok(Box::pin(exchange(Arc::clone(gateway), surface, self.called.clone(), request)).await)
+    }
+}

@@ -1,0 +1,136 @@
+//! What a prompt's answer has to be: asked for by a format or in words, checked, and asked for once more where it does not fit.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::{Prompt, Violation};
+use crate::catalog::Capability;
+use crate::dialect::ir::{self, Block, Format, Message, Role};
+use crate::error::{Kind, Refusal};
+use crate::gateway::Gateway;
+
+/// What an answer is, or why it is none.
+pub enum Output {
+    /// As the model said it.
+    Text(String),
+    /// What fits the schema.
+    Json(Value),
+    /// What does not.
+    Unfit(Vec<Violation>),
+}
+
+/// How a prompt's output is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// By the provider's own means.
+    Format,
+    /// In words, of a model that has no such means.
+    Words,
+}
+
+/// Words by which providers say that they do not take a format.
+const FORMATS: [&str; 8] = [
+    "response_format",
+    "json_schema",
+    "json schema",
+    "structured",
+    "output_config",
+    "responseschema",
+    "response_schema",
+    "responsejsonschema",
+];
+
+// === impl Manner ===
+
+impl Manner {
+    /// What the catalogue knows of a model says which; of what it knows nothing, it is tried.
+    pub fn of(gateway: &Gateway, model: &str) -> Manner {
+        let targets = gateway.router().resolve(model).unwrap_or_default();
+        let lacks = |can: &[Capability]| !can.is_empty() && !can.contains(&Capability::Structured);
+        match targets.iter().filter_map(|target| target.facts()).any(|facts| lacks(&facts.can)) {
+            true => Manner::Words,
+            false => Manner::Format,
+        }
+    }
+
+    /// Asks for it, where the prompt gives JSON and the caller asks for no other format.
+    pub fn ask(self, prompt: &Prompt, request: &mut ir::Request) {
+        if request.format.is_some() || !prompt.gives_json() {
+            return;
+        }
+        let schema = &prompt.front.output;
+        match self {
+            Manner::Format => {
+                request.format = Some(match schema {
+                    Some(schema) => Format::JsonSchema {
+                        name: prompt.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(64).collect(),
+                        description: None,
+                        schema: schema.clone(),
+                        strict: Some(is_strict(schema)),
+                    },
+                    None => Format::JsonObject,
+                });
+            }
+            Manner::Words => {
+                let fits = schema.as_ref().map_or_else(String::new, |schema| format!(" that fits this JSON Schema: {schema}"));
+                let words = format!("Answer with JSON alone, without any other text or marks around it{fits}");
+                let at = request.messages.iter().take_while(|message| message.role == Role::System).count();
+                request.messages.insert(at, Message::new(Role::System, vec![Block::text(words)]));
+            }
+        }
+    }
+}
+
+/// Whether a provider's error says that it does not take the format that it was asked for.
+pub fn blames_format(status: StatusCode, error: &str) -> bool {
+    let error = error.to_ascii_lowercase();
+    let is_refusal = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY].contains(&status);
+    is_refusal && FORMATS.iter().any(|format| error.contains(format))
+}
+
+/// What an answer is; `is_bare` where it has to be JSON from its first letter to its last.
+pub fn read(prompt: &Prompt, text: &str, is_bare: bool) -> Output {
+    if !prompt.gives_json() {
+        return Output::Text(text.to_owned());
+    }
+    // Models that only follow instructions like to put JSON into a fence.
+    let bare = text.trim();
+    let fenced = bare.strip_prefix("```json").or(bare.strip_prefix("```")).and_then(|rest| rest.strip_suffix("```"));
+    let bare = fenced.filter(|_| !is_bare).unwrap_or(bare);
+    match serde_json::from_str::<Value>(bare) {
+        Err(error) => Output::Unfit(vec![Violation { path: String::new(), message: format!("it is no JSON ({error})") }]),
+        Ok(value) => match prompt.output_violations(&value) {
+            violations if violations.is_empty() => Output::Json(value),
+            violations => Output::Unfit(violations),
+        },
+    }
+}
+
+/// Goes on with an answer that does not fit, and what is wrong with it.
+pub fn ask_again(request: &mut ir::Request, said: String, violations: &[Violation]) {
+    let told: Vec<String> = violations.iter().map(Violation::told).collect();
+    let again = format!("That does not fit the schema: {}. Answer again, with the JSON alone.", told.join("; "));
+    request.messages.push(Message::new(Role::Assistant, vec![Block::text(said)]));
+    request.messages.push(Message::new(Role::User, vec![Block::text(again)]));
+}
+
+/// The model's answer did not fit twice.
+pub fn unfit() -> Refusal {
+    let message = "The model's answer does not fit the prompt's output schema: try again, or use a model with structured output.";
+    Refusal::new(StatusCode::BAD_GATEWAY, Kind::Upstream, "output_invalid", message)
+}
+
+/// Whether a schema is one that providers take as strict: every object closed, every property required.
+fn is_strict(schema: &Value) -> bool {
+    match schema {
+        Value::Object(object) => {
+            let of = |name: &str| object.get(name).and_then(Value::as_object).map_or(0, serde_json::Map::len);
+            let required = object.get("required").and_then(Value::as_array).map_or(0, Vec::len);
+            let is_object = object.get("type").is_some_and(|kind| kind == "object");
+            let is_closed = !is_object || (object.get("additionalProperties") == Some(&Value::Bool(false)) && of("properties") == required);
+            is_closed && object.values().all(is_strict)
+        }
+        Value::Array(list) => list.iter().all(is_strict),
+        _ => true,
+    }
+}

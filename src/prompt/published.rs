@@ -1,0 +1,104 @@
+//! What was published: each version's hash and its text, in a file beside the prompts, so that both stay over restarts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Prompt;
+use crate::shelf::{self, Misfile};
+
+/// The published versions, by `name@version`.
+pub type Known = BTreeMap<String, Published>;
+
+/// A version as it was published.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "Written")]
+pub struct Published {
+    /// Of all that must not change.
+    pub hash: String,
+    /// The name of the file that it was read of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The file's text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The partials that it uses.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub partials: BTreeMap<String, String>,
+}
+
+/// As it stands in the file; of what was published first, the hash alone was noted.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Hash(String),
+    Whole {
+        hash: String,
+        file: Option<String>,
+        source: Option<String>,
+        #[serde(default)]
+        partials: BTreeMap<String, String>,
+    },
+}
+
+const FILE: &str = ".published.json";
+
+/// Where it is noted.
+pub fn path(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
+/// What is noted; nothing where there is no file.
+pub fn read(folder: &Path) -> Result<Known, Misfile> {
+    let path = path(folder);
+    let wrong = |line: usize, why: String| {
+        let message = format!(
+            "what was published cannot be read ({why}): put the file back as it was, or remove it, and what is published now is noted anew"
+        );
+        Misfile::at(&path, line, message)
+    };
+    match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| wrong(error.line().max(1), error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Known::new()),
+        Err(error) => Err(wrong(1, error.to_string())),
+    }
+}
+
+/// Notes it.
+pub fn write(folder: &Path, known: &Known) -> Result<(), Misfile> {
+    let text = serde_json::to_string_pretty(known).map_err(std::io::Error::other);
+    text.and_then(|text| shelf::put(&path(folder), &(text + "\n"))).map_err(|error| {
+        let message = format!("what is published cannot be noted ({error}): it is known until this process ends");
+        Misfile::at(&path(folder), 1, message)
+    })
+}
+
+// === impl Published ===
+
+impl Published {
+    /// A version that is published now.
+    pub fn of(prompt: &Prompt, path: &Path) -> Published {
+        Published {
+            hash: prompt.hash.clone(),
+            file: path.file_name().and_then(|name| name.to_str()).map(str::to_owned),
+            source: Some(prompt.source.clone()),
+            partials: prompt.partials.clone(),
+        }
+    }
+
+    /// The version as it was published, where its text was noted and can still be read.
+    pub fn prompt(&self, label: &str) -> Option<Prompt> {
+        let (name, version) = label.rsplit_once('@')?;
+        Prompt::read(name, Some(version.parse().ok()?), self.source.as_deref()?, &self.partials).ok()
+    }
+}
+
+impl From<Written> for Published {
+    fn from(written: Written) -> Published {
+        match written {
+            Written::Hash(hash) => Published { hash, file: None, source: None, partials: BTreeMap::new() },
+            Written::Whole { hash, file, source, partials } => Published { hash, file, source, partials },
+        }
+    }
+}

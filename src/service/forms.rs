@@ -1,0 +1,62 @@
+//! The forms in which an API may repeat a secret that it was sent: as it is, and escaped in each of the ways that are about.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What `encodeURIComponent` leaves.
+const COMPONENT: AsciiSet =
+    NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'!').remove(b'~').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
+/// What RFC 3986 calls unreserved.
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// The same as a part of a path, and of a query.
+const PATH: AsciiSet = UNRESERVED.remove(b'/');
+const QUERY: AsciiSet = COMPONENT.remove(b'/').remove(b':').remove(b'@').remove(b'$').remove(b',').remove(b';').remove(b'=').remove(b'?');
+
+/// All forms of a secret, itself too.
+pub fn of(secret: &str) -> Vec<String> {
+    let mut plain = vec![secret.to_owned()];
+    // Of `Basic`, what stands in it says as much.
+    if let Some(pair) = STANDARD.decode(secret).ok().and_then(|pair| String::from_utf8(pair).ok())
+        && let Some((_, password)) = pair.split_once(':')
+    {
+        plain.extend([password.to_owned(), pair]);
+    }
+    plain.iter().flat_map(|text| written(text)).collect()
+}
+
+fn written(text: &str) -> Vec<String> {
+    let mut all = vec![text.to_owned()];
+    for set in [NON_ALPHANUMERIC, &COMPONENT, &UNRESERVED, &PATH, &QUERY] {
+        all.push(utf8_percent_encode(text, set).to_string());
+    }
+    all.push(url::form_urlencoded::byte_serialize(text.as_bytes()).collect());
+    let lower: Vec<String> = all.iter().map(|escaped| lower(escaped)).collect();
+    all.extend(lower);
+    let json = serde_json::Value::from(text).to_string();
+    let json = json.trim_matches('"');
+    all.extend([json.to_owned(), json.replace('/', "\\/")]);
+    all.extend([unicode(text, |c| format!("\\u{:04x}", u32::from(c))), unicode(text, |c| format!("\\u{:04X}", u32::from(c)))]);
+    let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    all.extend([html.clone(), html.replace('"', "&quot;").replace('\'', "&#39;"), html.replace('"', "&#34;").replace('\'', "&#x27;")]);
+    all.extend([STANDARD_NO_PAD.encode(text), URL_SAFE_NO_PAD.encode(text)]);
+    all
+}
+
+/// With the letters of its escapes small.
+fn lower(escaped: &str) -> String {
+    let mut left = 0;
+    let one = |c: char| {
+        left = if c == '%' { 3 } else { left };
+        let is_within = left > 0;
+        left = usize::saturating_sub(left, 1);
+        if is_within { c.to_ascii_lowercase() } else { c }
+    };
+    escaped.chars().map(one).collect()
+}
+
+/// As JSON by those who escape whatever means something in HTML.
+fn unicode(text: &str, escape: impl Fn(char) -> String) -> String {
+    let one = |c: char| if "&<>'\"+`".contains(c) { escape(c) } else { c.to_string() };
+    text.chars().map(one).collect()
+}
