@@ -23,6 +23,7 @@ use crate::gateway::Gateway;
 use crate::key::diagnose::holds_key;
 use crate::key::keyring::Plane;
 use crate::prompt::{Prompt, chat};
+use crate::quota::Need;
 use crate::route::Target;
 use crate::surface::{REQUEST_ID, Surface, body};
 use crate::ticket::Ticket;
@@ -115,10 +116,8 @@ async fn walk(
     // What a body only names matters where a budget must hold.
     let input = if caller.has_hard_budget() { Input::of(&ask.body) } else { Input::Sent(ask.body.len() as u64) };
     let estimate = Estimate::new(ask.called.operation, &targets, input, ask.max_output, ask.choices);
-    let touches = |glob: &str| estimate::touches(&targets, glob);
-    let mut need = estimate.need(&touches);
-    need.requests = u64::from(head.extensions.get::<chat::GoesOn>().is_none());
-    let permit = caller.admit(&need)?;
+    let requests = u64::from(head.extensions.get::<chat::GoesOn>().is_none());
+    let permit = caller.admit(&Need { requests, ..estimate.need(&|glob: &str| estimate::touches(&targets, glob)) })?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(ask.called.dialect, &head.headers);

@@ -392,7 +392,7 @@ impl Caller {
         })?;
         let full = format!("service/{name}");
         for account in self.0.chain.iter() {
-            let Current { limits, .. } = &*account.current();
+            let Current { limits, .. } = &**account.current();
             if limits.tools.is_empty() && !limits.models.is_empty() && !limits.allows(&[&full]) {
                 return Err(Reason::OperationNotAllowed { operation: name.chars().take(200).collect(), allowed: limits.models.clone() });
             }
@@ -404,7 +404,7 @@ impl Caller {
     pub fn names(&self, name: &str) -> bool {
         let has = |list: &[String]| list.iter().any(|glob| glob == name);
         self.0.chain.iter().any(|account| {
-            let Current { limits, .. } = &*account.current();
+            let Current { limits, .. } = &**account.current();
             has(&limits.models) || has(&limits.tools)
         })
     }

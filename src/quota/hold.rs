@@ -86,7 +86,7 @@ impl Meters {
 impl Running {
     fn of(&self, unit: Unit) -> u64 {
         match unit {
-            Unit::Requests => 1,
+            Unit::Requests => self.reserved.requests,
             unit => self.reserved.of(unit).saturating_add(self.grown.of(unit)),
         }
     }

@@ -23,7 +23,7 @@ pub struct Permit {
 
 impl Permit {
     pub(super) fn new(chain: &Chain, need: &Need<'_>) -> Permit {
-        let reserved = Used { requests: 1, input: need.input, output: need.output, cost: need.cost.unwrap_or_default() };
+        let reserved = Used { requests: need.requests, input: need.input, output: need.output, cost: need.cost.unwrap_or_default() };
         let running = Running { began: Timestamp::now(), reserved, grown: Used::default() };
         Permit { chain: chain.clone(), holds: Vec::with_capacity(chain.len()), running }
     }
