@@ -28,7 +28,7 @@ pub struct Stream {
 }
 
 /// One key has so many; where it begins one more, that ends which was not used for the longest time.
-const MOST_OF_A_KEY: usize = 64;
+const MOST_OF_A_KEY: usize = 128;
 /// One that is not used for so long ends, unless somebody listens.
 const IDLE_FOR: Duration = Duration::from_secs(600);
 

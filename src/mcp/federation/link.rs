@@ -78,10 +78,10 @@ pub struct Turn {
     is_over: bool,
 }
 
-/// Connections that a key without a session keeps at the most.
-const MOST_KEPT: usize = 8;
+/// Connections to one server that a key without a session keeps at the most.
+const MOST_KEPT: usize = 4;
 const IDLE_FOR: Duration = Duration::from_secs(60);
-const MOST_PROGRAMS: usize = 64;
+const MOST_PROGRAMS: usize = 128;
 const MOST_LISTENERS: usize = 64;
 
 // === impl Link ===
@@ -177,8 +177,9 @@ impl Pool {
             places.push(found);
             return place;
         }
-        if !self.is_session && places.len() >= MOST_KEPT {
-            places.remove(0);
+        let mut same = places.iter().enumerate().filter(|(_, (other, _))| other.server == made.server).map(|(at, _)| at);
+        if let Some(oldest) = same.next().filter(|_| !self.is_session && same.count() + 1 >= MOST_KEPT) {
+            places.remove(oldest);
         }
         let place = Arc::default();
         places.push((made.clone(), Arc::clone(&place)));
