@@ -113,6 +113,10 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     if let Some(Command::Doctor(doctor)) = &cli.command {
         return runtime()?.block_on(doctor.run(loaded, env));
     }
+    // The bridge runs in whatever folder an assistant is in, where another's configuration may lie.
+    if let Some(Command::Mcp(mcp)) = cli.command {
+        return runtime()?.block_on(mcp.run(loaded, &env));
+    }
     let config = loaded?;
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -128,9 +132,8 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Models(models) => models.run(&config, &env).await,
             Command::Prompts(prompts) => prompts.run(&config).await,
             Command::Services(services) => services.run(&config, &env).await,
-            Command::Mcp(mcp) => mcp.run(&config, &env).await,
             Command::Usage(usage) => usage.run(&config).await,
-            Command::Doctor(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
+            Command::Doctor(_) | Command::Mcp(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }
     })
 }

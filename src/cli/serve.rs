@@ -137,13 +137,14 @@ impl Serve {
             let stopped = async move { drop(stopping_too.wait_for(|stop| *stop).await) };
             tokio::spawn(server::serve_admin(listener, Arc::clone(&gateway), stopped))
         });
-        let closing = Arc::clone(&gateway);
+        let (closing, ended) = (Arc::clone(&gateway), Arc::clone(&gateway));
         let stop_both = async {
             signalled.await;
-            closing.mcp.close();
+            closing.mcp.stop();
             stopping.send_replace(true);
         };
         server::serve(listener, gateway, stop_both).await?;
+        ended.mcp.close();
         if let Some(managing) = managing {
             managing.await??;
         }

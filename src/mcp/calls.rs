@@ -1,19 +1,23 @@
 //! One call: whose it is, what it may, what the ledger says of it, and its way to a federated server and back.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use http::StatusCode;
 use http::request::Parts;
 use rmcp::ErrorData;
 use rmcp::model::{
-    CallToolResponse, CallToolResult, CancelledNotificationParam, ClientRequest, ContentBlock, LoggingLevel, ProtocolVersion,
-    RequestMetaObject, ServerResult, SetLevelRequestParams,
+    CallToolResponse, CallToolResult, CancelledNotificationParam, ClientRequest, ContentBlock, InputRequiredResult, InputResponses,
+    LoggingLevel, ProtocolVersion, RequestId, RequestMetaObject, ResultType, ServerResult, SetLevelRequestParams,
 };
-use rmcp::service::{PeerRequestOptions, RequestContext, RoleServer, ServiceError};
+use rmcp::service::{Peer, PeerRequestOptions, RequestContext, RoleClient, RoleServer, ServiceError};
 use serde_json::Value;
 
 use super::endpoint::Presented;
-use super::federation::{Link, Listed, Pool, Server, Toward, Trouble};
+use super::federation::{Key, Kind, Link, Listed, Pool, Server, Toward, Trouble, Turn};
+use super::holder::Holder;
 use super::names::{Manner, shown};
 use crate::catalog::Operation;
 use crate::error::Refusal;
@@ -36,6 +40,8 @@ pub struct Called {
 
 /// Who is asked, by which connections, and how names are told.
 pub struct Way<'a> {
+    /// The gateway.
+    pub gateway: &'a Arc<Gateway>,
     /// The server.
     pub server: &'a Server,
     /// The caller's connections.
@@ -45,6 +51,19 @@ pub struct Way<'a> {
     /// From which level on the caller wants to hear its log.
     pub level: Option<LoggingLevel>,
 }
+
+/// A request that is on its way: whoever stops waiting for its answer says so to the server.
+struct Asked {
+    peer: Peer<RoleClient>,
+    id: RequestId,
+    /// It has to be there until the server has heard that.
+    link: Option<Arc<Link>>,
+}
+
+/// So often may a result ask for something before there is the real one.
+const MOST_ROUNDS: usize = 10;
+/// Between rounds in which nothing is asked.
+const ROUND: Duration = Duration::from_millis(500);
 
 /// Of a request's `_meta` what is between the caller and the gateway: a connection to a server has its own.
 const HOP_BY_HOP: [&str; 4] = [
@@ -140,85 +159,143 @@ impl Called {
         ticket.begin_tool(name, permit).await.map_err(|error| ledger_down(&error))
     }
 
+    /// From which level on the caller wants to hear a log: the newest revision says so with each request.
+    fn level(&self, way: &Way<'_>) -> Option<LoggingLevel> {
+        if self.version().has_initialize() { way.level } else { self.context.meta.log_level() }
+    }
+
     /// Passes a request on to a server: what it asks and tells meanwhile reaches the caller, and a caller who cancels cancels there too.
     pub async fn forward(&self, way: &Way<'_>, request: ClientRequest) -> Result<ServerResult, ErrorData> {
         let (version, capabilities) = (self.version(), self.context.client_capabilities().unwrap_or_default());
         let server = way.server;
-        let (made, mut link) = server.link(way.pool, version, capabilities).await.map_err(|Trouble(error)| error)?;
+        let is_modern = !version.has_initialize();
+        let link = server.link(way.pool, version, capabilities).await.map_err(|Trouble(error)| error)?;
         let toward = Toward {
             peer: self.context.peer.clone(),
             request: Some(self.context.id.clone()),
             progress: self.context.meta.get_progress_token(),
             manner: way.manner,
+            holder: Holder::of(way.gateway, self),
+            level: self.level(way),
+            is_modern,
         };
-        link.relay.turn(Some(toward.clone()));
-        let answer = tokio::time::timeout(server.call_timeout, self.send(way, &mut link, request)).await;
-        link.relay.passed_on().await;
-        // A session is told of what it subscribed to between two calls too.
-        let rest = way.pool.is_session().then_some(Toward { request: None, progress: None, ..toward });
-        link.relay.turn(rest);
+        let turn = link.begin(toward, way.pool.is_session());
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(server.call_timeout, self.send(way, &turn, request)) => answer,
+            () = self.context.ct.cancelled() => Ok(Err(ServiceError::Cancelled { reason: None })),
+        };
+        turn.passed_on().await;
         match answer {
-            Ok(Ok(result)) => {
-                way.pool.give(made, link);
+            Ok(Ok(mut result)) => {
+                turn.over();
+                complete(&mut result);
                 Ok(result)
             }
             Ok(Err(ServiceError::McpError(error))) => {
-                way.pool.give(made, link);
-                Err(error)
+                turn.over();
+                Err(server.masked(error))
             }
-            Ok(Err(ServiceError::Cancelled { .. })) => {
-                way.pool.give(made, link);
-                Err(ErrorData::internal_error("The call was cancelled.", None))
-            }
+            Ok(Err(ServiceError::Cancelled { .. })) => Err(ErrorData::internal_error("The call was cancelled.", None)),
             Err(_) | Ok(Err(ServiceError::Timeout { .. })) => Err(server.trouble("did not answer in time").0),
             Ok(Err(error)) => {
-                tracing::warn!(server = &*server.name, %error, "an MCP server broke off");
+                tracing::warn!(server = &*server.name, error = server.told(&error), "an MCP server broke off");
                 Err(server.trouble("broke off before it answered").0)
             }
         }
     }
 
-    async fn send(&self, way: &Way<'_>, link: &mut Link, request: ClientRequest) -> Result<ServerResult, ServiceError> {
-        if let Some(level) = way.level.filter(|level| link.level != Some(*level)) {
-            link.level = Some(level);
-            // A server without a log need not know.
-            let _ = link.service.set_level(SetLevelRequestParams::new(level)).await;
+    async fn send(&self, way: &Way<'_>, turn: &Turn, mut request: ClientRequest) -> Result<ServerResult, ServiceError> {
+        let link = &*turn.link;
+        if let Some(level) = self.level(way).filter(|level| !link.is_modern && tells_too_little(link, *level)) {
+            // A server without a log need not know, or answer.
+            let _ = tokio::time::timeout(ROUND, link.service.set_level(SetLevelRequestParams::new(level))).await;
         }
         if let ClientRequest::CallToolRequest(call) = &request
             && link.is_modern
-            && !link.knows_tools
+            && !link.knows_tools.load(Ordering::Relaxed)
             && way.server.listing_now().repeats_arguments(&call.params.name)
         {
             link.service.list_all_tools().await?;
-            link.knows_tools = true;
+            link.knows_tools.store(true, Ordering::Relaxed);
         }
-        let meta = carried(&self.context.meta);
-        if link.is_modern && self.version().has_initialize() {
-            // The caller knows nothing of results that ask for something: it is asked, and the server called again with its answers.
-            let service = &link.service;
-            match request {
-                ClientRequest::CallToolRequest(request) => {
-                    return Ok(ServerResult::CallToolResult(service.call_tool(request.params).await?));
-                }
-                ClientRequest::GetPromptRequest(request) => {
-                    return Ok(ServerResult::GetPromptResult(service.get_prompt(request.params).await?));
-                }
-                ClientRequest::ReadResourceRequest(request) => {
-                    return Ok(ServerResult::ReadResourceResult(service.read_resource(request.params).await?));
-                }
-                _ => {}
+        if !link.is_modern || !self.version().has_initialize() {
+            return self.ask(turn, request).await;
+        }
+        // The caller knows nothing of results that ask for something: it is asked, and the server called again with its answers.
+        for _ in 0..MOST_ROUNDS {
+            match self.ask(turn, request.clone()).await? {
+                ServerResult::InputRequiredResult(wanted) => answer(turn, &mut request, wanted).await?,
+                result => return Ok(result),
             }
         }
-        let handle = link.service.send_cancellable_request(request, PeerRequestOptions::no_options().with_meta(meta)).await?;
-        let (peer, id) = (handle.peer.clone(), handle.id.clone());
-        tokio::select! {
-            answer = handle.await_response() => answer,
-            () = self.context.ct.cancelled() => {
-                // A server that is gone has nothing to cancel.
-                let _ = peer.notify_cancelled(CancelledNotificationParam::new(Some(id), None)).await;
-                Err(ServiceError::Cancelled { reason: None })
-            }
-        }
+        Err(ServiceError::InputRequiredRoundsExceeded { max_rounds: MOST_ROUNDS })
+    }
+
+    async fn ask(&self, turn: &Turn, request: ClientRequest) -> Result<ServerResult, ServiceError> {
+        let options = PeerRequestOptions::no_options().with_meta(carried(&self.context.meta));
+        let handle = turn.link.service.send_cancellable_request(request, options).await?;
+        turn.sent(handle.progress_token.clone(), handle.id.clone());
+        let mut asked = Asked { peer: handle.peer.clone(), id: handle.id.clone(), link: Some(Arc::clone(&turn.link)) };
+        let answer = handle.await_response().await;
+        asked.link = None;
+        answer
+    }
+}
+
+/// Whether a connection does not yet tell its log from this level on; from now on it counts as if it did.
+fn tells_too_little(link: &Link, level: LoggingLevel) -> bool {
+    let mut told = link.level.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_little = told.is_none_or(|told| told as u8 > level as u8);
+    if is_little {
+        *told = Some(level);
+    }
+    is_little
+}
+
+/// Asks the caller for what a result wants, and puts its answers into the request.
+async fn answer(turn: &Turn, request: &mut ClientRequest, wanted: InputRequiredResult) -> Result<(), ServiceError> {
+    let toward = turn.toward().ok_or(ServiceError::UnexpectedResponse)?;
+    let questions = wanted.input_requests.unwrap_or_default();
+    if questions.is_empty() {
+        tokio::time::sleep(ROUND).await;
+    }
+    let asked = questions.into_iter().map(|(key, question)| {
+        let toward = &toward;
+        async move { Ok::<_, ServiceError>((key, toward.answer(question).await.map_err(ServiceError::McpError)?)) }
+    });
+    let answers: BTreeMap<_, _> = futures_util::future::try_join_all(asked).await?.into_iter().collect();
+    let answers: Option<InputResponses> = (!answers.is_empty()).then_some(answers);
+    let (responses, state) = match request {
+        ClientRequest::CallToolRequest(request) => (&mut request.params.input_responses, &mut request.params.request_state),
+        ClientRequest::GetPromptRequest(request) => (&mut request.params.input_responses, &mut request.params.request_state),
+        ClientRequest::ReadResourceRequest(request) => (&mut request.params.input_responses, &mut request.params.request_state),
+        _ => return Err(ServiceError::UnexpectedResponse),
+    };
+    (*responses, *state) = (answers, wanted.request_state);
+    Ok(())
+}
+
+/// What older revisions leave out and the newest wants; the protocol's library takes it out again where the caller is of an older one.
+fn complete(result: &mut ServerResult) {
+    let kind = match result {
+        ServerResult::CallToolResult(result) => &mut result.result_type,
+        ServerResult::GetPromptResult(result) => &mut result.result_type,
+        ServerResult::ReadResourceResult(result) => &mut result.result_type,
+        ServerResult::CompleteResult(result) => &mut result.result_type,
+        _ => return,
+    };
+    kind.get_or_insert(ResultType::COMPLETE);
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let Some(link) = self.link.take() else { return };
+        let (peer, id) = (self.peer.clone(), self.id.clone());
+        tokio::spawn(async move {
+            // A server that is gone has nothing to cancel.
+            let _ = tokio::time::timeout(ROUND, peer.notify_cancelled(CancelledNotificationParam::new(Some(id), None))).await;
+            drop(link);
+        });
     }
 }
 
@@ -248,12 +325,8 @@ pub fn no_tool(name: &str) -> ErrorData {
 
 /// Why a tool cannot be called, where it cannot.
 pub fn unusable(server: &Server, listing: &Listed, name: &str) -> Option<Result<CallToolResult, ErrorData>> {
-    if listing.held_back.iter().any(|held_back| held_back == name) {
-        let message = format!(
-            "The tool '{name}' of '{}' is not as it was approved, and is held back: whoever runs this gateway sees it by 'keyward mcp servers' and approves it by 'keyward mcp approve {}'.",
-            server.name, server.name
-        );
-        return Some(Ok(wrong(&message)));
+    if listing.holds_back(Kind::Tool, name) {
+        return Some(Ok(wrong(&held_back(server, &Key::new(Kind::Tool, name)))));
     }
     if listing.tools.iter().any(|tool| tool.name == name) {
         return None;
@@ -262,4 +335,12 @@ pub fn unusable(server: &Server, listing: &Listed, name: &str) -> Option<Result<
         Some(_) => Ok(wrong(&format!("The MCP server '{}' cannot be reached right now: try again in a moment.", server.name))),
         None => Err(no_tool(name)),
     })
+}
+
+/// What is told of something that is not as it was approved.
+pub fn held_back(server: &Server, key: &Key) -> String {
+    format!(
+        "The {key} of '{}' is not as it was approved, and is held back: whoever runs this gateway sees what has changed, and approves it, by 'keyward mcp approve {}'.",
+        server.name, server.name
+    )
 }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::routing::any;
+use futures_util::StreamExt as _;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Limited;
 use rmcp::transport::StreamableHttpService;
 use serde_json::json;
 
 use super::federation::{Pool, Server};
 use super::handler::Handler;
+use super::holder::Holder;
 use super::names::{Manner, shown};
 use super::plain;
 use crate::error::{Kind, Refusal};
@@ -60,7 +62,8 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
         Some(Err(refusal)) => return refuse(&refusal),
     };
     let session = head.headers.get(SESSION).and_then(|session| session.to_str().ok());
-    if session.is_some_and(|session| !gateway.mcp.is_owned(session, key)) && gateway.mcp.config.legacy_session_mode {
+    let session = session.map(str::to_owned).filter(|_| gateway.mcp.has_sessions());
+    if session.as_ref().is_some_and(|session| !gateway.mcp.owned.is_used_by(session, key)) {
         let message = "There is no such session, or it was begun under another key: begin a new one by 'initialize'.";
         return refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "session_not_found", message));
     }
@@ -69,10 +72,13 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
         return refuse(&Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "too_many_sessions", message));
     }
     let service = {
-        let (gateway, pool, manner) = (Arc::clone(&gateway), pool(&gateway, &head.headers, key), manner(alone.as_ref()));
-        let handler = move || Ok(Handler::new(&gateway, alone.clone(), manner, pool.clone().unwrap_or_else(|| Pool::new(true))));
+        let (of, gateway) = (Arc::clone(&gateway), Arc::clone(&gateway));
+        let (pool, manner) = (pool(&gateway, &head.headers, key), manner(alone.as_ref()));
+        let own = move || Pool::new(true, gateway.mcp.share(key));
+        let handler = move || Ok(Handler::new(&of, alone.clone(), manner, pool.clone().unwrap_or_else(&own)));
         move |sessions, config| StreamableHttpService::new(handler, sessions, config)
     };
+    let holder = Holder::new(&gateway, key, head.clone());
     head.extensions.insert(Presented(head.clone()));
     head.extensions.insert(caller);
     // The key has done its work: the protocol's side cannot repeat it.
@@ -88,10 +94,32 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
     let method = head.method.clone();
     let request = Request::from_parts(head, Limited::new(body, limit));
     let response = plain::told(service.handle(request).await.map(Body::new), &method).await;
-    if let Some(session) = response.headers().get(SESSION).and_then(|session| session.to_str().ok()) {
-        gateway.mcp.owned(session, key);
+    if let Some(begun) = response.headers().get(SESSION).and_then(|session| session.to_str().ok()).filter(|_| session.is_none()) {
+        for ended in gateway.mcp.owned.begun(begun, key, holder.clone()) {
+            gateway.mcp.end(&ended).await;
+        }
     }
-    response
+    match session {
+        Some(session) if method == Method::DELETE => {
+            gateway.mcp.owned.ended(&session);
+            response
+        }
+        Some(session) if method == Method::GET && response.status().is_success() => while_good(response, gateway, &session, holder),
+        _ => response,
+    }
+}
+
+/// A stream of news, which ends with its key and when the gateway stops.
+fn while_good(response: Response<Body>, gateway: Arc<Gateway>, session: &str, holder: Holder) -> Response<Body> {
+    let stream = gateway.mcp.owned.stream(session);
+    let ended = async move {
+        tokio::select! {
+            () = holder.ended() => {}
+            () = gateway.mcp.stopping() => {}
+        }
+        drop(stream);
+    };
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(ended))))
 }
 
 fn manner(alone: Option<&Arc<Server>>) -> Manner {
@@ -100,7 +128,7 @@ fn manner(alone: Option<&Arc<Server>>) -> Manner {
 
 /// The key's connections where the request has no session; one with a session has its own.
 fn pool(gateway: &Gateway, headers: &HeaderMap, key: crate::key::KeyId) -> Option<Arc<Pool>> {
-    let is_stateless = !gateway.mcp.config.legacy_session_mode
+    let is_stateless = !gateway.mcp.has_sessions()
         || headers.get(VERSION).and_then(|version| version.to_str().ok()).is_some_and(|version| version >= NO_SESSIONS);
     is_stateless.then(|| gateway.mcp.pool(key))
 }

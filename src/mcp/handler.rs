@@ -14,8 +14,8 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
 
-use super::calls::{Called, Way, no_tool, unusable, wrong};
-use super::federation::{Changes, Listed, Pool, Server};
+use super::calls::{Called, Way, held_back, no_tool, unusable, wrong};
+use super::federation::{Changes, Key, Kind, Listed, Pool, Server};
 use super::names::{self, Manner, shown};
 use super::{introduction, plain, prompts, services, subscriptions, tools};
 use crate::gateway::Gateway;
@@ -76,14 +76,14 @@ impl Handler {
         self.manner
     }
 
+    /// The gateway.
+    pub(super) fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
     /// Raised whenever what there is has changed.
     pub(super) fn changes(&self) -> tokio::sync::watch::Receiver<Changes> {
         self.gateway.mcp.changes()
-    }
-
-    /// Resolves when the gateway stops.
-    pub(super) async fn closing(&self) {
-        self.gateway.mcp.closing().await;
     }
 
     /// The servers that are seen, with what each has: all are asked at once.
@@ -93,7 +93,8 @@ impl Handler {
             None => self.gateway.mcp.federation.servers().cloned().collect(),
         };
         let listed = servers.into_iter().map(|server| async move {
-            let listing = server.listing().await;
+            // What is asked of one alone is worth waiting for.
+            let listing = if self.alone.is_some() { server.listing().await } else { server.listing_soon().await };
             (server, listing)
         });
         futures_util::future::join_all(listed).await
@@ -108,9 +109,23 @@ impl Handler {
         listings.iter().flat_map(of_one).collect()
     }
 
+    /// What a server says of its use is for those who may use something of it.
+    fn withhold(&self, called: &Called, instructions: &mut Option<String>) {
+        let Some(server) = &self.alone else { return };
+        let listing = server.listing_now();
+        let may_use = |name: &str| called.caller.may_use_tool(&format!("{}/{name}", server.name)).is_ok();
+        let may_use_some = listing.approved_tools().any(|tool| may_use(&tool.name))
+            || listing.approved_prompts().any(|prompt| may_use(&prompt.name))
+            || listing.approved_resources().any(|resource| may_use(&resource.uri))
+            || listing.approved_templates().any(|template| may_use(&template.uri_template));
+        if !may_use_some {
+            *instructions = None;
+        }
+    }
+
     fn way<'a>(&'a self, server: &'a Server) -> Way<'a> {
         let level = *self.level.lock().unwrap_or_else(PoisonError::into_inner);
-        Way { server, pool: &self.pool, manner: self.manner, level }
+        Way { gateway: &self.gateway, server, pool: &self.pool, manner: self.manner, level }
     }
 
     async fn call_federated(
@@ -150,6 +165,7 @@ impl Handler {
     ) -> Result<(), ErrorData> {
         let called = Called::of(context)?;
         let (server, own) = self.whose_uri(uri).ok_or_else(|| no_resource(uri))?;
+        names::check_uri(own).map_err(|why| ErrorData::invalid_params(why, None))?;
         called.admit(&format!("{}/{own}", server.name))?;
         called.forward(&self.way(&server), request(own)).await.map(|_| ())
     }
@@ -176,12 +192,19 @@ impl ServerHandler for Handler {
         // What a server can do is known once it has been asked.
         self.listings().await;
         context.peer.set_peer_info(asked.clone());
-        self.negotiate_initialize(&asked)
+        let mut agreed = self.negotiate_initialize(&asked)?;
+        self.withhold(&Called::of(context)?, &mut agreed.instructions);
+        if !self.gateway.mcp.has_sessions() {
+            introduction::unannounced(&mut agreed.capabilities);
+        }
+        Ok(agreed)
     }
 
-    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+    async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
         self.listings().await;
-        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), self.get_info()))
+        let mut info = self.get_info();
+        self.withhold(&Called::of(context)?, &mut info.instructions);
+        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), info))
     }
 
     async fn list_tools(
@@ -204,7 +227,7 @@ impl ServerHandler for Handler {
                 tool.name = self.manner.name(&server.name, &tool.name).into();
                 tool
             };
-            listing.approved().filter(|tool| may_use(&tool.name)).map(told).collect()
+            listing.approved_tools().filter(|tool| may_use(&tool.name)).map(told).collect()
         });
         all.extend(federated.await);
         Ok(ListToolsResult::with_all_items(all))
@@ -253,7 +276,7 @@ impl ServerHandler for Handler {
                 prompt.name = self.manner.name(&server.name, &prompt.name);
                 prompt
             };
-            listing.prompts.iter().filter(|prompt| may_use(&prompt.name)).map(told).collect()
+            listing.approved_prompts().filter(|prompt| may_use(&prompt.name)).map(told).collect()
         });
         all.extend(federated.await);
         Ok(ListPromptsResult::with_all_items(all))
@@ -269,6 +292,9 @@ impl ServerHandler for Handler {
         let no_prompt = || ErrorData::invalid_params(format!("There is no prompt '{}': prompts/list names them.", shown(&name)), None);
         match self.whose(&name).ok_or_else(no_prompt)? {
             Whose::Server(server, own) => {
+                if server.listing_now().holds_back(Kind::Prompt, own) {
+                    return Err(ErrorData::invalid_request(held_back(&server, &Key::new(Kind::Prompt, own)), None));
+                }
                 (asked.name, asked.meta) = (own.to_owned(), None);
                 let request = ClientRequest::GetPromptRequest(GetPromptRequest::new(asked));
                 let used = (&*server.name, own, "prompts/get");
@@ -307,7 +333,7 @@ impl ServerHandler for Handler {
                 resource.uri = self.manner.uri(&server.name, &resource.uri);
                 resource
             };
-            listing.resources.iter().filter(|resource| may_use(&resource.uri)).map(told).collect()
+            listing.approved_resources().filter(|resource| may_use(&resource.uri)).map(told).collect()
         });
         all.extend(federated.await);
         Ok(ListResourcesResult::with_all_items(all))
@@ -326,7 +352,7 @@ impl ServerHandler for Handler {
                 template.uri_template = self.manner.uri(&server.name, &template.uri_template);
                 template
             };
-            listing.templates.iter().filter(|template| may_use(&template.uri_template)).map(told).collect()
+            listing.approved_templates().filter(|template| may_use(&template.uri_template)).map(told).collect()
         });
         Ok(ListResourceTemplatesResult::with_all_items(federated.await))
     }
@@ -342,6 +368,7 @@ impl ServerHandler for Handler {
             let file = prompts::file(&self.gateway, &called.caller, &uri).unwrap_or_else(|| Err(no_resource(&uri)))?;
             return Ok(file.into());
         };
+        names::check_uri(own).map_err(|why| ErrorData::invalid_params(why, None))?;
         (asked.uri, asked.meta) = (own.to_owned(), None);
         let request = ClientRequest::ReadResourceRequest(ReadResourceRequest::new(asked));
         let (way, used) = (self.way(&server), (&*server.name, own, "resources/read"));
@@ -369,6 +396,7 @@ impl ServerHandler for Handler {
             Reference::Resource(resource) => {
                 let uri = resource.uri.clone();
                 let Some((server, own)) = self.whose_uri(&uri) else { return nothing() };
+                names::check_uri(own).map_err(|why| ErrorData::invalid_params(why, None))?;
                 resource.uri = own.to_owned();
                 called.admit(&format!("{}/{own}", server.name))?;
                 server

@@ -17,7 +17,7 @@ pub fn of(gateway: &Gateway, alone: Option<&Server>) -> InitializeResult {
             let listing = server.listing_now();
             let mut capabilities = listing.capabilities.clone();
             (capabilities.experimental, capabilities.extensions) = (None, None);
-            (capabilities, listing.instructions.clone())
+            (capabilities, listing.approved_instructions().cloned())
         }
         None => {
             let own = ServerCapabilities::builder()
@@ -40,4 +40,11 @@ pub fn of(gateway: &Gateway, alone: Option<&Server>) -> InitializeResult {
     info.instructions = instructions;
     info.server_info = Implementation::new("keyward", env!("CARGO_PKG_VERSION")).with_title("Keyward");
     info
+}
+
+/// Takes back that changes are announced, where nobody could be told of them.
+pub fn unannounced(capabilities: &mut ServerCapabilities) {
+    capabilities.tools.iter_mut().for_each(|tools| tools.list_changed = None);
+    capabilities.prompts.iter_mut().for_each(|prompts| prompts.list_changed = None);
+    capabilities.resources.iter_mut().for_each(|resources| resources.list_changed = None);
 }

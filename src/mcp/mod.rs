@@ -10,12 +10,14 @@ mod calls;
 mod endpoint;
 pub mod federation;
 mod handler;
+mod holder;
 mod introduction;
 mod names;
 mod plain;
 mod prompts;
 mod room;
 mod services;
+mod sessions;
 mod subscriptions;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use rmcp::model::{ContentBlock, ResourceContents};
 
 /// How a server's names are told to callers.
@@ -26,6 +27,28 @@ pub fn split_uri(uri: &str) -> Option<(&str, &str)> {
     let (server, rest) = uri.split_once('+')?;
     let is_name = server.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     is_name.then_some((server, rest))
+}
+
+/// So many layers of escapes are taken off: nobody needs more.
+const LAYERS: usize = 4;
+
+/// Refuses a URI that a server could take for another one than a scope does: with a `.` or `..` in its path, escaped or not.
+pub fn check_uri(uri: &str) -> Result<(), String> {
+    let mut text = uri.to_owned();
+    for _ in 0..LAYERS {
+        let is_step = |part: &str| matches!(part.split([';', '?', '#']).next(), Some("." | ".."));
+        if text.split(['/', '\\']).any(is_step) {
+            return Err("The URI has a '.' or '..' in its path, which is not passed on.".to_owned());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("The URI has a control character in it.".to_owned());
+        }
+        match percent_decode_str(&text).decode_utf8_lossy() {
+            same if same == text => return Ok(()),
+            deeper => text = deeper.into_owned(),
+        }
+    }
+    Err("The URI is escaped over and over.".to_owned())
 }
 
 // === impl Manner ===

@@ -49,7 +49,8 @@ pub async fn told(response: Response<Body>, method: &Method) -> Response<Body> {
             (head.status, INVALID_REQUEST, "Accept has to name application/json and text/event-stream, both.".to_owned())
         }
         StatusCode::FORBIDDEN => {
-            let message = "Host or Origin is not this gateway's, as when a web page elsewhere calls it: call it by its own address.";
+            let message = "Host or Origin is not this gateway's, as when a web page elsewhere calls it: call it by its own address, or name \
+                           the host in mcp.hosts, and a web page's origin in mcp.origins, of the configuration.";
             (head.status, INVALID_REQUEST, message.to_owned())
         }
         StatusCode::METHOD_NOT_ALLOWED => {

@@ -1,15 +1,18 @@
 //! What `/mcp` keeps between requests: federated servers, sessions of older revisions with their keys, and what has changed.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 use rmcp::transport::StreamableHttpServerConfig;
+use rmcp::transport::streamable_http_server::SessionManager as _;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::federation::{Changes, Federation, Pool};
+use super::federation::{Changes, Federation, Pool, Share};
+use super::sessions::Sessions;
 use crate::catalog::Environment;
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -21,21 +24,28 @@ pub struct Room {
     pub federation: Federation,
     /// Sessions of the revisions that have them.
     pub(super) sessions: Arc<LocalSessionManager>,
+    /// Whose they are.
+    pub(super) owned: Arc<Sessions>,
     /// How the protocol is served.
     pub(super) config: StreamableHttpServerConfig,
-    /// Whose session it is: with another key it is none.
-    owners: Cache<String, KeyId>,
     /// Connections of keys that have no session.
     pools: Cache<KeyId, Arc<Pool>>,
+    /// What keys have of what there is not without end.
+    shares: Mutex<HashMap<KeyId, Weak<Share>>>,
     changes: watch::Sender<Changes>,
+    stopping: watch::Sender<bool>,
 }
 
 const POOLS: u64 = 10_000;
-const MOST_SESSIONS: u64 = 10_000;
-const POOL_FOR: Duration = Duration::from_secs(60);
-/// A session that is not used for so long ends.
+const POOL_FOR: Duration = Duration::from_secs(120);
+/// A session in which nothing at all happens for so long ends, though somebody may listen.
 const SESSION_FOR: Duration = Duration::from_secs(1800);
+const MOST_SESSIONS: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
+/// Sessions that belong to nobody are looked for so often.
+const STRAYS_EVERY: Duration = Duration::from_secs(60);
+/// Keys are looked at so often.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 // === impl Room ===
 
@@ -49,9 +59,11 @@ impl Room {
             config: served(config, !federation.is_empty()),
             federation,
             sessions: Arc::new(sessions),
-            owners: Cache::builder().time_to_idle(SESSION_FOR * 2).max_capacity(MOST_SESSIONS * 2).build(),
+            owned: Arc::default(),
             pools: Cache::builder().time_to_idle(POOL_FOR).max_capacity(POOLS).build(),
+            shares: Mutex::default(),
             changes: watch::Sender::new(Changes::default()),
+            stopping: watch::Sender::new(false),
         })
     }
 
@@ -70,17 +82,64 @@ impl Room {
                 }
             }
         };
-        tokio::join!(self.federation.follow(&self.changes, &stopped), files);
+        let sweeping = async {
+            let (mut stopped, mut strays, mut looked) = (stopped.clone(), HashSet::new(), Instant::now());
+            while tokio::time::timeout(LOOK_EVERY, stopped.wait_for(|stop| *stop)).await.is_err() {
+                self.sweep().await;
+                if looked.elapsed() >= STRAYS_EVERY {
+                    (strays, looked) = (self.end_strays(strays).await, Instant::now());
+                }
+            }
+        };
+        tokio::join!(self.federation.follow(&self.changes, &stopped), files, sweeping);
     }
 
-    /// Ends all sessions, and the streams that only wait for something to happen.
+    /// Ends what nobody uses, and what nobody may use any more.
+    async fn sweep(&self) {
+        for id in self.owned.sweep().await {
+            self.end(&id).await;
+        }
+        self.pools.run_pending_tasks();
+        self.pools.iter().for_each(|(_, pool)| pool.sweep());
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, share| share.strong_count() > 0);
+    }
+
+    /// Ends the sessions that still belong to nobody, as when their caller hung up before they had begun; tells which belong to nobody now.
+    async fn end_strays(&self, before: HashSet<String>) -> HashSet<String> {
+        let mut strays: HashSet<String> = self.sessions.sessions.read().await.keys().map(ToString::to_string).collect();
+        strays.retain(|id| !self.owned.is_known(id));
+        for id in before.intersection(&strays) {
+            self.end(id).await;
+        }
+        strays
+    }
+
+    /// Ends a session.
+    pub async fn end(&self, id: &str) {
+        self.owned.ended(id);
+        // One that has ended by itself is no error.
+        let _ = self.sessions.close_session(&id.to_owned().into()).await;
+    }
+
+    /// Ends the streams that only wait for something to happen: whatever is called goes on to its answer.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Ends all sessions, with what still runs.
     pub fn close(&self) {
         self.config.cancellation_token.cancel();
     }
 
-    /// Resolves when [`Room::close`] is called.
-    pub async fn closing(&self) {
-        self.config.cancellation_token.cancelled().await;
+    /// Resolves when [`Room::stop`] is called.
+    pub async fn stopping(&self) {
+        // The sender lives as long as the room.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// Whether callers of older revisions have sessions: what a federated server asks in the middle of a call needs one.
+    pub fn has_sessions(&self) -> bool {
+        self.config.legacy_session_mode
     }
 
     /// Raised whenever what callers may see is another.
@@ -90,22 +149,29 @@ impl Room {
 
     /// The connections of a key.
     pub fn pool(&self, key: KeyId) -> Arc<Pool> {
-        self.pools.get_with(key, || Pool::new(false))
+        self.pools.get_with(key, || Pool::new(false, self.share(key)))
     }
 
-    /// Whether there are as many sessions as may be.
+    /// Whether there are as many sessions as may be, those too that are only just begun.
     pub async fn is_full(&self) -> bool {
-        self.sessions.sessions.read().await.len() as u64 >= MOST_SESSIONS
+        self.sessions.sessions.read().await.len() >= MOST_SESSIONS
     }
 
-    /// A session was made under a key.
-    pub fn owned(&self, session: &str, key: KeyId) {
-        self.owners.insert(session.to_owned(), key);
+    /// A place among those of a key who wait for news, where there is one left.
+    pub fn listener(&self, key: KeyId) -> Option<(OwnedSemaphorePermit, Arc<Share>)> {
+        let share = self.share(key);
+        Some((Arc::clone(&share.listeners).try_acquire_owned().ok()?, share))
     }
 
-    /// Whether a session belongs to a key.
-    pub fn is_owned(&self, session: &str, key: KeyId) -> bool {
-        self.owners.get(session) == Some(key)
+    /// What a key may have at once.
+    pub fn share(&self, key: KeyId) -> Arc<Share> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(&key).and_then(Weak::upgrade) {
+            return share;
+        }
+        let share = Arc::new(Share::default());
+        shares.insert(key, Arc::downgrade(&share));
+        share
     }
 }
 

@@ -12,8 +12,10 @@ use rmcp::{ErrorData, RoleServer};
 use tokio::sync::watch;
 
 use super::calls::Called;
-use super::federation::{Changes, Server, Trouble};
+use super::federation::{Changes, Pool, Server, Trouble};
 use super::handler::Handler;
+use super::holder::Holder;
+use super::names::check_uri;
 use crate::gateway::Gateway;
 
 /// A session is looked after so often, though nothing changes.
@@ -22,21 +24,28 @@ const TICK: Duration = Duration::from_secs(30);
 /// `subscriptions/listen` of the newest revision: tells until there is nothing more to tell, or nobody to tell it to.
 pub async fn listen(handler: &Handler, subscription: &SubscriptionContext) -> Result<(), ErrorData> {
     let called = Called::of(subscription.request_context().clone())?;
+    let gateway = handler.gateway();
+    let _place = gateway.mcp.listener(called.caller.id()).ok_or_else(|| {
+        ErrorData::invalid_request("This key listens as often as it may: end one of its subscriptions before another begins.", None)
+    })?;
+    let holder = Holder::of(gateway, &called);
     let mut by_server: BTreeMap<String, (Arc<Server>, Vec<String>)> = BTreeMap::new();
     for uri in subscription.accepted().resource_subscriptions.iter().flatten() {
         if let Some((server, own)) = handler.whose_uri(uri)
+            && check_uri(own).is_ok()
             && called.admit(&format!("{}/{own}", server.name)).is_ok()
         {
             by_server.entry(server.name.to_string()).or_insert_with(|| (server, Vec::new())).1.push(own.to_owned());
         }
     }
     let mut told: FuturesUnordered<_> =
-        by_server.into_values().map(|(server, uris)| updates(handler, &called, subscription, server, uris)).collect();
+        by_server.into_values().map(|(server, uris)| updates(handler, (&called, &holder), subscription, server, uris)).collect();
     let updates = async { while told.next().await.is_some() {} };
     tokio::select! {
         () = async { tokio::join!(updates, changes(handler, subscription)); } => {}
         () = subscription.cancelled() => {}
-        () = handler.closing() => {}
+        () = holder.ended() => {}
+        () = gateway.mcp.stopping() => {}
     }
     Ok(())
 }
@@ -47,7 +56,7 @@ pub async fn tell_session(mut changes: watch::Receiver<Changes>, peer: Peer<Role
     while !peer.is_transport_closed() {
         tokio::select! {
             _ = tokio::time::timeout(TICK, changes.changed()) => {}
-            () = gateway.mcp.closing() => return,
+            () = gateway.mcp.stopping() => return,
         }
         let (tools, prompts, resources) = news(&mut told, &mut changes);
         // A session that is gone needs no news; the next turn ends this.
@@ -89,11 +98,17 @@ async fn changes(handler: &Handler, subscription: &SubscriptionContext) {
 }
 
 /// Tells that resources of a server have changed, by a connection that is this subscription's alone.
-async fn updates(handler: &Handler, called: &Called, subscription: &SubscriptionContext, server: Arc<Server>, uris: Vec<String>) {
+async fn updates(
+    handler: &Handler,
+    (called, holder): (&Called, &Holder),
+    subscription: &SubscriptionContext,
+    server: Arc<Server>,
+    uris: Vec<String>,
+) {
     let capabilities = called.context.client_capabilities().unwrap_or_default();
-    let pool = super::federation::Pool::new(true);
+    let pool = Pool::new(true, handler.gateway().mcp.share(called.caller.id()));
     let link = match server.link(&pool, called.version(), capabilities).await {
-        Ok((_, link)) => link,
+        Ok(link) => link,
         Err(Trouble(error)) => return tracing::warn!(server = &*server.name, %error, "nobody tells of changes of resources"),
     };
     if !link.is_modern {
@@ -102,10 +117,11 @@ async fn updates(handler: &Handler, called: &Called, subscription: &Subscription
     let filter = SubscriptionFilter::builder().resource_subscriptions(uris).build();
     let Ok(mut stream) = link.service.listen(filter).await else { return };
     while let Ok(Some(notification)) = stream.next().await {
-        if let ServerNotification::ResourceUpdatedNotification(updated) = notification {
-            let mut params = updated.params;
-            params.uri = handler.manner().uri(&server.name, &params.uri);
-            let _ = subscription.sink().notify_resource_updated(params.uri).await;
+        if let ServerNotification::ResourceUpdatedNotification(updated) = notification
+            && holder.may_use(&format!("{}/{}", server.name, updated.params.uri)).await
+        {
+            let uri = handler.manner().uri(&server.name, &updated.params.uri);
+            let _ = subscription.sink().notify_resource_updated(uri).await;
         }
     }
 }

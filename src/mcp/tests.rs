@@ -5,8 +5,8 @@
 use rmcp::model::Tool;
 use serde_json::json;
 
-use super::federation::{Approvals, fingerprint};
-use super::names::{Manner, split, split_uri};
+use super::federation::{Approvals, Change, Key, Listing};
+use super::names::{Manner, check_uri, split, split_uri};
 
 fn tool(description: &str, schema: serde_json::Value) -> Tool {
     serde_json::from_value(json!({ "name": "t", "description": description, "inputSchema": schema })).unwrap()
@@ -26,28 +26,72 @@ fn names_and_uris_are_turned_back() {
 }
 
 #[test]
-fn a_fingerprint_is_of_what_a_model_reads_and_not_of_the_order_of_members() {
-    let one = fingerprint(&tool("says", json!({ "type": "object", "properties": { "a": { "type": "string" }, "b": {} } })));
-    assert_eq!(one, fingerprint(&tool("says", json!({ "properties": { "b": {}, "a": { "type": "string" } }, "type": "object" }))));
-    assert_ne!(one, fingerprint(&tool("says more", json!({ "type": "object", "properties": { "a": { "type": "string" }, "b": {} } }))));
-    assert_ne!(one, fingerprint(&tool("says", json!({ "type": "object", "properties": { "a": { "type": "number" }, "b": {} } }))));
+fn a_uri_that_could_be_taken_for_another_is_refused() {
+    for uri in [
+        "file:///pub/../s",
+        "file:///pub/%2e%2e/s",
+        "file:///pub/%2E./s",
+        "x:%252e%252e/s",
+        "a://b/..;x=1/c",
+        "a:\\..\\b",
+        "a://b/%2F..%2Fc",
+        "a:/\n",
+    ] {
+        assert!(check_uri(uri).is_err(), "{uri}");
+    }
+    for uri in ["file:///pub/a..b/c.d", "git+ssh://host/x+y", "a:b%2Fc", "test://template/{id}/data", "x://y?range=1..2", "urn:x:100%25"] {
+        assert_eq!(check_uri(uri), Ok(()), "{uri}");
+    }
+}
+
+fn listing(instructions: &str, tools: &[Tool]) -> Listing {
+    Listing { tools: tools.to_vec(), instructions: Some(instructions.to_owned()), ..Listing::default() }
 }
 
 #[test]
-fn a_tool_that_changed_is_held_back_until_it_is_approved() {
+fn what_changed_is_held_back_until_exactly_that_is_approved() {
     let folder = tempfile::tempdir().unwrap();
     let (gateway, command_line) = (Approvals::open(folder.path()), Approvals::open(folder.path()));
-    let (before, after) = (tool("says", json!({})), tool("says something else", json!({})));
-    let held_back = |tool: &Tool| gateway.held_back("web", std::slice::from_ref(tool)).unwrap();
-    assert!(command_line.differing("web", std::slice::from_ref(&before)).unwrap().is_empty() && gateway.written().is_none());
+    let before = listing("use", &[tool("says", json!({ "type": "object", "properties": { "a": {}, "b": {} } }))]);
+    let same = listing("use", &[tool("says", json!({ "properties": { "b": {}, "a": {} }, "type": "object" }))]);
+    let after = listing("use it so", &[tool("says something else", json!({}))]);
+    let held_back = |listing: &Listing| gateway.held_back("web", listing).unwrap().iter().map(Key::to_string).collect::<Vec<_>>();
+    assert!(command_line.changes("web", &before).unwrap().iter().all(|change| change.before.is_none()) && gateway.written().is_none());
     assert!(held_back(&before).is_empty(), "the first that is seen counts as approved");
-    assert_eq!(held_back(&after), ["t"]);
-    assert_eq!(held_back(&after), ["t"], "and stays so");
-    assert_eq!(command_line.differing("web", std::slice::from_ref(&after)).unwrap(), ["t"]);
-    assert!(gateway.held_back("other", std::slice::from_ref(&after)).unwrap().is_empty(), "each server's tools are its own");
+    assert!(held_back(&same).is_empty(), "the order of members says nothing");
+    assert_eq!(held_back(&after), ["instructions", "tool t"]);
+    assert_eq!(held_back(&after), ["instructions", "tool t"], "and stays so");
+    assert!(gateway.held_back("other", &after).unwrap().is_empty(), "each server's are its own");
+    let changes = command_line.changes("web", &after).unwrap();
+    let shown = changes[1].shown();
+    assert!(shown.contains("-  \"description\": \"says\"") && shown.contains("+  \"description\": \"says something else\""), "{shown}");
+    let digest = Change::digest("web", &changes);
+    assert_ne!(digest, Change::digest("web", &changes[1..]));
+    assert_ne!(digest, Change::digest("other", &changes));
     let written = gateway.written();
-    command_line.approve("web", std::slice::from_ref(&after)).unwrap();
+    command_line.approve("web", &changes).unwrap();
     assert_ne!(gateway.written(), written, "the gateway notices");
     assert!(held_back(&after).is_empty());
-    assert_eq!(held_back(&before), ["t"]);
+    assert_eq!(held_back(&before), ["instructions", "tool t"]);
+}
+
+#[test]
+fn all_that_a_model_reads_of_a_tool_is_approved() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Approvals::open(folder.path());
+    let of = |more: serde_json::Value| {
+        let mut whole = json!({ "name": "t", "description": "says", "inputSchema": {} });
+        whole.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        listing("use", &[serde_json::from_value(whole).unwrap()])
+    };
+    assert!(gateway.held_back("web", &of(json!({}))).unwrap().is_empty());
+    let icon = json!([{ "src": "https://x/y.png" }]);
+    for more in [
+        json!({ "_meta": { "a": "b" } }),
+        json!({ "icons": icon }),
+        json!({ "annotations": { "readOnlyHint": true } }),
+        json!({ "title": "T" }),
+    ] {
+        assert_eq!(gateway.held_back("web", &of(more.clone())).unwrap().len(), 1, "{more}");
+    }
 }

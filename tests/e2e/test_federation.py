@@ -191,7 +191,8 @@ def test_a_tool_that_changed_is_held_back_until_it_is_approved(start_gateway):
         assert eventually(lambda: "web__echo" not in tool_names(gateway, key), seconds=90)
         held_back = call(gateway, key, "web__echo", text="x")
         assert held_back.is_error and ("held back" in held_back.content[0].text or "cannot be reached" in held_back.content[0].text)
-        assert gateway.run("mcp", "approve", "web", "echo").returncode == 0
+        digest = gateway.run("mcp", "approve", "web", "echo").stdout.split("--digest ")[1].strip()
+        assert gateway.run("mcp", "approve", "web", "echo", "--digest", digest).returncode == 0
         assert eventually(lambda: "web__echo" in tool_names(gateway, key), seconds=90)
         assert "web__sleep" not in tool_names(gateway, key)
     finally:
@@ -367,15 +368,15 @@ def test_the_bridge_tells_what_is_wrong(gateway):
 
 def test_snippets_are_what_assistants_read(gateway):
     def snippet(client):
-        head, text = gateway.run("mcp", "config", client).stdout.split("\n", 1)
-        assert head.startswith("# ")
-        return text
+        done = gateway.run("mcp", "config", client)
+        assert done.stderr.startswith("# ")
+        return done.stdout
 
-    url = "http://127.0.0.1:8080/mcp"
+    url = f"{gateway.url}/mcp"
     assert json.loads(snippet("claude-code"))["mcpServers"]["keyward"]["url"] == url
     assert json.loads(snippet("cursor"))["mcpServers"]["keyward"]["url"] == url
     assert json.loads(snippet("vscode"))["servers"]["keyward"]["type"] == "http"
     assert json.loads(snippet("windsurf"))["mcpServers"]["keyward"]["serverUrl"] == url
     assert json.loads(snippet("zed"))["context_servers"]["keyward"]["args"] == ["mcp"]
     assert tomllib.loads(snippet("codex"))["mcp_servers"]["keyward"]["url"] == url
-    assert gateway.run("mcp", "config").stdout.count("\n# ") == 5
+    assert gateway.run("mcp", "config").stderr.count("# ") == 6

@@ -1,11 +1,16 @@
 """The reference server with everything stands behind the gateway; the official TypeScript SDK and the inspector call through it."""
 
+import asyncio
 import json
 import os
 import pathlib
 import subprocess
 
+import httpx2
 import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import PromptReference
 
 from gateway import Gateway, eventually
 from mcp_fixture import call, tool_names
@@ -39,6 +44,33 @@ def run(*command, **options):
 def test_everything_is_called_by_the_sdk_for_python(gateway):
     assert "hello" in call(gateway, gateway.secret, "everything__echo", message="hello").content[0].text
     assert "5" in call(gateway, gateway.secret, "everything__get-sum", a=2, b=3).content[0].text
+
+
+def test_a_new_client_uses_an_old_server(gateway):
+    """The SDK for Python in its default mode speaks 2026-07-28 here; the server knows nothing of it."""
+
+    async def run():
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {gateway.secret}"}, timeout=30) as http,
+            Client(streamable_http_client(f"{gateway.url}/mcp", http_client=http)) as client,
+        ):
+            said = await client.call_tool("everything__echo", {"message": "new to old"})
+            resources = [one for one in (await client.list_resources()).resources if str(one.uri).startswith("everything+")]
+            read = await client.read_resource(resources[0].uri)
+            prompt = await client.get_prompt("everything__simple-prompt")
+            reference = PromptReference(type="ref/prompt", name="everything__completable-prompt")
+            completed = await client.complete(reference, {"name": "department", "value": "E"})
+            return client.protocol_version, said, read, prompt, completed
+
+    version, said, read, prompt, completed = asyncio.run(run())
+    assert version == "2026-07-28" and "new to old" in said.content[0].text
+    assert read.contents and prompt.messages and completed.completion.values
+
+
+def test_the_newer_sdk_for_typescript(gateway):
+    script = pathlib.Path(__file__).with_name("newer.mjs")
+    seen = json.loads(run(NODE, script, PACKAGES, f"{gateway.url}/mcp", gateway.secret))
+    assert seen["version"] == "2026-07-28" and "from TypeScript" in seen["said"]
 
 
 def test_the_sdk_for_typescript(gateway):

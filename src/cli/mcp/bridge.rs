@@ -3,7 +3,9 @@
 //! Source: "Transports" of the MCP specification (stdio; Streamable HTTP), of the revisions from 2025-03-26 to 2026-07-28.
 
 use std::io::{BufRead as _, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -17,6 +19,7 @@ use tokio::task::JoinSet;
 use super::headers::{Headers, VERSION};
 use crate::catalog::Environment;
 use crate::cli::CliError;
+use crate::config::Config;
 use crate::route::Secret;
 
 /// The other end.
@@ -25,15 +28,31 @@ struct Bridge {
     url: String,
     key: Secret,
     session: Mutex<Session>,
+    /// Held by whoever begins a session anew.
+    renewing: tokio::sync::Mutex<()>,
     headers: Headers,
     out: mpsc::UnboundedSender<String>,
+    /// The gateway has answered before: where it is gone now, it may be starting again.
+    was_there: AtomicBool,
 }
 
-/// What older revisions agree on first.
+/// What older revisions agree on first, and what they are told after that.
 #[derive(Clone, Default)]
 struct Session {
     id: Option<HeaderValue>,
     version: Option<HeaderValue>,
+    /// How it was begun.
+    begun: Option<Value>,
+    /// What a session remembers of what came after that.
+    told: Vec<Value>,
+}
+
+/// How a message ended.
+enum Ending {
+    /// As it should.
+    Answered,
+    /// The gateway knows nothing of the session.
+    NoSession,
 }
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -44,24 +63,43 @@ const FAILED: i32 = -32000;
 const REST: Duration = Duration::from_secs(1);
 /// How long what is still running may take once there is no more input.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long a gateway may take to start again.
+const RESTART: Duration = Duration::from_secs(10);
+/// A session is told of so much again.
+const MOST_TOLD: usize = 1000;
+/// What a session that was begun anew may have otherwise.
+const CHANGED: [&str; 3] =
+    ["notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed"];
 
-/// Where the gateway is.
-pub fn url(env: &Environment) -> String {
-    env.get("KEYWARD_URL").unwrap_or(DEFAULT_URL).trim_end_matches('/').to_owned()
+/// Where the gateway is: where the environment says, or where the configuration has it listen.
+pub fn url(env: &Environment, config: Option<&Config>) -> String {
+    if let Some(url) = env.get("KEYWARD_URL") {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let Some(mut address) = config.map(|config| config.listen) else { return DEFAULT_URL.to_owned() };
+    // Whoever listens everywhere is reached here too.
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{address}")
 }
 
 /// Bridges until standard input ends.
-pub async fn run(env: &Environment) -> Result<(), CliError> {
+pub async fn run(env: &Environment, url: &str) -> Result<(), CliError> {
     let key = env.get("KEYWARD_KEY").ok_or("KEYWARD_KEY is not set: put a key of the gateway in it ('keyward keys create' makes one)")?;
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
     let (out, mut lines) = mpsc::unbounded_channel::<String>();
     let bridge = Arc::new(Bridge {
         http,
-        url: format!("{}/mcp", url(env)),
+        url: format!("{url}/mcp"),
         key: Secret::new(key),
         session: Mutex::default(),
+        renewing: tokio::sync::Mutex::default(),
         headers: Headers::default(),
         out,
+        was_there: AtomicBool::default(),
     });
     let writing = tokio::task::spawn_blocking(move || {
         while let Some(line) = lines.blocking_recv() {
@@ -79,9 +117,10 @@ pub async fn run(env: &Environment) -> Result<(), CliError> {
             continue;
         };
         // The handshake and what needs no answer keep their order; requests may overtake each other.
-        if message.get("id").is_none() || message.get("method").is_none_or(|method| method == "initialize") {
+        if message.get("id").is_none() || is_initialize(&message) || message.get("method").is_none() {
             bridge.post(&message).await;
             if message.get("method").is_some_and(|method| method == "notifications/initialized") && bridge.session().id.is_some() {
+                listening.abort_all();
                 listening.spawn(Arc::clone(&bridge).listen());
             }
         } else {
@@ -99,6 +138,10 @@ pub async fn run(env: &Environment) -> Result<(), CliError> {
     drop(bridge);
     writing.await?;
     Ok(())
+}
+
+fn is_initialize(message: &Value) -> bool {
+    message.get("method").is_some_and(|method| method == "initialize")
 }
 
 /// The lines of standard input, by a thread that the process does not wait for.
@@ -119,7 +162,11 @@ fn read_lines() -> mpsc::Receiver<String> {
 
 impl Bridge {
     fn session(&self) -> Session {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.locked().clone()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, message: &Value) {
@@ -127,41 +174,149 @@ impl Bridge {
         let _ = self.out.send(message.to_string());
     }
 
-    fn request(&self, request: RequestBuilder) -> RequestBuilder {
-        let Session { id, version } = self.session();
+    fn request(&self, request: RequestBuilder, session: &Session) -> RequestBuilder {
         let request = request.bearer_auth(self.key.expose()).header(header::ACCEPT, ACCEPT);
-        let named = [(SESSION, id), (VERSION, version)].into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let named =
+            [(SESSION, &session.id), (VERSION, &session.version)].into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
         named.fold(request, |request, (name, value)| request.header(name, value))
     }
 
     /// Sends a message, and tells what comes back for it.
     async fn post(&self, message: &Value) {
         let id = message.get("id").unwrap_or(&Value::Null);
-        let mut request =
-            self.request(self.http.post(&self.url)).header(header::CONTENT_TYPE, "application/json").body(message.to_string());
-        for (name, value) in self.headers.of(message) {
-            request = request.header(name, value);
+        self.remember(message);
+        let mut session = self.session();
+        let mut answer = self.once(message, &session).await;
+        if matches!(answer, Ok(Ending::NoSession)) {
+            answer = match self.renew(&session).await {
+                // What was asked by a session that is gone needs no answer.
+                Ok(()) if message.get("method").is_none() => Ok(Ending::Answered),
+                Ok(()) => {
+                    session = self.session();
+                    self.once(message, &session).await
+                }
+                Err(why) => Err(why),
+            };
         }
-        let answer = match request.send().await {
-            Ok(response) => self.pass_on(response, message).await,
-            Err(error) => Err(format!("the gateway cannot be reached at {} ({error})", self.url)),
+        let why = match answer {
+            Ok(Ending::Answered) => return,
+            Ok(Ending::NoSession) => "the gateway forgets the session at once".to_owned(),
+            Err(why) => why,
         };
-        if let Err(why) = answer {
-            eprintln!("keyward: {why}");
-            if !id.is_null() {
-                self.tell(&failure(id, FAILED, &why));
+        eprintln!("keyward: {why}");
+        if !id.is_null() && message.get("method").is_some() {
+            self.tell(&failure(id, FAILED, &why));
+        }
+    }
+
+    /// Keeps what a session that begins anew has to be told again.
+    fn remember(&self, message: &Value) {
+        let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
+        let mut session = self.locked();
+        match method {
+            "initialize" => *session = Session { begun: Some(message.clone()), ..Session::default() },
+            "logging/setLevel" => session.told.retain(|told| told["method"] != method),
+            "resources/subscribe" | "resources/unsubscribe" => {
+                let uri = &message["params"]["uri"];
+                session.told.retain(|told| told["method"] != "resources/subscribe" || told["params"]["uri"] != *uri);
+            }
+            _ => {}
+        }
+        let is_kept = matches!(method, "notifications/initialized" | "logging/setLevel" | "resources/subscribe");
+        if is_kept && session.begun.is_some() && session.told.len() < MOST_TOLD {
+            session.told.push(message.clone());
+        }
+    }
+
+    async fn once(&self, message: &Value, session: &Session) -> Result<Ending, String> {
+        let response = self.send(message, session).await?;
+        if response.status() == StatusCode::NOT_FOUND && session.id.is_some() {
+            return Ok(Ending::NoSession);
+        }
+        self.pass_on(response, message).await.map(|()| Ending::Answered)
+    }
+
+    async fn send(&self, message: &Value, session: &Session) -> Result<Response, String> {
+        let began = tokio::time::Instant::now();
+        loop {
+            let request = self.request(self.http.post(&self.url), session).header(header::CONTENT_TYPE, "application/json");
+            let headers = self.headers.of(message).into_iter();
+            let request = headers.fold(request.body(message.to_string()), |request, (name, value)| request.header(name, value));
+            match request.send().await {
+                Ok(response) => {
+                    self.was_there.store(true, Ordering::Relaxed);
+                    return Ok(response);
+                }
+                // Nothing of it has been sent.
+                Err(error) if error.is_connect() && self.was_there.load(Ordering::Relaxed) && began.elapsed() < RESTART => {
+                    tokio::time::sleep(REST / 4).await;
+                }
+                Err(error) => return Err(format!("the gateway cannot be reached at {} ({error})", self.url)),
             }
         }
     }
 
+    /// Begins the session anew that the gateway has forgotten, as it was begun, and tells it again what it should know.
+    async fn renew(&self, gone: &Session) -> Result<(), String> {
+        let _one_at_a_time = self.renewing.lock().await;
+        let session = self.session();
+        if session.id != gone.id {
+            return Ok(());
+        }
+        let mut begun = session.begun.ok_or("the gateway has forgotten the session, and nothing is known of how it was begun")?;
+        begun["id"] = json!("keyward-again");
+        let response = self.send(&begun, &Session::default()).await?;
+        let id = response.headers().get(SESSION).cloned();
+        let answer = self.answer(response).await?;
+        let version = answer.pointer("/result/protocolVersion").and_then(Value::as_str);
+        let version = version.ok_or_else(|| format!("the gateway begins no new session: {}", answer["error"]["message"]))?;
+        let renewed = {
+            let mut session = self.locked();
+            (session.id, session.version) = (id, HeaderValue::try_from(version).ok());
+            session.clone()
+        };
+        for (index, told) in renewed.told.iter().enumerate() {
+            let mut told = told.clone();
+            if told.get("id").is_some() {
+                told["id"] = json!(format!("keyward-again-{index}"));
+            }
+            let response = self.send(&told, &renewed).await?;
+            // Whoever asked the first time has had its answer.
+            let _ = response.bytes().await;
+        }
+        CHANGED.iter().for_each(|method| self.tell(&json!({ "jsonrpc": "2.0", "method": method })));
+        Ok(())
+    }
+
+    /// The answer that a response holds, whole or as an event.
+    async fn answer(&self, response: Response) -> Result<Value, String> {
+        let broke_off = |error: &dyn std::fmt::Display| format!("the gateway's answer broke off ({error})");
+        if !is_stream(&response) {
+            let body = response.text().await.map_err(|error| broke_off(&error))?;
+            return serde_json::from_str(&body).map_err(|error| broke_off(&error));
+        }
+        let mut events = SseStream::from_bytes_stream(response.bytes_stream());
+        while let Some(event) = events.next().await {
+            let event = event.map_err(|error| broke_off(&error))?;
+            let message = event.data.and_then(|data| serde_json::from_str::<Value>(&data).ok());
+            if let Some(message) = message.filter(|message| message.get("method").is_none()) {
+                return Ok(message);
+            }
+        }
+        Err("the gateway's stream ended without its answer".to_owned())
+    }
+
     async fn pass_on(&self, response: Response, message: &Value) -> Result<(), String> {
         let (status, id) = (response.status(), message.get("id").unwrap_or(&Value::Null));
-        if message.get("method").is_some_and(|method| method == "initialize") {
-            self.session.lock().unwrap_or_else(PoisonError::into_inner).id = response.headers().get(SESSION).cloned();
+        if is_initialize(message) {
+            self.locked().id = response.headers().get(SESSION).cloned();
         }
-        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
-        if kind.starts_with("text/event-stream") {
-            return self.pass_events(response).await;
+        if is_stream(&response) {
+            let is_answered = self.pass_events(response, id).await?;
+            return match is_answered || id.is_null() || message.get("method").is_none() {
+                true => Ok(()),
+                false => Err("the gateway's stream ended without an answer: it may have stopped".to_owned()),
+            };
         }
         let body = response.text().await.map_err(|error| format!("the gateway's answer broke off ({error})"))?;
         match serde_json::from_str::<Value>(&body) {
@@ -182,17 +337,25 @@ impl Bridge {
         }
     }
 
-    async fn pass_events(&self, response: Response) -> Result<(), String> {
+    /// Tells each event; whether the answer to a request was among them.
+    async fn pass_events(&self, response: Response, id: &Value) -> Result<bool, String> {
         let mut events = SseStream::from_bytes_stream(response.bytes_stream());
+        let mut is_answered = false;
         while let Some(event) = events.next().await {
-            let event = event.map_err(|error| format!("the gateway's stream broke off ({error})"))?;
+            let event = match event {
+                Ok(event) => event,
+                // What ends after the answer has lost nothing.
+                Err(_) if is_answered => break,
+                Err(error) => return Err(format!("the gateway's stream broke off ({error})")),
+            };
             // An event without data only says that the stream lives.
             if let Some(message) = event.data.and_then(|data| serde_json::from_str::<Value>(&data).ok()) {
+                is_answered |= message.get("method").is_none() && message.get("id") == Some(id);
                 self.learn(&message);
                 self.tell(&message);
             }
         }
-        Ok(())
+        Ok(is_answered)
     }
 
     /// What `initialize` agreed on goes with each request after it, and what tools want repeated with their calls.
@@ -201,15 +364,21 @@ impl Bridge {
         let agreed = message.get("result").filter(|result| result.get("serverInfo").is_some());
         let version = agreed.and_then(|result| result.get("protocolVersion")?.as_str());
         if let Some(version) = version.and_then(|version| HeaderValue::try_from(version).ok()) {
-            self.session.lock().unwrap_or_else(PoisonError::into_inner).version = Some(version);
+            self.locked().version = Some(version);
         }
     }
 
     /// What the gateway tells of itself, for as long as there is a session.
     async fn listen(self: Arc<Bridge>) {
         loop {
-            match self.request(self.http.get(&self.url)).send().await {
-                Ok(response) if response.status().is_success() => drop(self.pass_events(response).await),
+            let session = self.session();
+            match self.request(self.http.get(&self.url), &session).send().await {
+                Ok(response) if response.status().is_success() => drop(self.pass_events(response, &Value::Null).await),
+                Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+                    if let Err(why) = self.renew(&session).await {
+                        eprintln!("keyward: {why}");
+                    }
+                }
                 Ok(response) if response.status().is_client_error() => return,
                 _ => {}
             }
@@ -219,11 +388,17 @@ impl Bridge {
 
     /// Ends the session, where there is one.
     async fn end(&self) {
-        if self.session().id.is_some() {
+        let session = self.session();
+        if session.id.is_some() {
             // A gateway that is gone has forgotten it already.
-            let _ = self.request(self.http.delete(&self.url)).timeout(REST).send().await;
+            let _ = self.request(self.http.delete(&self.url), &session).timeout(REST).send().await;
         }
     }
+}
+
+fn is_stream(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
 }
 
 fn failure(id: &Value, code: i32, message: &str) -> Value {

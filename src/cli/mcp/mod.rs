@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::{CliError, output};
 use crate::catalog::Environment;
-use crate::config::Config;
-use crate::mcp::federation::{Federation, Listing, Server};
+use crate::config::{Config, ConfigError};
+use crate::mcp::federation::{Change, Federation, Key, Kind, Listing, Server};
 
 /// Speak MCP on standard input and output, for assistants that start a command
 #[derive(Args)]
@@ -34,12 +34,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Approve a federated server's tools as they are now
+    /// Show what a federated server says otherwise than it was approved, and approve what was shown
     Approve {
         /// The server's name in the configuration
         name: String,
         /// One tool alone
         tool: Option<String>,
+        /// Approve what was shown under this digest
+        #[arg(long)]
+        digest: Option<String>,
     },
 }
 
@@ -53,14 +56,19 @@ struct Seen<'a> {
 
 impl Mcp {
     /// Runs it.
-    pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
+    pub async fn run(self, config: Result<Config, ConfigError>, env: &Environment) -> Result<ExitCode, CliError> {
         match self.command {
-            None => bridge::run(env).await,
-            Some(Command::Config { client }) => output::print(&snippets::all(client, &bridge::url(env))),
-            Some(Command::Servers { json }) => servers(config, env, json).await,
-            Some(Command::Approve { name, tool }) => approve(config, env, &name, tool.as_deref()).await,
+            None => bridge::run(env, &bridge::url(env, config.as_ref().ok())).await.map(|()| ExitCode::SUCCESS),
+            Some(Command::Config { client }) => {
+                let url = match env.get("KEYWARD_URL") {
+                    Some(_) => bridge::url(env, None),
+                    None => bridge::url(env, Some(&config?)),
+                };
+                snippets::print(client, &url).map(|()| ExitCode::SUCCESS)
+            }
+            Some(Command::Servers { json }) => servers(&config?, env, json).await.map(|()| ExitCode::SUCCESS),
+            Some(Command::Approve { name, tool, digest }) => approve(&config?, env, &name, tool.as_deref(), digest.as_deref()).await,
         }
-        .map(|()| ExitCode::SUCCESS)
     }
 }
 
@@ -71,7 +79,7 @@ fn federation(config: &Config, env: &Environment) -> Result<Federation, CliError
 
 async fn servers(config: &Config, env: &Environment, as_json: bool) -> Result<(), CliError> {
     let federation = federation(config, env)?;
-    let look = |server| async move { Seen { server, listing: Server::look(server).await } };
+    let look = |server| async move { Seen { server, listing: Server::look(server).await.map(|(listing, _)| listing) } };
     let seen = futures_util::future::join_all(federation.servers().map(|server| look(server))).await;
     if as_json {
         return output::json(&seen.iter().map(Seen::json).collect::<Vec<_>>());
@@ -82,22 +90,39 @@ async fn servers(config: &Config, env: &Environment, as_json: bool) -> Result<()
     output::table(&["NAME", "STATE", "TOOLS", "PROMPTS", "RESOURCES", "HELD BACK"], &seen.iter().map(Seen::row).collect::<Vec<_>>())
 }
 
-async fn approve(config: &Config, env: &Environment, name: &str, tool: Option<&str>) -> Result<(), CliError> {
+/// What is approved is what was shown: the digest of that has to be repeated, and fits nothing else.
+async fn approve(config: &Config, env: &Environment, name: &str, tool: Option<&str>, digest: Option<&str>) -> Result<ExitCode, CliError> {
     let federation = federation(config, env)?;
     let server = federation.server(name).ok_or_else(|| format!("there is no MCP server '{name}' in the configuration"))?;
-    let mut listing = server.look().await.map_err(|why| format!("'{name}' cannot be asked for its tools: {why}"))?;
+    let (listing, mut changes) = server.look().await.map_err(|why| format!("'{name}' cannot be asked for what it has: {why}"))?;
     if let Some(tool) = tool {
-        listing.tools.retain(|listed| listed.name == tool);
-        if listing.tools.is_empty() {
+        if !listing.tools.iter().any(|listed| listed.name == tool) {
             return Err(format!("'{name}' has no tool '{tool}'").into());
         }
+        changes.retain(|change| change.key == Key::new(Kind::Tool, tool));
     }
-    server.approvals().approve(name, &listing.tools)?;
-    for tool in &listing.tools {
-        let said = tool.description.as_deref().unwrap_or("it says nothing of itself");
-        output::print(&format!("approved {name}/{}: {said}\n", tool.name))?;
+    if changes.is_empty() {
+        output::print("All is as it was approved.\n")?;
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(())
+    let now = Change::digest(name, &changes);
+    if digest == Some(&*now) {
+        server.approvals().approve(name, &changes)?;
+        changes.iter().try_for_each(|change| output::print(&format!("approved {name}: {}\n", change.key)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    changes.iter().try_for_each(|change| output::print(&format!("{}\n", change.shown())))?;
+    if digest.is_some() {
+        return Err(format!(
+            "'{name}' is not what was shown under that digest, and nothing is approved: above is what it is now, as {now}"
+        )
+        .into());
+    }
+    let tool = tool.map(|tool| format!(" '{tool}'")).unwrap_or_default();
+    output::print(&format!(
+        "Nothing is approved yet. This approves exactly what is shown: keyward mcp approve {name}{tool} --digest {now}\n"
+    ))?;
+    Ok(ExitCode::FAILURE)
 }
 
 // === impl Seen ===
@@ -107,7 +132,8 @@ impl Seen<'_> {
         let name = self.server.name.to_string();
         match &self.listing {
             Ok(listing) => {
-                let held_back = if listing.held_back.is_empty() { "-".to_owned() } else { listing.held_back.join(", ") };
+                let held_back: Vec<String> = listing.held_back.iter().map(Key::to_string).collect();
+                let held_back = if held_back.is_empty() { "-".to_owned() } else { held_back.join(", ") };
                 let counts = [listing.tools.len(), listing.prompts.len(), listing.resources.len()].map(|count| count.to_string());
                 let [tools, prompts, resources] = counts;
                 vec![name, "up".to_owned(), tools, prompts, resources, held_back]

@@ -4,6 +4,8 @@
 
 use serde_json::{Value, json};
 
+use crate::cli::{CliError, output};
+
 /// An assistant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[allow(missing_docs, reason = "the names say it all")]
@@ -18,20 +20,25 @@ pub enum Client {
 
 const ALL: [Client; 6] = [Client::ClaudeCode, Client::Cursor, Client::Vscode, Client::Windsurf, Client::Zed, Client::Codex];
 
-/// The snippets of one or all; `url` is the gateway's. None holds a key: each names the variable that does, or asks.
-pub fn all(client: Option<Client>, url: &str) -> String {
-    let wanted = client.map_or(ALL.to_vec(), |client| vec![client]);
-    let told: Vec<String> = wanted.into_iter().map(|client| client.snippet(url)).collect();
-    told.join("\n")
+/// Prints the snippets of one or all as they go into a file, and beside them into which; `url` is the gateway's. None holds a key: each
+/// names the variable that does, or asks.
+pub fn print(client: Option<Client>, url: &str) -> Result<(), CliError> {
+    for client in client.map_or(ALL.to_vec(), |client| vec![client]) {
+        let (name, place, text) = client.snippet(url);
+        eprintln!("# {name}: {place}");
+        output::print(&text)?;
+    }
+    Ok(())
 }
 
 // === impl Client ===
 
 impl Client {
-    fn snippet(self, url: &str) -> String {
+    /// The assistant's name, where its settings are, and what has to be there.
+    fn snippet(self, url: &str) -> (&'static str, &'static str, String) {
         let mcp = format!("{url}/mcp");
         let bearer = |key: &str| json!({ "Authorization": format!("Bearer {key}") });
-        let (name, place, text) = match self {
+        match self {
             Client::ClaudeCode => {
                 let server = json!({ "type": "http", "url": mcp, "headers": bearer("${KEYWARD_KEY}") });
                 ("Claude Code", ".mcp.json in the project", pretty(&json!({ "mcpServers": { "keyward": server } })))
@@ -66,8 +73,7 @@ impl Client {
                 let text = format!("[mcp_servers.keyward]\nurl = \"{mcp}\"\nbearer_token_env_var = \"KEYWARD_KEY\"\n");
                 ("Codex", "~/.codex/config.toml", text)
             }
-        };
-        format!("# {name}: {place}\n{text}")
+        }
     }
 }
 

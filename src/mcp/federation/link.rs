@@ -1,16 +1,18 @@
-//! Connections to servers, kept for the next call of whoever they were made for.
+//! Connections to servers, shared by the calls of whoever they were made for, and kept for the next.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use rmcp::model::{ClientCapabilities, LoggingLevel, ProtocolVersion};
+use rmcp::model::{ClientCapabilities, LoggingLevel, ProgressToken, ProtocolVersion, RequestId};
 use rmcp::service::{RoleClient, RunningService};
 use tokio::process::Child;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Relay;
+use super::{Relay, Toward};
 
-/// A connection to one server.
+/// A connection to one server; the protocol tells calls that run by it at once apart.
 #[derive(Debug)]
 pub struct Link {
     /// The connection.
@@ -20,11 +22,16 @@ pub struct Link {
     /// It has no handshake and no session: what a call lacks is told by its result.
     pub is_modern: bool,
     /// It has seen the server's tools, and so knows which arguments are repeated in headers.
-    pub knows_tools: bool,
+    pub knows_tools: AtomicBool,
     /// From which level on it tells its log, where that was asked for.
-    pub level: Option<LoggingLevel>,
+    pub level: Mutex<Option<LoggingLevel>>,
+    /// A call was left behind by it: what comes of that is nobody's, and no new call begins by it.
+    is_spent: AtomicBool,
+    used: Mutex<Instant>,
     /// Its program, which ends with it.
     _child: Option<Child>,
+    /// That its program may run.
+    _permits: Vec<OwnedSemaphorePermit>,
 }
 
 /// What a connection was made for: a call takes none that was made otherwise.
@@ -40,55 +47,174 @@ pub struct Made {
     pub thread: ThreadId,
 }
 
+/// The place of one connection; who makes it holds the place meanwhile, and others wait for it.
+pub type Place = tokio::sync::Mutex<Option<Arc<Link>>>;
+
 /// The connections of one session, or of one key.
 #[derive(Debug)]
 pub struct Pool {
-    idle: Mutex<Vec<(Made, Link, Instant)>>,
+    places: Mutex<Vec<(Made, Arc<Place>)>>,
     /// They belong to a session, which a server may remember something of.
     is_session: bool,
+    share: Arc<Share>,
 }
 
-/// Connections that a key without a session keeps at the most.
-const MOST_IDLE: usize = 8;
+/// What one key may have at once.
+#[derive(Debug)]
+pub struct Share {
+    /// Programs that run for it.
+    pub programs: Arc<Semaphore>,
+    /// Requests that wait for news.
+    pub listeners: Arc<Semaphore>,
+}
+
+/// A call that runs by a connection.
+#[derive(Debug)]
+pub struct Turn {
+    /// The connection.
+    pub link: Arc<Link>,
+    number: u64,
+    is_session: bool,
+    is_over: bool,
+}
+
+/// Connections to one server that a key without a session keeps at the most.
+const MOST_KEPT: usize = 4;
 const IDLE_FOR: Duration = Duration::from_secs(60);
+const MOST_PROGRAMS: usize = 128;
+const MOST_LISTENERS: usize = 64;
 
 // === impl Link ===
 
 impl Link {
     /// A connection that is up.
-    pub fn new(service: RunningService<RoleClient, Relay>, child: Option<Child>) -> Link {
+    pub fn new(service: RunningService<RoleClient, Relay>, child: Option<Child>, permits: Vec<OwnedSemaphorePermit>) -> Link {
         let is_modern = service.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
-        Link { relay: service.service().clone(), service, is_modern, knows_tools: false, level: None, _child: child }
+        Link {
+            relay: service.service().clone(),
+            service,
+            is_modern,
+            knows_tools: AtomicBool::default(),
+            level: Mutex::default(),
+            is_spent: AtomicBool::default(),
+            used: Mutex::new(Instant::now()),
+            _child: child,
+            _permits: permits,
+        }
+    }
+
+    /// Whether a new call may begin by it.
+    pub fn is_usable(&self) -> bool {
+        !self.service.is_closed() && !self.is_spent.load(Ordering::Relaxed)
+    }
+
+    /// A call of this caller begins.
+    pub fn begin(self: Arc<Link>, toward: Toward, is_session: bool) -> Turn {
+        self.touch();
+        let number = self.relay.begin(toward, is_session);
+        Turn { link: self, number, is_session, is_over: false }
+    }
+
+    fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn idle(&self) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// The request has been sent: what comes under its token and its id belongs to this call.
+    pub fn sent(&self, token: ProgressToken, id: RequestId) {
+        self.link.relay.sent(self.number, token, id);
+    }
+
+    /// Who is asked in the middle of this call.
+    pub fn toward(&self) -> Option<Toward> {
+        self.link.relay.toward(self.number)
+    }
+
+    /// Waits until what has come for this call by now is passed on.
+    pub async fn passed_on(&self) {
+        self.link.relay.passed_on(self.number).await;
+    }
+
+    /// The server has answered: nothing more comes of this call.
+    pub fn over(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.link.touch();
+        self.link.relay.end(self.number, !self.is_over);
+        // A session goes on by its connection, which the server may remember something of; it hears of nobody else's calls.
+        if !self.is_over && (!self.is_session || self.link.is_modern) {
+            self.link.is_spent.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 // === impl Pool ===
 
 impl Pool {
-    /// Of a session, or of a key.
-    pub fn new(is_session: bool) -> Arc<Pool> {
-        Arc::new(Pool { idle: Mutex::default(), is_session })
+    /// Of a session, or of a key, which may have so much.
+    pub fn new(is_session: bool, share: Arc<Share>) -> Arc<Pool> {
+        Arc::new(Pool { places: Mutex::default(), is_session, share })
     }
 
-    /// One that waits for a call like this.
-    pub fn take(&self, made: &Made) -> Option<Link> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(_, link, since)| !link.service.is_closed() && (self.is_session || since.elapsed() < IDLE_FOR));
-        let at = idle.iter().rposition(|(other, ..)| other == made)?;
-        Some(idle.remove(at).1)
-    }
-
-    /// Keeps one for the next call.
-    pub fn give(&self, made: Made, link: Link) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_session && idle.len() >= MOST_IDLE {
-            idle.remove(0);
+    /// The place of a connection like this.
+    pub fn place(&self, made: &Made) -> Arc<Place> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = places.iter().position(|(other, _)| other == made) {
+            // What was used last is put away last.
+            let found = places.remove(at);
+            let place = Arc::clone(&found.1);
+            places.push(found);
+            return place;
         }
-        idle.push((made, link, Instant::now()));
+        let mut same = places.iter().enumerate().filter(|(_, (other, _))| other.server == made.server).map(|(at, _)| at);
+        if let Some(oldest) = same.next().filter(|_| !self.is_session && same.count() + 1 >= MOST_KEPT) {
+            places.remove(oldest);
+        }
+        let place = Arc::default();
+        places.push((made.clone(), Arc::clone(&place)));
+        place
+    }
+
+    /// Ends what nobody has used for a while, and what cannot be used any more.
+    pub fn sweep(&self) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|(_, place)| {
+            // One that is being made is no longer idle.
+            let Ok(mut held) = place.try_lock() else { return true };
+            let is_idle = |link: &Arc<Link>| !self.is_session && Arc::strong_count(link) == 1 && link.idle() >= IDLE_FOR;
+            if held.as_ref().is_some_and(|link| is_idle(link) || !link.is_usable()) {
+                *held = None;
+            }
+            held.is_some() || Arc::strong_count(place) > 1
+        });
     }
 
     /// Whether it belongs to a session.
     pub fn is_session(&self) -> bool {
         self.is_session
+    }
+
+    /// How many programs may run for the key.
+    pub fn programs(&self) -> &Arc<Semaphore> {
+        &self.share.programs
+    }
+}
+
+// === impl Share ===
+
+impl Default for Share {
+    fn default() -> Share {
+        Share { programs: Arc::new(Semaphore::new(MOST_PROGRAMS)), listeners: Arc::new(Semaphore::new(MOST_LISTENERS)) }
     }
 }

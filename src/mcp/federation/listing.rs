@@ -1,17 +1,21 @@
 //! What a server has, as it was listed last.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rmcp::model::{Prompt, Resource, ResourceTemplate, ServerCapabilities, Tool};
 use rmcp::service::{Peer, RoleClient, ServiceError};
+
+use super::said::{Key, Kind};
 
 /// Of a server that answers; of another it is empty, and says why.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// Its tools, those that are held back too.
     pub tools: Vec<Tool>,
-    /// The names of tools that are not as they were approved.
-    pub held_back: Vec<String>,
+    /// What is not as it was approved.
+    pub held_back: BTreeSet<Key>,
     /// Its prompts.
     pub prompts: Vec<Prompt>,
     /// Its resources.
@@ -25,6 +29,9 @@ pub struct Listing {
     /// Why there is nothing.
     pub trouble: Option<String>,
 }
+
+/// Many servers with resources know nothing of templates, and some do not say so.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A listing that is shared.
 pub type Listed = Arc<Listing>;
@@ -49,8 +56,8 @@ impl Listing {
         }
         if listing.capabilities.resources.is_some() {
             listing.resources = peer.list_all_resources().await?;
-            // Many servers with resources know nothing of templates.
-            listing.templates = peer.list_all_resource_templates().await.unwrap_or_default();
+            let templates = tokio::time::timeout(PATIENCE, peer.list_all_resource_templates()).await;
+            listing.templates = templates.ok().and_then(Result::ok).unwrap_or_default();
         }
         Ok(listing)
     }
@@ -60,9 +67,34 @@ impl Listing {
         Listing { trouble: Some(trouble), ..Listing::default() }
     }
 
+    /// Whether something is not as it was approved.
+    pub fn holds_back(&self, kind: Kind, name: &str) -> bool {
+        !self.held_back.is_empty() && self.held_back.contains(&Key::new(kind, name))
+    }
+
     /// The tools that may be shown.
-    pub fn approved(&self) -> impl Iterator<Item = &Tool> {
-        self.tools.iter().filter(|tool| !self.held_back.iter().any(|name| *name == tool.name))
+    pub fn approved_tools(&self) -> impl Iterator<Item = &Tool> {
+        self.tools.iter().filter(|tool| !self.holds_back(Kind::Tool, &tool.name))
+    }
+
+    /// The prompts that may be shown.
+    pub fn approved_prompts(&self) -> impl Iterator<Item = &Prompt> {
+        self.prompts.iter().filter(|prompt| !self.holds_back(Kind::Prompt, &prompt.name))
+    }
+
+    /// The resources that may be shown.
+    pub fn approved_resources(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.iter().filter(|resource| !self.holds_back(Kind::Resource, &resource.uri))
+    }
+
+    /// The templates that may be shown.
+    pub fn approved_templates(&self) -> impl Iterator<Item = &ResourceTemplate> {
+        self.templates.iter().filter(|template| !self.holds_back(Kind::Template, &template.uri_template))
+    }
+
+    /// What it says of its use, if that may be shown.
+    pub fn approved_instructions(&self) -> Option<&String> {
+        self.instructions.as_ref().filter(|_| !self.holds_back(Kind::Instructions, ""))
     }
 
     /// Whether some of a tool's arguments are repeated in headers (`x-mcp-header`, from 2026-07-28 on).
@@ -76,8 +108,8 @@ impl Listing {
     pub fn differs(&self, other: &Listing) -> [bool; 3] {
         [
             (&self.tools, &self.held_back) != (&other.tools, &other.held_back),
-            self.prompts != other.prompts,
-            (&self.resources, &self.templates) != (&other.resources, &other.templates),
+            (&self.prompts, &self.held_back) != (&other.prompts, &other.held_back),
+            (&self.resources, &self.templates, &self.held_back) != (&other.resources, &other.templates, &other.held_back),
         ]
     }
 }

@@ -4,7 +4,11 @@ mod approvals;
 mod changes;
 mod link;
 mod listing;
+mod mended;
+mod program;
 mod relay;
+mod said;
+mod secrets;
 mod server;
 mod way;
 
@@ -12,15 +16,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-pub use approvals::{Approvals, fingerprint};
+pub use approvals::{Approvals, Change};
 pub use changes::Changes;
-pub use link::{Link, Pool};
+pub use link::{Link, Pool, Share, Turn};
 pub use listing::{Listed, Listing};
 pub use relay::{Relay, Toward};
+pub use said::{Key, Kind};
 pub use server::{Server, Trouble};
-pub use way::Way;
+pub use way::{Opening, Way};
 
 use crate::catalog::Environment;
 use crate::config::Mcp;
@@ -31,15 +36,18 @@ pub struct Federation {
     servers: BTreeMap<String, Arc<Server>>,
 }
 
+/// Programs that run for calls at the most, of all servers together.
+const MOST_PROGRAMS: usize = 256;
+
 // === impl Federation ===
 
 impl Federation {
     /// Makes each server known; nothing is connected yet. The error names the server and what it lacks.
     pub fn new(settings: &Mcp, env: &Environment, data: &Path) -> Result<Federation, String> {
-        let approvals = Arc::new(Approvals::open(data));
+        let (approvals, programs) = (Arc::new(Approvals::open(data)), Arc::new(Semaphore::new(MOST_PROGRAMS)));
         let one = |(name, settings): (&String, &crate::config::McpServer)| {
             let way = Way::new(settings, env).map_err(|why| format!("mcp.servers.{name}: {why}"))?;
-            Ok((name.clone(), Arc::new(Server::new(name, settings, way, Arc::clone(&approvals)))))
+            Ok((name.clone(), Arc::new(Server::new(name, settings, way, Arc::clone(&approvals), Arc::clone(&programs)))))
         };
         Ok(Federation { servers: settings.servers.iter().map(one).collect::<Result<_, String>>()? })
     }

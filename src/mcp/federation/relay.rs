@@ -1,18 +1,22 @@
 //! What a server asks and tells in the middle of a call, on its way to the caller whose call it is.
 //!
-//! A connection serves one call at a time, so that whatever comes by it belongs to that call, and no caller hears of another's.
+//! Calls run by a connection at once. Progress is told apart by its token, and what comes on the stream of a request by that request. What
+//! names no call goes to the session whose connection it is, or, without a session, to the only call that can be meant, and else to nobody.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::{
     ClientConfig, ClientResult, CreateMessageRequest, CreateMessageRequestParams, CreateMessageResult, ElicitRequest, ElicitRequestParams,
-    ElicitResult, GetExtensions as _, ListRootsRequest, ListRootsResult, LoggingMessageNotificationParam, ProgressNotificationParam,
-    ProgressToken, RequestId, ResourceUpdatedNotificationParam, ServerRequest,
+    ElicitResult, Extensions, GetExtensions as _, InputRequest, ListRootsRequest, ListRootsResult, LoggingLevel,
+    LoggingMessageNotificationParam, ProgressNotificationParam, ProgressToken, RequestId, ResourceUpdatedNotificationParam, ServerRequest,
 };
-use rmcp::service::{NotificationContext, OriginatingRequestId, Peer, RequestContext, ServiceError};
+use rmcp::service::{InboundStreamOrigin, NotificationContext, OriginatingRequestId, Peer, RequestContext, ServiceError};
 use rmcp::{ClientHandler, ErrorData, RoleClient, RoleServer};
+use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
+use crate::mcp::holder::Holder;
 use crate::mcp::names::Manner;
 
 /// The gateway's side of a connection to a server.
@@ -20,11 +24,31 @@ use crate::mcp::names::Manner;
 pub struct Relay {
     server: Arc<str>,
     info: ClientConfig,
-    toward: Arc<Mutex<Option<Toward>>>,
-    /// Held while something is passed on: what came first arrives first, and before the call's end.
-    passing: Arc<tokio::sync::Mutex<()>>,
+    calls: Arc<Mutex<Calls>>,
     /// Told when the server says that what it has is another.
     changed: Arc<Notify>,
+}
+
+/// The calls that run by a connection.
+#[derive(Debug, Default)]
+struct Calls {
+    /// Whose connection it is, between calls too.
+    session: Option<Toward>,
+    running: Vec<Call>,
+    begun: u64,
+    /// A call was left behind, and the server may go on with it.
+    has_stray: bool,
+    /// Held while something is passed on that is the session's.
+    telling: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Clone, Debug)]
+struct Call {
+    number: u64,
+    toward: Toward,
+    sent: Option<(ProgressToken, RequestId)>,
+    /// Held while something is passed on: what came first arrives first, and before the call's end.
+    passing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Whose call it is.
@@ -38,6 +62,12 @@ pub struct Toward {
     pub progress: Option<ProgressToken>,
     /// How names are told to this caller.
     pub manner: Manner,
+    /// Whose key it is.
+    pub holder: Holder,
+    /// From which level on the caller wants to hear a log.
+    pub level: Option<LoggingLevel>,
+    /// The caller's revision has no sessions: it is asked by results alone, and hears of a log only what it asked for.
+    pub is_modern: bool,
 }
 
 // === impl Relay ===
@@ -45,19 +75,58 @@ pub struct Toward {
 impl Relay {
     /// For a connection to a server that introduces itself so.
     pub fn new(server: &Arc<str>, info: ClientConfig) -> Relay {
-        Relay { server: Arc::clone(server), info, toward: Arc::default(), passing: Arc::default(), changed: Arc::default() }
+        Relay { server: Arc::clone(server), info, calls: Arc::default(), changed: Arc::default() }
     }
 
-    /// From now on what comes is for this caller, or for nobody.
-    pub fn turn(&self, toward: Option<Toward>) {
-        *self.toward.lock().unwrap_or_else(PoisonError::into_inner) = toward;
+    /// The server's name.
+    pub fn server(&self) -> &Arc<str> {
+        &self.server
     }
 
-    /// Waits until what has come by now is passed on.
-    pub async fn passed_on(&self) {
+    /// A call begins; its number tells it from others.
+    pub fn begin(&self, toward: Toward, is_session: bool) -> u64 {
+        let mut calls = self.calls();
+        calls.begun += 1;
+        let number = calls.begun;
+        if is_session {
+            calls.session = Some(Toward { request: None, progress: None, ..toward.clone() });
+        }
+        calls.running.push(Call { number, toward, sent: None, passing: Arc::default() });
+        number
+    }
+
+    /// A call's request has been sent, with this token and under this id.
+    pub fn sent(&self, number: u64, token: ProgressToken, id: RequestId) {
+        if let Some(call) = self.calls().running.iter_mut().find(|call| call.number == number) {
+            call.sent = Some((token, id));
+        }
+    }
+
+    /// A call ends, or is left behind while the server may go on with it.
+    pub fn end(&self, number: u64, is_left_behind: bool) {
+        let mut calls = self.calls();
+        calls.running.retain(|call| call.number != number);
+        calls.has_stray |= is_left_behind;
+    }
+
+    /// Whose call it is.
+    pub fn toward(&self, number: u64) -> Option<Toward> {
+        self.calls().running.iter().find(|call| call.number == number).map(|call| call.toward.clone())
+    }
+
+    /// Waits until what has come for a call by now is passed on.
+    pub async fn passed_on(&self, number: u64) {
         // Whoever has something to pass on was woken before, and waits for its turn after this.
         tokio::task::yield_now().await;
-        drop(self.passing.lock().await);
+        let (telling, passing) = {
+            let calls = self.calls();
+            let call = calls.running.iter().find(|call| call.number == number);
+            (Arc::clone(&calls.telling), call.map(|call| Arc::clone(&call.passing)))
+        };
+        drop(telling.lock().await);
+        if let Some(passing) = passing {
+            drop(passing.lock().await);
+        }
     }
 
     /// Resolves when the server says that what it has is another.
@@ -65,22 +134,97 @@ impl Relay {
         self.changed.notified().await;
     }
 
-    fn toward(&self) -> Option<Toward> {
-        self.toward.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks whoever a server's question is for.
+    async fn ask(&self, request: ServerRequest, came_by: &Extensions) -> Result<ClientResult, ErrorData> {
+        let toward = self.calls().whom(came_by.get::<InboundStreamOrigin>());
+        toward.ok_or_else(nobody)?.ask(request).await
+    }
+}
+
+// === impl Calls ===
+
+impl Calls {
+    /// Who is asked: the call on whose stream the question came, or whoever can be meant.
+    fn whom(&self, origin: Option<&InboundStreamOrigin>) -> Option<Toward> {
+        if let Some(InboundStreamOrigin::OutboundRequest(id)) = origin {
+            let call = self.running.iter().find(|call| call.sent.as_ref().is_some_and(|(_, sent)| sent == id));
+            // What has no token yet has just been sent.
+            return call.or_else(|| self.only()).map(|call| call.toward.clone());
+        }
+        match &self.session {
+            Some(session) => Some(self.running.last().map_or(session, |call| &call.toward).clone()),
+            None => self.only().map(|call| call.toward.clone()),
+        }
+    }
+
+    /// The only call that what names none can be of.
+    fn only(&self) -> Option<&Call> {
+        self.running.first().filter(|_| self.running.len() == 1 && !self.has_stray)
+    }
+
+    /// Who hears of the log, with what it waits for.
+    fn listener(&self) -> Option<(Toward, Arc<tokio::sync::Mutex<()>>)> {
+        match (self.only(), &self.session) {
+            (Some(call), _) => Some((call.toward.clone(), Arc::clone(&call.passing))),
+            (None, Some(session)) => Some((session.clone(), Arc::clone(&self.telling))),
+            (None, None) => None,
+        }
+    }
+}
+
+// === impl Toward ===
+
+impl Toward {
     /// Asks the caller, on the stream of its own call.
     async fn ask(&self, mut request: ServerRequest) -> Result<ClientResult, ErrorData> {
-        let nobody = || ErrorData::invalid_request("nobody is there to be asked", None);
-        let Toward { peer, request: call, .. } = self.toward().ok_or_else(nobody)?;
-        if let Some(call) = call {
-            request.extensions_mut().insert(OriginatingRequestId(call));
+        if self.is_modern {
+            return Err(ErrorData::invalid_request("the caller can only be asked by a result", None));
         }
-        peer.send_request(request).await.map_err(|error| match error {
-            ServiceError::McpError(error) => error,
-            _ => nobody(),
-        })
+        if let Some(call) = &self.request {
+            request.extensions_mut().insert(OriginatingRequestId(call.clone()));
+        }
+        // In a task of its own: here the library takes it for part of the server's question, and would send it by another stream.
+        let (peer, mut asking) = (self.peer.clone(), JoinSet::new());
+        asking.spawn(async move { peer.send_request(request).await });
+        match asking.join_next().await {
+            Some(Ok(Ok(answer))) => Ok(answer),
+            Some(Ok(Err(ServiceError::McpError(error)))) => Err(error),
+            _ => Err(nobody()),
+        }
     }
+
+    /// Asks the caller what a result wants to know, and gives its answer as the next call repeats it.
+    pub async fn answer(&self, wanted: InputRequest) -> Result<Value, ErrorData> {
+        let answer = match wanted {
+            InputRequest::CreateMessage(request) => match self.ask(ServerRequest::CreateMessageRequest(request)).await? {
+                ClientResult::CreateMessageResult(result) => serde_json::to_value(result),
+                _ => return Err(amiss()),
+            },
+            InputRequest::Elicitation(request) => match self.ask(ServerRequest::ElicitRequest(request)).await? {
+                ClientResult::ElicitResult(result) => serde_json::to_value(result),
+                _ => return Err(amiss()),
+            },
+            InputRequest::ListRoots(request) => match self.ask(ServerRequest::ListRootsRequest(request)).await? {
+                ClientResult::ListRootsResult(result) => serde_json::to_value(result),
+                _ => return Err(amiss()),
+            },
+            _ => return Err(amiss()),
+        };
+        answer.map_err(|_| amiss())
+    }
+
+    /// Whether this caller wants to hear of something in a log.
+    fn hears(&self, level: LoggingLevel) -> bool {
+        self.level.map_or(!self.is_modern, |least| level as u8 >= least as u8)
+    }
+}
+
+fn nobody() -> ErrorData {
+    ErrorData::invalid_request("nobody is there to be asked", None)
 }
 
 /// What a caller answers to another question than it was asked.
@@ -96,47 +240,54 @@ impl ClientHandler for Relay {
     async fn create_message(
         &self,
         params: CreateMessageRequestParams,
-        _: RequestContext<RoleClient>,
+        context: RequestContext<RoleClient>,
     ) -> Result<CreateMessageResult, ErrorData> {
-        match self.ask(ServerRequest::CreateMessageRequest(CreateMessageRequest::new(params))).await? {
+        match self.ask(ServerRequest::CreateMessageRequest(CreateMessageRequest::new(params)), &context.extensions).await? {
             ClientResult::CreateMessageResult(result) => Ok(*result),
             _ => Err(amiss()),
         }
     }
 
-    async fn create_elicitation(&self, params: ElicitRequestParams, _: RequestContext<RoleClient>) -> Result<ElicitResult, ErrorData> {
-        match self.ask(ServerRequest::ElicitRequest(ElicitRequest::new(params))).await? {
+    async fn create_elicitation(
+        &self,
+        params: ElicitRequestParams,
+        context: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        match self.ask(ServerRequest::ElicitRequest(ElicitRequest::new(params)), &context.extensions).await? {
             ClientResult::ElicitResult(result) => Ok(result),
             _ => Err(amiss()),
         }
     }
 
-    async fn list_roots(&self, _: RequestContext<RoleClient>) -> Result<ListRootsResult, ErrorData> {
-        match self.ask(ServerRequest::ListRootsRequest(ListRootsRequest::default())).await? {
+    async fn list_roots(&self, context: RequestContext<RoleClient>) -> Result<ListRootsResult, ErrorData> {
+        match self.ask(ServerRequest::ListRootsRequest(ListRootsRequest::default()), &context.extensions).await? {
             ClientResult::ListRootsResult(result) => Ok(result),
             _ => Err(amiss()),
         }
     }
 
     async fn on_progress(&self, mut params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
-        let _turn = self.passing.lock().await;
-        if let Some(Toward { peer, progress: Some(token), .. }) = self.toward() {
+        let is_of = |call: &&Call| call.sent.as_ref().is_some_and(|(token, _)| *token == params.progress_token);
+        let Some(Call { toward, passing, .. }) = self.calls().running.iter().find(is_of).cloned() else { return };
+        let _turn = passing.lock().await;
+        if let Some(token) = toward.progress {
             params.progress_token = token;
             // A caller that is gone needs no progress.
-            let _ = peer.notify_progress(params).await;
+            let _ = toward.peer.notify_progress(params).await;
         }
     }
 
     async fn on_logging_message(&self, params: LoggingMessageNotificationParam, _: NotificationContext<RoleClient>) {
-        let _turn = self.passing.lock().await;
-        if let Some(toward) = self.toward() {
+        let Some((toward, passing)) = self.calls().listener() else { return };
+        let _turn = passing.lock().await;
+        if toward.hears(params.level) {
             let _ = toward.peer.notify_logging_message(params).await;
         }
     }
 
     async fn on_resource_updated(&self, mut params: ResourceUpdatedNotificationParam, _: NotificationContext<RoleClient>) {
-        let _turn = self.passing.lock().await;
-        if let Some(toward) = self.toward() {
+        let Some(toward) = self.calls().session.clone() else { return };
+        if toward.holder.may_use(&format!("{}/{}", self.server, params.uri)).await {
             params.uri = toward.manner.uri(&self.server, &params.uri);
             let _ = toward.peer.notify_resource_updated(params).await;
         }

@@ -1,15 +1,19 @@
 //! One federated server: what it has, followed by a connection of the gateway's own, and calls by the callers' connections.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion, SubscriptionFilter};
-use rmcp::service::ClientLifecycleMode;
-use rmcp::{ErrorData, model::ErrorCode};
-use tokio::sync::watch;
+use rmcp::model::{ClientCapabilities, ClientConfig, ElicitationCapability, ErrorCode, ErrorData, Implementation, ProtocolVersion};
+use rmcp::model::{FormElicitationCapability, SubscriptionFilter, UrlElicitationCapability};
+use rmcp::service::{ServiceError, Subscription};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 use super::link::Made;
-use super::{Approvals, Changes, Link, Listed, Listing, Pool, Relay, Way};
+use super::way::Connection;
+use super::{Approvals, Change, Changes, Key, Link, Listed, Listing, Opening, Pool, Relay, Way};
 use crate::config::McpServer;
 
 /// A server of the configuration.
@@ -22,6 +26,12 @@ pub struct Server {
     timeout: Duration,
     way: Way,
     approvals: Arc<Approvals>,
+    /// How many programs may run in all.
+    programs: Arc<Semaphore>,
+    /// When it was asked for the first time.
+    began: OnceLock<Instant>,
+    /// Which revisions it has spoken so far.
+    speaks: AtomicU8,
     /// `None` until it was asked for the first time.
     listing: watch::Sender<Option<Listed>>,
 }
@@ -34,28 +44,53 @@ pub struct Trouble(pub ErrorData);
 const RELIST: Duration = Duration::from_secs(300);
 /// New approvals are looked for so often.
 const TICK: Duration = Duration::from_secs(1);
+/// A list of all that there is waits for a server no longer than this after it was asked for the first time.
+const PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_REST: Duration = Duration::from_secs(1);
+/// Between two connections.
 const LONGEST_REST: Duration = Duration::from_secs(60);
+/// Between two lists by one connection.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Characters of an error.
+const MOST_TOLD: usize = 500;
+/// Revisions before 2026-07-28, and those from there on.
+const HANDSHAKE: u8 = 1;
+const MODERN: u8 = 2;
+/// It has been tried, and has no handshake.
+const NO_HANDSHAKE: u8 = 4;
 
 // === impl Server ===
 
 impl Server {
     /// A server that nothing is known of yet.
-    pub fn new(name: &str, settings: &McpServer, way: Way, approvals: Arc<Approvals>) -> Server {
+    pub fn new(name: &str, settings: &McpServer, way: Way, approvals: Arc<Approvals>, programs: Arc<Semaphore>) -> Server {
         Server {
             name: name.into(),
             call_timeout: settings.call_timeout,
             timeout: settings.timeout,
             way,
             approvals,
+            programs,
+            began: OnceLock::new(),
+            speaks: AtomicU8::new(0),
             listing: watch::Sender::new(None),
         }
     }
 
     /// What it has; waits for its first answer as long as that may take.
     pub async fn listing(&self) -> Listed {
+        self.listed_within(self.timeout).await
+    }
+
+    /// What it has; a server that has not answered by now is waited for only shortly, and has nothing until it does.
+    pub async fn listing_soon(&self) -> Listed {
+        let began = *self.began.get_or_init(Instant::now);
+        self.listed_within(PATIENCE.saturating_sub(began.elapsed())).await
+    }
+
+    async fn listed_within(&self, patience: Duration) -> Listed {
         let mut listing = self.listing.subscribe();
-        let first = tokio::time::timeout(self.timeout, listing.wait_for(Option::is_some)).await;
+        let first = tokio::time::timeout(patience, listing.wait_for(Option::is_some)).await;
         first.ok().and_then(Result::ok).and_then(|listing| listing.clone()).unwrap_or_default()
     }
 
@@ -64,15 +99,16 @@ impl Server {
         self.listing.borrow().clone().unwrap_or_default()
     }
 
-    /// Asks it once, for the command line.
-    pub async fn look(&self) -> Result<Listing, String> {
+    /// Asks it once, for the command line: what it has, and what of that would have to be approved.
+    pub async fn look(&self) -> Result<(Listing, Vec<Change>), String> {
         let (mut listing, _link) = self.list().await?;
-        let held_back = self.approvals.differing(&self.name, &listing.tools);
-        listing.held_back = held_back.map_err(|error| format!("the file of approved tools cannot be read: {error}"))?;
-        Ok(listing)
+        let changes = self.approvals.changes(&self.name, &listing);
+        let changes = changes.map_err(|error| format!("the file of approvals cannot be read: {error}"))?;
+        listing.held_back = changes.iter().filter(|change| change.before.is_some()).map(|change| change.key.clone()).collect();
+        Ok((listing, changes))
     }
 
-    /// What keeps track of its tools.
+    /// What keeps track of what was approved.
     pub fn approvals(&self) -> &Approvals {
         &self.approvals
     }
@@ -80,48 +116,71 @@ impl Server {
     /// Keeps its listing right until told to stop.
     pub async fn follow(self: Arc<Self>, changes: watch::Sender<Changes>, mut stopped: watch::Receiver<bool>) {
         let mut rest = FIRST_REST;
+        self.began.get_or_init(Instant::now);
         loop {
+            let connected = Instant::now();
             let followed = tokio::select! {
                 followed = self.follow_once(&changes) => followed,
                 _ = stopped.wait_for(|stop| *stop) => return,
             };
-            match followed {
-                Ok(()) => rest = FIRST_REST,
-                Err(why) => {
-                    tracing::warn!(server = &*self.name, why, "an MCP server cannot be used now: what it has is hidden");
-                    self.publish(Listing::nothing(why), &changes);
-                    tokio::select! {
-                        () = tokio::time::sleep(rest) => {}
-                        _ = stopped.wait_for(|stop| *stop) => return,
-                    }
-                    rest = (rest * 2).min(LONGEST_REST);
-                }
+            if let Err(why) = followed {
+                tracing::warn!(server = &*self.name, why, "an MCP server cannot be used now: what it has is hidden");
+                self.publish(Listing::nothing(why), &changes);
             }
+            // A connection that lasted was good; one that ends at once, again and again, is not made again at once.
+            if connected.elapsed() > LONGEST_REST {
+                rest = FIRST_REST;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                _ = stopped.wait_for(|stop| *stop) => return,
+            }
+            rest = (rest * 2).min(LONGEST_REST);
         }
     }
 
-    /// Lists, and waits until that is no longer right.
+    /// Lists, and again by the same connection whenever that is no longer right, until the connection ends.
     async fn follow_once(&self, changes: &watch::Sender<Changes>) -> Result<(), String> {
         let (mut listing, link) = self.list().await?;
-        listing.held_back = self.held_back(&listing)?;
-        let mut approved = self.approvals.written();
         let announces = SubscriptionFilter::builder().tools_list_changed().prompts_list_changed().resources_list_changed().build();
         let announces = announces.supported_by(&listing.capabilities);
-        self.publish(listing, changes);
         let mut subscription = match link.is_modern && announces != SubscriptionFilter::default() {
             true => link.service.listen(announces).await.ok(),
             false => None,
         };
+        let mut pause = FIRST_REST;
+        loop {
+            listing.held_back = self.held_back(&listing)?;
+            self.publish(listing, changes);
+            let listed = Instant::now();
+            self.lasts(&link, &mut subscription, changes).await?;
+            if link.service.is_closed() {
+                return Ok(());
+            }
+            // One that announces a change with each list is not listed without end.
+            pause = if listed.elapsed() > LONGEST_REST { FIRST_REST } else { (pause * 2).min(LONGEST_PAUSE) };
+            tokio::time::sleep(pause).await;
+            listing = self.listed(&link).await?;
+        }
+    }
+
+    /// Resolves when what was listed may be right no longer, or the connection has ended.
+    async fn lasts(&self, link: &Link, subscription: &mut Option<Subscription>, changes: &watch::Sender<Changes>) -> Result<(), String> {
+        let mut approved = self.approvals.written();
         let told = async {
-            match &mut subscription {
+            match subscription {
                 // Whatever comes is a change, and its end is a reason to look too.
-                Some(subscription) => drop(subscription.next().await),
+                Some(announced) => {
+                    if !matches!(announced.next().await, Ok(Some(_))) {
+                        *subscription = None;
+                    }
+                }
                 None => link.relay.changed().await,
             }
         };
         let mut told = std::pin::pin!(told);
-        let again = tokio::time::Instant::now() + RELIST;
-        while tokio::time::Instant::now() < again && !link.service.is_closed() {
+        let again = Instant::now() + RELIST;
+        while Instant::now() < again && !link.service.is_closed() {
             tokio::select! {
                 () = &mut told => return Ok(()),
                 () = tokio::time::sleep(TICK) => {}
@@ -138,28 +197,53 @@ impl Server {
 
     async fn list(&self) -> Result<(Listing, Link), String> {
         let list = async {
-            let info = introduction(ProtocolVersion::LATEST_WITH_INITIALIZE, ClientCapabilities::default());
-            let lifecycle = ClientLifecycleMode::Auto {
-                preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-                legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
-            };
-            let (service, child) = self.way.connect(Relay::new(&self.name, info), lifecycle).await?;
-            let link = Link::new(service, child);
-            let listing = Listing::of(&link.service).await.map_err(|error| format!("it does not list what it has: {error}"))?;
-            Ok((listing, link))
+            // A server may have tools for those alone who can be asked; whoever cannot is refused when it calls them.
+            let (service, child) = self.open(ProtocolVersion::LATEST_WITH_INITIALIZE, able(), &self.openings()).await?;
+            let link = Link::new(service, child, Vec::new());
+            self.speaks.fetch_or(if link.is_modern { MODERN } else { HANDSHAKE }, Ordering::Relaxed);
+            Ok((self.listed(&link).await?, link))
         };
         let late = |_| format!("it did not connect and list what it has within {} s", self.timeout.as_secs_f64());
         tokio::time::timeout(self.timeout, list).await.map_err(late)?
     }
 
-    fn held_back(&self, listing: &Listing) -> Result<Vec<String>, String> {
-        let held_back = self.approvals.held_back(&self.name, &listing.tools);
-        let held_back = held_back.map_err(|error| format!("the file of approved tools cannot be used: {error}"))?;
-        for tool in &held_back {
+    async fn listed(&self, link: &Link) -> Result<Listing, String> {
+        let listed = tokio::time::timeout(self.timeout, Listing::of(&link.service)).await;
+        let listed = listed.map_err(|_| format!("it did not list what it has within {} s", self.timeout.as_secs_f64()))?;
+        listed.map_err(|error| format!("it does not list what it has: {}", self.way.masked(&error.to_string())))
+    }
+
+    /// The ways to begin with a server, of which the first that works is taken.
+    fn openings(&self) -> Vec<Opening> {
+        match self.speaks.load(Ordering::Relaxed) & (HANDSHAKE | MODERN) {
+            0 => vec![Opening::Probe, Opening::Handshake, Opening::Discover],
+            HANDSHAKE => vec![Opening::Handshake, Opening::Probe],
+            _ => vec![Opening::Discover, Opening::Handshake],
+        }
+    }
+
+    async fn open(&self, version: ProtocolVersion, capabilities: ClientCapabilities, openings: &[Opening]) -> Result<Connection, String> {
+        let mut why = String::new();
+        for opening in openings {
+            let relay = Relay::new(&self.name, introduction(version.clone(), capabilities.clone()));
+            match self.way.connect(relay, *opening).await {
+                Ok(connection) => return Ok(connection),
+                // What the handshake fails of is what whoever runs an ordinary server can do something about.
+                Err(error) if why.is_empty() || matches!(opening, Opening::Handshake) => why = error,
+                Err(_) => {}
+            }
+        }
+        Err(why)
+    }
+
+    fn held_back(&self, listing: &Listing) -> Result<BTreeSet<Key>, String> {
+        let held_back = self.approvals.held_back(&self.name, listing);
+        let held_back = held_back.map_err(|error| format!("the file of approvals cannot be used: {error}"))?;
+        for key in &held_back {
             tracing::warn!(
                 server = &*self.name,
-                tool,
-                "a tool is not as it was approved, and is held back: see 'keyward mcp servers', and 'keyward mcp approve {}'",
+                what = %key,
+                "something is not as it was approved, and is held back: 'keyward mcp approve {}' shows what has changed",
                 self.name
             );
         }
@@ -174,47 +258,87 @@ impl Server {
         }
     }
 
-    /// A connection for a call of a caller like this, from its pool or new.
-    pub async fn link(&self, pool: &Pool, version: ProtocolVersion, capabilities: ClientCapabilities) -> Result<(Made, Link), Trouble> {
-        let made = Made { server: Arc::clone(&self.name), version, capabilities, thread: std::thread::current().id() };
-        if let Some(link) = pool.take(&made) {
-            return Ok((made, link));
-        }
-        let connect = self.connect(&made);
-        let connected = tokio::time::timeout(self.timeout, connect).await.unwrap_or_else(|_| Err("it did not connect in time".to_owned()));
-        match connected {
-            Ok(link) => Ok((made, link)),
-            Err(why) => {
-                tracing::warn!(server = &*self.name, why, "an MCP server cannot be called");
-                Err(self.trouble("cannot be reached right now: try again in a moment"))
+    /// A connection for a call of a caller like this: the one of its pool, or a new one there.
+    pub async fn link(&self, pool: &Pool, version: ProtocolVersion, capabilities: ClientCapabilities) -> Result<Arc<Link>, Trouble> {
+        let made = self.made(version, capabilities);
+        let place = pool.place(&made);
+        let linked = async {
+            let mut place = place.lock().await;
+            if let Some(link) = place.as_ref().filter(|link| link.is_usable()) {
+                return Ok(Arc::clone(link));
             }
-        }
+            *place = None;
+            let link = Arc::new(self.connect(&made, pool).await?);
+            *place = Some(Arc::clone(&link));
+            Ok(link)
+        };
+        let linked = tokio::time::timeout(self.timeout, linked).await.unwrap_or_else(|_| Err("it did not connect in time".to_owned()));
+        linked.map_err(|why| {
+            tracing::warn!(server = &*self.name, why, "an MCP server cannot be called");
+            self.trouble("cannot be reached right now: try again in a moment")
+        })
     }
 
-    async fn connect(&self, made: &Made) -> Result<Link, String> {
-        let modern = || vec![ProtocolVersion::V_2026_07_28];
-        let legacy = if made.version.has_initialize() { made.version.clone() } else { ProtocolVersion::LATEST_WITH_INITIALIZE };
-        let info = || introduction(legacy.clone(), made.capabilities.clone());
-        let first = match made.version.has_initialize() {
-            true => ClientLifecycleMode::Initialize,
-            false => ClientLifecycleMode::Auto { preferred_versions: modern(), legacy_version: Some(legacy.clone()) },
+    /// What a connection for such a caller is. A caller of the newest revision cannot be asked in the middle of a call: an older server is
+    /// told so, and all those callers are the same to it.
+    fn made(&self, version: ProtocolVersion, capabilities: ClientCapabilities) -> Made {
+        let is_older = self.speaks.load(Ordering::Relaxed) & MODERN == 0;
+        let capabilities = if !version.has_initialize() && is_older { ClientCapabilities::default() } else { capabilities };
+        Made { server: Arc::clone(&self.name), version, capabilities, thread: std::thread::current().id() }
+    }
+
+    async fn connect(&self, made: &Made, pool: &Pool) -> Result<Link, String> {
+        let permits = if self.way.is_program() { self.permits(pool)? } else { Vec::new() };
+        let speaks = self.speaks.load(Ordering::Relaxed);
+        let (version, openings) = match made.version.has_initialize() {
+            // It is asked in its caller's own revision, where it has that.
+            true if speaks & NO_HANDSHAKE != 0 => (made.version.clone(), vec![Opening::Discover, Opening::Handshake]),
+            true => (made.version.clone(), vec![Opening::Handshake, Opening::Discover]),
+            false => (ProtocolVersion::LATEST_WITH_INITIALIZE, self.openings()),
         };
-        let connected = self.way.connect(Relay::new(&self.name, info()), first).await;
-        let (service, child) = match connected {
-            // A server of the newest revision alone has no handshake.
-            Err(_) if made.version.has_initialize() => {
-                let lifecycle = ClientLifecycleMode::Discover { preferred_versions: modern() };
-                self.way.connect(Relay::new(&self.name, info()), lifecycle).await?
-            }
-            connected => connected?,
+        let (service, child) = self.open(version, made.capabilities.clone(), &openings).await?;
+        let link = Link::new(service, child, permits);
+        if link.is_modern && matches!(openings[..], [Opening::Handshake, ..]) {
+            self.speaks.fetch_or(NO_HANDSHAKE, Ordering::Relaxed);
+        }
+        Ok(link)
+    }
+
+    /// That one more program may run, for the key and in all.
+    fn permits(&self, pool: &Pool) -> Result<Vec<OwnedSemaphorePermit>, String> {
+        let permit = |of: &Arc<Semaphore>, whose| {
+            let permit = Arc::clone(of).try_acquire_owned();
+            permit.map_err(|_| format!("as many programs run {whose} as may"))
         };
-        Ok(Link::new(service, child))
+        Ok(vec![permit(pool.programs(), "for this key")?, permit(&self.programs, "in all")?])
+    }
+
+    /// What went wrong with a connection, for the log.
+    pub fn told(&self, error: &ServiceError) -> String {
+        self.way.masked(&error.to_string()).chars().take(MOST_TOLD).collect()
+    }
+
+    /// An error of the server's own, with nothing of its credential.
+    pub fn masked(&self, mut error: ErrorData) -> ErrorData {
+        error.message = self.way.masked(&error.message).into();
+        error.data = error.data.map(|data| {
+            let masked = self.way.masked(&data.to_string());
+            serde_json::from_str(&masked).unwrap_or(serde_json::Value::String(masked))
+        });
+        error
     }
 
     /// What its caller is told.
     pub fn trouble(&self, what: &str) -> Trouble {
         Trouble(ErrorData::new(ErrorCode::INTERNAL_ERROR, format!("The MCP server '{}' {what}.", self.name), None))
     }
+}
+
+/// All that a caller can be asked.
+fn able() -> ClientCapabilities {
+    let elicitation =
+        ElicitationCapability::new().with_form(FormElicitationCapability::default()).with_url(UrlElicitationCapability::default());
+    ClientCapabilities::builder().enable_roots().enable_sampling().enable_elicitation_with(elicitation).build()
 }
 
 /// Who calls: always the gateway, with what the caller behind it can be asked.

@@ -1,51 +1,60 @@
 //! How a server is reached: by Streamable HTTP under a credential that the gateway holds, or as a program on standard input and output.
 
 use std::collections::HashMap;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use http::{HeaderName, HeaderValue};
-use rmcp::model::ClientJsonRpcMessage;
+use rmcp::ClientHandler as _;
+use rmcp::model::{ClientJsonRpcMessage, ProtocolVersion};
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError, StreamableHttpPostResponse,
     StreamableHttpResponseLimits,
 };
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use super::Relay;
+use super::mended::{Mended, PROBE};
+use super::program::Program;
+use super::secrets::Secrets;
 use crate::catalog::Environment;
 use crate::config::McpServer;
 use crate::route::Secret;
 use crate::upstream::sign::{Client, Source, Tokens};
 
-/// One of both.
+/// How, and what must not be told of it.
 #[derive(Debug)]
-pub enum Way {
-    /// Streamable HTTP.
+pub struct Way {
+    means: Means,
+    secrets: Arc<Secrets>,
+}
+
+#[derive(Debug)]
+enum Means {
     Http(Http),
-    /// A program.
     Program(Program),
+}
+
+/// How a connection begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Opening {
+    /// By asking shortly whether the server knows the newest revision.
+    Probe,
+    /// As the newest revision has it, by a server that knows it.
+    Discover,
+    /// As older revisions have it.
+    Handshake,
 }
 
 /// Where, and with what.
 #[derive(Debug)]
-pub struct Http {
-    client: reqwest::Client,
+struct Http {
+    authorized: Authorized,
     url: Secret,
     headers: HashMap<HeaderName, HeaderValue>,
-    token: Option<Token>,
-}
-
-/// What is started.
-#[derive(Debug)]
-pub struct Program {
-    command: String,
-    args: Vec<String>,
-    env: Vec<(String, Secret)>,
 }
 
 /// What `authorization` holds.
@@ -56,10 +65,11 @@ enum Token {
 }
 
 /// Adds the token to each request, which may be another than a moment ago.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Authorized {
     client: reqwest::Client,
     token: Option<Token>,
+    secrets: Arc<Secrets>,
 }
 
 type Error = StreamableHttpError<reqwest::Error>;
@@ -67,8 +77,6 @@ type Headers = HashMap<HeaderName, HeaderValue>;
 /// A connection to a server, with its program where it is one: that ends with it.
 pub type Connection = (RunningService<RoleClient, Relay>, Option<Child>);
 
-/// What of the gateway's environment a program needs to run at all; the rest may hold secrets that are none of its business.
-const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "USER", "SYSTEMROOT"];
 const CONNECT: Duration = Duration::from_secs(10);
 /// Characters of an error.
 const MOST_TOLD: usize = 500;
@@ -81,23 +89,36 @@ impl Way {
         let expand = |text: &str| env.expand(text).map_err(|unset| format!("{} is not set", unset.0));
         if let Some(command) = &settings.command {
             let env = settings.env.iter().map(|(name, value)| Ok((name.clone(), Secret::new(expand(value)?))));
-            let env = env.collect::<Result<_, String>>()?;
-            return Ok(Way::Program(Program { command: command.clone(), args: settings.args.clone(), env }));
+            let env = env.collect::<Result<Vec<_>, String>>()?;
+            // What stands in the settings themselves is no secret.
+            let filled_in = env.iter().filter(|(name, value)| settings.env.get(name).is_some_and(|text| text != value.expose()));
+            let secrets = Secrets::of(filled_in.map(|(_, value)| value.expose().to_owned()));
+            let program = Program { command: command.clone(), args: settings.args.clone(), env };
+            return Ok(Way { means: Means::Program(program), secrets: Arc::new(secrets) });
         }
         let url = expand(settings.url.as_deref().unwrap_or_default())?;
-        let is_http = reqwest::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if !is_http {
-            return Err("'url' is no http:// or https:// URL".to_owned());
-        }
+        let parsed = reqwest::Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let parsed = parsed.ok_or("'url' is no http:// or https:// URL")?;
+        let mut secrets: Vec<String> = parsed.query_pairs().map(|(_, value)| value.into_owned()).collect();
+        secrets.extend(parsed.password().map(str::to_owned));
         let mut headers = HashMap::new();
-        for (name, value) in &settings.headers {
+        for (name, text) in &settings.headers {
             let wrong = || format!("'headers' has no header '{name}' that could be sent");
+            let filled_in = expand(text)?;
             let (name, mut value) =
-                (HeaderName::try_from(name.as_str()).map_err(|_| wrong())?, HeaderValue::try_from(expand(value)?).map_err(|_| wrong())?);
+                (HeaderName::try_from(name.as_str()).map_err(|_| wrong())?, HeaderValue::try_from(&filled_in).map_err(|_| wrong())?);
             value.set_sensitive(true);
             headers.insert(name, value);
+            if filled_in != *text {
+                secrets.extend(filled_in.strip_prefix("Bearer ").map(str::to_owned));
+                secrets.push(filled_in);
+            }
         }
-        let secret = |variable: &String| env.get(variable).map(Secret::new).ok_or_else(|| format!("{variable} is not set"));
+        let mut secret = |variable: &String| {
+            let text = env.get(variable).ok_or_else(|| format!("{variable} is not set"))?;
+            secrets.push(text.to_owned());
+            Ok::<Secret, String>(Secret::new(text))
+        };
         let token = match (&settings.credential, &settings.token_url, &settings.client_id, &settings.client_secret) {
             (Some(variable), ..) => Some(Token::Fixed(secret(variable)?)),
             (None, Some(token_url), Some(id), Some(variable)) => {
@@ -108,20 +129,41 @@ impl Way {
         };
         let builder = reqwest::Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());
         let client = builder.build().map_err(|e| format!("no client can be made ({e})"))?;
-        Ok(Way::Http(Http { client, url: Secret::new(url), headers, token }))
+        let secrets = Arc::new(Secrets::of(secrets));
+        let authorized = Authorized { client, token, secrets: Arc::clone(&secrets) };
+        Ok(Way { means: Means::Http(Http { authorized, url: Secret::new(url), headers }), secrets })
     }
 
-    /// Connects, in the way that `lifecycle` says.
-    pub async fn connect(&self, relay: Relay, lifecycle: ClientLifecycleMode) -> Result<Connection, String> {
-        let connected = match self {
-            Way::Http(http) => relay.serve_with_lifecycle(http.transport(), lifecycle).await.map(|service| (service, None)),
-            Way::Program(program) => {
-                let (mut child, why) = (program.start()?, "it has no standard input and output");
-                let streams = child.stdout.take().zip(child.stdin.take()).ok_or(why)?;
-                relay.serve_with_lifecycle(streams, lifecycle).await.map(|service| (service, Some(child)))
+    /// Connects, in the way that `opening` says.
+    pub async fn connect(&self, relay: Relay, opening: Opening) -> Result<Connection, String> {
+        let (server, legacy) = (Arc::clone(relay.server()), relay.get_info().protocol_version);
+        let modern = || vec![ProtocolVersion::V_2026_07_28];
+        let lifecycle = match opening {
+            Opening::Probe => ClientLifecycleMode::Auto { preferred_versions: modern(), legacy_version: Some(legacy) },
+            Opening::Discover => ClientLifecycleMode::Discover { preferred_versions: modern() },
+            Opening::Handshake => ClientLifecycleMode::Initialize,
+        };
+        let patience = matches!(opening, Opening::Probe).then_some(PROBE);
+        let connected = match &self.means {
+            Means::Http(http) => {
+                // The next attempt costs a request, and no program that starts anew: there is no reason to wait for long.
+                let serving = relay.serve_with_lifecycle(Mended::new(&server, http.transport(), None), lifecycle);
+                match tokio::time::timeout(patience.unwrap_or(Duration::MAX), serving).await {
+                    Ok(served) => served.map(|service| (service, None)),
+                    Err(_) => return Err("it does not answer".to_owned()),
+                }
+            }
+            Means::Program(program) => {
+                let (child, lines) = program.start(&server, &self.secrets)?;
+                relay.serve_with_lifecycle(Mended::new(&server, lines, patience), lifecycle).await.map(|service| (service, Some(child)))
             }
         };
         connected.map_err(|error| self.told(&error))
+    }
+
+    /// Whether it is a program.
+    pub fn is_program(&self) -> bool {
+        matches!(self.means, Means::Program(_))
     }
 
     /// What went wrong, with nothing of where the server is and of its credential.
@@ -138,9 +180,14 @@ impl Way {
             false if told.is_empty() => more,
             false => format!("{told}: {more}"),
         });
-        match self {
-            Way::Http(http) => told.replace(http.url.expose(), "its URL").chars().take(MOST_TOLD).collect(),
-            Way::Program(_) => told.chars().take(MOST_TOLD).collect(),
+        self.masked(&told).chars().take(MOST_TOLD).collect()
+    }
+
+    /// A text without the server's address and credential.
+    pub fn masked(&self, text: &str) -> String {
+        match &self.means {
+            Means::Http(http) => self.secrets.masked(&text.replace(http.url.expose(), "its URL")),
+            Means::Program(_) => self.secrets.masked(text),
         }
     }
 }
@@ -150,26 +197,7 @@ impl Way {
 impl Http {
     fn transport(&self) -> StreamableHttpClientTransport<Authorized> {
         let config = StreamableHttpClientTransportConfig::with_uri(self.url.expose()).custom_headers(self.headers.clone());
-        StreamableHttpClientTransport::with_client(Authorized { client: self.client.clone(), token: self.token.clone() }, config)
-    }
-}
-
-// === impl Program ===
-
-impl Program {
-    fn start(&self) -> Result<Child, String> {
-        let inherited = INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
-        Command::new(&self.command)
-            .args(&self.args)
-            .env_clear()
-            .envs(inherited)
-            .envs(self.env.iter().map(|(name, value)| (name, value.expose())))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|e| format!("'{}' cannot be started: {e}", self.command))
+        StreamableHttpClientTransport::with_client(self.authorized.clone(), config)
     }
 }
 
@@ -183,17 +211,26 @@ impl Authorized {
             Some(Token::Fixed(secret)) => Ok(Some(secret.expose().to_owned())),
             Some(Token::Granted(tokens)) => {
                 let header = tokens.get().await.map_err(|why| Error::Io(std::io::Error::other(why)))?;
-                Ok(header.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).map(str::to_owned))
+                let token = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+                Ok(token.inspect(|token| self.secrets.granted(token)).map(str::to_owned))
             }
         }
     }
 
-    /// A token that was refused is not used again.
-    fn refused<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
-        if let (Err(Error::AuthRequired(_)), Some(Token::Granted(tokens))) = (&answer, &self.token) {
-            tokens.forget();
+    /// Whether a token was refused that can be fetched anew; it is not used again.
+    fn may_renew<T>(&self, answer: &Result<T, Error>) -> bool {
+        let is_refused = match answer {
+            Err(Error::AuthRequired(_)) => true,
+            Err(Error::UnexpectedServerResponse(said)) => said.starts_with("HTTP 401"),
+            _ => false,
+        };
+        match &self.token {
+            Some(Token::Granted(tokens)) if is_refused => {
+                tokens.forget();
+                true
+            }
+            _ => false,
         }
-        answer
     }
 }
 
@@ -208,8 +245,13 @@ impl StreamableHttpClient for Authorized {
         _: Option<String>,
         headers: Headers,
     ) -> Result<StreamableHttpPostResponse, Error> {
-        let token = self.token().await?;
-        self.refused(self.client.post_message(uri, message, session, token, headers).await)
+        let post = async |token| {
+            let (uri, message, session, headers) = (Arc::clone(&uri), message.clone(), session.clone(), headers.clone());
+            self.client.post_message(uri, message, session, token, headers).await
+        };
+        let answer = post(self.token().await?).await;
+        // It may have been withdrawn before its time: a new one is asked for once.
+        if self.may_renew(&answer) { post(self.token().await?).await } else { answer }
     }
 
     async fn post_message_with_response_limits(
@@ -221,8 +263,12 @@ impl StreamableHttpClient for Authorized {
         headers: Headers,
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, Error> {
-        let token = self.token().await?;
-        self.refused(self.client.post_message_with_response_limits(uri, message, session, token, headers, limits).await)
+        let post = async |token| {
+            let (uri, message, session, headers) = (Arc::clone(&uri), message.clone(), session.clone(), headers.clone());
+            self.client.post_message_with_response_limits(uri, message, session, token, headers, limits).await
+        };
+        let answer = post(self.token().await?).await;
+        if self.may_renew(&answer) { post(self.token().await?).await } else { answer }
     }
 
     async fn delete_session(&self, uri: Arc<str>, session: Arc<str>, _: Option<String>, headers: Headers) -> Result<(), Error> {
@@ -239,6 +285,8 @@ impl StreamableHttpClient for Authorized {
         headers: Headers,
     ) -> Result<BoxStream<'static, Result<sse_stream::Sse, sse_stream::Error>>, Error> {
         let token = self.token().await?;
-        self.refused(self.client.get_stream(uri, session, last_event, token, headers).await)
+        let stream = self.client.get_stream(uri, session, last_event, token, headers).await;
+        self.may_renew(&stream);
+        stream
     }
 }

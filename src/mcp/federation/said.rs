@@ -1,0 +1,107 @@
+//! What a server says of itself, and a model reads: of its use, and of each thing that it has.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Listing;
+
+/// What says something.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
+pub struct Key {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// Its name or URI.
+    pub name: String,
+}
+
+/// The kinds of things that a server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// What it says of its use altogether.
+    Instructions,
+    /// A tool.
+    Tool,
+    /// A prompt.
+    Prompt,
+    /// A resource.
+    Resource,
+    /// A template of resources.
+    Template,
+}
+
+/// Something, and what it says.
+#[derive(Debug)]
+pub struct Said {
+    /// What says it.
+    pub key: Key,
+    /// All that a model, or whoever looks at a list, reads of it.
+    pub text: Value,
+}
+
+const KINDS: [(Kind, &str); 5] = [
+    (Kind::Instructions, "instructions"),
+    (Kind::Tool, "tool"),
+    (Kind::Prompt, "prompt"),
+    (Kind::Resource, "resource"),
+    (Kind::Template, "template"),
+];
+
+// === impl Said ===
+
+impl Said {
+    /// All that a server says. Of resources, whose lists change all day, only those that are described.
+    pub fn by(listing: &Listing) -> Vec<Said> {
+        let said = |kind, name: &str, mut text: Value| {
+            // A server may write members in another order each time.
+            text.sort_all_objects();
+            Said { key: Key::new(kind, name), text }
+        };
+        let described = |title: &Option<String>, description: &Option<String>| title.is_some() || description.is_some();
+        let mut all = vec![said(Kind::Instructions, "", json!(listing.instructions))];
+        all.extend(listing.tools.iter().map(|tool| said(Kind::Tool, &tool.name, json!(tool))));
+        all.extend(listing.prompts.iter().map(|prompt| said(Kind::Prompt, &prompt.name, json!(prompt))));
+        let resources = listing.resources.iter().filter(|resource| described(&resource.title, &resource.description));
+        all.extend(
+            resources
+                .map(|one| said(Kind::Resource, &one.uri, json!({ "name": one.name, "title": one.title, "description": one.description }))),
+        );
+        let templates = listing.templates.iter().filter(|template| described(&template.title, &template.description));
+        all.extend(templates.map(|one| {
+            said(Kind::Template, &one.uri_template, json!({ "name": one.name, "title": one.title, "description": one.description }))
+        }));
+        all
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    /// Of a kind and a name; instructions have none.
+    pub fn new(kind: Kind, name: &str) -> Key {
+        Key { kind, name: name.to_owned() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = KINDS.iter().find(|(kind, _)| *kind == self.kind).map_or("", |(_, word)| word);
+        f.write_str(format!("{kind} {}", self.name).trim_end())
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> String {
+        key.to_string()
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Key {
+        let (word, name) = text.split_once(' ').unwrap_or((&text, ""));
+        let kind = KINDS.iter().find(|(_, known)| *known == word).map_or(Kind::Tool, |(kind, _)| *kind);
+        Key::new(kind, name)
+    }
+}

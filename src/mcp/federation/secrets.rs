@@ -1,0 +1,77 @@
+//! Keeps a server's credential out of what is told and logged of it: some servers repeat what they were sent.
+
+use std::sync::{Mutex, PoisonError};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::route::Secret;
+
+/// What a server was given that nobody else may see.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    fixed: Vec<Secret>,
+    /// The token that was granted last.
+    granted: Mutex<Option<Secret>>,
+}
+
+/// A shorter one is a word that may stand anywhere.
+const SHORTEST: usize = 6;
+const IN_ITS_PLACE: &str = "…";
+/// What RFC 3986 never escapes, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+// === impl Secrets ===
+
+impl Secrets {
+    /// Of these texts.
+    pub fn of(texts: impl IntoIterator<Item = String>) -> Secrets {
+        let mut texts: Vec<String> = texts.into_iter().filter(|text| text.len() >= SHORTEST).collect();
+        // One that holds another goes first, or its rest would stay.
+        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        Secrets { fixed: texts.into_iter().map(Secret::new).collect(), granted: Mutex::default() }
+    }
+
+    /// A token was granted.
+    pub fn granted(&self, token: &str) {
+        *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Secret::new(token));
+    }
+
+    /// A text without them, as they are and percent-encoded.
+    pub fn masked(&self, text: &str) -> String {
+        let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.fixed.iter().chain(&granted).fold(text.to_owned(), |text, secret| without(&text, secret.expose()))
+    }
+}
+
+fn without(text: &str, secret: &str) -> String {
+    let escaped = |set| utf8_percent_encode(secret, set).to_string();
+    let forms = [secret.to_owned(), escaped(NON_ALPHANUMERIC), escaped(RESERVED)];
+    let lower = forms.iter().skip(1).map(|form| lower_escapes(form));
+    let all: Vec<String> = forms.iter().cloned().chain(lower).collect();
+    all.iter().fold(text.to_owned(), |text, form| text.replace(form, IN_ITS_PLACE))
+}
+
+/// `%2F` as `%2f`: both are the same.
+fn lower_escapes(text: &str) -> String {
+    let mut left = 0;
+    let lower = |c: char| {
+        left = if c == '%' { 3 } else { left - i32::from(left > 0) };
+        if left > 0 { c.to_ascii_lowercase() } else { c }
+    };
+    text.chars().map(lower).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_masked_in_every_form() {
+        let secrets = Secrets::of(["to/ken+A.b~c".to_owned(), "none".to_owned()]);
+        secrets.granted("granted-token");
+        for told in ["to/ken+A.b~c", "to%2Fken%2BA%2Eb%7Ec", "to%2Fken%2BA.b~c", "to%2fken%2bA.b~c", "granted-token"] {
+            assert_eq!(secrets.masked(&format!("bad token '{told}'")), "bad token '…'", "{told}");
+        }
+        assert_eq!(secrets.masked("none is given"), "none is given");
+    }
+}

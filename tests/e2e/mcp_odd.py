@@ -1,0 +1,190 @@
+"""An MCP server of older revisions that does one thing or another amiss: by HTTP, or as a program, `python mcp_odd.py WORD…`."""
+
+import http.server
+import json
+import os
+import sys
+import threading
+import time
+import uuid
+
+NAMES = ["echo", "pid", "sleep", "chatter", "ask", "big"]
+
+
+class Odd:
+    """What it answers, by the words that say what it does amiss; `tell` takes what it says by itself."""
+
+    def __init__(self, words):
+        self.words, self.says, self.asked, self.calls = set(words), "For testing", threading.Event(), 0
+        self.able, self.answered = {}, None
+
+    def tools(self):
+        listed = [{"name": name, "description": self.says, "inputSchema": {"type": "object"}} for name in NAMES]
+        if "sampling" in self.able:
+            listed.append({"name": "for_the_able", "inputSchema": {"type": "object"}})
+        if "no_schema" in self.words:
+            listed += [{"name": "bare"}, {"description": "no name"}]
+        return listed
+
+    def answer(self, message, tell):
+        """A result, an error as text, or nothing."""
+        method, params = message.get("method"), message.get("params") or {}
+        if method is None:
+            self.answered = message
+            return self.asked.set()
+        if method == "server/discover":
+            return self.discovered()
+        if method == "initialize":
+            self.able = params["capabilities"]
+            return self.introduced(params["protocolVersion"])
+        if method == "resources/templates/list" and "silent_templates" in self.words:
+            return None
+        if method == "tools/list" and "announces" in self.words:
+            tell({"method": "notifications/tools/list_changed"})
+        if method == "tools/call":
+            self.calls += 1
+            said = getattr(self, params["name"])(params.get("arguments") or {}, (params.get("_meta") or {}).get("progressToken"), tell)
+            return {"content": [{"type": "text", "text": said}]}
+        return {
+            "tools/list": {"tools": self.tools()},
+            "prompts/list": {"prompts": [{"name": "greet", "description": self.says}]},
+            "resources/list": {"resources": [{"uri": "file:///public/a", "name": "a", "description": self.says}]},
+            "resources/templates/list": {"resourceTemplates": []},
+            "resources/read": {"contents": [{"uri": params.get("uri"), "text": "read"}]},
+            "resources/subscribe": {},
+            "logging/setLevel": {},
+        }.get(method, "no such method")
+
+    def discovered(self):
+        if "exits_at_discover" in self.words:
+            os._exit(3)
+        if "silent_discover" in self.words:
+            return None
+        return {} if "empty_discover" in self.words else {"hello": [1]} if "rubbish_discover" in self.words else "no such method"
+
+    def introduced(self, version):
+        who = {"name": "odd"} if "no_version" in self.words else {"name": "odd", "version": "1"}
+        able = {"tools": {"listChanged": True}, "prompts": {}, "resources": {"subscribe": True}, "logging": {}}
+        return {"protocolVersion": version, "capabilities": able, "serverInfo": who, "instructions": self.says}
+
+    # Tools.
+
+    def echo(self, arguments, token, tell):
+        return json.dumps(arguments)
+
+    def pid(self, arguments, token, tell):
+        time.sleep(arguments.get("seconds", 0))
+        return str(os.getpid())
+
+    def sleep(self, arguments, token, tell):
+        time.sleep(arguments["seconds"])
+        return "slept"
+
+    def chatter(self, arguments, token, tell):
+        """Goes on although it is cancelled."""
+        until, count = time.monotonic() + arguments["seconds"], 0
+        while time.monotonic() < until:
+            count += 1
+            tell({"method": "notifications/progress", "params": {"progressToken": token, "progress": count, "message": arguments["tag"]}})
+            tell({"method": "notifications/message", "params": {"level": arguments.get("level", "info"), "data": arguments["tag"]}})
+            time.sleep(0.1)
+        return arguments["tag"]
+
+    def ask(self, arguments, token, tell):
+        if "elicitation" not in self.able:
+            return "nobody can be asked"
+        schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+        tell({"id": "asked", "method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": schema}})
+        self.asked.wait(5)
+        return json.dumps(self.answered)
+
+    def big(self, arguments, token, tell):
+        return "x" * (arguments["mib"] << 20)
+
+    def for_the_able(self, arguments, token, tell):
+        return "able"
+
+
+def reply(message, said):
+    if isinstance(said, str):
+        return {"id": message["id"], "error": {"code": -32601, "message": said}}
+    return {"id": message["id"], "result": said}
+
+
+def program():
+    odd, lock = Odd(sys.argv[1:]), threading.Lock()
+    if started := os.environ.get("ODD_STARTED"):
+        with open(started, "a") as file:
+            file.write("started\n")
+    if "complains" in odd.words:
+        print(f"no good: {os.environ.get('ODD_SECRET')}", file=sys.stderr, flush=True)
+
+    def tell(message):
+        with lock:
+            sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+            sys.stdout.flush()
+
+    def handle(message):
+        said = odd.answer(message, tell)
+        if "id" in message and said is not None:
+            tell(reply(message, said))
+
+    for line in sys.stdin:
+        threading.Thread(target=handle, args=(json.loads(line),), daemon=True).start()
+
+
+class Served(http.server.ThreadingHTTPServer):
+    """The same by HTTP. `refuses` says what it answers to a request before it reads it: a status and a text, or nothing."""
+
+    daemon_threads = True
+
+    def __init__(self, *words, refuses=lambda headers: None):
+        self.odd, self.refuses, self.sessions = Odd(words), refuses, set()
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/mcp"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if refused := self.server.refuses(self.headers):
+            return self.send(refused[0], refused[1].encode(), "text/plain")
+        if message.get("method") == "server/discover" and "hangs" in self.server.odd.words:
+            return time.sleep(60)
+        if message.get("method") == "server/discover" and "drops" in self.server.odd.words:
+            return self.connection.close()
+        if message.get("method") == "server/discover" and "fails" in self.server.odd.words:
+            return self.send(500, b"oops", "text/plain")
+        session = None
+        if message.get("method") == "initialize":
+            session = uuid.uuid4().hex
+            self.server.sessions.add(session)
+        said = self.server.odd.answer(message, lambda _: None)
+        if "id" not in message or said is None:
+            return self.send(202, b"", "text/plain")
+        self.send(200, json.dumps({"jsonrpc": "2.0", **reply(message, said)}).encode(), "application/json", session)
+
+    def do_GET(self):
+        self.send(405, b"", "text/plain")
+
+    def do_DELETE(self):
+        self.send(200, b"", "text/plain")
+
+    def send(self, status, body, kind, session=None):
+        self.send_response(status)
+        for name, value in [("content-type", kind), ("mcp-session-id", session), ("content-length", str(len(body)))]:
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+if __name__ == "__main__":
+    program()
