@@ -36,10 +36,13 @@ pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, call
     let walked = walk(&gateway, surface, called, &mut ticket, request).await;
     let prompt = ticket.prompt.clone();
     let mut response = match walked {
-        Ok((walked, None)) => handover::hand_over(&gateway, surface, ticket, walked).await,
-        Ok((walked, Some(again))) => {
+        Ok((walked, again)) => {
             let response = handover::hand_over(&gateway, surface, ticket, walked).await;
-            again.settled(&gateway, surface, &request_id, response).await
+            match again {
+                None => response,
+                // In a place of its own: every request would carry the room that this takes.
+                Some(again) => Box::pin(again.settled(&gateway, surface, &request_id, response)).await,
+            }
         }
         Err(refusal) => {
             ticket.refused(&refusal);
@@ -80,7 +83,7 @@ async fn walk(
     called: Called,
     ticket: &mut Ticket,
     request: Request<Body>,
-) -> Result<(Walked, Option<Again>), Refusal> {
+) -> Result<(Walked, Option<Box<Again>>), Refusal> {
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
     ticket.called_by(&caller, &head);
@@ -96,7 +99,7 @@ async fn walk(
         ask = expanded.ask;
         ticket.prompt = Some(Arc::clone(&expanded.prompt));
         let (called, stream, body) = (ask.called.clone(), ask.stream, ask.body.clone());
-        again = Some(Again { prompt: expanded.prompt, dropped: expanded.dropped, called, stream, body, head: head.clone() });
+        again = Some(Box::new(Again { prompt: expanded.prompt, dropped: expanded.dropped, called, stream, body, head: head.clone() }));
     }
     let targets = keeping::targets(gateway, &ask, caller.id()).await?;
     let mut is_same = true;
