@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rmcp::model::{ClientCapabilities, ClientConfig, ElicitationCapability, ErrorCode, ErrorData, Implementation, ProtocolVersion};
-use rmcp::model::{FormElicitationCapability, SubscriptionFilter, UrlElicitationCapability};
+use rmcp::model::{FormElicitationCapability, ServerCapabilities, SubscriptionFilter, UrlElicitationCapability};
 use rmcp::service::{ServiceError, Subscription};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -142,17 +142,16 @@ impl Server {
     /// Lists, and again by the same connection whenever that is no longer right, until the connection ends.
     async fn follow_once(&self, changes: &watch::Sender<Changes>) -> Result<(), String> {
         let (mut listing, link) = self.list().await?;
-        let announces = SubscriptionFilter::builder().tools_list_changed().prompts_list_changed().resources_list_changed().build();
-        let announces = announces.supported_by(&listing.capabilities);
-        let mut subscription = match link.is_modern && announces != SubscriptionFilter::default() {
-            true => link.service.listen(announces).await.ok(),
-            false => None,
-        };
+        let (mut subscription, mut is_first) = (None, true);
         let mut pause = FIRST_REST;
         loop {
             listing.held_back = self.held_back(&listing)?;
+            let capabilities = listing.capabilities.clone();
             self.publish(listing, changes);
             let listed = Instant::now();
+            if std::mem::take(&mut is_first) && link.is_modern {
+                subscription = self.subscribe(&link, &capabilities).await;
+            }
             self.lasts(&link, &mut subscription, changes).await?;
             if link.service.is_closed() {
                 return Ok(());
@@ -162,6 +161,16 @@ impl Server {
             tokio::time::sleep(pause).await;
             listing = self.listed(&link).await?;
         }
+    }
+
+    /// Hears of changes by a server that has no sessions, if it announces them.
+    async fn subscribe(&self, link: &Link, capabilities: &ServerCapabilities) -> Option<Subscription> {
+        let announces = SubscriptionFilter::builder().tools_list_changed().prompts_list_changed().resources_list_changed().build();
+        let announces = announces.supported_by(capabilities);
+        if announces == SubscriptionFilter::default() {
+            return None;
+        }
+        tokio::time::timeout(self.timeout, link.service.listen(announces)).await.ok()?.ok()
     }
 
     /// Resolves when what was listed may be right no longer, or the connection has ended.
