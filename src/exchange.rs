@@ -23,6 +23,7 @@ use crate::gateway::Gateway;
 use crate::key::diagnose::holds_key;
 use crate::key::keyring::Plane;
 use crate::prompt::{Prompt, chat};
+use crate::quota::Need;
 use crate::route::Target;
 use crate::surface::{REQUEST_ID, Surface, body};
 use crate::ticket::Ticket;
@@ -90,12 +91,19 @@ async fn walk(
     check_name(&ask.model)?;
     ticket.called_model(&ask.model);
     let mut again = None;
-    if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat && ticket.prompt.is_none() {
+    if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat {
         let expanded = chat::expand(gateway, &caller, ask)?;
         ask = expanded.ask;
-        ticket.prompt = Some(Arc::clone(&expanded.prompt));
-        let (called, stream, body) = (ask.called.clone(), ask.stream, ask.body.clone());
-        again = Some(Again { prompt: expanded.prompt, dropped: expanded.dropped, called, stream, body, head: head.clone() });
+        // What a prompt's own surface asks for, it checks itself.
+        again = ticket.prompt.is_none().then(|| Again {
+            prompt: Arc::clone(&expanded.prompt),
+            dropped: expanded.dropped,
+            called: ask.called.clone(),
+            stream: ask.stream,
+            body: ask.body.clone(),
+            head: head.clone(),
+        });
+        ticket.prompt = Some(expanded.prompt);
     }
     let targets = keeping::targets(gateway, &ask, caller.id()).await?;
     let mut is_same = true;
@@ -115,10 +123,8 @@ async fn walk(
     // What a body only names matters where a budget must hold.
     let input = if caller.has_hard_budget() { Input::of(&ask.body) } else { Input::Sent(ask.body.len() as u64) };
     let estimate = Estimate::new(ask.called.operation, &targets, input, ask.max_output, ask.choices);
-    let touches = |glob: &str| estimate::touches(&targets, glob);
-    let mut need = estimate.need(&touches);
-    need.requests = u64::from(head.extensions.get::<chat::GoesOn>().is_none());
-    let permit = caller.admit(&need)?;
+    let requests = u64::from(head.extensions.get::<chat::GoesOn>().is_none());
+    let permit = caller.admit(&Need { requests, ..estimate.need(&|glob: &str| estimate::touches(&targets, glob)) })?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(ask.called.dialect, &head.headers);
