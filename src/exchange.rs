@@ -94,12 +94,21 @@ async fn walk(
     check_name(&ask.model)?;
     ticket.called_model(&ask.model);
     let mut again = None;
-    if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat && ticket.prompt.is_none() {
+    if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat {
         let expanded = chat::expand(gateway, &caller, ask)?;
         ask = expanded.ask;
-        ticket.prompt = Some(Arc::clone(&expanded.prompt));
-        let (called, stream, body) = (ask.called.clone(), ask.stream, ask.body.clone());
-        again = Some(Box::new(Again { prompt: expanded.prompt, dropped: expanded.dropped, called, stream, body, head: head.clone() }));
+        // What a prompt's own surface asks for, it checks itself.
+        again = ticket.prompt.is_none().then(|| {
+            Box::new(Again {
+                prompt: Arc::clone(&expanded.prompt),
+                dropped: expanded.dropped,
+                called: ask.called.clone(),
+                stream: ask.stream,
+                body: ask.body.clone(),
+                head: head.clone(),
+            })
+        });
+        ticket.prompt = Some(expanded.prompt);
     }
     let targets = keeping::targets(gateway, &ask, caller.id()).await?;
     let mut is_same = true;

@@ -15,6 +15,7 @@ pub mod admin;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod deep;
 pub mod dialect;
 pub mod error;
 pub mod exchange;

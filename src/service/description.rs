@@ -9,6 +9,7 @@ use super::arguments::{self, Form};
 use super::path::{Path, Template};
 use super::schema::follow;
 use super::told::{self, METHODS};
+use crate::deep;
 use crate::prompt::dotprompt::Fault;
 
 /// What an API has.
@@ -52,6 +53,10 @@ const OWN_PATHS: [&str; 2] = ["/openapi.json", "/subscription"];
 impl Description {
     /// Reads a file's text, JSON or YAML; `ours` are names (in lower case) of parameters that the gateway fills in itself.
     pub fn read(text: &str, is_json: bool, ours: &[String]) -> Result<Description, Fault> {
+        deep::done(|| Description::parsed(text, is_json, ours)).map_err(|why| Fault::at(1, format!("it cannot be read ({why})")))?
+    }
+
+    fn parsed(text: &str, is_json: bool, ours: &[String]) -> Result<Description, Fault> {
         let document = parse(text, is_json)?;
         let at = |what: &str, message: String| Fault::at(line_of(text, what), message);
         match document.get("openapi").and_then(Value::as_str) {

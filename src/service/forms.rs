@@ -31,8 +31,6 @@ fn written(text: &str) -> Vec<String> {
         all.push(utf8_percent_encode(text, set).to_string());
     }
     all.push(url::form_urlencoded::byte_serialize(text.as_bytes()).collect());
-    let lower: Vec<String> = all.iter().map(|escaped| lower(escaped)).collect();
-    all.extend(lower);
     let json = serde_json::Value::from(text).to_string();
     let json = json.trim_matches('"');
     all.extend([json.to_owned(), json.replace('/', "\\/")]);
@@ -41,18 +39,6 @@ fn written(text: &str) -> Vec<String> {
     all.extend([html.clone(), html.replace('"', "&quot;").replace('\'', "&#39;"), html.replace('"', "&#34;").replace('\'', "&#x27;")]);
     all.extend([STANDARD_NO_PAD.encode(text), URL_SAFE_NO_PAD.encode(text)]);
     all
-}
-
-/// With the letters of its escapes small.
-fn lower(escaped: &str) -> String {
-    let mut left = 0;
-    let one = |c: char| {
-        left = if c == '%' { 3 } else { left };
-        let is_within = left > 0;
-        left = usize::saturating_sub(left, 1);
-        if is_within { c.to_ascii_lowercase() } else { c }
-    };
-    escaped.chars().map(one).collect()
 }
 
 /// As JSON by those who escape whatever means something in HTML.

@@ -27,7 +27,8 @@ impl Masking {
 
     /// Whether a text has a secret in it.
     pub fn finds(&self, text: &[u8]) -> bool {
-        self.secrets.iter().any(|secret| memmem::find(text, secret.expose().as_bytes()).is_some())
+        let lower = lowered(text);
+        self.secrets.iter().any(|secret| !places(text, &lower, secret).is_empty())
     }
 
     /// A piece, as far as it can go on.
@@ -49,9 +50,9 @@ impl Masking {
     fn masked(&self, piece: Bytes) -> Bytes {
         let mut out = BytesMut::from(piece);
         for secret in &self.secrets {
-            let secret = secret.expose().as_bytes();
-            let found: Vec<usize> = memmem::find_iter(&out, secret).collect();
-            found.into_iter().for_each(|at| out[at..at + secret.len()].fill(b'*'));
+            let found = places(&out, &lowered(&out), secret);
+            let length = secret.expose().len();
+            found.into_iter().for_each(|at| out[at..at + length].fill(b'*'));
         }
         out.freeze()
     }
@@ -59,9 +60,31 @@ impl Masking {
     /// How many bytes at the end may be the beginning of a secret.
     fn begun(&self, piece: &[u8]) -> usize {
         let of = |secret: &Secret| {
-            let secret = secret.expose().as_bytes();
-            (1..secret.len().min(piece.len() + 1)).rev().find(|length| piece.ends_with(&secret[..*length])).unwrap_or(0)
+            let (bytes, is_escaped) = (secret.expose().as_bytes(), is_escaped(secret));
+            let is_begun = |length: &usize| {
+                let (end, begin) = (&piece[piece.len() - length..], &bytes[..*length]);
+                end == begin || (is_escaped && end.eq_ignore_ascii_case(begin))
+            };
+            (1..bytes.len().min(piece.len() + 1)).rev().find(is_begun).unwrap_or(0)
         };
         self.secrets.iter().map(of).max().unwrap_or(0)
+    }
+}
+
+/// The letters of an escape are large or small as it comes.
+fn is_escaped(secret: &Secret) -> bool {
+    secret.expose().contains('%')
+}
+
+/// A text in small letters, where it may have an escape in it.
+fn lowered(text: &[u8]) -> Vec<u8> {
+    if memchr::memchr(b'%', text).is_some() { text.to_ascii_lowercase() } else { Vec::new() }
+}
+
+/// Where a secret stands in a text.
+fn places(text: &[u8], lower: &[u8], secret: &Secret) -> Vec<usize> {
+    match is_escaped(secret) {
+        true => memmem::find_iter(lower, &secret.expose().to_ascii_lowercase()).collect(),
+        false => memmem::find_iter(text, secret.expose()).collect(),
     }
 }

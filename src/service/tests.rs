@@ -511,6 +511,10 @@ fn descriptions_go_no_deeper_than_a_stack() {
         );
         assert!(Description::read(&deep, false, &[]).is_err(), "{depth}");
     }
+    let schema = (0..90).fold(json!({ "type": "integer" }), |schema, _| json!({ "type": "array", "items": schema }));
+    let body = json!({ "requestBody": { "content": { "application/json": { "schema": schema } } } });
+    let value = (0..90).fold(json!("x"), |value, _| json!([value]));
+    assert_eq!(one(body, json!({})).form.unwrap().violations(&json!({ "body": value })).len(), 1);
     let circle = json!({ "allOf": [{ "$ref": "#/components/schemas/A" }] });
     let body = json!({ "requestBody": { "content": { "application/json": { "schema": { "$ref": "#/components/schemas/A" } } } } });
     let operation = one(body, json!({ "schemas": { "A": circle } }));

@@ -10,7 +10,7 @@ import pytest
 
 import upstream as provider
 from gateway import ROOT, eventually
-from gateway import provider as test_provider
+from gateway import provider as provider_file
 
 HELLO = """---
 model: test/gpt-4o-mini
@@ -30,7 +30,7 @@ PLAIN = '"gpt-4o-mini" = {}\n"plain" = { can = ["temperature", "tools"] }'
 
 @pytest.fixture
 def prompts(start_gateway, upstream):
-    gateway = start_gateway(providers={"test": test_provider(upstream.url, models=PLAIN)})
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, models=PLAIN)})
     gateway.prompts = gateway.folder / "prompts"
     shutil.copytree(ROOT / "prompts", gateway.prompts)
     write(gateway, "hello.prompt")

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Fault;
 use super::helpers::{CONTEXT, KNOWN};
+use crate::deep;
 
 /// A partial that a template uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +53,6 @@ const DEEPEST: usize = 32;
 /// The parser goes down once for each block and bracket, however they are meant: with no more than so many it stays on its stack.
 const MOST_BLOCKS: usize = 1000;
 const MOST_BRACKETS: usize = 10_000;
-/// Bytes; the system gives only what of it is used.
-const STACK: usize = 128 << 20;
 
 /// Checks a text that begins on a line of its file; the names of the partials that it uses, and that they use.
 pub fn check(text: &str, first_line: usize, partials: &BTreeMap<String, String>) -> Result<Vec<String>, Fault> {
@@ -89,11 +88,7 @@ fn look(text: &str) -> Result<Seen, Fault> {
         seen.elements(&template, 0);
         Ok(seen)
     };
-    let unread = |what: String| Fault::at(1, format!("the template cannot be read ({what})"));
-    let seen = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read).map_err(|error| unread(error.to_string()))?;
-        thread.join().unwrap_or_else(|_| Err(unread("its parser failed".to_owned())))
-    })?;
+    let seen = deep::done(read).map_err(|why| Fault::at(1, format!("the template cannot be read ({why})")))??;
     match seen.fault {
         Some(fault) => Err(fault),
         None => Ok(seen),
