@@ -9,7 +9,7 @@ use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
 use crate::key::Pepper;
 use crate::quota::{Accounts, alert};
-use crate::route::{Router, Vault, switchboard};
+use crate::route::{Router, Stored, Vault, switchboard};
 use crate::store::sqlite::Sqlite;
 
 /// An opened data folder.
@@ -43,7 +43,7 @@ impl Installation {
 pub async fn router(config: &Config, env: &Environment) -> Result<Router, CliError> {
     let catalog = Catalog::load(config.providers.as_deref())?;
     let stored = match config.data.join("keyward.db").exists() {
-        false => Vec::new(),
+        false => Stored::default(),
         true => {
             let Installation { pepper, store, .. } = Installation::open(&config.data).await?;
             switchboard::stored(&store, &Vault::open(env, &pepper)?).await?
