@@ -221,15 +221,6 @@ impl Ticket {
         }
     }
 
-    /// What was used while the request runs on; a refusal once a limit has nothing left.
-    pub fn charge(&mut self, usage: &Usage) -> Result<(), Refusal> {
-        let used = self.used_in_all(usage, self.cost(usage, Source::Reported));
-        match &mut self.begun {
-            Some(permit) => permit.charge(&used).map_err(Refusal::from),
-            None => Ok(()),
-        }
-    }
-
     /// Why a request that was being answered does not go on: for the log, with the status that its caller has seen already.
     pub fn cut_short(&mut self, code: &'static str) {
         self.code = code;

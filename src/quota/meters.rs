@@ -50,6 +50,8 @@ pub(super) struct Hold {
     pub(super) meters: Arc<Meters>,
     rates: Vec<(usize, Taken)>,
     budgets: Vec<(usize, Taken)>,
+    /// It is one of the requests that run.
+    runs: bool,
 }
 
 // === impl Meters ===
@@ -119,10 +121,11 @@ impl Meters {
 
     /// Takes what a request needs, or says which limit stands in the way; then nothing is taken.
     pub(super) fn admit(self: &Arc<Self>, need: &Need<'_>) -> Result<Hold, Exceeded> {
-        let running = self.running.fetch_add(1, Ordering::Relaxed);
+        let runs = !need.is_part;
+        let running = if runs { self.running.fetch_add(1, Ordering::Relaxed) } else { 0 };
         // From here on the hold gives back what was taken, whichever limit refuses.
-        let mut hold = Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new() };
-        if let Some(limit) = self.parallel.filter(|limit| running >= limit.get()) {
+        let mut hold = Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new(), runs };
+        if let Some(limit) = self.parallel.filter(|limit| runs && running >= limit.get()) {
             return Err(Exceeded::Parallel(limit));
         }
         for (at, (rate, counter)) in self.rates.iter().enumerate() {
@@ -218,7 +221,9 @@ impl Drop for Hold {
                 tally.settle(*taken, 0);
             }
         }
-        self.meters.running.fetch_sub(1, Ordering::Relaxed);
+        if self.runs {
+            self.meters.running.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
