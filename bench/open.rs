@@ -16,7 +16,7 @@ use keyward::catalog::{Catalog, Dialect, Environment, Operation};
 use keyward::config::Config;
 use keyward::dialect::{Ask, Called};
 use keyward::error::Refusal;
-use keyward::route::Router;
+use keyward::route::{Router, Stored};
 use keyward::surface::body;
 use keyward::upstream::{self, Client, Failure};
 use keyward::{server, surface};
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = Config::load(None, &env)?;
     let listener = TcpListener::bind(config.listen).await?;
     let client = Client::new(&config.upstream, &config.fetch)?;
-    let router = Router::new(Catalog::load(config.providers.as_deref())?, &config, &env, &[], None);
+    let router = Router::new(Catalog::load(config.providers.as_deref())?, &config, &env, &Stored::default(), None);
     let (limits, trusted) = (config.limits.clone(), Arc::from([]));
     let paths = axum::Router::new().route("/v1/chat/completions", post(serve)).with_state(Arc::new(Open { config, router, client }));
     writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;

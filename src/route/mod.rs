@@ -22,7 +22,7 @@ pub use lines::Lines;
 pub use live::{Endpoint, LiveProvider, Place, Unserved};
 
 pub use switchboard::Switchboard;
-pub use vault::{MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, Sealed, Variables, Vault};
+pub use vault::{MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, OLD_MASTER_KEY_FILE, Sealed, Variables, Vault};
 
 use crate::catalog::{Catalog, Dialect, Environment, Model, Operation};
 use crate::config::{Config, hint};
