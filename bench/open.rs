@@ -20,7 +20,7 @@ use keyward::dialect::{Ask, Called, Meter, wire};
 use keyward::error::{Kind, Refusal};
 use keyward::ledger::record::{Outcome, Usage};
 use keyward::money::Usd;
-use keyward::route::{Router, Target};
+use keyward::route::{Router, Stored, Target};
 use keyward::surface::{REQUEST_ID, body};
 use keyward::telemetry::{self, Ended, Metrics, RequestLine, UNLISTED};
 use keyward::ticket;
@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let _log = telemetry::start(&config.log)?;
     let listener = TcpListener::bind(config.listen).await?;
     let client = Client::new(&config.upstream, &config.fetch)?;
-    let router = Router::new(Catalog::load(config.providers.as_deref())?, &config, &env, &[], None);
+    let router = Router::new(Catalog::load(config.providers.as_deref())?, &config, &env, &Stored::default(), None);
     let (limits, trusted) = (config.limits.clone(), Arc::from([]));
     let open = Arc::new(Open { config, router, client, metrics: Metrics::new() });
     let paths = axum::Router::new().route("/v1/chat/completions", post(serve)).with_state(open);

@@ -24,7 +24,7 @@ use crate::key::diagnose::holds_key;
 use crate::key::keyring::Plane;
 use crate::prompt::{Prompt, chat};
 use crate::quota::Need;
-use crate::route::Target;
+use crate::route::{self, Target};
 use crate::surface::{REQUEST_ID, Surface, body};
 use crate::ticket::Ticket;
 use crate::upstream::{self, Answer, Failure};
@@ -111,7 +111,6 @@ async fn walk(
         ticket.prompt = Some(expanded.prompt);
     }
     let targets = keeping::targets(gateway, &ask, caller.id()).await?;
-    let mut is_same = true;
     for target in &targets {
         let is_simulated = target.provider.is_simulator();
         let may_use = match ticket.prompt {
@@ -119,20 +118,23 @@ async fn walk(
             None => caller.may_use(&ask.model, || target.full_name(), is_simulated),
         };
         may_use.map_err(|reason| reason.refusal(ticket.key))?;
-        is_same &= target.endpoint(ask.called.operation, ask.called.dialect)?.dialect == ask.called.dialect;
     }
+    let (operation, dialect) = (ask.called.operation, ask.called.dialect);
+    let targets = route::serving(targets, operation, dialect)?;
+    let is_same = targets.iter().all(|target| target.endpoint(operation, dialect).is_ok_and(|endpoint| endpoint.dialect == dialect));
     let meant = if is_same { None } else { Some(meant::read(&ask)?) };
     if let Some(meant) = &meant {
         keeping::holder(gateway, caller.id(), &naming::files_meant(meant)).await?;
     }
     // What a body only names matters where a budget must hold.
     let input = if caller.has_hard_budget() { Input::of(&ask.body) } else { Input::Sent(ask.body.len() as u64) };
-    let estimate = Estimate::new(ask.called.operation, &targets, input, ask.max_output, ask.choices);
-    let requests = u64::from(head.extensions.get::<chat::GoesOn>().is_none());
-    let permit = caller.admit(&Need { requests, ..estimate.need(&|glob: &str| estimate::touches(&targets, glob)) })?;
+    let estimate = Estimate::new(operation, &targets, input, ask.max_output, ask.choices);
+    let is_part = head.extensions.get::<chat::GoesOn>().is_some();
+    let need = |touches| Need { requests: u64::from(!is_part), is_part, ..estimate.need(touches) };
+    let permit = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob)))?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
-    let headers = upstream::headers_to_forward(ask.called.dialect, &head.headers);
+    let headers = upstream::headers_to_forward(dialect, &head.headers);
     let answer = gateway.client.call(&ask, meant.as_ref(), &targets, &headers).await.map_err(Failure::refusal)?;
     ticket.answering(answer.head.status, &targets[answer.target]);
     Ok((Walked { ask, meant, targets, answer }, again))

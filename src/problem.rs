@@ -96,6 +96,11 @@ impl Problem {
         Problem { code, provider: Some(provider.to_owned()), retry_after, ..problem }
     }
 
+    /// The same, to be tried again after so long.
+    pub fn with_retry_after(self, wait: Duration) -> Problem {
+        Problem { retry_after: Some(wait), ..self }
+    }
+
     /// The same, with fields to blame.
     pub fn blaming(self, errors: Vec<FieldError>) -> Problem {
         Problem { errors, ..self }

@@ -229,19 +229,6 @@ impl Ticket {
         }
     }
 
-    /// What was used while the request runs on; a refusal once a limit has nothing left.
-    pub fn charge(&mut self, usage: &Usage) -> Result<(), Refusal> {
-        let used = self.used_in_all(usage, self.cost(usage, Source::Reported));
-        let name = self.full_name();
-        match &mut self.begun {
-            Some(permit) => {
-                let touches = |glob: &str| name.as_deref().is_some_and(|name| limits::names(glob, name));
-                permit.charge(&used, &touches).map_err(Refusal::from)
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Why a request that was being answered does not go on: for the log, with the status that its caller has seen already.
     pub fn cut_short(&mut self, code: &'static str) {
         self.code = code;

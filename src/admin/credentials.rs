@@ -11,7 +11,7 @@ use super::change::Wrong;
 use crate::catalog::{Auth, Catalog, Environment, LoadError, Provider};
 use crate::config::hint;
 use crate::quota::account::is_slug;
-use crate::route::{LiveProvider, Secret, StoredCredential, Switchboard, Variables, Vault};
+use crate::route::{LiveProvider, Sealed, Secret, StoredCredential, Switchboard, Variables, Vault};
 use crate::store::audit::{Actor, Note};
 use crate::store::{self, CredentialStore, KeptCredential, StoreError};
 
@@ -60,6 +60,17 @@ pub struct CredentialChange {
     pub disabled: Option<bool>,
     /// The secret in the place of the one that it had.
     pub secret: Option<Given>,
+}
+
+/// What became of a credential that was to be sealed anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resealed {
+    /// It is under the key that holds now.
+    Now,
+    /// It was already.
+    Before,
+    /// Neither key opens it.
+    Not(Sealed),
 }
 
 /// Why a credential was not kept, or not changed.
@@ -201,8 +212,11 @@ impl<'a> Safe<'a> {
         }
         let names = json!(variables.keys().collect::<Vec<_>>());
         let new = StoredCredential { name: name.to_owned(), provider: provider.id.clone(), weight: 1, variables };
-        LiveProvider::switch_on(provider, self.env, Some(&new))
+        let line = LiveProvider::switch_on(provider, self.env, Some(&new))
             .map_err(|needs| wrong(field, format!("{} needs more than this: {}", provider.name, needs.join(" and "))))?;
+        if let Some(fault) = line.fault() {
+            return Err(wrong(field, format!("{} cannot be called by it: {fault}", provider.name)));
+        }
         let sealed = self.vault.seal(name, &new.variables).map_err(|why| wrong(field, why))?;
         Ok((sealed, names))
     }
@@ -214,8 +228,43 @@ impl<'a> Safe<'a> {
             weight: kept.weight,
             disabled: kept.disabled,
             created: kept.created,
-            fault: self.vault.open_sealed(&kept.name, &kept.sealed).err().map(|why| why.to_string()),
+            fault: self.fault(kept),
         }
+    }
+
+    /// Why it cannot be used.
+    fn fault(&self, kept: &KeptCredential) -> Option<String> {
+        let variables = match self.vault.open_sealed(&kept.name, &kept.sealed) {
+            Ok(variables) => variables,
+            Err(why) => return Some(why.to_string()),
+        };
+        let catalog = Catalog::load(self.providers).ok()?;
+        let Some(provider) = catalog.get(&kept.provider) else { return Some("its provider is not known any more".to_owned()) };
+        let stored = StoredCredential { name: kept.name.clone(), provider: kept.provider.clone(), weight: kept.weight, variables };
+        match LiveProvider::switch_on(provider, self.env, Some(&stored)) {
+            Ok(line) => line.fault().map(str::to_owned),
+            Err(needs) => Some(format!("it needs {}", needs.join(" and "))),
+        }
+    }
+
+    /// Seals anew what is sealed under `old`; tells of each credential whether that was to be done, or why it stays closed.
+    pub async fn reseal(&self, old: &Vault, by: &Actor) -> Result<Vec<(String, Resealed)>, CredentialError> {
+        let mut all = Vec::new();
+        for mut kept in self.store.credentials().await? {
+            let name = kept.name.clone();
+            let resealed = match (self.vault.open_sealed(&name, &kept.sealed), old.open_sealed(&name, &kept.sealed)) {
+                (Ok(_), _) => Resealed::Before,
+                (Err(_), Ok(variables)) => {
+                    kept.sealed = self.vault.seal(&name, &variables).map_err(|why| wrong("variables", why))?;
+                    self.store.put_credential(&kept, &note(by, "credential.reseal", &name, json!({}))).await?;
+                    Resealed::Now
+                }
+                (Err(Sealed::Damaged), _) | (_, Err(Sealed::Damaged)) => Resealed::Not(Sealed::Damaged),
+                (Err(why), _) => Resealed::Not(why),
+            };
+            all.push((name, resealed));
+        }
+        Ok(all)
     }
 }
 

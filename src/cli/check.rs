@@ -6,12 +6,13 @@ use super::{CliError, installation, output, serve};
 use crate::catalog::Environment;
 use crate::config::{Config, VARIABLES, hint};
 use crate::mcp::federation::Federation;
-use crate::route::{MASTER_KEY, MASTER_KEY_FILE, Router};
+use crate::route::{MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, OLD_MASTER_KEY_FILE, Router};
 
 /// What alerts are signed with.
 pub const ALERT_SECRET: &str = "KEYWARD_ALERT_SECRET";
 /// What other commands and the examples in the README read.
-const OTHERS: [&str; 6] = ["KEYWARD_CONFIG", "KEYWARD_KEY", "KEYWARD_URL", ALERT_SECRET, MASTER_KEY, MASTER_KEY_FILE];
+const OTHERS: [&str; 8] =
+    ["KEYWARD_CONFIG", "KEYWARD_KEY", "KEYWARD_URL", ALERT_SECRET, MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, OLD_MASTER_KEY_FILE];
 
 /// Tells all that is wrong at once.
 pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliError> {

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{CliError, Installation, output};
-use crate::admin::credentials::{CredentialChange, CredentialView, Given, Safe, variables_of};
+use crate::admin::credentials::{CredentialChange, CredentialView, Given, Resealed, Safe, variables_of};
 use crate::catalog::Environment;
 use crate::config::Config;
-use crate::route::{Secret, Vault};
+use crate::route::{OLD_MASTER_KEY, Sealed, Secret, Vault};
 use crate::store::audit::Actor;
 
 /// Keep, weigh and remove providers' credentials
@@ -62,6 +62,9 @@ pub enum Credentials {
         /// Its name
         name: String,
     },
+    /// Seal all anew under the master key that is set now: the one before is given by KEYWARD_OLD_MASTER_KEY or KEYWARD_OLD_MASTER_KEY_FILE,
+    /// and is the data folder's own where neither is set
+    Reseal,
     /// Take a credential out; its secret is erased
     Remove {
         /// Its name
@@ -93,6 +96,7 @@ impl Credentials {
             }
             Credentials::Disable { name } => safe.change(&name, switched(true), &by).await?,
             Credentials::Enable { name } => safe.change(&name, switched(false), &by).await?,
+            Credentials::Reseal => return resealed(&safe.reseal(&Vault::open_old(env, &pepper)?, &by).await?),
             Credentials::Remove { name } => {
                 safe.remove(&name, &by).await?;
                 output::print(&format!("The credential '{name}' is removed, and its secret is erased.\n"))?;
@@ -101,6 +105,24 @@ impl Credentials {
         };
         show(&[view], false)
     }
+}
+
+/// Says of each credential what became of it; a failure where one stays closed.
+fn resealed(all: &[(String, Resealed)]) -> Result<ExitCode, CliError> {
+    let row = |(name, resealed): &(String, Resealed)| {
+        let became = match resealed {
+            Resealed::Now => "sealed anew".to_owned(),
+            Resealed::Before => "under this key already".to_owned(),
+            Resealed::Not(Sealed::OtherKey) => {
+                format!("not opened by either key: set {OLD_MASTER_KEY} to the one that it was sealed under")
+            }
+            Resealed::Not(why) => why.to_string(),
+        };
+        vec![name.clone(), became]
+    };
+    output::table(&["NAME", "RESULT"], &all.iter().map(row).collect::<Vec<_>>())?;
+    let is_whole = all.iter().all(|(_, resealed)| !matches!(resealed, Resealed::Not(_)));
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn switched(off: bool) -> CredentialChange {

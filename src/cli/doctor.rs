@@ -11,6 +11,7 @@ use super::{CliError, installation, output};
 use crate::catalog::Environment;
 use crate::config::{Config, ConfigError};
 use crate::ledger::Ledger;
+use crate::route::Unusable;
 
 /// Say what is wrong with this installation and how to mend it
 #[derive(Args)]
@@ -45,7 +46,7 @@ impl Doctor {
             Err(e) => findings.push(Finding { what: "configuration", state: State::Wrong, finding: e.to_string() }),
             Ok(config) => {
                 findings.push(Finding { what: "configuration", state: State::Ok, finding: "it is right".to_owned() });
-                findings.push(providers(&config, &env).await);
+                findings.extend(providers(&config, &env).await);
                 findings.extend(data(&config.data).await);
                 findings.push(address(&config));
             }
@@ -65,23 +66,25 @@ impl Doctor {
     }
 }
 
-async fn providers(config: &Config, env: &Environment) -> Finding {
-    let what = "providers";
-    match installation::router(config, env).await {
-        Err(e) => Finding { what, state: State::Wrong, finding: e.to_string() },
-        Ok(router) => {
-            let live: Vec<&str> = router.live().filter(|provider| !provider.is_simulator()).map(|provider| provider.id.as_str()).collect();
-            match live.is_empty() {
-                true => Finding {
-                    what,
-                    state: State::Warning,
-                    finding: "only the simulator is live: set a variable such as OPENAI_API_KEY ('keyward providers list' names them all)"
-                        .to_owned(),
-                },
-                false => Finding { what, state: State::Ok, finding: format!("live: {}", live.join(", ")) },
-            }
-        }
-    }
+async fn providers(config: &Config, env: &Environment) -> Vec<Finding> {
+    let router = match installation::router(config, env).await {
+        Ok(router) => router,
+        Err(e) => return vec![Finding { what: "providers", state: State::Wrong, finding: e.to_string() }],
+    };
+    let live: Vec<&str> = router.live().filter(|provider| !provider.is_simulator()).map(|provider| provider.id.as_str()).collect();
+    let (state, finding) = match live.is_empty() {
+        true => (
+            State::Warning,
+            "only the simulator is live: set a variable such as OPENAI_API_KEY ('keyward providers list' names them all)".to_owned(),
+        ),
+        false => (State::Ok, format!("live: {}", live.join(", "))),
+    };
+    let unusable = router.unusable().iter().map(|Unusable { provider, credential, why }| Finding {
+        what: "credentials",
+        state: State::Wrong,
+        finding: format!("'{credential}' of {provider} cannot be used: {why}"),
+    });
+    std::iter::once(Finding { what: "providers", state, finding }).chain(unusable).collect()
 }
 
 async fn data(folder: &Path) -> Vec<Finding> {

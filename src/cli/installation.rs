@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::key::Pepper;
 use crate::ledger::Ledger;
 use crate::quota::{Accounts, alert};
-use crate::route::{Router, Vault, switchboard};
+use crate::route::{Router, Stored, Vault, switchboard};
 use crate::store::StoreError;
 use crate::store::sqlite::Sqlite;
 
@@ -68,7 +68,7 @@ fn another_secret(path: &Path, what: &str) -> String {
 pub async fn router(config: &Config, env: &Environment) -> Result<Router, CliError> {
     let catalog = Catalog::load(config.providers.as_deref())?;
     let stored = match config.data.join("keyward.db").exists() {
-        false => Vec::new(),
+        false => Stored::default(),
         true => {
             let Installation { pepper, store, .. } = Installation::open(&config.data).await?;
             switchboard::stored(&store, &Vault::open(env, &pepper)?).await?

@@ -29,7 +29,7 @@ use crate::gateway::Gateway;
 use crate::held;
 use crate::key::KeyId;
 use crate::key::keyring::Plane;
-use crate::route::Target;
+use crate::route::{self, Target};
 use crate::surface::upload::Upload;
 use crate::surface::{Surface, body};
 use crate::ticket::Ticket;
@@ -181,9 +181,7 @@ async fn walk(
         return Err(unbounded());
     }
     let targets = aim::targets(gateway, served, &caller, &head, &mut load, model.as_deref(), &id).await?;
-    for target in &targets {
-        target.endpoint(served.operation, served.dialect)?;
-    }
+    let targets = route::serving(targets, served.operation, served.dialect)?;
     let input_bytes = match &load {
         Load::Json(body, _) if !served.operation.is_free() => body.len() as u64,
         _ => 0,

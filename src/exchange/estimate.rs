@@ -110,7 +110,7 @@ impl Estimate {
 
     /// What has to be admitted; `touches` says whether a limit's glob names one of the targets.
     pub fn need<'a>(&self, touches: &'a dyn Fn(&str) -> bool) -> Need<'a> {
-        Need { requests: 1, input: self.input, output: self.output, cost: self.worst, touches }
+        Need { requests: 1, input: self.input, output: self.output, cost: self.worst, touches, is_part: false }
     }
 }
 

@@ -93,7 +93,8 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
             if let Some(length) = head.headers.get(header::CONTENT_LENGTH).filter(|_| is_native && !is_stream) {
                 response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
             }
-            let watch = Watch { meter, ticket, provider: Who::of(provider), is_stream, surface };
+            let secret = Watch::secret_in(&meter, provider);
+            let watch = Watch { meter, ticket, provider: Who::of(provider), secret, is_stream, surface };
             let answer = AnswerBody::new(before, source, idle, watch);
             *response.body_mut() = match noting {
                 None => Body::new(answer),
@@ -180,11 +181,7 @@ impl Incoming<'_> {
 
     /// The provider's own error.
     pub(super) async fn error(mut self) -> Result<Outgoing, Failure> {
-        let text = match upstream::read_up_to(&mut self.source, READ_ERROR, self.idle).await {
-            Ok(text) => text,
-            Err(Partial::TooLong(pieces)) => pieces.concat().into(),
-            Err(Partial::BrokeOff | Partial::TimedOut) => Bytes::new(),
-        };
+        let text = upstream::read_up_to(&mut self.source, READ_ERROR, self.idle).await.unwrap_or_else(Partial::read);
         self.told_error(self.head.status, &text)
     }
 

@@ -57,6 +57,30 @@ struct Paging {
     page: usize,
 }
 
+/// A list on its way.
+struct Listing<'a> {
+    gateway: &'a Gateway,
+    caller: &'a Caller,
+    kind: Kind,
+    /// How a page is asked for, without where it begins.
+    errand: Errand,
+    paging: Paging,
+    limit: usize,
+    found: Vec<(String, Box<RawValue>)>,
+    /// There may be more than was looked through.
+    is_cut: bool,
+}
+
+/// Who keeps some of what is listed.
+struct Keeper<'a> {
+    /// Whom to ask: one, or whichever answers where none keeps anything.
+    targets: &'a [Target],
+    /// The place of the first of them among all.
+    index: usize,
+    /// What it keeps of the key's.
+    own: HashSet<&'a str>,
+}
+
 /// Pages that are looked through for one list.
 const MOST_PAGES: usize = 50;
 /// Entries of a list at the most, as many as OpenAI gives of files.
@@ -76,54 +100,92 @@ impl Paging {
     }
 }
 
-/// The list, or the provider's own answer where that is an error.
+/// The list, or the provider's own answer where that is an error; of several credentials what each keeps, one after the other.
 pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut errand: Errand, targets: &[Target]) -> Result<Reply, Refusal> {
-    let here = &targets[0].provider.holder();
-    let held = held_by(gateway, caller, kind).await?.into_iter().filter(|held| held.provider == *here);
-    let own: HashSet<String> = held.map(|held| held.id).collect();
+    let held = held_by(gateway, caller, kind).await?;
     let parameter = |name: &str| errand.query.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
     let paging = Paging::of(errand.dialect, kind);
     let limit = parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(paging.default).clamp(1, MOST);
-    let mut after = parameter(paging.after);
     if parameter("before_id").is_some() {
         return Err(Refusal::invalid("unsupported_parameter", "'before_id' is not served here: page forward, with 'after_id'."));
     }
-    if let Some(after) = after.as_ref().filter(|after| !own.contains(*after)) {
-        return Err(kind.not_found(after));
-    }
+    let keepers = Keeper::all(&held, targets);
+    let after = parameter(paging.after);
+    // What comes after an entry begins where that is kept.
+    let first = match &after {
+        Some(after) => keepers.iter().position(|keeper| keeper.own.contains(after.as_str())).ok_or_else(|| kind.not_found(after))?,
+        None => 0,
+    };
     errand.query.retain(|(name, _)| name != "limit" && name != paging.after);
-    let others = errand.query.clone();
-    let mut found: Vec<(String, Box<RawValue>)> = Vec::new();
-    let mut pages = 0;
-    loop {
-        pages += 1;
-        errand.query = others.clone();
-        errand.query.push(("limit".to_owned(), paging.page.to_string()));
-        errand.query.extend(after.iter().map(|after| (paging.after.to_owned(), after.clone())));
-        let mut answer = gateway.client.run(&errand, targets).await.map_err(Failure::refusal)?;
-        if !answer.head.status.is_success() {
-            return Ok(Reply::Answer(answer));
+    let mut listing = Listing { gateway, caller, kind, errand, paging, limit, found: Vec::new(), is_cut: false };
+    let (mut after, mut last) = (after, None);
+    for keeper in &keepers[first..] {
+        match listing.read(keeper, after.take()).await? {
+            Reply::Answer(answer) => return Ok(Reply::Answer(Answer { target: keeper.index + answer.target, ..answer })),
+            Reply::List(head, _) => last = Some(head),
         }
-        let page = read(gateway, &mut answer, &targets[0]).await?;
-        let entries: Vec<(Entry, Box<RawValue>)> =
-            page.data.into_iter().filter_map(|raw| Some((serde_json::from_str(raw.get()).ok()?, raw))).collect();
-        let last = entries.last().map(|(entry, _)| entry.id.clone());
-        // A provider that gives the same page again has no pages.
-        let is_last_page = !page.has_more || last.is_none() || last == after;
-        let is_cut = !is_last_page && pages == MOST_PAGES;
-        for (entry, raw) in entries {
-            if own.contains(&entry.id) {
-                note_files(gateway, caller, kind, &entry, &targets[0]).await?;
-                found.push((entry.id, as_told(raw, errand.dialect, kind)));
+        if listing.found.len() > limit || listing.is_cut {
+            break;
+        }
+    }
+    let Listing { mut found, is_cut, paging, .. } = listing;
+    let has_more = found.len() > limit || is_cut;
+    found.truncate(limit);
+    let mut head = last.ok_or(Failure::NoTarget).map_err(Failure::refusal)?;
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(Reply::List(head, written(&found, has_more, &paging)))
+}
+
+// === impl Keeper ===
+
+impl<'a> Keeper<'a> {
+    /// Each target by which the key made something; where it made nothing, all of them together, each the others' stand-in.
+    fn all(held: &'a [Held], targets: &'a [Target]) -> Vec<Keeper<'a>> {
+        let of = |(index, target): (usize, &'a Target)| {
+            let holder = target.provider.holder();
+            let own: HashSet<&str> = held.iter().filter(|held| held.provider == holder).map(|held| held.id.as_str()).collect();
+            (!own.is_empty()).then_some(Keeper { targets: &targets[index..=index], index, own })
+        };
+        let keepers: Vec<Keeper<'a>> = targets.iter().enumerate().filter_map(of).collect();
+        if keepers.is_empty() { vec![Keeper { targets, index: 0, own: HashSet::new() }] } else { keepers }
+    }
+}
+
+// === impl Listing ===
+
+impl Listing<'_> {
+    /// Adds what one keeper has, page by page; the provider's own answer where that is an error.
+    async fn read(&mut self, keeper: &Keeper<'_>, mut after: Option<String>) -> Result<Reply, Refusal> {
+        let (others, target) = (self.errand.query.clone(), &keeper.targets[0]);
+        let mut pages = 0;
+        loop {
+            pages += 1;
+            self.errand.query.clone_from(&others);
+            self.errand.query.push(("limit".to_owned(), self.paging.page.to_string()));
+            self.errand.query.extend(after.iter().map(|after| (self.paging.after.to_owned(), after.clone())));
+            let answer = self.gateway.client.run(&self.errand, keeper.targets).await;
+            self.errand.query.clone_from(&others);
+            let mut answer = answer.map_err(Failure::refusal)?;
+            if !answer.head.status.is_success() {
+                return Ok(Reply::Answer(answer));
             }
-        }
-        after = last;
-        if found.len() > limit || is_last_page || is_cut {
-            let has_more = found.len() > limit || is_cut;
-            found.truncate(limit);
-            let mut head = answer.head;
-            head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            return Ok(Reply::List(head, written(&found, has_more, &paging)));
+            let page = read(self.gateway, &mut answer, target).await?;
+            let entries: Vec<(Entry, Box<RawValue>)> =
+                page.data.into_iter().filter_map(|raw| Some((serde_json::from_str(raw.get()).ok()?, raw))).collect();
+            let last = entries.last().map(|(entry, _)| entry.id.clone());
+            // A provider that gives the same page again has no pages.
+            let is_last_page = !page.has_more || last.is_none() || last == after;
+            self.is_cut = !is_last_page && pages == MOST_PAGES;
+            for (entry, raw) in entries {
+                if keeper.own.contains(entry.id.as_str()) {
+                    note_files(self.gateway, self.caller, self.kind, &entry, target).await?;
+                    self.found.push((entry.id, as_told(raw, self.errand.dialect, self.kind)));
+                }
+            }
+            after = last;
+            if self.found.len() > self.limit || is_last_page || self.is_cut {
+                return Ok(Reply::List(answer.head, Bytes::new()));
+            }
         }
     }
 }

@@ -106,17 +106,6 @@ impl Counter {
         }
     }
 
-    /// Takes as much more, used already, whatever the limit.
-    pub fn grow(&self, taken: Taken, by: u64) -> Taken {
-        match self {
-            Counter::Sliding(bucket) => {
-                bucket.charge(by);
-                taken.grown(by)
-            }
-            Counter::Calendar(tally) => tally.grow(taken, by),
-        }
-    }
-
     /// What is left under `most`, and how long until all of it is.
     pub fn remaining(&self, most: u64) -> (u64, Duration) {
         match self {
@@ -135,10 +124,6 @@ impl Taken {
     /// So much.
     pub fn amount(self) -> u64 {
         self.amount
-    }
-
-    fn grown(self, by: u64) -> Taken {
-        Taken { amount: self.amount + by, ..self }
     }
 }
 
@@ -218,15 +203,6 @@ impl Tally {
             state.used = state.used.saturating_add(used);
         }
         *state
-    }
-
-    /// Holds as much more, used already, whatever the limit.
-    pub fn grow(&self, taken: Taken, by: u64) -> Taken {
-        let state = &mut self.lock().state;
-        if state.window.ends == taken.until {
-            state.held = state.held.saturating_add(by);
-        }
-        taken.grown(by)
     }
 
     /// How the count stands.

@@ -1,7 +1,6 @@
 //! What a request holds of one account: taken when it is admitted, and replaced by what it used when it ends.
 //!
-//! Limits may change while it runs: what it holds moves to the counters that hold then, so that a new budget counts it by what it
-//! used, and a lower one stops it.
+//! Limits may change while it runs: what it holds moves to the counters that hold then, so that a new budget counts it by what it used.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +19,8 @@ pub(super) struct Hold {
     meters: Arc<Meters>,
     rates: Vec<(usize, Taken)>,
     budgets: Vec<(usize, Taken)>,
+    /// It is one of the requests that run.
+    runs: bool,
 }
 
 /// A request that runs, as far as limits are concerned that are set while it does.
@@ -29,8 +30,6 @@ pub(super) struct Running {
     pub began: Timestamp,
     /// What was reserved for it: so much of it the ledger counts while it is open.
     pub reserved: Used,
-    /// What it used since, beside that.
-    pub grown: Used,
 }
 
 // === impl Meters ===
@@ -38,10 +37,11 @@ pub(super) struct Running {
 impl Meters {
     /// Takes what a request needs, or says which limit stands in the way; then nothing is taken.
     pub(super) fn admit(self: &Arc<Self>, need: &Need<'_>) -> Result<Hold, Exceeded> {
-        let running = self.running.fetch_add(1, Ordering::Relaxed);
+        let runs = !need.is_part;
+        let running = if runs { self.running.fetch_add(1, Ordering::Relaxed) } else { 0 };
         // From here on the hold gives back what was taken, whichever limit refuses.
-        let mut hold = Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new() };
-        if let Some(limit) = self.parallel.filter(|limit| running >= limit.get()) {
+        let mut hold = Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new(), runs };
+        if let Some(limit) = self.parallel.filter(|limit| runs && running >= limit.get()) {
             return Err(Exceeded::Parallel(limit));
         }
         for (at, (rate, counter)) in self.rates.iter().enumerate() {
@@ -77,18 +77,7 @@ impl Meters {
     /// For a request that runs already, and that nothing was counted of here.
     pub(super) fn join(self: &Arc<Self>) -> Hold {
         self.running.fetch_add(1, Ordering::Relaxed);
-        Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new() }
-    }
-}
-
-// === impl Running ===
-
-impl Running {
-    fn of(&self, unit: Unit) -> u64 {
-        match unit {
-            Unit::Requests => self.reserved.requests,
-            unit => self.reserved.of(unit).saturating_add(self.grown.of(unit)),
-        }
+        Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new(), runs: true }
     }
 }
 
@@ -109,7 +98,7 @@ impl Hold {
                 (None, Counter::Calendar(tally)) if is_touched(&rate.models, touches) => {
                     // Tokens of a request that is open are not in the ledger yet.
                     let open = if rate.unit == Unit::Requests { 1 } else { 0 };
-                    tally.take_over(running.began, running.of(rate.unit), open)
+                    tally.take_over(running.began, running.reserved.of(rate.unit), open)
                 }
                 // A minute that begins now counts what begins in it.
                 (None, _) => None,
@@ -121,8 +110,8 @@ impl Hold {
             let taken = match place {
                 Some(place) => held_budgets.iter().find(|(held, _)| *held == place).map(|(_, taken)| *taken),
                 None if is_touched(&budget.models, touches) => {
-                    let (open, grown) = (running.reserved.cost.nanos(), running.grown.cost.nanos());
-                    tally.take_over(running.began, open.saturating_add(grown), open)
+                    let reserved = running.reserved.cost.nanos();
+                    tally.take_over(running.began, reserved, reserved)
                 }
                 None => None,
             };
@@ -151,30 +140,6 @@ impl Hold {
         }
         charged
     }
-
-    /// Adds what was used while the request runs on; an error once a limit has nothing left.
-    pub(super) fn charge(&mut self, used: &Used) -> Result<(), Exceeded> {
-        let mut exceeded = None;
-        for (at, taken) in &mut self.rates {
-            let Some((rate, counter)) = self.meters.rates.get(*at).filter(|(rate, _)| rate.unit != Unit::Requests) else { continue };
-            let amount = used.of(rate.unit);
-            *taken = counter.grow(*taken, amount);
-            let (left, wait) = counter.remaining(rate.most.get());
-            if left == 0 {
-                exceeded = Some(Exceeded::Rate(rate.clone(), wait));
-            }
-        }
-        for (at, taken) in &mut self.budgets {
-            let Some((budget, tally)) = self.meters.budgets.get(*at) else { continue };
-            let (amount, most) = (used.cost.nanos(), budget.nano_usd.nanos());
-            *taken = tally.grow(*taken, amount);
-            let state = tally.state();
-            if !budget.soft && state.used + state.held >= most {
-                exceeded = Some(Exceeded::Budget { budget: budget.clone(), state, worst: used.cost });
-            }
-        }
-        exceeded.map_or(Ok(()), Err)
-    }
 }
 
 impl Drop for Hold {
@@ -189,7 +154,9 @@ impl Drop for Hold {
                 tally.settle(*taken, 0);
             }
         }
-        self.meters.running.fetch_sub(1, Ordering::Relaxed);
+        if self.runs {
+            self.meters.running.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

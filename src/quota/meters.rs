@@ -159,14 +159,6 @@ impl Meters {
 // === impl Used ===
 
 impl Used {
-    /// As much more.
-    pub fn add(&mut self, more: &Used) {
-        self.requests = self.requests.saturating_add(more.requests);
-        self.input = self.input.saturating_add(more.input);
-        self.output = self.output.saturating_add(more.output);
-        self.cost.0 = self.cost.0.saturating_add(more.cost.0);
-    }
-
     /// So much of a unit.
     pub fn of(&self, unit: Unit) -> u64 {
         match unit {

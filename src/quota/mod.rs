@@ -50,6 +50,8 @@ pub struct Need<'a> {
     pub cost: Option<Usd>,
     /// Whether a limit's glob names a model that it may go to.
     pub touches: &'a dyn Fn(&str) -> bool,
+    /// It is a part of a request that runs, which counts as one of those that run already.
+    pub is_part: bool,
 }
 
 /// Which limit was reached, and when there is room again.
@@ -78,7 +80,7 @@ pub enum Exceeded {
 
 impl Need<'_> {
     /// A request that takes nothing that is counted but itself.
-    pub const NOTHING: Need<'static> = Need { requests: 1, input: 0, output: 0, cost: Some(Usd(0)), touches: &|_| true };
+    pub const NOTHING: Need<'static> = Need { requests: 1, input: 0, output: 0, cost: Some(Usd(0)), touches: &|_| true, is_part: false };
 
     /// So much of a unit.
     pub fn of(&self, unit: Unit) -> u64 {

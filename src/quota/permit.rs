@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::account::{Account, Chain};
 use super::hold::{Hold, Running};
 use super::meters::Used;
-use super::{Need, Refused, headers};
+use super::{Need, headers};
 
 /// Held for as long as the request runs; cannot be copied, and cannot be forgotten without giving back.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Permit {
 impl Permit {
     pub(super) fn new(chain: &Chain, need: &Need<'_>) -> Permit {
         let reserved = Used { requests: need.requests, input: need.input, output: need.output, cost: need.cost.unwrap_or_default() };
-        let running = Running { began: Timestamp::now(), reserved, grown: Used::default() };
+        let running = Running { began: Timestamp::now(), reserved };
         Permit { chain: chain.clone(), holds: Vec::with_capacity(chain.len()), running }
     }
 
@@ -45,19 +45,6 @@ impl Permit {
                 account.charged(&budget, &tally);
             }
         }
-    }
-
-    /// Takes what was used while the request runs on; an error once a limit has nothing left.
-    pub fn charge(&mut self, used: &Used, touches: &dyn Fn(&str) -> bool) -> Result<(), Refused> {
-        self.follow(touches);
-        self.running.grown.add(used);
-        let mut refused = Ok(());
-        for (account, hold) in &mut self.holds {
-            if let Err(exceeded) = hold.charge(used) {
-                refused = Err(Refused::new(account, exceeded, &self.chain));
-            }
-        }
-        refused
     }
 
     /// Limits that were set since the request began count it too.

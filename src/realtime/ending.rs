@@ -100,19 +100,19 @@ impl Ending {
     fn told(refusal: &Refusal) -> Ending {
         Ending {
             code: Some(refusal.code),
-            event: Some(event(refusal)),
+            event: Some(event(refusal, None)),
             to_provider: close(CloseCode::Normal, ""),
             ..Ending::quiet(Outcome::Answered)
         }
     }
 }
 
-/// A refusal as the event by which OpenAI's sessions tell of trouble.
-fn event(refusal: &Refusal) -> String {
+/// A refusal as the event by which OpenAI's sessions tell of trouble; `about` is what its caller calls the event that is refused.
+pub fn event(refusal: &Refusal, about: Option<&str>) -> String {
     let mut event = openai::object(refusal);
     event["type"] = Value::from("error");
     event["event_id"] = json!(format!("event_{}", ticket::next_id()));
-    event["error"]["event_id"] = Value::Null;
+    event["error"]["event_id"] = about.map_or(Value::Null, Value::from);
     event.to_string()
 }
 

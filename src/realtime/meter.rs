@@ -69,16 +69,3 @@ pub fn read(text: &str) -> Option<Usage> {
         ..Usage::default()
     })
 }
-
-/// Both together.
-pub fn sum(one: Usage, other: Usage) -> Usage {
-    Usage {
-        input: one.input + other.input,
-        cached: one.cached + other.cached,
-        cache_write: one.cache_write + other.cache_write,
-        output: one.output + other.output,
-        reasoning: one.reasoning + other.reasoning,
-        input_audio: one.input_audio + other.input_audio,
-        output_audio: one.output_audio + other.output_audio,
-    }
-}

@@ -12,15 +12,18 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::handshake;
-use super::relay::{Account, Relay};
+use super::relay::Relay;
+use super::turns::{Turns, estimate_of};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::{Form, codec};
 use crate::error::Refusal;
-use crate::exchange::estimate::{self, Estimate, Input};
+use crate::exchange::estimate::{self, Estimate};
 use crate::gateway::Gateway;
+use crate::key::Caller;
 use crate::key::keyring::Plane;
 use crate::ledger::record::Outcome;
-use crate::route::Target;
+use crate::money::Usd;
+use crate::route::{self, Target};
 use crate::server::Lasting;
 use crate::surface::{ProviderError, REQUEST_ID, Surface};
 use crate::ticket::Ticket;
@@ -36,6 +39,7 @@ struct Opened {
     provider: Box<reqwest::Upgraded>,
     target: Target,
     model: String,
+    caller: Caller,
 }
 
 /// Why there is no session.
@@ -72,33 +76,60 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     handshake::check(head)?;
     let (model, others) = query(head)?;
     ticket.called_model(&model);
-    // A session cannot be tried again elsewhere: an alias leads to its first target.
-    let target = gateway.router().resolve(&model)?.into_iter().next().ok_or_else(|| Failure::NoTarget.refusal())?;
-    let provider = &target.provider;
-    caller.may_use(&model, || target.full_name(), provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
-    let endpoint = target.endpoint(Operation::Realtime, Dialect::OpenaiChat).map_err(Refusal::from)?;
-    // What a session will take nobody knows: one response is reserved, and each is charged as it is reported.
-    let targets = std::slice::from_ref(&target);
-    let estimate = Estimate::new(Operation::Realtime, targets, Input::Sent(0), None, 1);
-    let touches = |glob: &str| estimate::touches(targets, glob);
+    let targets = gateway.router().resolve(&model)?;
+    for target in &targets {
+        caller.may_use(&model, || target.full_name(), target.provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
+    }
+    let targets = route::serving(targets, Operation::Realtime, Dialect::OpenaiChat)?;
+    // There has to be room for a response at least; each is reserved when it is asked for, and the session alone costs nothing.
+    let estimate = estimate_of(&targets, 0, None);
+    let touches = |glob: &str| estimate::touches(&targets, glob);
+    drop(caller.admit(&estimate.need(&touches))?);
+    let estimate = Estimate { worst: estimate.worst.map(|_| Usd::default()), ..Estimate::default() };
     let permit = caller.admit(&estimate.need(&touches))?;
-    ticket.begin(&target, permit, &estimate).await.map_err(|e| crate::exchange::ledger_down(&e))?;
-    let place = endpoint.place(&target.model, Form::Whole);
-    let mut url = place.map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?.url.clone();
-    url.query_pairs_mut().append_pair("model", &target.model).extend_pairs(others);
-    let forwarded = upstream::headers_to_forward(Dialect::OpenaiChat, &head.headers);
-    match gateway.client.open_websocket(url, endpoint, provider, forwarded).await? {
-        Upgraded::Open(connection) => {
-            ticket.answering(StatusCode::SWITCHING_PROTOCOLS, &target);
-            Ok(Opened { provider: connection, target, model })
+    let first = targets.first().ok_or_else(|| Failure::NoTarget.refusal())?;
+    ticket.begin(first, permit, &estimate).await.map_err(|e| crate::exchange::ledger_down(&e))?;
+    let (target, upgraded) = shake_hands(gateway, head, &targets, &others).await?;
+    match upgraded {
+        Upgraded::Open(provider) => {
+            ticket.answering(StatusCode::SWITCHING_PROTOCOLS, target);
+            Ok(Opened { provider, target: target.clone(), model, caller })
         }
         Upgraded::Refused { status, text, retry_after } => {
-            ticket.answering(status, &target);
+            ticket.answering(status, target);
             let trouble = codec(Dialect::OpenaiChat).decode_trouble(status.as_u16(), text.as_bytes());
-            let error = ProviderError { status, text: &text, trouble, is_native: true, provider, retry_after };
+            let error = ProviderError { status, text: &text, trouble, is_native: true, provider: &target.provider, retry_after };
             Err(NotOpened::Told(surface.provider_error(&error)))
         }
     }
+}
+
+/// Asks the targets in turn until one opens a session, or refuses to for a reason that would hold anywhere.
+async fn shake_hands<'a>(
+    gateway: &Gateway,
+    head: &Parts,
+    targets: &'a [Target],
+    query: &[(String, String)],
+) -> Result<(&'a Target, Upgraded), Refusal> {
+    let forwarded = upstream::headers_to_forward(Dialect::OpenaiChat, &head.headers);
+    let mut last = Err(Failure::NoTarget);
+    for target in targets {
+        let provider = &target.provider;
+        let endpoint = target.endpoint(Operation::Realtime, Dialect::OpenaiChat)?;
+        let place = endpoint.place(&target.model, Form::Whole);
+        let mut url = place.map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?.url.clone();
+        url.query_pairs_mut().append_pair("model", &target.model).extend_pairs(query);
+        let upgraded = gateway.client.open_websocket(url, endpoint, provider, forwarded.clone()).await;
+        match upgraded {
+            Ok(Upgraded::Refused { status, .. }) if upstream::is_transient(status) => {}
+            Err(_) if last.is_ok() => continue,
+            Err(_) => {}
+            Ok(upgraded) => return Ok((target, upgraded)),
+        }
+        // An answer of a provider says more than a failure to reach one.
+        last = upgraded.map(|upgraded| (target, upgraded));
+    }
+    last.map_err(Failure::refusal)
 }
 
 /// The model, and what else the query says that is not for this gateway.
@@ -116,22 +147,22 @@ fn query(head: &Parts) -> Result<(String, Vec<(String, String)>), Refusal> {
 }
 
 /// Answers the caller's handshake; the session runs once that answer is out.
-fn begin(gateway: Arc<Gateway>, mut head: Parts, ticket: Ticket, opened: Opened) -> Response<Body> {
+fn begin(gateway: Arc<Gateway>, mut head: Parts, mut ticket: Ticket, opened: Opened) -> Response<Body> {
     let mut response = handshake::accept(&head);
     ticket.write_limits(response.headers_mut());
     let (upgrade, lasting) = (head.extensions.remove::<OnUpgrade>(), head.extensions.remove::<Lasting>());
-    let mut account = Account::new(ticket);
     tokio::spawn(async move {
         let Some(Ok(caller)) = (match upgrade {
             Some(upgrade) => Some(upgrade.await),
             None => None,
         }) else {
             // It hung up between its question and the answer.
-            return account.settle(Outcome::Abandoned);
+            return ticket.settle(Outcome::Abandoned, None);
         };
         let caller = WebSocketStream::from_raw_socket(TokioIo::new(caller), Role::Server, Some(config())).await;
         let provider = WebSocketStream::from_raw_socket(*opened.provider, Role::Client, Some(config())).await;
-        Relay { gateway, head, account, target: opened.target, model: opened.model }.run(caller, provider, lasting).await;
+        let turns = Turns::new(gateway, head, opened.caller, opened.target, opened.model);
+        Relay { ticket, turns }.run(caller, provider, lasting).await;
     });
     response
 }

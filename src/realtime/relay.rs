@@ -1,26 +1,20 @@
 //! Hands messages through, each side as fast as the other takes them, until one of them, the key or the gateway ends it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::ending::{End, Ending};
-use super::meter;
-use crate::dialect::Reading;
-use crate::error::Refusal;
-use crate::gateway::Gateway;
+use super::ending::{self, End, Ending};
+use super::turns::{Turns, Verdict};
 use crate::key::Reason;
 use crate::key::keyring::Plane;
-use crate::ledger::record::{Outcome, Usage};
-use crate::route::Target;
 use crate::server::Lasting;
 use crate::ticket::Ticket;
 use crate::upstream::Who;
@@ -30,24 +24,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long both sides may take to close once one has, and a last message to get out.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Refused events that wait to be told to their caller.
+const WAITING: usize = 16;
+
 /// One session.
 pub struct Relay {
-    /// For the key.
-    pub gateway: Arc<Gateway>,
-    /// The caller's request: its key is looked at again and again.
-    pub head: Parts,
+    /// Written down as one of its key's requests, which costs nothing by itself.
+    pub ticket: Ticket,
     /// What it is charged to.
-    pub account: Account,
-    /// Who answers.
-    pub target: Target,
-    /// The model as the caller names it.
-    pub model: String,
-}
-
-/// What a session used, settled once however it ends.
-pub struct Account {
-    ticket: Ticket,
-    used: Option<Usage>,
+    pub turns: Turns,
 }
 
 /// When a session last said something: milliseconds after its start.
@@ -65,38 +50,43 @@ impl Relay {
         C: AsyncRead + AsyncWrite + Unpin,
         P: AsyncRead + AsyncWrite + Unpin,
     {
-        let who = Who::of(&self.target.provider);
+        let (turns, who) = (&self.turns, Who::of(&self.turns.target.provider));
+        let (told, refused) = mpsc::channel(WAITING);
         let silence = Silence { start: Instant::now(), last: AtomicU64::new(0) };
         let (mut to_caller, mut from_caller) = caller.split();
         let (mut to_provider, mut from_provider) = provider.split();
         let end = tokio::select! {
-            end = up(&mut from_caller, &mut to_provider, &silence) => end,
-            end = down(&mut from_provider, &mut to_caller, &silence, &mut self.account) => end,
-            end = look(&self.gateway, &self.head, &self.model, &self.target, &silence) => end,
+            end = up(&mut from_caller, &mut to_provider, &silence, turns, &told) => end,
+            end = down(&mut from_provider, &mut to_caller, &silence, turns, refused) => end,
+            end = look(turns, &silence) => end,
             () = stopping(&mut lasting) => End::Stopping,
         };
         let Ending { outcome, code, event, to_caller: caller_frame, to_provider: provider_frame } = end.ending(&who);
-        code.into_iter().for_each(|code| self.account.ticket.cut_short(code));
-        let account = &mut self.account;
+        code.into_iter().for_each(|code| self.ticket.cut_short(code));
         let caller_side = async {
             if let Some(event) = event {
                 to_caller.send(Message::text(event)).await?;
             }
             shut(&mut to_caller, &mut from_caller, caller_frame, |_| {}).await
         };
-        let provider_side = shut(&mut to_provider, &mut from_provider, provider_frame, |text| {
-            // What ended before the close arrived was used all the same; there is nobody left to be refused.
-            let _ = account.charge(text);
-        });
+        // What ended before the close arrived was used all the same.
+        let provider_side = shut(&mut to_provider, &mut from_provider, provider_frame, |text| turns.told_late(text));
         // A side that is gone already has nothing to be told.
         let both = async { tokio::join!(caller_side, provider_side) };
         let _ = tokio::time::timeout(CLOSE_WITHIN, both).await;
-        self.account.settle(outcome);
+        turns.end(outcome);
+        self.ticket.settle(outcome, None);
     }
 }
 
-/// From the caller to the provider.
-async fn up<C, P>(from: &mut SplitStream<WebSocketStream<C>>, to: &mut SplitSink<WebSocketStream<P>, Message>, silence: &Silence) -> End
+/// From the caller to the provider; what a response may take is reserved before the event that brings it about is sent on.
+async fn up<C, P>(
+    from: &mut SplitStream<WebSocketStream<C>>,
+    to: &mut SplitSink<WebSocketStream<P>, Message>,
+    silence: &Silence,
+    turns: &Turns,
+    told: &mpsc::Sender<String>,
+) -> End
 where
     C: AsyncRead + AsyncWrite + Unpin,
     P: AsyncRead + AsyncWrite + Unpin,
@@ -109,25 +99,47 @@ where
             None => return End::CallerBroke(Error::ConnectionClosed),
         };
         silence.broken();
+        let verdict = match &message {
+            Message::Text(text) => turns.asked(text.as_bytes(), true).await,
+            Message::Binary(bytes) => turns.asked(bytes, false).await,
+            _ => Verdict::Pass,
+        };
+        match verdict {
+            Verdict::Pass => {}
+            Verdict::Refuse(refusal, about) => {
+                // Whoever takes them is gone only where the session has ended.
+                let _ = told.send(ending::event(&refusal, about.as_deref())).await;
+                continue;
+            }
+            Verdict::End(refusal) => return End::Refused(refusal),
+        }
         if let Err(e) = pass(message, to).await {
             return End::ProviderBroke(e);
         }
     }
 }
 
-/// From the provider to the caller; what a response used is charged before its event is passed on.
+/// From the provider to the caller, and what the caller is told from here; what a response used is charged before its event is passed on.
 async fn down<C, P>(
     from: &mut SplitStream<WebSocketStream<P>>,
     to: &mut SplitSink<WebSocketStream<C>, Message>,
     silence: &Silence,
-    account: &mut Account,
+    turns: &Turns,
+    mut refused: mpsc::Receiver<String>,
 ) -> End
 where
     C: AsyncRead + AsyncWrite + Unpin,
     P: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
-        let message = match from.next().await {
+        let next = tokio::select! {
+            Some(event) = refused.recv() => match to.send(Message::text(event)).await {
+                Ok(()) => continue,
+                Err(e) => return End::CallerBroke(e),
+            },
+            next = from.next() => next,
+        };
+        let message = match next {
             Some(Ok(Message::Close(frame))) => return End::Provider(frame),
             Some(Ok(message)) => message,
             Some(Err(e)) => return End::ProviderBroke(e),
@@ -135,7 +147,7 @@ where
         };
         silence.broken();
         let charged = match &message {
-            Message::Text(text) => account.charge(text),
+            Message::Text(text) => turns.told(text).await,
             _ => Ok(()),
         };
         if let Err(e) = pass(message, to).await {
@@ -159,7 +171,8 @@ where
 }
 
 /// Watches the key, and the silence of both sides; resolves where the session must not go on.
-async fn look(gateway: &Gateway, head: &Parts, model: &str, target: &Target, silence: &Silence) -> End {
+async fn look(turns: &Turns, silence: &Silence) -> End {
+    let Turns { gateway, head, model, target, .. } = turns;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         if silence.lasts() > gateway.client.idle_timeout() {
@@ -202,35 +215,6 @@ where
         }
     }
     Ok(())
-}
-
-// === impl Account ===
-
-impl Account {
-    /// Nothing is used yet.
-    pub fn new(ticket: Ticket) -> Account {
-        Account { ticket, used: None }
-    }
-
-    /// Adds what an event reports; a refusal once the key has no tokens left.
-    fn charge(&mut self, event: &str) -> Result<(), Refusal> {
-        let Some(usage) = meter::read(event) else { return Ok(()) };
-        self.used = Some(meter::sum(self.used.unwrap_or_default(), usage));
-        self.ticket.charge(&usage)
-    }
-
-    /// The session has ended.
-    pub fn settle(&mut self, outcome: Outcome) {
-        let reading = self.used.map(|usage| Reading { usage: Some(usage), ..Reading::default() });
-        self.ticket.settle(outcome, reading);
-    }
-}
-
-impl Drop for Account {
-    /// Cut off in the middle: what was reported until then still counts.
-    fn drop(&mut self) {
-        self.settle(Outcome::Abandoned);
-    }
 }
 
 // === impl Silence ===

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use super::events::{Asked, Told, What};
 use super::meter;
 use crate::ledger::record::Usage;
 
@@ -12,8 +13,6 @@ const DONE: &str = r#"{"type":"response.done","event_id":"event_1","response":{"
 fn usage_is_read_from_the_event_that_ends_a_response() {
     let usage = meter::read(DONE).unwrap();
     assert_eq!(usage, Usage { input: 132, cached: 64, output: 121, input_audio: 9, output_audio: 91, ..Usage::default() });
-    let twice = meter::sum(usage, usage);
-    assert_eq!((twice.input, twice.cached, twice.output, twice.input_audio, twice.output_audio), (264, 128, 242, 18, 182));
 }
 
 #[test]
@@ -24,4 +23,28 @@ fn no_other_event_counts() {
     for text in [quoted, unreported, named, "response.done", r#""response.done""#, "{\"response.done\""] {
         assert_eq!(meter::read(text), None, "{text}");
     }
+}
+
+#[test]
+fn what_brings_a_response_about_is_known_however_it_is_written() {
+    let read = |text: &str| Asked::read(text.as_bytes()).map_err(|refusal| refusal.code);
+    let asked = read(r#"{"event_id":"e1","type":"response\u002ecreate","response":{"max_output_tokens":7}}"#).unwrap();
+    assert_eq!(asked, Asked { what: What::Create, event_id: Some("e1".to_owned()), max_output: Some(7) });
+    let unlimited = read(r#"{"type":"response.create","response":{"max_output_tokens":"inf"}}"#).unwrap();
+    assert_eq!((unlimited.what, unlimited.max_output), (What::Create, None));
+    assert_eq!(read(r#"{"type":"input_audio_buffer.append","audio":"AA=="}"#).unwrap().what, What::Sound);
+    assert_eq!(read(r#"{"type":"session.update","note":"response.create"}"#).unwrap().what, What::Other);
+    for text in [r#"{"type":"x","type":"response.create"}"#, "response.create", "[]", "{"] {
+        assert_eq!(read(text), Err("invalid_event"), "{text}");
+    }
+}
+
+#[test]
+fn of_a_providers_events_those_count_that_begin_end_or_refuse_a_response() {
+    assert_eq!(Told::read(r#"{"type":"response.created","response":{"id":"r"}}"#), Some(Told::Created));
+    assert_eq!(Told::read(DONE), Some(Told::Done(meter::read(DONE))));
+    assert_eq!(Told::read(r#"{"type":"response.done","response":{"status":"cancelled","usage":null}}"#), Some(Told::Done(None)));
+    assert_eq!(Told::read(r#"{"type":"error","error":{"event_id":"e1","code":"x"}}"#), Some(Told::Error(Some("e1".to_owned()))));
+    assert_eq!(Told::read(r#"{"type":"error","error":{"event_id":null}}"#), Some(Told::Error(None)));
+    assert_eq!(Told::read(r#"{"type":"response.output_text.delta","delta":"\"response.done\" \"error\""}"#), None);
 }

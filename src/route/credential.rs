@@ -1,11 +1,16 @@
 //! What we present to a provider: a secret that cannot be printed, and a rest for one that was refused.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const FIRST_REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(300);
+/// One request finds out whether a rest is over; where it takes longer than this, another may.
+const PROBE_PATIENCE: Duration = Duration::from_secs(10);
+/// When the others are told to come again while it does.
+const PROBE_TAKES: Duration = Duration::from_secs(1);
 
 /// Text that no log, error or debug output shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,10 +23,29 @@ pub struct Credential {
     pub variable: String,
     /// The credential itself.
     pub secret: Secret,
-    start: Instant,
-    /// Milliseconds after `start` until which it rests; 0 for none.
-    resting_until: AtomicU64,
-    refusals: AtomicU32,
+    /// Whether `health` has to be asked at all.
+    is_refused: AtomicBool,
+    /// Counts refusals for good: what was sent before the last of them says nothing of what holds since.
+    incident: AtomicU64,
+    health: Mutex<Health>,
+}
+
+/// How a credential fares.
+#[derive(Clone, Copy, Debug, Default)]
+struct Health {
+    /// Refusals in a row: those that came at once, of requests sent before the first of them, are one.
+    refusals: u32,
+    resting_until: Option<Instant>,
+    /// Until when a request is waited for that finds out whether the rest is over.
+    probed_until: Option<Instant>,
+}
+
+/// A request by a credential, until it is known what the provider makes of that.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    credential: &'a Credential,
+    incident: u64,
+    is_probe: bool,
 }
 
 // === impl Secret ===
@@ -52,36 +76,116 @@ impl Credential {
         Credential {
             variable: variable.to_owned(),
             secret,
-            start: Instant::now(),
-            resting_until: AtomicU64::new(0),
-            refusals: AtomicU32::new(0),
+            is_refused: AtomicBool::new(false),
+            incident: AtomicU64::new(0),
+            health: Mutex::default(),
         }
     }
 
     /// Whether it was refused lately and is not to be tried yet; tells for how long.
     pub fn rests_for(&self) -> Option<Duration> {
-        let until = self.resting_until.load(Ordering::Relaxed);
-        let left = until.checked_sub(self.now()).filter(|left| *left > 0)?;
-        Some(Duration::from_millis(left))
+        if !self.is_refused.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().rests_for(Instant::now())
     }
 
-    /// The provider refused it: it rests, longer with each time.
+    /// A request is to be sent by it; how long not, while it rests or another request finds out whether that is over.
+    pub fn attempt(&self) -> Result<Attempt<'_>, Duration> {
+        self.attempt_at(Instant::now)
+    }
+
+    pub(super) fn attempt_at(&self, now: impl FnOnce() -> Instant) -> Result<Attempt<'_>, Duration> {
+        // Read before `is_refused`, so that one which is refused in between is not taken for a request of after that.
+        let incident = self.incident.load(Ordering::Acquire);
+        if !self.is_refused.load(Ordering::Acquire) {
+            return Ok(Attempt { credential: self, incident, is_probe: false });
+        }
+        let (now, mut health) = (now(), self.lock());
+        if let Some(rest) = health.rests_for(now) {
+            return Err(rest);
+        }
+        let is_probe = health.refusals > 0;
+        if is_probe {
+            if health.probed_until.is_some_and(|until| until > now) {
+                return Err(PROBE_TAKES);
+            }
+            health.probed_until = Some(now + PROBE_PATIENCE);
+        }
+        Ok(Attempt { credential: self, incident: self.incident.load(Ordering::Acquire), is_probe })
+    }
+
+    /// The provider refused it in the middle of an answer, whenever that was asked for.
     pub fn refused(&self) -> Duration {
-        let refusals = self.refusals.fetch_add(1, Ordering::Relaxed).min(16);
-        let rest = FIRST_REST.saturating_mul(1 << refusals).min(LONGEST_REST);
-        self.resting_until.store(self.now() + rest.as_millis() as u64, Ordering::Relaxed);
+        let (now, mut health) = (Instant::now(), self.lock());
+        health.rests_for(now).unwrap_or_else(|| self.refuse(&mut health, now))
+    }
+
+    /// It rests, longer with each time.
+    fn refuse(&self, health: &mut Health, now: Instant) -> Duration {
+        let rest = FIRST_REST.saturating_mul(1 << health.refusals.min(16)).min(LONGEST_REST);
+        *health = Health { refusals: health.refusals + 1, resting_until: Some(now + rest), probed_until: None };
+        self.incident.fetch_add(1, Ordering::Release);
+        self.is_refused.store(true, Ordering::Release);
         rest
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Health ===
+
+impl Health {
+    fn rests_for(&self, now: Instant) -> Option<Duration> {
+        self.resting_until?.checked_duration_since(now).filter(|rest| !rest.is_zero())
+    }
+}
+
+// === impl Attempt ===
+
+impl Attempt<'_> {
+    /// The provider refused the credential; tells how long that rests now.
+    pub fn refused(&self) -> Duration {
+        self.refused_at(Instant::now())
+    }
+
+    pub(super) fn refused_at(&self, now: Instant) -> Duration {
+        let mut health = self.credential.lock();
+        match self.is_of_now() {
+            true => self.credential.refuse(&mut health, now),
+            // It was sent before another was refused: that one has told all there is to tell.
+            false => health.rests_for(now).unwrap_or(PROBE_TAKES),
+        }
     }
 
     /// The provider took it.
     pub fn accepted(&self) {
-        if self.refusals.load(Ordering::Relaxed) != 0 {
-            self.refusals.store(0, Ordering::Relaxed);
-            self.resting_until.store(0, Ordering::Relaxed);
+        if !self.credential.is_refused.load(Ordering::Acquire) {
+            return;
+        }
+        let mut health = self.credential.lock();
+        if self.is_of_now() {
+            *health = Health::default();
+            self.credential.is_refused.store(false, Ordering::Release);
         }
     }
 
-    fn now(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
+    /// Whether the credential was not refused since it was sent; asked under the lock.
+    fn is_of_now(&self) -> bool {
+        self.credential.incident.load(Ordering::Acquire) == self.incident
+    }
+}
+
+impl Drop for Attempt<'_> {
+    /// Whatever came of it, the next request may find out.
+    fn drop(&mut self) {
+        if self.is_probe {
+            let mut health = self.credential.lock();
+            if self.is_of_now() {
+                health.probed_until = None;
+            }
+        }
     }
 }

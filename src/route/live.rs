@@ -164,6 +164,13 @@ impl LiveProvider {
         if self.line.is_empty() { self.id.clone() } else { format!("{}#{}", self.id, self.line) }
     }
 
+    /// Why nothing at all can be asked of it, as for a credential that cannot be sent.
+    pub fn fault(&self) -> Option<&str> {
+        let mut closed = self.doors.iter().map(|door| door.closed.as_deref());
+        let first = closed.next()??;
+        closed.all(|closed| closed.is_some()).then_some(first)
+    }
+
     /// A credential that is the same goes on as it fared: a rest that the provider caused is not cut short.
     pub(super) fn goes_on_from(&mut self, before: Option<&LiveProvider>) {
         let known = before.and_then(|before| before.credential.as_ref());
@@ -414,7 +421,8 @@ fn headers(quirks: &Quirks, auth: &Auth, credential: Option<&Credential>) -> Res
         }
         (Auth::Query(_) | Auth::None | Auth::Sigv4 | Auth::Gcp | Auth::AzureEntra, _) | (_, None) => return Ok(headers),
     };
-    let mut value = HeaderValue::try_from(text).map_err(|_| "its credential holds characters that no header can carry".to_owned())?;
+    let mut value = HeaderValue::try_from(text)
+        .map_err(|_| "its credential has a line break or another character in it that cannot be sent".to_owned())?;
     value.set_sensitive(true);
     headers.insert(name, value);
     Ok(headers)

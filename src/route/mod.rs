@@ -14,14 +14,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use http::StatusCode;
+use serde::Serialize;
 
 pub use address::Address;
-pub use credential::{Credential, Secret};
+pub use credential::{Attempt, Credential, Secret};
 pub use lines::Lines;
 pub use live::{Endpoint, LiveProvider, Place, Unserved};
 
 pub use switchboard::Switchboard;
-pub use vault::{MASTER_KEY, MASTER_KEY_FILE, Variables, Vault};
+pub use vault::{MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, OLD_MASTER_KEY_FILE, Sealed, Variables, Vault};
 
 use crate::catalog::{Catalog, Dialect, Environment, Model, Operation};
 use crate::config::{Config, hint};
@@ -35,6 +36,27 @@ pub struct Router {
     /// Bare model names, each with the live providers that have it.
     bare: HashMap<String, Vec<String>>,
     aliases: BTreeMap<String, Vec<String>>,
+    unusable: Vec<Unusable>,
+}
+
+/// A credential that is kept and cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unusable {
+    /// Whose it is: the provider's id.
+    pub provider: String,
+    /// What people call it; the variable, where it is the environment's.
+    pub credential: String,
+    /// Why not, with nothing of the credential.
+    pub why: String,
+}
+
+/// What the store has of credentials.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// Those that could be opened.
+    pub open: Vec<StoredCredential>,
+    /// The others.
+    pub sealed: Vec<Unusable>,
 }
 
 /// A credential from the store, open.
@@ -84,6 +106,15 @@ pub enum NoRoute {
         /// What to set.
         needs: Vec<String>,
     },
+    /// Its provider has a credential here, which cannot be used.
+    Unusable {
+        /// What was asked for.
+        model: String,
+        /// Whose it is.
+        provider: String,
+        /// The provider's id.
+        id: String,
+    },
     /// Several providers have it.
     Ambiguous(String, Vec<String>),
 }
@@ -97,29 +128,34 @@ impl Router {
     /// Finds out which providers of the catalogue are live in this environment and by stored credentials.
     ///
     /// Of the router before, credentials that are the same go on as they fared.
-    pub fn new(catalog: Catalog, config: &Config, env: &Environment, stored: &[StoredCredential], before: Option<&Router>) -> Router {
+    pub fn new(catalog: Catalog, config: &Config, env: &Environment, stored: &Stored, before: Option<&Router>) -> Router {
         let mut router = Router {
             live: BTreeMap::new(),
             dormant: BTreeMap::new(),
             bare: HashMap::new(),
             aliases: config.aliases.iter().map(|(name, targets)| (name.clone(), targets.names().to_vec())).collect(),
+            unusable: stored.sealed.clone(),
         };
         for provider in catalog.into_providers() {
             let of_environment = LiveProvider::switch_on(&provider, env, None);
             let needs = of_environment.as_ref().err().cloned();
             let mut lines: Vec<(u32, LiveProvider)> = of_environment.into_iter().map(|line| (1, line)).collect();
-            for stored in stored.iter().filter(|stored| stored.provider == provider.id) {
+            for stored in stored.open.iter().filter(|stored| stored.provider == provider.id) {
                 match LiveProvider::switch_on(&provider, env, Some(stored)) {
                     Ok(line) => lines.push((stored.weight, line)),
-                    Err(needs) => {
-                        tracing::error!(
-                            credential = stored.name,
-                            provider = provider.id,
-                            "a stored credential needs {}",
-                            needs.join(" and ")
-                        );
-                    }
+                    Err(needs) => router.pass_over(&provider.id, &stored.name, &format!("it needs {}", needs.join(" and "))),
                 }
+            }
+            // One that cannot be used does not take its turn with those that can; where it is the only one, it says what is wrong.
+            let (usable, faulty): (Vec<_>, Vec<_>) = lines.into_iter().partition(|(_, line)| line.fault().is_none());
+            for (_, line) in faulty.iter().filter(|(_, line)| line.credential.is_some()) {
+                let variable = line.credential.as_ref().map_or("", |credential| &credential.variable);
+                let name = if line.line.is_empty() { variable } else { &line.line };
+                router.pass_over(&provider.id, name, line.fault().unwrap_or_default());
+            }
+            let mut lines = usable;
+            if lines.is_empty() {
+                lines.extend(faulty.into_iter().filter(|(_, line)| line.line.is_empty()));
             }
             if lines.is_empty() {
                 let models = provider.models.len();
@@ -166,6 +202,15 @@ impl Router {
         }
     }
 
+    /// A live provider as targets with no model: its lines, the one whose turn it is first; or the one line that `id#credential` names.
+    pub fn targets_at(&self, id: &str) -> Vec<Target> {
+        let model: Arc<str> = Arc::from("");
+        match id.contains('#') {
+            true => self.provider(id).map(|line| Target { provider: Arc::clone(line), model }).into_iter().collect(),
+            false => self.live.get(id).into_iter().flat_map(|lines| lines.targets(&model)).collect(),
+        }
+    }
+
     /// The live providers, by id.
     pub fn live(&self) -> impl Iterator<Item = &Arc<LiveProvider>> {
         self.live.values().map(Lines::first)
@@ -179,6 +224,11 @@ impl Router {
     /// The providers that are known and not switched on, by id.
     pub fn dormant(&self) -> impl Iterator<Item = (&str, &Dormant)> {
         self.dormant.iter().map(|(id, dormant)| (id.as_str(), dormant))
+    }
+
+    /// The credentials that are kept and cannot be used.
+    pub fn unusable(&self) -> &[Unusable] {
+        &self.unusable
     }
 
     /// The aliases, by name.
@@ -201,6 +251,11 @@ impl Router {
         self.live.contains_key(provider) || self.dormant.contains_key(provider)
     }
 
+    fn pass_over(&mut self, provider: &str, credential: &str, why: &str) {
+        tracing::error!(credential, provider, "a credential cannot be used: {why}");
+        self.unusable.push(Unusable { provider: provider.to_owned(), credential: credential.to_owned(), why: why.to_owned() });
+    }
+
     fn add(&mut self, weight: u32, line: Arc<LiveProvider>) {
         if let Some(lines) = self.live.get_mut(&line.id) {
             return lines.add(weight, line);
@@ -217,8 +272,11 @@ impl Router {
                 return Ok(lines.targets(&model.into()).collect());
             }
             if let Some(dormant) = self.dormant.get(id) {
-                let needs = dormant.needs.clone();
-                return Err(NoRoute::Dormant { model: name.chars().take(LONGEST_NAME).collect(), provider: dormant.name.clone(), needs });
+                let (model, provider) = (name.chars().take(LONGEST_NAME).collect(), dormant.name.clone());
+                return Err(match self.unusable.iter().any(|unusable| unusable.provider == id) {
+                    true => NoRoute::Unusable { model, provider, id: id.to_owned() },
+                    false => NoRoute::Dormant { model, provider, needs: dormant.needs.clone() },
+                });
             }
         }
         match self.bare.get(name).map(Vec::as_slice) {
@@ -254,9 +312,27 @@ impl Target {
         format!("{}/{}", self.provider.id, self.model)
     }
 
+    /// Whether its credential was refused lately.
+    pub fn rests(&self) -> bool {
+        self.provider.credential.as_ref().is_some_and(|credential| credential.rests_for().is_some())
+    }
+
     /// Where the operation is served, in the dialect if it can be.
     pub fn endpoint(&self, operation: Operation, dialect: Dialect) -> Result<&Endpoint, Unserved> {
         self.provider.endpoint(self.facts().and_then(|model| model.door.as_deref()), operation, dialect)
+    }
+}
+
+/// Those of the targets that serve an operation; what the first says where none does.
+pub fn serving(targets: Vec<Target>, operation: Operation, dialect: Dialect) -> Result<Vec<Target>, Unserved> {
+    let mut unserved = None;
+    let (serving, others): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.endpoint(operation, dialect).is_ok());
+    for target in others {
+        unserved = unserved.or(target.endpoint(operation, dialect).err());
+    }
+    match unserved {
+        Some(unserved) if serving.is_empty() => Err(unserved),
+        _ => Ok(serving),
     }
 }
 
@@ -283,6 +359,14 @@ impl From<NoRoute> for Refusal {
                     needs.join(" and ")
                 ),
             ),
+            NoRoute::Unusable { model, provider, id } => {
+                let message = format!(
+                    "'{model}' is a model of {provider}, and the credential that is stored for it here cannot be used. Your own key is fine: tell whoever runs this gateway, to whom 'keyward doctor' says why."
+                );
+                let mut refusal = Refusal::new(StatusCode::BAD_GATEWAY, Kind::Upstream, "provider_credential_unusable", message);
+                refusal.provider = Some(id);
+                refusal
+            }
             NoRoute::Ambiguous(name, choices) => Refusal::invalid(
                 "model_ambiguous",
                 format!("Several live providers have a model '{name}': write which one you mean, {}.", choices.join(" or ")),

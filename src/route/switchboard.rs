@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, watch};
 
 use super::vault::Vault;
-use super::{Router, StoredCredential};
+use super::{Router, Stored, StoredCredential, Unusable};
 use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
 use crate::store::{CredentialStore, StoreError};
@@ -78,18 +78,23 @@ impl Switchboard {
         let stored = stored(&*self.store, &self.vault).await?;
         let router = Router::new(Catalog::load(self.providers())?, &self.config, &self.env, &stored, Some(&self.router()));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(router);
-        tracing::info!(credentials = stored.len(), "providers' credentials were read anew");
+        tracing::info!(credentials = stored.open.len(), "providers' credentials were read anew");
         Ok(())
     }
 }
 
-/// The credentials that are to be used, opened; one that cannot be is told and passed over.
-pub async fn stored(store: &dyn CredentialStore, vault: &Vault) -> Result<Vec<StoredCredential>, StoreError> {
-    let mut all = Vec::new();
+/// The credentials that are to be used, opened where they can be.
+pub async fn stored(store: &dyn CredentialStore, vault: &Vault) -> Result<Stored, StoreError> {
+    let mut all = Stored::default();
     for kept in store.credentials().await?.into_iter().filter(|kept| !kept.disabled) {
         match vault.open_sealed(&kept.name, &kept.sealed) {
-            Ok(variables) => all.push(StoredCredential { name: kept.name, provider: kept.provider, weight: kept.weight, variables }),
-            Err(why) => tracing::error!(credential = kept.name, provider = kept.provider, "a stored credential cannot be used: {why}"),
+            Ok(variables) => {
+                all.open.push(StoredCredential { name: kept.name, provider: kept.provider, weight: kept.weight, variables });
+            }
+            Err(why) => {
+                tracing::error!(credential = kept.name, provider = kept.provider, "a stored credential cannot be used: {why}");
+                all.sealed.push(Unusable { provider: kept.provider, credential: kept.name, why: why.to_string() });
+            }
         }
     }
     Ok(all)

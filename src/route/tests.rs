@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
 use super::*;
@@ -8,7 +10,7 @@ use crate::dialect::{Ask, Called, Form};
 
 fn router(variables: &[(&str, &str)], aliases: &str) -> Router {
     let env: Environment = variables.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-    Router::new(Catalog::load(None).unwrap(), &Config::parse("t", aliases).unwrap(), &env, &[], None)
+    Router::new(Catalog::load(None).unwrap(), &Config::parse("t", aliases).unwrap(), &env, &Stored::default(), None)
 }
 
 #[test]
@@ -82,14 +84,36 @@ fn an_alias_passes_over_what_is_not_live() {
 }
 
 #[test]
-fn a_refused_credential_rests_longer_each_time() {
-    let credential = Credential::new("X", Secret::new("s"));
+fn refusals_at_once_are_one_and_each_that_follows_a_rest_doubles_it() {
+    let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
+    let at = |seconds| start + Duration::from_secs(seconds);
     assert_eq!(credential.rests_for(), None);
-    let (first, second) = (credential.refused(), credential.refused());
-    assert!(second > first && credential.rests_for().is_some());
-    credential.accepted();
-    assert_eq!(credential.rests_for(), None);
+    let burst: Vec<_> = (0..12).map(|_| credential.attempt().unwrap()).collect();
+    assert!(burst.iter().all(|attempt| attempt.refused_at(at(0)) == Duration::from_secs(5)));
+    assert_eq!(credential.attempt_at(|| at(1)).err(), Some(Duration::from_secs(4)));
+    assert_eq!(credential.attempt_at(|| at(5)).unwrap().refused_at(at(5)), Duration::from_secs(10));
     assert!(format!("{credential:?}").contains("Secret(…)"));
+}
+
+#[test]
+fn only_what_was_sent_after_a_rest_ends_it_and_one_request_finds_out() {
+    let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let older = credential.attempt().unwrap();
+    credential.attempt().unwrap().refused_at(at(0));
+    older.accepted();
+    assert!(credential.attempt_at(|| at(1)).is_err(), "it was asked before the other was refused");
+    let probe = credential.attempt_at(|| at(6)).unwrap();
+    older.accepted();
+    assert!(credential.attempt_at(|| at(6)).is_err(), "one request is enough to find out");
+    drop(probe);
+    let slow = credential.attempt_at(|| at(6)).unwrap();
+    let probe = credential.attempt_at(|| at(16)).expect("a request that takes so long is not waited for");
+    probe.accepted();
+    drop(slow);
+    assert!(credential.attempt().is_ok() && credential.attempt().is_ok());
+    let again = credential.attempt().unwrap().refused_at(at(20));
+    assert_eq!(again, Duration::from_secs(5), "what was before the success is forgotten");
 }
 
 #[test]

@@ -36,6 +36,10 @@ pub type Variables = BTreeMap<String, Secret>;
 pub const MASTER_KEY: &str = "KEYWARD_MASTER_KEY";
 /// A file that holds it.
 pub const MASTER_KEY_FILE: &str = "KEYWARD_MASTER_KEY_FILE";
+/// The key before it, while what is under that is sealed anew.
+pub const OLD_MASTER_KEY: &str = "KEYWARD_OLD_MASTER_KEY";
+/// A file that holds that one.
+pub const OLD_MASTER_KEY_FILE: &str = "KEYWARD_OLD_MASTER_KEY_FILE";
 const KEY_LEN: usize = 32;
 const ID_LEN: usize = 4;
 const VERSION: u8 = 1;
@@ -45,13 +49,21 @@ const VERSION: u8 = 1;
 impl Vault {
     /// The vault of this installation: under the key from the environment or a file, else under one derived from the server's secret.
     pub fn open(env: &Environment, pepper: &Pepper) -> Result<Vault, String> {
-        let text = match (env.get(MASTER_KEY), env.get(MASTER_KEY_FILE)) {
-            (Some(_), Some(_)) => return Err(format!("{MASTER_KEY} and {MASTER_KEY_FILE} are both set: unset one of them")),
-            (Some(text), None) => Some((MASTER_KEY, text.to_owned())),
+        Vault::under([MASTER_KEY, MASTER_KEY_FILE], env, pepper)
+    }
+
+    /// The vault that was this installation's before it had the key that it has now, which its owner names.
+    pub fn open_old(env: &Environment, pepper: &Pepper) -> Result<Vault, String> {
+        Vault::under([OLD_MASTER_KEY, OLD_MASTER_KEY_FILE], env, pepper)
+    }
+
+    fn under([in_variable, in_file]: [&'static str; 2], env: &Environment, pepper: &Pepper) -> Result<Vault, String> {
+        let text = match (env.get(in_variable), env.get(in_file)) {
+            (Some(_), Some(_)) => return Err(format!("{in_variable} and {in_file} are both set: unset one of them")),
+            (Some(text), None) => Some((in_variable, text.to_owned())),
             (None, Some(path)) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|e| format!("{MASTER_KEY_FILE} names '{path}', which cannot be read: {e}"))?;
-                Some((MASTER_KEY_FILE, text))
+                let text = std::fs::read_to_string(path).map_err(|e| format!("{in_file} names '{path}', which cannot be read: {e}"))?;
+                Some((in_file, text))
             }
             (None, None) => None,
         };
@@ -126,9 +138,12 @@ impl fmt::Display for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Sealed::OtherKey => {
-                write!(f, "it was sealed under another master key: set {MASTER_KEY} to that one, or add the credential again")
+                write!(
+                    f,
+                    "it was sealed under another master key: set {MASTER_KEY} to that one, or seal it anew by 'keyward credentials reseal', or replace it"
+                )
             }
-            Sealed::Damaged => f.write_str("it is damaged: remove it and add it again"),
+            Sealed::Damaged => f.write_str("it is damaged: replace it by 'keyward credentials replace'"),
         }
     }
 }

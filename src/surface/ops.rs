@@ -35,14 +35,20 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
             Some(json!({ "provider": provider.id, "credential": credential.variable, "tried_again_in_s": rest.as_secs() }))
         })
         .collect();
-    let is_ready = ledger.is_none();
-    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let router = gateway.router();
+    let (status, word) = match (ledger, router.unusable()) {
+        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+        (None, []) => (StatusCode::OK, "ready"),
+        // What it has of its providers is not all that it was given.
+        (None, _) => (StatusCode::OK, "degraded"),
+    };
     let body = json!({
-        "status": if is_ready { "ready" } else { "not ready" },
+        "status": word,
         "store": store.unwrap_or("ok"),
         "ledger": ledger.or(drain).unwrap_or("ok"),
         "ledger_waiting_bytes": gateway.drain.status().lag_bytes(),
         "credentials_refused": resting,
+        "credentials_unusable": router.unusable(),
         "prompts_refused": gateway.prompts.prompts().faults(),
         "services_refused": gateway.services.services().faults(),
     });

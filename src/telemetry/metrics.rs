@@ -28,6 +28,7 @@ pub struct Metrics {
     first_byte: Family<Model, Histogram, fn() -> Histogram>,
     ledger_waiting: Gauge,
     credential_resting: Family<Line, Gauge>,
+    credential_unusable: Family<Line, Gauge>,
     /// By provider and model.
     prepared: RwLock<HashMap<String, HashMap<String, Arc<Prepared>>>>,
 }
@@ -121,6 +122,7 @@ impl Metrics {
             first_byte: Family::new_with_constructor(durations),
             ledger_waiting: Gauge::default(),
             credential_resting: Family::default(),
+            credential_unusable: Family::default(),
             prepared: RwLock::default(),
         };
         let registry = &mut metrics.registry;
@@ -132,6 +134,8 @@ impl Metrics {
         registry.register_with_unit("first_byte", "From head to the answer's first byte", Unit::Seconds, metrics.first_byte.clone());
         registry.register_with_unit("ledger_waiting", "Ledger records not in the store yet", Unit::Bytes, metrics.ledger_waiting.clone());
         registry.register("credential_resting", "1 while a provider's credential is refused", metrics.credential_resting.clone());
+        let unusable = "1 for a credential that is kept and cannot be used, as for one under another master key";
+        registry.register("credential_unusable", unusable, metrics.credential_unusable.clone());
         metrics
     }
 
@@ -202,7 +206,14 @@ impl Metrics {
     /// Everything as text; gauges are read now.
     pub fn render(&self, gateway: &Gateway) -> String {
         self.ledger_waiting.set(i64::try_from(gateway.drain.status().lag_bytes()).unwrap_or(i64::MAX));
-        for provider in gateway.router().lines() {
+        let router = gateway.router();
+        // One that was mended is not shown any more.
+        self.credential_unusable.clear();
+        for unusable in router.unusable() {
+            let labels = Line { provider: unusable.provider.clone(), credential: unusable.credential.clone() };
+            self.credential_unusable.get_or_create(&labels).set(1);
+        }
+        for provider in router.lines() {
             if let Some(credential) = &provider.credential {
                 let labels = Line { provider: provider.id.clone(), credential: provider.line.clone() };
                 self.credential_resting.get_or_create(&labels).set(i64::from(credential.rests_for().is_some()));

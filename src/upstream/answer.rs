@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
+use memchr::memmem::Finder;
 use tokio::time::{Sleep, sleep};
 
 use super::failure::{Failure, Who};
 use super::pool::PooledBody;
+use super::refused::{HIDDEN, secret_of};
 use crate::dialect::ir::Trouble;
-use crate::dialect::{Ending, Meter};
+use crate::dialect::{Ending, Meter, Reading};
 use crate::ledger::record::Outcome;
+use crate::route::LiveProvider;
 use crate::surface::Surface;
 use crate::ticket::Ticket;
 
@@ -52,6 +55,8 @@ pub struct Watch {
     pub ticket: Ticket,
     /// Who answers.
     pub provider: Who,
+    /// Finds our credential in a stream, whose provider may repeat it in an error.
+    pub secret: Option<Finder<'static>>,
     /// Whether it is a stream of events, which can end with an error event.
     pub is_stream: bool,
     /// How its caller is told.
@@ -87,12 +92,50 @@ impl Body for Source {
     }
 }
 
+// === impl Watch ===
+
+impl Watch {
+    /// What a stream must not repeat; frames have checksums, and of a whole answer the length is told before it.
+    pub fn secret_in(meter: &Meter, provider: &LiveProvider) -> Option<Finder<'static>> {
+        match meter {
+            Meter::Stream(_) | Meter::Translation(_) => secret_of(provider).map(|secret| Finder::new(secret.as_bytes()).into_owned()),
+            Meter::Whole(_) | Meter::Frames(_) | Meter::Unread => None,
+        }
+    }
+
+    /// What is to be passed on of a piece: whole lines, so that no credential is torn.
+    fn pass(&mut self, piece: Bytes) -> Bytes {
+        let lines = self.meter.pass(piece);
+        self.without_secret(lines)
+    }
+
+    fn finish(&mut self) -> (Bytes, Reading) {
+        let (held_back, reading) = self.meter.finish();
+        (self.without_secret(held_back), reading)
+    }
+
+    fn without_secret(&self, lines: Bytes) -> Bytes {
+        let Some(secret) = &self.secret else { return lines };
+        let (mut kept, mut end) = (Vec::new(), 0);
+        for at in secret.find_iter(&lines) {
+            kept.extend_from_slice(&lines[end..at]);
+            kept.extend_from_slice(HIDDEN.as_bytes());
+            end = at + secret.needle().len();
+        }
+        if end == 0 {
+            return lines;
+        }
+        kept.extend_from_slice(&lines[end..]);
+        kept.into()
+    }
+}
+
 // === impl AnswerBody ===
 
 impl AnswerBody {
     /// Passes on `before` and then `source`, which may be silent for `idle` at the most.
     pub fn new(before: Vec<Bytes>, source: Source, idle: Duration, mut watch: Watch) -> AnswerBody {
-        let before: Vec<Bytes> = before.into_iter().map(|piece| watch.meter.pass(piece)).collect();
+        let before: Vec<Bytes> = before.into_iter().map(|piece| watch.pass(piece)).collect();
         AnswerBody {
             source,
             silence: Box::pin(sleep(idle)),
@@ -112,7 +155,7 @@ impl AnswerBody {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(piece) = frame.into_data() {
                         self.last_piece = Instant::now();
-                        joined.push(self.watch.meter.pass(piece));
+                        joined.push(self.watch.pass(piece));
                     }
                 }
                 Poll::Ready(Some(Err(e))) => {
@@ -147,7 +190,7 @@ impl AnswerBody {
 
     /// The provider has closed its answer, which may not have been all of it: what is still held back.
     fn end(&mut self) -> Bytes {
-        let (held_back, reading) = self.watch.meter.finish();
+        let (held_back, reading) = self.watch.finish();
         let outcome = match reading.ending {
             Ending::Open if self.watch.meter.tells_its_end() => {
                 let why = "its stream ended without saying so".to_owned();
@@ -165,7 +208,7 @@ impl AnswerBody {
 
     fn settle(&mut self, outcome: Outcome) -> Bytes {
         self.state = State::Ended;
-        let (held_back, reading) = self.watch.meter.finish();
+        let (held_back, reading) = self.watch.finish();
         let has_all = outcome == Outcome::Abandoned && reading.ending == Ending::Complete;
         self.watch.ticket.settle(if has_all { Outcome::Answered } else { outcome }, Some(reading));
         held_back

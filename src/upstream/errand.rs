@@ -97,16 +97,21 @@ impl Load {
 // === impl Client ===
 
 impl Client {
-    /// Runs an errand at the first target that takes it; what cannot be sent again goes to one alone.
+    /// Runs an errand at the first target that takes it; what cannot be sent again goes to one alone, whose credential does not rest.
     pub async fn run(&self, errand: &Errand, targets: &[Target]) -> Result<Answer, Failure> {
-        let attempts = if errand.load.is_repeatable() { self.settings.attempts as usize } else { 1 };
+        if !errand.load.is_repeatable() {
+            let index = targets.iter().position(|target| !target.rests()).unwrap_or(0);
+            let target = targets.get(index).ok_or(Failure::NoTarget)?;
+            return self.run_at(errand, target).await.map(|answer| Answer { target: index, ..answer });
+        }
+        let attempts = targets.len().max(self.settings.attempts as usize);
         self.in_turn(targets.len(), attempts, |index| self.run_at(errand, &targets[index])).await
     }
 
     async fn run_at(&self, errand: &Errand, target: &Target) -> Result<Answer, Failure> {
         let provider = &*target.provider;
         let endpoint = target.endpoint(errand.operation, errand.dialect).map_err(Failure::Unserved)?;
-        super::check_rest(provider)?;
+        let attempt = super::attempt_by(provider)?;
         let place = match errand.begins_upload {
             true => endpoint.uploading(&errand.rest, &errand.query),
             false => endpoint.below(&target.model, &errand.rest, &errand.query),
@@ -133,7 +138,7 @@ impl Client {
             Load::Nothing => self.execute(request, provider, self.settings.first_byte_timeout).await?,
         };
         let (head, body) = response.into_parts();
-        super::judge_credential(head.status, endpoint, provider)?;
+        let body = super::judge_credential(head.status, body, endpoint, provider, attempt.as_ref(), self.idle_timeout()).await?;
         Ok(Answer { head, body, target: 0, dialect: errand.dialect, dropped: Dropped::default() })
     }
 
@@ -190,12 +195,7 @@ impl Client {
             text = &mut reading => text,
             _ = &mut sending => reading.await,
         };
-        let text = match text {
-            Ok(text) => text,
-            Err(Partial::TooLong(pieces)) => pieces.concat().into(),
-            Err(Partial::BrokeOff | Partial::TimedOut) => Bytes::new(),
-        };
-        Ok(Response::from_parts(head, Source::Ready(Some(text))))
+        Ok(Response::from_parts(head, Source::Ready(Some(text.unwrap_or_else(Partial::read)))))
     }
 
     async fn execute(&self, request: reqwest::Request, provider: &LiveProvider, deadline: Duration) -> Result<Response<Source>, Failure> {

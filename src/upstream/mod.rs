@@ -22,7 +22,8 @@ pub use errand::{Errand, Load};
 pub use failure::{Failure, Who};
 pub use fetch::media_of;
 use fetch::{Fetched, Fetcher};
-pub use refused::error_text;
+pub use refused::{HIDDEN, error_text, secret_of};
+use refused::{attempt_by, judge_credential};
 pub use upgrade::{Upgraded, accept_key};
 
 use crate::catalog::Dialect;
@@ -30,7 +31,7 @@ use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_quirks};
 use crate::dialect::ir::Dropped;
 use crate::dialect::{Asked, Form, Meant, To, codec, meant, translate, wire};
-use crate::route::{Address, Endpoint, LiveProvider, Place, Target};
+use crate::route::{Address, Attempt, Endpoint, LiveProvider, Place, Target};
 use pieces::PiecesBody;
 use pool::{Connector, SendError};
 
@@ -127,7 +128,7 @@ impl Client {
             let outcome = attempt_at(index).await.map(|answer| Answer { target: index, ..answer });
             let is_last = attempt + 1 == attempts;
             match &outcome {
-                Ok(answer) if !TRANSIENT.contains(&answer.head.status.as_u16()) => return outcome,
+                Ok(answer) if !is_transient(answer.head.status) => return outcome,
                 Err(failure) if !failure.is_worth_another_attempt() && (targets == 1 || failure.is_the_callers()) => return outcome,
                 Ok(answer) if !is_last => {
                     let asked = retry_after(&answer.head.headers);
@@ -190,14 +191,14 @@ impl Client {
             let (head, body) = simulator::answer(endpoint.operation, endpoint.dialect, &last.concat()).into_parts();
             return Ok(answer((head, Source::Ready(Some(body)))));
         }
-        check_rest(provider)?;
+        let attempt = attempt_by(provider)?;
         let place = endpoint.place(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
         let headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
         if calls.is_empty() {
-            return Ok(answer(self.send_ours(&place, headers, last, endpoint, provider).await?));
+            return Ok(answer(self.send_ours(&place, headers, last, endpoint, provider, attempt.as_ref()).await?));
         }
         calls.push(last);
-        Ok(answer(Box::pin(self.send_all(&place, &headers, calls, endpoint, provider)).await?))
+        Ok(answer(Box::pin(self.send_all(&place, &headers, calls, endpoint, provider, attempt.as_ref())).await?))
     }
 
     /// Several calls for one request, and their answers as one list; the first that is no success stands for all.
@@ -208,11 +209,12 @@ impl Client {
         calls: Vec<Pieces>,
         endpoint: &Endpoint,
         provider: &LiveProvider,
+        attempt: Option<&Attempt<'_>>,
     ) -> Result<(http::response::Parts, Source), Failure> {
         let mut answers = Vec::with_capacity(calls.len());
         let mut last = None;
         for pieces in calls {
-            let (head, mut body) = self.send_ours(place, headers.clone(), pieces, endpoint, provider).await?;
+            let (head, mut body) = self.send_ours(place, headers.clone(), pieces, endpoint, provider, attempt).await?;
             if !head.status.is_success() {
                 return Ok((head, body));
             }
@@ -223,7 +225,7 @@ impl Client {
         Ok((head, Source::Ready(Some(meant::as_list(&answers)))))
     }
 
-    /// Sends one call with what makes it ours, and learns from its status what our credential is worth.
+    /// Sends one call with what makes it ours, and learns from its answer what our credential is worth.
     async fn send_ours(
         &self,
         place: &Place,
@@ -231,13 +233,14 @@ impl Client {
         pieces: Pieces,
         endpoint: &Endpoint,
         provider: &LiveProvider,
+        attempt: Option<&Attempt<'_>>,
     ) -> Result<(http::response::Parts, Source), Failure> {
         if let Some(signer) = &endpoint.signer {
             let signed = Box::pin(signer.sign(&place.url, &pieces, &mut headers)).await;
             signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
         }
         let (head, body) = self.send(place, headers, pieces, provider).await?.into_parts();
-        judge_credential(head.status, endpoint, provider)?;
+        let body = judge_credential(head.status, body, endpoint, provider, attempt, self.idle_timeout()).await?;
         Ok((head, body))
     }
 
@@ -312,42 +315,9 @@ impl Client {
     }
 }
 
-/// A credential that was refused lately is not shown yet.
-fn check_rest(provider: &LiveProvider) -> Result<(), Failure> {
-    match provider.credential.as_ref().and_then(|credential| Some((credential, credential.rests_for()?))) {
-        Some((credential, rest)) => {
-            Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest })
-        }
-        None => Ok(()),
-    }
-}
-
-/// What an answer's status says of our credential.
-fn judge_credential(status: StatusCode, endpoint: &Endpoint, provider: &LiveProvider) -> Result<(), Failure> {
-    let Some(credential) = &provider.credential else {
-        // To the caller it would read as trouble with their own key.
-        let why = "it wants a credential, and none is set for it here (status 401)".to_owned();
-        return if status == StatusCode::UNAUTHORIZED { Err(Failure::BadAnswer { provider: Who::of(provider), why }) } else { Ok(()) };
-    };
-    match status {
-        StatusCode::UNAUTHORIZED => {
-            endpoint.signer.iter().for_each(|signer| signer.refused());
-            let rest = credential.refused();
-            tracing::warn!(
-                provider = provider.id,
-                variable = credential.variable,
-                rest_s = rest.as_secs(),
-                "the provider refused our credential"
-            );
-            Err(Failure::CredentialRefused { provider: Who::of(provider), variable: credential.variable.clone(), rest })
-        }
-        status => {
-            if status.is_success() {
-                credential.accepted();
-            }
-            Ok(())
-        }
-    }
+/// Whether another attempt may fare better.
+pub fn is_transient(status: StatusCode) -> bool {
+    TRANSIENT.contains(&status.as_u16())
 }
 
 fn pooled_request(address: &Address, headers: &HeaderMap, pieces: &Pieces) -> Request<PiecesBody> {
@@ -406,6 +376,18 @@ pub enum Partial {
     BrokeOff,
     /// The provider fell silent.
     TimedOut,
+}
+
+// === impl Partial ===
+
+impl Partial {
+    /// What was read, where that is worth anything.
+    pub fn read(self) -> bytes::Bytes {
+        match self {
+            Partial::TooLong(pieces) => pieces.concat().into(),
+            Partial::BrokeOff | Partial::TimedOut => bytes::Bytes::new(),
+        }
+    }
 }
 
 /// `retry-after` in seconds or as a date (RFC 9110, section 10.2.3).

@@ -6,17 +6,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Url;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{Client, Failure, Partial, Source, Who, check_rest, error_text, judge_credential, read_up_to, retry_after};
-use crate::route::{Endpoint, LiveProvider};
-
-/// Of a refused handshake so much is read at the most.
-const READ_ERROR: usize = 256 << 10;
+use super::refused::{READ_ERROR, attempt_by, judge_credential};
+use super::{Client, Failure, Partial, Source, Who, error_text, read_up_to, retry_after};
+use crate::route::{Attempt, Endpoint, LiveProvider};
 
 /// How a provider answered the handshake.
 pub enum Upgraded {
@@ -45,7 +42,7 @@ impl Client {
         forwarded: HeaderMap,
     ) -> Result<Upgraded, Failure> {
         let who = || Who::of(provider);
-        check_rest(provider)?;
+        let attempt = attempt_by(provider)?;
         let key = new_key().map_err(|why| Failure::Unsigned { provider: who(), why })?;
         let mut headers = endpoint.headers.clone();
         forwarded.into_iter().filter_map(|(name, value)| Some((name?, value))).for_each(|(name, value)| {
@@ -67,30 +64,31 @@ impl Client {
             Ok(Err(e)) => return Err(Failure::of_sending(&who(), &e.without_url())),
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return self.refused(response, endpoint, provider).await;
+            return self.refused(response, endpoint, provider, attempt.as_ref()).await;
         }
         if response.headers().get(header::SEC_WEBSOCKET_ACCEPT) != accept_key(&key).as_ref() {
             return Err(Failure::BadAnswer { provider: who(), why: "its WebSocket handshake does not answer ours".to_owned() });
         }
         let upgraded = response.upgrade().await.map_err(|e| Failure::of_breaking_off(&who(), &e.without_url()))?;
-        provider.credential.iter().for_each(|credential| credential.accepted());
+        attempt.iter().for_each(Attempt::accepted);
         Ok(Upgraded::Open(Box::new(upgraded)))
     }
 
-    async fn refused(&self, response: reqwest::Response, endpoint: &Endpoint, provider: &LiveProvider) -> Result<Upgraded, Failure> {
-        let status = response.status();
-        judge_credential(status, endpoint, provider)?;
+    async fn refused(
+        &self,
+        response: reqwest::Response,
+        endpoint: &Endpoint,
+        provider: &LiveProvider,
+        attempt: Option<&Attempt<'_>>,
+    ) -> Result<Upgraded, Failure> {
+        let (status, retry_after) = (response.status(), retry_after(response.headers()));
         if status.is_success() {
             let why = format!("status {} where a WebSocket was asked for", status.as_u16());
             return Err(Failure::BadAnswer { provider: Who::of(provider), why });
         }
-        let retry_after = retry_after(response.headers());
-        let mut body = Source::Network(response.into());
-        let text = match read_up_to(&mut body, READ_ERROR, self.idle_timeout()).await {
-            Ok(text) => text,
-            Err(Partial::TooLong(pieces)) => pieces.concat().into(),
-            Err(Partial::BrokeOff | Partial::TimedOut) => Bytes::new(),
-        };
+        let body = Source::Network(response.into());
+        let mut body = judge_credential(status, body, endpoint, provider, attempt, self.idle_timeout()).await?;
+        let text = read_up_to(&mut body, READ_ERROR, self.idle_timeout()).await.unwrap_or_else(Partial::read);
         Ok(Upgraded::Refused { status, text: error_text(status, &text, provider)?, retry_after })
     }
 }

@@ -462,9 +462,14 @@ def test_leaks_as_githubs_secret_scanner_reports_them(start_gateway):
     pem = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
     listed = json.dumps({"public_keys": [{"key_identifier": "one", "key": pem, "is_current": True}]}).encode()
 
+    asked, held = [], threading.Event()
+
     class Keys(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200)
+            asked.append(self.headers)
+            if len(asked) > 1:
+                held.wait(5)
+            self.send_response(200 if self.headers["user-agent"] else 403)
             self.send_header("content-length", str(len(listed)))
             self.end_headers()
             self.wfile.write(listed)
@@ -488,9 +493,16 @@ def test_leaks_as_githubs_secret_scanner_reports_them(start_gateway):
         return httpx.post(f"{gateway.url}{V1}/leaks/github", content=body, headers=headers)
 
     problem(report(body + b" "), 401, "signature_wrong")
-    problem(report(body, identifier="two"), 401, "signature_wrong")
+    assert asked[0]["user-agent"].startswith("keyward/") and asked[0]["accept"] == "application/json"
+    # A key that is not listed may be a new one: the list is asked for again, and not more than once a minute.
+    for identifier in ("two", "three", "four"):
+        answer = report(body, identifier=identifier)
+        problem(answer, 503, "public_keys_unavailable")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
     problem(report(body, signature=""), 401, "signature_wrong")
     problem(report(body, signature="AAAA"), 401, "signature_wrong")
+    problem(report(b" " * 3_000_000), 413, "body_too_large")
+    assert len(asked) == 1
     assert gateway.cli("keys", "show", made["id"])["state"] == "active"
     labels = ok(report(body))
     assert [label["label"] for label in labels] == ["true_positive", "false_positive"]

@@ -1,8 +1,11 @@
 """Providers' credentials that are kept in the store: sealed, several to a provider, each the others' stand-in."""
 
 import collections
+import concurrent.futures
 import json
 import subprocess
+import threading
+import urllib.parse
 
 import pytest
 
@@ -120,9 +123,20 @@ def test_another_master_key_is_said_and_harms_nobody(dormant, upstream):
     gateway.stop()
     gateway.env["KEYWARD_MASTER_KEY"] = "A" * 43 + "="
     gateway.start()
-    assert ask(gateway, key).json()["error"]["code"] == "provider_not_live"
+    reply = ask(gateway, key)
+    assert (reply.status, reply.json()["error"]["code"]) == (502, "provider_credential_unusable")
+    assert "tell whoever runs this gateway" in reply.json()["error"]["message"] and "UNSET_KEY" not in reply.body.decode()
+    ready = gateway.request("GET", "/readyz")
+    assert (ready.status, ready.json()["status"]) == (200, "degraded")
+    [unusable] = ready.json()["credentials_unusable"]
+    assert (unusable["provider"], unusable["credential"]) == ("test", "main")
+    assert 'keyward_credential_unusable{provider="test",credential="main"} 1' in gateway.request("GET", "/metrics").body.decode()
+    doctor = gateway.run("doctor")
+    assert doctor.returncode == 1 and "sealed under another master key" in doctor.stdout
     assert "sealed under another master key" in gateway.log()
     gateway.run("credentials", "remove", "main")
+    assert eventually(lambda: gateway.request("GET", "/readyz").json()["status"] == "ready")
+    assert "credential_unusable{" not in gateway.request("GET", "/metrics").body.decode()
     switch_on(gateway, key, "main")
     gateway.stop()
     gateway.env["KEYWARD_MASTER_KEY"] = "too short"
@@ -138,6 +152,7 @@ def test_another_master_key_is_said_and_harms_nobody(dormant, upstream):
         ("Main key", "test", "sk-1", "a name has 1 to 63"),
         ("main", "test", "  \n", "standard input is empty"),
         ("main", "simulator", "sk-1", "takes no credential"),
+        ("main", "test", "sk-1\n0000", "a line break"),
     ],
 )
 def test_wrong_credential_is_refused_with_what_to_do(dormant, name, of, secret, says):
@@ -145,6 +160,233 @@ def test_wrong_credential_is_refused_with_what_to_do(dormant, name, of, secret, 
     assert done.returncode != 0
     assert says in done.stderr
     assert "sk-1" not in done.stderr
+
+
+def test_credentials_are_sealed_anew_under_a_new_master_key(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    first, second = "A" * 43 + "=", "B" * 42 + "A="
+
+    def reseal(**env):
+        gateway.stop()
+        gateway.env |= env
+        done = gateway.run("credentials", "reseal")
+        for name in [name for name in gateway.env if "OLD" in name]:
+            del gateway.env[name]
+        gateway.start()
+        return done.returncode, done.stdout
+
+    assert "sealed anew" in reseal(KEYWARD_MASTER_KEY=first)[1], "from the data folder's own"
+    assert ask(gateway, key).status == 200
+    code, told = reseal(KEYWARD_MASTER_KEY=second)
+    assert code == 1 and "KEYWARD_OLD_MASTER_KEY" in told
+    assert ask(gateway, key).status == 502
+    assert reseal(KEYWARD_OLD_MASTER_KEY=first)[0] == 0
+    assert ask(gateway, key).status == 200
+    assert shown(upstream).keys() == {SECRETS["main"]}
+    assert "already" in reseal(KEYWARD_OLD_MASTER_KEY=first)[1]
+    assert [entry["action"] for entry in gateway.cli("audit")].count("credential.reseal") == 2
+
+
+def seal_unsendable(gateway, name):
+    """A credential as it could be kept before such were refused: sealed, and of no header's characters."""
+    folder = gateway.folder / "providers" / "test.toml"
+    kept = folder.read_text()
+    folder.write_text(kept.replace('auth = "bearer"', 'auth = "query:key"'))
+    assert add(gateway, name, secret="sk-bad\n0000").returncode == 0
+    folder.write_text(kept)
+
+
+def test_credential_that_cannot_be_sent_takes_no_other_down(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    gateway.stop()
+    seal_unsendable(gateway, "bad")
+    gateway.start()
+    assert [ask(gateway, key).status for _ in range(6)] == [200] * 6
+    ready = gateway.request("GET", "/readyz").json()
+    assert ready["status"] == "degraded"
+    assert [(one["credential"], "line break" in one["why"]) for one in ready["credentials_unusable"]] == [("bad", True)]
+    faults = {one["name"]: one["fault"] for one in gateway.cli("credentials", "list")}
+    assert faults["main"] is None and "line break" in faults["bad"]
+    boss = gateway.new_key(kind="admin", role="owner")["key"]
+    for value in ("sk-bad\n0000", "sk-\u0000"):
+        body = json.dumps({"name": "worse", "provider": "test", "value": value}).encode()
+        refused = gateway.request("POST", "/admin/v1/credentials", body, boss)
+        assert refused.status == 422 and "line break" in refused.json()["detail"]
+        assert b"sk-" not in refused.body
+
+
+def test_target_that_does_not_serve_the_operation_is_passed_over(start_gateway, upstream):
+    files = {"test": provider_file(upstream.url), "deaf": provider_file(upstream.url, name="Deaf").replace('["openai_chat", ', "[").replace("openai_responses", "anthropic_messages")}
+    gateway = start_gateway(providers=files, config='[aliases]\nany = ["deaf/gpt-4o-mini", "test/gpt-4o-mini"]\nnone = ["deaf/gpt-4o-mini"]\n')
+    key = gateway.new_key()["key"]
+    upstream.serve_at("POST", "/embeddings", provider.answer_json({"object": "list", "data": [], "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1}}))
+
+    def embed(model):
+        return gateway.request("POST", "/v1/embeddings", json.dumps({"model": model, "input": "x"}).encode(), key).status
+
+    assert (embed("any"), embed("none")) == (200, 501)
+
+
+FORBIDDEN = [
+    {"error": {"message": "Invalid API key provided", "type": "auth", "code": "invalid_api_key"}},
+    {"error": {"code": 403, "message": "Your API key was reported as leaked. Please use another API key.", "status": "PERMISSION_DENIED"}},
+    {"error": {"code": 403, "message": "Permission denied: Consumer 'api_key:x' has been suspended.", "status": "PERMISSION_DENIED"}},
+]
+
+
+@pytest.mark.parametrize("said", FORBIDDEN)
+@pytest.mark.parametrize("status", [400, 403])
+def test_credential_that_is_forbidden_rests_as_one_that_is_refused(dormant, upstream, said, status):
+    gateway, key = dormant
+    switch_on(gateway, key, "main", "backup")
+    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
+
+    def only_backup(asked):
+        is_backup = asked.headers["authorization"].endswith(SECRETS["backup"])
+        return provider.chat("Hello there!") if is_backup else provider.answer_json(said, status)
+
+    upstream.serve_at("POST", "/chat/completions", only_backup)
+    upstream.requests.clear()
+    assert [ask(gateway, key).status for _ in range(6)] == [200] * 6
+    assert shown(upstream)[SECRETS["main"]] == 1
+    gateway.run("credentials", "disable", "backup")
+    assert eventually(lambda: ask(gateway, key).status == 502)
+    assert ask(gateway, key).json()["error"]["code"] == "provider_credential_refused"
+
+
+def test_forbidden_model_stays_the_providers_own_error(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    upstream.serve_at("POST", "/chat/completions", provider.error(403, "Project does not have access to the model.", code="model_not_found"))
+    reply = ask(gateway, key)
+    assert (reply.status, reply.json()["error"]["code"]) == (403, "model_not_found")
+    assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
+
+
+def test_refusals_that_come_at_once_are_one(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    together = threading.Barrier(8, timeout=10)
+
+    def refuse(asked):
+        together.wait()
+        return provider.error(401, "Incorrect API key provided.")
+
+    upstream.serve_at("POST", "/chat/completions", refuse)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: ask(gateway, key), range(8)))
+    assert {reply.status for reply in replies} == {502}
+    [refused] = gateway.request("GET", "/readyz").json()["credentials_refused"]
+    assert refused["tried_again_in_s"] <= 5
+    upstream.serve_at("POST", "/chat/completions", provider.chat("Hello there!"))
+    assert eventually(lambda: ask(gateway, key).status == 200, seconds=8)
+
+
+def test_older_success_does_not_end_a_rest(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    held, is_first = threading.Event(), iter([True])
+
+    def answer(asked):
+        if next(is_first, False):
+            held.wait(10)
+            return provider.chat("Hello there!")
+        return provider.error(401, "Incorrect API key provided.")
+
+    upstream.serve_at("POST", "/chat/completions", answer)
+    upstream.requests.clear()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        older = pool.submit(ask, gateway, key)
+        assert eventually(lambda: len(upstream.requests) == 1)
+        assert ask(gateway, key).status == 502
+        held.set()
+        assert older.result().status == 200
+    assert len(gateway.request("GET", "/readyz").json()["credentials_refused"]) == 1
+
+
+def form(**fields):
+    parts = [f'--B\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
+    file = '--B\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\nabc\r\n--B--\r\n'
+    return "".join(parts + [file]).encode()
+
+
+def test_files_go_to_a_credential_that_works_and_stay_with_it(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main", "backup")
+    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
+    refused, kept = {SECRETS["main"]}, {}
+
+    def of(asked):
+        return asked.headers["authorization"].removeprefix("Bearer ")
+
+    def make(asked):
+        if of(asked) in refused:
+            return provider.error(401, "Incorrect API key provided.")
+        name = f"file-{len(kept)}"
+        kept[name] = of(asked)
+        return provider.answer_json({"id": name, "object": "file"})
+
+    def listed(asked):
+        if of(asked) in refused:
+            return provider.error(401, "Incorrect API key provided.")
+        files = [{"id": name, "object": "file"} for name, keeper in kept.items() if keeper == of(asked)]
+        after = urllib.parse.parse_qs(asked.path.partition("?")[2]).get("after", [None])[0]
+        begin = next((at + 1 for at, file in enumerate(files) if file["id"] == after), 0)
+        return provider.answer_json({"object": "list", "data": files[begin:], "has_more": False})
+
+    upstream.serve_at("POST", "/files", make)
+    upstream.serve_at("GET", "/files", listed)
+
+    def upload(key):
+        reply = gateway.request("POST", "/v1/files", form(purpose="user_data"), key, content_type="multipart/form-data; boundary=B")
+        assert reply.status == 200, reply.body
+        return reply.json()["id"]
+
+    def files(key, query=""):
+        reply = gateway.request("GET", f"/v1/files{query}", None, key)
+        assert reply.status == 200, reply.body
+        return [file["id"] for file in reply.json()["data"]]
+
+    assert files(key) == [], "nothing is kept, so that any may say so"
+    first = [upload(key) for _ in range(4)]
+    assert {kept[name] for name in first} == {SECRETS["backup"]}
+    assert files(key) == first
+    refused.clear()
+    # A rest of five seconds is over.
+    assert eventually(lambda: not gateway.request("GET", "/readyz").json()["credentials_refused"], seconds=8)
+    assert kept[upload(key)] == SECRETS["backup"], "what a key makes can be used together"
+    others = [gateway.new_key()["key"] for _ in range(4)]
+    assert {kept[upload(other)] for other in others} == set(SECRETS.values()), "a key's first goes by the weights"
+    refused.add(SECRETS["backup"])
+    away = upload(key)
+    assert kept[away] == SECRETS["main"]
+    refused.clear()
+    assert eventually(lambda: not gateway.request("GET", "/readyz").json()["credentials_refused"], seconds=8)
+    mine = [*first, "file-4", away]
+    assert sorted(files(key)) == sorted(mine), "of both credentials"
+    in_order = files(key)
+    paged, after = [], ""
+    while (page := files(key, f"?limit=2{after}")) and len(paged) < 10:
+        paged += page
+        after = f"&after={page[-1]}"
+    assert paged == in_order
+
+
+def test_credential_that_an_error_in_a_stream_repeats_is_hidden(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    event = {"error": {"message": f"Bad key {SECRETS['main']} and {SECRETS['main']}.", "type": "x"}}
+    upstream.serve("gpt-4o-mini", provider.answer_events([event]))
+    body = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES, "stream": True}).encode()
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        more = {"max_tokens": 9} if path == "/v1/messages" else {}
+        body = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES, "stream": True, **more}).encode()
+        reply = gateway.request("POST", path, body, key)
+        assert SECRETS["main"].encode() not in reply.body
+        assert "Bad key … and ….".encode() in reply.body or b"Bad key \\u2026 and \\u2026." in reply.body, reply.body
+    assert SECRETS["main"] not in gateway.log()
 
 
 def test_name_is_given_once(dormant):

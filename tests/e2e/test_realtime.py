@@ -1,9 +1,11 @@
 """Realtime sessions by the official SDK, against a provider that plays OpenAI's events."""
 
+import concurrent.futures
 import contextlib
 import json
 import signal
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -12,7 +14,7 @@ import websockets.sync.client
 from websockets.sync.server import serve
 
 from conftest import CREDENTIAL
-from gateway import eventually, free_port
+from gateway import BINARY, eventually, free_port
 from gateway import provider as provider_file
 
 MODEL = "gpt-realtime"
@@ -30,7 +32,8 @@ class Provider:
 
     def __init__(self):
         self.heads, self.received, self.sent, self.closed = [], [], [], []
-        self.refusal = None
+        self.refusal, self.refused_credential = None, None
+        self.release, self.usage = threading.Event(), USAGE
         self.server = serve(self.session, "127.0.0.1", 0, process_request=self.handshake, max_size=None)
         self.url = f"http://127.0.0.1:{self.server.socket.getsockname()[1]}/v1"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -39,6 +42,8 @@ class Provider:
         self.heads.append(request)
         if self.refusal:
             return connection.respond(*self.refusal)
+        if request.headers["authorization"] == self.refused_credential:
+            return connection.respond(403, json.dumps({"error": {"message": "Invalid API key provided", "code": "invalid_api_key"}}))
 
     def say(self, connection, event):
         self.sent.append(event)
@@ -54,7 +59,14 @@ class Provider:
                 event = json.loads(text)
                 self.received.append(event)
                 match event["type"]:
+                    case "response.create" if event.get("response", {}).get("metadata") == {"test": "held"}:
+                        self.begin(connection)
+                        self.release.wait(10)
+                    case "response.create" if event.get("response", {}).get("metadata") == {"test": "refused"}:
+                        self.say(connection, {"type": "error", "event_id": "event_9", "error": {"code": "no", "event_id": event["event_id"]}})
                     case "response.create":
+                        self.respond(connection)
+                    case "input_audio_buffer.append" if event["audio"] == "c2lsZW5jZQ==":
                         self.respond(connection)
                     case "test.vanish":
                         connection.socket.shutdown(socket.SHUT_RDWR)
@@ -64,13 +76,17 @@ class Provider:
             pass
         self.closed.append((connection.close_code, connection.close_reason))
 
-    def respond(self, connection):
+    def begin(self, connection):
         response = {"id": "resp_1", "object": "realtime.response", "status": "in_progress", "output": []}
-        delta = {"event_id": "event_2", "response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
         self.say(connection, {"type": "response.created", "event_id": "event_1", "response": response})
+        return response
+
+    def respond(self, connection):
+        response = self.begin(connection)
+        delta = {"event_id": "event_2", "response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
         self.say(connection, {"type": "response.output_text.delta", "delta": 'Said "response.done" in öne.', **delta})
         self.say(connection, {"type": "response.output_audio.delta", "delta": "UklGRg==" * 1000, **delta})
-        done = {**response, "status": "completed", "usage": USAGE}
+        done = {**response, "status": "completed", "usage": self.usage}
         self.say(connection, {"type": "response.done", "event_id": "event_3", "response": done})
 
 
@@ -90,19 +106,20 @@ def connect(running, key, model=f"test/{MODEL}", **options):
     return running.client(key).realtime.connect(model=model, **options)
 
 
-def settled(running, key, **expected):
-    """Holds the ledger's row of a key to its one session, and the log to one line of it: a row is there from the opening on."""
+def settled(running, key, responses=0, **expected):
+    """Holds the ledger's sums of a key to its one session with so many responses, and the log to one line of each."""
+    requests = 1 + responses
 
     def row():
-        return running.usage("key", key["id"], 1)
+        return running.usage("key", key["id"], requests)
 
     def matches(row):
         return {name: row[name] for name in expected} == expected
 
-    assert eventually(lambda: running.log().count('"operation":"realtime"') == 1)
+    assert eventually(lambda: running.log().count('"operation":"realtime"') == requests)
     assert eventually(lambda: matches(row())), row()
-    assert row()["requests"] == 1
-    assert running.log().count('"operation":"realtime"') == 1
+    assert row()["requests"] == requests
+    assert running.log().count('"operation":"realtime"') == requests
 
 
 def respond(session):
@@ -128,7 +145,7 @@ def test_events_are_the_same_both_ways_and_usage_is_summed(running, played):
     assert head.headers["authorization"] == f"Bearer {CREDENTIAL}"
     assert head.headers["openai-beta"] == "realtime=v1"
     assert key["key"] not in str(head.headers)
-    settled(running, key, input_tokens=264, output_tokens=242)
+    settled(running, key, responses=2, input_tokens=264, output_tokens=242)
     assert eventually(lambda: played.closed == [(1000, "")])
 
 
@@ -211,18 +228,24 @@ def test_revoked_key_ends_its_session(running, played):
         event, close = closed_with(session)
     assert (event.type, event.error.code) == ("error", "key_revoked")
     assert (close.code, close.reason) == (1008, "key_revoked")
-    settled(running, key, input_tokens=132, output_tokens=121)
+    settled(running, key, responses=1, input_tokens=132, output_tokens=121)
 
 
-def test_key_without_tokens_ends_its_session(running, played):
+def test_response_that_a_key_has_no_tokens_for_is_refused(running, played):
     key = running.new_key(tpm=300)
     with connect(running, key["key"]) as session:
         session.recv()
         respond(session)
         respond(session)
+        session.response.create(event_id="mine")
+        event = session.recv()
+        assert (event.type, event.error.code, event.error.event_id) == ("error", "rate_limit_exceeded", "mine")
+        session.input_audio_buffer.append(audio="AAAA")
         event, close = closed_with(session)
     assert (event.type, event.error.code) == ("error", "rate_limit_exceeded")
     assert (close.code, close.reason) == (1008, "rate_limit_exceeded")
+    assert [event["type"] for event in played.received].count("response.create") == 2, "what is refused is not sent on"
+    assert "input_audio_buffer.append" not in [event["type"] for event in played.received]
     assert refused(running, key["key"]) == (429, "rate_limit_exceeded")
 
 
@@ -255,7 +278,7 @@ def test_abrupt_end_settles_once(running, played, side):
             with pytest.raises(websockets.exceptions.ConnectionClosed):
                 session.recv(timeout=5)
             assert session.close_code == 1011
-    settled(running, key, input_tokens=132, output_tokens=121)
+    settled(running, key, responses=1, input_tokens=132, output_tokens=121)
 
 
 def test_stopping_gateway_closes_its_sessions(running, played):
@@ -281,3 +304,172 @@ def test_message_over_the_limit_ends_the_session(running, played):
         with pytest.raises(websockets.exceptions.ConnectionClosed):
             while True:
                 session.recv(timeout=20)
+
+
+# Money. A token costs a tenth of a cent: a response reserves 1.5 USD, for all that it may read and say, and uses 1.2.
+
+DEAR = f'"{MODEL}" = {{ context = 1000, max_output = 500, price = {{ input = 1000, output = 1000 }} }}'
+DEAR_USAGE = {"total_tokens": 1200, "input_tokens": 1000, "output_tokens": 200}
+
+
+@pytest.fixture
+def dear(start_gateway, played):
+    played.usage = DEAR_USAGE
+    return start_gateway(providers={"test": provider_file(played.url, models=DEAR)})
+
+
+def spent(gateway, key):
+    """What a key has spent and still holds, in USD."""
+    boss = gateway.new_key(kind="admin", role="owner")["key"]
+    [budget] = gateway.request("GET", f"/admin/v1/budgets/{key['id']}", None, boss).json()["budgets"]
+    return budget["used_nano_usd"] / 1e9, (budget["reserved_nano_usd"] or 0) / 1e9
+
+
+def create(session, test=None, **event):
+    session.send({"type": "response.create", **event, **({"response": {"metadata": {"test": test}}} if test else {})})
+
+
+def until_quiet(session, ends):
+    """Events until so many responses have ended or been refused: how many of each."""
+    done, told = 0, []
+    while done + len(told) < ends:
+        event = session.recv()
+        done += event.type == "response.done"
+        if event.type == "error":
+            told.append(event.error.code)
+    return done, told
+
+
+def test_responses_that_are_asked_for_at_once_stay_within_the_budget(dear, played):
+    key = dear.new_key(budget="5/day")
+    with connect(dear, key["key"]) as session:
+        session.recv()
+        for _ in range(30):
+            create(session)
+        done, told = until_quiet(session, 30)
+    asked = [event["type"] for event in played.received].count("response.create")
+    assert done == asked and 1 <= done <= 4, (done, told)
+    assert set(told) <= {"budget_exceeded", "budget_reserved"}
+    assert eventually(lambda: spent(dear, key) == (pytest.approx(1.2 * done), 0))
+
+
+def test_sessions_at_once_stay_within_the_budget(dear, played):
+    key = dear.new_key(budget="5/day")
+    with contextlib.ExitStack() as open_sessions:
+        sessions = [open_sessions.enter_context(connect(dear, key["key"])) for _ in range(5)]
+        assert spent(dear, key) == (0, 0), "a session that is silent holds nothing"
+
+        def converse(session):
+            session.recv()
+            for _ in range(5):
+                create(session)
+            return until_quiet(session, 5)
+
+        with concurrent.futures.ThreadPoolExecutor(5) as pool:
+            outcomes = list(pool.map(converse, sessions))
+    done = sum(done for done, _ in outcomes)
+    assert 1 <= done <= 4, outcomes
+    assert eventually(lambda: spent(dear, key) == (pytest.approx(1.2 * done), 0))
+
+
+def test_last_of_a_budget_is_not_said_to_be_held_by_others(dear, played):
+    key = dear.new_key(budget="2/day")
+    with connect(dear, key["key"]) as session:
+        session.recv()
+        respond(session)
+        create(session, event_id="mine", test="x" * 1000)
+        event = session.recv()
+        assert (event.error.code, event.error.event_id) == ("budget_exceeded", "mine")
+        assert "0.800000 left" in event.error.message
+
+
+@pytest.mark.parametrize("end", ["close", "cut"])
+def test_hanging_up_before_the_end_is_charged_what_was_reserved(dear, played, end):
+    key = dear.new_key(budget="5/day")
+    session = raw(dear, additional_headers={"authorization": f"Bearer {key['key']}"})
+    session.recv()
+    session.send(json.dumps({"type": "response.create", "response": {"metadata": {"test": "held"}}}))
+    assert json.loads(session.recv())["type"] == "response.created"
+    used, held = spent(dear, key)
+    assert (used, held) == (0, 1.5)
+    session.close() if end == "close" else session.socket.shutdown(socket.SHUT_RDWR)
+    assert eventually(lambda: spent(dear, key) == (held, 0)), spent(dear, key)
+    played.release.set()
+
+
+def test_refused_request_for_a_response_gives_back_what_it_held(dear, played):
+    key = dear.new_key(budget="5/day")
+    with connect(dear, key["key"]) as session:
+        session.recv()
+        create(session, event_id="mine", test="refused")
+        assert session.recv().error.code == "no"
+        assert spent(dear, key) == (0, 0)
+        create(session, test="refused", event_id="other")
+        assert session.recv().error.code == "no"
+    assert eventually(lambda: spent(dear, key) == (0, 0))
+
+
+def test_what_sound_brings_about_is_reserved_before(dear, played):
+    key = dear.new_key(budget="3/day")
+    with connect(dear, key["key"]) as session:
+        session.recv()
+        session.input_audio_buffer.append(audio="AAAA")
+        assert eventually(lambda: spent(dear, key)[1] == pytest.approx(1.5)), "all that it may read, and say"
+        session.input_audio_buffer.append(audio="c2lsZW5jZQ==")
+        assert until_quiet(session, 1) == (1, [])
+        assert eventually(lambda: spent(dear, key) == (pytest.approx(1.2), 0))
+        session.input_audio_buffer.append(audio="AAAA")
+    assert eventually(lambda: spent(dear, key) == (pytest.approx(1.2), 0)), "nothing came of the last"
+
+
+def test_what_was_reported_survives_a_kill(dear, played):
+    key = dear.new_key(budget="50/day")
+    session = raw(dear, additional_headers={"authorization": f"Bearer {key['key']}"})
+    session.recv()
+    for _ in range(8):
+        session.send(json.dumps({"type": "response.create"}))
+        while json.loads(session.recv())["type"] != "response.done":
+            pass
+    assert eventually(lambda: spent(dear, key) == (pytest.approx(9.6), 0))
+    session.send(json.dumps({"type": "response.create", "response": {"metadata": {"test": "held"}}}))
+    assert json.loads(session.recv())["type"] == "response.created"
+    held = spent(dear, key)[1]
+    dear.kill()
+    dear.start()
+    used, _ = spent(dear, key)
+    assert used == pytest.approx(9.6 + held)
+    played.release.set()
+
+
+def test_event_that_could_be_read_in_two_ways_is_not_sent_on(running, played):
+    key = running.new_key()
+    with raw(running, additional_headers={"authorization": f"Bearer {key['key']}"}) as session:
+        session.recv()
+        for event in ('{"type":"x","type":"response.create"}', "no JSON"):
+            session.send(event)
+            assert json.loads(session.recv())["error"]["code"] == "invalid_event"
+    assert played.received == []
+
+
+def test_another_credential_is_tried_at_the_handshake(running, played):
+    key = running.new_key()["key"]
+    done = subprocess.run(
+        [BINARY, "credentials", "add", "test", "--name", "other"],
+        cwd=running.folder,
+        env=running.env,
+        input="sk-other-credential",
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0
+    played.refused_credential = f"Bearer {CREDENTIAL}"
+
+    def opened():
+        with contextlib.suppress(websockets.exceptions.InvalidStatus), connect(running, key) as session:
+            return session.recv().type == "session.created"
+
+    assert eventually(opened)
+    assert [opened() for _ in range(4)] == [True] * 4
+    assert [head.headers["authorization"] for head in played.heads].count(f"Bearer {CREDENTIAL}") == 1, "a refused credential rests"
+    assert played.heads[-1].headers["authorization"] == "Bearer sk-other-credential"

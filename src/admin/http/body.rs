@@ -26,9 +26,18 @@ impl<S: Send + Sync, T: Fields> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Json<T>, Problem> {
-        let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "body_unreadable", "The body broke off, or is too large."))?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|e| unread(e.status()))?;
         read(&bytes).map(Json)
+    }
+}
+
+/// A body that was not read to its end, which would have been answered with this status.
+pub(super) fn unread(status: StatusCode) -> Problem {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "body_too_large", "The body is larger than what is taken here: send less at a time.")
+        }
+        _ => Problem::new(StatusCode::BAD_REQUEST, "body_unreadable", "The body broke off."),
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Desk {
     /// Answers to requests that name themselves.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// Who may report leaks without a key; `None` where nobody may.
-    pub scanner: Option<ScannerKeys>,
+    pub scanner: Option<Arc<ScannerKeys>>,
     /// Changes are made one at a time, so that none is lost between another's reading and writing.
     pub changing: tokio::sync::Mutex<()>,
 }

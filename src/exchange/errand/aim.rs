@@ -30,16 +30,7 @@ pub(super) async fn targets(
     let wanted = head.headers.get(PROVIDER).map(|value| value.to_str().unwrap_or_default());
     match (served.deed, model) {
         (Deed::Use(kind) | Deed::Delete(kind), _) => holder(gateway, caller, kind, id).await,
-        (Deed::List(kind), _) => {
-            let mut holders: Vec<String> = held_by(gateway, caller, kind).await?.into_iter().map(|held| held.provider).collect();
-            holders.sort();
-            holders.dedup();
-            match (wanted, holders.as_slice()) {
-                (None, [one]) => at(gateway, one).map(|target| vec![target]),
-                (None, [_, _, ..]) => Err(ambiguous(&format!("list each '{}' by its provider", kind.as_str()), &holders)),
-                _ => choose(gateway, served, wanted),
-            }
-        }
+        (Deed::List(kind), _) => keepers(gateway, served, caller, kind, wanted).await,
         (Deed::Make(held::Kind::Batch), _) if served.dialect == Dialect::AnthropicMessages => batch::aim(gateway, served, caller, load),
         (Deed::Make(held::Kind::Batch), Some(model)) if served.dialect == Dialect::Gemini => {
             google::aim(gateway, served, caller, load, model).await
@@ -71,7 +62,13 @@ pub(super) async fn targets(
             Ok(targets)
         }
         (deed, None) => {
-            let targets = choose(gateway, served, wanted)?;
+            let mut targets = choose(gateway, served, wanted)?;
+            if let Deed::Make(kind) = deed {
+                beside_others(gateway, caller, kind, &mut targets).await?;
+            }
+            if deed == Deed::Begin {
+                beside_others(gateway, caller, held::Kind::File, &mut targets).await?;
+            }
             match deed {
                 Deed::Call => may_use_any(caller, &targets[0].provider)?,
                 _ => may_use_some(caller, &targets[0].provider)?,
@@ -79,6 +76,47 @@ pub(super) async fn targets(
             Ok(targets)
         }
     }
+}
+
+/// Who keeps what is to be listed: all the credentials of one provider by which the key made something, or whoever could.
+async fn keepers(
+    gateway: &Gateway,
+    served: &Served,
+    caller: &Caller,
+    kind: held::Kind,
+    wanted: Option<&str>,
+) -> Result<Vec<Target>, Refusal> {
+    let provider = |holder: &str| holder.split('#').next().unwrap_or_default().to_owned();
+    let mut holders: Vec<String> = held_by(gateway, caller, kind).await?.into_iter().map(|held| held.provider).collect();
+    holders.retain(|holder| wanted.is_none_or(|wanted| wanted == holder || wanted == provider(holder)));
+    holders.sort();
+    holders.dedup();
+    let is_of_one = holders.windows(2).all(|two| provider(&two[0]) == provider(&two[1]));
+    match holders.as_slice() {
+        [] => choose(gateway, served, wanted),
+        // The way on in Google's lists is one credential's.
+        [_, _, ..] if !is_of_one || served.dialect == Dialect::Gemini => {
+            Err(ambiguous(&format!("list each '{}' by its provider", kind.as_str()), &holders))
+        }
+        [first, ..] => {
+            let targets: Vec<Target> = holders.iter().filter_map(|holder| at(gateway, holder).ok()).collect();
+            if targets.is_empty() { at(gateway, first).map(|target| vec![target]) } else { Ok(targets) }
+        }
+    }
+}
+
+/// What a key makes goes where it has made others of its kind, so that they can be used together, as long as that works; the first goes
+/// to the credential whose turn it is.
+async fn beside_others(gateway: &Gateway, caller: &Caller, kind: held::Kind, targets: &mut [Target]) -> Result<(), Refusal> {
+    if targets.len() < 2 {
+        return Ok(());
+    }
+    let held = held_by(gateway, caller, kind).await?;
+    let mut last = held.iter().filter_map(|held| targets.iter().position(|target| target.provider.holder() == held.provider));
+    if let Some(index) = last.find(|index| !targets[*index].rests()) {
+        targets[..=index].rotate_right(1);
+    }
+    Ok(())
 }
 
 /// Whether the key may use one of the provider's models at least.
@@ -106,24 +144,28 @@ pub(in crate::exchange) async fn held_by(gateway: &Gateway, caller: &Caller, kin
 
 /// A provider as a target, with no model.
 pub(super) fn at(gateway: &Gateway, id: &str) -> Result<Target, Refusal> {
-    let shown: String = id.chars().take(60).collect();
-    let message = format!("There is no live provider '{shown}': GET /v1/models lists those that are live, before the '/' of each model.");
-    let provider = gateway.router().provider(id).cloned();
-    let provider = provider.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "provider_not_live", message))?;
+    let provider = gateway.router().provider(id).cloned().ok_or_else(|| not_live(id))?;
     Ok(Target { provider, model: Arc::from("") })
 }
 
-/// The provider for a request that names no model: the one wanted, or the only one.
+fn not_live(id: &str) -> Refusal {
+    let shown: String = id.chars().take(60).collect();
+    let message = format!("There is no live provider '{shown}': GET /v1/models lists those that are live, before the '/' of each model.");
+    Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "provider_not_live", message)
+}
+
+/// The provider for a request that names no model: the one wanted, or the only one, by each of its credentials in turn.
 fn choose(gateway: &Gateway, served: &Served, wanted: Option<&str>) -> Result<Vec<Target>, Refusal> {
+    let router = gateway.router();
     if let Some(wanted) = wanted {
-        return at(gateway, wanted).map(|target| vec![target]);
+        let targets = router.targets_at(wanted);
+        return if targets.is_empty() { Err(not_live(wanted)) } else { Ok(targets) };
     }
     let serves = |provider: &&Arc<LiveProvider>| provider.endpoint(None, served.operation, served.dialect).is_ok();
-    let router = gateway.router();
     let providers: Vec<&Arc<LiveProvider>> = router.live().filter(serves).collect();
     let name = served.operation.as_str();
     match providers.as_slice() {
-        [one] => Ok(vec![Target { provider: Arc::clone(one), model: Arc::from("") }]),
+        [one] => Ok(router.targets_at(&one.id)),
         [] => Err(not_served(format!("No live provider serves '{name}': it needs one that speaks {}.", served.dialect.as_str()))),
         several => {
             let ids: Vec<String> = several.iter().map(|provider| provider.id.clone()).collect();

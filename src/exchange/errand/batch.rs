@@ -86,7 +86,8 @@ pub(super) fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: 
         caller.may_use(name, || target.full_name(), is_simulator).map_err(|reason| reason.refusal(Some(caller.id())))?;
     }
     let is_served = |target: &Target| target.endpoint(served.operation, served.dialect).is_ok();
-    match (targets.iter().position(is_served), first) {
+    let works = targets.iter().position(|target| is_served(target) && !target.rests());
+    match (works.or(targets.iter().position(is_served)), first) {
         (Some(index), _) => Ok(targets.swap_remove(index)),
         (None, Some(first)) => Err(invalid(format!(
             "A batch goes to one provider, and '{name}' is not at '{}', where the requests before it are: make a batch for each provider.",

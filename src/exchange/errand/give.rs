@@ -92,7 +92,8 @@ pub(super) async fn hand_over(
             if let Some(length) = head.headers.get(header::CONTENT_LENGTH).filter(|_| !is_stream) {
                 response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
             }
-            let watch = Watch { meter, ticket, provider: Who::of(provider), is_stream, surface };
+            let secret = Watch::secret_in(&meter, provider);
+            let watch = Watch { meter, ticket, provider: Who::of(provider), secret, is_stream, surface };
             *response.body_mut() = Body::new(AnswerBody::new(before, source, idle, watch));
         }
         Ok(Outgoing::Error { status, trouble, text }) => {

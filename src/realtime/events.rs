@@ -1,0 +1,106 @@
+//! The events of a session that bring a response about or end one, and nothing else of what passes.
+//!
+//! Source: OpenAI's Realtime reference.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use serde::Deserialize;
+
+use super::meter;
+use crate::dialect::members::Members;
+use crate::error::Refusal;
+use crate::ledger::record::Usage;
+
+/// A caller's event, as far as it is read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What it may bring about.
+    pub what: What,
+    /// What its caller calls it.
+    pub event_id: Option<String>,
+    /// The most tokens that the response may have.
+    pub max_output: Option<u64>,
+}
+
+/// What a caller's event may bring about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A response.
+    Create,
+    /// One as well, where the provider listens for the end of what is said.
+    Sound,
+    /// Nothing by itself.
+    Other,
+}
+
+/// A provider's event, as far as it is read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A response begins.
+    Created,
+    /// One has ended, with what it used.
+    Done(Option<Usage>),
+    /// An event is refused: the one of that name, where its caller gave it one.
+    Error(Option<String>),
+}
+
+/// Made once: making one costs as much as searching a kilobyte.
+static MARKS: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["\"response.created\"", "\"response.done\"", "\"error\""].map(|mark| Finder::new(mark.as_bytes())));
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    error: Option<About>,
+}
+
+#[derive(Deserialize)]
+struct About {
+    event_id: Option<String>,
+}
+
+/// The names of a limit, newer and older.
+#[derive(Deserialize)]
+struct Limits {
+    max_output_tokens: Option<serde_json::Value>,
+    max_response_output_tokens: Option<serde_json::Value>,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// Reads an event; a refusal where it is no JSON object, or has a name twice, of which a provider could take the other.
+    pub fn read(event: &[u8]) -> Result<Asked, Refusal> {
+        let members = Members::read(event).map_err(|e| Refusal::invalid("invalid_event", format!("The event is no JSON object: {e}.")))?;
+        let text = |name: &str| members.get(name).and_then(|member| serde_json::from_str::<String>(member.raw).ok());
+        let what = match text("type").as_deref() {
+            Some("response.create") => What::Create,
+            Some("input_audio_buffer.append") => What::Sound,
+            _ => What::Other,
+        };
+        let limits: Option<Limits> = members.get("response").and_then(|member| serde_json::from_str(member.raw).ok());
+        let named = limits.into_iter().flat_map(|limits| [limits.max_output_tokens, limits.max_response_output_tokens]).flatten();
+        // `inf` is none.
+        let max_output = named.filter_map(|limit| limit.as_u64()).max();
+        Ok(Asked { what, event_id: text("event_id"), max_output })
+    }
+}
+
+// === impl Told ===
+
+impl Told {
+    /// Reads an event, where it is one of these.
+    pub fn read(text: &str) -> Option<Told> {
+        MARKS.iter().find(|mark| mark.find(text.as_bytes()).is_some())?;
+        let event: Event<'_> = serde_json::from_str(text).ok()?;
+        match &*event.kind {
+            "response.created" => Some(Told::Created),
+            "response.done" => Some(Told::Done(meter::read(text))),
+            "error" => Some(Told::Error(event.error.and_then(|about| about.event_id))),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The responses of a session: each is reserved and written down before it can begin, as a request of its own, and settled when its
+//! provider reports it.
+//!
+//! Source: OpenAI's Realtime reference, client events `response.create` and `input_audio_buffer.append`, server events
+//! `response.created`, `response.done` and `error`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::StatusCode;
+use http::request::Parts;
+
+use super::events::{Asked, Told, What};
+use crate::catalog::Operation;
+use crate::dialect::Reading;
+use crate::error::Refusal;
+use crate::exchange::estimate::{self, Estimate, Input};
+use crate::exchange::ledger_down;
+use crate::gateway::Gateway;
+use crate::key::Caller;
+use crate::ledger::record::{Outcome, Usage};
+use crate::quota::Need;
+use crate::route::Target;
+use crate::ticket::Ticket;
+
+/// A session's responses, and on whose account they are.
+pub struct Turns {
+    /// For tickets.
+    pub gateway: Arc<Gateway>,
+    /// The caller's request.
+    pub head: Parts,
+    /// Whose session it is.
+    pub caller: Caller,
+    /// Who answers.
+    pub target: Target,
+    /// The model as the caller names it.
+    pub model: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Those that were asked for or have begun, and have not ended.
+    open: VecDeque<Turn>,
+    /// Held for what sound may bring about: where the provider hears a pause, it answers without being asked.
+    waiting: Option<Turn>,
+    /// What was said so far: bytes of text, and tokens of sound.
+    said: u64,
+}
+
+/// One response.
+struct Turn {
+    ticket: Ticket,
+    /// What its caller calls the event that asks for it.
+    event_id: Option<String>,
+    has_begun: bool,
+}
+
+/// What is to become of a caller's event.
+pub enum Verdict {
+    /// It is sent on.
+    Pass,
+    /// It is not, and its caller is told why.
+    Refuse(Refusal, Option<String>),
+    /// Nor is anything after it.
+    End(Refusal),
+}
+
+/// Bytes of an event with sound that are a token at least: of the leanest format, 8,000 bytes a second, one of 10 tokens has 1,067.
+const SOUND_A_TOKEN: u64 = 500;
+
+// === impl Turns ===
+
+impl Turns {
+    /// Of a session that has just been opened.
+    pub fn new(gateway: Arc<Gateway>, head: Parts, caller: Caller, target: Target, model: String) -> Turns {
+        Turns { gateway, head, caller, target, model, state: Mutex::default() }
+    }
+
+    /// A caller's message, before it is sent on; `is_text` where it is an event and nothing else.
+    pub async fn asked(&self, message: &[u8], is_text: bool) -> Verdict {
+        let asked = match Asked::read(message) {
+            Ok(asked) => asked,
+            // What one reader takes for something else than another is not sent on.
+            Err(refusal) if is_text || message.trim_ascii_start().starts_with(b"{") => return Verdict::Refuse(refusal, None),
+            Err(_) => return Verdict::Pass,
+        };
+        let bytes = message.len() as u64;
+        match asked.what {
+            What::Create => match self.create(bytes, &asked).await {
+                Ok(()) => Verdict::Pass,
+                Err(refusal) => Verdict::Refuse(refusal, asked.event_id),
+            },
+            What::Sound => match self.hear(bytes).await {
+                Ok(()) => Verdict::Pass,
+                // Sound comes without end: each piece of it refused would be told without end.
+                Err(refusal) => Verdict::End(refusal),
+            },
+            What::Other => {
+                self.lock().said += bytes;
+                Verdict::Pass
+            }
+        }
+    }
+
+    /// An event of the provider's, before it is passed on; a refusal where a response has begun that its caller may not have.
+    pub async fn told(&self, text: &str) -> Result<(), Refusal> {
+        let Some(told) = Told::read(text) else { return Ok(()) };
+        match told {
+            Told::Created => self.begun().await,
+            Told::Done(usage) => match self.take() {
+                Some(turn) => {
+                    self.ended(turn, usage);
+                    Ok(())
+                }
+                // Nothing asked for it: it is charged all the same.
+                None => {
+                    let said = self.lock().said;
+                    let turn = self.reserve(said, None).await?;
+                    self.ended(turn, usage);
+                    Ok(())
+                }
+            },
+            Told::Error(about) => {
+                self.not_begun(about.as_deref());
+                Ok(())
+            }
+        }
+    }
+
+    /// The end of a response that was told after the session's, when nobody is left to be refused anything.
+    pub fn told_late(&self, text: &str) {
+        if let (Some(Told::Done(usage)), Some(turn)) = (Told::read(text), self.take()) {
+            self.ended(turn, usage);
+        }
+    }
+
+    /// The session has ended: what was under way may be billed by its provider, and what only might have begun was not.
+    pub fn end(&self, outcome: Outcome) {
+        let State { open, waiting, .. } = std::mem::take(&mut *self.lock());
+        let outcome = if outcome == Outcome::Failed { Outcome::Failed } else { Outcome::Abandoned };
+        open.into_iter().for_each(|mut turn| turn.ticket.settle(outcome, Some(Reading::default())));
+        waiting.into_iter().for_each(|mut turn| turn.ticket.settle(Outcome::Answered, None));
+    }
+
+    async fn create(&self, bytes: u64, asked: &Asked) -> Result<(), Refusal> {
+        let (said, waiting) = {
+            let mut state = self.lock();
+            state.said += bytes;
+            (state.said, state.waiting.take())
+        };
+        let mut turn = match waiting {
+            Some(turn) => turn,
+            None => self.reserve(said, asked.max_output).await?,
+        };
+        turn.event_id.clone_from(&asked.event_id);
+        self.lock().open.push_back(turn);
+        Ok(())
+    }
+
+    /// Sound has come: whatever it brings about is held for.
+    async fn hear(&self, bytes: u64) -> Result<(), Refusal> {
+        let (said, is_held) = {
+            let mut state = self.lock();
+            state.said += bytes.div_ceil(SOUND_A_TOKEN);
+            (state.said, state.waiting.is_some())
+        };
+        if !is_held {
+            let turn = self.reserve(said, None).await?;
+            self.lock().waiting = Some(turn);
+        }
+        Ok(())
+    }
+
+    /// A response has begun: one that was asked for, or one that sound has brought about.
+    async fn begun(&self) -> Result<(), Refusal> {
+        let said = {
+            let mut state = self.lock();
+            if let Some(turn) = state.open.iter_mut().find(|turn| !turn.has_begun) {
+                turn.begin(&self.target);
+                return Ok(());
+            }
+            if let Some(mut turn) = state.waiting.take() {
+                turn.begin(&self.target);
+                state.open.push_back(turn);
+                return Ok(());
+            }
+            state.said
+        };
+        let mut turn = self.reserve(said, None).await?;
+        turn.begin(&self.target);
+        self.lock().open.push_back(turn);
+        Ok(())
+    }
+
+    /// The provider refuses an event: where that is one that asked for a response, there will be none.
+    fn not_begun(&self, about: Option<&str>) {
+        let mut state = self.lock();
+        let is_about = |turn: &Turn| !turn.has_begun && about.is_none_or(|about| turn.event_id.as_deref() == Some(about));
+        // One that begins after all is reserved anew.
+        if let Some(place) = state.open.iter().rposition(is_about)
+            && let Some(mut turn) = state.open.remove(place)
+        {
+            turn.ticket.settle(Outcome::ProviderError, None);
+        }
+    }
+
+    /// The response that has ended: they do so in the order in which they began.
+    fn take(&self) -> Option<Turn> {
+        let mut state = self.lock();
+        let place = state.open.iter().position(|turn| turn.has_begun).unwrap_or(0);
+        state.open.remove(place).or_else(|| state.waiting.take())
+    }
+
+    fn ended(&self, mut turn: Turn, usage: Option<Usage>) {
+        if !turn.has_begun {
+            turn.begin(&self.target);
+        }
+        self.lock().said += usage.map_or(0, |usage| usage.output);
+        // One that was cut short, and of which nothing is reported, may be billed all the same.
+        let outcome = if usage.is_some() { Outcome::Answered } else { Outcome::Abandoned };
+        turn.ticket.settle(outcome, Some(Reading { usage, ..Reading::default() }));
+    }
+
+    /// Reserves a response where so much was said before it, and writes it down.
+    async fn reserve(&self, said: u64, max_output: Option<u64>) -> Result<Turn, Refusal> {
+        let targets = std::slice::from_ref(&self.target);
+        let estimate = estimate_of(targets, said, max_output);
+        let mut ticket = Ticket::new(&self.gateway, Operation::Realtime, &self.head.headers);
+        ticket.called_by(&self.caller, &self.head);
+        ticket.called_model(&self.model);
+        // The session is one of its key's parallel requests already.
+        let admitted = self.caller.admit(&Need { is_part: true, ..estimate.need(&|glob: &str| estimate::touches(targets, glob)) });
+        let begun = match admitted.map_err(Refusal::from) {
+            Ok(permit) => ticket.begin(&self.target, permit, &estimate).await.map_err(|e| ledger_down(&e)),
+            Err(refusal) => Err(refusal),
+        };
+        match begun {
+            Ok(()) => Ok(Turn { ticket, event_id: None, has_begun: false }),
+            Err(refusal) => {
+                ticket.refused(&refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a response can take at most to which so much was said before.
+pub fn estimate_of(targets: &[Target], said: u64, max_output: Option<u64>) -> Estimate {
+    let most = |target: &Target| target.facts().and_then(|facts| facts.max_input.or(facts.context));
+    let most = targets.iter().map(most).try_fold(0, |all, most| Some(all.max(most?)));
+    // A model reads what its provider adds, keeps and finds too, up to what it takes; where nobody knows how much that is, what was said
+    // has to do.
+    let input = if most.is_some() { Input::Named(said) } else { Input::Sent(said) };
+    let estimate = Estimate::new(Operation::Realtime, targets, input, max_output, 1);
+    Estimate { input: estimate.input.min(most.unwrap_or(u64::MAX)), ..estimate }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    fn begin(&mut self, target: &Target) {
+        self.has_begun = true;
+        self.ticket.answering(StatusCode::OK, target);
+    }
+}
