@@ -72,8 +72,8 @@ impl Manner {
                 });
             }
             Manner::Words => {
-                let fits = schema.as_ref().map_or_else(String::new, |schema| format!(" that fits this JSON Schema: {schema}"));
-                let words = format!("Answer with JSON alone, without any other text or marks around it{fits}");
+                let fits = schema.as_ref().map_or_else(String::new, |schema| format!(" It has to fit this JSON Schema: {schema}"));
+                let words = format!("Answer with JSON alone, without any other text or marks around it.{fits}");
                 let at = request.messages.iter().take_while(|message| message.role == Role::System).count();
                 request.messages.insert(at, Message::new(Role::System, vec![Block::text(words)]));
             }

@@ -414,3 +414,17 @@ def test_check_refuses_what_nobody_means(prompts):
     for wanted in ("typo.prompt:2: 'modle' is no field: did you mean 'model'?", "hot.prompt:2: 'config.temperature' has to be a number", "hello.examples.yaml", "inptu"):
         assert wanted in checked.stdout, checked.stdout
     assert "bom.prompt" not in checked.stdout and shown(prompts, "bom")
+
+
+def test_an_answer_that_is_asked_for_again_is_one_request(prompts, upstream):
+    put(prompts, "sort.prompt", CLASSIFIED)
+    assert shown(prompts, "sort")
+    prompts.secret = prompts.new_key(limit="requests/minute=1")["key"]
+    answers(upstream, "It is good.", '{"class": "good"}')
+    reply = call(prompts, "/prompts/sort", {"text": "x"}, x_request_id="find-me")
+    assert (reply.status, reply.headers["x-request-id"]) == (200, "find-me")
+    assert call(prompts, "/prompts/sort", {"text": "x"}).status == 429
+    prompts.secret = prompts.new_key(limit="requests/minute=1")["key"]
+    answers(upstream, "It is good.", '{"class": "good"}')
+    ask = [{"role": "user", "content": '{"text": "x"}'}]
+    assert prompts.client(prompts.secret).chat.completions.create(model="prompt/sort", messages=ask).choices[0].message.content == '{"class": "good"}'
