@@ -35,9 +35,12 @@ def execute(gateway, env, language, text):
             (cwd / "node_modules").symlink_to(packages)
         # Whoever pastes them is in the folder that the gateway runs in.
         (cwd / "prompts").symlink_to(gateway.folder / "prompts")
-        (cwd / name).write_text(text.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}"))
+        here = f"127.0.0.1:{gateway.port}"
+        (cwd / name).write_text(text.replace("127.0.0.1:8080", here))
         command = [*runner, name]
-        return subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        done = subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        done.stdout = done.stdout.replace(here, "127.0.0.1:8080")
+        return done
 
 
 def missing_line(expected, output):
