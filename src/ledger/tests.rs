@@ -106,7 +106,7 @@ fn lines_of_many_threads_stay_whole() {
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let ledger = &ledger;
-            scope.spawn(move || (0..250).for_each(|n| write_begin(&ledger, begin(&format!("{thread}-{n}"))).unwrap()));
+            scope.spawn(move || (0..250).for_each(|n| write_begin(ledger, begin(&format!("{thread}-{n}"))).unwrap()));
         }
     });
     let text = std::fs::read(segment::path(folder.path(), 1)).unwrap();
@@ -314,7 +314,7 @@ fn fill_a_segment(ledger: &Ledger) {
     let first = ledger.end().segment;
     let filler = Begin { operation: "x".repeat(64 << 10).into(), ..begin("filler") };
     while ledger.end().segment == first {
-        write_begin(&ledger, filler.clone()).unwrap();
+        write_begin(ledger, filler.clone()).unwrap();
     }
 }
 

@@ -102,7 +102,7 @@ impl Lines {
         let written = ledger.write(&self.text, &mut self.entries);
         if let Some(turn) = self.turn.take() {
             // Nobody else sets it: a turn is taken by the write that decides it.
-            let _ = turn.set(written.as_ref().map(|()| ()).map_err(|e| (e.kind(), e.to_string())));
+            let _ = turn.set(written.as_ref().copied().map_err(|e| (e.kind(), e.to_string())));
         }
         self.text.clear();
         self.text.shrink_to(USUAL);
