@@ -37,7 +37,7 @@ pub fn check_uri(uri: &str) -> Result<(), String> {
     let mut text = uri.to_owned();
     for _ in 0..LAYERS {
         let is_step = |part: &str| matches!(part.split([';', '?', '#']).next(), Some("." | ".."));
-        if text.split(['/', '\\']).any(is_step) {
+        if text.split(['/', '\\', ':']).any(is_step) {
             return Err("The URI has a '.' or '..' in its path, which is not passed on.".to_owned());
         }
         if text.chars().any(char::is_control) {
