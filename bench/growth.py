@@ -84,6 +84,17 @@ def start(stage, upstream, binary, name, grow=None):
     return dataclasses.replace(target, name=name), (time.perf_counter() - began) * 1000
 
 
+def wait_quiet(target):
+    """Until it has done what it does by itself after a start, such as the sums of an old ledger."""
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        before = target.cpu()
+        time.sleep(1)
+        if target.cpu().since(before) < 50e6:
+            return
+    raise Fault(f"{target.name} is busy by itself for five minutes")
+
+
 def main(options):
     with contextlib.ExitStack() as stack:
         stage, release = Stage(stack, False), build(options)
@@ -93,12 +104,16 @@ def main(options):
         smallest, first["smallest"] = start(stage, upstream, binary, "smallest")
         targets = [smallest]
         for what, (grow, counts) in GROWN.items():
+            if options.only and what != options.only:
+                continue
             for count in counts:
                 name = f"{count:,} {what}"
                 note(f"making {name}")
                 target, first[name] = start(stage, upstream, binary, name, lambda folder, grow=grow, count=count: grow(folder, count))
                 targets.append(target)
         lengths = check_all([upstream, *targets], [SCENARIO])
+        for target in targets:
+            wait_quiet(target)
         spent = {target.name: [] for target in targets}
         for target in targets:
             load(target, SCENARIO, CONNECTIONS, 1, lengths[target.name, SCENARIO])
@@ -122,6 +137,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--only", choices=GROWN, help="grow nothing else")
     parser.add_argument("--no-build", action="store_true")
     return parser.parse_args(namespace=argparse.Namespace(without_keyward=False))
 
