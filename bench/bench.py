@@ -45,6 +45,15 @@ def start_all(stage, options):
     return targets
 
 
+def alone(parser, main):
+    """Runs a script of its own that takes the same binaries; it ends with the reason where it cannot be done."""
+    parser.add_argument("--no-build", action="store_true")
+    try:
+        main(parser.parse_args(namespace=argparse.Namespace(without_keyward=False)))
+    except (Fault, Void) as error:
+        sys.exit(f"{parser.prog}: {error}")
+
+
 def sample(target, scenario, connections, seconds, length):
     before = target.cpu()
     result = load(target, scenario, connections, seconds, length)

@@ -13,28 +13,16 @@ import random
 import sqlite3
 import statistics
 import string
-import sys
 import time
 import urllib.parse
 
-from bench import build
+from bench import alone, build
 from processes import Fault, Stage, note
 from rows import fill
-from targets import start_keyward, start_upstream
-from traffic import Void, check_all, load, post
+from targets import PROVIDER, start_keyward, start_upstream
+from traffic import OPENAI, check_all, load, post
 
 SCENARIO, CONNECTIONS = "chat", 32
-PROVIDER = """\
-name = "Other {n}"
-docs = ""
-dialects = ["openai_chat"]
-base_url = "http://127.0.0.1:9/v1"
-auth = "bearer"
-credential = ["BENCH_API_KEY"]
-
-[models]
-"other-{n}" = {{ context = 128000, max_output = 16384, price = {{ input = 0.15, output = 0.6 }} }}
-"""
 
 
 def more_keys(folder, count):
@@ -59,7 +47,7 @@ def more_rows(folder, count):
 
 def more_providers(folder, count):
     for n in range(count):
-        (folder / "providers" / f"other-{n}.toml").write_text(PROVIDER.format(n=n))
+        (folder / "providers" / f"other-{n}.toml").write_text(PROVIDER.format(dialect=OPENAI, model=f"other-{n}", upstream="http://127.0.0.1:9/v1"))
 
 
 GROWN = {
@@ -133,17 +121,9 @@ def main(options):
         print(f"| {name} | {first[name]:,.0f} | {statistics.median(values):.1f} | {told} |")
 
 
-def parse():
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--only", choices=GROWN, help="grow nothing else")
-    parser.add_argument("--no-build", action="store_true")
-    return parser.parse_args(namespace=argparse.Namespace(without_keyward=False))
-
-
-if __name__ == "__main__":
-    try:
-        main(parse())
-    except (Fault, Void) as error:
-        sys.exit(f"growth.py: {error}")
+    alone(parser, main)

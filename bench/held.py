@@ -11,12 +11,11 @@ import pathlib
 import selectors
 import socket
 import statistics
-import sys
 import threading
 import time
 import urllib.parse
 
-from bench import build
+from bench import alone, build
 from processes import Fault, Stage, memory, note
 from targets import TRANSLATED, start_keyward, start_nginx, start_upstream
 from traffic import Void, check_all, endpoint, load, request_body
@@ -124,19 +123,11 @@ def main(options):
         print(f"| {name} | " + " | ".join(f"{cell:,.0f}" if cell >= 100 else f"{cell:.1f}" for cell in cells) + " |")
 
 
-def parse():
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--read", type=int, default=20)
     parser.add_argument("--seconds", type=int, default=15)
     parser.add_argument("--rest", type=int, default=60, help="seconds after which memory is looked at again")
     parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--no-build", action="store_true")
-    return parser.parse_args(namespace=argparse.Namespace(without_keyward=False))
-
-
-if __name__ == "__main__":
-    try:
-        main(parse())
-    except (Fault, Void) as error:
-        sys.exit(f"held.py: {error}")
+    alone(parser, main)

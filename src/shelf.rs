@@ -140,7 +140,7 @@ impl<R: Reading> Shelf<R> {
 
 /// The files, and those of them that are being written just now, which are told as if they were not there.
 fn settled<R: Reading>(folder: &Path) -> (Seen, Moving) {
-    let mut files = seen::<R>(folder);
+    let files = seen::<R>(folder);
     let is_fresh = |(changed, _): &(Option<SystemTime>, u64)| changed.is_some_and(|at| at.elapsed().is_ok_and(|since| since < QUIET));
     if !files.values().any(is_fresh) {
         return (files, Moving::new());
@@ -149,8 +149,7 @@ fn settled<R: Reading>(folder: &Path) -> (Seen, Moving) {
     let mut now = seen::<R>(folder);
     let moving: Moving = now.iter().filter(|(path, facts)| files.get(*path) != Some(facts)).map(|(path, _)| path.clone()).collect();
     now.retain(|path, _| !moving.contains(path));
-    std::mem::swap(&mut files, &mut now);
-    (files, moving)
+    (now, moving)
 }
 
 fn tell(faults: &[Misfile]) {

@@ -147,17 +147,18 @@ impl<'a> Safe<'a> {
         let kept = KeptCredential { sealed, name, provider, weight: weight(share)?, disabled: false, created };
         let detail = json!({ "provider": kept.provider, "weight": kept.weight, "variables": variables });
         self.store.put_credential(&kept, &note(by, "credential.add", &kept.name, detail)).await?;
-        Ok(self.view(&kept))
+        Ok(self.view(&kept, Catalog::load(self.providers).ok().as_ref()))
     }
 
     /// All that are kept, by provider and name.
     pub async fn list(&self) -> Result<Vec<CredentialView>, CredentialError> {
-        Ok(self.store.credentials().await?.iter().map(|kept| self.view(kept)).collect())
+        let (all, catalog) = (self.store.credentials().await?, Catalog::load(self.providers).ok());
+        Ok(all.iter().map(|kept| self.view(kept, catalog.as_ref())).collect())
     }
 
     /// One of them.
     pub async fn show(&self, name: &str) -> Result<CredentialView, CredentialError> {
-        self.find(name).await.map(|kept| self.view(&kept))
+        self.find(name).await.map(|kept| self.view(&kept, Catalog::load(self.providers).ok().as_ref()))
     }
 
     /// Changes how much a credential is used, or what it is.
@@ -179,7 +180,7 @@ impl<'a> Safe<'a> {
             detail["variables"] = variables;
         }
         self.store.put_credential(&kept, &note(by, action, name, detail)).await?;
-        Ok(self.view(&kept))
+        Ok(self.view(&kept, Catalog::load(self.providers).ok().as_ref()))
     }
 
     /// Takes a credential out; its secret is erased.
@@ -221,25 +222,25 @@ impl<'a> Safe<'a> {
         Ok((sealed, names))
     }
 
-    fn view(&self, kept: &KeptCredential) -> CredentialView {
+    /// How it stands; whether its provider takes it, as far as there is a catalogue.
+    fn view(&self, kept: &KeptCredential, catalog: Option<&Catalog>) -> CredentialView {
         CredentialView {
             name: kept.name.clone(),
             provider: kept.provider.clone(),
             weight: kept.weight,
             disabled: kept.disabled,
             created: kept.created,
-            fault: self.fault(kept),
+            fault: self.fault(kept, catalog),
         }
     }
 
     /// Why it cannot be used.
-    fn fault(&self, kept: &KeptCredential) -> Option<String> {
+    fn fault(&self, kept: &KeptCredential, catalog: Option<&Catalog>) -> Option<String> {
         let variables = match self.vault.open_sealed(&kept.name, &kept.sealed) {
             Ok(variables) => variables,
             Err(why) => return Some(why.to_string()),
         };
-        let catalog = Catalog::load(self.providers).ok()?;
-        let Some(provider) = catalog.get(&kept.provider) else { return Some("its provider is not known any more".to_owned()) };
+        let Some(provider) = catalog?.get(&kept.provider) else { return Some("its provider is not known any more".to_owned()) };
         let stored = StoredCredential { name: kept.name.clone(), provider: kept.provider.clone(), weight: kept.weight, variables };
         match LiveProvider::switch_on(provider, self.env, Some(&stored)) {
             Ok(line) => line.fault().map(str::to_owned),

@@ -14,7 +14,7 @@ use crate::dialect::translate::read_request;
 use crate::dialect::{Ask, Called, codec, ir};
 use crate::error::Refusal;
 use crate::gateway::Gateway;
-use crate::prompt::output::{self, Manner, Output};
+use crate::prompt::output::{self, Output, Tries};
 use crate::prompt::{Prompt, chat};
 use crate::surface::Surface;
 
@@ -59,7 +59,7 @@ impl Again {
         request_id: &HeaderValue,
         mut response: Response<Body>,
     ) -> Response<Body> {
-        let (mut request, mut is_repaired) = (None, false);
+        let (mut request, mut tries) = (None, Tries::default());
         loop {
             let status = response.status();
             if self.stream && status.is_success() {
@@ -69,23 +69,24 @@ impl Again {
             let Ok(whole) = Limited::new(body, LARGEST).collect().await.map(|whole| whole.to_bytes()) else {
                 return surface.refuse(&output::unfit());
             };
+            let as_it_came = |whole| Response::from_parts(head, Body::from(whole));
+            let again = match status {
+                StatusCode::OK => match self.said(&whole).map(|said| tries.judge(&self.prompt, said, true)) {
+                    Some(Err(again)) => again,
+                    Some(Ok(Output::Unfit(_))) => return surface.refuse(&output::unfit()),
+                    _ => return as_it_came(whole),
+                },
+                _ if output::blames_format(status, &String::from_utf8_lossy(&whole)) => output::Again::InWords,
+                _ => return as_it_came(whole),
+            };
             let mut next = match request.take().map_or_else(|| self.request(), Ok) {
                 Ok(request) => request,
                 Err(refusal) => return surface.refuse(&refusal),
             };
-            match status {
-                StatusCode::OK => match self.read(&whole) {
-                    Some((_, Output::Unfit(_))) if is_repaired => return surface.refuse(&output::unfit()),
-                    Some((said, Output::Unfit(violations))) => output::ask_again(&mut next, said, &violations),
-                    _ => return Response::from_parts(head, Body::from(whole)),
-                },
-                _ if next.format.is_some() && output::blames_format(status, &String::from_utf8_lossy(&whole)) => {
-                    next.format = None;
-                    Manner::Words.ask(&self.prompt, &mut next);
-                }
-                _ => return Response::from_parts(head, Body::from(whole)),
+            if matches!(again, output::Again::InWords) && next.format.is_none() {
+                return as_it_came(whole);
             }
-            is_repaired |= status == StatusCode::OK;
+            again.put(&self.prompt, &mut next);
             response = match self.ask(gateway, surface, request_id, &next).await {
                 Ok(response) => response,
                 Err(refusal) => return surface.refuse(&refusal),
@@ -99,16 +100,12 @@ impl Again {
         Ok((*read_request(&ask)?.request).clone())
     }
 
-    /// What an answer says, and whether it fits; nothing where it is no answer, or calls a tool first.
-    fn read(&self, whole: &[u8]) -> Option<(String, Output)> {
+    /// What an answer says; nothing where it is no answer, or calls a tool first.
+    fn said(&self, whole: &[u8]) -> Option<String> {
         let answer = codec(self.called.dialect).decode_answer(whole).ok()?;
         let choice: &Choice = answer.choices.first()?;
-        if choice.content.iter().any(|block| matches!(block.content, Content::ToolCall(_))) {
-            return None;
-        }
-        let said = choice.text();
-        let output = output::read(&self.prompt, &said, true);
-        Some((said, output))
+        let calls = choice.content.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
+        (!calls).then(|| choice.text())
     }
 
     /// Asks once more, as a part of the same request.

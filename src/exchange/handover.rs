@@ -26,8 +26,6 @@ use crate::upstream::{self, Answer, AnswerBody, Failure, Partial, Source, Watch,
 pub(super) const READ_WHOLE: usize = 1 << 20;
 /// An answer that has to be translated is read up to this size.
 const READ_TO_TRANSLATE: usize = 64 << 20;
-/// Of a provider's error so much is read at the most.
-const READ_ERROR: usize = 256 << 10;
 
 const PROVIDER: HeaderName = HeaderName::from_static("keyward-provider");
 const DROPPED: HeaderName = HeaderName::from_static("keyward-dropped");
@@ -181,7 +179,7 @@ impl Incoming<'_> {
 
     /// The provider's own error.
     pub(super) async fn error(mut self) -> Result<Outgoing, Failure> {
-        let text = upstream::read_up_to(&mut self.source, READ_ERROR, self.idle).await.unwrap_or_else(Partial::read);
+        let text = upstream::read_up_to(&mut self.source, upstream::READ_ERROR, self.idle).await.unwrap_or_else(Partial::read);
         self.told_error(self.head.status, &text)
     }
 

@@ -28,7 +28,7 @@ struct Key {
 }
 
 /// A key is looked at so often.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 // === impl Holder ===
 

@@ -12,6 +12,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::federation::{Changes, Federation, Pool, Share};
+use super::holder::LOOK_EVERY;
 use super::sessions::Sessions;
 use crate::catalog::Environment;
 use crate::config::Config;
@@ -44,8 +45,6 @@ const MOST_SESSIONS: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
 /// Sessions that belong to nobody are looked for so often.
 const STRAYS_EVERY: Duration = Duration::from_secs(60);
-/// Keys are looked at so often.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 // === impl Room ===
 

@@ -19,6 +19,21 @@ pub enum Output {
     Unfit(Vec<Violation>),
 }
 
+/// What became of an answer's tries: it has one more where it does not fit.
+#[derive(Debug, Default)]
+pub struct Tries {
+    is_repaired: bool,
+}
+
+/// How an answer is asked for once more.
+#[derive(Debug)]
+pub enum Again {
+    /// With what was said, and what of it does not fit.
+    Repaired(String, Vec<Violation>),
+    /// In words: the provider takes no format.
+    InWords,
+}
+
 /// How a prompt's output is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
@@ -39,6 +54,36 @@ const FORMATS: [&str; 8] = [
     "response_schema",
     "responsejsonschema",
 ];
+
+// === impl Tries ===
+
+impl Tries {
+    /// What an answer is, or how it is asked for again; `is_bare` where JSON has to begin and end it.
+    pub fn judge(&mut self, prompt: &Prompt, said: String, is_bare: bool) -> Result<Output, Again> {
+        match read(prompt, &said, is_bare) {
+            Output::Unfit(violations) if !self.is_repaired => {
+                self.is_repaired = true;
+                Err(Again::Repaired(said, violations))
+            }
+            output => Ok(output),
+        }
+    }
+}
+
+// === impl Again ===
+
+impl Again {
+    /// Makes the next request of the last one.
+    pub fn put(self, prompt: &Prompt, request: &mut ir::Request) {
+        match self {
+            Again::Repaired(said, violations) => ask_again(request, said, &violations),
+            Again::InWords => {
+                request.format = None;
+                Manner::Words.ask(prompt, request);
+            }
+        }
+    }
+}
 
 // === impl Manner ===
 
@@ -107,7 +152,7 @@ pub fn read(prompt: &Prompt, text: &str, is_bare: bool) -> Output {
 }
 
 /// Goes on with an answer that does not fit, and what is wrong with it.
-pub fn ask_again(request: &mut ir::Request, said: String, violations: &[Violation]) {
+fn ask_again(request: &mut ir::Request, said: String, violations: &[Violation]) {
     let told: Vec<String> = violations.iter().map(Violation::told).collect();
     let again = format!("That does not fit the schema: {}. Answer again, with the JSON alone.", told.join("; "));
     request.messages.push(Message::new(Role::Assistant, vec![Block::text(said)]));

@@ -94,8 +94,8 @@ impl Account {
     }
 
     /// Other limits hold from here on.
-    pub fn change(&self, current: Current) {
-        self.current.store(Arc::new(current));
+    pub fn change(&self, current: impl Into<Arc<Current>>) {
+        self.current.store(current.into());
     }
 
     /// A budget was charged: those who want to know hear when a threshold is passed.

@@ -172,12 +172,7 @@ impl Accounts {
         let loaded = self.load(account.id(), &meters).await;
         if loaded.is_err() {
             // Better the limits of before than a count that begins at nothing; whoever changes them hears of it, or tries again.
-            account.change(Current {
-                limits: before.limits.clone(),
-                meters: Arc::clone(&before.meters),
-                disabled: before.disabled,
-                team: before.team.clone(),
-            });
+            account.change(before);
         }
         loaded
     }

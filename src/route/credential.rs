@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use memchr::memmem::Finder;
+
+/// A secret has at least so many characters.
+const SHORTEST_SECRET: usize = 8;
 const FIRST_REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(300);
 /// One request finds out whether a rest is over; where it takes longer than this, another may.
@@ -23,12 +27,18 @@ pub struct Credential {
     pub variable: String,
     /// The credential itself.
     pub secret: Secret,
+    /// Finds it where it must not be told; `None` where it is a word such as `none`, which keeps nothing secret and may stand anywhere.
+    pub trace: Option<Trace>,
     /// Whether `health` has to be asked at all.
     is_refused: AtomicBool,
     /// Counts refusals for good: what was sent before the last of them says nothing of what holds since.
     incident: AtomicU64,
     health: Mutex<Health>,
 }
+
+/// Finds a secret in a text. Made once: making one costs as much as searching a kilobyte.
+#[derive(Clone)]
+pub struct Trace(Arc<Finder<'static>>);
 
 /// How a credential fares.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +78,33 @@ impl fmt::Debug for Secret {
     }
 }
 
+// === impl Trace ===
+
+impl Trace {
+    fn of(secret: &Secret) -> Option<Trace> {
+        let secret = secret.expose().as_bytes();
+        (secret.len() >= SHORTEST_SECRET).then(|| Trace(Arc::new(Finder::new(secret).into_owned())))
+    }
+
+    /// A text with something else in its place; `None` where it is not there.
+    pub fn replaced(&self, text: &[u8], other: &str) -> Option<Vec<u8>> {
+        let (mut kept, mut end) = (Vec::new(), 0);
+        for at in self.0.find_iter(text) {
+            kept.extend_from_slice(&text[end..at]);
+            kept.extend_from_slice(other.as_bytes());
+            end = at + self.0.needle().len();
+        }
+        kept.extend_from_slice(&text[end..]);
+        (end > 0).then_some(kept)
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trace(…)")
+    }
+}
+
 // === impl Credential ===
 
 impl Credential {
@@ -75,6 +112,7 @@ impl Credential {
     pub fn new(variable: &str, secret: Secret) -> Credential {
         Credential {
             variable: variable.to_owned(),
+            trace: Trace::of(&secret),
             secret,
             is_refused: AtomicBool::new(false),
             incident: AtomicU64::new(0),

@@ -2,6 +2,7 @@
 
 mod address;
 mod credential;
+pub mod forms;
 mod lines;
 mod live;
 pub mod switchboard;
@@ -17,7 +18,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 pub use address::Address;
-pub use credential::{Attempt, Credential, Secret};
+pub use credential::{Attempt, Credential, Secret, Trace};
 pub use lines::Lines;
 pub use live::{Endpoint, LiveProvider, Place, Unserved};
 
@@ -324,15 +325,18 @@ impl Target {
 }
 
 /// Those of the targets that serve an operation; what the first says where none does.
-pub fn serving(targets: Vec<Target>, operation: Operation, dialect: Dialect) -> Result<Vec<Target>, Unserved> {
-    let mut unserved = None;
-    let (serving, others): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.endpoint(operation, dialect).is_ok());
-    for target in others {
-        unserved = unserved.or(target.endpoint(operation, dialect).err());
-    }
-    match unserved {
-        Some(unserved) if serving.is_empty() => Err(unserved),
-        _ => Ok(serving),
+pub fn serving(mut targets: Vec<Target>, operation: Operation, dialect: Dialect) -> Result<Vec<Target>, Unserved> {
+    let mut first = None;
+    targets.retain(|target| match target.endpoint(operation, dialect) {
+        Ok(_) => true,
+        Err(unserved) => {
+            first.get_or_insert(unserved);
+            false
+        }
+    });
+    match first {
+        Some(unserved) if targets.is_empty() => Err(unserved),
+        _ => Ok(targets),
     }
 }
 

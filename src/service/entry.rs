@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::{Description, Masking, forms};
+use super::{Description, Masking};
 use crate::catalog::Environment;
 use crate::catalog::env::variables;
 use crate::config::{duration, hint};
@@ -16,7 +16,7 @@ use crate::life::{Life, State, time};
 use crate::money::Usd;
 use crate::prompt::dotprompt::Fault;
 use crate::quota::{Budget, Limits, Rate, Unit};
-use crate::route::Secret;
+use crate::route::{Secret, forms};
 
 /// An API that can be called.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 
+use crate::route::forms::SHORTEST;
+
 /// Puts asterisks in the place of secrets in a body that comes in pieces; its length stays as it is.
 #[derive(Debug, Default)]
 pub struct Masking {
@@ -12,9 +14,6 @@ pub struct Masking {
 }
 
 type Secret = crate::route::Secret;
-
-/// A shorter one would be found in any text.
-const SHORTEST: usize = 6;
 
 // === impl Masking ===
 

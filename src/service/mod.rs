@@ -4,7 +4,6 @@ pub mod arguments;
 pub mod description;
 pub mod edit;
 mod entry;
-mod forms;
 mod masking;
 mod path;
 mod schema;

@@ -6,16 +6,15 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
-use memchr::memmem::Finder;
 use tokio::time::{Sleep, sleep};
 
 use super::failure::{Failure, Who};
 use super::pool::PooledBody;
-use super::refused::{HIDDEN, secret_of};
+use super::refused::{HIDDEN, trace_of};
 use crate::dialect::ir::Trouble;
 use crate::dialect::{Ending, Meter, Reading};
 use crate::ledger::record::Outcome;
-use crate::route::LiveProvider;
+use crate::route::{LiveProvider, Trace};
 use crate::surface::Surface;
 use crate::ticket::Ticket;
 
@@ -56,7 +55,7 @@ pub struct Watch {
     /// Who answers.
     pub provider: Who,
     /// Finds our credential in a stream, whose provider may repeat it in an error.
-    pub secret: Option<Finder<'static>>,
+    pub secret: Option<Trace>,
     /// Whether it is a stream of events, which can end with an error event.
     pub is_stream: bool,
     /// How its caller is told.
@@ -96,9 +95,9 @@ impl Body for Source {
 
 impl Watch {
     /// What a stream must not repeat; frames have checksums, and of a whole answer the length is told before it.
-    pub fn secret_in(meter: &Meter, provider: &LiveProvider) -> Option<Finder<'static>> {
+    pub fn secret_in(meter: &Meter, provider: &LiveProvider) -> Option<Trace> {
         match meter {
-            Meter::Stream(_) | Meter::Translation(_) => secret_of(provider).map(|secret| Finder::new(secret.as_bytes()).into_owned()),
+            Meter::Stream(_) | Meter::Translation(_) => trace_of(provider).cloned(),
             Meter::Whole(_) | Meter::Frames(_) | Meter::Unread => None,
         }
     }
@@ -115,18 +114,7 @@ impl Watch {
     }
 
     fn without_secret(&self, lines: Bytes) -> Bytes {
-        let Some(secret) = &self.secret else { return lines };
-        let (mut kept, mut end) = (Vec::new(), 0);
-        for at in secret.find_iter(&lines) {
-            kept.extend_from_slice(&lines[end..at]);
-            kept.extend_from_slice(HIDDEN.as_bytes());
-            end = at + secret.needle().len();
-        }
-        if end == 0 {
-            return lines;
-        }
-        kept.extend_from_slice(&lines[end..]);
-        kept.into()
+        self.secret.as_ref().and_then(|secret| secret.replaced(&lines, HIDDEN)).map_or(lines, Bytes::from)
     }
 }
 

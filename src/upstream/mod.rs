@@ -22,7 +22,7 @@ pub use errand::{Errand, Load};
 pub use failure::{Failure, Who};
 pub use fetch::media_of;
 use fetch::{Fetched, Fetcher};
-pub use refused::{HIDDEN, error_text, secret_of};
+pub use refused::{READ_ERROR, error_text};
 use refused::{attempt_by, judge_credential};
 pub use upgrade::{Upgraded, accept_key};
 

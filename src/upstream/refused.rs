@@ -6,12 +6,10 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::{Failure, Partial, Source, Who, read_up_to};
-use crate::route::{Attempt, Endpoint, LiveProvider};
+use crate::route::{Attempt, Endpoint, LiveProvider, Trace};
 
 /// Of a provider's error so much is read at the most.
-pub(super) const READ_ERROR: usize = 256 << 10;
-/// A secret has at least so many characters.
-const SHORTEST_SECRET: usize = 8;
+pub const READ_ERROR: usize = 256 << 10;
 
 /// Names of errors that are about a credential: OpenAI's codes and types, which many have taken over, and Alibaba's.
 const NAMES: [&str; 8] = [
@@ -130,21 +128,19 @@ pub fn error_text(status: StatusCode, text: &[u8], provider: &LiveProvider) -> R
         Some(credential) if status == StatusCode::BAD_GATEWAY && is_about_credential(status, &text) => {
             Err(refused_for(provider, credential.refused()))
         }
-        _ => Ok(match secret_of(provider) {
-            Some(secret) => text.replace(secret, HIDDEN),
-            None => text.into_owned(),
-        }),
+        // A text in the place of a text leaves text.
+        _ => Ok(trace_of(provider)
+            .and_then(|trace| String::from_utf8(trace.replaced(text.as_bytes(), HIDDEN)?).ok())
+            .unwrap_or_else(|| text.into_owned())),
     }
 }
 
 /// Stands for a credential that a provider repeats.
-pub const HIDDEN: &str = "…";
+pub(super) const HIDDEN: &str = "…";
 
-/// What is to be kept out of a provider's errors, which some repeat; what is shorter is a word such as `none`, which keeps nothing secret
-/// and may stand anywhere.
-pub fn secret_of(provider: &LiveProvider) -> Option<&str> {
-    let credential = provider.credential.as_ref()?;
-    Some(credential.secret.expose()).filter(|secret| secret.len() >= SHORTEST_SECRET)
+/// What is to be kept out of a provider's errors, which some repeat.
+pub(super) fn trace_of(provider: &LiveProvider) -> Option<&Trace> {
+    provider.credential.as_ref()?.trace.as_ref()
 }
 
 fn refused_for(provider: &LiveProvider, rest: Duration) -> Failure {

@@ -148,7 +148,25 @@ class Served(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/mcp"
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Answering(http.server.BaseHTTPRequestHandler):
+    """What servers of MCP have in common here: they have no stream of their own, and say nothing to the console."""
+
+    def do_GET(self):
+        self.send(405, b"", "text/plain")
+
+    def send(self, status, body, kind, session=None):
+        self.send_response(status)
+        for name, value in [("content-type", kind), ("mcp-session-id", session), ("content-length", str(len(body)))]:
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Handler(Answering):
     def do_POST(self):
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if refused := self.server.refuses(self.headers):
@@ -168,22 +186,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send(202, b"", "text/plain")
         self.send(200, json.dumps({"jsonrpc": "2.0", **reply(message, said)}).encode(), "application/json", session)
 
-    def do_GET(self):
-        self.send(405, b"", "text/plain")
-
     def do_DELETE(self):
         self.send(200, b"", "text/plain")
-
-    def send(self, status, body, kind, session=None):
-        self.send_response(status)
-        for name, value in [("content-type", kind), ("mcp-session-id", session), ("content-length", str(len(body)))]:
-            if value:
-                self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from mcp.types import CreateMessageResult, ElicitResult, PromptReference, Resour
 
 from gateway import BINARY, ROOT, eventually
 from mcp_fixture import FIXTURE, Fixture, call, fixture, session, tool_names
+from mcp_odd import Answering
 
 SECRET = "fixture-credential-of-the-gateway"
 DOWN = """
@@ -260,32 +261,18 @@ class Guarded(http.server.ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
-class GuardedHandler(http.server.BaseHTTPRequestHandler):
+class GuardedHandler(Answering):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.path == "/token":
             self.server.asked.append(body.decode())
-            return self.answer(200, json.dumps({"access_token": "granted", "token_type": "Bearer", "expires_in": 60}).encode(), "application/json")
+            return self.send(200, json.dumps({"access_token": "granted", "token_type": "Bearer", "expires_in": 60}).encode(), "application/json")
         if self.headers["authorization"] != "Bearer granted" or self.headers["x-tenant"] != "blue":
-            return self.answer(401, b"{}", "application/json")
+            return self.send(401, b"{}", "application/json")
         passed = {name: value for name, value in self.headers.items() if name.lower().startswith(("mcp-", "accept", "content-type"))}
         passed["host"] = "127.0.0.1"
         reply = httpx.post(self.server.inner, content=body, headers=passed, timeout=30)
-        self.answer(reply.status_code, reply.content, reply.headers.get("content-type"), reply.headers.get("mcp-session-id"))
-
-    def do_GET(self):
-        self.answer(405, b"", "text/plain")
-
-    def answer(self, status, body, kind, session=None):
-        self.send_response(status)
-        for name, value in [("content-type", kind), ("mcp-session-id", session), ("content-length", str(len(body)))]:
-            if value:
-                self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        self.send(reply.status_code, reply.content, reply.headers.get("content-type"), reply.headers.get("mcp-session-id"))
 
 
 def test_a_token_is_got_by_client_credentials(served, start_gateway):

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
 
-use super::secrets::Secrets;
+use super::secrets::{MOST_TOLD, Secrets};
 use crate::route::Secret;
 
 /// What is started.
@@ -52,8 +52,7 @@ const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "USER", "SYSTEMR
 const LONGEST: usize = 16 << 20;
 /// Of a line that is too long so much is kept at each end.
 const ENDS: usize = 256;
-/// Characters of one line that goes to the log, and how many lines do in a while.
-const MOST_TOLD: usize = 500;
+/// How many lines go to the log in a while.
 const MOST_LINES: u32 = 20;
 const WHILE: Duration = Duration::from_secs(10);
 

@@ -200,18 +200,11 @@ impl Toward {
     /// Asks the caller what a result wants to know, and gives its answer as the next call repeats it.
     pub async fn answer(&self, wanted: InputRequest) -> Result<Value, ErrorData> {
         let answer = match wanted {
-            InputRequest::CreateMessage(request) => match self.ask(ServerRequest::CreateMessageRequest(request)).await? {
-                ClientResult::CreateMessageResult(result) => serde_json::to_value(result),
-                _ => return Err(amiss()),
-            },
-            InputRequest::Elicitation(request) => match self.ask(ServerRequest::ElicitRequest(request)).await? {
-                ClientResult::ElicitResult(result) => serde_json::to_value(result),
-                _ => return Err(amiss()),
-            },
-            InputRequest::ListRoots(request) => match self.ask(ServerRequest::ListRootsRequest(request)).await? {
-                ClientResult::ListRootsResult(result) => serde_json::to_value(result),
-                _ => return Err(amiss()),
-            },
+            InputRequest::CreateMessage(request) => {
+                serde_json::to_value(sampled(self.ask(ServerRequest::CreateMessageRequest(request)).await?)?)
+            }
+            InputRequest::Elicitation(request) => serde_json::to_value(elicited(self.ask(ServerRequest::ElicitRequest(request)).await?)?),
+            InputRequest::ListRoots(request) => serde_json::to_value(roots(self.ask(ServerRequest::ListRootsRequest(request)).await?)?),
             _ => return Err(amiss()),
         };
         answer.map_err(|_| amiss())
@@ -232,6 +225,18 @@ fn amiss() -> ErrorData {
     ErrorData::internal_error("the client's answer is none to what it was asked", None)
 }
 
+fn sampled(answer: ClientResult) -> Result<CreateMessageResult, ErrorData> {
+    if let ClientResult::CreateMessageResult(result) = answer { Ok(*result) } else { Err(amiss()) }
+}
+
+fn elicited(answer: ClientResult) -> Result<ElicitResult, ErrorData> {
+    if let ClientResult::ElicitResult(result) = answer { Ok(result) } else { Err(amiss()) }
+}
+
+fn roots(answer: ClientResult) -> Result<ListRootsResult, ErrorData> {
+    if let ClientResult::ListRootsResult(result) = answer { Ok(result) } else { Err(amiss()) }
+}
+
 impl ClientHandler for Relay {
     fn get_info(&self) -> ClientConfig {
         self.info.clone()
@@ -242,10 +247,7 @@ impl ClientHandler for Relay {
         params: CreateMessageRequestParams,
         context: RequestContext<RoleClient>,
     ) -> Result<CreateMessageResult, ErrorData> {
-        match self.ask(ServerRequest::CreateMessageRequest(CreateMessageRequest::new(params)), &context.extensions).await? {
-            ClientResult::CreateMessageResult(result) => Ok(*result),
-            _ => Err(amiss()),
-        }
+        sampled(self.ask(ServerRequest::CreateMessageRequest(CreateMessageRequest::new(params)), &context.extensions).await?)
     }
 
     async fn create_elicitation(
@@ -253,17 +255,11 @@ impl ClientHandler for Relay {
         params: ElicitRequestParams,
         context: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
-        match self.ask(ServerRequest::ElicitRequest(ElicitRequest::new(params)), &context.extensions).await? {
-            ClientResult::ElicitResult(result) => Ok(result),
-            _ => Err(amiss()),
-        }
+        elicited(self.ask(ServerRequest::ElicitRequest(ElicitRequest::new(params)), &context.extensions).await?)
     }
 
     async fn list_roots(&self, context: RequestContext<RoleClient>) -> Result<ListRootsResult, ErrorData> {
-        match self.ask(ServerRequest::ListRootsRequest(ListRootsRequest::default()), &context.extensions).await? {
-            ClientResult::ListRootsResult(result) => Ok(result),
-            _ => Err(amiss()),
-        }
+        roots(self.ask(ServerRequest::ListRootsRequest(ListRootsRequest::default()), &context.extensions).await?)
     }
 
     async fn on_progress(&self, mut params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {

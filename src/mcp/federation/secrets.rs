@@ -2,9 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use crate::route::Secret;
+use crate::route::forms::{self, SHORTEST};
 
 /// What a server was given that nobody else may see.
 #[derive(Debug, Default)]
@@ -14,11 +13,9 @@ pub struct Secrets {
     granted: Mutex<Option<Secret>>,
 }
 
-/// A shorter one is a word that may stand anywhere.
-const SHORTEST: usize = 6;
+/// Characters of an error, and of a line, that are told.
+pub const MOST_TOLD: usize = 500;
 const IN_ITS_PLACE: &str = "…";
-/// What RFC 3986 never escapes, section 2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 // === impl Secrets ===
 
@@ -36,7 +33,7 @@ impl Secrets {
         *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Secret::new(token));
     }
 
-    /// A text without them, as they are and percent-encoded.
+    /// A text without them, in whichever form they stand there.
     pub fn masked(&self, text: &str) -> String {
         let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.fixed.iter().chain(&granted).fold(text.to_owned(), |text, secret| without(&text, secret.expose()))
@@ -44,11 +41,10 @@ impl Secrets {
 }
 
 fn without(text: &str, secret: &str) -> String {
-    let escaped = |set| utf8_percent_encode(secret, set).to_string();
-    let forms = [secret.to_owned(), escaped(NON_ALPHANUMERIC), escaped(RESERVED)];
-    let lower = forms.iter().skip(1).map(|form| lower_escapes(form));
-    let all: Vec<String> = forms.iter().cloned().chain(lower).collect();
-    all.iter().fold(text.to_owned(), |text, form| text.replace(form, IN_ITS_PLACE))
+    let mut forms: Vec<String> = forms::of(secret).into_iter().filter(|form| form.len() >= SHORTEST).collect();
+    forms.extend(forms.clone().iter().map(|form| lower_escapes(form)));
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    forms.iter().fold(text.to_owned(), |text, form| text.replace(form, IN_ITS_PLACE))
 }
 
 /// `%2F` as `%2f`: both are the same.

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::link::Made;
+use super::secrets::MOST_TOLD;
 use super::way::Connection;
 use super::{Approvals, Change, Changes, Key, Link, Listed, Listing, Opening, Pool, Relay, Way};
 use crate::config::McpServer;
@@ -51,8 +52,6 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Between two lists by one connection.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Characters of an error.
-const MOST_TOLD: usize = 500;
 /// Revisions before 2026-07-28, and those from there on.
 const HANDSHAKE: u8 = 1;
 const MODERN: u8 = 2;

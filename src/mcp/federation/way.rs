@@ -19,7 +19,7 @@ use tokio::process::Child;
 use super::Relay;
 use super::mended::{Mended, PROBE};
 use super::program::Program;
-use super::secrets::Secrets;
+use super::secrets::{MOST_TOLD, Secrets};
 use crate::catalog::Environment;
 use crate::config::McpServer;
 use crate::route::Secret;
@@ -78,8 +78,6 @@ type Headers = HashMap<HeaderName, HeaderValue>;
 pub type Connection = (RunningService<RoleClient, Relay>, Option<Child>);
 
 const CONNECT: Duration = Duration::from_secs(10);
-/// Characters of an error.
-const MOST_TOLD: usize = 500;
 
 // === impl Way ===
 
@@ -217,6 +215,12 @@ impl Authorized {
         }
     }
 
+    /// Posts under the token; one may have been withdrawn before its time, so a new one is asked for once.
+    async fn under_token<T, F: Future<Output = Result<T, Error>>>(&self, post: impl Fn(Option<String>) -> F) -> Result<T, Error> {
+        let answer = post(self.token().await?).await;
+        if self.may_renew(&answer) { post(self.token().await?).await } else { answer }
+    }
+
     /// Whether a token was refused that can be fetched anew; it is not used again.
     fn may_renew<T>(&self, answer: &Result<T, Error>) -> bool {
         let is_refused = match answer {
@@ -245,13 +249,8 @@ impl StreamableHttpClient for Authorized {
         _: Option<String>,
         headers: Headers,
     ) -> Result<StreamableHttpPostResponse, Error> {
-        let post = async |token| {
-            let (uri, message, session, headers) = (Arc::clone(&uri), message.clone(), session.clone(), headers.clone());
-            self.client.post_message(uri, message, session, token, headers).await
-        };
-        let answer = post(self.token().await?).await;
-        // It may have been withdrawn before its time: a new one is asked for once.
-        if self.may_renew(&answer) { post(self.token().await?).await } else { answer }
+        let post = |token| self.client.post_message(Arc::clone(&uri), message.clone(), session.clone(), token, headers.clone());
+        self.under_token(post).await
     }
 
     async fn post_message_with_response_limits(
@@ -263,12 +262,11 @@ impl StreamableHttpClient for Authorized {
         headers: Headers,
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, Error> {
-        let post = async |token| {
+        let post = |token| {
             let (uri, message, session, headers) = (Arc::clone(&uri), message.clone(), session.clone(), headers.clone());
-            self.client.post_message_with_response_limits(uri, message, session, token, headers, limits).await
+            self.client.post_message_with_response_limits(uri, message, session, token, headers, limits)
         };
-        let answer = post(self.token().await?).await;
-        if self.may_renew(&answer) { post(self.token().await?).await } else { answer }
+        self.under_token(post).await
     }
 
     async fn delete_session(&self, uri: Arc<str>, session: Arc<str>, _: Option<String>, headers: Headers) -> Result<(), Error> {

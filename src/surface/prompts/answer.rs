@@ -17,7 +17,7 @@ use crate::dialect::{Called, StreamReader, codec};
 use crate::error::{Kind, Refusal};
 use crate::exchange::exchange;
 use crate::gateway::Gateway;
-use crate::prompt::output::{self, Manner, Output};
+use crate::prompt::output::{self, Again, Manner, Output, Tries};
 use crate::prompt::{Prompt, chat};
 use crate::surface::REQUEST_ID;
 
@@ -54,7 +54,7 @@ impl Call {
             Err(refusal) => return refuse(&refusal, &[]),
         };
         Manner::of(gateway, model).ask(&self.prompt, &mut request);
-        let (mut request_id, mut is_repaired) = (None, false);
+        let (mut request_id, mut tries) = (None, Tries::default());
         loop {
             let response = self.ask(gateway, model, &request, request_id.as_ref()).await;
             request_id = response.headers().get(REQUEST_ID).cloned();
@@ -62,10 +62,10 @@ impl Call {
             if !status.is_success() {
                 let (head, body) = response.into_parts();
                 let error = body.collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
-                if request.format.take().is_none() || !output::blames_format(status, &String::from_utf8_lossy(&error)) {
+                if request.format.is_none() || !output::blames_format(status, &String::from_utf8_lossy(&error)) {
                     return Response::from_parts(head, Body::from(error));
                 }
-                Manner::Words.ask(&self.prompt, &mut request);
+                Again::InWords.put(&self.prompt, &mut request);
                 continue;
             }
             if self.stream {
@@ -75,11 +75,10 @@ impl Call {
                 Ok(said) => said,
                 Err(response) => return response,
             };
-            match output::read(&self.prompt, &text, false) {
-                Output::Unfit(violations) if !is_repaired => output::ask_again(&mut request, text, &violations),
-                output => return whole(headers, output),
+            match tries.judge(&self.prompt, text, false) {
+                Ok(output) => return whole(headers, output),
+                Err(again) => again.put(&self.prompt, &mut request),
             }
-            is_repaired = true;
         }
     }
 

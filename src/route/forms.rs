@@ -1,4 +1,4 @@
-//! The forms in which an API may repeat a secret that it was sent: as it is, and escaped in each of the ways that are about.
+//! The forms in which whoever was sent a secret may repeat it: as it is, and escaped in each of the ways that are about.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -12,6 +12,9 @@ const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b
 /// The same as a part of a path, and of a query.
 const PATH: AsciiSet = UNRESERVED.remove(b'/');
 const QUERY: AsciiSet = COMPONENT.remove(b'/').remove(b':').remove(b'@').remove(b'$').remove(b',').remove(b';').remove(b'=').remove(b'?');
+
+/// A shorter one is a word that may stand anywhere.
+pub const SHORTEST: usize = 6;
 
 /// All forms of a secret, itself too.
 pub fn of(secret: &str) -> Vec<String> {
