@@ -24,8 +24,9 @@ def counting():
 
 
 @pytest.fixture
-def gateway(counting, tmp_path):
-    gateway = Gateway(tmp_path, providers={"test": counting.provider(600)}, env={**SETTINGS, "KEYWARD_STORE_DOWN_FOR": "4s"}).start()
+def gateway(request, counting, tmp_path):
+    """A gateway, with the variables that a test gives as the parameter."""
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(600)}, env=SETTINGS | getattr(request, "param", {})).start()
     yield gateway
     gateway.stop()
 
@@ -71,6 +72,7 @@ def test_a_locked_store_delays_and_loses_nothing(counting, gateway):
     assert len(counting.log) == 400
 
 
+@pytest.mark.parametrize("gateway", [{"KEYWARD_STORE_DOWN_FOR": "4s"}], indirect=True, ids=[""])
 def test_keys_in_memory_outlive_the_store_for_the_time_that_is_set(counting, gateway):
     known, unknown = gateway.new_key()["key"], gateway.new_key()["key"]
     assert call(gateway.port, known, 0, "whole")[0] == 200
