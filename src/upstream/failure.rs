@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::http1::Fault;
 use crate::error::{Kind, Refusal};
 use crate::route::{LiveProvider, Unserved};
 
@@ -181,7 +182,10 @@ impl Failure {
 /// Whether something came that could not be read as HTTP.
 fn is_not_http(error: &(dyn Error + 'static)) -> bool {
     let links = std::iter::successors(Some(error), |&link| link.source());
-    links.filter_map(|link| link.downcast_ref::<hyper::Error>()).any(|e| e.is_parse() || e.is_parse_too_large())
+    let is_ours = |link: &(dyn Error + 'static)| matches!(link.downcast_ref(), Some(Fault::Bad(_)));
+    let is_hypers =
+        |link: &(dyn Error + 'static)| link.downcast_ref::<hyper::Error>().is_some_and(|e| e.is_parse() || e.is_parse_too_large());
+    links.into_iter().any(|link| is_ours(link) || is_hypers(link))
 }
 
 /// The last link of the chain: what the system or the protocol said.

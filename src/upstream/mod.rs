@@ -5,6 +5,7 @@ mod errand;
 mod failure;
 mod fetch;
 mod forward;
+mod http1;
 mod pieces;
 pub mod pool;
 mod refused;
@@ -14,7 +15,7 @@ mod upgrade;
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
@@ -31,7 +32,7 @@ use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_quirks};
 use crate::dialect::ir::Dropped;
 use crate::dialect::{Asked, Form, Meant, To, codec, meant, translate, wire};
-use crate::route::{Address, Attempt, Endpoint, LiveProvider, Place, Target};
+use crate::route::{Attempt, Endpoint, LiveProvider, Place, Target};
 use pieces::PiecesBody;
 use pool::{Connector, SendError};
 
@@ -281,12 +282,13 @@ impl Client {
     async fn send_without_deadline(
         &self,
         place: &Place,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         pieces: Pieces,
         provider: &LiveProvider,
     ) -> Result<Response<Source>, Failure> {
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         if let Some(address) = &place.address {
-            match self.connector.send(address, || pooled_request(address, &headers, &pieces)).await {
+            match self.connector.post(address, &headers, &pieces).await {
                 Ok(response) => return Ok(response.map(Source::Pooled)),
                 Err(SendError::Elsewhere) => {}
                 Err(SendError::Connect(e)) => return Err(Failure::of_connecting(&Who::of(provider), &*e)),
@@ -318,16 +320,6 @@ impl Client {
 /// Whether another attempt may fare better.
 pub fn is_transient(status: StatusCode) -> bool {
     TRANSIENT.contains(&status.as_u16())
-}
-
-fn pooled_request(address: &Address, headers: &HeaderMap, pieces: &Pieces) -> Request<PiecesBody> {
-    let mut request = Request::new(PiecesBody::new(pieces));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = address.path.clone();
-    *request.headers_mut() = headers.clone();
-    request.headers_mut().insert(header::HOST, address.host.clone());
-    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    request
 }
 
 /// The provider's headers, the caller's over its defaults where both speak one dialect, and what the body is.

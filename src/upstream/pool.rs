@@ -11,16 +11,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -29,7 +27,7 @@ use rustls::crypto::ring;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::pieces::PiecesBody;
+use super::http1::{Fault, Http1, write_post};
 use crate::route::Address;
 
 /// How long a connection is kept that nobody needs.
@@ -56,11 +54,7 @@ struct Idle {
     since: Instant,
 }
 
-struct Connection {
-    sender: http1::SendRequest<PiecesBody>,
-    /// Dropped when it is over: a request that it had not begun is given back by that, and would be waited for without end otherwise.
-    driver: Option<http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, PiecesBody>>,
-}
+type Connection = Http1<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>;
 
 /// Opens connections, and sends requests over those that are there.
 pub struct Connector {
@@ -74,14 +68,14 @@ pub enum SendError {
     /// There is no connection.
     Connect(Box<dyn Error + Send + Sync>),
     /// It broke off, or what came back is not HTTP.
-    Http(hyper::Error),
+    Http(Fault),
     /// Nothing was sent: the general client has to.
     Elsewhere,
 }
 
 /// An answer's body; at its end the connection goes back to where it was taken from.
 pub struct PooledBody {
-    incoming: Incoming,
+    /// Until the end.
     connection: Option<Box<Connection>>,
     origin: Arc<str>,
 }
@@ -128,26 +122,22 @@ impl Connector {
         Ok(Connector { connect: tls.wrap_connector(tcp), proxies: Matcher::from_system(), timeout })
     }
 
-    /// Sends a request; `make` is called anew where a kept connection turns out to be closed.
-    ///
-    /// It is sent again only if it was not sent, or if a connection that was used before ends without a word in answer: its provider
-    /// closed it as the request was under way. curl does the same.
-    pub async fn send(&self, address: &Address, make: impl Fn() -> Request<PiecesBody>) -> Result<Response<PooledBody>, SendError> {
+    /// Posts a request. It is sent again only if it was not sent, or if a connection that was used before ends without a word in answer:
+    /// its provider closed it as the request was under way. curl does the same.
+    pub async fn post(&self, address: &Address, headers: &HeaderMap, body: &[Bytes]) -> Result<Response<PooledBody>, SendError> {
         self.check(address)?;
-        let mut request = make();
+        let path = address.path.path_and_query().map_or("/", |path| path.as_str());
+        let head = write_post(path, &address.host, headers, body.iter().map(|piece| piece.len() as u64).sum());
         while let Some(mut connection) = take(&address.origin) {
-            match connection.exchange(request).await {
-                Ok(response) => return Ok(with_connection(response, connection, address)),
-                Err(mut e) => match e.take_message() {
-                    Some(unsent) => request = unsent,
-                    None if closed_in_silence(e.error()) => request = make(),
-                    None => return Err(SendError::Http(e.into_error())),
-                },
+            match connection.exchange(head.clone(), body).await {
+                Ok(parts) => return Ok(answer(parts, connection, address)),
+                Err(Fault::Unsent | Fault::Silent) => {}
+                Err(fault) => return Err(SendError::Http(fault)),
             }
         }
         let mut connection = Box::pin(self.connect(address)).await?;
-        let answer = connection.exchange(request).await;
-        answer.map(|response| with_connection(response, connection, address)).map_err(|e| SendError::Http(e.into_error()))
+        let parts = connection.exchange(head, body).await.map_err(SendError::Http)?;
+        Ok(answer(parts, connection, address))
     }
 
     fn check(&self, address: &Address) -> Result<(), SendError> {
@@ -182,8 +172,7 @@ impl Connector {
             });
             return Err(SendError::Elsewhere);
         }
-        let (sender, driver) = http1::handshake(io).await.map_err(SendError::Http)?;
-        Ok(Box::new(Connection { sender, driver: Some(driver) }))
+        Ok(Box::new(Http1::new(TokioIo::new(io))))
     }
 }
 
@@ -192,51 +181,19 @@ fn take(origin: &Arc<str>) -> Option<Box<Connection>> {
     POOL.with_borrow_mut(|pool| Some(pool.as_mut()?.get_mut(origin)?.idle.pop()?.connection))
 }
 
-fn with_connection(response: Response<Incoming>, connection: Box<Connection>, address: &Address) -> Response<PooledBody> {
-    response.map(|incoming| PooledBody { incoming, connection: Some(connection), origin: Arc::clone(&address.origin) })
-}
-
-/// Whether it ended before the head of an answer, as a provider ends a connection that it thinks nobody needs.
-fn closed_in_silence(error: &hyper::Error) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    let io = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    error.is_incomplete_message()
-        || error.is_canceled()
-        || io.is_some_and(|e| matches!(e.kind(), BrokenPipe | ConnectionAborted | ConnectionReset))
-}
-
-// === impl Connection ===
-
-impl Connection {
-    async fn exchange(&mut self, request: Request<PiecesBody>) -> Result<Response<Incoming>, TrySendError<Request<PiecesBody>>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        poll_fn(|context| {
-            self.turn(context);
-            answer.as_mut().poll(context)
-        })
-        .await
-    }
-
-    /// Reads and writes what can be; errors reach whoever waits for the answer or reads its body.
-    fn turn(&mut self, context: &mut Context<'_>) {
-        if self.driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(context).is_ready()) {
-            self.driver = None;
-        }
-    }
-
-    /// Whether another request can be sent; one turn lets it see that the last answer, or all of it, has ended.
-    fn is_reusable(&mut self) -> bool {
-        self.turn(&mut Context::from_waker(Waker::noop()));
-        self.driver.is_some() && self.sender.is_ready()
-    }
+fn answer(parts: http::response::Parts, connection: Box<Connection>, address: &Address) -> Response<PooledBody> {
+    let mut body = PooledBody { connection: Some(connection), origin: Arc::clone(&address.origin) };
+    body.give_back_at_end();
+    Response::from_parts(parts, body)
 }
 
 // === impl PooledBody ===
 
 impl PooledBody {
-    fn give_back(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
+    fn give_back_at_end(&mut self) {
+        let Some(mut connection) = self.connection.take_if(|connection| connection.has_ended()) else { return };
         if connection.is_reusable() {
+            connection.rest();
             POOL.with_borrow_mut(|pool| {
                 if let Some(origin) = pool.as_mut().and_then(|pool| pool.get_mut(&self.origin)) {
                     origin.idle.push(Idle { connection, since: Instant::now() });
@@ -248,24 +205,20 @@ impl PooledBody {
 
 impl Body for PooledBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Fault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = &mut *self;
-        let mut polled = Pin::new(&mut this.incoming).poll_frame(context);
-        if polled.is_pending()
-            && let Some(connection) = &mut this.connection
-        {
-            connection.turn(context);
-            polled = Pin::new(&mut this.incoming).poll_frame(context);
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
+        let polled = connection.poll_data(context);
+        match &polled {
+            Poll::Ready(Some(Err(_))) => self.connection = None,
+            Poll::Ready(_) => self.give_back_at_end(),
+            Poll::Pending => {}
         }
-        if matches!(polled, Poll::Ready(None)) || (this.incoming.is_end_stream() && matches!(polled, Poll::Ready(Some(Ok(_))))) {
-            this.give_back();
-        }
-        polled
+        polled.map_ok(Frame::data)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.connection.is_none()
     }
 }
