@@ -249,6 +249,38 @@ def test_response_that_a_key_has_no_tokens_for_is_refused(running, played):
     assert refused(running, key["key"]) == (429, "rate_limit_exceeded")
 
 
+def test_session_goes_on_over_the_turn_of_a_day_whose_limit_it_had_reached(running, played):
+    """What was held before midnight belongs to the day before, though it ends after."""
+    faketime = shutil.which("faketime")
+    if not faketime:
+        pytest.skip("faketime is not installed")
+    key = running.new_key(limit="tokens/day=300")
+    running.stop()
+    library = subprocess.run([faketime, "-f", "+1d", "printenv", "LD_PRELOAD"], capture_output=True, text=True).stdout.strip()
+    to_midnight = 24 * 3600 - time.time() % (24 * 3600)
+    running.env |= {"LD_PRELOAD": library, "FAKETIME": f"+{to_midnight - 12:.0f}s"}
+    midnight = time.time() + 12.5
+    running.start()
+    with connect(running, key["key"]) as session:
+        session.recv()
+        respond(session)
+        create(session, test="held")
+        assert session.recv().type == "response.created"
+        create(session, event_id="too-much")
+        event = session.recv()
+        assert (event.type, event.error.code, event.error.event_id) == ("error", "rate_limit_exceeded", "too-much")
+        assert time.time() < midnight, "it took too long to tell anything"
+        time.sleep(midnight + 1 - time.time())
+        played.release.set()
+        while session.recv().type != "response.done":
+            pass
+        respond(session)
+        respond(session)
+        create(session, event_id="mine")
+        event = session.recv()
+        assert (event.type, event.error.code, event.error.event_id) == ("error", "rate_limit_exceeded", "mine")
+
+
 def test_session_is_one_of_the_parallel_requests(running, played):
     key = running.new_key(parallel=1)["key"]
     with connect(running, key) as session:
