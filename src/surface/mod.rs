@@ -130,6 +130,13 @@ fn name(headers: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
     response
 }
 
+/// The same, and it tells when the key that was shown ends.
+fn name_with_end(head: &Parts, response: Response<Body>) -> Response<Body> {
+    let mut response = name(&head.headers, response);
+    write_end(&mut response, head.extensions.get::<EndsSoon>().and_then(|ends_soon| ends_soon.0.get().copied()));
+    response
+}
+
 /// A path as an answer repeats it: not endlessly, and with no key in it.
 pub fn shown(path: &str) -> String {
     match holds_key(path) {
@@ -182,6 +189,13 @@ pub fn refusal_response(refusal: &Refusal, body: &Value) -> Response<Body> {
 // === impl EndsSoon ===
 
 impl EndsSoon {
+    /// The head of a request whose answer is to tell it.
+    fn asked_for(request: Request) -> Parts {
+        let mut head = request.into_parts().0;
+        head.extensions.insert(EndsSoon::default());
+        head
+    }
+
     /// The request's key is good.
     pub fn note(&self, caller: &Caller) {
         if let Some(ends) = caller.ends_soon() {

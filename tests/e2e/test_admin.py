@@ -1,6 +1,7 @@
 """The management API by a real HTTP client: every route, roles, problems, pages, idempotency, audit, leaks."""
 
 import base64
+import datetime
 import http.server
 import json
 import sqlite3
@@ -553,6 +554,10 @@ def test_the_description_is_valid_and_whole(gateway):
         for method in {"get", "post", "put", "patch", "delete"} & set(item):
             answer = httpx.request(method.upper(), gateway.url + path.replace("{", "").replace("}", ""))
             assert answer.status_code == (404 if path.endswith("github") else 401), (method, path)
+    made = description["paths"][f"{V1}/keys"]["post"]
+    [once] = [parameter for parameter in made["parameters"] if parameter["name"] == "Idempotency-Key"]
+    assert "within 24 hours" in once["description"] and not once["required"]
+    assert {"Idempotency-Expires", "Idempotency-Replayed"} <= set(made["responses"]["201"]["headers"])
 
 
 def test_a_listener_of_its_own(start_gateway):
