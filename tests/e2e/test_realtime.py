@@ -263,7 +263,7 @@ def test_session_goes_on_over_the_turn_of_a_day_whose_limit_it_had_reached(runni
     faketime = shutil.which("faketime")
     if not faketime:
         pytest.skip("faketime is not installed")
-    key = running.new_key(limit="tokens/day=350")
+    key = running.new_key(limit="output-tokens/day=300")
     running.stop()
     library = subprocess.run([faketime, "-f", "+1d", "printenv", "LD_PRELOAD"], capture_output=True, text=True).stdout.strip()
     to_midnight = 24 * 3600 - time.time() % (24 * 3600)
@@ -272,10 +272,12 @@ def test_session_goes_on_over_the_turn_of_a_day_whose_limit_it_had_reached(runni
     running.start()
     with connect(running, key["key"]) as session:
         session.recv()
-        respond(session)
-        create(session, test="long")
+        most = {"max_output_tokens": 121}
+        create(session, response=most)
+        assert until_quiet(session, 1) == (1, [])
+        create(session, response=most | {"metadata": {"test": "long"}})
         assert session.recv().type == "response.created"
-        create(session, event_id="too-much")
+        create(session, event_id="too-much", response=most)
         event = session.recv()
         assert (event.type, event.error.code, event.error.event_id) == ("error", "rate_limit_exceeded", "too-much")
         assert time.time() < midnight, "it took too long to tell anything"
@@ -285,7 +287,7 @@ def test_session_goes_on_over_the_turn_of_a_day_whose_limit_it_had_reached(runni
             pass
         told = []
         for _ in range(3):
-            create(session)
+            create(session, response=most)
             told.append(until_quiet(session, 1))
         assert told == [(1, []), (1, []), (0, ["rate_limit_exceeded"])]
 
