@@ -25,7 +25,7 @@ use crate::key::keyring::Plane;
 use crate::prompt::{Prompt, chat};
 use crate::quota::Need;
 use crate::route::{self, Target};
-use crate::surface::{REQUEST_ID, Surface, body};
+use crate::surface::{REQUEST_ID, Surface, body, write_end};
 use crate::ticket::Ticket;
 use crate::upstream::{self, Answer, Failure};
 
@@ -34,7 +34,7 @@ pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, call
     let mut ticket = Ticket::new(&gateway, called.operation, request.headers());
     let request_id = ticket.request_id.clone();
     let walked = walk(&gateway, surface, called, &mut ticket, request).await;
-    let prompt = ticket.prompt.clone();
+    let (prompt, ends_soon) = (ticket.prompt.clone(), ticket.ends_soon);
     let mut response = match walked {
         Ok((walked, again)) => {
             let response = handover::hand_over(&gateway, surface, ticket, walked).await;
@@ -53,6 +53,7 @@ pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, call
         response.headers_mut().insert(name, value);
     }
     name_request(surface, &mut response, request_id);
+    write_end(&mut response, ends_soon);
     response
 }
 

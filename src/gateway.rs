@@ -17,6 +17,7 @@ use crate::quota::Accounts;
 use crate::route::{Router, Switchboard, Vault};
 use crate::service::Subscriptions;
 use crate::store::{AuditStore, GroupStore, KeyStore, LedgerStore, SubscriptionStore};
+use crate::surface::EndsSoon;
 use crate::telemetry::Metrics;
 use crate::upstream::Client;
 
@@ -74,7 +75,11 @@ impl Gateway {
 
     /// Judges the key of a request beside the corridor, which has no ticket to count and log its refusal.
     pub async fn caller(&self, head: &Parts, plane: Plane) -> Result<Caller, Refusal> {
-        self.keys.check(head, plane).await.map_err(|rejected| {
+        let checked = self.keys.check(head, plane).await;
+        if let (Ok(caller), Some(ends_soon)) = (&checked, head.extensions.get::<EndsSoon>()) {
+            ends_soon.note(caller);
+        }
+        checked.map_err(|rejected| {
             let refusal = Refusal::from(rejected);
             self.metrics.refused(refusal.code);
             let (key, status) = (refusal.key.as_ref().map(KeyId::as_str), refusal.status.as_u16());

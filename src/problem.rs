@@ -41,6 +41,10 @@ pub struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// The code of a problem, in the extensions of the answer that tells it.
+#[derive(Clone, Debug)]
+pub struct Code(pub Cow<'static, str>);
+
 /// A field that cannot be as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
@@ -115,6 +119,7 @@ impl IntoResponse for Problem {
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         write_provider(&mut response, self.provider.as_deref());
+        response.extensions_mut().insert(Code(self.code));
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }

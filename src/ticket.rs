@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use jiff::{SignedDuration, Timestamp};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
 
 use crate::catalog::Operation;
 use crate::dialect::Reading;
@@ -41,7 +41,7 @@ pub struct Ticket {
     /// The key's project and its team, as the ledger names them.
     groups: [Arc<str>; 2],
     /// When the key ends, where that is soon.
-    ends_soon: Option<Timestamp>,
+    pub ends_soon: Option<Timestamp>,
     /// The model as the caller names it, once it is read.
     pub model: String,
     /// The prompt that is called.
@@ -74,8 +74,6 @@ struct Beside {
     price: Usd,
 }
 
-/// A key that ends within this time is told so with each answer.
-const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// A provider that ended so may have done the work that it was asked for.
 const MAY_HAVE_WORKED: [&str; 3] = ["provider_broke_off", "provider_timeout", "provider_bad_answer"];
 /// What the ledger names as the provider of MCP tools.
@@ -84,8 +82,6 @@ pub const MCP: &str = "mcp";
 pub const SERVICE: &str = "service";
 /// Characters of a model's name in the log.
 const LONGEST_NAME: usize = 200;
-/// When the caller's key ends (RFC 3339), where that is soon.
-const KEY_EXPIRES: HeaderName = HeaderName::from_static("keyward-key-expires");
 
 // === impl Ticket ===
 
@@ -141,7 +137,7 @@ impl Ticket {
             }
         }
         self.is_budgeted = caller.has_hard_budget();
-        self.ends_soon = caller.ends().filter(|ends| ends.duration_since(Timestamp::now()) < SOON);
+        self.ends_soon = caller.ends_soon();
     }
 
     /// Its provider may work on it after it has answered: what that costs is then taken to be what was reserved.
@@ -219,11 +215,8 @@ impl Ticket {
         self.target = Some(target.clone());
     }
 
-    /// The permit's `x-ratelimit-*` headers, and when the key ends.
+    /// The permit's `x-ratelimit-*` headers.
     pub fn write_limits(&self, headers: &mut HeaderMap) {
-        if let Some(ends) = self.ends_soon.and_then(|ends| HeaderValue::try_from(ends.to_string()).ok()) {
-            headers.insert(KEY_EXPIRES, ends);
-        }
         if let Some(permit) = &self.begun {
             permit.write_headers(headers);
         }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use crate::config::hint;
+use crate::quota::limits::{matches, names};
 use crate::quota::network::Network;
-use crate::quota::{AccountId, Budget, Limits, Rate, limits::matches};
+use crate::quota::{AccountId, Budget, Limits, Rate};
 use crate::route::Router;
 use crate::store::{Group, GroupStore, StoreError};
 
@@ -81,6 +82,14 @@ pub fn split(id: &AccountId) -> (&'static str, String) {
     }
 }
 
+/// Says which limit names an alias: limits count models, whatever they are called by, so it would count nothing.
+pub fn check_names(limits: &Limits, router: &Router) -> Result<(), Wrong> {
+    let rates = limits.rates.iter().filter_map(|rate| Some(("rates", rate.models.as_ref()?)));
+    let budgets = limits.budgets.iter().filter_map(|budget| Some(("budgets", budget.models.as_ref()?)));
+    let wrong = rates.chain(budgets).find_map(|(field, glob)| Some(Wrong { field, message: of_alias(glob, router)? }));
+    wrong.map_or(Ok(()), Err)
+}
+
 /// Globs that name nothing that can be called, one sentence each: allowed, and most likely a mistake.
 pub fn warnings(limits: &Limits, router: &Router) -> Vec<String> {
     let counted = limits.rates.iter().filter_map(|rate| rate.models.as_ref());
@@ -89,12 +98,12 @@ pub fn warnings(limits: &Limits, router: &Router) -> Vec<String> {
     limits.models.iter().filter_map(|glob| warning(glob, router)).chain(counted).collect()
 }
 
-/// A limit counts models, whatever they are called by: one that names an alias would count nothing.
+/// What is wrong with a limit that names an alias, unless that is the name of one of its models too.
 fn of_alias(glob: &str, router: &Router) -> Option<String> {
     let targets: Vec<&str> = router.alias_targets().filter(|(alias, _)| *alias == glob).map(|(_, target)| target).collect();
-    let is_alias = !targets.is_empty();
+    let is_alias = !targets.is_empty() && !targets.iter().any(|target| names(glob, target));
     is_alias.then(|| {
-        format!("'{glob}' is an alias, and limits count models: this one counts nothing; set it for {}", targets.join(" and for "))
+        format!("'{glob}' is an alias, and limits count models: this one would count nothing; set it for {}", targets.join(" and for "))
     })
 }
 
@@ -128,6 +137,12 @@ fn warning(glob: &str, router: &Router) -> Option<String> {
 impl LimitsChange {
     /// The names of its fields.
     pub const FIELDS: [&str; 7] = ["models", "addresses", "paths", "tools", "rates", "parallel", "budgets"];
+
+    /// Says which of the limits that are given names an alias.
+    pub fn check_names(&self, router: &Router) -> Result<(), Wrong> {
+        let (rates, budgets) = (self.rates.clone().unwrap_or_default(), self.budgets.clone().unwrap_or_default());
+        check_names(&Limits { rates, budgets, ..Limits::default() }, router)
+    }
 
     /// Changes what is given.
     pub fn apply(self, limits: &mut Limits) {

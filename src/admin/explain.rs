@@ -144,7 +144,8 @@ impl Sources<'_> {
                 (None, model.map_or_else(|| "This key is good.".to_owned(), |_| "This key is good, and may use this model.".to_owned()))
             }
         };
-        let (key, model) = (Some(KeyView::of(record)), model.map(str::to_owned));
+        let state = known.state().map_or_else(|reason| reason.code(), |()| "active").to_owned();
+        let (key, model) = (Some(KeyView { state, ..KeyView::of(record) }), model.map(str::to_owned));
         let limits = self.is_gateway.then_some(standing);
         Ok(Explanation { accepted: code.is_none(), code, message, hint: only_there(&known), key, model, limits, last_use })
     }

@@ -7,12 +7,12 @@ use clap::Args;
 use super::{CliError, Installation, output};
 use crate::config::Config;
 use crate::store::AuditStore;
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, End, Entry};
 
 /// Tell who changed what, newest first
 #[derive(Args)]
 pub struct Audit {
-    /// Verify that no entry was changed or taken out
+    /// Verify that no entry was changed, taken out or taken off the end
     #[arg(long)]
     verify: bool,
     /// The most entries
@@ -52,10 +52,20 @@ async fn verify(store: &dyn AuditStore, json: bool) -> Result<ExitCode, CliError
         output::json(&verified)?;
     } else {
         let newest = verified.newest_hash.as_deref().unwrap_or("none");
-        output::print(&match verified.first_broken {
-            None => format!("All {} entries are as they were written. The newest has the hash {newest}.\n", verified.entries),
+        let end = match verified.end {
+            End::Whole => "",
+            End::Cut => "Entries were taken off the end of the list: it does not reach to where it did when it was last written.\n",
+            End::Forged => "The end of the list was written by somebody without this server's secret.\n",
+            End::Missing => "What was kept of the end of the list is gone: nothing tells whether entries were taken off it.\n",
+        };
+        let rest = match verified.first_broken {
+            None if verified.is_whole() => {
+                format!("All {} entries are as they were written. The newest has the hash {newest}.\n", verified.entries)
+            }
+            None => String::new(),
             Some(number) => format!("The entry {number} is not as it was written, or one before it is missing.\n"),
-        })?;
+        };
+        output::print(&format!("{rest}{end}"))?;
     }
-    Ok(if verified.first_broken.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if verified.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

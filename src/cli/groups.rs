@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::limits::{Clear, LimitArgs, warn};
+use super::limits::{self, Clear, LimitArgs, warn};
 use super::{CliError, Installation, installation, output};
 use crate::admin::groups::{self, GroupChange, GroupView};
 use crate::admin::state::{self, AccountState};
@@ -105,6 +105,7 @@ impl Groups {
             Groups::Create(change) => {
                 let (id, json, change) = change.parts();
                 let id = kind(id.into());
+                limits::check(&change.limits, config, env).await?;
                 let group = groups::create(&store, &id, change, &Actor::of_process()).await?;
                 changed(&store, &id, group, json, config, env).await?;
             }
@@ -120,6 +121,7 @@ impl Groups {
             Groups::Update(change) => {
                 let (id, json, change) = change.parts();
                 let id = kind(id.into());
+                limits::check(&change.limits, config, env).await?;
                 let group = groups::update(&store, &id, change, &Actor::of_process()).await?;
                 changed(&store, &id, group, json, config, env).await?;
             }
@@ -139,6 +141,7 @@ impl Whole {
             Whole::Show { json } => show(&store, &id, groups::show(&store, &id).await?, json).await?,
             Whole::Set { limits, clear, json } => {
                 let change = GroupChange { limits: limits.change(&clear), ..GroupChange::default() };
+                limits::check(&change.limits, config, env).await?;
                 let group = groups::update(&store, &id, change, &Actor::of_process()).await?;
                 changed(&store, &id, group, json, config, env).await?;
             }

@@ -51,6 +51,8 @@ impl Installation {
         if !store.is_under(&pepper.derive("to tell it from others")).await.map_err(cannot_look)? {
             return Err(another_secret(&secret, "is not the one").into());
         }
+        let store = store.sealed_under(&pepper.derive("the end of the audit list")).await;
+        let store = store.map_err(|e| failed("the store cannot be written", &e))?;
         Ok(Installation { data: data.to_path_buf(), pepper, store })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
-use super::limits::{Clear, LimitArgs, warn};
+use super::limits::{self, Clear, LimitArgs, warn};
 use super::{CliError, Installation, installation, output};
 use crate::admin::explain::{Explanation, Sources};
 use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder};
@@ -32,7 +32,7 @@ pub enum Keys {
         /// Only those of this project
         #[arg(long)]
         project: Option<String>,
-        /// Only those that are active, disabled, owner_disabled, expired, not_yet_valid, revoked or rotated
+        /// Only those that are active, disabled, owner_disabled, group_disabled, expired, not_yet_valid, revoked or rotated
         #[arg(long)]
         state: Option<String>,
         /// Print JSON
@@ -185,6 +185,7 @@ impl Keys {
         match self {
             Keys::Create(order) => {
                 let json = order.json;
+                limits::check(&order.limits.clone().change(&[]), config, env).await?;
                 let created = keys::create(&store, &store, &pepper, (*order).into(), &Actor::of_process()).await?;
                 warn(&created.view.limits, config, env).await?;
                 show_created(&created, json)?;
@@ -215,6 +216,7 @@ impl Keys {
             Keys::Update(update) => {
                 let json = update.json;
                 let (id, change) = update.change();
+                limits::check(&change.limits, config, env).await?;
                 let view = keys::update(&store, &store, &id, change, &Actor::of_process()).await?;
                 warn(&view.limits, config, env).await?;
                 show(&view, json)?;

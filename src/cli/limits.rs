@@ -60,6 +60,15 @@ pub enum Clear {
     Expires,
 }
 
+/// Refuses limits that name an alias: they would count nothing.
+pub async fn check(change: &LimitsChange, config: &Config, env: &Environment) -> Result<(), CliError> {
+    if change.rates.is_none() && change.budgets.is_none() {
+        return Ok(());
+    }
+    let router = installation::router(config, env).await?;
+    change.check_names(&router).map_err(|wrong| wrong.to_string().into())
+}
+
 /// Says on standard error which globs name no model that is known.
 pub async fn warn(limits: &Limits, config: &Config, env: &Environment) -> Result<(), CliError> {
     let router = installation::router(config, env).await?;

@@ -78,7 +78,8 @@ impl Serve {
 
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), Some(drain.handle()), alerts));
-        let admin = Desk { pepper: pepper.clone(), idempotency: store.clone(), scanner, changing: tokio::sync::Mutex::new(()) };
+        let (changing, locked) = (tokio::sync::Mutex::new(()), tokio::sync::Notify::new());
+        let admin = Desk { pepper: pepper.clone(), idempotency: store.clone(), scanner, changing, locked };
         let uploads = Vault::derived(&pepper, "keyward upload addresses");
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts), config.store.down_for));
         let (held, holding) = Keeper::new(store.clone());

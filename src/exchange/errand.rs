@@ -31,6 +31,7 @@ use crate::key::KeyId;
 use crate::key::keyring::Plane;
 use crate::route::{self, Target};
 use crate::surface::upload::Upload;
+use crate::surface::write_end;
 use crate::surface::{Surface, body};
 use crate::ticket::Ticket;
 use crate::upstream::{Answer, Errand, Failure, Load};
@@ -145,7 +146,9 @@ pub async fn serve(
 ) -> Response<Body> {
     let mut ticket = Ticket::new(&gateway, served.operation, request.headers());
     let request_id = ticket.request_id.clone();
-    let mut response = match walk(&gateway, surface, served, model, &mut ticket, request).await {
+    let walked = walk(&gateway, surface, served, model, &mut ticket, request).await;
+    let ends_soon = ticket.ends_soon;
+    let mut response = match walked {
         Ok(walked) => give::hand_over(&gateway, surface, served, ticket, walked).await,
         Err(refusal) => {
             ticket.refused(&refusal);
@@ -153,6 +156,7 @@ pub async fn serve(
         }
     };
     name_request(surface, &mut response, request_id);
+    write_end(&mut response, ends_soon);
     response
 }
 

@@ -20,7 +20,7 @@ use crate::ledger::record::Outcome;
 use crate::route::{LiveProvider, Target};
 use crate::surface::{ProviderError, Surface};
 use crate::ticket::Ticket;
-use crate::upstream::{self, Answer, AnswerBody, Failure, Partial, Source, Watch, Who, retry_after};
+use crate::upstream::{self, Answer, AnswerBody, Concealer, Failure, Partial, Source, Watch, Who, retry_after};
 
 /// A whole answer up to this size is read before it is passed on, so that a broken one is an error and not half an answer.
 pub(super) const READ_WHOLE: usize = 1 << 20;
@@ -82,7 +82,7 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
             also.names().for_each(|name| dropped.note(name.to_owned()));
             // A whole answer may stand in for the stream that was asked for.
             let is_stream = ask.stream && !is_native;
-            *response.body_mut() = Body::from(body);
+            *response.body_mut() = Body::from(upstream::without_secret(body, provider));
             write_content_type(&mut response, &head, is_native, is_stream, &ask, &dropped)
         }
         Ok(Outgoing::Flowing { before, source, meter }) => {
@@ -91,8 +91,8 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
             if let Some(length) = head.headers.get(header::CONTENT_LENGTH).filter(|_| is_native && !is_stream) {
                 response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
             }
-            let secret = Watch::secret_in(&meter, provider);
-            let watch = Watch { meter, ticket, provider: Who::of(provider), secret, is_stream, surface };
+            let concealer = Concealer::of(&meter, provider);
+            let watch = Watch { meter, ticket, provider: Who::of(provider), concealer, is_stream, surface };
             let answer = AnswerBody::new(before, source, idle, watch);
             *response.body_mut() = match noting {
                 None => Body::new(answer),

@@ -1,17 +1,24 @@
-//! Slows down whoever tries keys: so many unknown ones from one address, then few. A good key is never asked about here.
+//! Slows down whoever tries keys: so many unknown ones from one address, then few, and these mostly without a look-up. A key in memory is never
+//! asked about here.
+//!
+//! A good key that is not in memory looks like a guess until it is looked up. From an address that has to wait few are each second; one that was
+//! not is when it comes again, out of an allowance that whoever guesses at random has no part in, since they never send a key twice.
+//! Only from whoever sends each guess twice, many a second, a good key that is not in memory has to win a place.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, QuantaClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::Reason;
+use super::{KeyId, Reason};
 
-/// Addresses kept at the most, about 200 bytes each: the one unseen for longest is forgotten first.
+/// Addresses kept at the most, about 400 bytes each: the one unseen for longest is forgotten first.
 const ADDRESSES: u64 = 50_000;
 /// An address that has been quiet for so long has its whole burst again.
 const QUIET: Duration = Duration::from_secs(120);
@@ -19,11 +26,30 @@ const QUIET: Duration = Duration::from_secs(120);
 const BURST: NonZeroU32 = NonZeroU32::new(100).expect("it is not zero");
 /// And then one each such time.
 const EVERY: Duration = Duration::from_secs(1);
+/// Look-ups a second for an address that has to wait: of keys that came from it for the first time, and as many of others.
+const LOOK_UPS: NonZeroU32 = NonZeroU32::new(10).expect("it is not zero");
+/// Keys kept at the most that came from addresses that had to wait and were not looked up, about 100 bytes each.
+const TRIED: u64 = 100_000;
+/// For so long.
+const TRIED_FOR: Duration = Duration::from_secs(300);
 
 /// The unknown keys that came from each address lately.
 #[derive(Debug)]
 pub struct Guesses {
-    by_address: Cache<IpAddr, Arc<DefaultDirectRateLimiter>>,
+    by_address: Cache<IpAddr, Arc<Source>>,
+    /// What came from an address while that had to wait, and was not looked up.
+    tried: Cache<(IpAddr, KeyId), ()>,
+    opened: Instant,
+}
+
+/// What came from one address.
+#[derive(Debug)]
+struct Source {
+    guesses: DefaultDirectRateLimiter,
+    first: DefaultDirectRateLimiter,
+    again: DefaultDirectRateLimiter,
+    /// Until when it has to wait, in milliseconds since `opened`.
+    waits_until: AtomicU64,
 }
 
 // === impl Guesses ===
@@ -31,17 +57,45 @@ pub struct Guesses {
 impl Guesses {
     /// None so far.
     pub fn new() -> Guesses {
-        Guesses { by_address: Cache::builder().max_capacity(ADDRESSES).time_to_idle(QUIET).build() }
+        Guesses {
+            by_address: Cache::builder().max_capacity(ADDRESSES).time_to_idle(QUIET).build(),
+            // The newest is the one that will come again: how often others came says nothing.
+            tried: Cache::builder().max_capacity(TRIED).time_to_live(TRIED_FOR).eviction_policy(EvictionPolicy::lru()).build(),
+            opened: Instant::now(),
+        }
     }
 
     /// Counts an unknown key, and gives the reason that its sender is told; what comes from nowhere is not counted.
     pub fn note(&self, from: Option<IpAddr>) -> Reason {
         let Some(address) = from.map(network) else { return Reason::Unknown };
-        let limiter = self.by_address.get_with(address, || Arc::new(RateLimiter::direct(quota())));
-        match limiter.check() {
+        let source = self.by_address.get_with(address, || Arc::new(Source::new()));
+        match source.guesses.check() {
             Ok(()) => Reason::Unknown,
-            Err(until) => Reason::TooManyGuesses(until.wait_time_from(QuantaClock::default().now())),
+            Err(until) => {
+                let wait = until.wait_time_from(QuantaClock::default().now());
+                source.waits_until.fetch_max(self.after(wait), Ordering::Relaxed);
+                Reason::TooManyGuesses(wait)
+            }
         }
+    }
+
+    /// How long a key that is not in memory has to wait before it is looked up; `None` where it may be now.
+    pub fn hold_off(&self, from: IpAddr, id: KeyId) -> Option<Duration> {
+        let address = network(from);
+        let source = self.by_address.get(&address)?;
+        let waits = source.waits_until.load(Ordering::Relaxed).checked_sub(self.after(Duration::ZERO)).filter(|waits| *waits > 0)?;
+        if self.tried.contains_key(&(address, id)) {
+            let refused = source.again.check().err()?;
+            return Some(refused.wait_time_from(QuantaClock::default().now()));
+        }
+        source.first.check().err()?;
+        self.tried.insert((address, id), ());
+        Some(Duration::from_millis(waits))
+    }
+
+    /// So long from now, in milliseconds since `opened`.
+    fn after(&self, wait: Duration) -> u64 {
+        u64::try_from((self.opened.elapsed() + wait).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Addresses that are remembered.
@@ -58,9 +112,15 @@ impl Default for Guesses {
     }
 }
 
-fn quota() -> Quota {
-    // `None` is a period of zero, which this one is not.
-    Quota::with_period(EVERY).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(BURST)
+// === impl Source ===
+
+impl Source {
+    fn new() -> Source {
+        // `None` is a period of zero, which this one is not.
+        let guesses = Quota::with_period(EVERY).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(BURST);
+        let look_ups = || RateLimiter::direct(Quota::per_second(LOOK_UPS));
+        Source { guesses: RateLimiter::direct(guesses), first: look_ups(), again: look_ups(), waits_until: AtomicU64::new(0) }
+    }
 }
 
 /// Whoever has an IPv6 address has all of its /64.

@@ -4,12 +4,13 @@
 //! whichever node or by the command line, and no request pays for it. While the store is down, keys in memory go on working for a
 //! stated time; after that what they may do is not known any more.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::request::Parts;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use moka::future::Cache;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -33,6 +34,8 @@ const FAILED_CAPACITY: u64 = 100_000;
 const FAILED_FOR: Duration = Duration::from_secs(30);
 /// A look-up in vain is told at a multiple of this from its beginning, which is many times what it takes.
 const BEAT: Duration = Duration::from_millis(5);
+/// A key that ends within this time is told so with each answer.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// All keys, as the hot path sees them.
@@ -118,8 +121,9 @@ impl Keyring {
     /// Judges the key in a request's head.
     pub async fn check(&self, parts: &Parts, plane: Plane) -> Result<Caller, Rejected> {
         let text = presented::find(parts, plane == Plane::Data)?;
-        let known = match self.prove(text).await {
-            Err(Reason::Unknown) => return Err(self.guesses.note(parts.extensions.get::<Peer>().map(|peer| peer.0)).into()),
+        let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
+        let known = match self.prove(text, from).await {
+            Err(Reason::Unknown) => return Err(self.guesses.note(from).into()),
             proven => proven?,
         };
         let caller = Caller(known);
@@ -142,8 +146,8 @@ impl Keyring {
         Ok(caller)
     }
 
-    /// Finds the key and proves its secret, whatever its state.
-    pub async fn prove(&self, text: KeyText<'_>) -> Result<Arc<Known>, Reason> {
+    /// Finds the key and proves its secret, whatever its state; what comes from an address of many guesses is not always looked up.
+    pub async fn prove(&self, text: KeyText<'_>, from: Option<IpAddr>) -> Result<Arc<Known>, Reason> {
         let (id, hash) = (text.id(), self.pepper.hash(text.expose()));
         let fits = |known: &Option<Arc<Known>>| hash.matches(known.as_ref().map_or(&self.nobody, |known| &known.record.hash));
         let known = self.known.get(&id).await;
@@ -152,14 +156,23 @@ impl Keyring {
             (true, Some(_)) if self.is_out_of_touch() => Err(Reason::StoreDown),
             (true, Some(known)) => Ok(known),
             // In a place of its own: every request would carry the room that this takes.
-            _ => Box::pin(self.prove_by_store(id, is_known, fits)).await,
+            _ => Box::pin(self.prove_by_store(id, is_known, from, fits)).await,
         }
     }
 
-    async fn prove_by_store(&self, id: KeyId, is_known: bool, fits: impl Fn(&Option<Arc<Known>>) -> bool) -> Result<Arc<Known>, Reason> {
+    async fn prove_by_store(
+        &self,
+        id: KeyId,
+        is_known: bool,
+        from: Option<IpAddr>,
+        fits: impl Fn(&Option<Arc<Known>>) -> bool,
+    ) -> Result<Arc<Known>, Reason> {
         // A key that was put out of memory is looked up again, though somebody else has tried its id in vain.
         if self.failed.get(&id).await.is_some_and(|exists| exists == is_known) {
             return Err(Reason::Unknown);
+        }
+        if let Some(wait) = from.and_then(|from| self.guesses.hold_off(from, id)) {
+            return Err(Reason::TooManyGuesses(wait));
         }
         let began = Instant::now();
         let known = self.look_up(id, is_known).await?;
@@ -350,6 +363,11 @@ impl Caller {
     pub fn ends(&self) -> Option<Timestamp> {
         let rotated = self.0.record.rotated.as_ref().map(|rotation| rotation.until);
         self.0.record.expires.into_iter().chain(rotated).min()
+    }
+
+    /// The same where that is soon: each answer tells it.
+    pub fn ends_soon(&self) -> Option<Timestamp> {
+        self.ends().filter(|ends| ends.duration_since(Timestamp::now()) < SOON)
     }
 
     /// Whether some of its accounts may not spend more than so much.

@@ -279,7 +279,7 @@ impl Reason {
                 "The API key has a typo: its checksum does not fit, and character {at} was taken for one that looks like it (0 and O, 1 and l). Copy it again."
             ),
             Reason::TooManyGuesses(wait) => format!(
-                "Too many API keys that are not valid here came from this address: try again in {}. A valid key is not held up.",
+                "Too many API keys that are not valid here came from this address: try again in {}; a valid key is then let in.",
                 seconds(*wait)
             ),
             Reason::Foreign(issuer) => format!(

@@ -32,6 +32,10 @@ pub struct KeyRecord {
     pub disabled: bool,
     /// All of its owner's keys are switched off for now; the store's to tell, whatever is written.
     pub owner_disabled: bool,
+    /// A group that it belongs to was switched off when this was read; the store's to tell, whatever is written. [`Known::state`] knows better.
+    ///
+    /// [`Known::state`]: super::keyring::Known::state
+    pub group_disabled: bool,
     /// The key that replaced it, and until when this one still works beside it.
     pub rotated: Option<Rotation>,
     /// The project that it belongs to, by its id.

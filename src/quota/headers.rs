@@ -1,11 +1,11 @@
-//! `x-ratelimit-*` as OpenAI sends them: a minute's limit, what is left of it, and when it is full again.
+//! `x-ratelimit-*` as OpenAI sends them: a minute's limit, or in a refusal the one that refused; what is left of it, and when it is full again.
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::account::Chain;
-use super::limits::Unit;
+use super::account::{Account, Chain};
+use super::limits::{Rate, Unit};
 use super::window::Period;
 
 /// For requests and for tokens, in that order.
@@ -40,12 +40,29 @@ pub(super) fn write(chain: &Chain, to: &mut HeaderMap) {
             }
         }
     }
-    for ((_, [limit, remaining, reset]), tightest) in NAMES.iter().zip(tightest) {
-        let Some((most, left, full_in)) = tightest else { continue };
-        to.insert(limit, HeaderValue::from(most));
-        to.insert(remaining, HeaderValue::from(left));
-        to.insert(reset, openai_duration(full_in));
+    for ((_, names), tightest) in NAMES.iter().zip(tightest) {
+        if let Some(stands) = tightest {
+            write_one(names, stands, to);
+        }
     }
+}
+
+/// Writes the limit that refused in the place of a minute's, whatever its period is and whichever tokens it counts.
+pub(super) fn write_refusing(account: &Account, refusing: &Rate, to: &mut HeaderMap) {
+    let current = account.current();
+    let found = current.meters.rates().find(|(rate, _)| rate.is_alike(refusing));
+    let [(_, of_requests), (_, of_tokens)] = &NAMES;
+    let names = if refusing.unit == Unit::Requests { of_requests } else { of_tokens };
+    if let Some((rate, counter)) = found {
+        let (left, full_in) = counter.remaining(rate.most.get());
+        write_one(names, (rate.most.get(), left, full_in), to);
+    }
+}
+
+fn write_one([limit, remaining, reset]: &[HeaderName; 3], (most, left, full_in): (u64, u64, Duration), to: &mut HeaderMap) {
+    to.insert(limit, HeaderValue::from(most));
+    to.insert(remaining, HeaderValue::from(left));
+    to.insert(reset, openai_duration(full_in));
 }
 
 /// `12ms`, `1.5s`, `6m0s`: how OpenAI writes when a limit is full again.

@@ -31,6 +31,9 @@ impl Refused {
     pub(super) fn new(account: &Account, exceeded: Exceeded, chain: &Chain) -> Refused {
         let mut headers = HeaderMap::new();
         headers::write(chain, &mut headers);
+        if let Exceeded::Rate(rate, _) | Exceeded::TooLarge(rate, _) = &exceeded {
+            headers::write_refusing(account, rate, &mut headers);
+        }
         Refused { account: account.id().clone(), exceeded, headers }
     }
 

@@ -25,7 +25,7 @@ use crate::ledger::record::Outcome;
 use crate::money::Usd;
 use crate::route::{self, Target};
 use crate::server::Lasting;
-use crate::surface::{ProviderError, REQUEST_ID, Surface};
+use crate::surface::{ProviderError, REQUEST_ID, Surface, write_end};
 use crate::ticket::Ticket;
 use crate::upstream::{self, Failure, Upgraded, Who};
 
@@ -55,7 +55,9 @@ pub async fn open(gateway: Arc<Gateway>, surface: &'static dyn Surface, request:
     handshake::unfold(&mut head);
     let mut ticket = Ticket::new(&gateway, Operation::Realtime, &head.headers);
     let request_id = ticket.request_id.clone();
-    let mut response = match walk(&gateway, surface, &head, &mut ticket).await {
+    let walked = walk(&gateway, surface, &head, &mut ticket).await;
+    let ends_soon = ticket.ends_soon;
+    let mut response = match walked {
         Ok(opened) => begin(gateway, head, ticket, opened),
         Err(NotOpened::Refused(refusal)) => {
             ticket.refused(&refusal);
@@ -67,6 +69,7 @@ pub async fn open(gateway: Arc<Gateway>, surface: &'static dyn Surface, request:
         }
     };
     response.headers_mut().insert(REQUEST_ID, request_id);
+    write_end(&mut response, ends_soon);
     response
 }
 

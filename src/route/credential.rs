@@ -97,6 +97,24 @@ impl Trace {
         kept.extend_from_slice(&text[end..]);
         (end > 0).then_some(kept)
     }
+
+    /// Bytes with as many stars in its place; `None` where it is not there.
+    pub fn masked(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut found = self.0.find_iter(bytes).peekable();
+        found.peek()?;
+        let mut masked = bytes.to_vec();
+        found.for_each(|at| masked[at..at + self.0.needle().len()].fill(b'*'));
+        Some(masked)
+    }
+
+    /// How many of the last bytes may be its beginning.
+    pub fn begun_at_end(&self, bytes: &[u8]) -> usize {
+        // It has eight bytes at least.
+        let needle = self.0.needle();
+        let tail = &bytes[bytes.len() - bytes.len().min(needle.len() - 1)..];
+        let begun = memchr::memchr_iter(needle[0], tail).find(|at| needle.starts_with(&tail[*at..]));
+        begun.map_or(0, |at| tail.len() - at)
+    }
 }
 
 impl fmt::Debug for Trace {

@@ -119,6 +119,19 @@ impl Entry {
     }
 }
 
+/// What is known of the list's end beside the list: the newest entry's number and hash, under a code that the server's secret makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// The newest entry has this number and this hash.
+    At(i64, String),
+    /// Nothing is known: nothing was ever noted, or what was known is gone.
+    None,
+    /// What stands there was not made with the secret of this store.
+    Forged,
+    /// The store was opened without a secret, and keeps none.
+    Unkept,
+}
+
 /// What a look over the whole list found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Verified {
@@ -126,13 +139,30 @@ pub struct Verified {
     pub entries: u64,
     /// The number of the first entry that does not follow from the one before it.
     pub first_broken: Option<i64>,
-    /// The newest entry's hash: one that was kept elsewhere proves that nothing was cut off at the end.
+    /// Whether the list ends where it did when it was last written.
+    pub end: End,
+    /// The newest entry's hash: one that was kept on another machine proves that list and end were not put back to an earlier time together.
     pub newest_hash: Option<String>,
+}
+
+/// Whether a list ends where it did when it was last written, by what the store keeps of that under the server's secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// It does.
+    Whole,
+    /// Entries were taken off its end.
+    Cut,
+    /// Entries were added, or the newest was changed, by somebody without the server's secret.
+    Forged,
+    /// What was kept of it is gone.
+    Missing,
 }
 
 /// Verifies the whole list, newest part first, in pieces.
 pub async fn verify(store: &dyn AuditStore) -> Result<Verified, StoreError> {
-    let mut verified = Verified { entries: 0, first_broken: None, newest_hash: None };
+    let mut verified = Verified { entries: 0, first_broken: None, end: End::Whole, newest_hash: None };
+    let (before, mut newest, mut at_head) = (store.audit_head().await?, 0, None);
     let mut newer: Option<Entry> = None;
     loop {
         let piece = store.audit(newer.as_ref().map(|entry| entry.number), PIECE).await?;
@@ -141,7 +171,13 @@ pub async fn verify(store: &dyn AuditStore) -> Result<Verified, StoreError> {
             match &newer {
                 Some(newer) if !newer.follows(entry) => verified.first_broken = Some(newer.number),
                 Some(_) => {}
-                None => verified.newest_hash = Some(entry.hash.clone()),
+                None => {
+                    newest = entry.number;
+                    verified.newest_hash = Some(entry.hash.clone());
+                }
+            }
+            if matches!(&before, Head::At(number, _) if *number == entry.number) {
+                at_head = Some(entry.hash.clone());
             }
             newer = Some(entry.clone());
         }
@@ -152,5 +188,36 @@ pub async fn verify(store: &dyn AuditStore) -> Result<Verified, StoreError> {
     if let Some(first) = newer.filter(|first| first.number != 1 || first.hash_after("") != first.hash) {
         verified.first_broken = Some(first.number);
     }
+    // What was noted while the list was read is in a newer end.
+    let after = store.audit_head().await?;
+    verified.end = End::of(&before, &after, newest, at_head.as_deref());
     Ok(verified)
+}
+
+// === impl Verified ===
+
+impl Verified {
+    /// Whether the list is as it was written.
+    pub fn is_whole(&self) -> bool {
+        self.first_broken.is_none() && self.end == End::Whole
+    }
+}
+
+// === impl End ===
+
+impl End {
+    /// Of a list whose newest entry has this number (0 where there is none), read between two readings of its end.
+    fn of(before: &Head, after: &Head, newest: i64, at_head: Option<&str>) -> End {
+        match (before, after) {
+            (Head::Forged, _) | (_, Head::Forged) => End::Forged,
+            (Head::At(number, _), _) if newest < *number => End::Cut,
+            (Head::At(_, hash), _) if at_head.is_some_and(|there| there != hash) => End::Forged,
+            (Head::At(..), Head::At(number, _)) if newest > *number => End::Forged,
+            (Head::At(..), Head::At(..)) | (_, Head::Unkept) | (Head::Unkept, _) => End::Whole,
+            // The first entries may just have been written.
+            (Head::None, Head::At(..)) => End::Whole,
+            (_, Head::None) if newest == 0 => End::Whole,
+            (_, Head::None) => End::Missing,
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use audit::{Entry as AuditEntry, Note};
+use audit::{Entry as AuditEntry, Head, Note};
 
 use crate::held::{self, Held};
 use crate::key::{KeyId, KeyRecord};
@@ -33,6 +33,8 @@ pub trait KeyStore: Send + Sync {
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>>;
     /// Up to `most` keys that fit, newest first, from the one after `after` on.
     fn keys_page<'a>(&'a self, filter: &'a KeyFilter, after: Option<KeyId>, most: u32) -> Answer<'a, Vec<KeyRecord>>;
+    /// Up to `most` accounts of keys and groups with limits that are counted, by their names, from the one after `after` on.
+    fn limited<'a>(&'a self, after: Option<&'a str>, most: u32) -> Answer<'a, Vec<(AccountId, Limits)>>;
     /// A key with all that it replaced and that replaced it.
     fn family(&self, family: KeyId) -> Answer<'_, Vec<KeyRecord>>;
     /// Adds a key, and notes who did.
@@ -79,6 +81,8 @@ pub trait AuditStore: Send + Sync {
     fn note<'a>(&'a self, note: &'a Note) -> Answer<'a, ()>;
     /// Up to `most` entries before the number `before`, newest first.
     fn audit(&self, before: Option<i64>, most: u32) -> Answer<'_, Vec<AuditEntry>>;
+    /// What is known of the list's end beside the list.
+    fn audit_head(&self) -> Answer<'_, Head>;
 }
 
 /// The ledger at rest.
@@ -144,8 +148,8 @@ pub trait IdempotencyStore: Send + Sync {
 pub enum Claim {
     /// It is the first of its name.
     First,
-    /// It was done, and this was the answer, sealed.
-    Done(Vec<u8>),
+    /// It was done, and this was the answer, sealed; the name was taken then.
+    Done(Vec<u8>, Timestamp),
     /// It began, and how it ended is not known (yet).
     InDoubt,
     /// Another request has the name.
@@ -278,6 +282,8 @@ pub struct RowsQuery {
     pub until: Option<Timestamp>,
 }
 
+const LOCKED: &str = "the store is locked by another program";
+
 /// Requests of a page at the most.
 pub const PAGE: u32 = 1000;
 
@@ -381,6 +387,18 @@ impl Group {
 }
 
 // === impl StoreError ===
+
+impl StoreError {
+    /// Another program holds the store's lock.
+    pub fn locked() -> StoreError {
+        StoreError(LOCKED.to_owned())
+    }
+
+    /// Whether another program holds the store's lock: nothing was done.
+    pub fn is_locked(&self) -> bool {
+        self.0 == LOCKED
+    }
+}
 
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -14,7 +14,7 @@ pub mod services;
 pub mod unread;
 pub mod upload;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -24,20 +24,28 @@ use axum::middleware::{self, Next};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::dialect::ir::Trouble;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
+use crate::key::Caller;
 use crate::key::diagnose::holds_key;
 use crate::route::LiveProvider;
 use crate::ticket;
 
+/// When the caller's key ends (RFC 3339), where that is soon.
+const KEY_EXPIRES: HeaderName = HeaderName::from_static("keyward-key-expires");
 /// The most of a path that an answer repeats.
 const LONGEST_PATH: usize = 200;
 
 /// The request's name, the caller's or ours: in every answer.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// In the extensions of requests from beside the corridor: takes in when the key ends that they show, where that is soon.
+#[derive(Clone, Default)]
+pub struct EndsSoon(Arc<OnceLock<Timestamp>>);
 
 /// A protocol offered to callers.
 pub trait Surface: Send + Sync {
@@ -101,11 +109,14 @@ pub fn admin_router(gateway: Arc<Gateway>) -> axum::Router {
     router.fallback(unknown_path.layer(named())).with_state(gateway)
 }
 
-/// Names an answer by its request.
-async fn named(request: Request, next: Next) -> Response<Body> {
+/// Names an answer by its request, and tells when the key that was shown ends.
+async fn named(mut request: Request, next: Next) -> Response<Body> {
     let id = ticket::request_id(request.headers(), &ticket::next_id());
     let is_anthropics = request.headers().contains_key(anthropic::VERSION);
+    let ends_soon = EndsSoon::default();
+    request.extensions_mut().insert(ends_soon.clone());
     let mut response = next.run(request).await;
+    write_end(&mut response, ends_soon.0.get().copied());
     if is_anthropics {
         response.headers_mut().insert(anthropic::ID, id.clone());
     }
@@ -116,6 +127,13 @@ async fn named(request: Request, next: Next) -> Response<Body> {
 /// An answer from beside the corridor, named by the head of its request.
 fn name(headers: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(REQUEST_ID, ticket::request_id(headers, &ticket::next_id()));
+    response
+}
+
+/// The same, and it tells when the key that was shown ends.
+fn name_with_end(head: &Parts, response: Response<Body>) -> Response<Body> {
+    let mut response = name(&head.headers, response);
+    write_end(&mut response, head.extensions.get::<EndsSoon>().and_then(|ends_soon| ends_soon.0.get().copied()));
     response
 }
 
@@ -168,6 +186,25 @@ pub fn refusal_response(refusal: &Refusal, body: &Value) -> Response<Body> {
     response
 }
 
+// === impl EndsSoon ===
+
+impl EndsSoon {
+    /// The head of a request whose answer is to tell it.
+    fn asked_for(request: Request) -> Parts {
+        let mut head = request.into_parts().0;
+        head.extensions.insert(EndsSoon::default());
+        head
+    }
+
+    /// The request's key is good.
+    pub fn note(&self, caller: &Caller) {
+        if let Some(ends) = caller.ends_soon() {
+            // A request shows one key, however often it is checked.
+            let _ = self.0.set(ends);
+        }
+    }
+}
+
 // === impl ProviderError ===
 
 impl ProviderError<'_> {
@@ -199,6 +236,13 @@ fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
 pub(crate) fn write_provider(response: &mut Response<Body>, id: Option<&str>) {
     if let Some(id) = id.and_then(|id| HeaderValue::try_from(id).ok()) {
         response.headers_mut().insert(HeaderName::from_static("keyward-provider"), id);
+    }
+}
+
+/// Tells when the caller's key ends, where that is soon.
+pub(crate) fn write_end(response: &mut Response<Body>, ends_soon: Option<Timestamp>) {
+    if let Some(ends) = ends_soon.and_then(|ends| HeaderValue::try_from(ends.to_string()).ok()) {
+        response.headers_mut().insert(KEY_EXPIRES, ends);
     }
 }
 

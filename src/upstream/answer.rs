@@ -8,13 +8,12 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use tokio::time::{Sleep, sleep};
 
+use super::conceal::Concealer;
 use super::failure::{Failure, Who};
 use super::pool::PooledBody;
-use super::refused::{HIDDEN, trace_of};
 use crate::dialect::ir::Trouble;
 use crate::dialect::{Ending, Meter, Reading};
 use crate::ledger::record::Outcome;
-use crate::route::{LiveProvider, Trace};
 use crate::surface::Surface;
 use crate::ticket::Ticket;
 
@@ -54,8 +53,8 @@ pub struct Watch {
     pub ticket: Ticket,
     /// Who answers.
     pub provider: Who,
-    /// Finds our credential in a stream, whose provider may repeat it in an error.
-    pub secret: Option<Trace>,
+    /// Keeps our credential out of it.
+    pub concealer: Option<Concealer>,
     /// Whether it is a stream of events, which can end with an error event.
     pub is_stream: bool,
     /// How its caller is told.
@@ -94,27 +93,20 @@ impl Body for Source {
 // === impl Watch ===
 
 impl Watch {
-    /// What a stream must not repeat; frames have checksums, and of a whole answer the length is told before it.
-    pub fn secret_in(meter: &Meter, provider: &LiveProvider) -> Option<Trace> {
-        match meter {
-            Meter::Stream(_) | Meter::Translation(_) => trace_of(provider).cloned(),
-            Meter::Whole(_) | Meter::Frames(_) | Meter::Unread => None,
-        }
-    }
-
-    /// What is to be passed on of a piece: whole lines, so that no credential is torn.
+    /// What is to be passed on of a piece.
     fn pass(&mut self, piece: Bytes) -> Bytes {
-        let lines = self.meter.pass(piece);
-        self.without_secret(lines)
+        let passed = self.meter.pass(piece);
+        match &mut self.concealer {
+            Some(concealer) => concealer.pass(passed),
+            None => passed,
+        }
     }
 
     fn finish(&mut self) -> (Bytes, Reading) {
         let (held_back, reading) = self.meter.finish();
-        (self.without_secret(held_back), reading)
-    }
-
-    fn without_secret(&self, lines: Bytes) -> Bytes {
-        self.secret.as_ref().and_then(|secret| secret.replaced(&lines, HIDDEN)).map_or(lines, Bytes::from)
+        let Some(concealer) = &mut self.concealer else { return (held_back, reading) };
+        let (passed, rest) = (concealer.pass(held_back), concealer.finish());
+        (if rest.is_empty() { passed } else { [passed, rest].concat().into() }, reading)
     }
 }
 

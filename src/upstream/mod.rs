@@ -1,6 +1,7 @@
 //! Room 6: one client for all providers: send, stream, deadlines, and another attempt before the first byte only.
 
 mod answer;
+mod conceal;
 mod errand;
 mod failure;
 mod fetch;
@@ -19,6 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
+pub use conceal::{Concealer, without_secret};
 pub use errand::{Errand, Load};
 pub use failure::{Failure, Who};
 pub use fetch::media_of;

@@ -1,6 +1,7 @@
 """The management API by a real HTTP client: every route, roles, problems, pages, idempotency, audit, leaks."""
 
 import base64
+import datetime
 import http.server
 import json
 import sqlite3
@@ -341,7 +342,15 @@ def test_teams_projects_and_budgets(start_gateway):
         ok(http.patch(f"{V1}/teams/research", json={"disabled": True}))
         time.sleep(1)
         assert chat(gateway, made["key"]).json()["error"]["code"] == "key_group_disabled"
+        other = ok(http.post(f"{V1}/keys", json={"name": "of no project"}), 201)
+        states = {key["id"]: key["state"] for key in ok(http.get(f"{V1}/keys"))["data"]}
+        assert (states[made["id"]], states[other["id"]]) == ("key_group_disabled", "active")
+        assert {key["id"]: key["state"] for key in gateway.cli("keys", "list")} == states
+        assert [key["id"] for key in ok(http.get(f"{V1}/keys?state=group_disabled"))["data"]] == [made["id"]]
+        told = ok(http.post(f"{V1}/keys/explain", json={"key": made["id"]}))
+        assert (told["code"], told["key"]["state"]) == ("key_group_disabled", "key_group_disabled")
         ok(http.patch(f"{V1}/teams/research", json={"disabled": False}))
+        assert ok(http.get(f"{V1}/keys/{made['id']}"))["state"] == "active"
 
         ok(http.patch(f"{V1}/limits", json={"budgets": [{"nano_usd": 10**9, "per": "day", "soft": True}]}))
         assert ok(http.get(f"{V1}/limits"))["budgets"][0]["soft"] is True
@@ -396,6 +405,8 @@ def test_a_post_has_its_effect_once_also_after_a_restart(start_gateway):
         gateway.start()
         again = http.post(f"{V1}/keys", json={"name": "once"}, headers=once)
         assert (again.status_code, again.json(), again.headers["idempotency-replayed"]) == (201, first.json(), "true")
+        assert abs(datetime.datetime.fromisoformat(first.headers["idempotency-expires"]).timestamp() - time.time() - 24 * 3600) < 60
+        assert again.headers["idempotency-expires"][:19] == first.headers["idempotency-expires"][:19]
         problem(http.post(f"{V1}/keys", json={"name": "twice"}, headers=once), 422, "idempotency_key_reused")
         problem(http.post(f"{V1}/teams", json={"name": "once"}, headers=once), 422, "idempotency_key_reused")
         assert ok(other.post(f"{V1}/keys", json={"name": "once"}, headers=once), 201)["id"] != first.json()["id"]
@@ -431,6 +442,25 @@ def test_a_change_of_the_audit_list_is_found(start_gateway):
         done = gateway.run("audit", "--verify")
         assert done.returncode == 1 and "entry 2 " in done.stdout
         assert ok(http.get(f"{V1}/audit/verification"))["first_broken"] == 2
+
+
+def test_an_audit_list_whose_end_is_cut_off_is_found(start_gateway):
+    gateway = start_gateway()
+    with client(gateway, "viewer") as http:
+        gateway.new_key(name="cut")
+        whole = ok(http.get(f"{V1}/audit/verification"))
+        assert whole["end"] == "whole"
+        with sqlite3.connect(gateway.folder / "data" / "keyward.db") as db:
+            db.execute("DROP TRIGGER audit_is_not_cut")
+            db.execute("DELETE FROM audit WHERE number = ?", [whole["entries"]])
+        db.close()
+        done = gateway.run("audit", "--verify")
+        assert done.returncode == 1 and "taken off the end" in done.stdout
+        told = ok(http.get(f"{V1}/audit/verification"))
+        assert (told["end"], told["first_broken"]) == ("cut", None)
+        gateway.new_key(name="after")
+        told = ok(http.get(f"{V1}/audit/verification"))
+        assert (told["end"], told["first_broken"]) == ("whole", whole["entries"] + 1), "the gap stays"
 
 
 # Leaks.
@@ -524,6 +554,10 @@ def test_the_description_is_valid_and_whole(gateway):
         for method in {"get", "post", "put", "patch", "delete"} & set(item):
             answer = httpx.request(method.upper(), gateway.url + path.replace("{", "").replace("}", ""))
             assert answer.status_code == (404 if path.endswith("github") else 401), (method, path)
+    made = description["paths"][f"{V1}/keys"]["post"]
+    [once] = [parameter for parameter in made["parameters"] if parameter["name"] == "Idempotency-Key"]
+    assert "within 24 hours" in once["description"] and not once["required"]
+    assert {"Idempotency-Expires", "Idempotency-Replayed"} <= set(made["responses"]["201"]["headers"])
 
 
 def test_a_listener_of_its_own(start_gateway):

@@ -163,6 +163,24 @@ def test_an_exception_in_a_stream_and_a_key_that_is_no_good(bedrock):
         sdk.converse(modelId="amazon-bedrok/x", messages=MESSAGES)
 
 
+def test_a_credential_that_the_provider_repeats_is_kept_from_the_caller(bedrock):
+    gateway, provider = bedrock(AWS_BEARER_TOKEN_BEDROCK=CREDENTIAL)
+    sdk = client(gateway, gateway.new_key(name="boto3")["key"])
+    said = lambda text: {"contentBlockIndex": 0, "delta": {"text": text}}  # noqa: E731
+    events = [EVENTS[0], ("contentBlockDelta", said(f"it is {CREDENTIAL}")), ("contentBlockDelta", said("not that")), *EVENTS[3:]]
+    provider.answer = (200, b"".join(frame(*event) for event in events))
+    # boto3 checks the checksums.
+    stream = list(sdk.converse_stream(modelId=f"amazon-bedrock/{MODEL}", messages=MESSAGES)["stream"])
+    assert [event["contentBlockDelta"]["delta"]["text"] for event in stream if "contentBlockDelta" in event] == ["it is " + "*" * len(CREDENTIAL), "not that"]
+    for size in (10, 2 << 20):
+        text = CREDENTIAL.join("x" * size for _ in range(3))
+        provider.answer = (200, WHOLE | {"output": {"message": {"role": "assistant", "content": [{"text": text}]}}})
+        answer = sdk.converse(modelId=f"amazon-bedrock/{MODEL}", messages=MESSAGES)
+        told = answer["output"]["message"]["content"][0]["text"]
+        assert CREDENTIAL not in told and told.count("x") == 3 * size
+    assert CREDENTIAL not in gateway.log()
+
+
 def test_a_signed_request_is_told_to_use_a_bearer_token(bedrock):
     gateway, _ = bedrock(AWS_BEARER_TOKEN_BEDROCK=CREDENTIAL)
     signing = client(gateway, "AKIDEXAMPLE")

@@ -173,6 +173,51 @@ def test_lists_have_the_keys_own_files_though_whole_pages_are_of_others(goog, up
     assert [file["name"] for file in reply.json()["files"]] == own and "nextPageToken" not in reply.json()
 
 
+class Shelves(Shelf):
+    """What two credentials keep apart, each with page tokens of its own."""
+
+    def piece(self, number, asked):
+        self.keeper = self.uploads[number][1].headers["x-goog-api-key"]
+        return super().piece(number, asked)
+
+    def add(self, kind, thing):
+        super().add(kind, thing | {"keeper": self.keeper})
+
+    def list(self, asked):
+        path, _, query = asked.path.removeprefix("/v1/").partition("?")
+        query, asks = dict(urllib.parse.parse_qsl(query)), asked.headers["x-goog-api-key"]
+        whose, _, start = query.get("pageToken", f"{asks}@0").rpartition("@")
+        if whose != asks:
+            return provider.answer_json({"error": {"code": 400, "message": "Invalid page token.", "status": "INVALID_ARGUMENT"}}, 400)
+        things = [thing for thing in self.things[path].values() if thing["keeper"] == asks]
+        end = int(start) + int(query.get("pageSize", self.page))
+        more = {"nextPageToken": f"{asks}@{end}"} if end < len(things) else {}
+        return provider.answer_json({"files": things[int(start) : end], **more})
+
+
+def test_files_by_several_credentials_are_one_list(start_gateway, upstream):
+    shelves = Shelves(upstream)
+    gateway = start_gateway(providers={"goog": google_file(upstream, credential="UNSET_KEY")})
+    for name in ("one", "two"):
+        gateway.admin("POST", "/credentials", {"name": name, "provider": "goog", "value": f"sk-goog-of-{name}"})
+    client, other = sdk(gateway), sdk(gateway)
+    own = []
+    for name in ("two", "one"):
+        gateway.admin("PATCH", f"/credentials/{name}", {"disabled": True})
+        own += [upload(client).name for _ in range(3)]
+        upload(other)
+        gateway.admin("PATCH", f"/credentials/{name}", {"disabled": False})
+    assert {file["keeper"] for file in shelves.things["files"].values()} == {"sk-goog-of-one", "sk-goog-of-two"}
+    for size in (1, 2, 3, 4, 100):
+        assert sorted(file.name for file in client.files.list(config={"page_size": size})) == sorted(own), size
+    key = client._api_client.api_key
+    first = gateway.request("GET", "/v1beta/files?pageSize=2", x_goog_api_key=key).json()
+    assert len(first["files"]) == 2 and "sk-goog" not in first["nextPageToken"]
+    for token in ("sk-goog-of-one@2", first["nextPageToken"][:-4] + "AAAA"):
+        told = gateway.request("GET", f"/v1beta/files?pageToken={token}", x_goog_api_key=key)
+        assert told.status == 400 and "list from the beginning" in told.json()["error"]["message"]
+
+
 def test_a_key_that_is_revoked_in_the_middle_of_an_upload_goes_no_further(goog, upstream, shelf):
     made = goog.new_key()
 

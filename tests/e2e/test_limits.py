@@ -147,10 +147,46 @@ def test_limit_of_a_model_holds_by_whichever_of_its_names_it_is_set(start_gatewa
     assert [ask(gateway, budgeted["key"], model).status for model in ("gpt-4o-mini", "fast")] == [200, 402]
 
 
-def test_limit_that_names_an_alias_is_warned_of(start_gateway):
-    gateway = start_gateway(config='[aliases]\nfast = ["test/gpt-4o-mini", "simulator/echo"]\n')
-    done = gateway.run("keys", "create", "--limit", "requests/day=1@fast")
-    assert "'fast' is an alias" in done.stderr and "test/gpt-4o-mini and for simulator/echo" in done.stderr
+def test_limit_that_names_an_alias_is_refused_with_what_to_name(start_gateway):
+    gateway = start_gateway(config='[aliases]\nfast = ["test/gpt-4o-mini", "simulator/echo"]\n"gpt-4o-mini" = "test/gpt-4o-mini"\n')
+    made = gateway.new_key()
+    for command in (["keys", "create"], ["keys", "update", made["id"]], ["teams", "create", "t"], ["limits", "set"]):
+        for flag in ("--limit=requests/day=1@fast", "--budget=1/day@fast"):
+            done = gateway.run(*command, flag)
+            assert done.returncode != 0, command
+            assert "'fast' is an alias" in done.stderr and "test/gpt-4o-mini and for simulator/echo" in done.stderr
+    gateway.admin("GET", "/keys")
+    for method, path, more in (("POST", "/keys", {}), ("PATCH", f"/keys/{made['id']}", {}), ("POST", "/teams", {"id": "t"}), ("PATCH", "/limits", {})):
+        rate = {"unit": "requests", "per": "day", "most": 1, "models": "fast"}
+        answer = gateway.request(method, f"/admin/v1{path}", json.dumps(more | {"rates": [rate]}), gateway.owner)
+        assert (answer.status, answer.json()["code"], answer.json()["errors"][0]["pointer"]) == (422, "invalid_fields", "/rates"), path
+    # It is the name of its model too.
+    limited = gateway.new_key(limit="requests/day=1@gpt-4o-mini")
+    assert [ask(gateway, limited["key"], "gpt-4o-mini").status for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize("limit", ["requests/day=2", "requests/hour=2"])
+def test_refusal_tells_of_the_limit_that_refused(start_gateway, limit):
+    gateway = start_gateway()
+    rates = [{"unit": "requests", "per": per, "most": int(most)} for per, most in (limit.removeprefix("requests/").split("="), ("minute", 60))]
+    key = gateway.admin("POST", "/keys", {"rates": rates})["key"]
+    replies = [ask(gateway, key) for _ in range(3)]
+    assert [reply.status for reply in replies] == [200, 200, 429]
+    assert [replies[1].headers[f"x-ratelimit-{name}-requests"] for name in ("limit", "remaining")] == ["60", "58"]
+    told = replies[2].headers
+    assert [told[f"x-ratelimit-{name}-requests"] for name in ("limit", "remaining")] == ["2", "0"]
+    seconds = int(told["retry-after"])
+    minutes, rest = told["x-ratelimit-reset-requests"].removesuffix("s").split("m") if "m" in told["x-ratelimit-reset-requests"] else (0, told["x-ratelimit-reset-requests"].removesuffix("s"))
+    assert abs(int(minutes) * 60 + float(rest) - seconds) <= 2
+
+
+def test_refusal_by_a_days_tokens_tells_of_them(start_gateway):
+    gateway = start_gateway()
+    rates = [{"unit": "input_tokens", "per": "day", "most": 3}, {"unit": "tokens", "per": "minute", "most": 100_000}]
+    key = gateway.admin("POST", "/keys", {"rates": rates})["key"]
+    told = ask(gateway, key, messages=[{"role": "user", "content": "a long message, of more tokens than there are in a day " * 5}])
+    assert code(told) == (429, "request_too_large")
+    assert [told.headers[f"x-ratelimit-{name}-tokens"] for name in ("limit", "remaining")] == ["3", "3"]
 
 
 def spent(gateway, key):
@@ -212,6 +248,13 @@ def test_key_is_told_when_it_ends(start_gateway):
     soon, later = gateway.new_key(expires="3d"), gateway.new_key(expires="60d")
     assert ask(gateway, soon["key"]).headers["keyward-key-expires"] == soon["expires"]
     assert "keyward-key-expires" not in ask(gateway, later["key"]).headers
+    beside = ["/v1/models", "/v1/models/test/gpt-4o-mini", "/v1/models/none", "/v1beta/models", "/api/tags", "/services", "/v1/files/none"]
+    for path, body in [*((path, None) for path in beside), ("/v1/chat/completions", "{}"), ("/mcp", "{}")]:
+        reply, other = (gateway.request("POST" if body else "GET", path, body, key["key"]) for key in (soon, later))
+        assert reply.headers.get("keyward-key-expires") == soon["expires"], (path, reply.status)
+        assert reply.status == other.status and "keyward-key-expires" not in other.headers, path
+    boss = gateway.new_key(kind="admin", expires="3d")
+    assert gateway.request("GET", "/admin/v1/keys", None, boss["key"]).headers["keyward-key-expires"] == boss["expires"]
 
 
 def test_alerts_are_signed_and_come_once_for_each_threshold(start_gateway):

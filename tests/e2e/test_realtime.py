@@ -3,10 +3,12 @@
 import concurrent.futures
 import contextlib
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 import websockets.exceptions
@@ -62,6 +64,10 @@ class Provider:
                     case "response.create" if event.get("response", {}).get("metadata") == {"test": "held"}:
                         self.begin(connection)
                         self.release.wait(10)
+                    case "response.create" if event.get("response", {}).get("metadata") == {"test": "long"}:
+                        response = self.begin(connection)
+                        self.release.wait(30)
+                        self.end(connection, response)
                     case "response.create" if event.get("response", {}).get("metadata") == {"test": "refused"}:
                         self.say(connection, {"type": "error", "event_id": "event_9", "error": {"code": "no", "event_id": event["event_id"]}})
                     case "response.create":
@@ -86,6 +92,9 @@ class Provider:
         delta = {"event_id": "event_2", "response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
         self.say(connection, {"type": "response.output_text.delta", "delta": 'Said "response.done" in öne.', **delta})
         self.say(connection, {"type": "response.output_audio.delta", "delta": "UklGRg==" * 1000, **delta})
+        self.end(connection, response)
+
+    def end(self, connection, response):
         done = {**response, "status": "completed", "usage": self.usage}
         self.say(connection, {"type": "response.done", "event_id": "event_3", "response": done})
 
@@ -247,6 +256,40 @@ def test_response_that_a_key_has_no_tokens_for_is_refused(running, played):
     assert [event["type"] for event in played.received].count("response.create") == 2, "what is refused is not sent on"
     assert "input_audio_buffer.append" not in [event["type"] for event in played.received]
     assert refused(running, key["key"]) == (429, "rate_limit_exceeded")
+
+
+def test_session_goes_on_over_the_turn_of_a_day_whose_limit_it_had_reached(running, played):
+    """What was held before midnight belongs to the day before, though it ends after."""
+    faketime = shutil.which("faketime")
+    if not faketime:
+        pytest.skip("faketime is not installed")
+    key = running.new_key(limit="output-tokens/day=300")
+    running.stop()
+    library = subprocess.run([faketime, "-f", "+1d", "printenv", "LD_PRELOAD"], capture_output=True, text=True).stdout.strip()
+    to_midnight = 24 * 3600 - time.time() % (24 * 3600)
+    running.env |= {"LD_PRELOAD": library, "FAKETIME": f"+{to_midnight - 12:.0f}s"}
+    midnight = time.time() + 12.5
+    running.start()
+    with connect(running, key["key"]) as session:
+        session.recv()
+        most = {"max_output_tokens": 121}
+        create(session, response=most)
+        assert until_quiet(session, 1) == (1, [])
+        create(session, response=most | {"metadata": {"test": "long"}})
+        assert session.recv().type == "response.created"
+        create(session, event_id="too-much", response=most)
+        event = session.recv()
+        assert (event.type, event.error.code, event.error.event_id) == ("error", "rate_limit_exceeded", "too-much")
+        assert time.time() < midnight, "it took too long to tell anything"
+        time.sleep(midnight + 1 - time.time())
+        played.release.set()
+        while session.recv().type != "response.done":
+            pass
+        told = []
+        for _ in range(3):
+            create(session, response=most)
+            told.append(until_quiet(session, 1))
+        assert told == [(1, []), (1, []), (0, ["rate_limit_exceeded"])]
 
 
 def test_session_is_one_of_the_parallel_requests(running, played):

@@ -72,6 +72,35 @@ def test_a_locked_store_delays_and_loses_nothing(counting, gateway):
     assert len(counting.log) == 400
 
 
+def test_a_locked_store_refuses_changes_soon_and_looks_keys_up_all_the_while(counting, gateway):
+    unknown = [gateway.new_key()["key"] for _ in range(5)]
+    gateway.admin("GET", "/keys")
+
+    def change(_):
+        began = time.monotonic()
+        reply = gateway.request("POST", "/admin/v1/keys", "{}", gateway.owner, idempotency_key="once" if _ == 0 else f"other-{_}")
+        return reply.status, reply.json().get("code"), time.monotonic() - began
+
+    def use(number):
+        began = time.monotonic()
+        return call(gateway.port, unknown[number], number, "whole")[0], time.monotonic() - began
+
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
+            changes = [pool.submit(change, number) for number in range(12)]
+            time.sleep(0.3)
+            uses = [pool.submit(use, number) for number in range(5)]
+            told = [future.result() for future in changes]
+            used = [future.result() for future in uses]
+        assert {(status, code) for status, code, _ in told} == {(503, "store_locked")}
+        assert max(took for _, _, took in told) < 2.5, told
+        assert {status for status, _ in used} == {200} and max(took for _, took in used) < 1, used
+        assert ready(gateway)[0] == 200
+        other.execute("ROLLBACK")
+    assert change(0)[0] == 201, "what was not done may be sent again under its name"
+
+
 @pytest.mark.parametrize("gateway", [{"KEYWARD_STORE_DOWN_FOR": "4s"}], indirect=True, ids=[""])
 def test_keys_in_memory_outlive_the_store_for_the_time_that_is_set(counting, gateway):
     known, unknown = gateway.new_key()["key"], gateway.new_key()["key"]

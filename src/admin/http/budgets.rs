@@ -1,6 +1,5 @@
 //! `/admin/v1/budgets`: how the limits of each account stand.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -13,7 +12,7 @@ use super::page::{self, Page, PageQuery};
 use super::{Problem, Viewer};
 use crate::admin::state::{self, AccountState};
 use crate::gateway::Gateway;
-use crate::quota::{AccountId, Limits};
+use crate::quota::AccountId;
 
 /// All accounts with a budget or a rate, by name.
 #[utoipa::path(get, path = "/admin/v1/budgets", tag = "budgets", params(PageQuery), responses((status = 200, body = Page<AccountState>), (status = "4XX", body = Problem)))]
@@ -23,8 +22,13 @@ pub async fn list(
     params: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Response<Body>, Problem> {
     let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
-    let all: Vec<(AccountId, Limits)> = limited(&gateway).await?.into_values().collect();
-    let Page { data: accounts, next } = page::of(all, &query, |(id, _)| id.to_string())?;
+    let most = page::size(query.limit)?;
+    // It is at most 1000.
+    let asked = u32::try_from(most + 1).unwrap_or(u32::MAX);
+    let mut accounts = gateway.key_store.limited(query.after.as_deref(), asked).await?;
+    let has_more = accounts.len() > most;
+    accounts.truncate(most);
+    let next = accounts.last().filter(|_| has_more).map(|(id, _)| id.to_string());
     let mut data: Vec<AccountState> = Vec::with_capacity(accounts.len());
     for (id, limits) in &accounts {
         data.push(state::of(id, limits, &gateway.accounts).await?);
@@ -49,12 +53,4 @@ pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(account):
     };
     let state = state::of(&id, &limits, &gateway.accounts).await?;
     Ok(axum::Json(state).into_response())
-}
-
-/// What has budgets or rates, by its name.
-async fn limited(gateway: &Gateway) -> Result<BTreeMap<String, (AccountId, Limits)>, Problem> {
-    let groups = gateway.group_store.groups().await?.into_iter().map(|group| (group.id, group.limits));
-    let keys = gateway.key_store.keys().await?.into_iter().map(|record| (AccountId::Key(record.family), record.limits));
-    let counts = groups.chain(keys).filter(|(_, limits)| !limits.counts_nothing());
-    Ok(counts.map(|(id, limits)| (id.to_string(), (id, limits))).collect())
 }

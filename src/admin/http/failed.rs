@@ -1,5 +1,7 @@
 //! What management's functions fail with, as problems.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::admin::change::Wrong;
@@ -11,12 +13,24 @@ use crate::problem::{FieldError, Problem};
 use crate::prompt::edit::EditError;
 use crate::store::StoreError;
 
+/// The code of what a locked store did not do.
+pub const LOCKED: &str = "store_locked";
+
 impl From<StoreError> for Problem {
     fn from(e: StoreError) -> Problem {
         tracing::error!(error = %e, "the store did not do what the management API asked for");
+        if e.is_locked() {
+            return locked();
+        }
         let detail = "The store cannot be asked right now: look whether it was done, and try again in a moment.";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
     }
+}
+
+/// Another program holds the store's lock.
+pub fn locked() -> Problem {
+    let detail = "The store is locked by another program, such as a backup or a shell that has a transaction open on it: this change was not made. Try again when that has ended.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, LOCKED, detail).with_retry_after(Duration::from_secs(1))
 }
 
 impl From<Wrong> for Problem {

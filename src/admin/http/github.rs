@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 
 use super::Problem;
 use super::body::unread;
+use super::once;
 use crate::admin::keys;
 use crate::gateway::Gateway;
 use crate::store::audit::Actor;
@@ -111,7 +112,7 @@ pub async fn report(
     if found.len() > MOST {
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", format!("Report at most {MOST} keys at a time.")));
     }
-    let _alone = gateway.admin.changing.lock().await;
+    let _alone = once::turn(&gateway).await?;
     let mut labels = Vec::with_capacity(found.len());
     for Found { token, kind, url, source } in found {
         let (place, action) = (format!("{source} {url}"), gateway.config.admin.leaks);

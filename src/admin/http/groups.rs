@@ -144,6 +144,7 @@ async fn list(gateway: &Gateway, kind: &str, params: Params) -> Result<Response<
 
 async fn create(admin: &Admin, gateway: &Gateway, kind: Made, new: NewGroup) -> Result<Response<Body>, Problem> {
     let id = kind(new.id.unwrap_or_default().into());
+    new.rest.limits.check_names(&gateway.router())?;
     let group = groups::create(&*gateway.group_store, &id, new.rest, &admin.actor()).await?;
     let mut response = answer(gateway, &id, group).await?;
     *response.status_mut() = StatusCode::CREATED;
@@ -163,6 +164,7 @@ async fn update(
     change: GroupChange,
 ) -> Result<Response<Body>, Problem> {
     if_match.check(&groups::show(&*gateway.group_store, id).await?)?;
+    change.limits.check_names(&gateway.router())?;
     let group = groups::update(&*gateway.group_store, id, change, &admin.actor()).await?;
     // What is in memory follows now, so that the answer tells what holds.
     gateway.accounts.refresh(id).await?;

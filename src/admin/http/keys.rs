@@ -47,7 +47,7 @@ pub struct ListParams {
     owner: Option<String>,
     /// The project that they belong to.
     project: Option<String>,
-    /// active, disabled, owner_disabled, expired, not_yet_valid, revoked or rotated.
+    /// active, disabled, owner_disabled, group_disabled, expired, not_yet_valid, revoked or rotated.
     state: Option<String>,
     /// The most entries, up to 1000 [default: 100].
     #[param(minimum = 1, maximum = 1000)]
@@ -118,6 +118,7 @@ pub async fn create(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(new)
     let kind = Kind::from_name(new.kind.as_deref().unwrap_or("live"));
     let kind = kind.ok_or(Wrong { field: "kind", message: "a kind is one of live, test, admin".to_owned() })?;
     admin.may_change(kind)?;
+    new.rest.limits.check_names(&gateway.router())?;
     let mut order = NewKeyOrder::new(new.rest.name.as_deref().unwrap_or("unnamed"), kind);
     new.rest.fill(&mut order);
     let warnings = warnings(&order.limits, &gateway.router());
@@ -141,6 +142,7 @@ pub async fn update(
     Json(change): Json<KeyChange>,
 ) -> Result<Response<Body>, Problem> {
     of_mine(&admin, &gateway, &id, &if_match).await?;
+    change.limits.check_names(&gateway.router())?;
     let what = keys::update(&*gateway.key_store, &*gateway.group_store, &id, change, &admin.actor()).await?;
     let warned = Warned { warnings: warnings(&what.limits, &gateway.router()), what };
     Ok(with_tag(&warned.what, &warned))

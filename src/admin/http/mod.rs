@@ -50,6 +50,8 @@ pub struct Desk {
     pub scanner: Option<Arc<ScannerKeys>>,
     /// Changes are made one at a time, so that none is lost between another's reading and writing.
     pub changing: tokio::sync::Mutex<()>,
+    /// Tells those who wait for their turn that the store was found locked: none of them waits for that again.
+    pub locked: tokio::sync::Notify,
 }
 
 /// Whether a path is the management API's.
@@ -111,6 +113,11 @@ const RESOURCES: [Resource; 37] = [
 ];
 /// What is signed instead of carrying a key: it makes no change wait before its signature is proven.
 const SIGNED: [Resource; 1] = [("/admin/v1/leaks/github", || post(github::report))];
+
+/// Whether a path is called with a signature.
+fn is_signed(path: &str) -> bool {
+    SIGNED.iter().any(|(signed, _)| *signed == path)
+}
 
 /// A path, and what answers there.
 type Resource = (&'static str, fn() -> axum::routing::MethodRouter<Arc<Gateway>>);

@@ -18,14 +18,17 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{Context, SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{Problem, access};
+use super::{Problem, access, failed};
 use crate::gateway::Gateway;
 use crate::key::Pepper;
+use crate::problem::Code;
 use crate::store::Claim;
 
 const NAME: HeaderName = HeaderName::from_static("idempotency-key");
 /// In an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Until when an answer is given again (RFC 3339).
+const EXPIRES: HeaderName = HeaderName::from_static("idempotency-expires");
 /// Where reports come without a key.
 const SCANNERS: &str = "/leaks/github";
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -55,15 +58,33 @@ pub async fn changes(State(gateway): State<Arc<Gateway>>, request: Request, next
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_unreadable", "The body broke off, or is larger than 4 MiB.")
             .into_response();
     };
-    // Behind a store that does not answer they would queue for longer than anybody waits.
-    let Ok(_alone) = tokio::time::timeout(PATIENCE, gateway.admin.changing.lock()).await else {
-        let detail = "Other changes are waiting for the store, which does not answer: nothing was changed, try again in a moment.";
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_busy", detail).into_response();
+    let alone = match turn(&gateway).await {
+        Ok(alone) => alone,
+        Err(problem) => return problem.into_response(),
     };
-    if !named {
-        return next.run(Request::from_parts(head, Body::from(body))).await;
+    let response = match named {
+        false => next.run(Request::from_parts(head, Body::from(body))).await,
+        true => once(&gateway, head, body, next).await.unwrap_or_else(IntoResponse::into_response),
+    };
+    if response.extensions().get::<Code>().is_some_and(|code| code.0 == failed::LOCKED) {
+        gateway.admin.locked.notify_waiters();
     }
-    once(&gateway, head, body, next).await.unwrap_or_else(IntoResponse::into_response)
+    drop(alone);
+    response
+}
+
+/// Waits for the changes before: not behind a store that does not answer, nor behind one that the first of them has found locked.
+pub(super) async fn turn(gateway: &Gateway) -> Result<tokio::sync::MutexGuard<'_, ()>, Problem> {
+    let locked = gateway.admin.locked.notified();
+    tokio::select! {
+        biased;
+        () = locked => Err(failed::locked()),
+        alone = gateway.admin.changing.lock() => Ok(alone),
+        () = tokio::time::sleep(PATIENCE) => {
+            let detail = "Other changes are waiting for the store, which does not answer: nothing was changed, try again in a moment.";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_busy", detail))
+        }
+    }
 }
 
 async fn once(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Result<Response<Body>, Problem> {
@@ -75,13 +96,14 @@ async fn once(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Result
     let scope = format!("{}:{}", caller.id(), role.as_str());
     // A body may hold a secret: nobody who reads the store can try guesses against its digest.
     let secret = gateway.admin.pepper.derive("digests of idempotent requests");
-    let (digest, oldest) = (digest(&secret, &head, &body), Timestamp::now() - KEPT_FOR);
+    let now = Timestamp::now();
+    let (digest, oldest) = (digest(&secret, &head, &body), now - KEPT_FOR);
     let seal = Seal::new(&gateway.admin.pepper)?;
     let bound = format!("{scope}\n{name}");
     let store = &gateway.admin.idempotency;
     match store.claim(&scope, &name, &digest, oldest).await? {
         Claim::First => {}
-        Claim::Done(sealed) => return seal.open(&bound, sealed),
+        Claim::Done(sealed, taken) => return seal.open(&bound, sealed).map(|response| with_end(response, taken)),
         Claim::Another => {
             let detail = "Another request had this Idempotency-Key within the last 24 hours: use a new one for each request.";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail));
@@ -102,7 +124,17 @@ async fn once(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Result
     } else if head.status.is_client_error() {
         store.answered(&scope, &name, None).await?;
     }
-    Ok(Response::from_parts(head, Body::from(body)))
+    let is_kept = head.status.is_success();
+    let response = Response::from_parts(head, Body::from(body));
+    Ok(if is_kept { with_end(response, now) } else { response })
+}
+
+/// An answer that is given again until then; from then on the name is free for another request.
+fn with_end(mut response: Response<Body>, taken: Timestamp) -> Response<Body> {
+    if let Ok(ends) = HeaderValue::try_from((taken + KEPT_FOR).to_string()) {
+        response.headers_mut().insert(EXPIRES, ends);
+    }
+    response
 }
 
 /// What makes a request the same: method, path, query and body.
@@ -121,27 +153,27 @@ fn digest(secret: &[u8], head: &Parts, body: &[u8]) -> [u8; 32] {
 
 impl Seal {
     fn new(pepper: &Pepper) -> Result<Seal, Problem> {
-        let key = UnboundKey::new(&AES_256_GCM, &pepper.derive("answers to idempotent requests")).map_err(|_| failed())?;
+        let key = UnboundKey::new(&AES_256_GCM, &pepper.derive("answers to idempotent requests")).map_err(|_| lost())?;
         Ok(Seal(LessSafeKey::new(key)))
     }
 
     /// The nonce, then the status and the body, sealed.
     fn close(&self, bound: &str, status: StatusCode, body: &[u8]) -> Result<Vec<u8>, Problem> {
         let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| failed())?;
+        SystemRandom::new().fill(&mut nonce).map_err(|_| lost())?;
         let mut text = [&status.as_u16().to_be_bytes(), body].concat();
         let aad = Aad::from(bound.as_bytes());
-        self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut text).map_err(|_| failed())?;
+        self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut text).map_err(|_| lost())?;
         Ok([&nonce, text.as_slice()].concat())
     }
 
     fn open(&self, bound: &str, mut sealed: Vec<u8>) -> Result<Response<Body>, Problem> {
-        let (nonce, text) = sealed.split_at_mut_checked(NONCE_LEN).ok_or_else(failed)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed())?;
-        let text = self.0.open_in_place(nonce, Aad::from(bound.as_bytes()), text).map_err(|_| failed())?;
-        let (status, body) = text.split_first_chunk::<2>().ok_or_else(failed)?;
+        let (nonce, text) = sealed.split_at_mut_checked(NONCE_LEN).ok_or_else(lost)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| lost())?;
+        let text = self.0.open_in_place(nonce, Aad::from(bound.as_bytes()), text).map_err(|_| lost())?;
+        let (status, body) = text.split_first_chunk::<2>().ok_or_else(lost)?;
         let mut response = Response::new(Body::from(body.to_vec()));
-        *response.status_mut() = StatusCode::from_u16(u16::from_be_bytes(*status)).map_err(|_| failed())?;
+        *response.status_mut() = StatusCode::from_u16(u16::from_be_bytes(*status)).map_err(|_| lost())?;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         Ok(response)
@@ -149,7 +181,7 @@ impl Seal {
 }
 
 /// The server's secret is another one than it was, or the row was tampered with.
-fn failed() -> Problem {
+fn lost() -> Problem {
     let detail = "It was done, and its answer cannot be read again: look for what it made, and use a new Idempotency-Key from here on.";
     Problem::new(StatusCode::CONFLICT, "idempotency_answer_lost", detail)
 }

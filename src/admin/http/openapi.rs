@@ -1,7 +1,11 @@
 //! `GET /admin/v1/openapi.json`: the management API's description, in OpenAPI 3.1; anyone may read it.
 
 use axum::Json;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
 use super::{audit, budgets, credentials, github, groups, keys, leaks, prompts, services};
@@ -24,7 +28,7 @@ use crate::admin::{explain, usage};
         usage::show, usage::export, explain::serve, audit::list, audit::verification, leaks::report, github::report,
     ),
     security(("admin_key" = [])),
-    modifiers(&AdminKey, &OperationIds),
+    modifiers(&AdminKey, &OperationIds, &Idempotency),
 )]
 pub(super) struct Description;
 
@@ -60,6 +64,43 @@ impl Modify for OperationIds {
         }
     }
 }
+
+/// What an `Idempotency-Key` does, with each operation that takes one, as its draft asks for
+/// (draft-ietf-httpapi-idempotency-key-header, section 2.3).
+struct Idempotency;
+
+impl Modify for Idempotency {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let posts = description.paths.paths.iter_mut().filter(|(path, _)| !super::is_signed(path));
+        for operation in posts.filter_map(|(_, item)| item.post.as_mut()) {
+            let parameters = operation.parameters.get_or_insert_default();
+            parameters.retain(|parameter| parameter.name != IDEMPOTENCY_KEY);
+            let parameter = ParameterBuilder::new().name(IDEMPOTENCY_KEY).parameter_in(ParameterIn::Header).required(Required::False);
+            let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+            parameters.push(parameter.description(Some(ONCE)).schema(Some(text)).build());
+            let successes = operation.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2'));
+            for response in successes.filter_map(|(_, response)| match response {
+                RefOr::T(response) => Some(response),
+                RefOr::Ref(_) => None,
+            }) {
+                for (name, what) in IN_ANSWERS {
+                    let schema = ObjectBuilder::new().schema_type(Type::String);
+                    response.headers.insert(name.to_owned(), HeaderBuilder::new().schema(schema).description(Some(what)).build());
+                }
+            }
+        }
+    }
+}
+
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+const ONCE: &str = "Any text of your own, a new one for each request: the request then has its effect once, however often it is sent \
+    within 24 hours, also over a restart, and each time the answer of the first. After that the text is free for another request. \
+    The same text with another request is a 422 (idempotency_key_reused); a request whose first sending was cut off is a 409 \
+    (idempotency_in_doubt); what was refused with a 4XX had no effect, and may be sent again with the same text.";
+const IN_ANSWERS: [(&str, &str); 2] = [
+    ("Idempotency-Expires", "To a request with an Idempotency-Key: until when this answer is given again (RFC 3339)."),
+    ("Idempotency-Replayed", "`true` where the answer was given before."),
+];
 
 /// The description itself.
 pub async fn show() -> Json<utoipa::openapi::OpenApi> {

@@ -11,9 +11,9 @@ use super::Problem;
 pub struct PageQuery {
     /// The most entries, up to 1000 [default: 100].
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
     /// What `next` was in the answer before.
-    after: Option<String>,
+    pub(super) after: Option<String>,
 }
 
 /// A part of a list.

@@ -19,8 +19,11 @@ pub struct ListQuery {
 }
 
 /// What a key's state can be, as lists name it.
-pub const STATES: [&str; 7] =
-    ["active", "key_disabled", "key_owner_disabled", "key_expired", "key_not_yet_valid", "key_revoked", "key_rotated"];
+pub const STATES: [&str; 8] =
+    ["active", "key_disabled", "key_owner_disabled", GROUP_DISABLED, "key_expired", "key_not_yet_valid", "key_revoked", "key_rotated"];
+
+/// As [`Reason::GroupDisabled`](crate::key::Reason::GroupDisabled) has it, without the group.
+const GROUP_DISABLED: &str = "key_group_disabled";
 
 /// So many keys are read from the store at a time.
 const CHUNK: u32 = 500;
@@ -50,7 +53,11 @@ pub async fn page(store: &dyn KeyStore, query: &ListQuery, most: usize) -> Resul
 
 /// `active`, or the code of why a key would be refused.
 pub(super) fn state_of(record: &KeyRecord, now: Timestamp) -> &'static str {
-    record.state(now).map_or_else(|reason| reason.code(), |()| "active")
+    match record.state(now) {
+        Err(reason) => reason.code(),
+        Ok(()) if record.group_disabled => GROUP_DISABLED,
+        Ok(()) => "active",
+    }
 }
 
 /// A state by its code, or by the code without `key_`.

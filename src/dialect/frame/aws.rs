@@ -140,6 +140,17 @@ fn read_headers<'a>(mut headers: &'a [u8], frame: &mut AwsFrame<'a>) -> Result<(
     Ok(())
 }
 
+/// Makes the checksums anew of whole messages whose payloads or headers were changed; what is no message stays as it is.
+pub fn seal_frames(mut messages: &mut [u8]) {
+    while let Ok(Some(len)) = frame_len(messages)
+        && let Some((message, rest)) = messages.split_at_mut_checked(len)
+        && let Some((covered, checksum)) = message.split_last_chunk_mut::<CHECKSUM>()
+    {
+        *checksum = crc32fast::hash(covered).to_be_bytes();
+        messages = rest;
+    }
+}
+
 fn number(bytes: &[u8], at: usize) -> Result<usize, Broken> {
     let four = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()).ok_or(Broken)?;
     Ok(u32::from_be_bytes(*four) as usize)

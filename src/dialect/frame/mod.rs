@@ -6,6 +6,6 @@ mod sse;
 #[cfg(test)]
 mod tests;
 
-pub use aws::{AwsFrame, AwsFrames, AwsKind, Broken, frame_len, read_frame, write_frame};
+pub use aws::{AwsFrame, AwsFrames, AwsKind, Broken, frame_len, read_frame, seal_frames, write_frame};
 pub use lines::Lines;
 pub use sse::{Sse, SseEvent, write_sse};

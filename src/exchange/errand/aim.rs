@@ -94,10 +94,7 @@ async fn keepers(
     let is_of_one = holders.windows(2).all(|two| provider(&two[0]) == provider(&two[1]));
     match holders.as_slice() {
         [] => choose(gateway, served, wanted),
-        // The way on in Google's lists is one credential's.
-        [_, _, ..] if !is_of_one || served.dialect == Dialect::Gemini => {
-            Err(ambiguous(&format!("list each '{}' by its provider", kind.as_str()), &holders))
-        }
+        [_, _, ..] if !is_of_one => Err(ambiguous(&format!("list each '{}' by its provider", kind.as_str()), &holders)),
         [first, ..] => {
             let targets: Vec<Target> = holders.iter().filter_map(|holder| at(gateway, holder).ok()).collect();
             if targets.is_empty() { at(gateway, first).map(|target| vec![target]) } else { Ok(targets) }

@@ -23,7 +23,7 @@ use crate::ledger::record::Outcome;
 use crate::route::LiveProvider;
 use crate::surface::{ProviderError, Surface};
 use crate::ticket::Ticket;
-use crate::upstream::{self, Answer, AnswerBody, Failure, Partial, Watch, Who, retry_after};
+use crate::upstream::{self, Answer, AnswerBody, Concealer, Failure, Partial, Watch, Who, retry_after};
 
 /// What a request has come to: whose it is, who answered, and how.
 pub(super) struct Gone<'a> {
@@ -85,15 +85,15 @@ pub(super) async fn hand_over(
     match outgoing {
         Ok(Outgoing::Whole { body, reading, .. }) => {
             ticket.settle(Outcome::Answered, Some(reading));
-            *response.body_mut() = Body::from(body);
+            *response.body_mut() = Body::from(upstream::without_secret(body, provider));
         }
         Ok(Outgoing::Flowing { before, source, meter }) => {
             let is_stream = matches!(meter, Meter::Stream(_));
             if let Some(length) = head.headers.get(header::CONTENT_LENGTH).filter(|_| !is_stream) {
                 response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
             }
-            let secret = Watch::secret_in(&meter, provider);
-            let watch = Watch { meter, ticket, provider: Who::of(provider), secret, is_stream, surface };
+            let concealer = Concealer::of(&meter, provider);
+            let watch = Watch { meter, ticket, provider: Who::of(provider), concealer, is_stream, surface };
             *response.body_mut() = Body::new(AnswerBody::new(before, source, idle, watch));
         }
         Ok(Outgoing::Error { status, trouble, text }) => {

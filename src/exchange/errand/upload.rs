@@ -23,9 +23,9 @@ use crate::gateway::Gateway;
 use crate::key::KeyId;
 use crate::route::Vault;
 use crate::server::Proxied;
-use crate::surface::Surface;
 use crate::surface::upload::check_size;
 use crate::surface::upload::piece::Piece;
+use crate::surface::{Surface, write_end};
 use crate::ticket::Ticket;
 use crate::upstream::{Failure, Who};
 
@@ -132,7 +132,9 @@ pub async fn serve_piece(
 ) -> Response<Body> {
     let mut ticket = Ticket::new(&gateway, served.operation, request.headers());
     let request_id = ticket.request_id.clone();
-    let mut response = match walk(&gateway, served, sealed, &mut ticket, request).await {
+    let walked = walk(&gateway, served, sealed, &mut ticket, request).await;
+    let ends_soon = ticket.ends_soon;
+    let mut response = match walked {
         Ok(walked) => give::hand_over(&gateway, surface, served, ticket, walked).await,
         Err(refusal) => {
             ticket.refused(&refusal);
@@ -146,6 +148,7 @@ pub async fn serve_piece(
         }
     };
     name_request(surface, &mut response, request_id);
+    write_end(&mut response, ends_soon);
     response
 }
 

@@ -4,12 +4,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::request::Parts;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::key::format::{KeyId, KeyText, Kind, NewKey};
+use crate::key::keyring::Plane;
 use crate::key::{KeyRecord, Keyring, Pepper, Reason};
-use crate::quota::{Accounts, Limits, alert};
+use crate::quota::{AccountId, Accounts, Limits, alert};
+use crate::server::Peer;
 use crate::store::audit::{Actor, Note};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Answer, Changes, KeyFilter, KeyStore, StoreError};
@@ -50,6 +53,9 @@ impl KeyStore for Counting {
     }
     fn keys_page<'a>(&'a self, filter: &'a KeyFilter, after: Option<KeyId>, most: u32) -> Answer<'a, Vec<KeyRecord>> {
         self.inner.keys_page(filter, after, most)
+    }
+    fn limited<'a>(&'a self, after: Option<&'a str>, most: u32) -> Answer<'a, Vec<(AccountId, Limits)>> {
+        self.inner.limited(after, most)
     }
     fn family(&self, family: KeyId) -> Answer<'_, Vec<KeyRecord>> {
         self.inner.family(family)
@@ -97,6 +103,7 @@ impl World {
             revoked: None,
             disabled: false,
             owner_disabled: false,
+            group_disabled: false,
             rotated: None,
             project: None,
             role: None,
@@ -114,7 +121,7 @@ impl World {
     /// What came of a key, and how often the store was asked for it.
     async fn prove(&self, key: &str) -> (Option<Reason>, usize) {
         let before = self.store.asked.load(Ordering::Relaxed);
-        let proven = self.ring.prove(KeyText::parse(key).unwrap()).await;
+        let proven = self.ring.prove(KeyText::parse(key).unwrap(), None).await;
         (proven.err(), self.store.asked.load(Ordering::Relaxed) - before)
     }
 
@@ -145,6 +152,56 @@ async fn a_key_that_is_not_in_memory_passes_though_its_id_was_tried_in_vain() {
     assert_eq!(world.prove(world.good.expose()).await.0, None);
 }
 
+/// A request that shows a key, from one address of all.
+fn shown(key: &str) -> Parts {
+    let request = http::Request::builder().header("authorization", format!("Bearer {key}"));
+    request.extension(Peer("192.0.2.7".parse().unwrap())).body(()).unwrap().into_parts().0
+}
+
+#[tokio::test]
+async fn whoever_guesses_much_costs_the_store_little_and_keeps_no_good_key_out() {
+    let world = World::new().await;
+    let asked = || world.store.asked.load(Ordering::Relaxed);
+    let guess = async || {
+        let key = NewKey::generate(Kind::Live).unwrap();
+        world.ring.check(&shown(key.expose()), Plane::Data).await.unwrap_err().reason
+    };
+    let mut guesses = 0;
+    while guess().await == Reason::Unknown {
+        guesses += 1;
+        assert!(guesses < 1000, "nobody slows it down");
+    }
+    let (before, began) = (asked(), std::time::Instant::now());
+    for _ in 0..500 {
+        assert!(matches!(guess().await, Reason::TooManyGuesses(_) | Reason::Unknown));
+    }
+    // Ten each second and as many at once; one that is let through, and the one after it that is told to wait.
+    let most = 10 + 12 * (began.elapsed().as_secs() as usize + 1);
+    assert!(asked() - before <= most, "{} look-ups", asked() - before);
+
+    // All that may come for the first time has come.
+    for _ in 0..20 {
+        guess().await;
+    }
+    let good = shown(world.good.expose());
+    let mut tries = 0;
+    while world.ring.check(&good, Plane::Data).await.is_err() {
+        tries += 1;
+        assert!(matches!(guess().await, Reason::TooManyGuesses(_) | Reason::Unknown));
+        assert!(tries < 3, "it is kept out");
+    }
+    let before = asked();
+    world.ring.check(&good, Plane::Data).await.unwrap();
+    assert_eq!(asked(), before, "it is in memory from then on");
+
+    // A wrong secret of a key in memory is a guess like any other.
+    for _ in 0..50 {
+        let wrong = world.ring.check(&shown(&world.wrong_secret()), Plane::Data).await.unwrap_err().reason;
+        assert!(matches!(wrong, Reason::TooManyGuesses(_) | Reason::Unknown));
+    }
+    assert!(asked() - before <= 12, "{} look-ups", asked() - before);
+}
+
 #[tokio::test]
 async fn while_the_store_is_down_a_known_key_passes_and_no_other_is_called_wrong() {
     let world = World::new().await;
@@ -172,7 +229,7 @@ async fn a_key_that_is_revoked_while_it_is_being_read_does_not_pass() {
         gate.opens.notify_one();
     };
     // Its state is told by the record: that it is as old as the reading was would be the fault.
-    let prove = || async { world.ring.prove(KeyText::parse(world.good.expose()).unwrap()).await.unwrap().record.revoked };
+    let prove = || async { world.ring.prove(KeyText::parse(world.good.expose()).unwrap(), None).await.unwrap().record.revoked };
     let (first, ()) = tokio::join!(prove(), revoke);
     assert!(first.is_some() && prove().await.is_some());
 }

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Sqlite, audit, keys, micros, timestamp};
+use super::{Sqlite, keys, micros, timestamp};
 use crate::store::audit::Note;
 use crate::store::{Answer, CredentialStore, KeptCredential, StoreError};
 
@@ -17,13 +17,13 @@ impl CredentialStore for Sqlite {
     fn credentials(&self) -> Answer<'_, Vec<KeptCredential>> {
         Box::pin(async move {
             let all = "SELECT * FROM credentials WHERE sealed IS NOT NULL ORDER BY provider, name";
-            sqlx::query(all).fetch_all(&self.pool).await?.iter().map(credential).collect()
+            sqlx::query(all).fetch_all(&self.reads).await?.iter().map(credential).collect()
         })
     }
 
     fn put_credential<'a>(&'a self, kept: &'a KeptCredential, note: &'a Note) -> Answer<'a, ()> {
         Box::pin(async move {
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
             let changed = keys::next_change(&mut transaction).await?;
             // A name that was removed may be given again, to another provider too.
             sqlx::query("DELETE FROM credentials WHERE name = ? AND sealed IS NULL").bind(&kept.name).execute(&mut *transaction).await?;
@@ -37,20 +37,20 @@ impl CredentialStore for Sqlite {
                 .bind(changed)
                 .execute(&mut *transaction)
                 .await?;
-            audit::append(&mut transaction, note).await?;
+            self.append(&mut transaction, note).await?;
             Ok(transaction.commit().await?)
         })
     }
 
     fn remove_credential<'a>(&'a self, name: &'a str, note: &'a Note) -> Answer<'a, bool> {
         Box::pin(async move {
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
             let changed = keys::next_change(&mut transaction).await?;
             let removed = sqlx::query(REMOVE).bind(name).bind(changed).execute(&mut *transaction).await?.rows_affected();
             if removed == 0 {
                 return Ok(false);
             }
-            audit::append(&mut transaction, note).await?;
+            self.append(&mut transaction, note).await?;
             transaction.commit().await?;
             Ok(true)
         })

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Sqlite, audit, keys, micros, timestamp};
+use super::{Sqlite, keys, micros, timestamp};
 use crate::quota::AccountId;
 use crate::store::audit::Note;
 use crate::store::{Answer, Group, GroupStore, StoreError};
@@ -16,21 +16,21 @@ const PUT: &str = "INSERT INTO groups (id, name, team, limits, disabled, created
 impl GroupStore for Sqlite {
     fn group<'a>(&'a self, id: &'a AccountId) -> Answer<'a, Option<Group>> {
         Box::pin(async move {
-            let row = sqlx::query("SELECT * FROM groups WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
+            let row = sqlx::query("SELECT * FROM groups WHERE id = ?").bind(id.to_string()).fetch_optional(&self.reads).await?;
             row.as_ref().map(group).transpose()
         })
     }
 
     fn groups(&self) -> Answer<'_, Vec<Group>> {
         Box::pin(async move {
-            let rows = sqlx::query("SELECT * FROM groups ORDER BY id").fetch_all(&self.pool).await?;
+            let rows = sqlx::query("SELECT * FROM groups ORDER BY id").fetch_all(&self.reads).await?;
             rows.iter().map(group).collect()
         })
     }
 
     fn put_group<'a>(&'a self, group: &'a Group, note: &'a Note) -> Answer<'a, ()> {
         Box::pin(async move {
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
             let changed = keys::next_change(&mut transaction).await?;
             sqlx::query(PUT)
                 .bind(group.id.to_string())
@@ -42,7 +42,7 @@ impl GroupStore for Sqlite {
                 .bind(changed)
                 .execute(&mut *transaction)
                 .await?;
-            audit::append(&mut transaction, note).await?;
+            self.append(&mut transaction, note).await?;
             Ok(transaction.commit().await?)
         })
     }
@@ -50,20 +50,20 @@ impl GroupStore for Sqlite {
     fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp, body: Option<&'a str>) -> Answer<'a, bool> {
         Box::pin(async move {
             let added = sqlx::query("INSERT OR IGNORE INTO alerts (name, at, waiting) VALUES (?, ?, ?)");
-            Ok(added.bind(name).bind(micros(at)).bind(body).execute(&self.pool).await?.rows_affected() == 1)
+            Ok(added.bind(name).bind(micros(at)).bind(body).execute(&self.writes).await?.rows_affected() == 1)
         })
     }
 
     fn waiting_alerts(&self) -> Answer<'_, Vec<(String, String)>> {
         Box::pin(async move {
             let waiting = sqlx::query_as("SELECT name, waiting FROM alerts WHERE waiting IS NOT NULL ORDER BY at, name");
-            Ok(waiting.fetch_all(&self.pool).await?)
+            Ok(waiting.fetch_all(&self.reads).await?)
         })
     }
 
     fn alert_taken<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
-            sqlx::query("UPDATE alerts SET waiting = NULL WHERE name = ?").bind(name).execute(&self.pool).await?;
+            sqlx::query("UPDATE alerts SET waiting = NULL WHERE name = ?").bind(name).execute(&self.writes).await?;
             Ok(())
         })
     }

@@ -29,7 +29,7 @@ impl HeldStore for Sqlite {
                     row.push_bind(&held.provider);
                     row.push_bind(micros(held.created));
                 });
-                query.build().persistent(false).execute(&self.pool).await?;
+                query.build().persistent(false).execute(&self.writes).await?;
             }
             Ok(())
         })
@@ -39,14 +39,14 @@ impl HeldStore for Sqlite {
         Box::pin(async move {
             let statement = format!("{MINE} SELECT provider FROM held WHERE kind = ?2 AND id = ?3 AND key IN mine LIMIT 1");
             let found = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).bind(key.to_string()).bind(kind.as_str()).bind(id);
-            Ok(found.fetch_optional(&self.pool).await?)
+            Ok(found.fetch_optional(&self.reads).await?)
         })
     }
 
     fn is_held<'a>(&'a self, kind: Kind, id: &'a str) -> Answer<'a, bool> {
         Box::pin(async move {
             let found = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM held WHERE kind = ? AND id = ?)").bind(kind.as_str()).bind(id);
-            Ok(found.fetch_one(&self.pool).await?)
+            Ok(found.fetch_one(&self.reads).await?)
         })
     }
 
@@ -55,14 +55,14 @@ impl HeldStore for Sqlite {
             let statement =
                 format!("{MINE} SELECT id, key, provider, created FROM held WHERE kind = ?2 AND key IN mine ORDER BY created DESC");
             let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(key.to_string()).bind(kind.as_str());
-            rows.fetch_all(&self.pool).await?.iter().map(|row| held(row, kind)).collect()
+            rows.fetch_all(&self.reads).await?.iter().map(|row| held(row, kind)).collect()
         })
     }
 
     fn let_go<'a>(&'a self, key: KeyId, kind: Kind, id: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             let statement = format!("{MINE} DELETE FROM held WHERE kind = ?2 AND id = ?3 AND key IN mine");
-            sqlx::query(sqlx::AssertSqlSafe(statement)).bind(key.to_string()).bind(kind.as_str()).bind(id).execute(&self.pool).await?;
+            sqlx::query(sqlx::AssertSqlSafe(statement)).bind(key.to_string()).bind(kind.as_str()).bind(id).execute(&self.writes).await?;
             Ok(())
         })
     }
@@ -70,7 +70,7 @@ impl HeldStore for Sqlite {
     fn forget(&self, before: Timestamp) -> Answer<'_, u64> {
         Box::pin(async move {
             let some = "DELETE FROM held WHERE (kind, id, key) IN (SELECT kind, id, key FROM held WHERE created < ? LIMIT ?)";
-            Ok(sqlx::query(some).bind(micros(before)).bind(FORGOTTEN).execute(&self.pool).await?.rows_affected())
+            Ok(sqlx::query(some).bind(micros(before)).bind(FORGOTTEN).execute(&self.writes).await?.rows_affected())
         })
     }
 }

@@ -3,19 +3,22 @@
 use jiff::Timestamp;
 use sqlx::Row;
 
-use super::{Sqlite, micros};
+use super::{Sqlite, micros, timestamp};
 use crate::store::{Answer, Claim, IdempotencyStore};
 
 impl IdempotencyStore for Sqlite {
     fn claim<'a>(&'a self, scope: &'a str, name: &'a str, request: &'a [u8], oldest: Timestamp) -> Answer<'a, Claim> {
         Box::pin(async move {
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
             sqlx::query("DELETE FROM idempotency WHERE at < ?").bind(micros(oldest)).execute(&mut *transaction).await?;
-            let row = sqlx::query("SELECT request, answer FROM idempotency WHERE scope = ? AND name = ?");
+            let row = sqlx::query("SELECT request, answer, at FROM idempotency WHERE scope = ? AND name = ?");
             let row = row.bind(scope).bind(name).fetch_optional(&mut *transaction).await?;
             let claim = match row {
                 Some(row) if row.try_get::<&[u8], _>("request")? != request => Claim::Another,
-                Some(row) => row.try_get::<Option<Vec<u8>>, _>("answer")?.map_or(Claim::InDoubt, Claim::Done),
+                Some(row) => {
+                    let taken = timestamp(row.try_get("at")?);
+                    row.try_get::<Option<Vec<u8>>, _>("answer")?.map_or(Claim::InDoubt, |answer| Claim::Done(answer, taken))
+                }
                 None => {
                     sqlx::query("INSERT INTO idempotency (scope, name, request, at) VALUES (?, ?, ?, ?)")
                         .bind(scope)
@@ -38,7 +41,7 @@ impl IdempotencyStore for Sqlite {
                 Some(_) => "UPDATE idempotency SET answer = ?3 WHERE scope = ?1 AND name = ?2",
                 None => "DELETE FROM idempotency WHERE scope = ?1 AND name = ?2 AND ?3 IS NULL",
             };
-            sqlx::query(statement).bind(scope).bind(name).bind(answer).execute(&self.pool).await?;
+            sqlx::query(statement).bind(scope).bind(name).bind(answer).execute(&self.changes).await?;
             Ok(())
         })
     }

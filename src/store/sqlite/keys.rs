@@ -3,10 +3,10 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Sqlite, audit, micros, timestamp};
+use super::{Sqlite, micros, timestamp};
 use crate::key::record::{Role, Rotation};
 use crate::key::{KeyHash, KeyId, KeyRecord, Kind};
-use crate::quota::AccountId;
+use crate::quota::{AccountId, Limits};
 use crate::store::audit::Note;
 use crate::store::{Answer, Changes, KeyFilter, KeyStore, StoreError};
 
@@ -17,6 +17,14 @@ const PAGE: &str = "SELECT * FROM owned_keys
     WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR project = ?2)
         AND (?3 IS NULL OR (-created, id) > (SELECT -created, id FROM keys WHERE id = ?3))
     ORDER BY created DESC, id LIMIT ?4";
+/// Accounts whose limits are counted, groups as well as the newest key of each family; its condition is that of the index `limited_keys`.
+pub(super) const LIMITED: &str = r#"SELECT id, limits FROM groups
+    WHERE (?1 IS NULL OR id > ?1) AND (limits LIKE '%"rates":[{%' OR limits LIKE '%"budgets":[{%' OR (limits LIKE '%"parallel":%' AND limits NOT LIKE '%"parallel":null%'))
+    UNION ALL
+    SELECT family, limits FROM keys
+    WHERE (?1 IS NULL OR family > ?1) AND (limits LIKE '%"rates":[{%' OR limits LIKE '%"budgets":[{%' OR (limits LIKE '%"parallel":%' AND limits NOT LIKE '%"parallel":null%'))
+        AND NOT EXISTS (SELECT 1 FROM keys AS newer WHERE newer.family = keys.family AND (newer.created, newer.id) > (keys.created, keys.id))
+    ORDER BY 1 LIMIT ?2"#;
 /// What a key is (hash, kind, when it was made) stays as it is.
 const UPDATE: &str = "UPDATE keys SET name = ?4, owner = ?5, limits = ?6, not_before = ?8, expires = ?9, revoked = ?10, disabled = ?11,
     successor = ?12, grace_ends = ?13, changed = ?14, project = ?15, role = ?16 WHERE id = ?1";
@@ -24,14 +32,14 @@ const UPDATE: &str = "UPDATE keys SET name = ?4, owner = ?5, limits = ?6, not_be
 impl KeyStore for Sqlite {
     fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
         Box::pin(async move {
-            let row = sqlx::query("SELECT * FROM owned_keys WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
+            let row = sqlx::query("SELECT * FROM owned_keys WHERE id = ?").bind(id.to_string()).fetch_optional(&self.reads).await?;
             row.as_ref().map(record).transpose()
         })
     }
 
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
         Box::pin(async move {
-            let rows = sqlx::query("SELECT * FROM owned_keys ORDER BY created DESC, id").fetch_all(&self.pool).await?;
+            let rows = sqlx::query("SELECT * FROM owned_keys ORDER BY created DESC, id").fetch_all(&self.reads).await?;
             rows.iter().map(record).collect()
         })
     }
@@ -39,21 +47,33 @@ impl KeyStore for Sqlite {
     fn keys_page<'a>(&'a self, filter: &'a KeyFilter, after: Option<KeyId>, most: u32) -> Answer<'a, Vec<KeyRecord>> {
         Box::pin(async move {
             let page = sqlx::query(PAGE).bind(&filter.owner).bind(&filter.project).bind(after.map(|id| id.to_string())).bind(most);
-            page.fetch_all(&self.pool).await?.iter().map(record).collect()
+            page.fetch_all(&self.reads).await?.iter().map(record).collect()
+        })
+    }
+
+    fn limited<'a>(&'a self, after: Option<&'a str>, most: u32) -> Answer<'a, Vec<(AccountId, Limits)>> {
+        Box::pin(async move {
+            let rows: Vec<(String, String)> = sqlx::query_as(LIMITED).bind(after).bind(most).fetch_all(&self.reads).await?;
+            let broken = |id: &str| StoreError(format!("the stored account {id} has broken limits: mend its row"));
+            let account = |(id, limits): (String, String)| {
+                let account = AccountId::parse(&id).zip(serde_json::from_str(&limits).ok());
+                account.ok_or_else(|| broken(&id))
+            };
+            rows.into_iter().map(account).collect()
         })
     }
 
     fn family(&self, family: KeyId) -> Answer<'_, Vec<KeyRecord>> {
         Box::pin(async move {
-            let rows = sqlx::query("SELECT * FROM owned_keys WHERE family = ?").bind(family.to_string()).fetch_all(&self.pool).await?;
+            let rows = sqlx::query("SELECT * FROM owned_keys WHERE family = ?").bind(family.to_string()).fetch_all(&self.reads).await?;
             rows.iter().map(record).collect()
         })
     }
 
     fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
         Box::pin(async move {
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            write(&mut transaction, INSERT, record, note).await?;
+            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            write(self, &mut transaction, INSERT, record, note).await?;
             Ok(transaction.commit().await?)
         })
     }
@@ -61,17 +81,17 @@ impl KeyStore for Sqlite {
     fn update_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
         Box::pin(async move {
             // A write lock from the start: two writers then wait for each other instead of failing half-way.
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            write(&mut transaction, UPDATE, record, note).await?;
+            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            write(self, &mut transaction, UPDATE, record, note).await?;
             Ok(transaction.commit().await?)
         })
     }
 
     fn update_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, ()> {
         Box::pin(async move {
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
             for (record, note) in records {
-                write(&mut transaction, UPDATE, record, note).await?;
+                write(self, &mut transaction, UPDATE, record, note).await?;
             }
             Ok(transaction.commit().await?)
         })
@@ -79,7 +99,7 @@ impl KeyStore for Sqlite {
 
     fn switch_owner<'a>(&'a self, owner: &'a str, disabled: bool, note: &'a Note) -> Answer<'a, bool> {
         Box::pin(async move {
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
             let switched = match disabled {
                 true => "INSERT OR IGNORE INTO disabled_owners (owner) VALUES (?)",
                 false => "DELETE FROM disabled_owners WHERE owner = ?",
@@ -89,7 +109,7 @@ impl KeyStore for Sqlite {
             }
             let changed = next_change(&mut transaction).await?;
             sqlx::query("UPDATE keys SET changed = ? WHERE owner = ?").bind(changed).bind(owner).execute(&mut *transaction).await?;
-            audit::append(&mut transaction, note).await?;
+            self.append(&mut transaction, note).await?;
             transaction.commit().await?;
             Ok(true)
         })
@@ -98,16 +118,16 @@ impl KeyStore for Sqlite {
     fn changes(&self, since: i64) -> Answer<'_, Changes> {
         Box::pin(async move {
             self.is_there()?;
-            let newest: i64 = sqlx::query_scalar("SELECT newest FROM changes").fetch_one(&self.pool).await?;
+            let newest: i64 = sqlx::query_scalar("SELECT newest FROM changes").fetch_one(&self.reads).await?;
             if newest <= since {
                 return Ok(Changes { newest, ..Changes::default() });
             }
             let keys = "SELECT id FROM keys WHERE changed > ? ORDER BY changed";
-            let keys: Vec<String> = sqlx::query_scalar(keys).bind(since).fetch_all(&self.pool).await?;
+            let keys: Vec<String> = sqlx::query_scalar(keys).bind(since).fetch_all(&self.reads).await?;
             let groups = "SELECT id FROM groups WHERE changed > ? ORDER BY changed";
-            let groups: Vec<String> = sqlx::query_scalar(groups).bind(since).fetch_all(&self.pool).await?;
+            let groups: Vec<String> = sqlx::query_scalar(groups).bind(since).fetch_all(&self.reads).await?;
             let credentials = "SELECT EXISTS (SELECT 1 FROM credentials WHERE changed > ?)";
-            let credentials: bool = sqlx::query_scalar(credentials).bind(since).fetch_one(&self.pool).await?;
+            let credentials: bool = sqlx::query_scalar(credentials).bind(since).fetch_one(&self.reads).await?;
             Ok(Changes {
                 newest,
                 credentials,
@@ -118,7 +138,13 @@ impl KeyStore for Sqlite {
     }
 }
 
-async fn write(connection: &mut SqliteConnection, statement: &'static str, record: &KeyRecord, note: &Note) -> Result<(), StoreError> {
+async fn write(
+    store: &Sqlite,
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    record: &KeyRecord,
+    note: &Note,
+) -> Result<(), StoreError> {
     let changed = next_change(&mut *connection).await?;
     let limits = serde_json::to_string(&record.limits).map_err(|e| StoreError(e.to_string()))?;
     let done = sqlx::query(statement)
@@ -144,7 +170,7 @@ async fn write(connection: &mut SqliteConnection, statement: &'static str, recor
     if done.rows_affected() == 0 {
         return Err(StoreError(format!("there is no key {}", record.id)));
     }
-    audit::append(connection, note).await
+    store.append(connection, note).await
 }
 
 pub(super) async fn next_change(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
@@ -173,6 +199,7 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
         revoked: time("revoked")?,
         disabled: row.try_get("disabled")?,
         owner_disabled: row.try_get("owner_disabled")?,
+        group_disabled: row.try_get("group_disabled")?,
         rotated,
         project: row.try_get("project")?,
         role: row.try_get::<Option<&str>, _>("role")?.map(|name| Role::from_name(name).ok_or_else(|| broken("role"))).transpose()?,

@@ -57,7 +57,7 @@ const LAST_USE: &str = "SELECT id, began, operation, provider || '/' || model AS
 impl LedgerStore for Sqlite {
     fn cursor<'a>(&'a self, node: &'a str) -> Answer<'a, Cursor> {
         Box::pin(async move {
-            let row = sqlx::query("SELECT segment, position FROM cursors WHERE node = ?").bind(node).fetch_optional(&self.pool).await?;
+            let row = sqlx::query("SELECT segment, position FROM cursors WHERE node = ?").bind(node).fetch_optional(&self.reads).await?;
             let Some(row) = row else { return Ok(Cursor::default()) };
             Ok(Cursor { segment: count(&row, "segment")?, offset: count(&row, "position")? })
         })
@@ -66,7 +66,7 @@ impl LedgerStore for Sqlite {
     fn apply<'a>(&'a self, node: &'a str, entries: &'a [Entry], cursor: Cursor) -> Answer<'a, ()> {
         Box::pin(async move {
             self.is_there()?;
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.writes.begin_with("BEGIN IMMEDIATE").await?;
             let (pairs, mut texts) = (pair(entries), Texts::default());
             let mut left = pairs.as_slice();
             for (rows, statement) in ROWS.into_iter().zip(&*STATEMENTS) {
@@ -84,14 +84,14 @@ impl LedgerStore for Sqlite {
             transaction.commit().await?;
             // A move to another segment lets the ones before be deleted: what came from them must outlive a loss of power first.
             if cursor.offset == 0 {
-                sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.pool).await?;
+                sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.writes).await?;
             }
             Ok(())
         })
     }
 
     fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64> {
-        Box::pin(async move { Ok(sqlx::query(ASSUME).bind(micros(at)).bind(node).execute(&self.pool).await?.rows_affected()) })
+        Box::pin(async move { Ok(sqlx::query(ASSUME).bind(micros(at)).bind(node).execute(&self.writes).await?.rows_affected()) })
     }
 
     fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used> {
@@ -106,7 +106,7 @@ impl LedgerStore for Sqlite {
             };
             let since = past.window.has_end().then_some(past.window.begins);
             let rows =
-                Span::new(since, past.until).sums(&self.pool, Sums { by: UsageBy::Model, filter, values: id.as_slice(), scope }).await?;
+                Span::new(since, past.until).sums(&self.reads, Sums { by: UsageBy::Model, filter, values: id.as_slice(), scope }).await?;
             let mut used = Used::default();
             for row in &rows {
                 let name: &str = row.try_get("grouped")?;
@@ -124,7 +124,7 @@ impl LedgerStore for Sqlite {
 
     fn last_use(&self, key: KeyId) -> Answer<'_, Option<LastUse>> {
         Box::pin(async move {
-            let row = sqlx::query(LAST_USE).bind(key.to_string()).fetch_optional(&self.pool).await?;
+            let row = sqlx::query(LAST_USE).bind(key.to_string()).fetch_optional(&self.reads).await?;
             row.as_ref().map(last_use).transpose()
         })
     }
@@ -148,22 +148,22 @@ impl LedgerStore for Sqlite {
                 _ => None,
             };
             let rows = Span::new(query.since, query.until)
-                .sums(&self.pool, Sums { by: query.by, filter: &filter, values: &values, scope })
+                .sums(&self.reads, Sums { by: query.by, filter: &filter, values: &values, scope })
                 .await?;
             rows.iter().map(usage_row).collect()
         })
     }
 
     fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<&'a Place>) -> Answer<'a, Vec<Request>> {
-        Box::pin(rows::page(&self.pool, query, after))
+        Box::pin(rows::page(&self.reads, query, after))
     }
 
     fn roll_up(&self, before: Timestamp) -> Answer<'_, bool> {
-        Box::pin(rollups::roll_up(&self.pool, before))
+        Box::pin(rollups::roll_up(&self.writes, before))
     }
 
     fn prune(&self, before: Timestamp) -> Answer<'_, u64> {
-        Box::pin(rollups::prune(&self.pool, before, PRUNED_AT_ONCE))
+        Box::pin(rollups::prune(&self.writes, before, PRUNED_AT_ONCE))
     }
 }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ring::hmac;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
@@ -28,12 +29,21 @@ use super::StoreError;
 
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(5);
+/// The same of a change that somebody waits for.
+const CHANGE_BUSY: Duration = Duration::from_secs(1);
 
 /// Keys and ledger in one file.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
-    pool: SqlitePool,
+    /// What only reads waits for no writer, nor for a connection that one waits on.
+    reads: SqlitePool,
+    /// The ledger, and what else is written beside requests.
+    writes: SqlitePool,
+    /// What people change, and the audit list.
+    changes: SqlitePool,
     file: Arc<File>,
+    /// What the end of the audit list is put under; without it, it is under nothing.
+    seal: Option<Arc<hmac::Key>>,
 }
 
 /// The file that was opened: the one of its name may be another one by now.
@@ -56,33 +66,47 @@ impl Sqlite {
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(BUSY)
             .foreign_keys(true);
-        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(BUSY).connect_with(options).await?;
+        let pool = |most: u32, busy: Duration| {
+            let options = options.clone().busy_timeout(busy);
+            SqlitePoolOptions::new().max_connections(most).acquire_timeout(BUSY).connect_lazy_with(options)
+        };
+        let (reads, writes, changes) = (pool(4, BUSY), pool(2, BUSY), pool(2, CHANGE_BUSY));
         let tables = sqlx::migrate!("src/store/sqlite/migrations");
-        tables.run(&pool).await.map_err(|e| StoreError(format!("{}: {e}", path.display())))?;
+        tables.run(&writes).await.map_err(|e| StoreError(format!("{}: {e}", path.display())))?;
         let file = File { path: path.to_path_buf(), is: identity(path).map_err(|e| StoreError(format!("{}: {e}", path.display())))? };
-        Ok(Sqlite { pool, file: Arc::new(file) })
+        Ok(Sqlite { reads, writes, changes, file: Arc::new(file), seal: None })
+    }
+
+    /// From here on the end of the audit list is kept under a secret; where it never was, or is not any more, an entry tells from when on.
+    pub async fn sealed_under(self, secret: &[u8]) -> Result<Sqlite, StoreError> {
+        let store = Sqlite { seal: Some(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret))), ..self };
+        audit::seal(&store).await?;
+        Ok(store)
     }
 
     /// Notes under which secret keys are made here, by its digest; false where those that are there were made under another.
     pub async fn is_under(&self, digest: &[u8]) -> Result<bool, StoreError> {
+        let known = || sqlx::query_scalar::<_, Vec<u8>>("SELECT digest FROM secret");
+        // A store that is locked can be looked at all the same.
+        if let Some(known) = known().fetch_optional(&self.reads).await? {
+            return Ok(known == digest);
+        }
         sqlx::query("INSERT INTO secret (digest) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM secret)")
             .bind(digest)
-            .execute(&self.pool)
+            .execute(&self.writes)
             .await?;
-        let known: Vec<u8> = sqlx::query_scalar("SELECT digest FROM secret").fetch_one(&self.pool).await?;
-        Ok(known == digest)
+        Ok(known().fetch_one(&self.reads).await? == digest)
     }
 
     /// Whether any key was made here, however many were.
     pub async fn has_keys(&self) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM keys)").fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM keys)").fetch_one(&self.reads).await?)
     }
 
     /// Keys that were made here.
     pub async fn count_keys(&self) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM keys").fetch_one(&self.pool).await?;
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM keys").fetch_one(&self.reads).await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -122,6 +146,11 @@ async fn alone(path: &Path) -> Result<std::fs::File, StoreError> {
 
 impl From<sqlx::Error> for StoreError {
     fn from(e: sqlx::Error) -> StoreError {
+        let code = e.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+        // The lowest byte of an extended result code: SQLITE_BUSY, SQLITE_LOCKED.
+        if code.is_some_and(|code| matches!(code & 0xff, 5 | 6)) {
+            return StoreError::locked();
+        }
         StoreError(e.to_string())
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Sqlite, audit, keys, micros, timestamp};
+use super::{Sqlite, keys, micros, timestamp};
 use crate::key::KeyId;
 use crate::service::{Standing, Subscription};
 use crate::store::audit::Note;
@@ -19,7 +19,7 @@ impl SubscriptionStore for Sqlite {
     fn subscriptions_since(&self, since: i64) -> Answer<'_, (i64, Vec<Subscription>)> {
         Box::pin(async move {
             let rows =
-                sqlx::query("SELECT * FROM subscriptions WHERE changed > ? ORDER BY changed").bind(since).fetch_all(&self.pool).await?;
+                sqlx::query("SELECT * FROM subscriptions WHERE changed > ? ORDER BY changed").bind(since).fetch_all(&self.reads).await?;
             let newest = rows.last().map(|row| row.try_get("changed")).transpose()?.unwrap_or(since);
             Ok((newest, rows.iter().map(subscription).collect::<Result<_, _>>()?))
         })
@@ -28,7 +28,7 @@ impl SubscriptionStore for Sqlite {
     fn subscriptions<'a>(&'a self, service: &'a str) -> Answer<'a, Vec<Subscription>> {
         Box::pin(async move {
             let rows = sqlx::query("SELECT * FROM subscriptions WHERE service = ? ORDER BY family").bind(service);
-            rows.fetch_all(&self.pool).await?.iter().map(subscription).collect()
+            rows.fetch_all(&self.reads).await?.iter().map(subscription).collect()
         })
     }
 
@@ -42,7 +42,7 @@ impl SubscriptionStore for Sqlite {
 }
 
 async fn write(store: &Sqlite, statement: &'static str, subscription: &Subscription, note: &Note) -> Result<bool, StoreError> {
-    let mut transaction = store.pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = store.changes.begin_with("BEGIN IMMEDIATE").await?;
     let changed = keys::next_change(&mut transaction).await?;
     let done = sqlx::query(statement)
         .bind(&subscription.service)
@@ -56,7 +56,7 @@ async fn write(store: &Sqlite, statement: &'static str, subscription: &Subscript
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    audit::append(&mut transaction, note).await?;
+    store.append(&mut transaction, note).await?;
     transaction.commit().await?;
     Ok(true)
 }

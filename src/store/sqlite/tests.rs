@@ -8,10 +8,12 @@ use crate::key::format::NewKey;
 use crate::key::{KeyId, KeyText, Keyring, Kind, Pepper, Reason};
 use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
-use crate::quota::{Accounts, Limits, alert};
+use crate::quota::{AccountId, Accounts, Limits, alert};
 use crate::service::{Standing, Subscription, Subscriptions};
-use crate::store::audit::{self, Actor};
-use crate::store::{AuditStore, Changes, Claim, IdempotencyStore, KeyStore, LedgerStore, SubscriptionStore, UsageBy, UsageQuery};
+use crate::store::audit::{self, Actor, End};
+use crate::store::{
+    AuditStore, Changes, Claim, Group, GroupStore, IdempotencyStore, KeyStore, LedgerStore, SubscriptionStore, UsageBy, UsageQuery,
+};
 
 #[tokio::test]
 async fn a_key_reads_back_and_its_changes_are_numbered() {
@@ -62,7 +64,7 @@ async fn the_audit_list_can_only_grow_and_shows_where_it_was_changed() {
     let verified = audit::verify(&store).await.unwrap();
     assert_eq!((verified.entries, verified.first_broken, verified.newest_hash.as_ref()), (3, None, Some(&entries[2].hash)));
     for change in ["UPDATE audit SET actor = 'cli:bob'", "DELETE FROM audit"] {
-        let refused = sqlx::query(change).execute(&store.pool).await.unwrap_err().to_string();
+        let refused = sqlx::query(change).execute(&store.writes).await.unwrap_err().to_string();
         assert!(refused.contains("can only grow"), "{refused}");
     }
     let changes = [
@@ -73,9 +75,105 @@ async fn the_audit_list_can_only_grow_and_shows_where_it_was_changed() {
         ("UPDATE audit SET detail = '{}' WHERE number = 1", Some(1)),
     ];
     for (change, first_broken) in changes {
-        sqlx::query(change).execute(&store.pool).await.unwrap();
+        sqlx::query(change).execute(&store.writes).await.unwrap();
         assert_eq!(audit::verify(&store).await.unwrap().first_broken, first_broken, "{change}");
     }
+}
+
+/// Takes entries off the end of the list, as whoever can write the file does.
+async fn cut(store: &Sqlite, after: i64) {
+    sqlx::query("DROP TRIGGER IF EXISTS audit_is_not_cut").execute(&store.writes).await.unwrap();
+    sqlx::query("DELETE FROM audit WHERE number > ?").bind(after).execute(&store.writes).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_audit_list_whose_end_was_cut_off_shows_it_also_when_it_has_gone_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = async || Sqlite::open(&folder.path().join("keyward.db")).await.unwrap().sealed_under(b"a secret").await.unwrap();
+    let store = open().await;
+    for action in ["one", "two", "three"] {
+        store.note(&note(action)).await.unwrap();
+    }
+    let verified = audit::verify(&store).await.unwrap();
+    assert!(verified.is_whole() && verified.entries == 3, "{verified:?}");
+    cut(&store, 2).await;
+    let verified = audit::verify(&store).await.unwrap();
+    assert_eq!((verified.end, verified.first_broken), (End::Cut, None));
+    store.note(&note("four")).await.unwrap();
+    let verified = audit::verify(&store).await.unwrap();
+    assert_eq!((verified.end, verified.first_broken, verified.entries), (End::Whole, Some(4), 3), "the gap stays");
+    cut(&store, 0).await;
+    assert_eq!(audit::verify(&open().await).await.unwrap().end, End::Cut, "all of it was");
+}
+
+#[tokio::test]
+async fn the_end_of_an_audit_list_is_made_by_nobody_without_the_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let bare = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    bare.note(&note("before")).await.unwrap();
+    let seal = async |secret: &[u8]| Sqlite::open(&folder.path().join("keyward.db")).await.unwrap().sealed_under(secret).await.unwrap();
+    let store = seal(b"a secret").await;
+    let actions = async || store.audit(None, 10).await.unwrap().into_iter().map(|entry| entry.action).collect::<Vec<_>>();
+    assert_eq!(actions().await, ["audit.seal", "before"], "a list that was there says from when on its end is kept");
+    assert!(audit::verify(&store).await.unwrap().is_whole());
+    bare.note(&note("added")).await.unwrap();
+    assert_eq!(audit::verify(&store).await.unwrap().end, End::Forged, "its chain is right, and its end is not");
+    cut(&store, 2).await;
+    sqlx::query("DELETE FROM audit_head").execute(&store.writes).await.unwrap();
+    assert_eq!(audit::verify(&store).await.unwrap().end, End::Missing);
+    store.note(&note("after")).await.unwrap();
+    assert_eq!(actions().await, ["after", "audit.seal", "audit.seal", "before"], "that it was away stays in the list");
+    assert!(audit::verify(&store).await.unwrap().is_whole());
+    sqlx::query("UPDATE audit_head SET number = 2").execute(&store.writes).await.unwrap();
+    assert_eq!(audit::verify(&store).await.unwrap().end, End::Forged);
+    let other = seal(b"another").await;
+    assert_eq!(audit::verify(&other).await.unwrap().end, End::Forged);
+}
+
+#[tokio::test]
+async fn accounts_with_limits_are_listed_in_pages_without_reading_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    let pepper = Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
+    let some = [
+        Limits { rates: vec!["requests/day=1".parse().unwrap()], ..Limits::default() },
+        Limits { budgets: vec!["1/day".parse().unwrap()], ..Limits::default() },
+        Limits { parallel: std::num::NonZeroU32::new(1), ..Limits::default() },
+        Limits { models: vec![r#""rates":[{"#.to_owned()], ..Limits::default() },
+        Limits::default(),
+    ];
+    let mut limited = vec!["gateway".to_owned()];
+    for (place, limits) in some.iter().enumerate() {
+        let order = NewKeyOrder { limits: limits.clone(), ..NewKeyOrder::new("n", Kind::Live) };
+        let made = keys::create(&store, &store, &pepper, order, &Actor::Gateway).await.unwrap();
+        let id = made.view.id.clone();
+        // A successor has its predecessor's limits, and they are one account.
+        keys::rotate(&store, &pepper, &id, Duration::from_secs(60), &Actor::Gateway).await.unwrap();
+        if place < 3 {
+            limited.push(id);
+        }
+    }
+    let group = Group { limits: some[0].clone(), ..Group::new(AccountId::Gateway, "") };
+    store.put_group(&group, &note("test")).await.unwrap();
+    store.put_group(&Group::new(AccountId::Team("t".into()), ""), &note("test")).await.unwrap();
+    limited.sort();
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.limited(after.as_deref(), 3).await.unwrap();
+        listed.extend(page.iter().map(|(id, _)| id.to_string()));
+        after = listed.last().cloned();
+        if page.len() < 3 {
+            break;
+        }
+    }
+    assert_eq!(listed, limited);
+    let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", super::keys::LIMITED)))
+        .bind(None::<String>)
+        .bind(3)
+        .fetch_all(&store.reads)
+        .await
+        .unwrap();
+    assert!(plan.iter().any(|(.., step)| step.contains("keys USING INDEX limited_keys")), "{plan:?}");
 }
 
 #[tokio::test]
@@ -87,7 +185,8 @@ async fn a_request_is_first_once_and_its_answer_is_kept_for_a_while() {
     assert_eq!(claim("a", b"1", past).await.unwrap(), Claim::First);
     assert_eq!(claim("a", b"1", past).await.unwrap(), Claim::InDoubt);
     store.answered("a", "n", Some(b"sealed")).await.unwrap();
-    assert_eq!(claim("a", b"1", past).await.unwrap(), Claim::Done(b"sealed".to_vec()));
+    let done = claim("a", b"1", past).await.unwrap();
+    assert!(matches!(done, Claim::Done(answer, taken) if answer == b"sealed" && (Timestamp::now().duration_since(taken)).as_secs() < 60));
     assert_eq!(claim("a", b"2", past).await.unwrap(), Claim::Another);
     assert_eq!(claim("b", b"2", past).await.unwrap(), Claim::First, "another's names are their own");
     store.answered("b", "n", None).await.unwrap();
@@ -109,7 +208,7 @@ async fn a_key_that_is_gone_is_not_made_again_by_a_change() {
     let folder = tempfile::tempdir().unwrap();
     let (store, id, _) = with_a_key(folder.path()).await;
     let record = store.key(id).await.unwrap().unwrap();
-    sqlx::query("DELETE FROM keys").execute(&store.pool).await.unwrap();
+    sqlx::query("DELETE FROM keys").execute(&store.writes).await.unwrap();
     let newest = store.changes(0).await.unwrap().newest;
     let refused = store.update_key(&record, &note("key.update")).await.unwrap_err().to_string();
     assert_eq!(refused, format!("there is no key {id}"));
@@ -122,13 +221,13 @@ async fn a_rotation_that_cannot_be_read_is_not_taken_for_none() {
     let folder = tempfile::tempdir().unwrap();
     let (store, id, text) = with_a_key(folder.path()).await;
     for broken in ["successor = 'no key', grace_ends = 0", "successor = id, grace_ends = NULL", "successor = NULL, grace_ends = 0"] {
-        sqlx::query(sqlx::AssertSqlSafe(format!("UPDATE keys SET {broken}"))).execute(&store.pool).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!("UPDATE keys SET {broken}"))).execute(&store.writes).await.unwrap();
         let refused = store.key(id).await.unwrap_err().to_string();
         assert!(refused.contains(&id.to_string()) && refused.contains("broken"), "{refused}");
     }
     // Whoever has the key is refused, and hears that it is not the key's fault.
     let keyring = keyring(folder.path(), store);
-    assert_eq!(keyring.prove(KeyText::parse(&text).unwrap()).await.unwrap_err(), Reason::StoreDown);
+    assert_eq!(keyring.prove(KeyText::parse(&text).unwrap(), None).await.unwrap_err(), Reason::StoreDown);
 }
 
 #[tokio::test]
@@ -198,7 +297,7 @@ async fn nothing_of_a_key_is_in_the_file_but_its_id() {
     let pepper = Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
     let order = NewKeyOrder::new("n", Kind::Live);
     let created = keys::create(&store, &store, &pepper, order, &Actor::Gateway).await.unwrap();
-    store.pool.close().await;
+    store.reads.close().await;
     let secret = created.key.split_once(&created.view.id).unwrap().1;
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();

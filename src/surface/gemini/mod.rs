@@ -175,12 +175,12 @@ pub async fn at(gateway: Arc<Gateway>, path: &str, request: Request) -> Response
             exchange(gateway, &Gemini, called, request).await
         }
         Some(Place::List { of_publishers }) if method == Method::GET => {
-            let head = request.into_parts().0;
-            super::name(&head.headers, models::list(&gateway, &head, of_publishers).await)
+            let head = super::EndsSoon::asked_for(request);
+            super::name_with_end(&head, models::list(&gateway, &head, of_publishers).await)
         }
         Some(Place::Show { model }) if method == Method::GET => {
-            let head = request.into_parts().0;
-            super::name(&head.headers, models::show(&gateway, &head, &model).await)
+            let head = super::EndsSoon::asked_for(request);
+            super::name_with_end(&head, models::show(&gateway, &head, &model).await)
         }
         // What is posted to a model has a verb, whether or not its name looks like one.
         Some(Place::Show { model }) if method == Method::POST => {

@@ -18,7 +18,7 @@ use crate::key::keyring::Plane;
 use crate::key::reason::{Place, Reason};
 use crate::quota::{self, Chain, Need, Permit, limits};
 use crate::service::{Access, Operation, Path, Service, Standing};
-use crate::surface::{REQUEST_ID, shown};
+use crate::surface::{REQUEST_ID, shown, write_end};
 use crate::ticket::{SERVICE, Ticket};
 
 /// What is asked of a service, and the head that carries the key.
@@ -61,7 +61,9 @@ pub(super) async fn run(gateway: &Arc<Gateway>, asked: Asked) -> Response<Body> 
     let mut ticket = Ticket::new(gateway, catalog::Operation::Service, &asked.head.headers);
     let request_id = ticket.request_id.clone();
     let mut called = Called::default();
-    let response = match walk(gateway, &mut ticket, &mut called, asked).await {
+    let walked = walk(gateway, &mut ticket, &mut called, asked).await;
+    let ends_soon = ticket.ends_soon;
+    let response = match walked {
         Ok(walked) => answer::hand_over(ticket, walked),
         Err(refusal) => {
             ticket.refused(&refusal);
@@ -76,6 +78,7 @@ pub(super) async fn run(gateway: &Arc<Gateway>, asked: Asked) -> Response<Body> 
         response.headers_mut().insert(OPERATION, operation);
     }
     response.headers_mut().insert(REQUEST_ID, request_id);
+    write_end(&mut response, ends_soon);
     response
 }
 
