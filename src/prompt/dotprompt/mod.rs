@@ -7,6 +7,7 @@ pub mod config;
 mod front_matter;
 mod helpers;
 mod message;
+mod names;
 mod picoschema;
 mod template;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 use std::fmt;
 
 pub use front_matter::{FrontMatter, Schemas, check, line_of, split};
+pub use names::variables;
 pub use message::{Media, Message, Part};
 pub use template::{Rendering, Template, partials_in};
 
