@@ -123,12 +123,7 @@ impl<R: Reading> Shelf<R> {
         let found = reading.read_files(&files, &moving, None);
         tell(unread.as_slice());
         tell(R::faults(&found));
-        Shelf {
-            looked: Mutex::new(files.clone()),
-            now: RwLock::new((files, Arc::new(found))),
-            unread: Mutex::new(unread),
-            reading,
-        }
+        Shelf { looked: Mutex::new(files.clone()), now: RwLock::new((files, Arc::new(found))), unread: Mutex::new(unread), reading }
     }
 
     /// What cannot be used: the folder, and files in it.
@@ -165,7 +160,8 @@ impl<R: Reading> Shelf<R> {
             Err(error) => return self.cannot_be_read(&error),
         };
         *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let is_moving = |path: &Path, facts: &Facts| known.get(path) != Some(facts) && looked.get(path) != Some(facts) && whole != Some(path);
+        let is_moving =
+            |path: &Path, facts: &Facts| known.get(path) != Some(facts) && looked.get(path) != Some(facts) && whole != Some(path);
         let moving: Moving = files.iter().filter(|(path, facts)| is_moving(path, facts)).map(|(path, _)| path.clone()).collect();
         looked.clone_from(&files);
         for path in &moving {

@@ -115,8 +115,7 @@ fn warning(glob: &str, router: &Router, prompts: &Prompts) -> Option<String> {
     let may_have = |id: &str| router.provider(id).is_none_or(|live| live.models.is_empty());
     let is_there =
         router.live().any(|live| live.models.keys().any(|name| matches(glob, name) || matches(glob, &format!("{}/{name}", live.id))));
-    if is_there || has_wildcard(provider) || (!provider.is_empty() && router.knows(provider) && may_have(provider))
-    {
+    if is_there || has_wildcard(provider) || (!provider.is_empty() && router.knows(provider) && may_have(provider)) {
         return None;
     }
     if has_wildcard(model) && provider.is_empty() {

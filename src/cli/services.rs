@@ -154,7 +154,9 @@ fn check(folder: &Folder) -> Result<ExitCode, CliError> {
     for service in services.all() {
         if service.life.state == State::Draft {
             let name = &service.name;
-            output::print(&format!("Note: {name} is a draft, which no caller sees: 'keyward services publish {name}', or state = \"published\"\n"))?;
+            output::print(&format!(
+                "Note: {name} is a draft, which no caller sees: 'keyward services publish {name}', or state = \"published\"\n"
+            ))?;
         }
         for operation in &service.description.elsewhere {
             output::print(&format!(

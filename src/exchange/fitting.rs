@@ -120,7 +120,8 @@ impl Again {
         let choice: &Choice = answer.choices.first()?;
         let calls = choice.content.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
         // What was withheld or cut off, no second try would have: the caller is told so in the dialect's own way.
-        let is_whole = output::withheld(&choice.finish).is_none() && output::cut(&choice.finish).is_none();
+        let finish = output::finish(choice);
+        let is_whole = output::withheld(&finish).is_none() && output::cut(&finish).is_none();
         (!calls && is_whole).then(|| choice.text())
     }
 

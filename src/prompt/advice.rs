@@ -41,7 +41,9 @@ pub fn simulated(prompts: &Prompts, router: &Router, default: &str, now: Timesta
 
 fn unknown(prompt: &Prompt) -> impl Iterator<Item = String> {
     let (label, names) = (prompt.label(), prompt.unknown_variables());
-    names.into_iter().map(move |name| format!("{label} names the variable '{name}', which its input's schema does not have: it stays empty"))
+    names
+        .into_iter()
+        .map(move |name| format!("{label} names the variable '{name}', which its input's schema does not have: it stays empty"))
 }
 
 fn unreachable(prompt: &Prompt, router: &Router, default: &str) -> Option<String> {

@@ -105,7 +105,8 @@ fn meant(prompts: &Prompts, name: &str, step: &Step, now: Timestamp) -> Result<S
 
 /// Whether callers of a prompt can be told to call that one instead.
 fn succeeds(prompts: &Prompts, prompt: &Prompt, successor: &str, now: Timestamp) -> Result<(), EditError> {
-    let wrong = |why: &str| EditError::Wrong(format!("'{successor}' cannot be the successor of '{}': {why}; nothing was changed", prompt.label()));
+    let wrong =
+        |why: &str| EditError::Wrong(format!("'{successor}' cannot be the successor of '{}': {why}; nothing was changed", prompt.label()));
     let next = match successor.split_once('@') {
         Some((base, version)) => entry::version(version).and_then(|version| prompts.versions(base)?.get(&version)),
         None => prompts.shown(successor, now).or_else(|| prompts.newest(successor, State::Draft, now)),
@@ -251,7 +252,9 @@ impl Step {
     pub fn check(&self, state: State, label: &str, what: &str) -> Result<(), EditError> {
         let refused = |why: String| Err(EditError::Wrong(format!("{why}; nothing was changed")));
         match (self, state) {
-            (_, State::Retired) => return refused(format!("'{label}' is retired, and stays so: {what} that is to be called again is a new one")),
+            (_, State::Retired) => {
+                return refused(format!("'{label}' is retired, and stays so: {what} that is to be called again is a new one"));
+            }
             (Step::Deprecate { .. } | Step::Retire, State::Draft) => {
                 return refused(format!("'{label}' is a draft, which nobody relies on: change its file, or remove it"));
             }
@@ -263,7 +266,9 @@ impl Step {
         }
         let is_plain = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
         match successor.as_ref().filter(|successor| !is_plain(successor)) {
-            Some(successor) => refused(format!("{successor:?} is no name of a successor: it has letters, digits, '-', '_', '.' and '@' alone")),
+            Some(successor) => {
+                refused(format!("{successor:?} is no name of a successor: it has letters, digits, '-', '_', '.' and '@' alone"))
+            }
             None => Ok(()),
         }
     }

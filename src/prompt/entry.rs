@@ -245,11 +245,14 @@ fn filled(field: Option<&Value>, front: &FrontMatter) -> Result<Vec<(String, Str
         None => return Ok(Vec::new()),
         Some(places) => places.as_object().ok_or(wanted)?,
     };
-    let is_variable = |name: &str| front.input.as_ref().is_some_and(|schema| schema.get("properties").is_some_and(|all| all.get(name).is_some()));
+    let is_variable =
+        |name: &str| front.input.as_ref().is_some_and(|schema| schema.get("properties").is_some_and(|all| all.get(name).is_some()));
     let one = |(pointer, variable): (&String, &Value)| {
         let variable = variable.as_str().ok_or(wanted)?;
         let parent = pointer.rsplit_once('/').map(|(parent, _)| parent);
-        let has_place = parent.map_or(pointer.is_empty(), |parent| front.output.as_ref().is_some_and(|schema| schema.pointer(parent).is_some_and(Value::is_object)));
+        let has_place = parent.map_or(pointer.is_empty(), |parent| {
+            front.output.as_ref().is_some_and(|schema| schema.pointer(parent).is_some_and(Value::is_object))
+        });
         match (has_place, is_variable(variable)) {
             (false, _) => Err(format!("'{pointer}' in 'keyward.output' is no place in the output's schema")),
             (_, false) => Err(format!("'{variable}' in 'keyward.output' is no variable of the input's schema")),

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Prompt, Violation};
 use crate::catalog::Capability;
-use crate::dialect::ir::{self, Block, Finish, Format, Message, Role};
+use crate::dialect::ir::{self, Block, Choice, Content, Finish, Format, Message, Role};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 
@@ -178,11 +178,18 @@ fn ask_again(request: &mut ir::Request, said: String, violations: &[Violation]) 
 /// Why there is no answer, though the model has ended: it declined, or a filter stopped it. Asking again would give the same.
 pub fn withheld(finish: &Finish) -> Option<Refusal> {
     let (code, message) = match finish {
-        Finish::ContentFilter => ("answer_filtered", "The provider's content filter stopped the answer: say it in other words, or leave out what it minds."),
+        Finish::ContentFilter => {
+            ("answer_filtered", "The provider's content filter stopped the answer: say it in other words, or leave out what it minds.")
+        }
         Finish::Refusal => ("answer_refused", "The model declined to answer this: say it in other words, or ask for something else."),
         _ => return None,
     };
     Some(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::Invalid, code, message))
+}
+
+/// Why a choice ended: words that decline are marked as such, also where the choice ended as any other.
+pub fn finish(choice: &Choice) -> Finish {
+    choice.finish.clone().said(choice.content.iter().any(|block| matches!(block.content, Content::Refusal(_))))
 }
 
 /// Why an answer is shorter than it would be, as callers are told it.
@@ -212,7 +219,9 @@ pub fn blames_prompt(head: &http::response::Parts, error: &str) -> bool {
     let is_of_provider = head.headers.contains_key("keyward-provider");
     match head.status {
         StatusCode::NOT_FOUND => is_of_provider,
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => is_of_provider && !OF_CALLERS.iter().any(|words| error.contains(words)),
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+            is_of_provider && !OF_CALLERS.iter().any(|words| error.contains(words))
+        }
         _ => false,
     }
 }

@@ -358,7 +358,8 @@ impl Prompts {
             let published: Vec<&Arc<Prompt>> = versions.values().filter(is_published).collect();
             let file = published.last().and_then(|newest| self.file_of(newest));
             if let Some(file) = file.filter(|_| published.iter().all(|prompt| prompt.weight == Some(0))) {
-                let message = format!("all published versions of '{name}' have the weight 0, so that nobody could call it: give one of them more");
+                let message =
+                    format!("all published versions of '{name}' have the weight 0, so that nobody could call it: give one of them more");
                 wrong.push(Misfile::at(file, 1, message));
             }
         }
@@ -389,7 +390,10 @@ impl Prompts {
 fn read_one(path: &Path, text: &str, partials: &BTreeMap<String, String>) -> Result<Prompt, Fault> {
     let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     let (name, version) = entry::named(path).filter(|(name, _)| is_name(name)).ok_or_else(|| {
-        Fault::at(1, "the file's name is none: it is NAME.prompt, NAME.VARIANT.prompt or NAME@2.prompt (not @02), of letters, digits, '-' and '_'")
+        Fault::at(
+            1,
+            "the file's name is none: it is NAME.prompt, NAME.VARIANT.prompt or NAME@2.prompt (not @02), of letters, digits, '-' and '_'",
+        )
     })?;
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
         return Err(Fault::at(1, "the file is empty: 'keyward prompts new NAME' writes one to start from"));

@@ -490,13 +490,13 @@ def test_a_link_is_followed_to_what_it_leads_to(prompts, upstream):
     for number in (1, 2):
         (prompts.folder / f"data{number}").mkdir()
         (prompts.folder / f"data{number}" / "linked.prompt").write_text(DEEP.replace("published", "draft") + f"Text {number}")
-    (prompts.folder / "data").symlink_to(prompts.folder / "data1")
-    (prompts.prompts / "linked.prompt").symlink_to(prompts.folder / "data" / "linked.prompt")
+    (prompts.folder / "now").symlink_to(prompts.folder / "data1")
+    (prompts.prompts / "linked.prompt").symlink_to(prompts.folder / "now" / "linked.prompt")
     key = prompts.new_key(tools="prompt/linked@1")["key"]
     sent = lambda: call(prompts, "/prompts/linked@1", {}, authorization=f"Bearer {key}").status == 200 and upstream.requests[-1].json()["messages"][0]["content"]  # noqa: E731
     assert eventually(lambda: sent() == "Text 1")
     (prompts.folder / "next").symlink_to(prompts.folder / "data2")
-    (prompts.folder / "next").rename(prompts.folder / "data")
+    (prompts.folder / "next").rename(prompts.folder / "now")
     assert eventually(lambda: sent() == "Text 2")
     (prompts.folder / "data2" / "linked.prompt").chmod(0o640)
     assert prompts.run("prompts", "publish", "linked").returncode == 0
@@ -634,13 +634,12 @@ def test_a_conversation_goes_on_after_the_first_answer(prompts, upstream):
 
 def test_who_answers_is_told_where_it_is_the_simulator(prompts):
     line = "the simulator answers"
-    assert line in prompts.log() or line in prompts.run("prompts", "check").stdout
     checked = prompts.run("prompts", "check")
     assert checked.returncode == 0 and f"Note: {line} classify@1, " in checked.stdout and "KEYWARD_PROMPTS_MODEL" in checked.stdout
     assert line in prompts.run("doctor").stdout
     prompts.stop()
     prompts.start()
-    assert line in prompts.log()
+    assert eventually(lambda: line in prompts.log())
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_operations_are_tools(weather):
 
     _, tools = session(weather, weather.secret, use)
     ours = {name for name in tools if name.startswith("weather__")}
-    assert ours == {f"weather__{name}" for name in ["getStation", "putStation", "firstStation", "headStation", "echoHead", "status", "slow", "drops", "stream", "get_moved", "styled", "repeat"]}
+    assert ours == {f"weather__{name}" for name in ["getStation", "putStation", "firstStation", "headStation", "echoHead", "status", "slow", "drops", "stream", "half", "halfOwner", "closes", "part", "otherStation", "beside", "get_moved", "styled", "repeat"]}
     tool = tools["weather__getStation"]
     assert set(tool.input_schema["properties"]) == {"id", "units", "tags", "X-Trace"} and tool.input_schema["required"] == ["id"]
     assert tool.description == "Tells one station" and tool.annotations.read_only_hint

@@ -170,7 +170,9 @@ pub fn check(raw: &Map<String, Value>, yaml: &str, first_line: usize) -> Result<
         return Err(at(&["keyward"], message.to_owned()));
     }
     if let Some(tools) = TOOLS.into_iter().find(|name| raw.contains_key(*name)) {
-        let message = format!("'{tools}' is not served here: a prompt calls no tools; leave it out, or send tools with a chat request for prompt/NAME");
+        let message = format!(
+            "'{tools}' is not served here: a prompt calls no tools; leave it out, or send tools with a chat request for prompt/NAME"
+        );
         return Err(at(&[tools], message));
     }
     if raw.get("model").and_then(Value::as_str).is_some_and(|model| model.starts_with(PREFIX)) {

@@ -16,8 +16,8 @@ mod tests;
 use std::fmt;
 
 pub use front_matter::{FrontMatter, Schemas, check, line_of, split};
-pub use names::variables;
 pub use message::{Media, Message, Part};
+pub use names::variables;
 pub use template::{Rendering, Template, partials_in};
 
 /// What is wrong with a file.

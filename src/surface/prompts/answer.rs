@@ -40,6 +40,8 @@ struct Flow {
     prompt: Arc<Prompt>,
     said: String,
     finish: Finish,
+    /// It says words that decline.
+    refuses: bool,
     has_ended: bool,
 }
 
@@ -134,6 +136,7 @@ impl Call {
             prompt: self.prompt,
             said: String::new(),
             finish: Finish::Stop,
+            refuses: false,
             has_ended: false,
         };
         Response::from_parts(head, Body::from_stream(stream::unfold(flow, Flow::next)))
@@ -148,7 +151,7 @@ async fn said(response: Response<Body>) -> Result<Said, Response<Body>> {
     match answer {
         Ok(answer) => {
             let choice = answer.choices.first();
-            let (text, finish) = (choice.map(ir::Choice::text), choice.map(|choice| choice.finish.clone()));
+            let (text, finish) = (choice.map(ir::Choice::text), choice.map(output::finish));
             Ok(Said { headers: head.headers, text: text.unwrap_or_default(), finish: finish.unwrap_or_default() })
         }
         Err(why) => {
@@ -216,11 +219,16 @@ impl Flow {
                 self.said.push_str(&text);
                 line("delta", &json!({ "text": text }))
             }
+            Event::Delta { choice: 0, delta: Delta::Refusal(_), .. } => {
+                self.refuses = true;
+                None
+            }
             Event::Finish { choice: 0, finish } => {
                 self.finish = finish;
                 None
             }
             Event::End => {
+                self.finish = std::mem::take(&mut self.finish).said(self.refuses);
                 let error = |refusal: &Refusal, violations: &[Violation]| line("error", &json!(problem(refusal, violations)));
                 if let Some(refusal) = output::withheld(&self.finish) {
                     return error(&refusal, &[]);

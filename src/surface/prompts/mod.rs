@@ -151,7 +151,11 @@ pub async fn call_with(gateway: &Arc<Gateway>, name: &str, head: Parts, variable
 fn as_shown(gateway: &Gateway, name: &str) -> String {
     let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
     match prompts.sharing(name, now).split_last() {
-        Some((shown, others)) if others.iter().any(|other| other.front.input != shown.front.input || other.front.output != shown.front.output) => shown.label(),
+        Some((shown, others))
+            if others.iter().any(|other| other.front.input != shown.front.input || other.front.output != shown.front.output) =>
+        {
+            shown.label()
+        }
         _ => name.to_owned(),
     }
 }

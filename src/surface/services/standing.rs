@@ -15,8 +15,8 @@ use crate::admin::services;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::quota::{Need, Used};
-use crate::surface::Segment;
 use crate::service::{Access, Service, Standing};
+use crate::surface::Segment;
 
 /// How the key stands with a service.
 pub async fn show(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>, head: Parts) -> Response<Body> {
