@@ -91,7 +91,7 @@ fn embedded(mut schema: Value, name: &str, schemas: &mut Value) -> Value {
 /// Turns references within a schema into ones within a document that has it at this place; whether there are any.
 fn refer(schema: &mut Value, place: &str) -> bool {
     match schema {
-        Value::Array(all) => all.iter_mut().map(|one| refer(one, place)).fold(false, |has, one| has || one),
+        Value::Array(all) => all.iter_mut().map(|one| usize::from(refer(one, place))).sum::<usize>() > 0,
         // What has an address of its own is its own document.
         Value::Object(members) if members.contains_key("$id") => false,
         Value::Object(members) => members.iter_mut().fold(false, |has, (name, value)| match (name.as_str(), &mut *value) {
