@@ -119,6 +119,7 @@ fn tell(open: &Open, id: &str, model: &str, target: &Target, told: &Told, total:
         key: None,
         operation: Operation::Chat.as_str(),
         model: Some(model),
+        prompt: None,
         provider: Some(&target.provider.id),
         status: status.as_u16(),
         outcome: "Answered",

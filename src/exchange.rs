@@ -111,7 +111,7 @@ async fn walk(
         });
         ticket.prompt = Some(expanded.prompt);
     }
-    let targets = keeping::targets(gateway, &ask, caller.id()).await?;
+    let targets = keeping::targets(gateway, &ask, caller.id()).await.map_err(|refusal| chat::own_fault(&ticket.prompt, refusal))?;
     for target in &targets {
         let is_simulated = target.provider.is_simulator();
         let may_use = match ticket.prompt {
@@ -121,7 +121,7 @@ async fn walk(
         may_use.map_err(|reason| reason.refusal(ticket.key))?;
     }
     let (operation, dialect) = (ask.called.operation, ask.called.dialect);
-    let targets = route::serving(targets, operation, dialect)?;
+    let targets = route::serving(targets, operation, dialect).map_err(|none| chat::own_fault(&ticket.prompt, none.into()))?;
     let is_same = targets.iter().all(|target| target.endpoint(operation, dialect).is_ok_and(|endpoint| endpoint.dialect == dialect));
     let meant = if is_same { None } else { Some(meant::read(&ask)?) };
     if let Some(meant) = &meant {
@@ -132,7 +132,8 @@ async fn walk(
     let estimate = Estimate::new(operation, &targets, input, ask.max_output, ask.choices);
     let is_part = head.extensions.get::<chat::GoesOn>().is_some();
     let need = |touches| Need { requests: u64::from(!is_part), is_part, ..estimate.need(touches) };
-    let permit = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob)))?;
+    let of_prompt = |glob: &str| ticket.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
+    let permit = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob) || of_prompt(glob)))?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(dialect, &head.headers);

@@ -41,3 +41,4 @@ pub mod surface;
 pub mod telemetry;
 pub mod ticket;
 pub mod upstream;
+pub mod yaml;

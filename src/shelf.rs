@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -31,6 +32,8 @@ pub trait Reading: Send + Sync + 'static {
 pub struct Shelf<R: Reading> {
     reading: R,
     now: RwLock<(Seen, Arc<R::Found>)>,
+    /// Why the folder itself cannot be read, while it cannot.
+    unread: Mutex<Option<Misfile>>,
     /// What files were when they were last looked at.
     looked: Mutex<Seen>,
 }
@@ -47,7 +50,10 @@ pub struct Misfile {
 }
 
 /// What files were when they were read.
-pub type Seen = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+pub type Seen = BTreeMap<PathBuf, Facts>;
+
+/// When a file was changed, how long it is, and which one it is: a link may lead to another one.
+pub type Facts = (Option<SystemTime>, u64, u64);
 
 /// Files that are being written: they are not as they were a moment ago.
 pub type Moving = BTreeSet<PathBuf>;
@@ -57,23 +63,51 @@ const EVERY: Duration = Duration::from_millis(450);
 /// What has changed so lately at the start is looked at once more.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// The files of a folder that are read, as they are now; none where there is no folder.
-pub fn seen<R: Reading>(folder: &Path) -> Seen {
-    let ours = |entry: std::fs::DirEntry| {
-        let path = entry.path();
-        let is_ours = path.extension().and_then(|ending| ending.to_str()).is_some_and(R::is_ours);
-        let facts = entry.metadata().ok().filter(|_| is_ours)?;
-        Some((path, (facts.modified().ok(), facts.len())))
-    };
-    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(ours).collect()
+/// The files of a folder that are read, as they are now, or those that their links lead to; an error where the folder cannot be read.
+pub fn seen<R: Reading>(folder: &Path) -> io::Result<Seen> {
+    let mut files = Seen::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().and_then(|ending| ending.to_str()).is_some_and(R::is_ours) {
+            match std::fs::metadata(&path) {
+                Ok(facts) => drop(files.insert(path, (facts.modified().ok(), facts.len(), number(&facts)))),
+                // It has just gone, or is a link that leads nowhere.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// The same where nothing was read before: none where there is no folder.
+pub fn seen_first<R: Reading>(folder: &Path) -> Result<Seen, Misfile> {
+    match seen::<R>(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Seen::new()),
+        read => read.map_err(|error| Misfile::at(folder, 1, format!("the folder cannot be read ({error})"))),
+    }
+}
+
+#[cfg(unix)]
+fn number(facts: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(facts)
+}
+
+#[cfg(not(unix))]
+fn number(_: &std::fs::Metadata) -> u64 {
+    0
 }
 
 /// Puts a text into a file, which is the old one or the new one at every moment.
-pub fn put(path: &Path, text: &str) -> std::io::Result<()> {
+pub fn put(path: &Path, text: &str) -> io::Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
+    // Who has made a link of it, or opened it to others, goes on to have that.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let rights = std::fs::metadata(path).map(|facts| facts.permissions());
     // Another process, or another thread, may put the same file at the same time.
     let beside = path.with_extension(format!("{}-{}.new", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| drop(std::fs::remove_file(&beside)))
+    let written = std::fs::write(&beside, text).and_then(|()| rights.map_or(Ok(()), |rights| std::fs::set_permissions(&beside, rights)));
+    written.and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| drop(std::fs::remove_file(&beside)))
 }
 
 // === impl Shelf ===
@@ -81,10 +115,21 @@ pub fn put(path: &Path, text: &str) -> std::io::Result<()> {
 impl<R: Reading> Shelf<R> {
     /// Reads the folder; where there is none, there is nothing in it.
     pub fn of(reading: R) -> Shelf<R> {
-        let (files, moving) = settled::<R>(reading.folder());
+        let (settled, unread) = match settled::<R>(reading.folder()) {
+            Ok(settled) => (settled, None),
+            Err(fault) => (Default::default(), Some(fault)),
+        };
+        let (files, moving) = settled;
         let found = reading.read_files(&files, &moving, None);
+        tell(unread.as_slice());
         tell(R::faults(&found));
-        Shelf { looked: Mutex::new(files.clone()), now: RwLock::new((files, Arc::new(found))), reading }
+        Shelf { looked: Mutex::new(files.clone()), now: RwLock::new((files, Arc::new(found))), unread: Mutex::new(unread), reading }
+    }
+
+    /// What cannot be used: the folder, and files in it.
+    pub fn faults(&self) -> Vec<Misfile> {
+        let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        unread.into_iter().chain(R::faults(&self.now()).iter().cloned()).collect()
     }
 
     /// What holds now.
@@ -104,12 +149,19 @@ impl<R: Reading> Shelf<R> {
 
     fn look(&self, whole: Option<&Path>) {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut files = seen::<R>(self.reading.folder());
         let (known, before) = {
             let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
             (now.0.clone(), Arc::clone(&now.1))
         };
-        let is_moving = |path: &Path, facts| known.get(path) != Some(facts) && looked.get(path) != Some(facts) && whole != Some(path);
+        let mut files = match seen::<R>(self.reading.folder()) {
+            Ok(files) => files,
+            // There was no folder before.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && known.is_empty() => Seen::new(),
+            Err(error) => return self.cannot_be_read(&error),
+        };
+        *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let is_moving =
+            |path: &Path, facts: &Facts| known.get(path) != Some(facts) && looked.get(path) != Some(facts) && whole != Some(path);
         let moving: Moving = files.iter().filter(|(path, facts)| is_moving(path, facts)).map(|(path, _)| path.clone()).collect();
         looked.clone_from(&files);
         for path in &moving {
@@ -128,6 +180,16 @@ impl<R: Reading> Shelf<R> {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = (files, Arc::new(found));
     }
 
+    /// Whoever wants nothing to be served any more empties the folder; one that is away is a mistake.
+    fn cannot_be_read(&self, error: &io::Error) {
+        let fault = Misfile::at(self.reading.folder(), 1, format!("the folder cannot be read ({error})"));
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if unread.as_ref() != Some(&fault) {
+            tell(std::slice::from_ref(&fault));
+            *unread = Some(fault);
+        }
+    }
+
     /// Looks at the folder again and again until told to stop.
     pub async fn follow(self: Arc<Self>, mut stopped: tokio::sync::watch::Receiver<bool>) {
         while tokio::time::timeout(EVERY, stopped.wait_for(|stop| *stop)).await.is_err() {
@@ -139,17 +201,17 @@ impl<R: Reading> Shelf<R> {
 }
 
 /// The files, and those of them that are being written just now, which are told as if they were not there.
-fn settled<R: Reading>(folder: &Path) -> (Seen, Moving) {
-    let files = seen::<R>(folder);
-    let is_fresh = |(changed, _): &(Option<SystemTime>, u64)| changed.is_some_and(|at| at.elapsed().is_ok_and(|since| since < QUIET));
+fn settled<R: Reading>(folder: &Path) -> Result<(Seen, Moving), Misfile> {
+    let files = seen_first::<R>(folder)?;
+    let is_fresh = |(changed, ..): &Facts| changed.is_some_and(|at| at.elapsed().is_ok_and(|since| since < QUIET));
     if !files.values().any(is_fresh) {
-        return (files, Moving::new());
+        return Ok((files, Moving::new()));
     }
     std::thread::sleep(QUIET);
-    let mut now = seen::<R>(folder);
+    let mut now = seen_first::<R>(folder)?;
     let moving: Moving = now.iter().filter(|(path, facts)| files.get(*path) != Some(facts)).map(|(path, _)| path.clone()).collect();
     now.retain(|path, _| !moving.contains(path));
-    (now, moving)
+    Ok((now, moving))
 }
 
 fn tell(faults: &[Misfile]) {

@@ -225,6 +225,8 @@ impl Ticket {
     /// Why a request that was being answered does not go on: for the log, with the status that its caller has seen already.
     pub fn cut_short(&mut self, code: &'static str) {
         self.code = code;
+        // Half an answer of a service is none.
+        self.beside.iter_mut().for_each(|beside| beside.price = Usd::default());
     }
 
     /// The request is refused.
@@ -250,7 +252,8 @@ impl Ticket {
         let cost = self.cost(&usage, source);
         let total = self.started.elapsed();
         if let Some(permit) = self.begun.take() {
-            let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::names(glob, &name));
+            let of_prompt = |glob: &str| self.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
+            let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::names(glob, &name)) || of_prompt(glob);
             permit.settle(&self.used_in_all(&usage, cost), &is_named);
             self.write_down(outcome, usage, source, cost, total);
         }
@@ -350,12 +353,14 @@ impl Ticket {
     }
 
     fn log(&self, outcome: Outcome, usage: &Usage, cost: Option<Usd>, total: Duration) {
+        let prompt = self.prompt.as_ref().map(|prompt| prompt.label());
         RequestLine {
             id: &self.id,
             request_id: self.request_id.to_str().ok().filter(|theirs| *theirs != &*self.id),
             key: self.key.as_ref().map(KeyId::as_str),
             operation: self.operation.as_str(),
             model: Some(self.model.as_str()).filter(|model| !model.is_empty()),
+            prompt: prompt.as_deref(),
             provider: self.provider(),
             status: self.status,
             outcome: outcome_name(outcome),

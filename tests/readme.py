@@ -66,7 +66,7 @@ def main():
     expected = {name: text for kind, name, _, text in blocks if kind == "output"}
     failed = []
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(ROOT / "prompts", pathlib.Path(folder) / "prompts")
+        shutil.copytree(ROOT / "prompts", pathlib.Path(folder) / "prompts", ignore=shutil.ignore_patterns(".*"))
         gateway = Gateway(folder).start()
         path = f"{BINARY.parent}:{os.environ['PATH']}"
         env = {**gateway.env, "PATH": path, "KEYWARD_KEY": gateway.new_key(name="readme")["key"]}

@@ -7,6 +7,8 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use crate::config::hint;
+use crate::prompt::Prompts;
+use crate::prompt::chat::PREFIX;
 use crate::quota::limits::{matches, names};
 use crate::quota::network::Network;
 use crate::quota::{AccountId, Budget, Limits, Rate};
@@ -91,11 +93,11 @@ pub fn check_names(limits: &Limits, router: &Router) -> Result<(), Wrong> {
 }
 
 /// Globs that name nothing that can be called, one sentence each: allowed, and most likely a mistake.
-pub fn warnings(limits: &Limits, router: &Router) -> Vec<String> {
+pub fn warnings(limits: &Limits, router: &Router, prompts: &Prompts) -> Vec<String> {
     let counted = limits.rates.iter().filter_map(|rate| rate.models.as_ref());
     let counted = counted.chain(limits.budgets.iter().filter_map(|budget| budget.models.as_ref()));
-    let counted = counted.filter_map(|glob| of_alias(glob, router).or_else(|| warning(glob, router)));
-    limits.models.iter().filter_map(|glob| warning(glob, router)).chain(counted).collect()
+    let counted = counted.filter_map(|glob| of_alias(glob, router).or_else(|| warning(glob, router, prompts)));
+    limits.models.iter().filter_map(|glob| warning(glob, router, prompts)).chain(counted).collect()
 }
 
 /// What is wrong with a limit that names an alias, unless that is the name of one of its models too.
@@ -107,7 +109,12 @@ fn of_alias(glob: &str, router: &Router) -> Option<String> {
     })
 }
 
-fn warning(glob: &str, router: &Router) -> Option<String> {
+fn warning(glob: &str, router: &Router, prompts: &Prompts) -> Option<String> {
+    if let Some(prompt) = glob.strip_prefix(PREFIX) {
+        let is_there = prompts.all().any(|prompt| prompt.is_named_by(glob));
+        let near = hint::nearest(prompt, prompts.names()).map_or_else(String::new, |near| format!("; did you mean '{PREFIX}{near}'?"));
+        return (!is_there).then(|| format!("'{glob}' names no prompt that there is{near}"));
+    }
     let has_wildcard = |text: &str| text.contains(['*', '?']);
     if router.aliases().any(|alias| matches(glob, alias)) {
         return None;
@@ -117,8 +124,7 @@ fn warning(glob: &str, router: &Router) -> Option<String> {
     let may_have = |id: &str| router.provider(id).is_none_or(|live| live.models.is_empty());
     let is_there =
         router.live().any(|live| live.models.keys().any(|name| matches(glob, name) || matches(glob, &format!("{}/{name}", live.id))));
-    if is_there || provider == "prompt" || has_wildcard(provider) || (!provider.is_empty() && router.knows(provider) && may_have(provider))
-    {
+    if is_there || has_wildcard(provider) || (!provider.is_empty() && router.knows(provider) && may_have(provider)) {
         return None;
     }
     if has_wildcard(model) && provider.is_empty() {

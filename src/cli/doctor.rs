@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::installation::{Installation, open_to_others};
@@ -11,6 +12,7 @@ use super::{CliError, installation, output};
 use crate::catalog::Environment;
 use crate::config::{Config, ConfigError};
 use crate::ledger::Ledger;
+use crate::prompt::{Prompts, advice};
 use crate::route::Unusable;
 
 /// Say what is wrong with this installation and how to mend it
@@ -47,6 +49,7 @@ impl Doctor {
             Ok(config) => {
                 findings.push(Finding { what: "configuration", state: State::Ok, finding: "it is right".to_owned() });
                 findings.extend(providers(&config, &env).await);
+                findings.extend(prompts(&config, &env).await);
                 findings.extend(data(&config.data).await);
                 findings.push(address(&config));
             }
@@ -85,6 +88,16 @@ async fn providers(config: &Config, env: &Environment) -> Vec<Finding> {
         finding: format!("'{credential}' of {provider} cannot be used: {why}"),
     });
     std::iter::once(Finding { what: "providers", state, finding }).chain(unusable).collect()
+}
+
+async fn prompts(config: &Config, env: &Environment) -> Option<Finding> {
+    let (what, prompts) = ("prompts", Prompts::read(&config.prompts.folder));
+    if let Some(fault) = prompts.faults().first() {
+        return Some(Finding { what, state: State::Wrong, finding: format!("{fault} ('keyward prompts check' tells all)") });
+    }
+    let router = installation::router(config, env).await.ok()?;
+    let simulated = advice::simulated(&prompts, &router, &config.prompts.model, Timestamp::now())?;
+    Some(Finding { what, state: State::Warning, finding: simulated })
 }
 
 async fn data(folder: &Path) -> Vec<Finding> {

@@ -8,6 +8,7 @@ use super::{CliError, installation};
 use crate::admin::change::{self, LimitsChange};
 use crate::catalog::Environment;
 use crate::config::Config;
+use crate::prompt::Prompts;
 use crate::quota::network::Network;
 use crate::quota::{Budget, Limits, Period, Rate, Unit};
 
@@ -72,7 +73,7 @@ pub async fn check(change: &LimitsChange, config: &Config, env: &Environment) ->
 /// Says on standard error which globs name no model that is known.
 pub async fn warn(limits: &Limits, config: &Config, env: &Environment) -> Result<(), CliError> {
     let router = installation::router(config, env).await?;
-    for warning in change::warnings(limits, &router) {
+    for warning in change::warnings(limits, &router, &Prompts::read(&config.prompts.folder)) {
         eprintln!("warning: {warning}");
     }
     Ok(())

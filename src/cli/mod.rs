@@ -130,7 +130,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Audit(audit) => audit.run(&config).await,
             Command::Providers(providers) => providers.run(&config, &env).await,
             Command::Models(models) => models.run(&config, &env).await,
-            Command::Prompts(prompts) => prompts.run(&config).await,
+            Command::Prompts(prompts) => prompts.run(&config, &env).await,
             Command::Services(services) => services.run(&config, &env).await,
             Command::Usage(usage) => usage.run(&config).await,
             Command::Doctor(_) | Command::Mcp(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
+use jiff::Timestamp;
 use reqwest::header;
 
-use super::{CliError, output};
+use super::{CliError, installation, output};
+use crate::catalog::Environment;
 use crate::config::Config;
 use crate::prompt::edit::{self, Step};
 use crate::prompt::examples::{self, Example};
-use crate::prompt::{Prompt, Prompts as Shelved, State};
+use crate::prompt::{Prompt, Prompts as Shelved, State, advice};
 
 /// Write, check, test and publish prompts
 #[derive(Subcommand)]
@@ -50,12 +52,12 @@ pub enum Prompts {
     },
     /// Publish a prompt: from then on its version does not change
     Publish {
-        /// The prompt, as NAME or NAME@VERSION
+        /// The prompt, as NAME@VERSION; as NAME, its newest draft
         name: String,
     },
     /// Tell callers that a prompt will go
     Deprecate {
-        /// The prompt, as NAME or NAME@VERSION
+        /// The prompt, as NAME@VERSION; as NAME, the newest version that callers get
         name: String,
         /// When it goes: a day or time, UTC
         #[arg(long)]
@@ -66,7 +68,7 @@ pub enum Prompts {
     },
     /// Serve a prompt no longer: 410
     Retire {
-        /// The prompt, as NAME or NAME@VERSION
+        /// The prompt, as NAME@VERSION; as NAME, the newest version that callers get
         name: String,
     },
 }
@@ -75,7 +77,7 @@ pub enum Prompts {
 
 impl Prompts {
     /// Works on the files; a running gateway sees what changed within a second.
-    pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
+    pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
         let folder = &config.prompts.folder;
         match self {
             Prompts::New { name } => {
@@ -86,7 +88,7 @@ impl Prompts {
                 ))?;
             }
             Prompts::List { json } => list(folder, json)?,
-            Prompts::Check => return check(folder),
+            Prompts::Check => return check(config, env).await,
             Prompts::Test { names, url, key } => {
                 let url = url.unwrap_or_else(|| format!("http://{}", config.listen));
                 return test(folder, &names, &url, key.as_deref()).await;
@@ -103,7 +105,10 @@ impl Prompts {
 fn take(folder: &Path, name: &str, step: &Step) -> Result<(), CliError> {
     let edit::Source { label, path, .. } = edit::step(folder, name, step)?;
     let said: Vec<String> = step.fields().iter().map(|(field, value)| format!("{field}: {value}")).collect();
-    output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), path.display()))
+    output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), path.display()))?;
+    let base = label.split_once('@').map_or(&*label, |(base, _)| base);
+    let warnings = Shelved::read(folder).warnings_of(base, Timestamp::now());
+    warnings.iter().try_for_each(|warning| output::print(&format!("Note: {warning}\n")))
 }
 
 fn diff(folder: &Path, name: &str, other: Option<&str>) -> Result<(), CliError> {
@@ -145,7 +150,7 @@ async fn test(folder: &Path, names: &[String], url: &str, key: Option<&str>) -> 
             .into());
         }
         for (at, example) in examples.iter().enumerate() {
-            let shown = format!("{} {}", prompt.label(), example.name.clone().unwrap_or_else(|| format!("example {}", at + 1)));
+            let shown = format!("{} {}", prompt.label(), example.shown(at));
             match call(&client, url, key, prompt, example).await {
                 Ok(()) => {
                     passed += 1;
@@ -163,12 +168,11 @@ async fn test(folder: &Path, names: &[String], url: &str, key: Option<&str>) -> 
 }
 
 async fn call(client: &reqwest::Client, url: &str, key: &str, prompt: &Prompt, example: &Example) -> Result<(), String> {
-    let input = if example.input.is_null() { serde_json::json!({}) } else { example.input.clone() };
     let request = client
         .post(format!("{}/prompts/{}", url.trim_end_matches('/'), prompt.label()))
         .bearer_auth(key)
         .header(header::CONTENT_TYPE, "application/json")
-        .body(input.to_string());
+        .body(example.input().to_string());
     let answer = request.send().await.map_err(|e| format!("{url} does not answer: {e}"))?;
     let status = answer.status();
     let text = answer.text().await.map_err(|e| format!("the answer broke off: {e}"))?;
@@ -199,17 +203,26 @@ fn list(folder: &Path, json: bool) -> Result<(), CliError> {
     output::table(&["PROMPT", "STATE", "DESCRIPTION"], &prompts.all().map(row).collect::<Vec<_>>())
 }
 
-fn check(folder: &Path) -> Result<ExitCode, CliError> {
+async fn check(config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
+    let folder = &config.prompts.folder;
     let prompts = Shelved::read(folder);
     for fault in prompts.faults() {
         output::print(&format!("{fault}\n"))?;
     }
     let mut is_right = prompts.faults().is_empty();
     for prompt in prompts.all() {
-        if let Err(fault) = examples::of(folder, prompt) {
+        for fault in examples::faults(folder, prompt) {
             is_right = false;
             output::print(&format!("{fault}\n"))?;
         }
+    }
+    for fault in examples::strays(folder, &prompts) {
+        is_right = false;
+        output::print(&format!("{fault}\n"))?;
+    }
+    let router = installation::router(config, env).await?;
+    for note in advice::of(&prompts, &router, &config.prompts.model, Timestamp::now()) {
+        output::print(&format!("Note: {note}\n"))?;
     }
     if is_right {
         output::print(&format!("{} prompts in {} are right.\n", prompts.all().count(), folder.display()))?;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
 use crate::ledger::upkeep::Upkeep;
 use crate::mcp;
-use crate::prompt::Shelf;
+use crate::prompt::{Shelf, advice};
 use crate::quota::{Accounts, alert};
 use crate::route::{Secret, Switchboard, Vault};
 use crate::server;
@@ -117,6 +118,10 @@ impl Serve {
             settled_at_reservation = assumed,
             "keyward is up"
         );
+        let simulated = advice::simulated(&gateway.prompts.prompts(), &gateway.router(), &gateway.config.prompts.model, Timestamp::now());
+        if let Some(simulated) = simulated {
+            tracing::warn!("{simulated}");
+        }
         let (stop, stopped) = watch::channel(false);
         let (credentials, changed) = watch::channel(0);
         let followers = tokio::spawn(keys.follow(credentials, stopped.clone()));

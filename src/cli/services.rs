@@ -11,6 +11,7 @@ use super::{CliError, Installation, output};
 use crate::admin::services::{self, SubscriptionView};
 use crate::catalog::Environment;
 use crate::config::Config;
+use crate::life::State;
 use crate::mcp::tool_name;
 use crate::prompt::edit::Step;
 use crate::service::{Folder, Service, Standing, edit};
@@ -151,6 +152,18 @@ fn check(folder: &Folder) -> Result<ExitCode, CliError> {
         output::print(&format!("{fault}\n"))?;
     }
     for service in services.all() {
+        if service.life.state == State::Draft {
+            let name = &service.name;
+            output::print(&format!(
+                "Note: {name} is a draft, which no caller sees: 'keyward services publish {name}', or state = \"published\"\n"
+            ))?;
+        }
+        for operation in &service.description.elsewhere {
+            output::print(&format!(
+                "Note: {}/{operation} is not served: its 'servers' are another host than 'upstream', which the credential must not go to\n",
+                service.name
+            ))?;
+        }
         for (operation, why) in service.description.no_tools() {
             output::print(&format!("Note: {}/{operation} is served, and is no MCP tool: {why}\n", service.name))?;
         }

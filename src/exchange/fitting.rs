@@ -29,6 +29,16 @@ pub(super) struct Again {
     pub(super) head: Parts,
 }
 
+/// A provider's error that is the prompt's own fault, as one that its caller cannot mend.
+async fn blamed(surface: &dyn Surface, prompt: &Prompt, response: Response<Body>) -> Response<Body> {
+    let (head, body) = response.into_parts();
+    let error = Limited::new(body, LARGEST).collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
+    match output::blames_prompt(&head, &String::from_utf8_lossy(&error)) {
+        true => surface.refuse(&output::faulty(prompt, "its provider refuses what it says")),
+        false => Response::from_parts(head, Body::from(error)),
+    }
+}
+
 /// A whole answer, or an error, is read up to this size.
 const LARGEST: usize = 16 << 20;
 
@@ -44,10 +54,14 @@ impl Again {
         response: Response<Body>,
     ) -> Response<Body> {
         let dropped = self.dropped.clone();
+        let prompt = Arc::clone(&self.prompt);
         let mut response = match self.prompt.gives_json() {
             true => self.checked(gateway, surface, request_id, response).await,
             false => response,
         };
+        if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY) {
+            response = blamed(surface, &prompt, response).await;
+        }
         chat::tell_dropped(response.headers_mut(), &dropped);
         response
     }
@@ -105,7 +119,10 @@ impl Again {
         let answer = codec(self.called.dialect).decode_answer(whole).ok()?;
         let choice: &Choice = answer.choices.first()?;
         let calls = choice.content.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
-        (!calls).then(|| choice.text())
+        // What was withheld or cut off, no second try would have: the caller is told so in the dialect's own way.
+        let finish = output::finish(choice);
+        let is_whole = output::withheld(&finish).is_none() && output::cut(&finish).is_none();
+        (!calls && is_whole).then(|| choice.text())
     }
 
     /// Asks once more, as a part of the same request.

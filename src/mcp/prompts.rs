@@ -127,15 +127,7 @@ fn found(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt>, 
 
 /// The schema of what is given: what has a default need not be.
 fn input(prompt: &Prompt) -> JsonObject {
-    let mut schema = match &prompt.front.input {
-        Some(Value::Object(schema)) => schema.clone(),
-        _ => Map::from_iter([("type".to_owned(), json!("object"))]),
-    };
-    schema.entry("type").or_insert_with(|| json!("object"));
-    if let Some(Value::Array(required)) = schema.get_mut("required") {
-        required.retain(|name| name.as_str().is_none_or(|name| !prompt.front.default.contains_key(name)));
-    }
-    schema
+    prompt.given()
 }
 
 /// Where an answer that is no object stands: a tool's structured content is always one.

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::dotprompt::{Message, Part, Rendering, config};
-use super::output::Manner;
-use super::{Prompt, State, Violation};
+use super::output::{self, Manner};
+use super::{Prompt, Prompts, State, Violation, entry};
 use crate::catalog::{Dialect, Operation};
 use crate::config::hint;
 use crate::dialect::ir::{self, Block, Content, Dropped, MediaKind, MediaSource, Role};
@@ -30,14 +30,28 @@ const MOST_DROPPED: usize = 20;
 
 /// The prompt that `name` or `name@version` means to a caller that may call it.
 pub fn find(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt>, Refusal> {
+    found(gateway, caller, name, |prompts, base, now| prompts.choose(base, now, chance()).cloned())
+}
+
+/// The same to be looked at: of versions that share calls, the newest each time.
+pub fn shown(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt>, Refusal> {
+    found(gateway, caller, name, |prompts, base, now| prompts.shown(base, now).cloned())
+}
+
+fn found(
+    gateway: &Gateway,
+    caller: &Caller,
+    name: &str,
+    choose: impl Fn(&Prompts, &str, Timestamp) -> Option<Arc<Prompt>>,
+) -> Result<Arc<Prompt>, Refusal> {
     let not_found = |message: String| Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "prompt_not_found", message);
     let shown: String = name.chars().take(100).collect();
     let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version)));
     may_call(caller, name).map_err(|reason| reason.refusal(Some(caller.id())))?;
     let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
     let found = match version {
-        None => prompts.choose(base, now, chance()).cloned(),
-        Some(version) => version.parse().ok().and_then(|version: u32| prompts.versions(base)?.get(&version).cloned()),
+        None => choose(&prompts, base, now),
+        Some(version) => entry::version(version).and_then(|version| prompts.versions(base)?.get(&version).cloned()),
     };
     // A draft is for those alone to whom it is shown.
     let hidden = found.as_ref().filter(|prompt| prompt.life.state == State::Draft && !caller.names(&format!("{PREFIX}{}", prompt.label())));
@@ -58,7 +72,10 @@ pub fn find(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt
                 }
             }
             None => {
-                let near = hint::nearest(base, prompts.names()).map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));
+                // What the key may not call, it is not told of.
+                let is_told = |name: &&str| may_call(caller, name).is_ok() && prompts.choose(name, now, 0.0).is_some();
+                let near = hint::nearest(base, prompts.names().filter(is_told));
+                let near = near.map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));
                 format!("There is no prompt '{shown}'.{near} GET /prompts lists those that this key may call.")
             }
         }));
@@ -112,6 +129,14 @@ pub fn variables(prompt: &Prompt, given: Value) -> Result<Value, Vec<Violation>>
 /// Which model answers a prompt.
 pub fn model<'a>(gateway: &'a Gateway, prompt: &'a Prompt) -> &'a str {
     prompt.front.model.as_deref().unwrap_or(&gateway.config.prompts.model)
+}
+
+/// What is wrong with the model that a prompt names is not its caller's to mend.
+pub fn own_fault(prompt: &Option<Arc<Prompt>>, refusal: Refusal) -> Refusal {
+    match prompt {
+        Some(prompt) if refusal.status.is_client_error() => output::faulty(prompt, &refusal.message),
+        _ => refusal,
+    }
 }
 
 /// The prompt rendered into a request; what the request says already of sampling and the like goes before the prompt's own settings.
@@ -170,18 +195,21 @@ pub fn expand(gateway: &Gateway, caller: &Caller, ask: Ask) -> Result<Expanded, 
     let prompt = find(gateway, caller, ask.model.strip_prefix(PREFIX).unwrap_or(&ask.model))?;
     let asked = translate::read_request(&ask)?;
     let mut request = (*asked.request).clone();
-    let last = request.messages.last().filter(|message| message.role == Role::User);
-    let said: String = last.iter().flat_map(|message| &message.content).filter_map(Block::as_text).collect();
-    let object = serde_json::from_str::<Map<String, Value>>(&said).ok();
-    let (given, history) = match object {
-        Some(object) => {
-            request.messages.pop();
-            (Value::Object(object), std::mem::take(&mut request.messages))
-        }
-        None => (Value::Object(Map::new()), std::mem::take(&mut request.messages)),
-    };
-    let input = variables(&prompt, given).map_err(|violations| counted(caller, unfit(&prompt, &violations)))?;
+    let Told { given, mut history, beside, mut after } = Told::of(std::mem::take(&mut request.messages));
+    let refused = |violations: Vec<Violation>| counted(caller, unfit(&prompt, &violations));
+    let input = variables(&prompt, given).map_err(refused)?;
+    let prompt = Arc::clone(&prompt).fitted(&input).map_err(refused)?;
+    if prompt.template.places_history {
+        history.append(&mut after);
+    }
     let mut request = rendered(&prompt, input, history, request)?;
+    if !beside.is_empty() {
+        match request.messages.iter_mut().rfind(|message| message.role == Role::User) {
+            Some(message) => message.content.extend(beside),
+            None => request.messages.push(ir::Message::new(Role::User, beside)),
+        }
+    }
+    request.messages.append(&mut after);
     let model = model(gateway, &prompt).to_owned();
     Manner::of(gateway, &model).ask(&prompt, &mut request);
     let (body, mut dropped) = encoded(gateway, &request, &ask.called, &model)?;
@@ -191,6 +219,41 @@ pub fn expand(gateway: &Gateway, caller: &Caller, ask: Ask) -> Result<Expanded, 
         called.model = Some(model);
     }
     Ok(Expanded { ask: Ask::read(called, body)?, prompt, dropped })
+}
+
+/// A conversation, as a prompt takes it.
+#[derive(Default)]
+struct Told {
+    /// The variables.
+    given: Value,
+    /// What was said before them, or all where there are none.
+    history: Vec<ir::Message>,
+    /// Images and the like in the message that has the variables.
+    beside: Vec<Block>,
+    /// What was said after the prompt was answered first.
+    after: Vec<ir::Message>,
+}
+
+// === impl Told ===
+
+impl Told {
+    /// The variables are the last user message where that is a JSON object, or else the first one where that is.
+    fn of(mut messages: Vec<ir::Message>) -> Told {
+        let is_last = |at: &usize| *at + 1 == messages.len();
+        let of_user = |message: &ir::Message| message.role == Role::User;
+        let last = messages.iter().rposition(of_user).filter(is_last);
+        let first = messages.iter().position(of_user);
+        let found = [last, first].into_iter().flatten().find_map(|at| Some((at, object(messages.get(at)?)?)));
+        let Some((at, object)) = found else { return Told { given: Value::Object(Map::new()), history: messages, ..Told::default() } };
+        let after = messages.split_off(at + 1);
+        let beside = messages.pop().into_iter().flat_map(|message| message.content).filter(|block| block.as_text().is_none()).collect();
+        Told { given: Value::Object(object), history: messages, beside, after }
+    }
+}
+
+fn object(message: &ir::Message) -> Option<Map<String, Value>> {
+    let said: String = message.content.iter().filter_map(Block::as_text).collect();
+    serde_json::from_str(&said).ok()
 }
 
 /// The body of a request in the dialect of a caller, and what cannot be said in it.

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::Prompts;
+use super::{Prompt, Prompts, State, entry};
 use crate::config::hint;
+use crate::life::time;
 use crate::shelf::{self, Misfile};
+use crate::yaml;
 
 /// A step in a prompt's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,16 +69,54 @@ pub fn write(folder: &Path, label: &str, text: &str) -> Result<Source, EditError
     }
 }
 
-/// Takes a prompt a step on: the version that is named, or the newest.
+/// Takes a prompt a step on: the version that is named, or the newest draft to be published, or what callers get today.
 pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Source, EditError> {
-    let prompts = Prompts::read(folder);
-    let known = found(&prompts, name)?;
+    let (prompts, now) = (Prompts::read(folder), Timestamp::now());
+    let label = if name.contains('@') { name.to_owned() } else { meant(&prompts, name, step, now)? };
+    let known = found(&prompts, &label)?;
     // What is served may be what was published, and not what is in the file.
-    if let Some(fault) = fault_of(&prompts, &known.path) {
+    if let Some(fault) = fault_of(&prompts, &known.path).filter(|_| !prompts.takes(&known.path)) {
         return Err(EditError::Wrong(format!("{fault}; nothing was changed")));
     }
-    let text = step.fields().iter().fold(known.text, |text, (field, value)| with_field(&text, field, value));
+    let prompt = prompts.all().find(|prompt| prompt.label() == known.label);
+    let prompt = prompt.ok_or_else(|| EditError::NotFound(format!("there is no '{label}' any more")))?;
+    step.check(prompt.life.state_at(now), &known.label, "a prompt")?;
+    if let Step::Deprecate { successor: Some(successor), .. } = step {
+        succeeds(&prompts, prompt, successor, now)?;
+    }
+    let text = step.cleared().iter().fold(known.text, |text, field| without_field(&text, field));
+    let text = step.fields().iter().fold(text, |text, (field, value)| with_field(&text, field, value));
     put(folder, &known.path, &text)
+}
+
+/// The version that a step is for where none is named.
+fn meant(prompts: &Prompts, name: &str, step: &Step, now: Timestamp) -> Result<String, EditError> {
+    let newest = |states: &[State]| states.iter().find_map(|state| prompts.newest(name, *state, now)).map(|prompt| prompt.label());
+    let (label, wanted) = match step {
+        Step::Publish => (newest(&[State::Draft]), "draft to publish"),
+        Step::Deprecate { .. } | Step::Retire => (newest(&[State::Published, State::Deprecated]), "version that callers get"),
+    };
+    // A name that there is not is told as such.
+    found(prompts, name)?;
+    let told = |prompt: &std::sync::Arc<Prompt>| format!("{} ({})", prompt.label(), prompt.life.state_at(now).as_str());
+    let versions = || prompts.versions(name).into_iter().flat_map(|versions| versions.values()).map(told).collect::<Vec<_>>().join(", ");
+    label.ok_or_else(|| EditError::Wrong(format!("'{name}' has no {wanted}: there are {}", versions())))
+}
+
+/// Whether callers of a prompt can be told to call that one instead.
+fn succeeds(prompts: &Prompts, prompt: &Prompt, successor: &str, now: Timestamp) -> Result<(), EditError> {
+    let wrong =
+        |why: &str| EditError::Wrong(format!("'{successor}' cannot be the successor of '{}': {why}; nothing was changed", prompt.label()));
+    let next = match successor.split_once('@') {
+        Some((base, version)) => entry::version(version).and_then(|version| prompts.versions(base)?.get(&version)),
+        None => prompts.shown(successor, now).or_else(|| prompts.newest(successor, State::Draft, now)),
+    };
+    match next {
+        None => Err(wrong("there is no such prompt")),
+        Some(next) if next.label() == prompt.label() => Err(wrong("it is the same")),
+        Some(next) if next.state_at(now) == State::Retired => Err(wrong("it is retired")),
+        Some(_) => Ok(()),
+    }
 }
 
 /// The file of a prompt: of the version that is named, or of the newest.
@@ -93,7 +133,7 @@ fn found(prompts: &Prompts, name: &str) -> Result<Source, EditError> {
         EditError::NotFound(format!("there is no prompt '{base}'{near}{faulty}"))
     })?;
     let found = match version {
-        Some(version) => version.parse().ok().and_then(|version: u32| versions.get(&version)),
+        Some(version) => entry::version(version).and_then(|version| versions.get(&version)),
         None => versions.values().next_back(),
     };
     let labels = || versions.values().map(|prompt| prompt.label()).collect::<Vec<_>>().join(", ");
@@ -112,7 +152,7 @@ fn checked(label: &str) -> Result<&str, EditError> {
     let (name, version) = label.split_once('@').map_or((label, None), |(name, version)| (name, Some(version)));
     let is_name =
         name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    let is_version = version.is_none_or(|version| version.parse::<u32>().is_ok_and(|version| version > 0));
+    let is_version = version.is_none_or(|version| entry::version(version).is_some());
     match is_name && is_version && name.len() <= 100 {
         true => Ok(label),
         false => {
@@ -125,14 +165,13 @@ fn checked(label: &str) -> Result<&str, EditError> {
 fn put(folder: &Path, path: &Path, text: &str) -> Result<Source, EditError> {
     let file = path.display().to_string();
     let prompts = Prompts::with(folder, path, text).map_err(|fault| EditError::Wrong(format!("{fault}; nothing was changed")))?;
-    if let Some(fault) = fault_of(&prompts, path) {
+    if let Some(fault) = fault_of(&prompts, path).filter(|_| !prompts.takes(path)) {
         return Err(EditError::Wrong(format!("{fault}; nothing was changed")));
     }
     let label = prompts.label_of(path).ok_or_else(|| EditError::Wrong(format!("{file} would be no prompt")))?;
     let written = std::fs::create_dir_all(folder).and_then(|()| shelf::put(path, text));
     written.map_err(|e| EditError::Disk(format!("{file} cannot be written: {e}")))?;
-    // What is published is written down by this.
-    Prompts::read(folder);
+    prompts.note(folder, &label).map_err(|fault| EditError::Disk(fault.to_string()))?;
     Ok(Source { label, path: path.to_path_buf(), text: text.to_owned() })
 }
 
@@ -162,24 +201,86 @@ input:
 
 /// The file's text with a field of its front matter set; a file without front matter gets one.
 pub fn with_field(source: &str, field: &str, value: &str) -> String {
-    let line = format!("{field}: {value}");
+    let line = format!("{field}: {}", scalar(value));
+    // The mark that some editors begin a file with stays before all else.
+    let (mark, source) = source.strip_prefix('\u{feff}').map_or(("", source), |rest| ("\u{feff}", rest));
     let lines: Vec<&str> = source.lines().collect();
-    let is_fence = |line: &&str| line.trim_end() == "---";
-    let begin = lines.iter().position(is_fence).filter(|begin| lines[..*begin].iter().all(|l| l.trim().is_empty() || l.starts_with('#')));
-    let end = begin.and_then(|begin| Some(begin + 1 + lines.get(begin + 1..)?.iter().position(is_fence)?));
-    let (Some(begin), Some(end)) = (begin, end) else { return format!("---\n{line}\n---\n{source}") };
-    let is_field = |line: &&str| line.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':'));
+    let Some((begin, end)) = front(&lines) else { return format!("{mark}---\n{line}\n---\n{source}") };
     let mut changed: Vec<&str> = lines.clone();
-    match lines.iter().take(end).skip(begin).position(is_field) {
+    match lines.iter().take(end).skip(begin).position(|line| sets(line, field)) {
         Some(at) => changed.splice(begin + at..=begin + at, [line.as_str()]),
         None => changed.splice(end..end, [line.as_str()]),
     };
-    changed.join("\n") + "\n"
+    format!("{mark}{}\n", changed.join("\n"))
+}
+
+/// The file's text without a field of its front matter.
+fn without_field(source: &str, field: &str) -> String {
+    let lines: Vec<&str> = source.lines().collect();
+    let Some((begin, end)) = front(&lines) else { return source.to_owned() };
+    let kept = lines.iter().enumerate().filter(|(at, line)| !((begin..end).contains(at) && sets(line, field)));
+    kept.map(|(_, line)| *line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// Where the front matter begins and ends.
+fn front(lines: &[&str]) -> Option<(usize, usize)> {
+    let is_fence = |line: &&str| line.trim_start_matches('\u{feff}').trim_end() == "---";
+    let begin = lines.iter().position(is_fence)?;
+    let is_front = lines.iter().take(begin).all(|line| line.trim().is_empty() || line.trim_start_matches('\u{feff}').starts_with('#'));
+    let end = begin + 1 + lines.get(begin + 1..)?.iter().position(is_fence)?;
+    is_front.then_some((begin, end))
+}
+
+fn sets(line: &str, field: &str) -> bool {
+    line.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':'))
+}
+
+/// A text as YAML: as it is where it is read so, or else in quotes.
+fn scalar(value: &str) -> String {
+    match yaml::read::<serde_json::Value>(value, 1) {
+        Ok(serde_json::Value::String(read)) if read == value => read,
+        Ok(serde_json::Value::Number(number)) if number.to_string() == value => number.to_string(),
+        // A text of JSON is one of YAML.
+        _ => serde_json::Value::from(value).to_string(),
+    }
 }
 
 // === impl Step ===
 
 impl Step {
+    /// Whether something in this state can take it, and what it says can stand in a file.
+    pub fn check(&self, state: State, label: &str, what: &str) -> Result<(), EditError> {
+        let refused = |why: String| Err(EditError::Wrong(format!("{why}; nothing was changed")));
+        match (self, state) {
+            (_, State::Retired) => {
+                return refused(format!("'{label}' is retired, and stays so: {what} that is to be called again is a new one"));
+            }
+            (Step::Deprecate { .. } | Step::Retire, State::Draft) => {
+                return refused(format!("'{label}' is a draft, which nobody relies on: change its file, or remove it"));
+            }
+            _ => {}
+        }
+        let Step::Deprecate { sunset, successor } = self else { return Ok(()) };
+        if let Some(why) = sunset.as_deref().and_then(|sunset| time(sunset).err()) {
+            return refused(why);
+        }
+        let is_plain = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
+        match successor.as_ref().filter(|successor| !is_plain(successor)) {
+            Some(successor) => {
+                refused(format!("{successor:?} is no name of a successor: it has letters, digits, '-', '_', '.' and '@' alone"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The fields of the front matter that it takes away: what is published is neither deprecated nor has an end.
+    pub fn cleared(&self) -> &'static [&'static str] {
+        match self {
+            Step::Publish => &["keyward.deprecated", "keyward.sunset", "keyward.successor"],
+            Step::Deprecate { .. } | Step::Retire => &[],
+        }
+    }
+
     /// The fields of the front matter that it sets.
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         match self {

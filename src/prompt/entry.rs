@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use http::HeaderValue;
 use jiff::Timestamp;
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{ValidationError, Validator};
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use ring::digest;
 use serde_json::{Map, Value};
 
-use super::dotprompt::{Fault, FrontMatter, Schemas, Template, check, partials_in, split};
+use super::dotprompt::{Fault, FrontMatter, Schemas, Template, check, partials_in, split, variables};
 use crate::config::hint;
 use crate::hex::hex;
 use crate::life::{Life, State, time};
+use crate::quota::limits::matches;
 
 /// A prompt that can be called.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prompt {
     /// What callers name it.
     pub name: String,
@@ -29,15 +31,17 @@ pub struct Prompt {
     /// What the file says.
     pub front: FrontMatter,
     /// What is rendered.
-    pub template: Template,
+    pub template: Arc<Template>,
     /// The file's text, as it was written.
     pub source: String,
     /// The partials that the template uses, as they were.
     pub partials: BTreeMap<String, String>,
     /// Of all that must not change once it is published.
     pub hash: String,
-    input: Option<Validator>,
-    output: Option<Validator>,
+    /// Which parts of the output's schema are a variable's value: JSON pointers into it, and the variables' names.
+    filled: Vec<(String, String)>,
+    input: Option<Arc<Validator>>,
+    output: Option<Arc<Validator>>,
 }
 
 /// Something in a value that its schema does not allow.
@@ -54,8 +58,12 @@ const MOST_VIOLATIONS: usize = 20;
 /// Characters of what is told of one.
 const LONGEST: usize = 300;
 
-/// The fields under `keyward.` that a file may have; those from the second on may change after publishing.
-const FIELDS: [&str; 6] = ["version", "state", "deprecated", "sunset", "successor", "weight"];
+/// The fields under `keyward.` that a file may have; those from `state` on may change after publishing.
+const FIELDS: [&str; 7] = ["version", "output", "state", "deprecated", "sunset", "successor", "weight"];
+/// The first of them that may.
+const CHANGING: usize = 2;
+/// So often a pattern may try again on a text, that none holds up the others for long.
+const MOST_TRIES: usize = 100_000;
 
 // === impl Prompt ===
 
@@ -98,13 +106,21 @@ impl Prompt {
             text(field).map(read).transpose()
         };
         let schema = |schema: &Option<Value>, side: &str| {
-            let compiled = schema.as_ref().map(jsonschema::draft202012::new).transpose();
+            let compiled = schema.as_ref().map(validator).transpose();
             compiled.map_err(|error| at(side, format!("'{side}.schema' is no JSON Schema: {error}")))
         };
         let (input, output) = (schema(&front.input, "input")?, schema(&front.output, "output")?);
+        // Of defaults alone something is missing; what is there has to be right.
+        let defaults = Value::Object(front.default.clone());
+        let is_missing = |error: &ValidationError<'_>| matches!(error.kind(), ValidationErrorKind::Required { .. });
+        if let Some(wrong) = input.iter().flat_map(|input| input.iter_errors(&defaults)).find(|error| !is_missing(error)) {
+            let message = format!("'input.default' does not fit the schema: {}", Violation::of(&wrong).told());
+            return Err(at("default", message));
+        }
+        let filled = filled(ours.get("output"), &front).map_err(|message| at("keyward.output", message))?;
         let template = Template::compile(parts.body, parts.body_line, partials)?;
         let mut fixed: Map<String, Value> = front.raw.clone();
-        FIELDS[1..].iter().for_each(|field| drop(fixed.shift_remove(&format!("keyward.{field}"))));
+        FIELDS[CHANGING..].iter().for_each(|field| drop(fixed.shift_remove(&format!("keyward.{field}"))));
         fixed.shift_remove("keyward.version");
         let mut hashed = format!("{}\n{}", Value::Object(fixed), parts.body);
         for text in used(parts.body, partials) {
@@ -122,17 +138,27 @@ impl Prompt {
                 .filter(|(name, _)| template.partials.contains(name))
                 .map(|(name, text)| (name.clone(), text.clone()))
                 .collect(),
-            template,
+            template: Arc::new(template),
+            filled,
             source: written.to_owned(),
             hash,
-            input,
-            output,
+            input: input.map(Arc::new),
+            output: output.map(Arc::new),
         })
     }
 
     /// `name@version`.
     pub fn label(&self) -> String {
         format!("{}@{}", self.name, self.version)
+    }
+
+    /// Whether a limit's glob names it, as `prompt/NAME` or `prompt/NAME@VERSION`.
+    pub fn is_named_by(&self, glob: &str) -> bool {
+        let Some(glob) = glob.strip_prefix(super::chat::PREFIX) else { return false };
+        match glob.split_once('@') {
+            Some((name, version)) => matches(name, &self.name) && matches(version, &self.version.to_string()),
+            None => matches(glob, &self.name),
+        }
     }
 
     /// The state that holds at a time: past its sunset a prompt is retired.
@@ -142,12 +168,62 @@ impl Prompt {
 
     /// What in the variables their schema does not allow.
     pub fn input_violations(&self, input: &Value) -> Vec<Violation> {
-        violations(self.input.as_ref(), input)
+        violations(self.input.as_deref(), input)
     }
 
     /// What in an answer its schema does not allow.
     pub fn output_violations(&self, output: &Value) -> Vec<Violation> {
-        violations(self.output.as_ref(), output)
+        violations(self.output.as_deref(), output)
+    }
+
+    /// The prompt for one call, whose output schema has the values of variables in it where the file says so.
+    pub fn fitted(self: Arc<Self>, input: &Value) -> Result<Arc<Prompt>, Vec<Violation>> {
+        let values: Vec<(&str, &String, &Value)> = self
+            .filled
+            .iter()
+            .filter_map(|(pointer, variable)| Some((pointer.as_str(), variable, input.get(variable).filter(|value| !value.is_null())?)))
+            .collect();
+        let Some((_, first, _)) = values.first() else { return Ok(self) };
+        let wrong = |message: String| vec![Violation { path: format!("/{first}"), message: cut(message, LONGEST) }];
+        let mut schema = self.front.output.clone().unwrap_or_else(|| Value::Object(Map::new()));
+        for (pointer, _, value) in &values {
+            match pointer.rsplit_once('/') {
+                None => schema = (*value).clone(),
+                Some((parent, name)) => {
+                    let parent = schema.pointer_mut(parent).and_then(Value::as_object_mut);
+                    let parent = parent.ok_or_else(|| wrong(format!("it has no place at {pointer} of the output's schema")))?;
+                    parent.insert(name.to_owned(), (*value).clone());
+                }
+            }
+        }
+        let validator = validator(&schema).map_err(|error| wrong(format!("no answer can be checked by it: {error}")))?;
+        let mut fitted = Prompt::clone(&self);
+        fitted.front.output = Some(schema);
+        fitted.output = Some(Arc::new(validator));
+        Ok(Arc::new(fitted))
+    }
+
+    /// The schema of what callers give: what has a default need not be given.
+    pub fn given(&self) -> Map<String, Value> {
+        let mut schema = match &self.front.input {
+            Some(Value::Object(schema)) => schema.clone(),
+            _ => Map::new(),
+        };
+        schema.entry("type").or_insert_with(|| Value::from("object"));
+        if let Some(Value::Array(required)) = schema.get_mut("required") {
+            required.retain(|name| name.as_str().is_none_or(|name| !self.front.default.contains_key(name)));
+        }
+        schema
+    }
+
+    /// Variables that the template names and no caller can give.
+    pub fn unknown_variables(&self) -> Vec<String> {
+        let known = self.front.input.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+        let is_open = self.front.input.as_ref().is_some_and(|schema| schema.get("additionalProperties") != Some(&Value::Bool(false)));
+        let Some(known) = known.filter(|_| !is_open) else { return Vec::new() };
+        let source = self.source.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+        let body = split(&source).map_or("", |parts| parts.body).to_owned();
+        variables(&body).into_iter().filter(|name| !known.contains_key(name) && !self.front.default.contains_key(name)).collect()
     }
 
     /// Whether the answer is JSON.
@@ -160,6 +236,37 @@ impl Prompt {
         let label = HeaderValue::try_from(self.label()).ok().map(|label| ("keyward-prompt", label));
         label.into_iter().chain(self.life.headers("/prompts")).collect()
     }
+}
+
+/// The parts of an output's schema that are filled in; the error says which cannot be.
+fn filled(field: Option<&Value>, front: &FrontMatter) -> Result<Vec<(String, String)>, String> {
+    let wanted = "'keyward.output' has to name variables by the places in the output's schema that their values take, as { /properties/label/enum: labels }";
+    let places = match field {
+        None => return Ok(Vec::new()),
+        Some(places) => places.as_object().ok_or(wanted)?,
+    };
+    let is_variable =
+        |name: &str| front.input.as_ref().is_some_and(|schema| schema.get("properties").is_some_and(|all| all.get(name).is_some()));
+    let one = |(pointer, variable): (&String, &Value)| {
+        let variable = variable.as_str().ok_or(wanted)?;
+        let parent = pointer.rsplit_once('/').map(|(parent, _)| parent);
+        let has_place = parent.map_or(pointer.is_empty(), |parent| {
+            front.output.as_ref().is_some_and(|schema| schema.pointer(parent).is_some_and(Value::is_object))
+        });
+        match (has_place, is_variable(variable)) {
+            (false, _) => Err(format!("'{pointer}' in 'keyward.output' is no place in the output's schema")),
+            (_, false) => Err(format!("'{variable}' in 'keyward.output' is no variable of the input's schema")),
+            _ => Ok((pointer.clone(), variable.to_owned())),
+        }
+    };
+    places.iter().map(one).collect()
+}
+
+/// What checks values by a schema, in bounded time for each text.
+fn validator(schema: &Value) -> Result<Validator, String> {
+    let patterns = PatternOptions::fancy_regex().backtrack_limit(MOST_TRIES);
+    let options = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns);
+    options.build(schema).map_err(|error| error.to_string())
 }
 
 fn violations(validator: Option<&Validator>, value: &Value) -> Vec<Violation> {
@@ -212,11 +319,16 @@ fn used<'a>(body: &str, partials: &'a BTreeMap<String, String>) -> Vec<&'a str> 
     names.iter().filter_map(|name| partials.get(name).map(String::as_str)).collect()
 }
 
+/// The version that digits say, in one way alone: `7`, not `07` or `+7`.
+pub fn version(digits: &str) -> Option<u32> {
+    digits.parse().ok().filter(|version: &u32| version.to_string() == digits && *version > 0)
+}
+
 /// The name and version that a file's name says: `NAME.prompt`, `NAME.VARIANT.prompt`, `NAME@2.prompt`.
 pub fn named(path: &Path) -> Option<(String, Option<u32>)> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".prompt")?;
     match stem.split_once('@') {
-        Some((name, version)) => Some((name.to_owned(), Some(version.parse().ok().filter(|version| *version > 0)?))),
+        Some((name, number)) => Some((name.to_owned(), Some(version(number)?))),
         None => Some((stem.to_owned(), None)),
     }
 }

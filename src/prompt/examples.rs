@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use similar::TextDiff;
 
-use super::Prompt;
+use super::{Prompt, Prompts, Violation, chat};
+use crate::yaml;
 
 /// A file of examples: `NAME.examples.yaml`, or `NAME@VERSION.examples.yaml` for one version.
 #[derive(Debug, Deserialize)]
@@ -31,13 +32,48 @@ pub struct Example {
     pub contains: Vec<String>,
 }
 
+/// How deep a file may be nested.
+const DEEPEST: usize = 64;
+
 /// The examples of a prompt, and the file that they are in; none where there is no file.
 pub fn of(folder: &Path, prompt: &Prompt) -> Result<(PathBuf, Vec<Example>), String> {
     let mut paths = [&prompt.label(), &prompt.name].map(|stem| folder.join(format!("{stem}.examples.yaml"))).into_iter();
     let Some(path) = paths.find(|path| path.exists()) else { return Ok((folder.to_path_buf(), Vec::new())) };
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
-    let file: File = serde_saphyr::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+    let file: File = yaml::read(&text, DEEPEST).map_err(|(line, message)| format!("{}:{line}: {message}", path.display()))?;
     Ok((path, file.examples))
+}
+
+/// What is wrong with a prompt's examples: their file, or inputs that the prompt would refuse.
+pub fn faults(folder: &Path, prompt: &Prompt) -> Vec<String> {
+    let (path, examples) = match of(folder, prompt) {
+        Ok(found) => found,
+        Err(fault) => return vec![fault],
+    };
+    let wrong = |(at, example): (usize, &Example)| {
+        let violations = chat::variables(prompt, example.input()).err()?;
+        let told: Vec<String> = violations.iter().map(Violation::told).collect();
+        Some(format!("{}: the input of {} does not fit {}: {}", path.display(), example.shown(at), prompt.label(), told.join("; ")))
+    };
+    examples.iter().enumerate().filter_map(wrong).collect()
+}
+
+/// Files that look like examples and are none: of another ending, or of no prompt.
+pub fn strays(folder: &Path, prompts: &Prompts) -> Vec<String> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let stray = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let shown = entry.path().display().to_string();
+        if let Some(stem) = name.strip_suffix(".examples.yml") {
+            return Some(format!("{shown}: it is not read: name it {stem}.examples.yaml"));
+        }
+        let stem = name.strip_suffix(".examples.yaml")?;
+        let is_there = prompts.all().any(|prompt| prompt.name == stem || prompt.label() == stem);
+        (!is_there).then(|| format!("{shown}: there is no prompt '{stem}' that is right"))
+    };
+    let mut strays: Vec<String> = files.filter_map(stray).collect();
+    strays.sort();
+    strays
 }
 
 /// The lines that differ, as a unified diff.
@@ -48,6 +84,16 @@ pub fn diff(before: &str, after: &str, names: (&str, &str)) -> String {
 // === impl Example ===
 
 impl Example {
+    /// The variables; none where the example has no input.
+    pub fn input(&self) -> Value {
+        if self.input.is_null() { Value::Object(Map::new()) } else { self.input.clone() }
+    }
+
+    /// What it is called in reports, where it stands at this place from 0 on.
+    pub fn shown(&self, at: usize) -> String {
+        self.name.clone().unwrap_or_else(|| format!("example {}", at + 1))
+    }
+
     /// What is wrong with an answer: a diff, or what it lacks; nothing where it is right.
     pub fn judge(&self, answer: &str) -> Vec<String> {
         let json = serde_json::from_str::<Value>(answer).ok();

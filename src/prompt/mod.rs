@@ -1,5 +1,6 @@
 //! Prompts as APIs: Dotprompt files that callers call by name, with typed input and output, versions and a life.
 
+pub mod advice;
 pub mod chat;
 pub mod dotprompt;
 pub mod edit;

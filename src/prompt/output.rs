@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Prompt, Violation};
 use crate::catalog::Capability;
-use crate::dialect::ir::{self, Block, Format, Message, Role};
+use crate::dialect::ir::{self, Block, Choice, Content, Finish, Format, Message, Role};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 
@@ -53,6 +53,22 @@ const FORMATS: [&str; 8] = [
     "responseschema",
     "response_schema",
     "responsejsonschema",
+];
+
+/// Words by which providers say that it is what the caller gave: too much, or not allowed.
+const OF_CALLERS: [&str; 12] = [
+    "context length",
+    "context_length",
+    "context window",
+    "too long",
+    "too large",
+    "too many",
+    "maximum",
+    "token",
+    "image",
+    "url",
+    "policy",
+    "safety",
 ];
 
 // === impl Tries ===
@@ -157,6 +173,57 @@ fn ask_again(request: &mut ir::Request, said: String, violations: &[Violation]) 
     let again = format!("That does not fit the schema: {}. Answer again, with the JSON alone.", told.join("; "));
     request.messages.push(Message::new(Role::Assistant, vec![Block::text(said)]));
     request.messages.push(Message::new(Role::User, vec![Block::text(again)]));
+}
+
+/// Why there is no answer, though the model has ended: it declined, or a filter stopped it. Asking again would give the same.
+pub fn withheld(finish: &Finish) -> Option<Refusal> {
+    let (code, message) = match finish {
+        Finish::ContentFilter => {
+            ("answer_filtered", "The provider's content filter stopped the answer: say it in other words, or leave out what it minds.")
+        }
+        Finish::Refusal => ("answer_refused", "The model declined to answer this: say it in other words, or ask for something else."),
+        _ => return None,
+    };
+    Some(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::Invalid, code, message))
+}
+
+/// Why a choice ended: words that decline are marked as such, also where the choice ended as any other.
+pub fn finish(choice: &Choice) -> Finish {
+    choice.finish.clone().said(choice.content.iter().any(|block| matches!(block.content, Content::Refusal(_))))
+}
+
+/// Why an answer is shorter than it would be, as callers are told it.
+pub fn cut(finish: &Finish) -> Option<&'static str> {
+    matches!(finish, Finish::Length | Finish::ContextExceeded).then_some("length")
+}
+
+/// The model's answer was cut off before it could fit.
+pub fn cut_off() -> Refusal {
+    let message = "The model's answer was cut off at its limit of tokens, and so does not fit the prompt's output schema: give it less to do, or let the prompt's author raise config.maxOutputTokens.";
+    Refusal::new(StatusCode::BAD_GATEWAY, Kind::Upstream, "answer_cut", message)
+}
+
+/// What a prompt's own fault is to its callers: nothing that they could mend.
+pub fn faulty(prompt: &Prompt, why: &str) -> Refusal {
+    let why = why.trim_end_matches('.');
+    let message = format!(
+        "The prompt '{}' cannot be answered as it is written ({why}). Your request is fine: tell whoever wrote the prompt, with this request's id.",
+        prompt.label()
+    );
+    Refusal::new(StatusCode::BAD_GATEWAY, Kind::Upstream, "prompt_faulty", message)
+}
+
+/// Whether a provider's error is about what the prompt says, and not about what its caller gave.
+pub fn blames_prompt(head: &http::response::Parts, error: &str) -> bool {
+    let error = error.to_ascii_lowercase();
+    let is_of_provider = head.headers.contains_key("keyward-provider");
+    match head.status {
+        StatusCode::NOT_FOUND => is_of_provider,
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+            is_of_provider && !OF_CALLERS.iter().any(|words| error.contains(words))
+        }
+        _ => false,
+    }
 }
 
 /// The model's answer did not fit twice.

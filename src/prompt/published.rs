@@ -90,7 +90,7 @@ impl Published {
     /// The version as it was published, where its text was noted and can still be read.
     pub fn prompt(&self, label: &str) -> Option<Prompt> {
         let (name, version) = label.rsplit_once('@')?;
-        Prompt::read(name, Some(version.parse().ok()?), self.source.as_deref()?, &self.partials).ok()
+        Prompt::read(name, Some(super::entry::version(version)?), self.source.as_deref()?, &self.partials).ok()
     }
 }
 

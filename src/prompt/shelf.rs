@@ -1,6 +1,6 @@
 //! The prompts of a folder, by name and version; what is published once does not change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::dotprompt::{Fault, Template};
 use super::entry::{self, Prompt};
 use super::published::{self, Known, Published};
 use crate::life::State;
-use crate::shelf::{self, Misfile, Moving, Reading, Seen, seen};
+use crate::shelf::{self, Misfile, Moving, Reading, Seen, seen_first};
 
 /// All prompts of a folder, as they are now.
 pub type Shelf = shelf::Shelf<Folder>;
@@ -28,8 +28,12 @@ pub struct Prompts {
     faults: Vec<Misfile>,
     /// What was read, for files that are being written when they are looked at again.
     texts: BTreeMap<PathBuf, String>,
+    /// Files that are there and could not be read.
+    unread: BTreeSet<PathBuf>,
+    /// Files that go on with the partials that they were published with.
+    with_old_partials: BTreeSet<PathBuf>,
     known: Known,
-    /// What is published could not be noted.
+    /// What is published could not be noted, or not be read.
     is_unnoted: bool,
 }
 
@@ -68,7 +72,7 @@ impl Reading for Folder {
     }
 
     fn is_unsettled(prompts: &Prompts) -> bool {
-        prompts.is_unnoted
+        prompts.is_unnoted || !prompts.unread.is_empty()
     }
 
     fn faults(prompts: &Prompts) -> &[Misfile] {
@@ -79,9 +83,15 @@ impl Reading for Folder {
 // === impl Prompts ===
 
 impl Prompts {
-    /// Reads a folder. What is published is written down.
+    /// Reads a folder, and writes nothing: what is published is noted by a gateway, and by whoever publishes.
     pub fn read(folder: &Path) -> Prompts {
-        Prompts::read_files(folder, &seen::<Folder>(folder), &Moving::new(), None)
+        let files = seen_first::<Folder>(folder).map(|files| files.into_keys().filter(|path| is_prompt(path)).collect::<Vec<_>>());
+        let (files, unread) = files.map_or_else(|fault| (Vec::new(), Some(fault)), |files| (files, None));
+        let texts = files.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
+        let (known, unknown) = published::read(folder).map_or_else(|fault| (Known::new(), Some(fault)), |known| (known, None));
+        let mut prompts = Prompts::of(folder, texts, known, None);
+        prompts.faults.extend(unread.into_iter().chain(unknown));
+        prompts
     }
 
     fn read_files(folder: &Path, files: &Seen, moving: &Moving, before: Option<&Prompts>) -> Prompts {
@@ -102,14 +112,29 @@ impl Prompts {
                 prompts.is_unnoted = written.is_err();
                 prompts.faults.extend(written.err());
             }
-            Err(fault) => prompts.faults.push(fault),
+            Err(fault) => {
+                prompts.is_unnoted = true;
+                prompts.faults.push(fault);
+            }
         }
         prompts
     }
 
+    /// Notes a version as it is published here.
+    pub fn note(&self, folder: &Path, label: &str) -> Result<(), Misfile> {
+        let mut noted = published::read(folder)?;
+        match self.known.get(label) {
+            Some(published) if noted.get(label) != Some(published) => {
+                noted.insert(label.to_owned(), published.clone());
+                published::write(folder, &noted)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the folder would be with this text in a file: nothing is written.
     pub fn with(folder: &Path, file: &Path, text: &str) -> Result<Prompts, Misfile> {
-        let others = seen::<Folder>(folder).into_keys().filter(|path| path != file && is_prompt(path));
+        let others = seen_first::<Folder>(folder)?.into_keys().filter(|path| path != file && is_prompt(path));
         let mut texts: Texts = others.map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
         texts.insert(file.to_path_buf(), Ok(text.to_owned()));
         Ok(Prompts::of(folder, texts, published::read(folder)?, None))
@@ -124,7 +149,10 @@ impl Prompts {
                 Ok(text) => text,
                 Err(error) => {
                     prompts.faults.push(Misfile::at(&path, 1, format!("it cannot be read: {error}")));
-                    continue;
+                    prompts.unread.insert(path.clone());
+                    // It is as it was, until it can be read again.
+                    let Some(text) = before.and_then(|before| before.texts.get(&path)) else { continue };
+                    text.clone()
                 }
             };
             prompts.texts.insert(path.clone(), text.clone());
@@ -144,6 +172,7 @@ impl Prompts {
         // Of two files with one label, the one that was published holds, and a published one before a draft.
         read.sort_by_key(|(_, prompt)| prompt.as_ref().map_or(3, |prompt| prompts.rank(prompt)));
         for (path, prompt) in read {
+            let prompt = prompt.map(|prompt| prompts.as_published(&path, prompt));
             match prompt.and_then(|prompt| prompts.check(&prompt).map(|()| prompt)) {
                 Ok(prompt) => {
                     if prompt.life.state != State::Draft {
@@ -162,15 +191,15 @@ impl Prompts {
             }
         }
         prompts.keep(folder, before);
+        prompts.check_weights();
         prompts
     }
 
     /// Goes on with what was published of files that are wrong now, or are something else.
     fn keep(&mut self, folder: &Path, before: Option<&Prompts>) {
         for (label, published) in self.known.clone() {
-            let Some(path) = published.file.as_ref().map(|file| folder.join(file)).filter(|path| self.texts.contains_key(path)) else {
-                continue;
-            };
+            let is_there = |path: &PathBuf| self.texts.contains_key(path) || self.unread.contains(path);
+            let Some(path) = published.file.as_ref().map(|file| folder.join(file)).filter(is_there) else { continue };
             let is_it = |prompt: &&Arc<Prompt>| prompt.label() == label && prompt.hash == published.hash;
             if self.all().any(|prompt| prompt.label() == label) {
                 continue;
@@ -185,6 +214,24 @@ impl Prompts {
             self.by_name.entry(prompt.name.clone()).or_default().insert(prompt.version, Arc::clone(&prompt));
             self.files.entry(path).or_insert(prompt);
         }
+    }
+
+    /// A version whose partials alone have changed since it was published, with those that it was published with; told as a fault.
+    fn as_published(&mut self, path: &Path, prompt: Prompt) -> Prompt {
+        let known = self.known.get(&prompt.label()).filter(|known| known.hash != prompt.hash);
+        let Some(known) = known else { return prompt };
+        let again = Prompt::read(&prompt.name, Some(prompt.version), &prompt.source, &known.partials);
+        let Some(again) = again.ok().filter(|again| again.hash == known.hash && again.life.state != State::Draft) else { return prompt };
+        let changed = known.partials.iter().filter(|(name, text)| prompt.partials.get(*name) != Some(*text));
+        let changed: Vec<String> = changed.map(|(name, _)| format!("_{name}.prompt")).collect();
+        let message = format!(
+            "'{}' was published with another {}, and goes on with it as it was: undo the change there, or let the next version use another partial",
+            prompt.label(),
+            changed.join(" and ")
+        );
+        self.faults.push(Misfile::at(path, 1, message));
+        self.with_old_partials.insert(path.to_path_buf());
+        again
     }
 
     fn rank(&self, prompt: &Prompt) -> u8 {
@@ -245,10 +292,7 @@ impl Prompts {
     ///
     /// `chance` is a number from 0 to 1 that says which, by weight.
     pub fn choose(&self, name: &str, now: Timestamp, chance: f64) -> Option<&Arc<Prompt>> {
-        let versions = self.versions(name)?;
-        let is = |state: State| move |prompt: &&Arc<Prompt>| prompt.state_at(now) == state;
-        let weighed: Vec<&Arc<Prompt>> =
-            versions.values().filter(is(State::Published)).filter(|prompt| prompt.weight.is_some_and(|weight| weight > 0)).collect();
+        let weighed = self.sharing(name, now);
         let total: u32 = weighed.iter().filter_map(|prompt| prompt.weight).fold(0, u32::saturating_add);
         let mut left = chance * f64::from(total);
         for prompt in &weighed {
@@ -257,8 +301,74 @@ impl Prompts {
                 return Some(prompt);
             }
         }
-        let newest = |state| versions.values().rev().find(is(state));
-        newest(State::Published).or_else(|| newest(State::Deprecated)).or_else(|| newest(State::Retired))
+        [State::Published, State::Deprecated, State::Retired].into_iter().find_map(|state| self.newest(name, state, now))
+    }
+
+    /// The newest version in a state.
+    pub fn newest(&self, name: &str, state: State, now: Timestamp) -> Option<&Arc<Prompt>> {
+        self.versions(name)?.values().rev().find(|prompt| prompt.state_at(now) == state)
+    }
+
+    /// The published versions that share the calls that name none, by their weights.
+    pub fn sharing(&self, name: &str, now: Timestamp) -> Vec<&Arc<Prompt>> {
+        let versions = self.versions(name).into_iter().flat_map(BTreeMap::values);
+        let is_weighed = |prompt: &&Arc<Prompt>| prompt.state_at(now) == State::Published && prompt.weight.is_some_and(|weight| weight > 0);
+        versions.filter(is_weighed).collect()
+    }
+
+    /// The version that is shown where none is named, the same each time: of those that share the calls, the newest.
+    pub fn shown(&self, name: &str, now: Timestamp) -> Option<&Arc<Prompt>> {
+        self.sharing(name, now).last().copied().or_else(|| self.choose(name, now, 0.0))
+    }
+
+    /// What is right by itself and hardly meant, among versions that are called by one name.
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
+        self.names().flat_map(|name| self.warnings_of(name, now)).collect()
+    }
+
+    /// The same of one name.
+    pub fn warnings_of(&self, name: &str, now: Timestamp) -> Vec<String> {
+        let sharing = self.sharing(name, now);
+        let labels = |prompts: &[&Arc<Prompt>]| prompts.iter().map(|prompt| prompt.label()).collect::<Vec<_>>().join(" and ");
+        let versions = self.versions(name).into_iter().flat_map(BTreeMap::values);
+        let unweighed: Vec<&Arc<Prompt>> =
+            versions.filter(|prompt| prompt.state_at(now) == State::Published && prompt.weight.is_none()).collect();
+        let mut warnings = Vec::new();
+        if !sharing.is_empty() && !unweighed.is_empty() {
+            let (idle, busy) = (labels(&unweighed), labels(&sharing));
+            warnings.push(format!("{idle} gets no call that names no version, since {busy} has a keyward.weight: give it one too"));
+        }
+        if let Some((last, others)) = sharing.split_last()
+            && others.iter().any(|other| other.front.input != last.front.input)
+        {
+            let busy = labels(&sharing);
+            warnings.push(format!(
+                "{busy} share calls and take other variables: a call that fits the one may be refused by the other; {} is shown and is MCP's",
+                last.label()
+            ));
+        }
+        warnings
+    }
+
+    /// Where all published versions of a name have the weight 0.
+    fn check_weights(&mut self) {
+        let is_published = |prompt: &&Arc<Prompt>| prompt.life.state == State::Published;
+        let mut wrong = Vec::new();
+        for (name, versions) in &self.by_name {
+            let published: Vec<&Arc<Prompt>> = versions.values().filter(is_published).collect();
+            let file = published.last().and_then(|newest| self.file_of(newest));
+            if let Some(file) = file.filter(|_| published.iter().all(|prompt| prompt.weight == Some(0))) {
+                let message =
+                    format!("all published versions of '{name}' have the weight 0, so that nobody could call it: give one of them more");
+                wrong.push(Misfile::at(file, 1, message));
+            }
+        }
+        self.faults.extend(wrong);
+    }
+
+    /// Whether a file is taken as it is written, though something beside it may be wrong.
+    pub fn takes(&self, file: &Path) -> bool {
+        self.with_old_partials.contains(file) && self.files.contains_key(file)
     }
 
     /// The file that a prompt was read of.
@@ -280,8 +390,14 @@ impl Prompts {
 fn read_one(path: &Path, text: &str, partials: &BTreeMap<String, String>) -> Result<Prompt, Fault> {
     let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     let (name, version) = entry::named(path).filter(|(name, _)| is_name(name)).ok_or_else(|| {
-        Fault::at(1, "the file's name is none: it is NAME.prompt, NAME.VARIANT.prompt or NAME@2.prompt, of letters, digits, '-' and '_'")
+        Fault::at(
+            1,
+            "the file's name is none: it is NAME.prompt, NAME.VARIANT.prompt or NAME@2.prompt (not @02), of letters, digits, '-' and '_'",
+        )
     })?;
+    if text.trim_start_matches('\u{feff}').trim().is_empty() {
+        return Err(Fault::at(1, "the file is empty: 'keyward prompts new NAME' writes one to start from"));
+    }
     Prompt::read(&name, version, text, partials)
 }
 

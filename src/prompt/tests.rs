@@ -107,12 +107,20 @@ fn a_field_is_set_and_all_else_stays() {
     assert_eq!(published, source.replace("draft", "published"));
     assert_eq!(edit::with_field(source, "keyward.version", "2"), source.replace("draft\n", "draft\nkeyward.version: 2\n"));
     assert_eq!(edit::with_field("Hi", "keyward.state", "draft"), "---\nkeyward.state: draft\n---\nHi");
+    assert_eq!(edit::with_field("\u{feff}---\na: 1\n---\nHi", "b", "true"), "\u{feff}---\na: 1\nb: \"true\"\n---\nHi\n");
 }
 
 #[test]
 fn the_starter_and_the_prompts_that_come_with_the_project_are_right() {
     assert_eq!(read("hello", edit::STARTER).unwrap().life.state, State::Draft);
-    let shipped = Prompts::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts"));
+    // Without what a gateway may have noted beside them.
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts")).unwrap().map(|file| file.unwrap().path()) {
+        if file.extension().is_some_and(|ending| ending == "prompt") {
+            std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let shipped = Prompts::read(folder.path());
     assert!(shipped.faults().is_empty(), "{:?}", shipped.faults());
     let names: Vec<&str> = shipped.names().collect();
     assert_eq!(names, ["classify", "describe-image", "extract", "rewrite", "sentiment", "sql", "summarize", "translate"]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
+use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::arguments::{self, Form};
@@ -19,6 +20,8 @@ pub struct Description {
     pub document: Value,
     /// Its operations; of two whose path fits, the one that says more comes first.
     pub operations: Vec<Operation>,
+    /// Operations that are on another server than the service, which the gateway's credential must not go to.
+    pub elsewhere: Vec<String>,
 }
 
 /// One thing that can be called.
@@ -34,6 +37,8 @@ pub struct Operation {
     pub summary: Option<String>,
     /// More than that.
     pub description: Option<String>,
+    /// The server of its own that the description gives it, where it is another than that of the others.
+    pub server: Option<String>,
     /// The API says that it will go.
     pub deprecated: bool,
     /// The cookies that it takes.
@@ -57,7 +62,11 @@ impl Description {
     }
 
     fn parsed(text: &str, is_json: bool, ours: &[String]) -> Result<Description, Fault> {
-        let document = parse(text, is_json)?;
+        let mut document = parse(text, is_json)?;
+        // Without quotes it is a number in YAML.
+        if let Some(number) = document.get("openapi").and_then(Value::as_f64) {
+            document["openapi"] = format!("{number:.1}.0").into();
+        }
         let at = |what: &str, message: String| Fault::at(line_of(text, what), message);
         match document.get("openapi").and_then(Value::as_str) {
             Some(version) if version.starts_with("3.") => {}
@@ -87,7 +96,22 @@ impl Description {
             return Err(at("paths", "it has no operation, so that nothing could be called".to_owned()));
         }
         operations.sort_by_key(|operation| operation.template.openness());
-        Ok(Description { document, operations })
+        Ok(Description { document, operations, elsewhere: Vec::new() })
+    }
+
+    /// Leaves out the operations on other servers than that of this base; those on the same one are below their own path there.
+    pub fn keep_at(&mut self, base: &Url) {
+        for mut operation in std::mem::take(&mut self.operations) {
+            let own = operation.server.as_deref().map(|server| base.join(server));
+            match own {
+                None => self.operations.push(operation),
+                Some(Ok(own)) if own.origin() == base.origin() && own.query().is_none() && !own.path().contains("%7B") => {
+                    operation.server = Some(own.path().trim_end_matches('/').to_owned());
+                    self.operations.push(operation);
+                }
+                Some(_) => self.elsewhere.push(operation.id),
+            }
+        }
     }
 
     /// The operation for a method and path; where there is none, the methods that the path has.
@@ -109,8 +133,17 @@ impl Description {
     /// Whether a path leads to an operation that was found for it, however the API reads paths.
     pub fn is_clear(&self, operation: &Operation, method: &Method, path: &Path) -> bool {
         let has_matrix = operation.form.as_ref().is_ok_and(Form::has_matrix);
+        // With its escaped slashes taken for slashes, it must be none of another operation.
+        if let Some(unescaped) = path.unescaped() {
+            let fitting = || self.operations.iter().filter(|other| other.template.fits_loosely(&unescaped.loosely(false)));
+            if fitting().any(|other| other.id != operation.id) {
+                return false;
+            }
+        }
         let loosely = path.loosely(has_matrix || operation.template.has_parameters());
-        let fitting = || self.operations.iter().filter(|other| other.template.fits_loosely(&loosely));
+        // An API that has paths which differ by the size of letters alone can tell them apart.
+        let is_other = |other: &&Operation| !(other.id != operation.id && other.template.is_alike(&operation.template));
+        let fitting = || self.operations.iter().filter(is_other).filter(|other| other.template.fits_loosely(&loosely));
         by_method(method, fitting).is_some_and(|other| other.id == operation.id)
     }
 
@@ -177,11 +210,14 @@ impl Operation {
             parameters.iter().filter(is_cookie).filter_map(|parameter| parameter.get("name")?.as_str()).map(str::to_owned).collect();
         let body = operation.get("requestBody").map(|body| follow(document, body)).transpose()?;
         let form = Form::read(document, &parameters, body, ours);
+        let server = |of: &Value| of.get("servers")?.get(0)?.get("url")?.as_str().map(str::to_owned);
+        let server = server(&whole).or_else(|| server(item)).filter(|own| Some(own) != server(document).as_ref());
         let id = text("operationId").map_or_else(|| made(method, path), |id| named(&id));
         Ok(Operation {
             id,
             method: Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map_err(|e| e.to_string())?,
             path: path.to_owned(),
+            server,
             summary: text("summary"),
             description: text("description"),
             deprecated: operation.get("deprecated").is_some_and(|deprecated| deprecated == true),
@@ -207,14 +243,7 @@ fn parse(text: &str, is_json: bool) -> Result<Value, Fault> {
     if is_json {
         return serde_json::from_str(text).map_err(|error| Fault::at(error.line().max(1), format!("it is no JSON ({error})")));
     }
-    // Descriptions of whole platforms are larger than what is read by default.
-    let options =
-        serde_saphyr::options! { budget: serde_saphyr::budget! { max_events: 20_000_000, max_nodes: 10_000_000, max_depth: DEEPEST } };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1)).max(1);
-        let message = error.without_snippet().to_string();
-        Fault::at(line, format!("it is no YAML ({})", message.lines().next().unwrap_or_default()))
-    })
+    crate::yaml::read(text, DEEPEST).map_err(|(line, message)| Fault::at(line, format!("it is no YAML ({message})")))
 }
 
 /// The line on which a member of that name is, or the first.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use super::shelf::Folder;
@@ -12,10 +13,16 @@ use crate::shelf::put;
 pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<PathBuf, EditError> {
     let services = folder.read();
     let path = folder.path().join(format!("{name}.toml"));
-    let text = match services.service(name) {
-        Some(_) => std::fs::read_to_string(&path).map_err(|e| EditError::Disk(format!("{} cannot be read: {e}", path.display())))?,
-        None => return Err(missing(&services, name)),
-    };
+    let service = services.service(name).ok_or_else(|| missing(&services, name))?;
+    step.check(service.life.state_at(Timestamp::now()), name, "a service")?;
+    if let Step::Deprecate { successor: Some(successor), .. } = step
+        && (successor == name || services.service(successor).is_none())
+    {
+        let why = if successor == name { "it is the same" } else { "there is no such service" };
+        return Err(EditError::Wrong(format!("'{successor}' cannot be the successor of '{name}': {why}; nothing was changed")));
+    }
+    let text = std::fs::read_to_string(&path).map_err(|e| EditError::Disk(format!("{} cannot be read: {e}", path.display())))?;
+    let text = step.cleared().iter().fold(text, |text, field| without_field(&text, field.trim_start_matches("keyward.")));
     let text = fields(step).iter().fold(text, |text, (field, value)| with_field(&text, field, value));
     folder.read_one(&path, &text).map_err(|fault| EditError::Wrong(format!("{fault}; nothing was changed")))?;
     put(&path, &text).map_err(|e| EditError::Disk(format!("{} cannot be written: {e}", path.display())))?;
@@ -36,6 +43,15 @@ pub fn missing(services: &super::Services, name: &str) -> EditError {
 /// The fields that a step sets.
 pub fn fields(step: &Step) -> Vec<(&'static str, String)> {
     step.fields().into_iter().map(|(field, value)| (field.trim_start_matches("keyward."), value)).collect()
+}
+
+/// The file's text without the line of a field that belongs to no table.
+fn without_field(source: &str, field: &str) -> String {
+    let Ok(document) = DeTable::parse(source) else { return source.to_owned() };
+    let Some((name, value)) = document.get_ref().iter().find(|(name, _)| name.get_ref() == field) else { return source.to_owned() };
+    let begin = source[..name.span().start].rfind('\n').map_or(0, |end| end + 1);
+    let end = source[value.span().end..].find('\n').map_or(source.len(), |more| value.span().end + more + 1);
+    format!("{}{}", &source[..begin], &source[end..])
 }
 
 /// The file's text with a field set that belongs to no table.

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use serde::Deserialize;
 
+use super::shelf::UNREAD;
 use super::{Description, Masking};
 use crate::catalog::Environment;
 use crate::catalog::env::variables;
@@ -170,10 +171,21 @@ impl Service {
         if file.contains(['/', '\\']) {
             return Err(at("openapi")(format!("'{file}' has to be the name of a file beside this one")));
         }
-        let text = describe(file).map_err(|e| at("openapi")(format!("'{file}' cannot be read: {e}")))?;
+        let text = describe(file).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => at("openapi")(format!("'{file}' is not there: the description is a file beside this one")),
+            _ => at("openapi")(format!("'{file}' {UNREAD}: {e}")),
+        })?;
         let ours: Vec<String> = ours.into_iter().collect();
         let is_json = !(file.ends_with(".yaml") || file.ends_with(".yml"));
-        let description = Description::read(&text, is_json, &ours).map_err(|fault| Faulty::Description(file.clone(), fault))?;
+        let mut description = Description::read(&text, is_json, &ours).map_err(|fault| Faulty::Description(file.clone(), fault))?;
+        // Without variables it may be known all the same where it is.
+        if let Some(base) = upstream.as_ref().map(|upstream| upstream.base.clone()).or_else(|| Url::parse(&written.upstream).ok()) {
+            description.keep_at(&base);
+        }
+        if description.operations.is_empty() {
+            let message = "all its operations are on other servers than 'upstream', where the gateway's credential must not go".to_owned();
+            return Err(Faulty::Description(file.clone(), Fault::at(1, message)));
+        }
         Ok(Service {
             name: name.to_owned(),
             title: written.title.or_else(|| description.info("title").map(str::to_owned)).unwrap_or_else(|| name.to_owned()),
@@ -229,9 +241,9 @@ impl Upstream {
         Ok(Upstream { base, credential: Some(written.credential(&value)?), secrets: secrets.into_iter().map(Secret::new).collect() })
     }
 
-    /// The URL for a path, as it came in, and a query; none where it would lead elsewhere than below the base.
-    pub fn url(&self, path: &str, query: &str) -> Option<Url> {
-        let below = self.base.path().trim_end_matches('/');
+    /// The URL for a path, as it came in, and a query; none where it would lead elsewhere than below the base, or below its `own` path there.
+    pub fn url(&self, own: Option<&str>, path: &str, query: &str) -> Option<Url> {
+        let below = own.unwrap_or_else(|| self.base.path().trim_end_matches('/'));
         let mut url = self.base.join(&format!("{below}{path}")).ok()?;
         let is_below = url.path().strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if !is_below || url.origin() != self.base.origin() {

@@ -7,6 +7,7 @@ mod entry;
 mod masking;
 mod path;
 mod schema;
+mod served;
 mod shelf;
 pub mod subscriptions;
 #[cfg(test)]

@@ -50,6 +50,15 @@ impl Template {
         self.segments.len() == path.0.len() && self.segments.iter().zip(&path.0).all(|(segment, text)| segment.fits_loosely(text))
     }
 
+    /// Whether they differ by the size of letters alone.
+    pub fn is_alike(&self, other: &Template) -> bool {
+        let is_alike = |(one, other): (&Segment, &Segment)| match (one, other) {
+            (Segment::Text(one), Segment::Text(other)) | (Segment::Glob(one), Segment::Glob(other)) => one.eq_ignore_ascii_case(other),
+            _ => false,
+        };
+        self != other && self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(is_alike)
+    }
+
     /// Whether `;` means something in it.
     pub fn has_parameters(&self) -> bool {
         self.segments.iter().any(|segment| matches!(segment, Segment::Text(text) | Segment::Glob(text) if text.contains(';')))
@@ -112,9 +121,22 @@ impl Path {
     /// Reads the path of a URL, from its first `/` on; the error says why it is refused.
     ///
     /// What an API, or a proxy before it, could take for another path is no path here: `.` and `..`, with parameters (`..;x`) and
-    /// escaped once or more, slashes and backslashes that are escaped or look like one, control characters, and what is no UTF-8.
+    /// escaped once or more, backslashes and slashes that are escaped twice or look like one, control characters, and what is no UTF-8.
+    /// A slash that is escaped once is part of a value; [`Path::unescaped`] is what else it could be taken for.
     pub fn read(raw: &str) -> Result<Path, &'static str> {
-        raw.strip_prefix('/').unwrap_or(raw).split('/').map(segment).collect::<Result<_, _>>().map(Path)
+        let path = raw.strip_prefix('/').unwrap_or(raw).split('/').map(segment).collect::<Result<_, _>>().map(Path)?;
+        match path.unescaped() {
+            Some(unescaped) if unescaped.0.iter().any(|step| matches!(step.split(';').next(), Some("." | ".." | ""))) => {
+                Err("it has a slash that is escaped, and would be another path without the escape")
+            }
+            _ => Ok(path),
+        }
+    }
+
+    /// The path as a server may read it that takes escaped slashes for slashes, where there are any.
+    pub fn unescaped(&self) -> Option<Path> {
+        let has_slash = self.0.iter().any(|segment| segment.contains('/'));
+        has_slash.then(|| Path(self.0.iter().flat_map(|segment| segment.split('/')).map(str::to_owned).collect()))
     }
 
     /// The path as a server may read it that drops parameters, what it takes for a query or fragment, and dots and spaces at the end.
@@ -136,7 +158,9 @@ fn segment(raw: &str) -> Result<String, &'static str> {
         if step == "." || step == ".." {
             return Err("it has a '.' or '..' in it");
         }
-        if text.contains(SLASHES) {
+        // A slash that is escaped once may be part of a value: what it would be as a path is looked at as well.
+        let odd = |c: char| SLASHES.contains(&c) && !(c == '/' && text == once);
+        if text.contains(odd) {
             return Err("it has a slash or backslash that is escaped");
         }
         if text.chars().any(char::is_control) {

@@ -8,12 +8,13 @@ use jiff::Timestamp;
 
 use super::Service;
 use super::entry::Faulty;
+use super::served::{self, Known, Served};
 use crate::catalog::Environment;
 use crate::config::mcp::OWN;
 use crate::config::{Config, hint};
 use crate::life::State;
 use crate::prompt::dotprompt::Fault;
-use crate::shelf::{self, Misfile, Moving, Reading, Seen, seen};
+use crate::shelf::{self, Misfile, Moving, Reading, Seen, seen_first};
 
 /// All services of a folder, as they are now.
 pub type Shelf = shelf::Shelf<Folder>;
@@ -33,8 +34,14 @@ pub struct Folder {
 pub struct Services {
     by_name: BTreeMap<String, Arc<Service>>,
     faults: Vec<Misfile>,
+    /// Those that are as they were, whatever their files are now.
+    doubtful: BTreeSet<String>,
+    /// A file was there and could not be read.
+    is_unread: bool,
 }
 
+/// What is told of a file that may be read another time though it does not change.
+pub(super) const UNREAD: &str = "cannot be read";
 /// Files that belong to services.
 const EXTENSIONS: [&str; 4] = ["toml", "json", "yaml", "yml"];
 
@@ -63,7 +70,10 @@ impl Folder {
 
     /// Reads it.
     pub fn read(&self) -> Services {
-        self.read_files(&seen::<Folder>(&self.path), &Moving::new(), None)
+        match seen_first::<Folder>(&self.path) {
+            Ok(files) => self.gather(&files, &Moving::new(), None, &Known::new()),
+            Err(fault) => Services { faults: vec![fault], ..Services::default() },
+        }
     }
 
     /// The service that this text in a file would be.
@@ -81,7 +91,11 @@ impl Folder {
             let message = format!("'{name}' cannot be the name of a service: it is an MCP server, or the gateway's own");
             return Err(Misfile::at(path, 1, message));
         }
-        let describe = |file: &str| std::fs::read_to_string(self.path.join(file));
+        self.read_with(path, text, |file: &str| std::fs::read_to_string(self.path.join(file)))
+    }
+
+    fn read_with(&self, path: &Path, text: &str, describe: impl FnOnce(&str) -> std::io::Result<String>) -> Result<Service, Misfile> {
+        let name = name_of(path);
         Service::read(name, text, describe, self.env.as_ref()).map_err(|faulty| match faulty {
             Faulty::File(Fault { line, message }) => Misfile::at(path, line, message),
             Faulty::Description(file, Fault { line, message }) => Misfile::at(&self.path.join(file), line, message),
@@ -101,6 +115,26 @@ impl Reading for Folder {
     }
 
     fn read_files(&self, files: &Seen, moving: &Moving, before: Option<&Services>) -> Services {
+        let known = served::read(&self.path);
+        let services = self.gather(files, moving, before, &known);
+        let is_right = |service: &&Service| !services.doubtful.contains(&service.name);
+        let right = services.all().map(AsRef::as_ref).filter(is_right);
+        served::note(&self.path, known, right, |name| files.contains_key(&self.path.join(format!("{name}.toml"))));
+        services
+    }
+
+    fn faults(services: &Services) -> &[Misfile] {
+        services.faults()
+    }
+
+    fn is_unsettled(services: &Services) -> bool {
+        services.is_unread
+    }
+}
+
+impl Folder {
+    /// Reads files; of one that is wrong or is being written, what it was before goes on, or else what is known of it.
+    fn gather(&self, files: &Seen, moving: &Moving, before: Option<&Services>, known: &Known) -> Services {
         let mut services = Services::default();
         for path in files.keys().filter(|path| is_service(path)) {
             let last_good = before.and_then(|before| before.by_name.get(name_of(path)));
@@ -108,25 +142,27 @@ impl Reading for Folder {
             let read = match is_moving {
                 true => Ok(None),
                 false => std::fs::read_to_string(path)
-                    .map_err(|e| Misfile::at(path, 1, format!("it cannot be read: {e}")))
+                    .map_err(|e| Misfile::at(path, 1, format!("it {UNREAD}: {e}")))
                     .and_then(|text| self.read_one(path, &text).map(Some)),
             };
+            let is_doubtful = !matches!(read, Ok(Some(_)));
             let service = match read {
                 Ok(service) => service.map(Arc::new).or_else(|| last_good.cloned()),
                 Err(fault) => {
                     services.faults.push(fault);
-                    last_good.cloned()
+                    let noted = |served: &Served| self.read_with(path, &served.file, |_| Ok(served.openapi.clone())).ok().map(Arc::new);
+                    last_good.cloned().or_else(|| known.get(name_of(path)).and_then(noted))
                 }
             };
+            if is_doubtful {
+                services.doubtful.insert(name_of(path).to_owned());
+            }
             if let Some(service) = service {
                 services.by_name.insert(service.name.clone(), service);
             }
         }
+        services.is_unread = services.faults.iter().any(|fault| fault.message.contains(UNREAD));
         services
-    }
-
-    fn faults(services: &Services) -> &[Misfile] {
-        services.faults()
     }
 }
 
@@ -155,8 +191,9 @@ impl Services {
     }
 
     /// The name that was most likely meant, of those that callers are told of.
-    pub fn nearest(&self, name: &str) -> Option<String> {
-        hint::nearest(name, self.served().map(|service| service.name.as_str())).map(str::to_owned)
+    pub fn nearest(&self, name: &str, is_told: impl Fn(&Service) -> bool) -> Option<String> {
+        let told = self.served().filter(|service| is_told(service)).map(|service| service.name.as_str());
+        hint::nearest(name, told).map(str::to_owned)
     }
 }
 

@@ -96,8 +96,12 @@ fn no_path_leads_elsewhere_than_it_says() {
         "/..;/b",
         "/..;x=1",
         "/%2e%2e;/b",
-        "/a%2fb",
-        "/a%2Fb",
+        "/..%2fb",
+        "/a%2F..%2Fb",
+        "/a%2f%2e%2e;x%2fb",
+        "/%2fb",
+        "/a%2f",
+        "/a%252fb",
         "/a%5cb",
         "/a%255cb",
         "/a%00",
@@ -111,7 +115,7 @@ fn no_path_leads_elsewhere_than_it_says() {
     for path in ["/a%c0%af", "/a%ff", "/a%25c0%25af", "/a%ef%bc%8fb", "/a%e2%88%95b"] {
         assert!(Path::read(path).is_err(), "{path}");
     }
-    for path in ["/a", "/a.b", "/...", "/a..b", "/100%25", "/a%20b;v=1", "/%E2%82%AC", "/a:b@c"] {
+    for path in ["/a", "/a.b", "/...", "/a..b", "/100%25", "/a%20b;v=1", "/a%2Fb", "/a%2fb", "/%E2%82%AC", "/a:b@c"] {
         assert!(Path::read(path).is_ok(), "{path}");
     }
 }
@@ -123,7 +127,7 @@ proptest! {
         let file = format!("upstream = \"https://api.example{base}\"\nopenapi = \"a.json\"\n");
         let describe = |_: &str| Ok(json!({ "openapi": "3.1.0", "paths": { "/{x}": { "get": {}, "parameters": [{ "name": "x", "in": "path" }] } } }).to_string());
         let service = Service::read("a", &file, describe, Some(&env)).unwrap();
-        if Path::read(&path).is_ok() && let Some(url) = service.upstream.unwrap().url(&path, "") {
+        if Path::read(&path).is_ok() && let Some(url) = service.upstream.unwrap().url(None, &path, "") {
             prop_assert_eq!(url.host_str(), Some("api.example"));
             prop_assert!(url.path().starts_with(&base) && !url.path().split('/').any(|part| part == ".."));
             // What was matched is what is sent.
@@ -281,7 +285,7 @@ fn bad_files_each_say_the_line_and_what_would_be_right() {
         (with("https://api.example/v1", "https://user:secret@x"), ":1: 'upstream' is a URL without user"),
         (with("https://api.example/v1", "https://${NOWHERE}"), ":1: the variable NOWHERE is not set"),
         (with("pets.json", "../pets.json"), ":2: '../pets.json' has to be the name of a file beside this one"),
-        (with("pets.json", "cats.json"), ":2: 'cats.json' cannot be read"),
+        (with("pets.json", "cats.json"), ":2: 'cats.json' is not there"),
         (with("\"draft\"", "\"live\""), ":3: 'live' is no state"),
         (with("\n\n", "\nsunset = \"soon\"\n\n"), ":4: 'soon' is no time"),
         (with("\n\n", "\nprice = \"-1\"\n\n"), ":4: 'price' is USD a call"),
@@ -330,6 +334,8 @@ fn steps_change_the_file_and_nothing_else_in_it() {
     edit::step(&folder, "pets", &Step::Publish).unwrap();
     assert_eq!(text(), GOOD.replace("draft", "published"));
     let sunset = Step::Deprecate { sunset: Some("2099-01-01".to_owned()), successor: Some("cats".to_owned()) };
+    assert!(edit::step(&folder, "pets", &sunset).unwrap_err().to_string().contains("there is no such service"));
+    std::fs::write(place.path().join("cats.toml"), GOOD).unwrap();
     edit::step(&folder, "pets", &sunset).unwrap();
     let service = folder.read().service("pets").cloned().unwrap();
     let told: Vec<_> =
@@ -348,7 +354,7 @@ fn the_credential_is_sent_and_shown_nowhere() {
     let (_place, folder) = folder();
     let service = folder.read().service("pets").cloned().unwrap();
     let upstream = service.upstream.as_ref().unwrap();
-    assert_eq!(upstream.url("/pets", "a=1").unwrap().as_str(), "https://api.example/v1/pets?a=1&key=k%2F1%2B2");
+    assert_eq!(upstream.url(None, "/pets", "a=1").unwrap().as_str(), "https://api.example/v1/pets?a=1&key=k%2F1%2B2");
     assert!(!format!("{service:?}").contains("k/1+2"));
     assert!(upstream.masking().finds(b"?key=k%2F1%2B2&"));
 }
@@ -453,7 +459,7 @@ fn a_secret_is_found_in_whichever_form_it_comes_back() {
         basic.masking().finds(b"user:pass-word") && basic.masking().finds(b"<pass-word>") && basic.masking().finds(b"dXNlcjpwYXNzLXdvcmQ")
     );
     assert_eq!(
-        query.url("/x", "a=1&api_key=mine&API%5FKEY=b&api_key[]=c&d;api_key=e&f=%20").unwrap().query().unwrap(),
+        query.url(None, "/x", "a=1&api_key=mine&API%5FKEY=b&api_key[]=c&d;api_key=e&f=%20").unwrap().query().unwrap(),
         "a=1&f=%20&api_key=ab-cd.ef%2Bgh%2Fij%3Dk%22l%26m"
     );
 }

@@ -14,17 +14,19 @@ pub mod services;
 pub mod unread;
 pub mod upload;
 
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request};
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::dialect::ir::Trouble;
@@ -146,6 +148,18 @@ pub fn shown(path: &str) -> String {
 }
 
 /// A path that nothing is served at, in the words of the surface that it looks like.
+/// A segment of a request's path, by its place from 0 on: what in it is no UTF-8 is no name of anything, and refuses nothing before the key.
+pub struct Segment<const AT: usize>(pub String);
+
+impl<S: Send + Sync, const AT: usize> FromRequestParts<S> for Segment<AT> {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Segment<AT>, Infallible> {
+        let segment = head.uri.path().split('/').nth(AT + 1).unwrap_or_default();
+        Ok(Segment(percent_decode_str(segment).decode_utf8_lossy().into_owned()))
+    }
+}
+
 async fn unknown_path(headers: HeaderMap, uri: Uri) -> Response<Body> {
     match uri.path() {
         path if crate::admin::owns(path) => crate::admin::unknown_path(&uri),

@@ -49,8 +49,8 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
         "ledger_waiting_bytes": gateway.drain.status().lag_bytes(),
         "credentials_refused": resting,
         "credentials_unusable": router.unusable(),
-        "prompts_refused": gateway.prompts.prompts().faults(),
-        "services_refused": gateway.services.services().faults(),
+        "prompts_refused": gateway.prompts.faults(),
+        "services_refused": gateway.services.faults(),
     });
     (status, Json(body)).into_response()
 }

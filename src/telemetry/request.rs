@@ -24,6 +24,8 @@ pub struct RequestLine<'a> {
     pub operation: &'a str,
     /// The model, as the caller names it.
     pub model: Option<&'a str>,
+    /// The prompt that was called, with its version.
+    pub prompt: Option<&'a str>,
     /// Who answered.
     pub provider: Option<&'a str>,
     /// The status that the caller saw.
@@ -61,6 +63,7 @@ impl RequestLine<'_> {
                 key = self.key,
                 operation = self.operation,
                 model = self.model,
+                prompt = self.prompt,
                 provider = self.provider,
                 status = self.status,
                 outcome = self.outcome,
@@ -85,6 +88,7 @@ impl RequestLine<'_> {
         object.some_text("key", self.key);
         object.text("operation", self.operation);
         object.some_text("model", self.model);
+        object.some_text("prompt", self.prompt);
         object.some_text("provider", self.provider);
         object.number("status", self.status);
         object.text("outcome", self.outcome);

@@ -49,6 +49,29 @@ paths:
     get: { operationId: drops, responses: { 200: { description: Half of it } } }
   /stream:
     get: { operationId: stream, responses: { 200: { description: Pieces } } }
+  /half/{id}:
+    get:
+      operationId: half
+      parameters: [{ name: id, in: path, required: true, schema: { type: string } }]
+      responses: { 200: { description: It } }
+  /half/{id}/owner:
+    get:
+      operationId: halfOwner
+      parameters: [{ name: id, in: path, required: true, schema: { type: string } }]
+      responses: { 200: { description: It } }
+  /closes:
+    get: { operationId: closes, responses: { 200: { description: A head } } }
+  /part:
+    get: { operationId: part, responses: { 206: { description: A part } } }
+  /Stations/{id}:
+    get:
+      operationId: otherStation
+      parameters: [{ name: id, in: path, required: true, schema: { type: string } }]
+      responses: { 200: { description: It } }
+  /beside:
+    get: { operationId: beside, servers: [{ url: "/v2" }], responses: { 200: { description: It } } }
+  /away:
+    get: { operationId: away, servers: [{ url: "https://files.example/v1" }], responses: { 200: { description: It } } }
   /styled/{shape}:
     get:
       operationId: styled
@@ -105,12 +128,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send(401, {"error": "who are you?"})
         if path == "/v1/echo":
             headers = {name.lower(): value for name, value in self.headers.items()}
-            return self.send(200, body or json.dumps({"headers": headers}).encode(), **{"X-Your-Key": SECRET, "Set-Cookie": "session=theirs"})
+            return self.send(200, body or json.dumps({"headers": headers}).encode(), **{
+                "X-Your-Key": SECRET,
+                "Set-Cookie": "session=theirs",
+                "Keyward-Operation": "theirs",
+                "X-RateLimit-Remaining": "7",
+                "Strict-Transport-Security": "max-age=1",
+                "Alt-Svc": "h3",
+                "Accept-Ranges": "bytes",
+            })
         if path.startswith("/v1/status/"):
             return self.send(int(path.rsplit("/", 1)[1]), {"says": "so"})
         if path == "/v1/slow":
             time.sleep(1.5)
             return self.send(200, {})
+        if path == "/v1/closes":
+            self.send(200, b"", length=100)
+            self.close_connection = True
+            return None
+        if path == "/v1/part":
+            return self.send(206, SECRET[:9].encode())
         if path == "/v1/drops":
             self.send(200, b"half", length=100)
             self.close_connection = True

@@ -54,7 +54,7 @@ env = {{ FIXTURE_SECRET = "${{LOCAL_SECRET}}" }}
 @pytest.fixture
 def prompts(start_gateway):
     gateway = start_gateway()
-    shutil.copytree(ROOT / "prompts", gateway.folder / "prompts")
+    shutil.copytree(ROOT / "prompts", gateway.folder / "prompts", ignore=shutil.ignore_patterns(".*"))
     gateway.secret = gateway.new_key(name="prompts")["key"]
     assert eventually(lambda: "prompt__sentiment" in tool_names(gateway, gateway.secret))
     return gateway

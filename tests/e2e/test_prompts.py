@@ -32,7 +32,8 @@ PLAIN = '"gpt-4o-mini" = {}\n"plain" = { can = ["temperature", "tools"] }'
 def prompts(start_gateway, upstream):
     gateway = start_gateway(providers={"test": provider_file(upstream.url, models=PLAIN)})
     gateway.prompts = gateway.folder / "prompts"
-    shutil.copytree(ROOT / "prompts", gateway.prompts)
+    # Without what a gateway in this folder has noted.
+    shutil.copytree(ROOT / "prompts", gateway.prompts, ignore=shutil.ignore_patterns(".*"))
     write(gateway, "hello.prompt")
     gateway.secret = gateway.new_key(name="prompts")["key"]
     assert eventually(lambda: call(gateway, "/prompts/hello", method="GET").status == 200)
@@ -61,6 +62,9 @@ def call(gateway, path, body=None, *, method="POST", **headers):
         ("/prompts/hello", {"name": "x", "nam": "y"}, {}, 422, "nam"),
         ("/prompts/helo", {"name": "x"}, {}, 404, "'hello'"),
         ("/prompts/hello@9", {"name": "x"}, {}, 404, "hello@1"),
+        ("/prompts/hello@01", {"name": "x"}, {}, 404, "hello@1"),
+        ("/prompts/%ff", {"name": "x"}, {}, 404, "no prompt"),
+        ("/prompts/%ff", {"name": "x"}, {"authorization": "Bearer nonsense"}, 401, "key"),
         ("/prompts/hello", {"name": "x"}, {"authorization": "Bearer nonsense"}, 401, "key"),
     ],
 )
@@ -428,3 +432,348 @@ def test_an_answer_that_is_asked_for_again_is_one_request(prompts, upstream):
     answers(upstream, "It is good.", '{"class": "good"}')
     ask = [{"role": "user", "content": '{"text": "x"}'}]
     assert prompts.client(prompts.secret).chat.completions.create(model="prompt/sort", messages=ask).choices[0].message.content == '{"class": "good"}'
+
+
+def published(prompts, name):
+    """Whether a gateway, or who publishes, has noted it."""
+    note = prompts.prompts / ".published.json"
+    return note.exists() and f"{name}@1" in json.loads(note.read_text())
+
+
+def test_words_are_words_in_front_matter_and_examples(prompts, upstream):
+    put(prompts, "words.prompt", "---\nmodel: test/gpt-4o-mini\ninput: { schema: { answer(enum): [yes, no], country: string, zip?: string }, default: { country: NO, zip: 010 } }\nkeyward.state: published\n---\n{{answer}} {{country}} {{zip}}")
+    put(prompts, "words.examples.yaml", "examples:\n  - { input: { answer: yes }, output: no }\n")
+    assert shown(prompts, "words")
+    answers(upstream, "no")
+    assert call(prompts, "/prompts/words", {"answer": "yes"}).status == 200
+    assert upstream.requests[-1].json()["messages"][-1]["content"] == "yes NO 010"
+    assert call(prompts, "/prompts/words", {"answer": True}).status == 422
+    prompts.env["KEYWARD_KEY"] = prompts.secret
+    assert prompts.run("prompts", "test", "words").returncode == 0
+
+
+def test_a_mark_at_the_beginning_stays_there(prompts, upstream):
+    answers(upstream, "Hi.")
+    put(prompts, "bom.prompt", "\ufeff" + DEEP.replace("published", "draft") + "Hello")
+    assert prompts.run("prompts", "publish", "bom").returncode == 0
+    assert shown(prompts, "bom") and call(prompts, "/prompts/bom", {}).status == 200
+    assert upstream.requests[-1].json()["messages"] == [{"role": "user", "content": "Hello"}]
+    assert (prompts.prompts / "bom.prompt").read_text().count("---") == 2
+
+
+def test_limits_and_budgets_of_a_prompt_count(prompts, upstream):
+    answers(upstream, "Hi.")
+    put(prompts, "other.prompt", DEEP + "x")
+    assert shown(prompts, "other")
+    prompts.secret = prompts.new_key(limit="requests/minute=1@prompt/hello")["key"]
+    assert call(prompts, "/prompts/hello", {"name": "x"}).status == 200
+    assert call(prompts, "/prompts/hello", {"name": "x"}).status == 429
+    assert call(prompts, "/prompts/hello@1", {"name": "x"}).status == 429
+    assert call(prompts, "/prompts/other", {}).status == 200
+    warned = prompts.run("keys", "create", "--name", "w", "--limit", "requests/minute=1@prompt/helo")
+    assert "'prompt/helo' names no prompt that there is; did you mean 'prompt/hello'?" in warned.stderr
+    assert "warning" not in prompts.run("keys", "create", "--name", "w", "--limit", "requests/minute=1@prompt/hello").stderr
+
+
+def test_a_folder_that_is_away_changes_nothing(prompts, upstream):
+    answers(upstream, "Hi.")
+    away = prompts.folder / "away"
+    prompts.prompts.rename(away)
+    assert eventually(lambda: any("the folder cannot be read" in fault["message"] for fault in refused(prompts)))
+    assert call(prompts, "/prompts/hello", {"name": "x"}).status == 200
+    away.rename(prompts.prompts)
+    assert eventually(lambda: not refused(prompts))
+
+
+def test_a_link_is_followed_to_what_it_leads_to(prompts, upstream):
+    answers(upstream, "Hi.")
+    for number in (1, 2):
+        (prompts.folder / f"data{number}").mkdir()
+        (prompts.folder / f"data{number}" / "linked.prompt").write_text(DEEP.replace("published", "draft") + f"Text {number}")
+    (prompts.folder / "now").symlink_to(prompts.folder / "data1")
+    (prompts.prompts / "linked.prompt").symlink_to(prompts.folder / "now" / "linked.prompt")
+    key = prompts.new_key(tools="prompt/linked@1")["key"]
+    sent = lambda: call(prompts, "/prompts/linked@1", {}, authorization=f"Bearer {key}").status == 200 and upstream.requests[-1].json()["messages"][0]["content"]  # noqa: E731
+    assert eventually(lambda: sent() == "Text 1")
+    (prompts.folder / "next").symlink_to(prompts.folder / "data2")
+    (prompts.folder / "next").rename(prompts.folder / "now")
+    assert eventually(lambda: sent() == "Text 2")
+    (prompts.folder / "data2" / "linked.prompt").chmod(0o640)
+    assert prompts.run("prompts", "publish", "linked").returncode == 0
+    assert (prompts.prompts / "linked.prompt").is_symlink() and (prompts.folder / "data2" / "linked.prompt").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_step_without_a_version_is_for_what_callers_get(prompts):
+    write(prompts, "hello@2.prompt", state="draft", mark="!")
+    done = prompts.run("prompts", "deprecate", "hello")
+    assert done.returncode == 0 and done.stdout.startswith("hello@1 has ")
+    assert "draft" in prompts.run("prompts", "deprecate", "hello@2").stderr
+    assert prompts.run("prompts", "publish", "hello").stdout.startswith("hello@2 has ")
+    assert "no draft to publish" in prompts.run("prompts", "publish", "hello").stderr
+    assert prompts.run("prompts", "retire", "hello").stdout.startswith("hello@2 has ")
+    for step in ("publish", "deprecate", "retire"):
+        assert "'hello@2' is retired, and stays so" in prompts.run("prompts", step, "hello@2").stderr
+    before = (prompts.prompts / "hello.prompt").read_text()
+    for successor, why in [("nosuch", "no such prompt"), ("hello@1", "the same"), ("hello@2", "retired"), ("x\nkeyward.weight: 7", "no name of a successor"), ("sentiment\n---", "no name")]:
+        done = prompts.run("prompts", "deprecate", "hello@1", "--successor", successor)
+        assert done.returncode == 1 and why in done.stderr, done.stderr
+    assert "is no time" in prompts.run("prompts", "deprecate", "hello@1", "--sunset", "2099-01-01\nkeyward.weight: 7").stderr
+    assert (prompts.prompts / "hello.prompt").read_text() == before
+    write(prompts, "late.prompt", state="draft", more="keyward.sunset: 2020-01-01\n")
+    assert prompts.run("prompts", "publish", "late").returncode == 0
+    assert shown(prompts, "late")
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    reply = prompts.request("POST", "/admin/v1/prompts/hello/deprecate", json.dumps({"successor": "sentiment"}), admin)
+    assert (reply.status, reply.json()["id"]) == (200, "hello@1"), reply.body
+
+
+def test_whoever_looks_publishes_nothing(start_gateway):
+    gateway = start_gateway()
+    gateway.stop()
+    gateway.prompts = gateway.folder / "prompts"
+    gateway.prompts.mkdir()
+    write(gateway, "hello.prompt")
+    for looked in (["check"], ["list"], ["diff", "hello@1", "hello@1"]):
+        assert gateway.run("prompts", *looked).returncode == 0
+        assert not published(gateway, "hello")
+    write(gateway, "next.prompt", state="draft")
+    assert gateway.run("prompts", "publish", "next").returncode == 0
+    assert published(gateway, "next") and not published(gateway, "hello")
+
+
+def ended(text, finish, refusal=None):
+    answer = json.loads(provider.chat(text).body)
+    answer["choices"][0]["finish_reason"] = finish
+    answer["choices"][0]["message"]["refusal"] = refusal
+    return provider.answer_json(answer)
+
+
+def events(reply):
+    return [event.split("\n") for event in reply.body.decode().strip().split("\n\n")]
+
+
+def test_an_answer_that_was_cut_off_or_withheld_is_told(prompts, upstream):
+    put(prompts, "sort.prompt", CLASSIFIED)
+    assert shown(prompts, "sort")
+    upstream.serve("gpt-4o-mini", ended("Dear", "length"))
+    cut = call(prompts, "/prompts/hello", {"name": "x"})
+    assert (cut.status, cut.body, cut.headers["keyward-finish-reason"]) == (200, b"Dear", "length")
+    upstream.serve("gpt-4o-mini", ended('{"class": "go', "length"))
+    before = len(upstream.requests)
+    for path, code, status, answer in [
+        ("sort", "answer_cut", 502, ended('{"class": "go', "length")),
+        ("sort", "answer_filtered", 422, ended("", "content_filter")),
+        ("hello", "answer_filtered", 422, ended("Dea", "content_filter")),
+        ("sort", "answer_refused", 422, ended(None, "stop", "I won't.")),
+    ]:
+        upstream.serve("gpt-4o-mini", answer)
+        reply = call(prompts, f"/prompts/{path}", {"name": "x"} if path == "hello" else {"text": "x"})
+        assert (reply.status, reply.json()["code"]) == (status, code), reply.body
+        assert reply.headers["keyward-prompt"] == f"{path}@1" and reply.headers["content-type"] == "application/problem+json"
+    assert len(upstream.requests) == before + 4
+    stream = lambda finish: provider.Answer(provider.chat_stream("Dear you").body.replace(b'"stop"', f'"{finish}"'.encode()), headers={"content-type": "text/event-stream"}, stream=True)  # noqa: E731
+    upstream.serve("gpt-4o-mini", stream("length"))
+    told = events(call(prompts, "/prompts/hello?stream=true", {"name": "x"}))
+    assert told[-2:] == [["event: finish", 'data: {"reason":"length"}'], ["event: result", 'data: "Dear you"']]
+    upstream.serve("gpt-4o-mini", stream("content_filter"))
+    told = events(call(prompts, "/prompts/hello?stream=true", {"name": "x"}))
+    assert told[-1][0] == "event: error" and '"answer_filtered"' in told[-1][1]
+    client = prompts.client(prompts.secret)
+    upstream.serve("gpt-4o-mini", ended('{"class": "go', "length"))
+    said = client.chat.completions.create(model="prompt/sort", messages=[{"role": "user", "content": '{"text": "x"}'}])
+    assert said.choices[0].finish_reason == "length"
+
+
+def test_a_changed_partial_does_not_hold_what_was_published(prompts, upstream):
+    answers(upstream, "Hi.")
+    put(prompts, "_who.prompt", "you")
+    put(prompts, "part.prompt", DEEP + "Hi {{> who}}")
+    assert shown(prompts, "part")
+    put(prompts, "_who.prompt", "them")
+    assert eventually(lambda: any("_who.prompt" in fault["message"] and fault["file"].endswith("/part.prompt") for fault in refused(prompts)))
+    assert call(prompts, "/prompts/part", {}).status == 200 and upstream.requests[-1].json()["messages"][0]["content"] == "Hi you"
+    assert prompts.run("prompts", "deprecate", "part", "--sunset", "2099-01-01").returncode == 0
+    assert eventually(lambda: "deprecation" in call(prompts, "/prompts/part", method="GET").headers)
+    assert call(prompts, "/prompts/part", {}).status == 200 and upstream.requests[-1].json()["messages"][0]["content"] == "Hi you"
+    assert prompts.run("prompts", "retire", "part").returncode == 0
+    assert eventually(lambda: call(prompts, "/prompts/part", {}).status == 410)
+
+
+def test_versions_that_share_calls_are_shown_as_one(prompts, upstream):
+    answers(upstream, "Hi.")
+    write(prompts, "hello.prompt", more="keyward.weight: 1\n")
+    put(prompts, "hello@2.prompt", HELLO.format(state="published", more="keyward.weight: 1\n", mark="!").replace("name: string", "name: string\n    extra?: string"))
+    seen = lambda: {call(prompts, "/prompts/hello", method="GET").json()["version"] for _ in range(10)}  # noqa: E731
+    assert eventually(lambda: seen() == {2})
+    assert {call(prompts, "/prompts/hello/openapi.json", method="GET").json()["info"]["version"] for _ in range(10)} == {"2"}
+    checked = prompts.run("prompts", "check")
+    assert checked.returncode == 0 and "hello@1 and hello@2 share calls and take other variables" in checked.stdout
+    write(prompts, "hello@3.prompt", state="draft")
+    assert "hello@3 gets no call that names no version" in prompts.run("prompts", "publish", "hello").stdout
+    put(prompts, "idle.prompt", DEEP.replace("---\n", "---\nkeyward.weight: 0\n", 1) + "x")
+    checked = prompts.run("prompts", "check")
+    assert checked.returncode == 1 and "idle.prompt:1: all published versions of 'idle' have the weight 0" in checked.stdout
+
+
+def test_a_conversation_goes_on_after_the_first_answer(prompts, upstream):
+    answers(upstream, "Hi.")
+    client = prompts.client(prompts.secret)
+    first = {"role": "user", "content": '{"name": "Ann"}'}
+    client.chat.completions.create(model="prompt/hello", messages=[first, {"role": "assistant", "content": "Hello Ann"}, {"role": "user", "content": "Shorter, please."}])
+    sent = upstream.requests[-1].json()["messages"]
+    assert [(message["role"], message["content"].strip()) for message in sent] == [("system", "You greet."), ("user", "Greet Ann"), ("assistant", "Hello Ann"), ("user", "Shorter, please.")]
+    wanted = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    client.chat.completions.create(model="prompt/hello", messages=[first, {"role": "assistant", "tool_calls": [wanted]}, {"role": "tool", "tool_call_id": "call_1", "content": "A tree."}])
+    sent = upstream.requests[-1].json()["messages"]
+    assert [message["role"] for message in sent] == ["system", "user", "assistant", "tool"] and sent[-1]["content"] == "A tree."
+    image = {"type": "image_url", "image_url": {"url": "https://img.example/a.png"}}
+    client.chat.completions.create(model="prompt/hello", messages=[{"role": "user", "content": [{"type": "text", "text": '{"name": "Ann"}'}, image]}])
+    sent = upstream.requests[-1].json()["messages"]
+    assert sent[-1]["role"] == "user" and [part["type"] for part in sent[-1]["content"]] == ["text", "image_url"]
+
+
+def test_who_answers_is_told_where_it_is_the_simulator(prompts):
+    line = "the simulator answers"
+    checked = prompts.run("prompts", "check")
+    assert checked.returncode == 0 and f"Note: {line} classify@1, " in checked.stdout and "KEYWARD_PROMPTS_MODEL" in checked.stdout
+    assert line in prompts.run("doctor").stdout
+    prompts.stop()
+    prompts.start()
+    assert eventually(lambda: line in prompts.log())
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("empty.prompt", "\n", "empty.prompt:1: the file is empty"),
+        ("role.prompt", '{{role "usr"}}x', "'usr' is no role"),
+        ("tools.prompt", "---\ntools: [look]\n---\nx", "tools.prompt:2: 'tools' is not served here"),
+        ("self.prompt", "---\nmodel: prompt/self\n---\nx", "self.prompt:2: 'model' has to be a model"),
+        ("default.prompt", "---\ninput:\n  schema: { n: integer }\n  default: { n: many }\n---\nx", "'input.default' does not fit the schema: at /n"),
+        ("hello.examples.yaml", "examples:\n  - input: { nam: x }\n", "the input of example 1 does not fit hello@1"),
+        ("hello.examples.yml", "examples: []\n", "name it hello.examples.yaml"),
+        ("x@07.prompt", "x", "x@07.prompt:1: the file's name is none"),
+    ],
+)
+def test_check_refuses_what_would_go_wrong(prompts, file, text, told):
+    put(prompts, file, text)
+    checked = prompts.run("prompts", "check")
+    assert checked.returncode == 1 and told in checked.stdout, checked.stdout
+
+
+def test_check_tells_what_is_hardly_meant(prompts):
+    put(prompts, "vars.prompt", DEEP + "x")
+    put(prompts, "vars.prompt", "---\nmodel: test/gpt-9\ninput: { schema: { text: string } }\n---\n{{text}} {{txt}}{{#each text}}{{this}}{{/each}}")
+    checked = prompts.run("prompts", "check")
+    assert checked.returncode == 0 and "Note: vars@1 names the variable 'txt'" in checked.stdout
+    assert "Note: vars@1 cannot be answered: 'test/gpt-9' is no model" in checked.stdout
+
+
+def test_what_is_wrong_with_a_prompt_is_not_its_callers_fault(prompts, upstream):
+    put(prompts, "nowhere.prompt", DEEP.replace("test/gpt-4o-mini", "nowhere/model") + "x")
+    assert shown(prompts, "nowhere")
+    reply = call(prompts, "/prompts/nowhere", {}, x_request_id="find-me")
+    assert (reply.status, reply.json()["code"], reply.headers["x-request-id"]) == (502, "prompt_faulty", "find-me"), reply.body
+    assert "tell whoever wrote the prompt" in reply.json()["detail"]
+    for status, told in [(404, "The model does not exist"), (400, "Unsupported value: 'temperature'")]:
+        upstream.serve("gpt-4o-mini", provider.error(status, told))
+        reply = call(prompts, "/prompts/hello", {"name": "x"})
+        assert (reply.status, reply.json()["code"]) == (502, "prompt_faulty") and told in reply.json()["detail"], reply.body
+    upstream.serve("gpt-4o-mini", provider.error(400, "This model's maximum context length is 8 tokens"))
+    assert call(prompts, "/prompts/hello", {"name": "x"}).status == 400
+    upstream.serve("gpt-4o-mini", provider.error(404, "The model does not exist"))
+    with pytest.raises(openai.InternalServerError) as refused_:
+        prompts.client(prompts.secret).chat.completions.create(model="prompt/hello", messages=[{"role": "user", "content": '{"name": "x"}'}])
+    assert refused_.value.code == "prompt_faulty"
+
+
+def test_a_description_refers_to_nothing_outside_of_itself(prompts):
+    schema = {"type": "object", "required": ["tree", "depth"], "properties": {"tree": {"$ref": "#/$defs/node"}, "depth": {"type": "integer"}}, "$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}}}
+    front = f"---\nmodel: test/gpt-4o-mini\ninput: {{ schema: {json.dumps(schema)}, default: {{ depth: 3 }} }}\nkeyward.state: published\n---\nx"
+    put(prompts, "tree.prompt", front)
+    assert shown(prompts, "tree")
+    told = call(prompts, "/prompts/tree/openapi.json", method="GET").json()
+
+    def references(value):
+        if isinstance(value, dict):
+            yield from ([value["$ref"]] if isinstance(value.get("$ref"), str) else [])
+            value = list(value.values())
+        for one in value if isinstance(value, list) else []:
+            yield from references(one)
+
+    def resolved(reference):
+        found = told
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step]
+        return found
+
+    found = list(references(told))
+    assert len(found) > 3 and all(resolved(reference) for reference in found)
+    asked = resolved(told["paths"]["/prompts/tree"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"])
+    assert asked["required"] == ["tree"]
+
+
+def test_nobody_is_told_of_what_they_may_not_call(prompts):
+    write(prompts, "secret.prompt")
+    put(prompts, "hidden.prompt", DEEP.replace("published", "draft") + "x")
+    assert shown(prompts, "secret")
+    key = prompts.new_key(tools="prompt/h*,prompt/secre")["key"]
+    for name, hidden in (("secre", "secret"), ("hiden", "'hidden'")):
+        assert hidden not in call(prompts, f"/prompts/{name}", {}, authorization=f"Bearer {key}").json()["detail"].replace(f"'{name}'", "")
+    assert "'hello'" in call(prompts, "/prompts/helo", {}, authorization=f"Bearer {key}").json()["detail"]
+
+
+def test_a_file_without_a_text_is_refused(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    manage = lambda name, body: prompts.request("PUT", f"/admin/v1/prompts/{name}", json.dumps(body), admin)  # noqa: E731
+    assert manage("note", {}).json()["errors"][0]["pointer"] == "/source"
+    assert manage("note", {"source": ""}).status == 422
+    assert manage("note@07", {"source": "x"}).status == 422
+    assert not (prompts.prompts / "note.prompt").exists()
+    refused_ = prompts.request("GET", "/admin/v1/prompts/%ff", None, "nonsense")
+    assert refused_.status == 401 and prompts.request("GET", "/admin/v1/prompts/%ff", None, admin).headers["content-type"] == "application/problem+json"
+
+
+def test_what_a_template_grows_to_has_an_end(prompts):
+    put(prompts, "grow.prompt", DEEP + "{{#each a}}{{#each ../a}}{{#each ../../a}}0123456789{{/each}}{{/each}}{{/each}}")
+    assert shown(prompts, "grow")
+    reply = call(prompts, "/prompts/grow", {"a": [1] * 1000})
+    assert (reply.status, reply.json()["code"]) == (422, "prompt_not_rendered") and "32 MiB" in reply.json()["detail"]
+
+
+def test_events_come_to_those_who_want_them(prompts):
+    kind = lambda accept: call(prompts, "/prompts/sentiment", {"text": "Fine"}, accept=accept).headers["content-type"]  # noqa: E731
+    assert kind("text/event-stream;q=0, application/json") == "application/json"
+    assert kind("text/event-stream") == "text/event-stream"
+
+
+def test_a_refused_input_of_what_is_deprecated_says_so(prompts):
+    write(prompts, "hello.prompt", state="deprecated", more="keyward.sunset: 2099-01-01\n")
+    assert eventually(lambda: "sunset" in call(prompts, "/prompts/hello", method="GET").headers)
+    reply = call(prompts, "/prompts/hello", {})
+    assert reply.status == 422 and reply.headers["sunset"].endswith("2099 00:00:00 GMT") and reply.headers["deprecation"] == "@0"
+    assert eventually(lambda: any('"prompt":"sentiment@1"' in line for line in prompts.log().splitlines()) or call(prompts, "/prompts/sentiment", {"text": "x"}) is None)
+
+
+def test_an_answer_fits_what_the_caller_asks_for(prompts, upstream):
+    for name in ("extract", "classify"):
+        source = (prompts.prompts / f"{name}.prompt").read_text().replace("---\n", "---\nmodel: test/gpt-4o-mini\n", 1)
+        put(prompts, f"my-{name}.prompt", source)
+        assert shown(prompts, f"my-{name}")
+    wanted = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
+    answers(upstream, '{"nam": 7}', '{"name": "Ann"}')
+    reply = call(prompts, "/prompts/my-extract", {"text": "I am Ann", "schema": wanted})
+    assert (reply.status, reply.json()) == (200, {"name": "Ann"})
+    assert upstream.requests[-2].json()["response_format"]["json_schema"]["schema"] == wanted
+    answers(upstream, '{"nam": 7}')
+    assert call(prompts, "/prompts/my-extract", {"text": "I am Ann", "schema": wanted}).json()["code"] == "output_invalid"
+    bad = call(prompts, "/prompts/my-extract", {"text": "x", "schema": {"type": "nonsense"}})
+    assert bad.status == 422 and bad.json()["errors"][0]["pointer"] == "/schema"
+    answers(upstream, '{"label": "spam!", "reason": "x"}', '{"label": "spam", "reason": "x"}')
+    reply = call(prompts, "/prompts/my-classify", {"text": "x", "labels": ["spam", "ham"]})
+    assert reply.json() == {"label": "spam", "reason": "x"}
+    assert upstream.requests[-2].json()["response_format"]["json_schema"]["schema"]["properties"]["label"]["enum"] == ["spam", "ham"]
+    client = prompts.client(prompts.secret)
+    answers(upstream, '{"label": "spam!", "reason": "x"}', '{"label": "ham", "reason": "x"}')
+    ask = [{"role": "user", "content": json.dumps({"text": "x", "labels": ["spam", "ham"]})}]
+    assert json.loads(client.chat.completions.create(model="prompt/my-classify", messages=ask).choices[0].message.content)["label"] == "ham"

@@ -83,7 +83,7 @@ def test_a_body_streams_both_ways_and_the_credential_never_comes_back(weather):
 
 @pytest.mark.parametrize(
     "path",
-    ["..", "stations/..", "stations/%2e%2e", "stations/%252e%252e/x", "stations/..;/x", "stations/a%2fb", "stations/a%5Cb", "stations/%00", "./echo", "stations/%c0%af", "stations/a%ef%bc%8fb", "stations/first;x", "stations/first%3Bx", "stations/FIRST", "stations/first%20"],
+    ["..", "stations/..", "stations/%2e%2e", "stations/%252e%252e/x", "stations/..;/x", "stations/..%2fecho", "stations/a%2f..%2f..%2fecho", "stations/%2fa", "stations/a%252fb", "stations/a%5Cb", "stations/%00", "./echo", "stations/%c0%af", "stations/a%ef%bc%8fb", "stations/first;x", "stations/first%3Bx", "stations/FIRST", "stations/first%20"],
 )
 def test_paths_that_lead_elsewhere_are_refused(weather, path):
     is_problem(call(weather, f"/services/weather/{path}"), 400, "path_not_plain")
@@ -194,6 +194,9 @@ def test_a_service_lives_and_ends(weather):
     assert call(weather, "/services").json()["data"] == []
     assert weather.run("services", "publish", "weather").returncode == 0
     assert eventually(lambda: call(weather, "/services/weather/echo").status == 200)
+    for successor, why in [("weather2", "there is no such service"), ("weather", "it is the same"), ("x\nstate = 7", "no name of a successor")]:
+        assert why in weather.run("services", "deprecate", "weather", "--successor", successor).stderr
+    write(weather, name="weather2")
     assert "deprecation" not in call(weather, "/services/weather/echo").headers
     done = weather.run("services", "deprecate", "weather", "--sunset", "2099-01-01", "--successor", "weather2")
     assert done.returncode == 0 and "state = deprecated" in done.stdout
@@ -205,6 +208,7 @@ def test_a_service_lives_and_ends(weather):
     gone = call(weather, "/services/weather/echo")
     assert is_problem(gone, 410, "service_retired", "/services/weather2") and "sunset" in gone.headers
     assert "service.retire" in weather.run("audit").stdout
+    assert "'weather' is retired, and stays so" in weather.run("services", "publish", "weather").stderr
     rows = weather.cli("services", "list")
     assert (rows[0]["name"], rows[0]["state"]) == ("weather", "retired") and "getStation" in rows[0]["operations"]
 
@@ -262,7 +266,7 @@ def test_operations_are_tools(weather):
 
     _, tools = session(weather, weather.secret, use)
     ours = {name for name in tools if name.startswith("weather__")}
-    assert ours == {f"weather__{name}" for name in ["getStation", "putStation", "firstStation", "headStation", "echoHead", "status", "slow", "drops", "stream", "get_moved", "styled", "repeat"]}
+    assert ours == {f"weather__{name}" for name in ["getStation", "putStation", "firstStation", "headStation", "echoHead", "status", "slow", "drops", "stream", "half", "halfOwner", "closes", "part", "otherStation", "beside", "get_moved", "styled", "repeat"]}
     tool = tools["weather__getStation"]
     assert set(tool.input_schema["properties"]) == {"id", "units", "tags", "X-Trace"} and tool.input_schema["required"] == ["id"]
     assert tool.description == "Tells one station" and tool.annotations.read_only_hint
@@ -384,3 +388,91 @@ def test_a_step_changes_one_field_of_a_file(weather):
     before = (weather.services / "weather.toml").read_text()
     assert weather.run("services", "publish", "weather").returncode == 0
     assert (weather.services / "weather.toml").read_text() == before.replace('state = "draft"', 'state = "published"')
+
+
+def test_no_part_of_an_answer_has_a_part_of_the_credential(weather):
+    call(weather, "/services/weather/stations/a", range="bytes=0-3", if_range="x", request_range="bytes=0-3")
+    sent = weather.api.seen[-1][2]
+    assert not {"range", "if-range", "request-range"} & set(sent)
+    is_problem(call(weather, "/services/weather/part"), 502, "service_bad_answer")
+
+
+def test_headers_that_mean_the_gateway_stay_with_it(weather):
+    path = f"{weather.url}/services/weather/echo"
+    key = {"authorization": f"Bearer {weather.secret}"}
+    httpx.get(path, headers=key | {"X_Weather_Key": "mine", "X-Weather_Key": "mine", "Proxy": "http://evil.example", "X-Fine": "1"})
+    sent = weather.api.seen[-1][2]
+    assert [name for name in sent if "weather" in name] == ["x-weather-key"] and "proxy" not in sent and sent["x-fine"] == "1"
+    told = call(weather, "/services/weather/echo").headers
+    assert told["keyward-operation"] == "weather/echoHead"
+    assert not {"x-ratelimit-remaining", "strict-transport-security", "alt-svc", "accept-ranges"} & set(told)
+
+
+def test_a_service_that_closes_after_its_head_is_told(weather):
+    write(weather, more='price = "0.002"')
+    assert eventually(lambda: call(weather, "/services/weather").json()["price_nano_usd"] == 2_000_000)
+    is_problem(call(weather, "/services/weather/closes"), 502, "service_broke_off")
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        httpx.get(f"{weather.url}/services/weather/drops", headers={"authorization": f"Bearer {weather.secret}"})
+    for name in ("closes", "drops"):
+        assert weather.usage("service", f"weather/{name}", 1)["cost_nano_usd"] == 0
+
+
+def test_other_protocols_are_refused(weather):
+    headers = {"connection": "upgrade", "upgrade": "websocket", "sec_websocket_version": "13", "sec_websocket_key": "x"}
+    is_problem(call(weather, "/services/weather/echo", **headers), 501, "upgrade_not_served", "WebSocket")
+    assert not weather.api.seen
+
+
+def test_a_slash_in_a_value_goes_on_where_it_makes_no_other_operation(weather):
+    assert call(weather, "/services/weather/stations/a%2Fb").status == 200
+    assert weather.api.seen[-1][1] == "/v1/stations/a%2Fb"
+    assert call(weather, "/services/weather/half/a%2fb").status == 200
+    count = len(weather.api.seen)
+    is_problem(call(weather, "/services/weather/half/a%2Fowner"), 400, "path_not_plain", "another operation")
+    assert len(weather.api.seen) == count
+
+
+def test_paths_that_differ_by_case_are_told_apart(weather):
+    assert call(weather, "/services/weather/Stations/a").headers["keyward-operation"] == "weather/otherStation"
+    assert call(weather, "/services/weather/stations/a").headers["keyward-operation"] == "weather/getStation"
+
+
+def test_an_operation_on_another_server_is_not_served(weather):
+    assert call(weather, "/services/weather/beside").status == 200 and weather.api.seen[-1][1] == "/v2/beside"
+    is_problem(call(weather, "/services/weather/away"), 404, "operation_not_found")
+    checked = weather.run("services", "check")
+    assert checked.returncode == 0 and "weather/away is not served: its 'servers' are another host" in checked.stdout
+
+
+def test_a_version_without_quotes_and_a_missing_state(weather):
+    (weather.services / "weather.yaml").write_text(OPENAPI.replace("openapi: 3.0.3", "openapi: 3.0"))
+    write(weather, state="draft")
+    checked = weather.run("services", "check")
+    assert checked.returncode == 0 and "weather is a draft" in checked.stdout, checked.stdout
+    write(weather)
+    assert eventually(lambda: call(weather, "/services/weather/openapi.json").json().get("openapi") == "3.0.0")
+    is_problem(call(weather, "/services/%ff"), 404, "service_not_found", "'state'")
+    assert call(weather, "/services/%ff", key="nonsense").status == 401
+
+
+def test_subscriptions_outlive_their_file(weather):
+    write(weather, more='subscription = "approval"')
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 403)
+    weather.cli("services", "approve", "weather", weather.made["id"])
+    (weather.services / "weather.toml").unlink()
+    assert eventually(lambda: call(weather, "/services/weather").status == 404)
+    assert [row["standing"] for row in weather.cli("services", "subscriptions", "weather")] == ["approved"]
+    assert weather.cli("services", "deny", "weather", weather.made["id"])["standing"] == "denied"
+    assert weather.run("services", "approve", "weather", weather.made["id"]).returncode == 1
+
+
+def test_a_service_is_served_as_it_was_over_restarts(weather):
+    (weather.services / "weather.yaml").write_text("openapi: [")
+    assert eventually(lambda: weather.request("GET", "/readyz").json()["services_refused"])
+    weather.stop()
+    weather.start()
+    assert call(weather, "/services/weather/echo").status == 200
+    assert weather.request("GET", "/readyz").json()["services_refused"]
+    assert SECRET not in (weather.services / ".served.json").read_text()
+    assert weather.run("services", "check").returncode == 1

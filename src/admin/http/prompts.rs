@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
@@ -17,9 +17,11 @@ use super::page::{self, Page, PageQuery};
 use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
 use crate::gateway::Gateway;
+use crate::problem::FieldError;
 use crate::prompt::Prompt;
 use crate::prompt::edit::{self, EditError, Source, Step};
 use crate::store::audit::Note;
+use crate::surface::Segment;
 
 /// A version of a prompt.
 #[derive(Debug, Serialize, ToSchema)]
@@ -92,7 +94,7 @@ pub async fn list(
 
 /// One version with its file; the newest where the name has no version.
 #[utoipa::path(get, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path)), responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
-pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(name): Segment<3>) -> Result<Response<Body>, Problem> {
     let folder = gateway.config.prompts.folder.clone();
     let source = edited(move || edit::source(&folder, &name)).await?;
     Ok(tagged(&answer(&gateway, source)?))
@@ -103,11 +105,12 @@ pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(name): Pa
 pub async fn write(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(name): Path<String>,
+    Segment(name): Segment<3>,
     if_match: IfMatch,
     Json(body): Json<PromptSource>,
 ) -> Result<Response<Body>, Problem> {
-    let text = body.source.unwrap_or_default();
+    let detail = "has to be the file's text, in the Dotprompt format".to_owned();
+    let text = body.source.ok_or_else(|| Problem::fields(vec![FieldError { pointer: "/source".to_owned(), detail }]))?;
     change(&admin, &gateway, "prompt.write", (name, if_match), move |folder, name| edit::write(folder, name, &text)).await
 }
 
@@ -116,7 +119,7 @@ pub async fn write(
 pub async fn publish(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(name): Path<String>,
+    Segment(name): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
     change(&admin, &gateway, "prompt.publish", (name, if_match), move |folder, name| edit::step(folder, name, &Step::Publish)).await
@@ -127,7 +130,7 @@ pub async fn publish(
 pub async fn deprecate(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(name): Path<String>,
+    Segment(name): Segment<3>,
     if_match: IfMatch,
     Json(Deprecation { sunset, successor }): Json<Deprecation>,
 ) -> Result<Response<Body>, Problem> {
@@ -140,7 +143,7 @@ pub async fn deprecate(
 pub async fn retire(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(name): Path<String>,
+    Segment(name): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
     change(&admin, &gateway, "prompt.retire", (name, if_match), move |folder, name| edit::step(folder, name, &Step::Retire)).await

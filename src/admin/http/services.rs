@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
@@ -22,6 +22,7 @@ use crate::prompt::edit::Step;
 use crate::quota::Limits;
 use crate::service::{Folder, Service, Standing, edit};
 use crate::store::audit::Note;
+use crate::surface::Segment;
 
 /// A service; what it shows to its API is not told.
 #[derive(Debug, Serialize, ToSchema)]
@@ -59,13 +60,13 @@ pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, params: Params
 
 /// One service.
 #[utoipa::path(get, path = "/admin/v1/services/{name}", tag = "services", params(("name" = String, Path)), responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
-pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(name): Segment<3>) -> Result<Response<Body>, Problem> {
     answer(&gateway, &name)
 }
 
 /// Lets callers see and call a service.
 #[utoipa::path(post, path = "/admin/v1/services/{name}/publish", tag = "services", params(("name" = String, Path)), responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
-pub async fn publish(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+pub async fn publish(admin: Admin, State(gateway): State<Arc<Gateway>>, Segment(name): Segment<3>) -> Result<Response<Body>, Problem> {
     step(&admin, &gateway, "service.publish", name, Step::Publish).await
 }
 
@@ -74,7 +75,7 @@ pub async fn publish(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(nam
 pub async fn deprecate(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(name): Path<String>,
+    Segment(name): Segment<3>,
     Json(Deprecation { sunset, successor }): Json<Deprecation>,
 ) -> Result<Response<Body>, Problem> {
     step(&admin, &gateway, "service.deprecate", name, Step::Deprecate { sunset, successor }).await
@@ -82,7 +83,7 @@ pub async fn deprecate(
 
 /// Serves a service no longer: 410.
 #[utoipa::path(post, path = "/admin/v1/services/{name}/retire", tag = "services", params(("name" = String, Path)), responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
-pub async fn retire(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+pub async fn retire(admin: Admin, State(gateway): State<Arc<Gateway>>, Segment(name): Segment<3>) -> Result<Response<Body>, Problem> {
     step(&admin, &gateway, "service.retire", name, Step::Retire).await
 }
 
@@ -91,7 +92,7 @@ pub async fn retire(admin: Admin, State(gateway): State<Arc<Gateway>>, Path(name
 pub async fn subscriptions(
     _: Viewer,
     State(gateway): State<Arc<Gateway>>,
-    Path(name): Path<String>,
+    Segment(name): Segment<3>,
     params: Params,
 ) -> Result<Response<Body>, Problem> {
     let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
@@ -105,9 +106,10 @@ pub async fn subscriptions(
 pub async fn approve(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(what): Path<(String, String)>,
+    Segment(name): Segment<3>,
+    Segment(key): Segment<5>,
 ) -> Result<Response<Body>, Problem> {
-    decide(&admin, &gateway, what, Standing::Approved).await
+    decide(&admin, &gateway, (name, key), Standing::Approved).await
 }
 
 /// Lets a key call a service no longer.
@@ -115,9 +117,10 @@ pub async fn approve(
 pub async fn deny(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(what): Path<(String, String)>,
+    Segment(name): Segment<3>,
+    Segment(key): Segment<5>,
 ) -> Result<Response<Body>, Problem> {
-    decide(&admin, &gateway, what, Standing::Denied).await
+    decide(&admin, &gateway, (name, key), Standing::Denied).await
 }
 
 async fn decide(admin: &Admin, gateway: &Gateway, (name, key): (String, String), standing: Standing) -> Result<Response<Body>, Problem> {

@@ -54,6 +54,9 @@ const DEEPEST: usize = 32;
 const MOST_BLOCKS: usize = 1000;
 const MOST_BRACKETS: usize = 10_000;
 
+/// Who may say something in a message.
+const ROLES: [&str; 5] = ["system", "user", "model", "assistant", "tool"];
+
 /// Checks a text that begins on a line of its file; the names of the partials that it uses, and that they use.
 pub fn check(text: &str, first_line: usize, partials: &BTreeMap<String, String>) -> Result<Vec<String>, Fault> {
     let in_file = |fault: Fault| Fault::at(first_line + fault.line - 1, fault.message);
@@ -146,6 +149,11 @@ impl Seen {
     fn tag(&mut self, tag: &HelperTemplate, line: usize, depth: usize) {
         if !(tag.params.is_empty() && tag.hash.is_empty()) {
             self.helper(&tag.name, line);
+        }
+        if let (Some("role"), Some(Parameter::Literal(Value::String(role)))) = (tag.name.as_name(), tag.params.first())
+            && !ROLES.contains(&role.as_str())
+        {
+            self.wrong(line, format!("'{role}' is no role: those are {}", ROLES.join(", ")));
         }
         let values = std::iter::once(&tag.name).chain(&tag.params).chain(tag.hash.values());
         values.for_each(|value| self.value(value, line, depth));

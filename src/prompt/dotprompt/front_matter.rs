@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{Fault, config, picoschema};
 use crate::config::hint::nearest;
+use crate::prompt::chat::PREFIX;
+use crate::yaml;
 
 /// What the front matter says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,6 +69,8 @@ const FIELDS: [&str; 16] = [
     "context",
     "metadata",
 ];
+/// Those of them that nothing here would heed.
+const TOOLS: [&str; 3] = ["tools", "toolDefs", "toolChoice"];
 const INPUT: [&str; 2] = ["schema", "default"];
 const OUTPUT: [&str; 2] = ["schema", "format"];
 
@@ -165,6 +169,15 @@ pub fn check(raw: &Map<String, Value>, yaml: &str, first_line: usize) -> Result<
         let message = "'keyward' is no field by itself: write each of its own with a dot, as 'keyward.state: published'";
         return Err(at(&["keyward"], message.to_owned()));
     }
+    if let Some(tools) = TOOLS.into_iter().find(|name| raw.contains_key(*name)) {
+        let message = format!(
+            "'{tools}' is not served here: a prompt calls no tools; leave it out, or send tools with a chat request for prompt/NAME"
+        );
+        return Err(at(&[tools], message));
+    }
+    if raw.get("model").and_then(Value::as_str).is_some_and(|model| model.starts_with(PREFIX)) {
+        return Err(at(&["model"], format!("'model' has to be a model, and '{PREFIX}…' is a prompt")));
+    }
     let parts: [(&str, &Map<String, Value>, &[&str]); 4] = [
         ("", raw, &FIELDS),
         ("input", part("input"), &INPUT),
@@ -189,13 +202,8 @@ fn is_misspelt(name: &str, near: &str) -> bool {
 }
 
 fn parse(yaml: &str, first_line: usize) -> Result<Value, Fault> {
-    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_depth: DEEPEST } };
-    serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
-        let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1)).max(1);
-        let message = error.without_snippet().to_string();
-        let message = message.lines().next().unwrap_or_default();
-        Fault::at(first_line + line - 1, format!("the front matter is no YAML ({message})"))
-    })
+    yaml::read(yaml, DEEPEST)
+        .map_err(|(line, message)| Fault::at(first_line + line - 1, format!("the front matter is no YAML ({message})")))
 }
 
 /// How many lines after the first the innermost of the names stands, each looked for after the one before it.

@@ -7,6 +7,7 @@ pub mod config;
 mod front_matter;
 mod helpers;
 mod message;
+mod names;
 mod picoschema;
 mod template;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::fmt;
 
 pub use front_matter::{FrontMatter, Schemas, check, line_of, split};
 pub use message::{Media, Message, Part};
+pub use names::variables;
 pub use template::{Rendering, Template, partials_in};
 
 /// What is wrong with a file.

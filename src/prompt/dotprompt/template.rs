@@ -1,6 +1,7 @@
 //! A template that is compiled once, with its partials, and rendered with each request's variables.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use handlebars::{Handlebars, RenderErrorReason, TemplateError, no_escape};
 use serde_json::{Map, Value};
@@ -14,6 +15,8 @@ use super::{Fault, bounds, helpers};
 pub struct Template {
     /// The partials that it uses, and that they use.
     pub partials: Vec<String>,
+    /// It says itself where the conversation so far goes.
+    pub places_history: bool,
     registry: Handlebars<'static>,
     mark: Mark,
 }
@@ -29,6 +32,12 @@ pub struct Rendering {
     pub history: Vec<Message>,
 }
 
+/// What is rendered, up to a size: loops within loops over a caller's lists know no end.
+#[derive(Default)]
+struct Bounded(Vec<u8>);
+
+/// The most bytes that a template is rendered to.
+const LARGEST: usize = 32 << 20;
 const MAIN: &str = " main";
 /// What Handlebars itself has under `@`.
 const OWN: [&str; 5] = ["root", "index", "key", "first", "last"];
@@ -45,28 +54,50 @@ impl Template {
         let texts: BTreeMap<String, String> = partials.iter().map(|(name, text)| (name.clone(), with_context(text))).collect();
         let body = with_context(body);
         let used = bounds::check(&body, first_line, &texts)?;
-        registry.register_template_string(MAIN, body).map_err(|error| fault(&error, first_line))?;
+        registry.register_template_string(MAIN, &body).map_err(|error| fault(&error, first_line))?;
         for (name, text) in texts.iter().filter(|(name, _)| used.contains(name)) {
             registry.register_partial(name, text).map_err(|error| fault(&error, first_line))?;
         }
-        Ok(Template { partials: used, registry, mark })
+        let texts = std::iter::once(body.as_str()).chain(used.iter().filter_map(|name| texts.get(name)).map(String::as_str));
+        let mut tags = texts.flat_map(|text| text.split("{{").skip(1));
+        let places_history = tags.any(|tag| tag.trim_start_matches(['{', '~', ' ']).starts_with("history"));
+        Ok(Template { partials: used, places_history, registry, mark })
     }
 
     /// The messages; the error says what in the template cannot be rendered.
     pub fn render(&self, rendering: Rendering) -> Result<Vec<Message>, String> {
-        let rendered = match rendering.context.is_empty() {
-            true => self.registry.render(MAIN, &rendering.input),
+        let mut rendered = Bounded::default();
+        let done = match rendering.context.is_empty() {
+            true => self.registry.render_to_write(MAIN, &rendering.input, &mut rendered),
             false => {
                 let mut registry = self.registry.clone();
                 register_context(&mut registry, rendering.context);
-                registry.render(MAIN, &rendering.input)
+                registry.render_to_write(MAIN, &rendering.input, &mut rendered)
             }
         };
-        let rendered = rendered.map_err(|error| match error.reason() {
+        done.map_err(|error| match error.reason() {
             RenderErrorReason::Other(message) => message.clone(),
+            RenderErrorReason::IOError(error) => error.to_string(),
             reason => reason.to_string(),
         })?;
+        let rendered = String::from_utf8(rendered.0).map_err(|error| error.to_string())?;
         Ok(messages(&rendered, &self.mark, &rendering.history))
+    }
+}
+
+// === impl Bounded ===
+
+impl io::Write for Bounded {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if self.0.len() + piece.len() > LARGEST {
+            return Err(io::Error::other(format!("it would be larger than {} MiB", LARGEST >> 20)));
+        }
+        self.0.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

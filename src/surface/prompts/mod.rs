@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use http::request::Parts;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use self::answer::Call;
 use self::surface::{Prompts, refuse};
-use super::{Surface, body};
+use super::{Segment, Surface, body};
 use crate::catalog::Operation;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
@@ -38,6 +38,9 @@ enum Given {
     /// Read already, and to be answered whole.
     Value(Value),
 }
+
+/// Bodies from this size on are checked beside the threads that serve.
+const LARGE: usize = 256 << 10;
 
 /// The paths.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
@@ -82,7 +85,7 @@ async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body
 /// The prompts that a key may call now, one version of each.
 pub fn callable(gateway: &Gateway, caller: &Caller) -> Vec<Arc<Prompt>> {
     let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
-    let chosen = prompts.names().filter_map(|name| prompts.choose(name, now, 0.0));
+    let chosen = prompts.names().filter_map(|name| prompts.shown(name, now));
     chosen.filter(|prompt| prompt.state_at(now) != Life::Retired && may_call(gateway, caller, prompt)).cloned().collect()
 }
 
@@ -95,10 +98,10 @@ pub fn may_call(gateway: &Gateway, caller: &Caller, prompt: &Prompt) -> bool {
 
 async fn found(gateway: &Gateway, head: &Parts, name: &str) -> Result<Arc<Prompt>, Refusal> {
     let caller = gateway.keys.check(head, Plane::Data).await?;
-    chat::find(gateway, &caller, name)
+    chat::shown(gateway, &caller, name)
 }
 
-async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+async fn show(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>, head: Parts) -> Response<Body> {
     let prompt = match found(&gateway, &head, &name).await {
         Ok(prompt) => prompt,
         Err(refusal) => return refuse(&refusal, &[]),
@@ -126,7 +129,7 @@ fn versions(gateway: &Gateway, name: &str) -> Vec<u32> {
     versions.filter(|prompt| prompt.life.state != Life::Draft).map(|prompt| prompt.version).collect()
 }
 
-async fn describe(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+async fn describe(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>, head: Parts) -> Response<Body> {
     match found(&gateway, &head, &name).await {
         Ok(prompt) => Json(openapi::of(&prompt, &name, &head)).into_response(),
         Err(refusal) => refuse(&refusal, &[]),
@@ -134,14 +137,27 @@ async fn describe(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>,
 }
 
 /// Calls a prompt.
-async fn call(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, request: Request) -> Response<Body> {
+async fn call(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
     run(&gateway, &name, head, Given::Body(body)).await
 }
 
 /// Calls a prompt for a request of another surface, whose head has the key: the answer is the same as that of `POST /prompts/{name}`.
 pub async fn call_with(gateway: &Arc<Gateway>, name: &str, head: Parts, variables: Value) -> Response<Body> {
-    run(gateway, name, head, Given::Value(variables)).await
+    run(gateway, &as_shown(gateway, name), head, Given::Value(variables)).await
+}
+
+/// The name that a caller goes by who has read a prompt's schema before: where versions that share calls have others, it names the one that is shown.
+fn as_shown(gateway: &Gateway, name: &str) -> String {
+    let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
+    match prompts.sharing(name, now).split_last() {
+        Some((shown, others))
+            if others.iter().any(|other| other.front.input != shown.front.input || other.front.output != shown.front.output) =>
+        {
+            shown.label()
+        }
+        _ => name.to_owned(),
+    }
 }
 
 async fn run(gateway: &Arc<Gateway>, name: &str, head: Parts, given: Given) -> Response<Body> {
@@ -182,13 +198,30 @@ async fn prepare_for(gateway: &Gateway, caller: &Caller, name: &str, head: Parts
             Err(refusal) => return Err(plain(chat::counted(caller, refusal))),
         },
     };
-    let input = chat::variables(&prompt, given).map_err(|violations| {
-        let refusal = chat::counted(caller, chat::unfit(&prompt, &violations));
+    let unfit = |violations: Vec<Violation>| {
+        let refusal = chat::counted(caller, with_life(chat::unfit(&prompt, &violations), &prompt));
         // Of a limit that is reached, nothing in the input is to blame.
         let is_unfit = refusal.code == "input_invalid";
         (refusal, if is_unfit { violations } else { Vec::new() })
-    })?;
+    };
+    let (checked, size) = (Arc::clone(&prompt), body::announced(&head.headers).unwrap_or(usize::MAX));
+    let check = move || {
+        let input = chat::variables(&checked, given)?;
+        Ok((checked.fitted(&input)?, input))
+    };
+    // A large input takes its time, and others on this thread none of it.
+    let done = match size > LARGE {
+        true => tokio::task::spawn_blocking(check).await.unwrap_or_else(|_| Err(Vec::new())),
+        false => check(),
+    };
+    let (prompt, input) = done.map_err(unfit)?;
     Ok(Call { prompt, input, stream, head })
+}
+
+/// What is told of a prompt's life, also where a call of it is refused.
+fn with_life(mut refusal: Refusal, prompt: &Prompt) -> Refusal {
+    refusal.headers.extend(prompt.headers().into_iter().map(|(name, value)| (HeaderName::from_static(name), value)));
+    refusal
 }
 
 async fn read(gateway: &Gateway, head: &Parts, body: Body) -> Result<Value, Refusal> {
@@ -201,7 +234,13 @@ async fn read(gateway: &Gateway, head: &Parts, body: Body) -> Result<Value, Refu
 }
 
 fn wants_events(head: &Parts) -> bool {
-    let accepts = |value: &http::HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
+    let is_taken = |range: &str| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_events = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"));
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        is_events && weight.is_none_or(|weight| weight.trim().parse::<f32>().is_ok_and(|weight| weight > 0.0))
+    };
+    let accepts = |value: &http::HeaderValue| value.to_str().is_ok_and(|text| text.split(',').any(is_taken));
     let query = head.uri.query().unwrap_or_default();
     head.headers.get(header::ACCEPT).is_some_and(accepts) || query.split('&').any(|pair| pair == "stream=true")
 }

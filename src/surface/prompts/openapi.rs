@@ -10,9 +10,14 @@ use crate::prompt::{Prompt, State};
 pub fn of(prompt: &Prompt, name: &str, head: &Parts) -> Value {
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:8080");
     let scheme = head.headers.get("x-forwarded-proto").and_then(|scheme| scheme.to_str().ok()).filter(|s| *s == "https").unwrap_or("http");
-    let any = json!({ "type": "object" });
+    let mut schemas = json!({ "Problem": problem_schema() });
+    let any = json!({});
+    let input = embedded(Value::Object(prompt.given()), "Input", &mut schemas);
     let output = match prompt.gives_json() {
-        true => json!({ "application/json": { "schema": prompt.front.output.as_ref().unwrap_or(&any) } }),
+        true => {
+            let schema = prompt.front.output.as_ref().unwrap_or(&any).clone();
+            json!({ "application/json": { "schema": embedded(schema, "Output", &mut schemas) } })
+        }
         false => json!({ "text/plain": { "schema": { "type": "string" } } }),
     };
     let problem = |description: &str| json!({ "description": description, "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } } });
@@ -28,35 +33,75 @@ pub fn of(prompt: &Prompt, name: &str, head: &Parts) -> Value {
             "operationId": prompt.name,
             "summary": description,
             "deprecated": prompt.life.state == State::Deprecated,
-            "requestBody": { "required": true, "content": { "application/json": { "schema": prompt.front.input.as_ref().unwrap_or(&any) } } },
+            "requestBody": { "required": true, "content": { "application/json": { "schema": input } } },
             "responses": {
-                "200": { "description": "The answer", "content": answer },
+                "200": {
+                    "description": "The answer; as events: `delta`s with text, then `result` or `error`, and before them `finish` where it was cut off",
+                    "headers": { "keyward-finish-reason": {
+                        "description": "`length` where the answer was cut off at its limit of tokens",
+                        "schema": { "type": "string" },
+                    } },
+                    "content": answer,
+                },
                 "400": problem("The body is no JSON"),
                 "401": problem("The key is missing or no good"),
                 "410": problem("The prompt is retired"),
-                "422": problem("The input does not fit its schema"),
+                "404": problem("There is no such prompt"),
+                "422": problem("The input does not fit its schema (input_invalid), or the answer to it was withheld (answer_refused, answer_filtered)"),
                 "429": problem("A limit is reached"),
-                "502": problem("The provider failed, or its answer does not fit the schema"),
+                "502": problem("The provider failed, its answer does not fit the schema (output_invalid) or was cut off (answer_cut), or the prompt is wrong (prompt_faulty)"),
             },
         } } },
         "components": {
             "securitySchemes": { "key": { "type": "http", "scheme": "bearer" } },
-            "schemas": { "Problem": {
+            "schemas": schemas,
+        },
+    })
+}
+
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "detail", "code"],
+        "properties": {
+            "type": { "type": "string" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string" },
+            "code": { "type": "string" },
+            "provider": { "type": "string" },
+            "errors": { "type": "array", "items": {
                 "type": "object",
-                "required": ["type", "title", "status", "detail", "code"],
-                "properties": {
-                    "type": { "type": "string" },
-                    "title": { "type": "string" },
-                    "status": { "type": "integer" },
-                    "detail": { "type": "string" },
-                    "code": { "type": "string" },
-                    "provider": { "type": "string" },
-                    "errors": { "type": "array", "items": {
-                        "type": "object",
-                        "properties": { "pointer": { "type": "string" }, "detail": { "type": "string" } },
-                    } },
-                },
+                "properties": { "pointer": { "type": "string" }, "detail": { "type": "string" } },
             } },
         },
     })
+}
+
+/// A schema where it is used; one that refers to parts of itself is put among the components, where they can be found.
+fn embedded(mut schema: Value, name: &str, schemas: &mut Value) -> Value {
+    let place = format!("#/components/schemas/{name}");
+    if !refer(&mut schema, &place) {
+        return schema;
+    }
+    schemas[name] = schema;
+    json!({ "$ref": place })
+}
+
+/// Turns references within a schema into ones within a document that has it at this place; whether there are any.
+fn refer(schema: &mut Value, place: &str) -> bool {
+    match schema {
+        Value::Array(all) => all.iter_mut().map(|one| usize::from(refer(one, place))).sum::<usize>() > 0,
+        // What has an address of its own is its own document.
+        Value::Object(members) if members.contains_key("$id") => false,
+        Value::Object(members) => members.iter_mut().fold(false, |has, (name, value)| match (name.as_str(), &mut *value) {
+            ("$ref" | "$dynamicRef", Value::String(target)) if target.starts_with('#') => {
+                *target = format!("{place}{}", &target[1..]);
+                true
+            }
+            ("enum" | "const" | "default" | "examples", _) => has,
+            _ => refer(value, place) || has,
+        }),
+        _ => false,
+    }
 }

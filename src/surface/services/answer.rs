@@ -10,18 +10,21 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame};
+use http_body_util::BodyExt as _;
 use reqwest::Url;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::PREFIX;
 use super::call::Walked;
-use super::request::strip_hop_by_hop;
+use super::request::{broke_off, strip_hop_by_hop};
+use super::{PREFIX, refuse};
 use crate::ledger::record::Outcome;
 use crate::service::{Masking, Service, Upstream};
 use crate::ticket::Ticket;
 
 /// What is passed on; the ticket is settled at its end.
 struct Flowing {
+    /// What has come already.
+    first: Option<Bytes>,
     source: reqwest::Body,
     masking: Masking,
     service: Arc<Service>,
@@ -35,12 +38,16 @@ struct Flowing {
 }
 
 /// Of an answer's head what is between the service and the gateway: a cookie is a session that all callers would share.
-const KEPT: [HeaderName; 2] = [header::SET_COOKIE, header::PROXY_AUTHENTICATE];
+/// And so is what it says of its own address, and what the gateway says itself: limits, and its own names.
+const KEPT: [HeaderName; 4] =
+    [header::SET_COOKIE, header::PROXY_AUTHENTICATE, header::STRICT_TRANSPORT_SECURITY, HeaderName::from_static("alt-svc")];
+/// How headers begin that are the gateway's own.
+const OWN: [&str; 2] = ["keyward-", "x-ratelimit-"];
 
 /// Hands it over.
-pub(super) fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Body> {
+pub(super) async fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Body> {
     let Walked { service, answer, is_head, url, idle } = walked;
-    let (head, source) = answer.into_parts();
+    let (head, mut source) = answer.into_parts();
     let masking = service.upstream.as_ref().map(Upstream::masking).unwrap_or_default();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = head.status;
@@ -52,8 +59,17 @@ pub(super) fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Body> {
         ticket.settle(outcome, None);
         return response;
     }
+    // A service that has closed after its head is told as such while that can still be told.
+    let is_long = response.headers().contains_key(header::CONTENT_LENGTH);
+    let first = if is_long { tokio::time::timeout(idle, source.frame()).await.ok() } else { None };
+    if matches!(first, Some(None | Some(Err(_)))) {
+        let refusal = broke_off(&service);
+        ticket.refused(&refusal);
+        return refuse(&refusal);
+    }
+    let first = first.flatten().and_then(Result::ok).and_then(|frame| frame.into_data().ok());
     let left = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let flowing = Flowing { source, masking, service, ticket: Some(ticket), outcome, left, idle, silence: Box::pin(sleep(idle)) };
+    let flowing = Flowing { first, source, masking, service, ticket: Some(ticket), outcome, left, idle, silence: Box::pin(sleep(idle)) };
     *response.body_mut() = Body::new(flowing);
     response
 }
@@ -61,6 +77,12 @@ pub(super) fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Body> {
 fn headers(mut from: HeaderMap, service: &Service, url: &Url, masking: &Masking) -> HeaderMap {
     strip_hop_by_hop(&mut from);
     KEPT.iter().for_each(|name| drop(from.remove(name)));
+    if service.upstream.as_ref().is_some_and(|upstream| upstream.credential.is_some()) {
+        // No part of it is given.
+        from.remove(header::ACCEPT_RANGES);
+    }
+    let own: Vec<HeaderName> = from.keys().filter(|name| OWN.iter().any(|own| name.as_str().starts_with(own))).cloned().collect();
+    own.iter().for_each(|name| drop(from.remove(name)));
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         let place = from.get(&name).and_then(|value| here(value.to_str().ok()?, service, url));
         if let Some(place) = place.and_then(|place| HeaderValue::try_from(place).ok()) {
@@ -154,7 +176,11 @@ impl http_body::Body for Flowing {
             return Poll::Ready(None);
         }
         loop {
-            match Pin::new(&mut this.source).poll_frame(context) {
+            let next = match this.first.take() {
+                Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+                None => Pin::new(&mut this.source).poll_frame(context),
+            };
+            match next {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.silence.as_mut().reset(Instant::now() + this.idle);
                     // Trailers stay with the neighbour.

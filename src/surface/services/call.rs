@@ -64,7 +64,7 @@ pub(super) async fn run(gateway: &Arc<Gateway>, asked: Asked) -> Response<Body> 
     let walked = walk(gateway, &mut ticket, &mut called, asked).await;
     let ends_soon = ticket.ends_soon;
     let response = match walked {
-        Ok(walked) => answer::hand_over(ticket, walked),
+        Ok(walked) => answer::hand_over(ticket, walked).await,
         Err(refusal) => {
             ticket.refused(&refusal);
             refuse(&refusal)
@@ -97,11 +97,14 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
     if holds_key(&asked.path) || holds_key(&asked.query) {
         return Err(holder(Reason::Misplaced(Place::Url)));
     }
-    let service = find(gateway, &asked.service)?;
+    if asked.headers.contains_key(header::UPGRADE) {
+        return Err(no_upgrade());
+    }
+    let service = find(gateway, &caller, &asked.service)?;
     called.service = Some(Arc::clone(&service));
     in_scope(&caller, &service).map_err(holder)?;
     let operation = operation(&service, &caller, &asked)?;
-    let cookies = operation.cookies.clone();
+    let (cookies, server) = (operation.cookies.clone(), operation.server.clone());
     let name: Arc<str> = service.scope(&operation.id).into();
     ticket.called_model(&format!("/{}", operation.id));
     caller.may_call_service(&name).map_err(holder)?;
@@ -109,7 +112,7 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
     subscribed(gateway, &caller, &service)?;
     let limit = request::check_length(&service, &asked, &gateway.config.limits)?;
     let upstream = service.upstream.as_ref().ok_or_else(|| not_found(&service.name, None))?;
-    let url = upstream.url(&asked.path, &asked.query).ok_or_else(|| not_plain("it leads elsewhere"))?;
+    let url = upstream.url(server.as_deref(), &asked.path, &asked.query).ok_or_else(|| not_plain("it leads elsewhere"))?;
     let asked_for = upstream.base.join(url.path()).map_err(|_| not_plain("it is no part of a URL"))?;
     let permit = admit(gateway, &caller, &service, &name).await?;
     ticket.begin_service(name, service.price, permit).await.map_err(|e| ledger_down(&e))?;
@@ -121,7 +124,9 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
     };
     let answer = outgoing.send(gateway, &service, asked.body).await?;
     ticket.service_answering(answer.status());
-    if answer.status().is_informational() {
+    // No part was asked for of what may have the credential in it.
+    let is_part = answer.status() == StatusCode::PARTIAL_CONTENT && upstream.credential.is_some();
+    if answer.status().is_informational() || is_part {
         return Err(request::unasked(&service, answer.status()));
     }
     // Where nothing was shown, it is the API that asks its callers for something.
@@ -140,12 +145,19 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
 }
 
 /// A service that is served, by name.
-pub(super) fn find(gateway: &Gateway, name: &str) -> Result<Arc<Service>, Refusal> {
+pub(super) fn find(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Service>, Refusal> {
     let services = gateway.services.services();
     match services.service(name) {
         Some(service) => served(Arc::clone(service)),
-        None => Err(not_found(name, services.nearest(name))),
+        // What the key may not call, it is not told of.
+        None => Err(not_found(name, services.nearest(name, |service| in_scope(caller, service).is_ok()))),
     }
+}
+
+/// Other protocols have no operations, no limits and no end.
+fn no_upgrade() -> Refusal {
+    let message = "This gateway passes on HTTP requests alone, and no WebSocket or other protocol: call the service without 'Upgrade'.";
+    Refusal::new(StatusCode::NOT_IMPLEMENTED, Kind::Invalid, "upgrade_not_served", message)
 }
 
 /// The operation for a method and path, or what there is instead, of what the key may call.

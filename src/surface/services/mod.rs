@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use http::request::Parts;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 pub use call::Asked;
 
-use super::shown;
+use super::{Segment, shown};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
@@ -146,12 +146,12 @@ fn store_down(error: &StoreError) -> Refusal {
 /// A service that the key may see, by name.
 async fn found(gateway: &Gateway, head: &Parts, name: &str) -> Result<(Caller, Arc<Service>), Refusal> {
     let caller = gateway.caller(head, Plane::Data).await?;
-    let service = call::find(gateway, name)?;
+    let service = call::find(gateway, &caller, name)?;
     in_scope(&caller, &service).map_err(|reason| reason.refusal(Some(caller.id())))?;
     Ok((caller, service))
 }
 
-async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+async fn show(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>, head: Parts) -> Response<Body> {
     let (caller, service) = match found(&gateway, &head, &name).await {
         Ok(found) => found,
         Err(refusal) => return refuse(&refusal),
@@ -167,7 +167,7 @@ async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, hea
     with_life(Json(told).into_response(), &service)
 }
 
-async fn describe(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+async fn describe(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>, head: Parts) -> Response<Body> {
     let (caller, service) = match found(&gateway, &head, &name).await {
         Ok(found) => found,
         Err(refusal) => return refuse(&refusal),
@@ -196,7 +196,8 @@ fn with_life(mut response: Response<Body>, service: &Service) -> Response<Body> 
 }
 
 fn not_found(name: &str, near: Option<String>) -> Refusal {
-    let near = near.map_or_else(|| ": GET /services lists those that there are".to_owned(), |near| format!("; did you mean '{near}'?"));
+    let none = ": GET /services lists those that there are (one whose file says no 'state' is a draft, and is not among them)";
+    let near = near.map_or_else(|| none.to_owned(), |near| format!("; did you mean '{near}'?"));
     let end = if near.ends_with('?') { "" } else { "." };
     let message = format!("There is no service '{}'{near}{end}", shown(name));
     Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "service_not_found", message)

@@ -62,8 +62,11 @@ const KEPT: [HeaderName; 9] = [
     REQUEST_ID,
 ];
 
+/// What asks for a part of an answer.
+const PARTS: [&str; 3] = ["range", "if-range", "request-range"];
 /// What would make another call of one that was looked at, or another caller: other methods, other paths, other addresses.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 14] = [
+    "proxy",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
@@ -84,10 +87,18 @@ pub(super) fn headers(from: &HeaderMap, upstream: &Upstream, cookies: &[String],
     let mut to = from.clone();
     strip_hop_by_hop(&mut to);
     KEPT.iter().chain(&BARE_HEADERS).for_each(|name| drop(to.remove(name)));
+    // Many a server takes the one mark for the other.
+    let plain = |name: &HeaderName| name.as_str().replace('_', "-");
+    let shown = match &upstream.credential {
+        Some(Credential::Header(name, _)) => Some(plain(name)),
+        _ => None,
+    };
     let is_ours = |name: &HeaderName, value: &HeaderValue| {
-        // Many a server takes the one mark for the other.
-        let name = name.as_str().replace('_', "-");
-        let is_other = OTHERS.contains(&name.as_str()) || KEPT.iter().any(|kept| kept.as_str() == name);
+        let name = plain(name);
+        let is_credential = shown.as_ref() == Some(&name);
+        // In pieces, nobody could find the credential in an answer that repeats it.
+        let is_part = upstream.credential.is_some() && PARTS.contains(&name.as_str());
+        let is_other = is_credential || is_part || OTHERS.contains(&name.as_str()) || KEPT.iter().any(|kept| kept.as_str() == name);
         is_other || ["x-forwarded-", "keyward-"].iter().any(|prefix| name.starts_with(prefix)) || value.to_str().is_ok_and(holds_key)
     };
     let ours: Vec<HeaderName> = to.iter().filter(|(name, value)| is_ours(name, value)).map(|(name, _)| name.clone()).collect();
@@ -234,9 +245,15 @@ fn failed(failure: Failure, service: &Service) -> Refusal {
                 format!("{who} answered with something that is no answer ({why}). Your key is fine: tell whoever runs this gateway.");
             (bad_gateway, "service_bad_answer", message)
         }
-        _ => (bad_gateway, "service_broke_off", format!("{who} closed the connection before it answered. Your key is fine: try again.")),
+        _ => return broke_off(service),
     };
     blamed(service, status, code, message)
+}
+
+/// It has closed the connection.
+pub(super) fn broke_off(service: &Service) -> Refusal {
+    let message = format!("{} closed the connection before it answered. Your key is fine: try again.", service.title);
+    blamed(service, StatusCode::BAD_GATEWAY, "service_broke_off", message)
 }
 
 fn blamed(service: &Service, status: StatusCode, code: &'static str, message: String) -> Refusal {

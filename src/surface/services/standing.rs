@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -16,9 +16,10 @@ use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::quota::{Need, Used};
 use crate::service::{Access, Service, Standing};
+use crate::surface::Segment;
 
 /// How the key stands with a service.
-pub async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+pub async fn show(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>, head: Parts) -> Response<Body> {
     match found(&gateway, &head, &name).await {
         Ok((caller, service)) => told(StatusCode::OK, &service, gateway.subscriptions.standing(&service.name, caller.record().family)),
         Err(refusal) => refuse(&refusal),
@@ -26,7 +27,7 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>,
 }
 
 /// The key asks; asking again changes nothing.
-pub async fn ask(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, head: Parts) -> Response<Body> {
+pub async fn ask(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>, head: Parts) -> Response<Body> {
     asked(&gateway, &head, &name).await.unwrap_or_else(|refusal| refuse(&refusal))
 }
 
