@@ -8,6 +8,7 @@ use super::Fault;
 /// A line with a chunk's size, or all trailers, in bytes.
 const LONGEST_LINES: usize = 16 << 10;
 const MOST_TRAILERS: usize = 64;
+const NO_SIZE: Fault = Fault::Bad("a chunk's size is no number");
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,16 +68,18 @@ impl Framing {
                 Framing::ChunkEnd if read.len() < 2 => return Ok(()),
                 Framing::ChunkEnd if read.starts_with(b"\r\n") => (2, Framing::ChunkSize),
                 Framing::ChunkEnd => return Err(Fault::Bad("a chunk is longer than it says")),
+                // The parser takes no digits for none.
+                Framing::ChunkSize if read.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) => return Err(NO_SIZE),
                 Framing::ChunkSize => match httparse::parse_chunk_size(read) {
                     Ok(Status::Complete((line, 0))) => (line, Framing::Trailers),
                     Ok(Status::Complete((line, size))) => (line, Framing::Chunk(size)),
                     Ok(Status::Partial) => return within_bounds(read),
-                    Err(_) => return Err(Fault::Bad("a chunk's size is no number")),
+                    Err(_) => return Err(NO_SIZE),
                 },
                 Framing::Trailers => match httparse::parse_headers(read, &mut [httparse::EMPTY_HEADER; MOST_TRAILERS]) {
-                    Ok(Status::Complete((lines, _))) => (lines, Framing::Ended),
+                    Ok(Status::Complete((lines, _))) if has_whole_line_ends(&read[..lines]) => (lines, Framing::Ended),
                     Ok(Status::Partial) => return within_bounds(read),
-                    Err(_) => return Err(Fault::Bad("what follows the last chunk is no header")),
+                    Ok(Status::Complete(_)) | Err(_) => return Err(Fault::Bad("what follows the last chunk is no header")),
                 },
                 Framing::Ended | Framing::Length(_) | Framing::ToClose | Framing::Chunk(_) => return Ok(()),
             };
@@ -88,4 +91,9 @@ impl Framing {
 
 fn within_bounds(read: &BytesMut) -> Result<(), Fault> {
     if read.len() <= LONGEST_LINES { Ok(()) } else { Err(Fault::Bad("what stands between chunks is too long")) }
+}
+
+/// Where an end is doubtful, a line that ends with LF alone is none.
+fn has_whole_line_ends(lines: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', lines).all(|at| at > 0 && lines[at - 1] == b'\r')
 }

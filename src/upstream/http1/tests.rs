@@ -133,6 +133,41 @@ async fn an_answer_is_what_hyper_takes_it_for_however_it_is_cut() {
     }
 }
 
+/// What is taken for an answer is one to hyper too, and the same one; the other way round is no rule.
+#[tokio::test]
+async fn a_damaged_answer_is_no_other_answer() {
+    const BYTES: &[u8] = b"\r\n :;,0123afAF-+\0\x80\tHTc";
+    // Marsaglia's xorshift64: the same in every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |end: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % end as u64) as usize
+    };
+    let mut taken = 0;
+    for answer in ANSWERS.iter().filter(|answer| !answer.is_empty()) {
+        for _ in 0..150 {
+            let mut damaged = answer.as_bytes().to_vec();
+            for _ in 0..=below(2) {
+                let at = below(damaged.len());
+                match below(3) {
+                    0 => damaged[at] = BYTES[below(BYTES.len())],
+                    1 => damaged.insert(at, BYTES[below(BYTES.len())]),
+                    _ if damaged.len() > 1 => drop(damaged.remove(at)),
+                    _ => {}
+                }
+            }
+            let ours = by_us(&[&damaged]).await;
+            if matches!(ours, Read::Answer { .. }) {
+                assert_eq!(ours, by_hyper(&[&damaged]).await, "{}", damaged.escape_ascii());
+                taken += 1;
+            }
+        }
+    }
+    assert!(taken > 1000, "{taken} were answers");
+}
+
 #[tokio::test]
 async fn a_protocol_that_nobody_asked_for_is_refused() {
     let mut connection = Http1::new(provider(&[b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\n"]));
