@@ -147,7 +147,6 @@ pub fn shown(path: &str) -> String {
     }
 }
 
-/// A path that nothing is served at, in the words of the surface that it looks like.
 /// A segment of a request's path, by its place from 0 on: what in it is no UTF-8 is no name of anything, and refuses nothing before the key.
 pub struct Segment<const AT: usize>(pub String);
 
@@ -160,6 +159,7 @@ impl<S: Send + Sync, const AT: usize> FromRequestParts<S> for Segment<AT> {
     }
 }
 
+/// A path that nothing is served at, in the words of the surface that it looks like.
 async fn unknown_path(headers: HeaderMap, uri: Uri) -> Response<Body> {
     match uri.path() {
         path if crate::admin::owns(path) => crate::admin::unknown_path(&uri),
