@@ -52,6 +52,8 @@ pub struct Lines {
     /// Of a line that is too long.
     cut: Option<Cut>,
     server: Arc<str>,
+    /// Lines that were no messages.
+    unread: u32,
     /// Requests that wait for an answer.
     waiting: HashSet<RequestId>,
 }
@@ -185,6 +187,7 @@ impl Lines {
     fn new(server: &Arc<str>, from: ChildStdout, to: ChildStdin) -> Lines {
         Lines {
             server: Arc::clone(server),
+            unread: 0,
             from: BufReader::new(from),
             to: Arc::new(tokio::sync::Mutex::new(Some(to))),
             line: Vec::new(),
@@ -240,7 +243,11 @@ impl Lines {
         if line.trim_ascii().is_empty() {
             return None;
         }
-        tracing::warn!(server = &*self.server, %error, "a line of an MCP server's program is no message, and is left out");
+        // Some programs greet whoever starts them; one that never speaks the protocol does not fill the log.
+        self.unread += 1;
+        if self.unread <= MOST_LINES {
+            tracing::warn!(server = &*self.server, %error, "a line of an MCP server's program is no message, and is left out");
+        }
         let Head { id, method } = serde_json::from_slice(line).ok()?;
         let id = id.filter(|id| method.is_none() && self.waiting.remove(id))?;
         let told = "The answer is none that the protocol has: it cannot be read.".to_owned();
