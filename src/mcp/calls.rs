@@ -10,14 +10,14 @@ use http::request::Parts;
 use rmcp::ErrorData;
 use rmcp::model::{
     CallToolResponse, CallToolResult, CancelledNotificationParam, ClientRequest, ContentBlock, InputRequiredResult, InputResponses,
-    LoggingLevel, ProtocolVersion, RequestId, RequestMetaObject, ResultType, ServerResult, SetLevelRequestParams,
+    LoggingLevel, ProtocolVersion, Reference, RequestId, RequestMetaObject, ResultType, ServerResult, SetLevelRequestParams,
 };
 use rmcp::service::{Peer, PeerRequestOptions, RequestContext, RoleClient, RoleServer, ServiceError};
 use serde_json::Value;
 
 use super::endpoint::Presented;
 use super::federation::{Key, Kind, Link, Listed, Pool, Server, Toward, Trouble, Turn};
-use super::holder::Holder;
+use super::holder::{Holder, LOOK_EVERY};
 use super::names::{Manner, shown};
 use crate::catalog::Operation;
 use crate::error::Refusal;
@@ -170,26 +170,34 @@ impl Called {
         let server = way.server;
         let is_modern = !version.has_initialize();
         let link = server.link(way.pool, version, capabilities).await.map_err(|Trouble(error)| error)?;
+        let holder = Holder::of(way.gateway, self);
+        let ended = async {
+            // It has just been looked at.
+            tokio::time::sleep(LOOK_EVERY).await;
+            holder.ended().await;
+        };
         let toward = Toward {
             peer: self.context.peer.clone(),
             request: Some(self.context.id.clone()),
             progress: self.context.meta.get_progress_token(),
             manner: way.manner,
-            holder: Holder::of(way.gateway, self),
+            holder: holder.clone(),
             level: self.level(way),
             is_modern,
+            scope: format!("{}/{}", server.name, own_name(&request)),
         };
         let turn = link.begin(toward, way.pool.is_session());
         let answer = tokio::select! {
             answer = tokio::time::timeout(server.call_timeout, self.send(way, &turn, request)) => answer,
             () = self.context.ct.cancelled() => Ok(Err(ServiceError::Cancelled { reason: None })),
+            () = ended => return Err(ErrorData::invalid_request("The key is no longer good: it ended while the call ran.", None)),
         };
         turn.passed_on().await;
         match answer {
             Ok(Ok(mut result)) => {
                 turn.over();
                 complete(&mut result);
-                Ok(result)
+                Ok(server.masked_result(result))
             }
             Ok(Err(ServiceError::McpError(error))) => {
                 turn.over();
@@ -198,8 +206,9 @@ impl Called {
             Ok(Err(ServiceError::Cancelled { .. })) => Err(ErrorData::internal_error("The call was cancelled.", None)),
             Err(_) | Ok(Err(ServiceError::Timeout { .. })) => Err(server.trouble("did not answer in time").0),
             Ok(Err(error)) => {
-                tracing::warn!(server = &*server.name, error = server.told(&error), "an MCP server broke off");
-                Err(server.trouble("broke off before it answered").0)
+                let told = server.told(&error);
+                tracing::warn!(server = &*server.name, error = told, "an MCP server broke off");
+                Err(server.trouble(&format!("broke off before it answered: {told}")).0)
             }
         }
     }
@@ -296,6 +305,23 @@ impl Drop for Asked {
             let _ = tokio::time::timeout(ROUND, peer.notify_cancelled(CancelledNotificationParam::new(Some(id), None))).await;
             drop(link);
         });
+    }
+}
+
+/// The server's own name for what a request asks of it.
+fn own_name(request: &ClientRequest) -> &str {
+    match request {
+        ClientRequest::CallToolRequest(request) => &request.params.name,
+        ClientRequest::GetPromptRequest(request) => &request.params.name,
+        ClientRequest::ReadResourceRequest(request) => &request.params.uri,
+        ClientRequest::SubscribeRequest(request) => &request.params.uri,
+        ClientRequest::UnsubscribeRequest(request) => &request.params.uri,
+        ClientRequest::CompleteRequest(request) => match &request.params.r#ref {
+            Reference::Prompt(prompt) => &prompt.name,
+            Reference::Resource(resource) => &resource.uri,
+            _ => "",
+        },
+        _ => "",
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/mcp` and `/mcp/NAME`: who asks is known before the protocol is read; a request without a good key gets 401 and a JSON-RPC error that says why.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -7,16 +8,18 @@ use axum::extract::{Path, Request, State};
 use axum::routing::any;
 use futures_util::StreamExt as _;
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::Limited;
-use rmcp::transport::StreamableHttpService;
+use http_body_util::{BodyExt as _, Limited};
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
 
 use super::federation::{Pool, Server};
 use super::handler::Handler;
 use super::holder::Holder;
 use super::names::{Manner, shown};
-use super::plain;
+use super::room::Listener;
+use super::{batch, plain};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
@@ -38,7 +41,7 @@ const NO_SESSIONS: &str = "2026-07-28";
 
 /// The paths of the protocol.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
-    axum::Router::new().route("/mcp", any(serve_all)).route("/mcp/{server}", any(serve_one))
+    axum::Router::new().route("/mcp", any(serve_all)).route("/mcp/", any(serve_all)).route("/mcp/{server}", any(serve_one))
 }
 
 async fn serve_all(State(gateway): State<Arc<Gateway>>, request: Request) -> Response<Body> {
@@ -71,11 +74,20 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
         let message = "There are too many MCP sessions right now: end those that are not used, or try again in a few minutes.";
         return refuse(&Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "too_many_sessions", message));
     }
+    let place = match session.as_ref().filter(|_| head.method == Method::GET).map(|_| gateway.mcp.listener(key)) {
+        None => None,
+        Some(Some(place)) => Some(place),
+        Some(None) => {
+            let message = "This key listens as often as it may: end one of its streams before another begins.";
+            return refuse(&Refusal::new(StatusCode::TOO_MANY_REQUESTS, Kind::RateLimit("streams"), "too_many_streams", message));
+        }
+    };
     let service = {
+        let caller = caller.clone();
         let (of, gateway) = (Arc::clone(&gateway), Arc::clone(&gateway));
         let (pool, manner) = (pool(&gateway, &head.headers, key), manner(alone.as_ref()));
         let own = move || Pool::new(true, gateway.mcp.share(key));
-        let handler = move || Ok(Handler::new(&of, alone.clone(), manner, pool.clone().unwrap_or_else(&own)));
+        let handler = move || Ok(Handler::new(&of, alone.clone(), manner, pool.clone().unwrap_or_else(&own), caller.clone()));
         move |sessions, config| StreamableHttpService::new(handler, sessions, config)
     };
     let holder = Holder::new(&gateway, key, head.clone());
@@ -85,13 +97,28 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
     for name in [header::AUTHORIZATION].iter().chain(&BARE_HEADERS) {
         head.headers.remove(name);
     }
-    let service = service(Arc::clone(&gateway.mcp.sessions), gateway.mcp.config.clone());
+    let service = service(Arc::clone(&gateway.mcp.sessions), own_address(gateway.mcp.config.clone(), &head));
     let limit = gateway.config.limits.body_mib << 20;
-    if body::announced(&head.headers).is_some_and(|length| length > limit) {
+    let too_large = || {
         let message = format!("The message is larger than the {} MiB that limits.body_mib allows.", gateway.config.limits.body_mib);
-        return refuse(&Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Invalid, "body_too_large", message));
+        refuse(&Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Invalid, "body_too_large", message))
+    };
+    if body::announced(&head.headers).is_some_and(|length| length > limit) {
+        return too_large();
     }
-    let method = head.method.clone();
+    let (method, mut body) = (head.method.clone(), body);
+    if method == Method::POST && batch::may_come(&head.headers, VERSION) {
+        let Ok(whole) = Limited::new(body, limit).collect().await else { return too_large() };
+        let whole = whole.to_bytes();
+        match batch::read(&whole) {
+            Some(Ok(messages)) => {
+                let one = |request| async { plain::told(service.handle(request).await.map(Body::new), &Method::POST).await };
+                return batch::serve(head, messages, one).await;
+            }
+            Some(Err(why)) => return batch::refused(&why),
+            None => body = Body::from(whole),
+        }
+    }
     let request = Request::from_parts(head, Limited::new(body, limit));
     let response = plain::told(service.handle(request).await.map(Body::new), &method).await;
     if let Some(begun) = response.headers().get(SESSION).and_then(|session| session.to_str().ok()).filter(|_| session.is_none()) {
@@ -104,22 +131,52 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
             gateway.mcp.owned.ended(&session);
             response
         }
-        Some(session) if method == Method::GET && response.status().is_success() => while_good(response, gateway, &session, holder),
+        Some(session) if method == Method::GET && response.status().is_success() => {
+            while_good(response, gateway, &session, (holder, place))
+        }
         _ => response,
     }
 }
 
 /// A stream of news, which ends with its key and when the gateway stops.
-fn while_good(response: Response<Body>, gateway: Arc<Gateway>, session: &str, holder: Holder) -> Response<Body> {
+fn while_good(
+    response: Response<Body>,
+    gateway: Arc<Gateway>,
+    session: &str,
+    (holder, place): (Holder, Option<Listener>),
+) -> Response<Body> {
     let stream = gateway.mcp.owned.stream(session);
     let ended = async move {
         tokio::select! {
             () = holder.ended() => {}
             () = gateway.mcp.stopping() => {}
         }
-        drop(stream);
+        drop((stream, place));
     };
     response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(ended))))
+}
+
+/// What is allowed by default, and an address instead of a name: no name is bound anew to that. A page of the gateway's own address may call it.
+fn own_address(mut served: StreamableHttpServerConfig, head: &Parts) -> StreamableHttpServerConfig {
+    let named = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(authority) = named.and_then(|host| Authority::try_from(host).ok()).or_else(|| head.uri.authority().cloned()) else {
+        return served;
+    };
+    let is_address = authority.host().trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if is_address && !served.allowed_hosts.is_empty() {
+        served.allowed_hosts.push(authority.host().to_owned());
+    }
+    let origin = head.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    if let Some(origin) = origin.filter(|origin| is_of(origin, &authority)) {
+        served.allowed_origins.push(origin.to_owned());
+    }
+    served
+}
+
+/// Whether an origin is the host that a request names.
+fn is_of(origin: &str, host: &Authority) -> bool {
+    let own = ["http://", "https://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
+    own.is_some_and(|own| own.eq_ignore_ascii_case(host.as_str()))
 }
 
 fn manner(alone: Option<&Arc<Server>>) -> Manner {

@@ -19,6 +19,7 @@ use super::federation::{Changes, Key, Kind, Listed, Pool, Server};
 use super::names::{self, Manner, shown};
 use super::{introduction, plain, prompts, services, subscriptions, tools};
 use crate::gateway::Gateway;
+use crate::key::Caller;
 use crate::service::Service;
 
 /// What one session, or one request without a session, talks to.
@@ -28,6 +29,8 @@ pub struct Handler {
     alone: Option<Arc<Server>>,
     manner: Manner,
     pool: Arc<Pool>,
+    /// Who began it; each request names its own.
+    caller: Caller,
     level: Mutex<Option<LoggingLevel>>,
 }
 
@@ -47,8 +50,8 @@ enum Whose<'a> {
 
 impl Handler {
     /// For a session, or a request without one.
-    pub fn new(gateway: &Arc<Gateway>, alone: Option<Arc<Server>>, manner: Manner, pool: Arc<Pool>) -> Handler {
-        Handler { gateway: Arc::clone(gateway), alone, manner, pool, level: Mutex::default() }
+    pub fn new(gateway: &Arc<Gateway>, alone: Option<Arc<Server>>, manner: Manner, pool: Arc<Pool>, caller: Caller) -> Handler {
+        Handler { gateway: Arc::clone(gateway), alone, manner, pool, caller, level: Mutex::default() }
     }
 
     fn whose<'a>(&self, name: &'a str) -> Option<Whose<'a>> {
@@ -166,13 +169,34 @@ impl Handler {
         let called = Called::of(context)?;
         let (server, own) = self.whose_uri(uri).ok_or_else(|| no_resource(uri))?;
         names::check_uri(own).map_err(|why| ErrorData::invalid_params(why, None))?;
+        let request = request(own);
+        let is_wanted = matches!(request, ClientRequest::SubscribeRequest(_));
+        if is_wanted {
+            uri_approved(&server, own)?;
+        }
         called.admit(&format!("{}/{own}", server.name))?;
-        called.forward(&self.way(&server), request(own)).await.map(|_| ())
+        called.forward(&self.way(&server), request).await?;
+        self.pool.subscribe(&server.name, own, is_wanted);
+        Ok(())
     }
 }
 
 fn no_resource(uri: &str) -> ErrorData {
     ErrorData::resource_not_found(format!("There is no resource '{}': resources/list names them.", shown(uri)), None)
+}
+
+/// Refuses what is not as it was approved.
+fn approved(server: &Server, kind: Kind, own: &str) -> Result<(), ErrorData> {
+    match server.listing_now().holds_back(kind, own) {
+        true => Err(ErrorData::invalid_request(held_back(server, &Key::new(kind, own)), None)),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a resource that is not as it was approved, or whose template is not.
+fn uri_approved(server: &Server, own: &str) -> Result<(), ErrorData> {
+    let key = server.listing_now().holds_back_uri(own);
+    key.map_or(Ok(()), |key| Err(ErrorData::invalid_request(held_back(server, &key), None)))
 }
 
 /// All is told at once: there is no next page.
@@ -292,9 +316,7 @@ impl ServerHandler for Handler {
         let no_prompt = || ErrorData::invalid_params(format!("There is no prompt '{}': prompts/list names them.", shown(&name)), None);
         match self.whose(&name).ok_or_else(no_prompt)? {
             Whose::Server(server, own) => {
-                if server.listing_now().holds_back(Kind::Prompt, own) {
-                    return Err(ErrorData::invalid_request(held_back(&server, &Key::new(Kind::Prompt, own)), None));
-                }
+                approved(&server, Kind::Prompt, own)?;
                 (asked.name, asked.meta) = (own.to_owned(), None);
                 let request = ClientRequest::GetPromptRequest(GetPromptRequest::new(asked));
                 let used = (&*server.name, own, "prompts/get");
@@ -365,10 +387,12 @@ impl ServerHandler for Handler {
         let called = Called::of(context)?;
         let uri = asked.uri.clone();
         let Some((server, own)) = self.whose_uri(&uri) else {
-            let file = prompts::file(&self.gateway, &called.caller, &uri).unwrap_or_else(|| Err(no_resource(&uri)))?;
-            return Ok(file.into());
+            let name = prompts::named(&uri).ok_or_else(|| no_resource(&uri))?;
+            called.admit(&prompts::scope(name))?;
+            return prompts::file(&self.gateway, &called.caller, name).map(ReadResourceResponse::from);
         };
         names::check_uri(own).map_err(|why| ErrorData::invalid_params(why, None))?;
+        uri_approved(&server, own)?;
         (asked.uri, asked.meta) = (own.to_owned(), None);
         let request = ClientRequest::ReadResourceRequest(ReadResourceRequest::new(asked));
         let (way, used) = (self.way(&server), (&*server.name, own, "resources/read"));
@@ -389,6 +413,7 @@ impl ServerHandler for Handler {
             Reference::Prompt(prompt) => {
                 let name = prompt.name.clone();
                 let Some(Whose::Server(server, own)) = self.whose(&name) else { return nothing() };
+                approved(&server, Kind::Prompt, own)?;
                 prompt.name = own.to_owned();
                 called.admit(&format!("{}/{own}", server.name))?;
                 server
@@ -397,6 +422,8 @@ impl ServerHandler for Handler {
                 let uri = resource.uri.clone();
                 let Some((server, own)) = self.whose_uri(&uri) else { return nothing() };
                 names::check_uri(own).map_err(|why| ErrorData::invalid_params(why, None))?;
+                approved(&server, Kind::Template, own)?;
+                uri_approved(&server, own)?;
                 resource.uri = own.to_owned();
                 called.admit(&format!("{}/{own}", server.name))?;
                 server
@@ -434,7 +461,16 @@ impl ServerHandler for Handler {
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        Some(requested.clone())
+        let mut accepted = requested.clone();
+        // A server with sessions tells those alone of its resources, and who listens has none.
+        let is_told = |uri: &String| {
+            self.whose_uri(uri).is_some_and(|(server, own)| {
+                let is_approved = names::check_uri(own).is_ok() && uri_approved(&server, own).is_ok();
+                is_approved && server.tells_all() && self.caller.may_use_tool(&format!("{}/{own}", server.name)).is_ok()
+            })
+        };
+        accepted.resource_subscriptions.iter_mut().for_each(|uris| uris.retain(is_told));
+        Some(accepted)
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {

@@ -6,6 +6,7 @@
 
 #![allow(deprecated, reason = "sampling, roots and logging leave the protocol, and callers and servers of older revisions have them")]
 
+mod batch;
 mod calls;
 mod endpoint;
 pub mod federation;

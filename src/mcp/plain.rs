@@ -11,7 +11,8 @@ use super::names::shown;
 
 /// JSON-RPC 2.0, section 5.1.
 const PARSE_ERROR: i32 = -32700;
-const INVALID_REQUEST: i32 = -32600;
+/// Of the same section.
+pub const INVALID_REQUEST: i32 = -32600;
 /// How such words begin where a body was not read, and what they say of one that is JSON.
 const UNREAD: &str = "fail to deserialize request body";
 const NO_MESSAGE: &str = "unrecognized JSON-RPC message";
@@ -70,7 +71,7 @@ fn unread(said: &str) -> (StatusCode, i32, String) {
     match why.contains(NO_MESSAGE) {
         true => {
             let message = "The body is no message of JSON-RPC 2.0: one object with \"jsonrpc\": \"2.0\", an \"id\" that is a number or a text, \
-                           a \"method\", and \"params\" that are an object. Batches are not taken.";
+                           a \"method\", and \"params\" that are an object. Only revision 2025-03-26 has batches.";
             (StatusCode::BAD_REQUEST, INVALID_REQUEST, message.to_owned())
         }
         false => (StatusCode::BAD_REQUEST, PARSE_ERROR, format!("The body is not JSON ({why}).")),

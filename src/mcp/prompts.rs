@@ -109,13 +109,17 @@ pub fn get(gateway: &Gateway, caller: &Caller, name: &str, arguments: Option<Jso
     })
 }
 
-/// A prompt's file, where `uri` is one's.
-pub fn file(gateway: &Gateway, caller: &Caller, uri: &str) -> Option<Result<ReadResourceResult, ErrorData>> {
-    let name = uri.strip_prefix(SCHEME)?;
-    Some(found(gateway, caller, name).map(|prompt| {
+/// The prompt whose file a URI names.
+pub fn named(uri: &str) -> Option<&str> {
+    uri.strip_prefix(SCHEME)
+}
+
+/// A prompt's file.
+pub fn file(gateway: &Gateway, caller: &Caller, name: &str) -> Result<ReadResourceResult, ErrorData> {
+    found(gateway, caller, name).map(|prompt| {
         let contents = ResourceContents::text(&prompt.source, format!("{SCHEME}{}", prompt.label())).with_mime_type(FILE_TYPE);
         ReadResourceResult::new(vec![contents])
-    }))
+    })
 }
 
 fn found(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt>, ErrorData> {

@@ -37,12 +37,20 @@ pub struct Room {
     stopping: watch::Sender<bool>,
 }
 
+/// A place among those of a key who wait for news.
+pub type Listener = (OwnedSemaphorePermit, Arc<Share>);
+
 const POOLS: u64 = 10_000;
 const POOL_FOR: Duration = Duration::from_secs(120);
 /// A session in which nothing at all happens for so long ends, though somebody may listen.
 const SESSION_FOR: Duration = Duration::from_secs(1800);
 const MOST_SESSIONS: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
+/// What was answered in a session can be heard again for so long, by who lost the connection.
+const REPLAY_FOR: Duration = Duration::from_secs(10);
+/// What can be heard no longer is let go so often.
+const LET_GO_EVERY: Duration = Duration::from_secs(5);
+const LET_GO_WITHIN: Duration = Duration::from_millis(100);
 /// Sessions that belong to nobody are looked for so often.
 const STRAYS_EVERY: Duration = Duration::from_secs(60);
 
@@ -54,6 +62,7 @@ impl Room {
         let federation = Federation::new(&config.mcp, env, data)?;
         let mut sessions = LocalSessionManager::default();
         sessions.session_config.keep_alive = Some(SESSION_FOR);
+        sessions.session_config.completed_cache_ttl = REPLAY_FOR;
         Ok(Room {
             config: served(config, !federation.is_empty()),
             federation,
@@ -83,8 +92,13 @@ impl Room {
         };
         let sweeping = async {
             let (mut stopped, mut strays, mut looked) = (stopped.clone(), HashSet::new(), Instant::now());
+            let mut let_go = Instant::now();
             while tokio::time::timeout(LOOK_EVERY, stopped.wait_for(|stop| *stop)).await.is_err() {
                 self.sweep().await;
+                if let_go.elapsed() >= LET_GO_EVERY {
+                    self.let_go().await;
+                    let_go = Instant::now();
+                }
                 if looked.elapsed() >= STRAYS_EVERY {
                     (strays, looked) = (self.end_strays(strays).await, Instant::now());
                 }
@@ -101,6 +115,17 @@ impl Room {
         self.pools.run_pending_tasks();
         self.pools.iter().for_each(|(_, pool)| pool.sweep());
         self.shares.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, share| share.strong_count() > 0);
+    }
+
+    /// Has each session let go of what can be heard no longer: by itself it does so only when something happens in it.
+    async fn let_go(&self) {
+        let handles: Vec<_> = {
+            let sessions = self.sessions.sessions.read().await;
+            sessions.iter().filter(|(id, _)| self.owned.is_in_use(id)).map(|(_, handle)| handle.clone()).collect()
+        };
+        // That there is no such stream is as good an event as any; a session that is busy has others.
+        let told = handles.iter().map(|handle| tokio::time::timeout(LET_GO_WITHIN, handle.close_sse_stream(u64::MAX, None)));
+        futures_util::future::join_all(told).await;
     }
 
     /// Ends the sessions that still belong to nobody, as when their caller hung up before they had begun; tells which belong to nobody now.
@@ -157,7 +182,7 @@ impl Room {
     }
 
     /// A place among those of a key who wait for news, where there is one left.
-    pub fn listener(&self, key: KeyId) -> Option<(OwnedSemaphorePermit, Arc<Share>)> {
+    pub fn listener(&self, key: KeyId) -> Option<Listener> {
         let share = self.share(key);
         Some((Arc::clone(&share.listeners).try_acquire_owned().ok()?, share))
     }

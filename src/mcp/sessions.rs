@@ -18,6 +18,8 @@ struct Session {
     used: Instant,
     /// Streams that wait for news: as long as there is one, somebody is there.
     streams: usize,
+    /// Since when its key is no longer good.
+    bad_since: Option<Instant>,
 }
 
 /// A stream of a session, for as long as it is open.
@@ -31,6 +33,9 @@ pub struct Stream {
 const MOST_OF_A_KEY: usize = 128;
 /// One that is not used for so long ends, unless somebody listens.
 const IDLE_FOR: Duration = Duration::from_secs(600);
+
+/// What runs under a key that is no longer good ends within this, and says so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 // === impl Sessions ===
 
@@ -47,10 +52,15 @@ impl Sessions {
         self.all().contains_key(id)
     }
 
+    /// Whether somebody has used a session not long ago.
+    pub fn is_in_use(&self, id: &str) -> bool {
+        self.all().get(id).is_some_and(|session| session.used.elapsed() < IDLE_FOR)
+    }
+
     /// A session was begun; tells those that end for it.
     pub fn begun(&self, id: &str, key: KeyId, holder: Holder) -> Vec<String> {
         let mut all = self.all();
-        all.insert(id.to_owned(), Session { key, holder, used: Instant::now(), streams: 0 });
+        all.insert(id.to_owned(), Session { key, holder, used: Instant::now(), streams: 0, bad_since: None });
         let mut of_key: Vec<_> = all.iter().filter(|(_, session)| session.key == key).map(|(id, one)| (one.used, id.clone())).collect();
         let over = of_key.len().saturating_sub(MOST_OF_A_KEY);
         of_key.sort();
@@ -71,12 +81,19 @@ impl Sessions {
         let mut ended = Vec::new();
         for (id, holder, streams, used) in all {
             let is_idle = streams == 0 && used.elapsed() >= IDLE_FOR;
-            if is_idle || !holder.is_good().await {
+            if is_idle || (!holder.is_good().await && self.is_over(&id)) {
                 self.all().remove(&id);
                 ended.push(id);
             }
         }
         ended
+    }
+
+    /// Whether a session whose key is no longer good has told what still ran in it that this is over.
+    fn is_over(&self, id: &str) -> bool {
+        let mut all = self.all();
+        let Some(session) = all.get_mut(id) else { return true };
+        session.bad_since.get_or_insert_with(Instant::now).elapsed() >= LAST_WORDS
     }
 
     /// A session has ended.

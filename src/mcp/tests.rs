@@ -5,7 +5,7 @@
 use rmcp::model::Tool;
 use serde_json::json;
 
-use super::federation::{Approvals, Change, Key, Listing};
+use super::federation::{Approvals, Change, Key, Kind, Listing};
 use super::names::{Manner, check_uri, split, split_uri};
 
 fn tool(description: &str, schema: serde_json::Value) -> Tool {
@@ -41,6 +41,18 @@ fn a_uri_that_could_be_taken_for_another_is_refused() {
     }
     for uri in ["file:///pub/a..b/c.d", "git+ssh://host/x+y", "a:b%2Fc", "test://template/{id}/data", "x://y?range=1..2", "urn:x:100%25"] {
         assert_eq!(check_uri(uri), Ok(()), "{uri}");
+    }
+}
+
+#[test]
+fn a_key_is_read_as_it_was_written_whatever_the_name() {
+    let kinds = [Kind::Tool, Kind::Prompt, Kind::Resource, Kind::Template];
+    let names = ["t", "t ", " t", "a  b\n", "", "\u{3000}"];
+    let mut keys: Vec<Key> = kinds.iter().flat_map(|kind| names.map(|name| Key::new(*kind, name))).collect();
+    keys.push(Key::new(Kind::Instructions, ""));
+    for key in keys {
+        let written = serde_json::to_string(&key).unwrap();
+        assert_eq!(serde_json::from_str::<Key>(&written).unwrap(), key, "{written}");
     }
 }
 

@@ -8,7 +8,13 @@ import threading
 import time
 import uuid
 
-NAMES = ["echo", "pid", "sleep", "chatter", "ask", "big"]
+NAMES = ["echo", "pid", "sleep", "chatter", "ask", "big", "die", "touch", "environment", "later", "unreadable", "withdraw"]
+# Answers that are none, by what is wrong with them; `%s` is the id.
+UNREADABLE = {
+    "surrogate": '{"jsonrpc": "2.0", "id": %s, "result": {"content": [{"type": "text", "text": "\\ud800"}]}}',
+    "deep": '{"jsonrpc": "2.0", "id": %s, "result": {"content": [], "structuredContent": ' + '{"a": ' * 5000 + "1" + "}" * 5000 + "}}",
+    "both": '{"jsonrpc": "2.0", "id": %s, "result": "text", "error": "text"}',
+}
 
 
 class Odd:
@@ -16,7 +22,7 @@ class Odd:
 
     def __init__(self, words):
         self.words, self.says, self.asked, self.calls = set(words), "For testing", threading.Event(), 0
-        self.able, self.answered = {}, None
+        self.able, self.answered, self.subscribed = {}, None, set()
 
     def tools(self):
         listed = [{"name": name, "description": self.says, "inputSchema": {"type": "object"}} for name in NAMES]
@@ -24,6 +30,15 @@ class Odd:
             listed.append({"name": "for_the_able", "inputSchema": {"type": "object"}})
         if "no_schema" in self.words:
             listed += [{"name": "bare"}, {"description": "no name"}]
+        if "strange" in self.words:
+            schemas = {"untyped": {"properties": {"a": {}}}, "any": {"anyOf": [{"type": "object"}]}, "array": {"type": "array"}, "echo": {"type": "object"}}
+            listed += [{"name": name, "inputSchema": schema} for name, schema in schemas.items()]
+        return listed
+
+    def resources(self):
+        listed = [{"uri": "file:///public/a", "name": "a", "description": self.says}, {"uri": "file:///named", "name": self.says}]
+        if "strange" in self.words:
+            listed += [{"uri": "file:///rated", "name": "rated", "annotations": {"priority": 5, "lastModified": "yesterday"}}, {"uri": "no uri", "name": "x"}]
         return listed
 
     def answer(self, message, tell):
@@ -41,6 +56,11 @@ class Odd:
             return None
         if method == "tools/list" and "announces" in self.words:
             tell({"method": "notifications/tools/list_changed"})
+        if method == "tools/list" and "endless" in self.words:
+            page = int(params.get("cursor", 0))
+            return {"tools": [{"name": f"page{page}", "inputSchema": {"type": "object"}}], "nextCursor": str(page + 1)}
+        if method == "resources/subscribe":
+            self.subscribed.add(params["uri"])
         if method == "tools/call":
             self.calls += 1
             said = getattr(self, params["name"])(params.get("arguments") or {}, (params.get("_meta") or {}).get("progressToken"), tell)
@@ -48,8 +68,9 @@ class Odd:
         return {
             "tools/list": {"tools": self.tools()},
             "prompts/list": {"prompts": [{"name": "greet", "description": self.says}]},
-            "resources/list": {"resources": [{"uri": "file:///public/a", "name": "a", "description": self.says}]},
-            "resources/templates/list": {"resourceTemplates": []},
+            "resources/list": {"resources": self.resources()},
+            "resources/templates/list": {"resourceTemplates": [{"uriTemplate": "file:///made/{x}", "name": "made", "description": self.says}]},
+            "completion/complete": {"completion": {"values": ["completed"]}},
             "resources/read": {"contents": [{"uri": params.get("uri"), "text": "read"}]},
             "resources/subscribe": {},
             "logging/setLevel": {},
@@ -64,7 +85,7 @@ class Odd:
 
     def introduced(self, version):
         who = {"name": "odd"} if "no_version" in self.words else {"name": "odd", "version": "1"}
-        able = {"tools": {"listChanged": True}, "prompts": {}, "resources": {"subscribe": True}, "logging": {}}
+        able = {"tools": {"listChanged": True}, "prompts": {}, "resources": {"subscribe": True}, "logging": {}, "completions": {}}
         return {"protocolVersion": version, "capabilities": able, "serverInfo": who, "instructions": self.says}
 
     # Tools.
@@ -101,6 +122,37 @@ class Odd:
     def big(self, arguments, token, tell):
         return "x" * (arguments["mib"] << 20)
 
+    def die(self, arguments, token, tell):
+        os._exit(3)
+
+    def touch(self, arguments, token, tell):
+        for uri in self.subscribed:
+            tell({"method": "notifications/resources/updated", "params": {"uri": uri}})
+        return "touched"
+
+    def environment(self, arguments, token, tell):
+        return f"It is {os.environ.get('ODD_SECRET')}."
+
+    def later(self, arguments, token, tell):
+        """Asks and says something when the call is over."""
+
+        def asks():
+            time.sleep(arguments["seconds"])
+            tell({"method": "notifications/message", "params": {"level": "error", "data": "SAID LATER"}})
+            message = {"role": "user", "content": {"type": "text", "text": "ASKED LATER"}}
+            tell({"id": "later", "method": "sampling/createMessage", "params": {"messages": [message], "maxTokens": 1}})
+
+        threading.Thread(target=asks, daemon=True).start()
+        return "later"
+
+    def withdraw(self, arguments, token, tell):
+        """Asks, and no longer wants to know."""
+        tell({"id": "withdrawn", "method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}})
+        time.sleep(1)
+        tell({"method": "notifications/cancelled", "params": {"requestId": "withdrawn"}})
+        time.sleep(1)
+        return "withdrawn"
+
     def for_the_able(self, arguments, token, tell):
         return "able"
 
@@ -125,6 +177,10 @@ def program():
             sys.stdout.flush()
 
     def handle(message):
+        if (message.get("params") or {}).get("name") == "unreadable":
+            with lock:
+                print(UNREADABLE[message["params"]["arguments"]["how"]] % message["id"], flush=True)
+            return
         said = odd.answer(message, tell)
         if "id" in message and said is not None:
             tell(reply(message, said))

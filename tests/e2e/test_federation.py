@@ -104,8 +104,8 @@ def test_servers_stand_beside_each_other_and_one_that_is_down_hides_only_itself(
     names = tool_names(federated, federated.secret)
     assert {"web__echo", "local__echo", "list_models"} <= set(names) and not any(name.startswith("down__") for name in names)
     assert call(federated, federated.secret, "web__echo", text="hi").structured_content == {"text": "hi", "secret": None}
-    # A program gets what its own settings give it, and nothing of the gateway's environment.
-    assert call(federated, federated.secret, "local__echo", text="hi").structured_content["secret"] == SECRET
+    # A program gets what its own settings give it, which is not for callers, and nothing of the gateway's environment.
+    assert call(federated, federated.secret, "local__echo", text="hi").structured_content["secret"] == "…"
     assert tool_names(federated, federated.secret, "/mcp/web")[:1] == ["test_simple_text"]
     down = call(federated, federated.secret, "down__echo", text="hi")
     assert down.is_error and "'down' cannot be reached" in down.content[0].text and "127.0.0.1:1" not in down.content[0].text

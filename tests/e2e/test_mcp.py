@@ -116,7 +116,7 @@ def other(message, **headers):
         (("", {}), 400, -32700, "is not JSON"),
         (("[" * 5000 + "]" * 5000, {}), 400, -32700, "recursion"),
         (("7", {}), 400, -32600, "no message of JSON-RPC 2.0"),
-        ((f"[{json.dumps(INITIALIZE)}]", {}), 400, -32600, "Batches are not taken"),
+        ((f"[{json.dumps(INITIALIZE)}]", {}), 400, -32600, "not in a batch"),
         (('{"jsonrpc": "1.0", "id": 1, "method": "ping"}', {}), 400, -32600, "no message of JSON-RPC 2.0"),
         (('{"jsonrpc": "2.0", "id": {}, "method": "ping"}', {}), 400, -32600, "a number or a text"),
         (('{"jsonrpc": "2.0", "id": 1}', {}), 400, -32600, '"method"'),

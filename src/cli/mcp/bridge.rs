@@ -2,6 +2,7 @@
 //!
 //! Source: "Transports" of the MCP specification (stdio; Streamable HTTP), of the revisions from 2025-03-26 to 2026-07-28.
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +32,8 @@ struct Bridge {
     /// Held by whoever begins a session anew.
     renewing: tokio::sync::Mutex<()>,
     headers: Headers,
+    /// Requests that run, and whether their client has cancelled each.
+    asked: Mutex<HashMap<String, bool>>,
     out: mpsc::UnboundedSender<String>,
     /// The gateway has answered before: where it is gone now, it may be starting again.
     was_there: AtomicBool,
@@ -60,6 +63,11 @@ const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, text/eve
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// What JSON-RPC leaves to implementations: the gateway did not answer as it should.
 const FAILED: i32 = -32000;
+/// JSON-RPC 2.0, section 5.1.
+const UNREAD: i32 = -32700;
+const INVALID: i32 = -32600;
+/// As many as the gateway takes.
+const MOST_OF_A_BATCH: usize = 50;
 const REST: Duration = Duration::from_secs(1);
 /// How long what is still running may take once there is no more input.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -74,7 +82,7 @@ const CHANGED: [&str; 3] =
 /// Where the gateway is: where the environment says, or where the configuration has it listen.
 pub fn url(env: &Environment, config: Option<&Config>) -> String {
     if let Some(url) = env.get("KEYWARD_URL") {
-        return url.trim_end_matches('/').to_owned();
+        return base(url).to_owned();
     }
     let Some(mut address) = config.map(|config| config.listen) else { return DEFAULT_URL.to_owned() };
     // Whoever listens everywhere is reached here too.
@@ -86,10 +94,27 @@ pub fn url(env: &Environment, config: Option<&Config>) -> String {
     format!("http://{address}")
 }
 
+/// What the paths of the gateway stand on: those who were told one of them mean that.
+fn base(url: &str) -> &str {
+    let url = url.trim_end_matches('/');
+    ["/mcp", "/v1"].iter().find_map(|path| url.strip_suffix(path)).unwrap_or(url).trim_end_matches('/')
+}
+
+/// Whether a URL is of this machine, to which no proxy leads.
+fn is_local(url: &str) -> bool {
+    match url::Url::parse(url).ok().as_ref().and_then(url::Url::host) {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
 /// Bridges until standard input ends.
 pub async fn run(env: &Environment, url: &str) -> Result<(), CliError> {
     let key = env.get("KEYWARD_KEY").ok_or("KEYWARD_KEY is not set: put a key of the gateway in it ('keyward keys create' makes one)")?;
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let http = if is_local(url) { http.no_proxy() } else { http }.build()?;
     let (out, mut lines) = mpsc::unbounded_channel::<String>();
     let bridge = Arc::new(Bridge {
         http,
@@ -98,6 +123,7 @@ pub async fn run(env: &Environment, url: &str) -> Result<(), CliError> {
         session: Mutex::default(),
         renewing: tokio::sync::Mutex::default(),
         headers: Headers::default(),
+        asked: Mutex::default(),
         out,
         was_there: AtomicBool::default(),
     });
@@ -112,20 +138,35 @@ pub async fn run(env: &Environment, url: &str) -> Result<(), CliError> {
     let mut input = read_lines();
     let (mut running, mut listening) = (JoinSet::new(), JoinSet::new());
     while let Some(line) = input.recv().await {
-        let Ok(message) = serde_json::from_str::<Value>(&line) else {
-            bridge.tell(&failure(&Value::Null, -32700, "the line is no JSON"));
-            continue;
-        };
-        // The handshake and what needs no answer keep their order; requests may overtake each other.
-        if message.get("id").is_none() || is_initialize(&message) || message.get("method").is_none() {
-            bridge.post(&message).await;
-            if message.get("method").is_some_and(|method| method == "notifications/initialized") && bridge.session().id.is_some() {
-                listening.abort_all();
-                listening.spawn(Arc::clone(&bridge).listen());
+        let messages = match serde_json::from_slice(&line) {
+            Ok(Value::Array(batch)) if (1..=MOST_OF_A_BATCH).contains(&batch.len()) => batch,
+            Ok(Value::Array(batch)) => {
+                let why = format!("a batch has one message at least and {MOST_OF_A_BATCH} at the most, and this one has {}", batch.len());
+                bridge.tell(&failure(&Value::Null, INVALID, &why));
+                continue;
             }
-        } else {
-            let bridge = Arc::clone(&bridge);
-            running.spawn(async move { bridge.post(&message).await });
+            Ok(message) => vec![message],
+            Err(error) => {
+                bridge.tell(&failure(&Value::Null, UNREAD, &format!("the line is no JSON in UTF-8 ({error})")));
+                continue;
+            }
+        };
+        for message in messages {
+            if let Some(why) = amiss(&message) {
+                bridge.tell(&failure(&Value::Null, INVALID, why));
+                continue;
+            }
+            // The handshake and what needs no answer keep their order; requests may overtake each other.
+            if message.get("id").is_none() || is_initialize(&message) || message.get("method").is_none() {
+                bridge.post(&message).await;
+                if message.get("method").is_some_and(|method| method == "notifications/initialized") && bridge.session().id.is_some() {
+                    listening.abort_all();
+                    listening.spawn(Arc::clone(&bridge).listen());
+                }
+            } else {
+                let bridge = Arc::clone(&bridge);
+                running.spawn(async move { bridge.post(&message).await });
+            }
         }
     }
     let drained = async { while running.join_next().await.is_some() {} };
@@ -144,12 +185,22 @@ fn is_initialize(message: &Value) -> bool {
     message.get("method").is_some_and(|method| method == "initialize")
 }
 
+/// What of a message is none of the protocol's, where something is.
+fn amiss(message: &Value) -> Option<&'static str> {
+    let has = |name| message.get(name).is_some();
+    if !message.is_object() || !["method", "result", "error"].into_iter().any(has) {
+        return Some("a message is an object with a method, a result or an error");
+    }
+    let is_right = message.get("id").is_none_or(|id| id.is_string() || id.is_number());
+    (!is_right).then_some("the id of a message is a number or a text")
+}
+
 /// The lines of standard input, by a thread that the process does not wait for.
-fn read_lines() -> mpsc::Receiver<String> {
+fn read_lines() -> mpsc::Receiver<Vec<u8>> {
     let (to, lines) = mpsc::channel(64);
     std::thread::spawn(move || {
-        let lines = std::io::stdin().lock().lines().map_while(Result::ok);
-        for line in lines.filter(|line| !line.trim().is_empty()) {
+        let lines = std::io::stdin().lock().split(b'\n').map_while(Result::ok);
+        for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
             if to.blocking_send(line).is_err() {
                 return;
             }
@@ -181,8 +232,41 @@ impl Bridge {
         named.fold(request, |request, (name, value)| request.header(name, value))
     }
 
+    fn asked(&self) -> MutexGuard<'_, HashMap<String, bool>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what came from the gateway, but no error for a request that its client has cancelled: nobody waits for it.
+    fn pass(&self, message: &Value) {
+        let is_error = message.get("error").is_some() && message.get("method").is_none();
+        if is_error && self.is_cancelled(&message["id"]) {
+            return;
+        }
+        self.learn(message);
+        self.tell(message);
+    }
+
+    fn is_cancelled(&self, id: &Value) -> bool {
+        self.asked().get(&id.to_string()).copied().unwrap_or_default()
+    }
+
     /// Sends a message, and tells what comes back for it.
     async fn post(&self, message: &Value) {
+        let asked = message.get("id").filter(|_| message.get("method").is_some()).map(Value::to_string);
+        if let Some(id) = &asked {
+            self.asked().insert(id.clone(), false);
+        }
+        if message.get("method").is_some_and(|method| method == "notifications/cancelled") {
+            let id = message["params"]["requestId"].to_string();
+            self.asked().entry(id).and_modify(|is_cancelled| *is_cancelled = true);
+        }
+        self.sent(message).await;
+        if let Some(id) = &asked {
+            self.asked().remove(id);
+        }
+    }
+
+    async fn sent(&self, message: &Value) {
         let id = message.get("id").unwrap_or(&Value::Null);
         self.remember(message);
         let mut session = self.session();
@@ -203,6 +287,9 @@ impl Bridge {
             Ok(Ending::NoSession) => "the gateway forgets the session at once".to_owned(),
             Err(why) => why,
         };
+        if self.is_cancelled(id) {
+            return;
+        }
         eprintln!("keyward: {why}");
         if !id.is_null() && message.get("method").is_some() {
             self.tell(&failure(id, FAILED, &why));
@@ -328,8 +415,7 @@ impl Bridge {
                     }
                     answer["id"] = id.clone();
                 }
-                self.learn(&answer);
-                self.tell(&answer);
+                self.pass(&answer);
                 Ok(())
             }
             Err(_) if status == StatusCode::ACCEPTED || (status.is_success() && body.is_empty()) => Ok(()),
@@ -351,8 +437,7 @@ impl Bridge {
             // An event without data only says that the stream lives.
             if let Some(message) = event.data.and_then(|data| serde_json::from_str::<Value>(&data).ok()) {
                 is_answered |= message.get("method").is_none() && message.get("id") == Some(id);
-                self.learn(&message);
-                self.tell(&message);
+                self.pass(&message);
             }
         }
         Ok(is_answered)

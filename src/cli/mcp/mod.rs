@@ -28,7 +28,7 @@ enum Command {
         /// The assistant
         client: Option<snippets::Client>,
     },
-    /// Ask each federated server what it has, and tell which tools are held back
+    /// Ask each federated server what it has, and tell what is held back, and what is left out since callers could not read it
     Servers {
         /// Print JSON
         #[arg(long)]
@@ -87,7 +87,10 @@ async fn servers(config: &Config, env: &Environment, as_json: bool) -> Result<()
     if seen.is_empty() {
         return output::print("No MCP server is federated: add one as [mcp.servers.NAME] to keyward.toml.\n");
     }
-    output::table(&["NAME", "STATE", "TOOLS", "PROMPTS", "RESOURCES", "HELD BACK"], &seen.iter().map(Seen::row).collect::<Vec<_>>())
+    output::table(
+        &["NAME", "STATE", "TOOLS", "PROMPTS", "RESOURCES", "HELD BACK", "LEFT OUT"],
+        &seen.iter().map(Seen::row).collect::<Vec<_>>(),
+    )
 }
 
 /// What is approved is what was shown: the digest of that has to be repeated, and fits nothing else.
@@ -136,7 +139,8 @@ impl Seen<'_> {
                 let held_back = if held_back.is_empty() { "-".to_owned() } else { held_back.join(", ") };
                 let counts = [listing.tools.len(), listing.prompts.len(), listing.resources.len()].map(|count| count.to_string());
                 let [tools, prompts, resources] = counts;
-                vec![name, "up".to_owned(), tools, prompts, resources, held_back]
+                let left_out = if listing.left_out.is_empty() { "-".to_owned() } else { listing.left_out.join(", ") };
+                vec![name, "up".to_owned(), tools, prompts, resources, held_back, left_out]
             }
             Err(why) => vec![name, format!("down: {why}")],
         }
@@ -147,7 +151,7 @@ impl Seen<'_> {
         match &self.listing {
             Ok(listing) => {
                 let names: Vec<&str> = listing.tools.iter().map(|tool| &*tool.name).collect();
-                json!({ "name": name, "up": true, "tools": names, "held_back": listing.held_back })
+                json!({ "name": name, "up": true, "tools": names, "held_back": listing.held_back, "left_out": listing.left_out })
             }
             Err(why) => json!({ "name": name, "up": false, "why": why }),
         }

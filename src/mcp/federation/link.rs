@@ -1,5 +1,6 @@
 //! Connections to servers, shared by the calls of whoever they were made for, and kept for the next.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
@@ -7,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use rmcp::model::{ClientCapabilities, LoggingLevel, ProgressToken, ProtocolVersion, RequestId};
 use rmcp::service::{RoleClient, RunningService};
-use tokio::process::Child;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::program::Running;
 use super::{Relay, Toward};
 
 /// A connection to one server; the protocol tells calls that run by it at once apart.
@@ -29,7 +30,7 @@ pub struct Link {
     is_spent: AtomicBool,
     used: Mutex<Instant>,
     /// Its program, which ends with it.
-    _child: Option<Child>,
+    _running: Option<Running>,
     /// That its program may run.
     _permits: Vec<OwnedSemaphorePermit>,
 }
@@ -56,6 +57,8 @@ pub struct Pool {
     places: Mutex<Vec<(Made, Arc<Place>)>>,
     /// They belong to a session, which a server may remember something of.
     is_session: bool,
+    /// What its session is subscribed to, by server: a server that has started again knows nothing of that.
+    subscribed: Mutex<BTreeSet<(Arc<str>, String)>>,
     share: Arc<Share>,
 }
 
@@ -78,17 +81,19 @@ pub struct Turn {
     is_over: bool,
 }
 
-/// Connections to one server that a key without a session keeps at the most.
-const MOST_KEPT: usize = 4;
+/// Connections to one server that a key without a session keeps at the most, of each kind of caller: each worker needs one of its own.
+const MOST_KEPT: usize = 2;
 const IDLE_FOR: Duration = Duration::from_secs(60);
 const MOST_PROGRAMS: usize = 128;
 const MOST_LISTENERS: usize = 64;
+/// A session is subscribed to so much again.
+const MOST_SUBSCRIBED: usize = 1000;
 
 // === impl Link ===
 
 impl Link {
     /// A connection that is up.
-    pub fn new(service: RunningService<RoleClient, Relay>, child: Option<Child>, permits: Vec<OwnedSemaphorePermit>) -> Link {
+    pub fn new(service: RunningService<RoleClient, Relay>, running: Option<Running>, permits: Vec<OwnedSemaphorePermit>) -> Link {
         let is_modern = service.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
         Link {
             relay: service.service().clone(),
@@ -98,14 +103,20 @@ impl Link {
             level: Mutex::default(),
             is_spent: AtomicBool::default(),
             used: Mutex::new(Instant::now()),
-            _child: child,
+            _running: running,
             _permits: permits,
         }
     }
 
     /// Whether a new call may begin by it.
     pub fn is_usable(&self) -> bool {
-        !self.service.is_closed() && !self.is_spent.load(Ordering::Relaxed)
+        !self.is_closed() && !self.is_spent.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server is gone.
+    pub fn is_closed(&self) -> bool {
+        // The service itself counts as open until somebody here ends it.
+        self.service.peer().is_transport_closed()
     }
 
     /// A call of this caller begins.
@@ -164,7 +175,7 @@ impl Drop for Turn {
 impl Pool {
     /// Of a session, or of a key, which may have so much.
     pub fn new(is_session: bool, share: Arc<Share>) -> Arc<Pool> {
-        Arc::new(Pool { places: Mutex::default(), is_session, share })
+        Arc::new(Pool { places: Mutex::default(), is_session, subscribed: Mutex::default(), share })
     }
 
     /// The place of a connection like this.
@@ -178,7 +189,7 @@ impl Pool {
             return place;
         }
         let mut same = places.iter().enumerate().filter(|(_, (other, _))| other.server == made.server).map(|(at, _)| at);
-        if let Some(oldest) = same.next().filter(|_| !self.is_session && same.count() + 1 >= MOST_KEPT) {
+        if let Some(oldest) = same.next().filter(|_| !self.is_session && same.count() + 1 >= most_kept()) {
             places.remove(oldest);
         }
         let place = Arc::default();
@@ -200,6 +211,23 @@ impl Pool {
         });
     }
 
+    /// A session has subscribed to a resource of a server, or no longer wants to hear of it.
+    pub fn subscribe(&self, server: &Arc<str>, uri: &str, is_wanted: bool) {
+        let mut subscribed = self.subscribed.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = (Arc::clone(server), uri.to_owned());
+        if !is_wanted {
+            subscribed.remove(&one);
+        } else if self.is_session && subscribed.len() < MOST_SUBSCRIBED {
+            subscribed.insert(one);
+        }
+    }
+
+    /// What of a server a session is subscribed to.
+    pub fn subscribed(&self, server: &str) -> Vec<String> {
+        let subscribed = self.subscribed.lock().unwrap_or_else(PoisonError::into_inner);
+        subscribed.iter().filter(|(of, _)| **of == *server).map(|(_, uri)| uri.clone()).collect()
+    }
+
     /// Whether it belongs to a session.
     pub fn is_session(&self) -> bool {
         self.is_session
@@ -209,6 +237,12 @@ impl Pool {
     pub fn programs(&self) -> &Arc<Semaphore> {
         &self.share.programs
     }
+}
+
+/// With fewer places than workers, calls that take turns on them would end each other's programs.
+fn most_kept() -> usize {
+    let workers = tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+    MOST_KEPT * workers
 }
 
 // === impl Share ===

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rmcp::model::{Prompt, Resource, ResourceTemplate, ServerCapabilities, Tool};
+use rmcp::model::{PaginatedRequestParams, Prompt, Resource, ResourceTemplate, ServerCapabilities, Tool};
 use rmcp::service::{Peer, RoleClient, ServiceError};
+use serde::Serialize;
 
 use super::said::{Key, Kind};
 
@@ -26,12 +27,40 @@ pub struct Listing {
     pub capabilities: ServerCapabilities,
     /// What it says of its use.
     pub instructions: Option<String>,
+    /// What of it callers could not read, and why each is not told.
+    pub left_out: Vec<String>,
     /// Why there is nothing.
     pub trouble: Option<String>,
 }
 
 /// Many servers with resources know nothing of templates, and some do not say so.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// A list has at most so many pages, and so many bytes: what is beyond that is left out.
+const MOST_PAGES: usize = 200;
+const MOST_BYTES: usize = 32 << 20;
+
+/// Gathers the pages of a list, as far as they go on and there is room for them.
+macro_rules! pages {
+    ($peer:ident, $list:ident, $items:ident, $left_out:expr) => {{
+        let (mut all, mut bytes, mut cursor) = (Vec::new(), 0, None);
+        for page in 1.. {
+            let got = $peer.$list(Some(PaginatedRequestParams::default().with_cursor(cursor.clone()))).await?;
+            bytes += got.$items.iter().map(length).sum::<usize>();
+            all.extend(got.$items);
+            // One that goes on where it was has no end.
+            if got.next_cursor.is_none() || got.next_cursor == cursor {
+                break;
+            }
+            if page == MOST_PAGES || bytes > MOST_BYTES {
+                let most = format!("{MOST_PAGES} pages or {} MiB", MOST_BYTES >> 20);
+                $left_out.push(format!("the rest of {}, which go on after {most}", stringify!($items)));
+                break;
+            }
+            cursor = got.next_cursor;
+        }
+        Ok::<_, ServiceError>(all)
+    }};
+}
 
 /// A listing that is shared.
 pub type Listed = Arc<Listing>;
@@ -49,22 +78,37 @@ impl Listing {
         };
         // What a connection remembers of a list is no news.
         if listing.capabilities.tools.is_some() {
-            listing.tools = peer.list_all_tools().await?;
+            listing.tools = pages!(peer, list_tools, tools, listing.left_out)?;
         }
         if listing.capabilities.prompts.is_some() {
-            listing.prompts = peer.list_all_prompts().await?;
+            listing.prompts = pages!(peer, list_prompts, prompts, listing.left_out)?;
         }
         if listing.capabilities.resources.is_some() {
-            listing.resources = peer.list_all_resources().await?;
-            let templates = tokio::time::timeout(PATIENCE, peer.list_all_resource_templates()).await;
-            listing.templates = templates.ok().and_then(Result::ok).unwrap_or_default();
+            listing.resources = pages!(peer, list_resources, resources, listing.left_out)?;
+            let left_out = &mut listing.left_out;
+            let templates = async { pages!(peer, list_resource_templates, resource_templates, left_out) };
+            listing.templates = tokio::time::timeout(PATIENCE, templates).await.ok().and_then(Result::ok).unwrap_or_default();
         }
+        listing.fit();
         Ok(listing)
     }
 
     /// Of a server that does not answer.
     pub fn nothing(trouble: String) -> Listing {
         Listing { trouble: Some(trouble), ..Listing::default() }
+    }
+
+    /// Whether a resource is held back: itself, or as one of a template that is, unless it is listed for itself.
+    pub fn holds_back_uri(&self, uri: &str) -> Option<Key> {
+        let itself = Key::new(Kind::Resource, uri);
+        if self.held_back.is_empty() || self.held_back.contains(&itself) {
+            return self.held_back.contains(&itself).then_some(itself);
+        }
+        if self.resources.iter().any(|resource| resource.uri == uri) {
+            return None;
+        }
+        let fits = |template: &&Key| template.kind == Kind::Template && uri.starts_with(literal(&template.name));
+        self.held_back.iter().find(fits).cloned()
     }
 
     /// Whether something is not as it was approved.
@@ -112,4 +156,14 @@ impl Listing {
             (&self.resources, &self.templates, &self.held_back) != (&other.resources, &other.templates, &other.held_back),
         ]
     }
+}
+
+/// Bytes of something as JSON.
+fn length(item: &impl Serialize) -> usize {
+    serde_json::to_vec(item).map_or(0, |text| text.len())
+}
+
+/// What of a template stands before its first variable.
+fn literal(template: &str) -> &str {
+    template.split_once('{').map_or(template, |(literal, _)| literal)
 }

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod changes;
+mod fitting;
 mod link;
 mod listing;
 mod mended;

@@ -10,6 +10,9 @@ use std::time::Duration;
 use rmcp::model::{ClientJsonRpcMessage, ErrorData, RequestId, ServerJsonRpcMessage};
 use rmcp::service::RoleClient;
 use rmcp::transport::Transport;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
@@ -28,6 +31,19 @@ pub struct Program {
     pub env: Vec<(String, Secret)>,
 }
 
+/// A program that runs, with all that it has started itself in its process group: it ends when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Option<Child>,
+}
+
+/// A process group that is ended by force when this is dropped.
+struct Doomed {
+    group: Option<Pid>,
+    /// While it is not waited for, nothing else can have the number of its group.
+    child: Child,
+}
+
 /// Its standard input and output.
 pub struct Lines {
     from: BufReader<ChildStdout>,
@@ -35,8 +51,18 @@ pub struct Lines {
     line: Vec<u8>,
     /// Of a line that is too long.
     cut: Option<Cut>,
+    server: Arc<str>,
+    /// Lines that were no messages.
+    unread: u32,
     /// Requests that wait for an answer.
     waiting: HashSet<RequestId>,
+}
+
+/// What tells whose answer a message is; what else there is in it may be anything.
+#[derive(Deserialize)]
+struct Head {
+    id: Option<RequestId>,
+    method: Option<IgnoredAny>,
 }
 
 /// The beginning and the end of a line that is too long, by which it is known whose answer it is.
@@ -52,6 +78,8 @@ const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "USER", "SYSTEMR
 const LONGEST: usize = 16 << 20;
 /// Of a line that is too long so much is kept at each end.
 const ENDS: usize = 256;
+/// How long a program has to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
 /// How many lines go to the log in a while.
 const MOST_LINES: u32 = 20;
 const WHILE: Duration = Duration::from_secs(10);
@@ -60,7 +88,7 @@ const WHILE: Duration = Duration::from_secs(10);
 
 impl Program {
     /// Starts it; what it complains of goes to the log.
-    pub fn start(&self, server: &Arc<str>, secrets: &Arc<Secrets>) -> Result<(Child, Lines), String> {
+    pub fn start(&self, server: &Arc<str>, secrets: &Arc<Secrets>) -> Result<(Running, Lines), String> {
         let inherited = INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
         let mut child = Command::new(&self.command)
             .args(&self.args)
@@ -71,6 +99,8 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            // What a wrapper such as npx has started ends with it.
+            .process_group(0)
             .spawn()
             .map_err(|e| format!("'{}' cannot be started: {e}", self.command))?;
         if let Some(complaints) = child.stderr.take() {
@@ -78,7 +108,42 @@ impl Program {
         }
         let streams = child.stdout.take().zip(child.stdin.take());
         let (from, to) = streams.ok_or("it has no standard input and output")?;
-        Ok((child, Lines::new(from, to)))
+        Ok((Running { child: Some(child) }, Lines::new(server, from, to)))
+    }
+}
+
+// === impl Running ===
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(child) = self.child.take() else { return };
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let doomed = Doomed { group, child };
+        doomed.told(Signal::TERM);
+        // Without a runtime nobody waits: it ends at once.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(GRACE).await;
+                drop(doomed);
+            });
+        }
+    }
+}
+
+// === impl Doomed ===
+
+impl Doomed {
+    fn told(&self, signal: Signal) {
+        // A group that has ended is told nothing.
+        let _ = self.group.map(|group| kill_process_group(group, signal));
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        self.told(Signal::KILL);
+        // Its end is waited for by the runtime, since it is killed on drop.
+        let _ = self.child.start_kill();
     }
 }
 
@@ -119,8 +184,10 @@ async fn log(mut complaints: ChildStderr, server: Arc<str>, secrets: Arc<Secrets
 // === impl Lines ===
 
 impl Lines {
-    fn new(from: ChildStdout, to: ChildStdin) -> Lines {
+    fn new(server: &Arc<str>, from: ChildStdout, to: ChildStdin) -> Lines {
         Lines {
+            server: Arc::clone(server),
+            unread: 0,
             from: BufReader::new(from),
             to: Arc::new(tokio::sync::Mutex::new(Some(to))),
             line: Vec::new(),
@@ -158,9 +225,11 @@ impl Lines {
         if let Some(cut) = self.cut.take() {
             return self.too_long(&cut);
         }
-        let message = serde_json::from_slice::<ServerJsonRpcMessage>(&self.line);
-        self.line.clear();
-        let message = message.inspect_err(|error| tracing::debug!(%error, "a line is no message, and is left out")).ok()?;
+        let line = std::mem::take(&mut self.line);
+        let message = match serde_json::from_slice::<ServerJsonRpcMessage>(&line) {
+            Ok(message) => message,
+            Err(error) => return self.unread(&line, &error),
+        };
         match &message {
             ServerJsonRpcMessage::Response(response) => drop(self.waiting.remove(&response.id)),
             ServerJsonRpcMessage::Error(error) => drop(error.id.as_ref().map(|id| self.waiting.remove(id))),
@@ -169,12 +238,28 @@ impl Lines {
         Some(message)
     }
 
+    /// Whoever waits for an answer that cannot be read is told so at once.
+    fn unread(&mut self, line: &[u8], error: &serde_json::Error) -> Option<ServerJsonRpcMessage> {
+        if line.trim_ascii().is_empty() {
+            return None;
+        }
+        // Some programs greet whoever starts them; one that never speaks the protocol does not fill the log.
+        self.unread += 1;
+        if self.unread <= MOST_LINES {
+            tracing::warn!(server = &*self.server, %error, "a line of an MCP server's program is no message, and is left out");
+        }
+        let Head { id, method } = serde_json::from_slice(line).ok()?;
+        let id = id.filter(|id| method.is_none() && self.waiting.remove(id))?;
+        let told = "The answer is none that the protocol has: it cannot be read.".to_owned();
+        Some(ServerJsonRpcMessage::error(ErrorData::internal_error(told, None), Some(id)))
+    }
+
     fn too_long(&mut self, cut: &Cut) -> Option<ServerJsonRpcMessage> {
         let only = self.waiting.iter().next().filter(|_| self.waiting.len() == 1).cloned();
         let id = cut.id().filter(|id| self.waiting.contains(id)).or(only);
         let mib = cut.length.div_ceil(1 << 20);
         let told = format!("The answer has {mib} MiB, and the most that is taken of a program is {} MiB.", LONGEST >> 20);
-        tracing::warn!(mib, "an MCP server's program said more in a line than is taken: the line is left out");
+        tracing::warn!(server = &*self.server, mib, "an MCP server's program said more in a line than is taken: the line is left out");
         let id = id?;
         self.waiting.remove(&id);
         Some(ServerJsonRpcMessage::error(ErrorData::internal_error(told, None), Some(id)))

@@ -3,17 +3,20 @@
 //! Calls run by a connection at once. Progress is told apart by its token, and what comes on the stream of a request by that request. What
 //! names no call goes to the session whose connection it is, or, without a session, to the only call that can be meant, and else to nobody.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::{
-    ClientConfig, ClientResult, CreateMessageRequest, CreateMessageRequestParams, CreateMessageResult, ElicitRequest, ElicitRequestParams,
-    ElicitResult, Extensions, GetExtensions as _, InputRequest, ListRootsRequest, ListRootsResult, LoggingLevel,
+    CancelledNotificationParam, ClientConfig, ClientResult, CreateMessageRequest, CreateMessageRequestParams, CreateMessageResult,
+    ElicitRequest, ElicitRequestParams, ElicitResult, GetExtensions as _, InputRequest, ListRootsRequest, ListRootsResult, LoggingLevel,
     LoggingMessageNotificationParam, ProgressNotificationParam, ProgressToken, RequestId, ResourceUpdatedNotificationParam, ServerRequest,
 };
-use rmcp::service::{InboundStreamOrigin, NotificationContext, OriginatingRequestId, Peer, RequestContext, ServiceError};
+use rmcp::service::{
+    InboundStreamOrigin, NotificationContext, OriginatingRequestId, Peer, PeerRequestOptions, RequestContext, ServiceError,
+};
 use rmcp::{ClientHandler, ErrorData, RoleClient, RoleServer};
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::mcp::holder::Holder;
@@ -27,6 +30,8 @@ pub struct Relay {
     calls: Arc<Mutex<Calls>>,
     /// Told when the server says that what it has is another.
     changed: Arc<Notify>,
+    /// What waits to be told to a caller who does not read.
+    places: Arc<Semaphore>,
 }
 
 /// The calls that run by a connection.
@@ -64,18 +69,29 @@ pub struct Toward {
     pub manner: Manner,
     /// Whose key it is.
     pub holder: Holder,
+    /// What of the server was called last, as scopes name it: who may not use it any more is asked and told nothing.
+    pub scope: String,
     /// From which level on the caller wants to hear a log.
     pub level: Option<LoggingLevel>,
     /// The caller's revision has no sessions: it is asked by results alone, and hears of a log only what it asked for.
     pub is_modern: bool,
 }
 
+/// News that wait to be told by one connection; what comes beyond that is dropped.
+const MOST_WAITING: usize = 512;
+
 // === impl Relay ===
 
 impl Relay {
     /// For a connection to a server that introduces itself so.
     pub fn new(server: &Arc<str>, info: ClientConfig) -> Relay {
-        Relay { server: Arc::clone(server), info, calls: Arc::default(), changed: Arc::default() }
+        Relay {
+            server: Arc::clone(server),
+            info,
+            calls: Arc::default(),
+            changed: Arc::default(),
+            places: Arc::new(Semaphore::new(MOST_WAITING)),
+        }
     }
 
     /// The server's name.
@@ -134,14 +150,20 @@ impl Relay {
         self.changed.notified().await;
     }
 
+    /// A place among what waits to be told, where there is one left.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
     fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks whoever a server's question is for.
-    async fn ask(&self, request: ServerRequest, came_by: &Extensions) -> Result<ClientResult, ErrorData> {
-        let toward = self.calls().whom(came_by.get::<InboundStreamOrigin>());
-        toward.ok_or_else(nobody)?.ask(request).await
+    async fn ask(&self, request: ServerRequest, context: &RequestContext<RoleClient>) -> Result<ClientResult, ErrorData> {
+        let toward = self.calls().whom(context.extensions.get::<InboundStreamOrigin>());
+        let withdrawn = context.ct.clone();
+        toward.ok_or_else(nobody)?.ask(request, async move { withdrawn.cancelled().await }).await
     }
 }
 
@@ -179,8 +201,15 @@ impl Calls {
 // === impl Toward ===
 
 impl Toward {
-    /// Asks the caller, on the stream of its own call.
-    async fn ask(&self, mut request: ServerRequest) -> Result<ClientResult, ErrorData> {
+    /// Asks the caller, on the stream of its own call, until it has answered or the question is withdrawn.
+    async fn ask(
+        &self,
+        mut request: ServerRequest,
+        withdrawn: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<ClientResult, ErrorData> {
+        if !self.may_go_on().await {
+            return Err(nobody());
+        }
         if self.is_modern {
             return Err(ErrorData::invalid_request("the caller can only be asked by a result", None));
         }
@@ -189,7 +218,18 @@ impl Toward {
         }
         // In a task of its own: here the library takes it for part of the server's question, and would send it by another stream.
         let (peer, mut asking) = (self.peer.clone(), JoinSet::new());
-        asking.spawn(async move { peer.send_request(request).await });
+        asking.spawn(async move {
+            let asked = peer.send_cancellable_request(request, PeerRequestOptions::no_options()).await?;
+            let id = asked.id.clone();
+            tokio::select! {
+                answer = asked.await_response() => answer,
+                () = withdrawn => {
+                    // A caller that is gone is asked nothing any more.
+                    let _ = peer.notify_cancelled(CancelledNotificationParam::new(Some(id), None)).await;
+                    Err(ServiceError::Cancelled { reason: None })
+                }
+            }
+        });
         match asking.join_next().await {
             Some(Ok(Ok(answer))) => Ok(answer),
             Some(Ok(Err(ServiceError::McpError(error)))) => Err(error),
@@ -201,13 +241,22 @@ impl Toward {
     pub async fn answer(&self, wanted: InputRequest) -> Result<Value, ErrorData> {
         let answer = match wanted {
             InputRequest::CreateMessage(request) => {
-                serde_json::to_value(sampled(self.ask(ServerRequest::CreateMessageRequest(request)).await?)?)
+                serde_json::to_value(sampled(self.ask(ServerRequest::CreateMessageRequest(request), pending()).await?)?)
             }
-            InputRequest::Elicitation(request) => serde_json::to_value(elicited(self.ask(ServerRequest::ElicitRequest(request)).await?)?),
-            InputRequest::ListRoots(request) => serde_json::to_value(roots(self.ask(ServerRequest::ListRootsRequest(request)).await?)?),
+            InputRequest::Elicitation(request) => {
+                serde_json::to_value(elicited(self.ask(ServerRequest::ElicitRequest(request), pending()).await?)?)
+            }
+            InputRequest::ListRoots(request) => {
+                serde_json::to_value(roots(self.ask(ServerRequest::ListRootsRequest(request), pending()).await?)?)
+            }
             _ => return Err(amiss()),
         };
         answer.map_err(|_| amiss())
+    }
+
+    /// Whether its key may still use what was called.
+    async fn may_go_on(&self) -> bool {
+        self.holder.may_use(&self.scope).await
     }
 
     /// Whether this caller wants to hear of something in a log.
@@ -247,7 +296,7 @@ impl ClientHandler for Relay {
         params: CreateMessageRequestParams,
         context: RequestContext<RoleClient>,
     ) -> Result<CreateMessageResult, ErrorData> {
-        sampled(self.ask(ServerRequest::CreateMessageRequest(CreateMessageRequest::new(params)), &context.extensions).await?)
+        sampled(self.ask(ServerRequest::CreateMessageRequest(CreateMessageRequest::new(params)), &context).await?)
     }
 
     async fn create_elicitation(
@@ -255,16 +304,18 @@ impl ClientHandler for Relay {
         params: ElicitRequestParams,
         context: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
-        elicited(self.ask(ServerRequest::ElicitRequest(ElicitRequest::new(params)), &context.extensions).await?)
+        elicited(self.ask(ServerRequest::ElicitRequest(ElicitRequest::new(params)), &context).await?)
     }
 
     async fn list_roots(&self, context: RequestContext<RoleClient>) -> Result<ListRootsResult, ErrorData> {
-        roots(self.ask(ServerRequest::ListRootsRequest(ListRootsRequest::default()), &context.extensions).await?)
+        roots(self.ask(ServerRequest::ListRootsRequest(ListRootsRequest::default()), &context).await?)
     }
 
     async fn on_progress(&self, mut params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         let is_of = |call: &&Call| call.sent.as_ref().is_some_and(|(token, _)| *token == params.progress_token);
         let Some(Call { toward, passing, .. }) = self.calls().running.iter().find(is_of).cloned() else { return };
+        // Progress that nobody reads is old by the time that somebody does.
+        let Some(_place) = self.place() else { return };
         let _turn = passing.lock().await;
         if let Some(token) = toward.progress {
             params.progress_token = token;
@@ -275,14 +326,16 @@ impl ClientHandler for Relay {
 
     async fn on_logging_message(&self, params: LoggingMessageNotificationParam, _: NotificationContext<RoleClient>) {
         let Some((toward, passing)) = self.calls().listener() else { return };
+        let Some(_place) = self.place() else { return };
         let _turn = passing.lock().await;
-        if toward.hears(params.level) {
+        if toward.hears(params.level) && toward.may_go_on().await {
             let _ = toward.peer.notify_logging_message(params).await;
         }
     }
 
     async fn on_resource_updated(&self, mut params: ResourceUpdatedNotificationParam, _: NotificationContext<RoleClient>) {
         let Some(toward) = self.calls().session.clone() else { return };
+        let Some(_place) = self.place() else { return };
         if toward.holder.may_use(&format!("{}/{}", self.server, params.uri)).await {
             params.uri = toward.manner.uri(&self.server, &params.uri);
             let _ = toward.peer.notify_resource_updated(params).await;

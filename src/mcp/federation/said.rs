@@ -52,23 +52,24 @@ const KINDS: [(Kind, &str); 5] = [
 // === impl Said ===
 
 impl Said {
-    /// All that a server says. Of resources, whose lists change all day, only those that are described.
+    /// All that a server says. Of resources, whose lists change all day, only those that say something beyond their URI.
     pub fn by(listing: &Listing) -> Vec<Said> {
         let said = |kind, name: &str, mut text: Value| {
             // A server may write members in another order each time.
             text.sort_all_objects();
             Said { key: Key::new(kind, name), text }
         };
-        let described = |title: &Option<String>, description: &Option<String>| title.is_some() || description.is_some();
+        let says_more =
+            |uri: &str, name: &str, texts: [&Option<String>; 2]| !uri.ends_with(name) || texts.iter().any(|text| text.is_some());
         let mut all = vec![said(Kind::Instructions, "", json!(listing.instructions))];
         all.extend(listing.tools.iter().map(|tool| said(Kind::Tool, &tool.name, json!(tool))));
         all.extend(listing.prompts.iter().map(|prompt| said(Kind::Prompt, &prompt.name, json!(prompt))));
-        let resources = listing.resources.iter().filter(|resource| described(&resource.title, &resource.description));
+        let resources = listing.resources.iter().filter(|one| says_more(&one.uri, &one.name, [&one.title, &one.description]));
         all.extend(
             resources
                 .map(|one| said(Kind::Resource, &one.uri, json!({ "name": one.name, "title": one.title, "description": one.description }))),
         );
-        let templates = listing.templates.iter().filter(|template| described(&template.title, &template.description));
+        let templates = listing.templates.iter().filter(|one| says_more(&one.uri_template, &one.name, [&one.title, &one.description]));
         all.extend(templates.map(|one| {
             said(Kind::Template, &one.uri_template, json!({ "name": one.name, "title": one.title, "description": one.description }))
         }));
@@ -88,7 +89,10 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = KINDS.iter().find(|(kind, _)| *kind == self.kind).map_or("", |(_, word)| word);
-        f.write_str(format!("{kind} {}", self.name).trim_end())
+        match self.kind {
+            Kind::Instructions => f.write_str(kind),
+            _ => write!(f, "{kind} {}", self.name),
+        }
     }
 }
 

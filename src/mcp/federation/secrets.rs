@@ -33,6 +33,11 @@ impl Secrets {
         *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Secret::new(token));
     }
 
+    /// Whether there is nothing to keep.
+    pub fn is_empty(&self) -> bool {
+        self.fixed.is_empty() && self.granted.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// A text without them, in whichever form they stand there.
     pub fn masked(&self, text: &str) -> String {
         let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner).clone();

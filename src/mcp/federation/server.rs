@@ -6,13 +6,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rmcp::model::{ClientCapabilities, ClientConfig, ElicitationCapability, ErrorCode, ErrorData, Implementation, ProtocolVersion};
-use rmcp::model::{FormElicitationCapability, ServerCapabilities, SubscriptionFilter, UrlElicitationCapability};
+use rmcp::model::{
+    FormElicitationCapability, ServerCapabilities, ServerResult, SubscribeRequestParams, SubscriptionFilter, UrlElicitationCapability,
+};
 use rmcp::service::{ServiceError, Subscription};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::link::Made;
-use super::secrets::MOST_TOLD;
 use super::way::Connection;
 use super::{Approvals, Change, Changes, Key, Link, Listed, Listing, Opening, Pool, Relay, Way};
 use crate::config::McpServer;
@@ -107,6 +110,11 @@ impl Server {
         Ok((listing, changes))
     }
 
+    /// Whether it tells callers without a session that a resource has changed.
+    pub fn tells_all(&self) -> bool {
+        self.speaks.load(Ordering::Relaxed) & MODERN != 0
+    }
+
     /// What keeps track of what was approved.
     pub fn approvals(&self) -> &Approvals {
         &self.approvals
@@ -152,7 +160,7 @@ impl Server {
                 subscription = self.subscribe(&link, &capabilities).await;
             }
             self.lasts(&link, &mut subscription, changes).await?;
-            if link.service.is_closed() {
+            if link.is_closed() {
                 return Ok(());
             }
             // One that announces a change with each list is not listed without end.
@@ -188,7 +196,7 @@ impl Server {
         };
         let mut told = std::pin::pin!(told);
         let again = Instant::now() + RELIST;
-        while Instant::now() < again && !link.service.is_closed() {
+        while Instant::now() < again && !link.is_closed() {
             tokio::select! {
                 () = &mut told => return Ok(()),
                 () = tokio::time::sleep(TICK) => {}
@@ -206,8 +214,8 @@ impl Server {
     async fn list(&self) -> Result<(Listing, Link), String> {
         let list = async {
             // A server may have tools for those alone who can be asked; whoever cannot is refused when it calls them.
-            let (service, child) = self.open(ProtocolVersion::LATEST_WITH_INITIALIZE, able(), &self.openings()).await?;
-            let link = Link::new(service, child, Vec::new());
+            let (service, running) = self.open(ProtocolVersion::LATEST_WITH_INITIALIZE, able(), &self.openings()).await?;
+            let link = Link::new(service, running, Vec::new());
             self.speaks.fetch_or(if link.is_modern { MODERN } else { HANDSHAKE }, Ordering::Relaxed);
             Ok((self.listed(&link).await?, link))
         };
@@ -218,7 +226,11 @@ impl Server {
     async fn listed(&self, link: &Link) -> Result<Listing, String> {
         let listed = tokio::time::timeout(self.timeout, Listing::of(&link.service)).await;
         let listed = listed.map_err(|_| format!("it did not list what it has within {} s", self.timeout.as_secs_f64()))?;
-        listed.map_err(|error| format!("it does not list what it has: {}", self.way.masked(&error.to_string())))
+        let listing = listed.map_err(|error| format!("it does not list what it has: {}", self.told(&error)))?;
+        for what in &listing.left_out {
+            tracing::warn!(server = &*self.name, what, "something that callers could not read is left out");
+        }
+        Ok(listing)
     }
 
     /// The ways to begin with a server, of which the first that works is taken.
@@ -277,6 +289,7 @@ impl Server {
             }
             *place = None;
             let link = Arc::new(self.connect(&made, pool).await?);
+            self.resubscribe(&link, pool).await;
             *place = Some(Arc::clone(&link));
             Ok(link)
         };
@@ -287,9 +300,24 @@ impl Server {
         })
     }
 
+    /// Subscribes anew to what a session was subscribed to by a connection that has ended.
+    async fn resubscribe(&self, link: &Link, pool: &Pool) {
+        if link.is_modern {
+            return;
+        }
+        for uri in pool.subscribed(&self.name) {
+            if let Err(error) = link.service.subscribe(SubscribeRequestParams::new(uri.clone())).await {
+                tracing::warn!(server = &*self.name, error = self.told(&error), "a subscription is not taken again");
+                pool.subscribe(&self.name, &uri, false);
+            }
+        }
+    }
+
     /// What a connection for such a caller is. A caller of the newest revision cannot be asked in the middle of a call: an older server is
     /// told so, and all those callers are the same to it.
-    fn made(&self, version: ProtocolVersion, capabilities: ClientCapabilities) -> Made {
+    fn made(&self, version: ProtocolVersion, mut capabilities: ClientCapabilities) -> Made {
+        // That they have changed is not passed on.
+        capabilities.roots.iter_mut().for_each(|roots| roots.list_changed = None);
         let is_older = self.speaks.load(Ordering::Relaxed) & MODERN == 0;
         let capabilities = if !version.has_initialize() && is_older { ClientCapabilities::default() } else { capabilities };
         Made { server: Arc::clone(&self.name), version, capabilities, thread: std::thread::current().id() }
@@ -304,8 +332,8 @@ impl Server {
             true => (made.version.clone(), vec![Opening::Handshake, Opening::Discover]),
             false => (ProtocolVersion::LATEST_WITH_INITIALIZE, self.openings()),
         };
-        let (service, child) = self.open(version, made.capabilities.clone(), &openings).await?;
-        let link = Link::new(service, child, permits);
+        let (service, running) = self.open(version, made.capabilities.clone(), &openings).await?;
+        let link = Link::new(service, running, permits);
         if link.is_modern && matches!(openings[..], [Opening::Handshake, ..]) {
             self.speaks.fetch_or(NO_HANDSHAKE, Ordering::Relaxed);
         }
@@ -323,7 +351,30 @@ impl Server {
 
     /// What went wrong with a connection, for the log.
     pub fn told(&self, error: &ServiceError) -> String {
-        self.way.masked(&error.to_string()).chars().take(MOST_TOLD).collect()
+        self.way.broken(error)
+    }
+
+    /// A result with nothing of the server's credential: some servers repeat what they were sent.
+    pub fn masked_result(&self, result: ServerResult) -> ServerResult {
+        if self.way.secrets().is_empty() {
+            return result;
+        }
+        let masked = match &result {
+            ServerResult::CallToolResult(result) => self.without_secrets(result).map(ServerResult::CallToolResult),
+            ServerResult::GetPromptResult(result) => self.without_secrets(result).map(ServerResult::GetPromptResult),
+            ServerResult::ReadResourceResult(result) => self.without_secrets(result).map(ServerResult::ReadResourceResult),
+            ServerResult::InputRequiredResult(result) => self.without_secrets(result).map(ServerResult::InputRequiredResult),
+            ServerResult::CompleteResult(result) => self.without_secrets(result).map(ServerResult::CompleteResult),
+            _ => None,
+        };
+        masked.unwrap_or(result)
+    }
+
+    /// The same without them; none where there are none in it.
+    fn without_secrets<T: Serialize + DeserializeOwned>(&self, result: &T) -> Option<T> {
+        let text = serde_json::to_string(result).ok()?;
+        let masked = self.way.secrets().masked(&text);
+        if masked == text { None } else { serde_json::from_str(&masked).ok() }
     }
 
     /// An error of the server's own, with nothing of its credential.

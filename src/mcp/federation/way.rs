@@ -8,17 +8,16 @@ use futures_util::stream::BoxStream;
 use http::{HeaderName, HeaderValue};
 use rmcp::ClientHandler as _;
 use rmcp::model::{ClientJsonRpcMessage, ProtocolVersion};
-use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService};
+use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError, StreamableHttpPostResponse,
     StreamableHttpResponseLimits,
 };
-use tokio::process::Child;
 
 use super::Relay;
 use super::mended::{Mended, PROBE};
-use super::program::Program;
+use super::program::{Program, Running};
 use super::secrets::{MOST_TOLD, Secrets};
 use crate::catalog::Environment;
 use crate::config::McpServer;
@@ -75,7 +74,7 @@ struct Authorized {
 type Error = StreamableHttpError<reqwest::Error>;
 type Headers = HashMap<HeaderName, HeaderValue>;
 /// A connection to a server, with its program where it is one: that ends with it.
-pub type Connection = (RunningService<RoleClient, Relay>, Option<Child>);
+pub type Connection = (RunningService<RoleClient, Relay>, Option<Running>);
 
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -152,8 +151,8 @@ impl Way {
                 }
             }
             Means::Program(program) => {
-                let (child, lines) = program.start(&server, &self.secrets)?;
-                relay.serve_with_lifecycle(Mended::new(&server, lines, patience), lifecycle).await.map(|service| (service, Some(child)))
+                let (running, lines) = program.start(&server, &self.secrets)?;
+                relay.serve_with_lifecycle(Mended::new(&server, lines, patience), lifecycle).await.map(|service| (service, Some(running)))
             }
         };
         connected.map_err(|error| self.told(&error))
@@ -171,6 +170,20 @@ impl Way {
             ClientInitializeError::TransportError { error, .. } => error.error.as_ref(),
             other => other,
         };
+        self.caused(first)
+    }
+
+    /// What went wrong in a call, in the same way.
+    pub fn broken(&self, error: &ServiceError) -> String {
+        match error {
+            ServiceError::TransportSend(error) => self.caused(error.error.as_ref()),
+            ServiceError::TransportClosed => "its connection ended".to_owned(),
+            other => self.caused(other),
+        }
+    }
+
+    /// An error with its causes.
+    fn caused(&self, first: &(dyn std::error::Error + 'static)) -> String {
         let chain = std::iter::successors(Some(first), |error| error.source()).map(ToString::to_string);
         // Most say what they are caused by themselves.
         let told = chain.fold(String::new(), |told, more| match told.contains(&more) {
@@ -179,6 +192,11 @@ impl Way {
             false => format!("{told}: {more}"),
         });
         self.masked(&told).chars().take(MOST_TOLD).collect()
+    }
+
+    /// What must not be told of it.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// A text without the server's address and credential.
