@@ -18,12 +18,12 @@ use crate::dialect::{Ask, Called, To, codec, translate};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::{Caller, Reason};
-use crate::quota::{Need, Used};
+use crate::quota::{Need, Used, limits};
 use crate::route::Target;
 use crate::surface::REQUEST_ID;
 
 /// What stands before a prompt's name where a model is named.
-pub const PREFIX: &str = "prompt/";
+pub const PREFIX: &str = limits::OF_PROMPTS;
 const DROPPED: HeaderName = HeaderName::from_static("keyward-dropped");
 /// So many settings are named at the most.
 const MOST_DROPPED: usize = 20;

@@ -15,7 +15,7 @@ use super::dotprompt::{Fault, FrontMatter, Schemas, Template, check, partials_in
 use crate::config::hint;
 use crate::hex::hex;
 use crate::life::{Life, State, time};
-use crate::quota::limits::matches;
+use crate::quota::limits;
 
 /// A prompt that can be called.
 #[derive(Clone, Debug)]
@@ -154,11 +154,7 @@ impl Prompt {
 
     /// Whether a limit's glob names it, as `prompt/NAME` or `prompt/NAME@VERSION`.
     pub fn is_named_by(&self, glob: &str) -> bool {
-        let Some(glob) = glob.strip_prefix(super::chat::PREFIX) else { return false };
-        match glob.split_once('@') {
-            Some((name, version)) => matches(name, &self.name) && matches(version, &self.version.to_string()),
-            None => matches(glob, &self.name),
-        }
+        limits::names_prompt(glob, &self.name, self.version)
     }
 
     /// The state that holds at a time: past its sunset a prompt is retired.

@@ -166,6 +166,18 @@ pub fn names(glob: &str, full: &str) -> bool {
     matches(glob, full) || glob == own || (!glob.contains('/') && matches(glob, own))
 }
 
+/// What the globs that name prompts begin with: `prompt/NAME`, `prompt/NAME@VERSION`.
+pub const OF_PROMPTS: &str = "prompt/";
+
+/// Whether the glob of a limit names a prompt, in all versions or in this one.
+pub fn names_prompt(glob: &str, name: &str, version: u32) -> bool {
+    let Some(glob) = glob.strip_prefix(OF_PROMPTS) else { return false };
+    match glob.split_once('@') {
+        Some((names, versions)) => matches(names, name) && matches(versions, &version.to_string()),
+        None => matches(glob, name),
+    }
+}
+
 // === impl Rate ===
 
 impl Rate {

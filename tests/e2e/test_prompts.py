@@ -475,6 +475,16 @@ def test_limits_and_budgets_of_a_prompt_count(prompts, upstream):
     assert "warning" not in prompts.run("keys", "create", "--name", "w", "--limit", "requests/minute=1@prompt/hello").stderr
 
 
+@pytest.mark.parametrize("glob", ["prompt/hello", "prompt/h*@1"])
+def test_what_a_prompt_has_used_outlives_a_restart(prompts, upstream, glob):
+    answers(upstream, "Hi.")
+    prompts.secret = prompts.new_key(limit=f"requests/day=2@{glob}")["key"]
+    assert [call(prompts, "/prompts/hello", {"name": "x"}).status for _ in range(3)] == [200, 200, 429]
+    prompts.stop()
+    prompts.start()
+    assert call(prompts, "/prompts/hello", {"name": "x"}).status == 429
+
+
 def test_a_folder_that_is_away_changes_nothing(prompts, upstream):
     answers(upstream, "Hi.")
     away = prompts.folder / "away"

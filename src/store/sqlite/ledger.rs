@@ -105,12 +105,15 @@ impl LedgerStore for Sqlite {
                 AccountId::Key(family) => ("key IN (SELECT id FROM keys WHERE family = ?7)", Some(family.as_str()), None),
             };
             let since = past.window.has_end().then_some(past.window.begins);
-            let rows =
-                Span::new(since, past.until).sums(&self.reads, Sums { by: UsageBy::Model, filter, values: id.as_slice(), scope }).await?;
+            let by = match &past.models {
+                Some(glob) if glob.starts_with(limits::OF_PROMPTS) => UsageBy::Prompt,
+                _ => UsageBy::Model,
+            };
+            let rows = Span::new(since, past.until).sums(&self.reads, Sums { by, filter, values: id.as_slice(), scope }).await?;
             let mut used = Used::default();
             for row in &rows {
                 let name: &str = row.try_get("grouped")?;
-                if past.models.as_deref().is_none_or(|glob| limits::names(glob, name)) {
+                if past.models.as_deref().is_none_or(|glob| is_named(glob, name)) {
                     used.requests += count(row, "requests")?;
                     used.input += count(row, "input")?;
                     used.output += count(row, "output")?;
@@ -165,6 +168,12 @@ impl LedgerStore for Sqlite {
     fn prune(&self, before: Timestamp) -> Answer<'_, u64> {
         Box::pin(rollups::prune(&self.writes, before, PRUNED_AT_ONCE))
     }
+}
+
+/// Whether the glob of a limit names a model (`provider/model`), or a prompt by its label (`name@version`).
+fn is_named(glob: &str, grouped: &str) -> bool {
+    let prompt = grouped.rsplit_once('@').and_then(|(name, version)| Some((name, version.parse().ok()?)));
+    limits::names(glob, grouped) || prompt.is_some_and(|(name, version)| limits::names_prompt(glob, name, version))
 }
 
 fn last_use(row: &SqliteRow) -> Result<LastUse, StoreError> {
