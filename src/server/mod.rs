@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use crate::config::RequestLimits;
 use crate::gateway::Gateway;
 use crate::quota::network::Network;
 use crate::surface;
-use worker::{Connections, Open, Worker};
+use worker::{Connections, Drained, Open, Worker};
 
 /// All workers: each serves its connections on a thread of its own, so that no request crosses threads.
 struct Workers(Vec<Worker>);
@@ -164,6 +165,10 @@ impl Workers {
 
     /// Lets running answers end; tells whether all did in time.
     async fn drain(self) -> bool {
-        futures_util::future::join_all(self.0.into_iter().map(Worker::drain)).await.into_iter().all(|in_time| in_time)
+        let drained = join_all(self.0.into_iter().map(Worker::drain)).await;
+        let in_time = drained.iter().all(|worker| worker.in_time);
+        // None before all are drained.
+        join_all(drained.into_iter().map(Drained::end)).await;
+        in_time
     }
 }

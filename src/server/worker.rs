@@ -24,12 +24,22 @@ use crate::upstream;
 /// The most headers of a request, in bytes.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// A running worker; when it is drained its thread ends.
+/// A running worker.
 pub(super) struct Worker {
     /// Closed to say that no more will come.
     inbox: mpsc::UnboundedSender<(TcpStream, Open)>,
     open: Arc<AtomicUsize>,
-    ended: oneshot::Receiver<bool>,
+    drained: oneshot::Receiver<bool>,
+    end: oneshot::Sender<()>,
+    ended: oneshot::Receiver<()>,
+}
+
+/// A worker without connections, whose tasks go on: an answer on another worker's connection may come from them, as those of a session do.
+pub(super) struct Drained {
+    /// Whether all its answers ended in time.
+    pub(super) in_time: bool,
+    end: oneshot::Sender<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 /// How connections are served.
@@ -48,17 +58,21 @@ pub(super) struct Open(Arc<AtomicUsize>);
 impl Worker {
     pub(super) fn start(index: usize, connections: Connections) -> std::io::Result<Worker> {
         let (inbox, to_serve) = mpsc::unbounded_channel();
-        let (tell, ended) = oneshot::channel();
+        let ((tell_drained, drained), (end, ending), (tell_ended, ended)) = (oneshot::channel(), oneshot::channel(), oneshot::channel());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let in_time = runtime.block_on(connections.serve_all(to_serve));
+            runtime.block_on(async {
+                // Nobody waits any more where the whole process is about to end: then it ends here.
+                let _ = tell_drained.send(connections.serve_all(to_serve).await);
+                let _ = ending.await;
+                upstream::pool::close();
+            });
             // What is cut off is settled before the end is told; a look-up of a name that hangs is not waited for.
             runtime.shutdown_timeout(Duration::from_millis(100));
             together::flush();
-            // Nobody waits any more where the whole process is about to end.
-            let _ = tell.send(in_time);
+            let _ = tell_ended.send(());
         })?;
-        Ok(Worker { inbox, open: Arc::default(), ended })
+        Ok(Worker { inbox, open: Arc::default(), drained, end, ended })
     }
 
     /// Gives it a connection to serve.
@@ -75,10 +89,21 @@ impl Worker {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Lets its answers end; tells whether all did in time.
-    pub(super) async fn drain(self) -> bool {
+    /// Lets its answers end.
+    pub(super) async fn drain(self) -> Drained {
         drop(self.inbox);
-        self.ended.await.unwrap_or(false)
+        Drained { in_time: self.drained.await.unwrap_or(false), end: self.end, ended: self.ended }
+    }
+}
+
+// === impl Drained ===
+
+impl Drained {
+    /// Ends its thread, with all that still runs on it.
+    pub(super) async fn end(self) {
+        // One that has panicked has ended.
+        let _ = self.end.send(());
+        let _ = self.ended.await;
     }
 }
 
@@ -109,9 +134,7 @@ impl Connections {
         }
         stop.send_replace(true);
         let all_ended = async { tokio::join!(graceful.shutdown(), stop.closed()) };
-        let in_time = tokio::time::timeout(self.limits.drain_timeout, all_ended).await.is_ok();
-        upstream::pool::close();
-        in_time
+        tokio::time::timeout(self.limits.drain_timeout, all_ended).await.is_ok()
     }
 
     fn builder(&self) -> auto::Builder<TokioExecutor> {
