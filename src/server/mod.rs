@@ -70,12 +70,16 @@ fn address(hop: &str) -> Option<IpAddr> {
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// So many workers serve the gateway's paths: one for each core that this process may use.
+pub fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Serves until `shutdown` resolves, then drains for as long as the configuration allows.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
     let limits = gateway.config.limits.clone();
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
     let trusted = gateway.config.trusted_proxies.clone().into();
-    serve_paths(listener, surface::router(gateway), count, &limits, trusted, shutdown).await
+    serve_paths(listener, surface::router(gateway), workers(), &limits, trusted, shutdown).await
 }
 
 /// The same for the management API on a listener of its own, by one worker.

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::program::Running;
 use super::{Relay, Toward};
+use crate::server::workers;
 
 /// A connection to one server; the protocol tells calls that run by it at once apart.
 #[derive(Debug)]
@@ -81,7 +82,8 @@ pub struct Turn {
     is_over: bool,
 }
 
-/// Connections to one server that a key without a session keeps at the most, of each kind of caller: each worker needs one of its own.
+/// Connections to one server that a key without a session keeps at the most on each worker: with fewer, calls that take turns on the
+/// workers would end each other's programs.
 const MOST_KEPT: usize = 2;
 const IDLE_FOR: Duration = Duration::from_secs(60);
 const MOST_PROGRAMS: usize = 128;
@@ -189,7 +191,7 @@ impl Pool {
             return place;
         }
         let mut same = places.iter().enumerate().filter(|(_, (other, _))| other.server == made.server).map(|(at, _)| at);
-        if let Some(oldest) = same.next().filter(|_| !self.is_session && same.count() + 1 >= most_kept()) {
+        if let Some(oldest) = same.next().filter(|_| !self.is_session && same.count() + 1 >= MOST_KEPT * workers()) {
             places.remove(oldest);
         }
         let place = Arc::default();
@@ -239,16 +241,32 @@ impl Pool {
     }
 }
 
-/// With fewer places than workers, calls that take turns on them would end each other's programs.
-fn most_kept() -> usize {
-    let workers = tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
-    MOST_KEPT * workers
-}
-
 // === impl Share ===
 
 impl Default for Share {
     fn default() -> Share {
         Share { programs: Arc::new(Semaphore::new(MOST_PROGRAMS)), listeners: Arc::new(Semaphore::new(MOST_LISTENERS)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_worker_keeps_a_place_for_each_kind_of_caller() {
+        let pool = Pool::new(false, Arc::default());
+        let kinds = [ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_11_25];
+        let threads: Vec<ThreadId> =
+            (0..workers()).filter_map(|_| std::thread::spawn(|| std::thread::current().id()).join().ok()).collect();
+        let made = |thread: ThreadId, version: &ProtocolVersion| Made {
+            server: "odd".into(),
+            version: version.clone(),
+            capabilities: ClientCapabilities::default(),
+            thread,
+        };
+        let all: Vec<Made> = threads.iter().flat_map(|thread| kinds.iter().map(|version| made(*thread, version))).collect();
+        let first: Vec<Arc<Place>> = all.iter().map(|made| pool.place(made)).collect();
+        assert!(all.iter().zip(&first).all(|(made, place)| Arc::ptr_eq(&pool.place(made), place)), "none of them was put away");
     }
 }
