@@ -1,16 +1,16 @@
 //! Keeps a server's credential out of what is told and logged of it: some servers repeat what they were sent.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::route::Secret;
 use crate::route::forms::{self, SHORTEST};
 
-/// What a server was given that nobody else may see.
+/// What a server was given that nobody else may see, each in the forms in which it may be repeated.
 #[derive(Debug, Default)]
 pub struct Secrets {
     fixed: Vec<Secret>,
-    /// The token that was granted last.
-    granted: Mutex<Option<Secret>>,
+    /// The forms of the token that was granted last.
+    granted: Mutex<Arc<[Secret]>>,
 }
 
 /// Characters of an error, and of a line, that are told.
@@ -25,31 +25,35 @@ impl Secrets {
         let mut texts: Vec<String> = texts.into_iter().filter(|text| text.len() >= SHORTEST).collect();
         // One that holds another goes first, or its rest would stay.
         texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        Secrets { fixed: texts.into_iter().map(Secret::new).collect(), granted: Mutex::default() }
+        Secrets { fixed: texts.iter().flat_map(|text| forms(text)).collect(), granted: Mutex::default() }
     }
 
     /// A token was granted.
     pub fn granted(&self, token: &str) {
-        *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Secret::new(token));
+        *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = forms(token).collect();
     }
 
     /// Whether there is nothing to keep.
     pub fn is_empty(&self) -> bool {
-        self.fixed.is_empty() && self.granted.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.fixed.is_empty() && self.granted.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// A text without them, in whichever form they stand there.
     pub fn masked(&self, text: &str) -> String {
-        let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.fixed.iter().chain(&granted).fold(text.to_owned(), |text, secret| without(&text, secret.expose()))
+        let granted = Arc::clone(&self.granted.lock().unwrap_or_else(PoisonError::into_inner));
+        let forms = self.fixed.iter().chain(granted.iter()).map(Secret::expose);
+        // A result may be large, and mostly there is none of them in it.
+        forms.fold(text.to_owned(), |text, form| if text.contains(form) { text.replace(form, IN_ITS_PLACE) } else { text })
     }
 }
 
-fn without(text: &str, secret: &str) -> String {
-    let mut forms: Vec<String> = forms::of(secret).into_iter().filter(|form| form.len() >= SHORTEST).collect();
-    forms.extend(forms.clone().iter().map(|form| lower_escapes(form)));
-    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-    forms.iter().fold(text.to_owned(), |text, form| text.replace(form, IN_ITS_PLACE))
+/// The forms of a secret, those that hold others first.
+fn forms(secret: &str) -> impl Iterator<Item = Secret> {
+    let mut all: Vec<String> = forms::of(secret).into_iter().filter(|form| form.len() >= SHORTEST).collect();
+    all.extend(all.clone().iter().map(|form| lower_escapes(form)));
+    all.sort_by(|one, other| (other.len(), other).cmp(&(one.len(), one)));
+    all.dedup();
+    all.into_iter().map(Secret::new)
 }
 
 /// `%2F` as `%2f`: both are the same.
