@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode};
+use jiff::Timestamp;
 
 use self::estimate::{Estimate, Input};
 use self::fitting::Again;
@@ -52,18 +53,18 @@ pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, call
     for (name, value) in prompt.iter().flat_map(|prompt| prompt.headers()) {
         response.headers_mut().insert(name, value);
     }
-    name_request(surface, &mut response, request_id);
-    write_end(&mut response, ends_soon);
+    name_request(surface, &mut response, request_id, ends_soon);
     response
 }
 
-/// Names the request in its answer.
-fn name_request(surface: &dyn Surface, response: &mut Response<Body>, request_id: HeaderValue) {
+/// Names the request in its answer, and tells when the caller's key ends, where that is soon.
+fn name_request(surface: &dyn Surface, response: &mut Response<Body>, request_id: HeaderValue, ends_soon: Option<Timestamp>) {
     if let Some(name) = surface.request_id_header() {
         // A provider's own id says more to whoever asks it for help.
         response.headers_mut().entry(name).or_insert_with(|| request_id.clone());
     }
     response.headers_mut().insert(REQUEST_ID, request_id);
+    write_end(response, ends_soon);
 }
 
 /// What the rooms up to the provider found out.

@@ -84,14 +84,6 @@ pub fn split(id: &AccountId) -> (&'static str, String) {
     }
 }
 
-/// Says which limit names an alias: limits count models, whatever they are called by, so it would count nothing.
-pub fn check_names(limits: &Limits, router: &Router) -> Result<(), Wrong> {
-    let rates = limits.rates.iter().filter_map(|rate| Some(("rates", rate.models.as_ref()?)));
-    let budgets = limits.budgets.iter().filter_map(|budget| Some(("budgets", budget.models.as_ref()?)));
-    let wrong = rates.chain(budgets).find_map(|(field, glob)| Some(Wrong { field, message: of_alias(glob, router)? }));
-    wrong.map_or(Ok(()), Err)
-}
-
 /// Globs that name nothing that can be called, one sentence each: allowed, and most likely a mistake.
 pub fn warnings(limits: &Limits, router: &Router, prompts: &Prompts) -> Vec<String> {
     let counted = limits.rates.iter().filter_map(|rate| rate.models.as_ref());
@@ -144,10 +136,12 @@ impl LimitsChange {
     /// The names of its fields.
     pub const FIELDS: [&str; 7] = ["models", "addresses", "paths", "tools", "rates", "parallel", "budgets"];
 
-    /// Says which of the limits that are given names an alias.
+    /// Says which of the limits that are given names an alias: limits count models, whatever they are called by, so it would count nothing.
     pub fn check_names(&self, router: &Router) -> Result<(), Wrong> {
-        let (rates, budgets) = (self.rates.clone().unwrap_or_default(), self.budgets.clone().unwrap_or_default());
-        check_names(&Limits { rates, budgets, ..Limits::default() }, router)
+        let rates = self.rates.iter().flatten().filter_map(|rate| Some(("rates", rate.models.as_ref()?)));
+        let budgets = self.budgets.iter().flatten().filter_map(|budget| Some(("budgets", budget.models.as_ref()?)));
+        let wrong = rates.chain(budgets).find_map(|(field, glob)| Some(Wrong { field, message: of_alias(glob, router)? }));
+        wrong.map_or(Ok(()), Err)
     }
 
     /// Changes what is given.

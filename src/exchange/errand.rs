@@ -31,7 +31,6 @@ use crate::key::KeyId;
 use crate::key::keyring::Plane;
 use crate::route::{self, Target};
 use crate::surface::upload::Upload;
-use crate::surface::write_end;
 use crate::surface::{Surface, body};
 use crate::ticket::Ticket;
 use crate::upstream::{Answer, Errand, Failure, Load};
@@ -155,8 +154,7 @@ pub async fn serve(
             surface.refuse(&refusal)
         }
     };
-    name_request(surface, &mut response, request_id);
-    write_end(&mut response, ends_soon);
+    name_request(surface, &mut response, request_id, ends_soon);
     response
 }
 

@@ -20,7 +20,7 @@ use super::plain::INVALID_REQUEST;
 /// The only revision that has them; who names none may speak it.
 const REVISION: &str = "2025-03-26";
 /// Messages of one batch at the most.
-const MOST: usize = 50;
+pub const MOST: usize = 50;
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// Whether a caller with these headers may send batches.

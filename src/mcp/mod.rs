@@ -24,7 +24,9 @@ mod subscriptions;
 mod tests;
 mod tools;
 
+pub use batch::MOST as MOST_OF_A_BATCH;
 pub use endpoint::routes;
+pub use plain::{INVALID_REQUEST, PARSE_ERROR};
 pub use room::Room;
 
 /// What an operation of a REST service is called as a tool.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::names::shown;
 
 /// JSON-RPC 2.0, section 5.1.
-const PARSE_ERROR: i32 = -32700;
+pub const PARSE_ERROR: i32 = -32700;
 /// Of the same section.
 pub const INVALID_REQUEST: i32 = -32600;
 /// How such words begin where a body was not read, and what they say of one that is JSON.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::dotprompt::{Message, Part, Rendering, config};
 use super::output::{self, Manner};
-use super::{Prompt, Prompts, State, Violation, entry};
+use super::{Prompt, Prompts, State, Violation};
 use crate::catalog::{Dialect, Operation};
 use crate::config::hint;
 use crate::dialect::ir::{self, Block, Content, Dropped, MediaKind, MediaSource, Role};
@@ -51,7 +51,7 @@ fn found(
     let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
     let found = match version {
         None => choose(&prompts, base, now),
-        Some(version) => entry::version(version).and_then(|version| prompts.versions(base)?.get(&version).cloned()),
+        Some(version) => prompts.version(base, version).cloned(),
     };
     // A draft is for those alone to whom it is shown.
     let hidden = found.as_ref().filter(|prompt| prompt.life.state == State::Draft && !caller.names(&format!("{PREFIX}{}", prompt.label())));

@@ -108,7 +108,7 @@ fn succeeds(prompts: &Prompts, prompt: &Prompt, successor: &str, now: Timestamp)
     let wrong =
         |why: &str| EditError::Wrong(format!("'{successor}' cannot be the successor of '{}': {why}; nothing was changed", prompt.label()));
     let next = match successor.split_once('@') {
-        Some((base, version)) => entry::version(version).and_then(|version| prompts.versions(base)?.get(&version)),
+        Some((base, version)) => prompts.version(base, version),
         None => prompts.shown(successor, now).or_else(|| prompts.newest(successor, State::Draft, now)),
     };
     match next {
@@ -133,7 +133,7 @@ fn found(prompts: &Prompts, name: &str) -> Result<Source, EditError> {
         EditError::NotFound(format!("there is no prompt '{base}'{near}{faulty}"))
     })?;
     let found = match version {
-        Some(version) => entry::version(version).and_then(|version| versions.get(&version)),
+        Some(version) => prompts.version(base, version),
         None => versions.values().next_back(),
     };
     let labels = || versions.values().map(|prompt| prompt.label()).collect::<Vec<_>>().join(", ");

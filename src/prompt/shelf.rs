@@ -85,9 +85,7 @@ impl Reading for Folder {
 impl Prompts {
     /// Reads a folder, and writes nothing: what is published is noted by a gateway, and by whoever publishes.
     pub fn read(folder: &Path) -> Prompts {
-        let files = seen_first::<Folder>(folder).map(|files| files.into_keys().filter(|path| is_prompt(path)).collect::<Vec<_>>());
-        let (files, unread) = files.map_or_else(|fault| (Vec::new(), Some(fault)), |files| (files, None));
-        let texts = files.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
+        let (texts, unread) = texts(folder).map_or_else(|fault| (Texts::new(), Some(fault)), |texts| (texts, None));
         let (known, unknown) = published::read(folder).map_or_else(|fault| (Known::new(), Some(fault)), |known| (known, None));
         let mut prompts = Prompts::of(folder, texts, known, None);
         prompts.faults.extend(unread.into_iter().chain(unknown));
@@ -134,8 +132,7 @@ impl Prompts {
 
     /// What the folder would be with this text in a file: nothing is written.
     pub fn with(folder: &Path, file: &Path, text: &str) -> Result<Prompts, Misfile> {
-        let others = seen_first::<Folder>(folder)?.into_keys().filter(|path| path != file && is_prompt(path));
-        let mut texts: Texts = others.map(|path| (path.clone(), std::fs::read_to_string(path))).collect();
+        let mut texts = texts(folder)?;
         texts.insert(file.to_path_buf(), Ok(text.to_owned()));
         Ok(Prompts::of(folder, texts, published::read(folder)?, None))
     }
@@ -288,6 +285,11 @@ impl Prompts {
         self.by_name.get(name)
     }
 
+    /// The version of a prompt that digits name.
+    pub fn version(&self, name: &str, digits: &str) -> Option<&Arc<Prompt>> {
+        self.versions(name)?.get(&entry::version(digits)?)
+    }
+
     /// The version for a call that names none: by weight where versions have any, else the newest that is published, or was; a draft is called by its version alone.
     ///
     /// `chance` is a number from 0 to 1 that says which, by weight.
@@ -399,6 +401,16 @@ fn read_one(path: &Path, text: &str, partials: &BTreeMap<String, String>) -> Res
         return Err(Fault::at(1, "the file is empty: 'keyward prompts new NAME' writes one to start from"));
     }
     Prompt::read(&name, version, text, partials)
+}
+
+/// The texts of a folder as they are now.
+fn texts(folder: &Path) -> Result<Texts, Misfile> {
+    let files = seen_first::<Folder>(folder)?.into_keys().filter(|path| is_prompt(path));
+    let text = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path);
+        (path, text)
+    };
+    Ok(files.map(text).collect())
 }
 
 fn is_prompt(path: &Path) -> bool {

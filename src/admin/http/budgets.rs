@@ -25,10 +25,8 @@ pub async fn list(
     let most = page::size(query.limit)?;
     // It is at most 1000.
     let asked = u32::try_from(most + 1).unwrap_or(u32::MAX);
-    let mut accounts = gateway.key_store.limited(query.after.as_deref(), asked).await?;
-    let has_more = accounts.len() > most;
-    accounts.truncate(most);
-    let next = accounts.last().filter(|_| has_more).map(|(id, _)| id.to_string());
+    let accounts = gateway.key_store.limited(query.after.as_deref(), asked).await?;
+    let Page { data: accounts, next } = page::cut(accounts, most, |(id, _)| id.to_string());
     let mut data: Vec<AccountState> = Vec::with_capacity(accounts.len());
     for (id, limits) in &accounts {
         data.push(state::of(id, limits, &gateway.accounts).await?);

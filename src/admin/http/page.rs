@@ -41,9 +41,13 @@ pub fn size(limit: Option<usize>) -> Result<usize, Problem> {
 pub fn of<T>(sorted: Vec<T>, query: &PageQuery, name: impl Fn(&T) -> String) -> Result<Page<T>, Problem> {
     let most = size(query.limit)?;
     let rest = sorted.into_iter().filter(|entry| query.after.as_ref().is_none_or(|after| name(entry) > *after));
-    let mut data: Vec<T> = rest.take(most + 1).collect();
+    Ok(cut(rest.take(most + 1).collect(), most, name))
+}
+
+/// A page of so many entries at the most, of which one more was looked for.
+pub fn cut<T>(mut data: Vec<T>, most: usize, name: impl Fn(&T) -> String) -> Page<T> {
     let has_more = data.len() > most;
     data.truncate(most);
     let next = data.last().filter(|_| has_more).map(name);
-    Ok(Page { data, next })
+    Page { data, next }
 }

@@ -21,6 +21,7 @@ use super::headers::{Headers, VERSION};
 use crate::catalog::Environment;
 use crate::cli::CliError;
 use crate::config::Config;
+use crate::mcp::{INVALID_REQUEST, MOST_OF_A_BATCH, PARSE_ERROR};
 use crate::route::Secret;
 
 /// The other end.
@@ -63,11 +64,6 @@ const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, text/eve
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// What JSON-RPC leaves to implementations: the gateway did not answer as it should.
 const FAILED: i32 = -32000;
-/// JSON-RPC 2.0, section 5.1.
-const UNREAD: i32 = -32700;
-const INVALID: i32 = -32600;
-/// As many as the gateway takes.
-const MOST_OF_A_BATCH: usize = 50;
 const REST: Duration = Duration::from_secs(1);
 /// How long what is still running may take once there is no more input.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -142,18 +138,18 @@ pub async fn run(env: &Environment, url: &str) -> Result<(), CliError> {
             Ok(Value::Array(batch)) if (1..=MOST_OF_A_BATCH).contains(&batch.len()) => batch,
             Ok(Value::Array(batch)) => {
                 let why = format!("a batch has one message at least and {MOST_OF_A_BATCH} at the most, and this one has {}", batch.len());
-                bridge.tell(&failure(&Value::Null, INVALID, &why));
+                bridge.tell(&failure(&Value::Null, INVALID_REQUEST, &why));
                 continue;
             }
             Ok(message) => vec![message],
             Err(error) => {
-                bridge.tell(&failure(&Value::Null, UNREAD, &format!("the line is no JSON in UTF-8 ({error})")));
+                bridge.tell(&failure(&Value::Null, PARSE_ERROR, &format!("the line is no JSON in UTF-8 ({error})")));
                 continue;
             }
         };
         for message in messages {
             if let Some(why) = amiss(&message) {
-                bridge.tell(&failure(&Value::Null, INVALID, why));
+                bridge.tell(&failure(&Value::Null, INVALID_REQUEST, why));
                 continue;
             }
             // The handshake and what needs no answer keep their order; requests may overtake each other.

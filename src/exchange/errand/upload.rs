@@ -23,9 +23,9 @@ use crate::gateway::Gateway;
 use crate::key::KeyId;
 use crate::route::Vault;
 use crate::server::Proxied;
+use crate::surface::Surface;
 use crate::surface::upload::check_size;
 use crate::surface::upload::piece::Piece;
-use crate::surface::{Surface, write_end};
 use crate::ticket::Ticket;
 use crate::upstream::{Failure, Who};
 
@@ -147,8 +147,7 @@ pub async fn serve_piece(
             response
         }
     };
-    name_request(surface, &mut response, request_id);
-    write_end(&mut response, ends_soon);
+    name_request(surface, &mut response, request_id, ends_soon);
     response
 }
 

@@ -71,9 +71,9 @@ pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
 }
 
 async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body> {
-    let caller = match gateway.keys.check(&head, Plane::Data).await {
+    let caller = match gateway.caller(&head, Plane::Data).await {
         Ok(caller) => caller,
-        Err(rejected) => return refuse(&rejected.into(), &[]),
+        Err(refusal) => return refuse(&refusal, &[]),
     };
     let data: Vec<Value> = callable(&gateway, &caller)
         .iter()
@@ -97,7 +97,7 @@ pub fn may_call(gateway: &Gateway, caller: &Caller, prompt: &Prompt) -> bool {
 }
 
 async fn found(gateway: &Gateway, head: &Parts, name: &str) -> Result<Arc<Prompt>, Refusal> {
-    let caller = gateway.keys.check(head, Plane::Data).await?;
+    let caller = gateway.caller(head, Plane::Data).await?;
     chat::shown(gateway, &caller, name)
 }
 
