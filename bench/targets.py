@@ -28,6 +28,8 @@ class Target:
     folder: pathlib.Path
     ready: str | None = None
     answers_streams: bool = True
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What it wants to be told with each request."""
 
     def cpu(self):
         return Cpu.read(self.process.pid)
@@ -211,4 +213,5 @@ def start_gateway(stage, upstream, entry):
     env = {name: fill(value) for name, value in entry.get("env", {}).items()}
     process = stage.launch(folder, [fill(word) for word in entry["command"]], env)
     url, key = fill(entry["url"]).rstrip("/"), entry.get("api_key", "bench")
-    return Target(entry["name"], process, url, key, {OPENAI: entry["model"]}, folder, entry.get("ready"))
+    wanted = {name: fill(value) for name, value in entry.get("headers", {}).items()}
+    return Target(entry["name"], process, url, key, {OPENAI: entry["model"]}, folder, entry.get("ready"), headers=wanted)

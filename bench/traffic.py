@@ -65,7 +65,7 @@ def headers(scenario):
 def post(connection, target, scenario):
     at = urllib.parse.urlsplit(endpoint(target, scenario))
     own = {"Content-Type": "application/json", "Authorization": f"Bearer {target.api_key}"}
-    connection.request("POST", at.path, request_body(scenario, target.models[SCENARIOS[scenario].dialect]), own | headers(scenario))
+    connection.request("POST", at.path, request_body(scenario, target.models[SCENARIOS[scenario].dialect]), own | headers(scenario) | target.headers)
     response = connection.getresponse()
     answer = response.read()
     if response.status != 200:
@@ -154,7 +154,7 @@ def load(target, scenario, connections, seconds, length):
     body = target.folder / f"{target.name}-{scenario}.json"
     body.write_bytes(request_body(scenario, target.models[SCENARIOS[scenario].dialect]))
     command = [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
-    command += [word for name, value in headers(scenario).items() for word in ("-H", f"{name}: {value}")]
+    command += [word for name, value in (headers(scenario) | target.headers).items() for word in ("-H", f"{name}: {value}")]
     command += ["-s", str(LOAD), endpoint(target, scenario)]
     env = clean_env() | {"BENCH_BODY": str(body), "BENCH_KEY": target.api_key}
     run = subprocess.run(command, check=False, env=env, capture_output=True, text=True)

@@ -42,3 +42,6 @@ pub mod telemetry;
 pub mod ticket;
 pub mod upstream;
 pub mod yaml;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -121,8 +121,9 @@ impl Ticket {
         if is_secret(name) {
             return self.model.push_str("(a key)");
         }
-        let end = name.char_indices().nth(LONGEST_NAME).map_or(name.len(), |(end, _)| end);
-        self.model.push_str(&name[..end]);
+        // Most are short, which is known without counting.
+        let end = Some(name).filter(|name| name.len() > LONGEST_NAME).and_then(|name| name.char_indices().nth(LONGEST_NAME));
+        self.model.push_str(end.map_or(name, |(end, _)| &name[..end]));
     }
 
     /// Its caller is known.

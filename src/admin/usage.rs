@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::http::Viewer;
+use super::http::page::{self, Page};
 use crate::gateway::Gateway;
 use crate::ledger::export::{Export, Format};
 use crate::problem::Problem;
@@ -51,13 +52,19 @@ pub struct Params {
     project: Option<String>,
     /// Of this team alone, by its id.
     team: Option<String>,
+    /// The most sums, up to 1000, dearest first [default: 100].
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// What `next` was in the answer before.
+    after: Option<String>,
 }
 
 /// Sums, one for each key, model or day.
 #[derive(Serialize, ToSchema)]
 pub struct Sums {
     object: &'static str,
-    data: Vec<UsageRow>,
+    #[serde(flatten)]
+    page: Page<UsageRow>,
 }
 
 /// Sums over the ledger.
@@ -67,8 +74,10 @@ pub(super) async fn show(
     State(gateway): State<Arc<Gateway>>,
     params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response<Body>, Problem> {
-    let Query(params) =
-        params.map_err(|e| Problem::query(format!("{}: the parameters are by, since, until, key, project and team.", e.body_text())))?;
+    let Query(params) = params.map_err(|e| {
+        Problem::query(format!("{}: the parameters are by, since, until, key, project, team, limit and after.", e.body_text()))
+    })?;
+    let most = page::size(params.limit)?;
     let by = params.by.as_deref().unwrap_or("day");
     let query = parse(by, params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let query = UsageQuery { key: params.key, project: params.project, team: params.team, ..query };
@@ -76,8 +85,11 @@ pub(super) async fn show(
     if let Err(e) = gateway.drain.flush().await {
         tracing::warn!(error = %e, "usage is shown without the newest records");
     }
-    let data = gateway.ledger_store.usage(&query).await?;
-    Ok(Json(Sums { object: "list", data }).into_response())
+    let rows = gateway.ledger_store.usage(&query).await?;
+    let is_before = |row: &UsageRow| params.after.as_ref().is_some_and(|after| row.group != *after);
+    let rest = rows.into_iter().skip_while(is_before).skip(usize::from(params.after.is_some()));
+    let page = page::cut(rest.take(most + 1).collect(), most, |row| row.group.clone());
+    Ok(Json(Sums { object: "list", page }).into_response())
 }
 
 /// What to export, as it is written in a URL.

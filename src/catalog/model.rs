@@ -128,6 +128,13 @@ impl Model {
 // === impl PriceList ===
 
 impl PriceList {
+    /// Each price of it.
+    pub fn all(&self) -> impl Iterator<Item = f64> {
+        let optional = [self.cache_read, self.cache_write, self.reasoning, self.input_audio, self.output_audio];
+        let of_tiers = self.tiers.iter().flat_map(|tier| [Some(tier.input), Some(tier.output), tier.cache_read, tier.cache_write]);
+        [self.input, self.output].into_iter().chain(optional.into_iter().chain(of_tiers).flatten())
+    }
+
     /// What `usage` costs, each part at its own price.
     pub fn cost(&self, usage: &Usage) -> Usd {
         let tier = self.tiers.iter().filter(|tier| usage.input > tier.above).max_by_key(|tier| tier.above);

@@ -6,7 +6,8 @@ use super::{CliError, installation, output, serve};
 use crate::catalog::Environment;
 use crate::config::{Config, VARIABLES, hint};
 use crate::mcp::federation::Federation;
-use crate::route::{MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, OLD_MASTER_KEY_FILE, Router};
+use crate::route::{MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, OLD_MASTER_KEY_FILE, Router, Unusable};
+use crate::telemetry;
 
 /// What alerts are signed with.
 pub const ALERT_SECRET: &str = "KEYWARD_ALERT_SECRET";
@@ -17,9 +18,7 @@ const OTHERS: [&str; 8] =
 /// Tells all that is wrong at once.
 pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
     let router = installation::router(config, env).await?;
-    let mut wrong = aliases(&router);
-    wrong.extend(serve::webhook(config, env).err().map(|e| e.to_string()));
-    wrong.extend(Federation::new(&config.mcp, env, &config.data).err());
+    let wrong = wrong(config, env, &router);
     for doubtful in unknown_variables(env) {
         output::print(&format!("Note: {doubtful}\n"))?;
     }
@@ -29,6 +28,23 @@ pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliErro
         return Ok(ExitCode::SUCCESS);
     }
     Err(wrong.join("\nkeyward: ").into())
+}
+
+/// What keeps a gateway on this configuration from starting, or from using what it names.
+pub fn wrong(config: &Config, env: &Environment, router: &Router) -> Vec<String> {
+    let mut wrong = aliases(router);
+    wrong.extend(telemetry::filter(&config.log).err().map(|e| e.to_string()));
+    wrong.extend(serve::webhook(config, env).err().map(|e| e.to_string()));
+    wrong.extend(Federation::new(&config.mcp, env, &config.data).err());
+    if config.admin.listen == Some(config.listen) && config.listen.port() != 0 {
+        wrong.push(format!("admin.listen is {}, as listen is: give one of them another port, or leave admin.listen out", config.listen));
+    }
+    let unusable = router
+        .unusable()
+        .iter()
+        .map(|Unusable { provider, credential, why }| format!("the credential '{credential}' of {provider} cannot be used: {why}"));
+    wrong.extend(unusable);
+    wrong
 }
 
 /// An alias may lead to a provider that is not switched on yet, but not to one that nobody knows.

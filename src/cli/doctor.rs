@@ -1,5 +1,6 @@
 //! `keyward doctor`: what is wrong with this installation, and how to mend it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,12 +9,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::installation::{Installation, open_to_others};
-use super::{CliError, installation, output};
+use super::{CliError, check, installation, output};
 use crate::catalog::Environment;
 use crate::config::{Config, ConfigError};
 use crate::ledger::Ledger;
 use crate::prompt::{Prompts, advice};
-use crate::route::Unusable;
 
 /// Say what is wrong with this installation and how to mend it
 #[derive(Args)]
@@ -47,11 +47,10 @@ impl Doctor {
         match config {
             Err(e) => findings.push(Finding { what: "configuration", state: State::Wrong, finding: e.to_string() }),
             Ok(config) => {
-                findings.push(Finding { what: "configuration", state: State::Ok, finding: "it is right".to_owned() });
-                findings.extend(providers(&config, &env).await);
+                findings.extend(configuration(&config, &env).await);
                 findings.extend(prompts(&config, &env).await);
                 findings.extend(data(&config.data).await);
-                findings.push(address(&config));
+                findings.extend(addresses(&config));
             }
         }
         if self.json {
@@ -69,11 +68,18 @@ impl Doctor {
     }
 }
 
-async fn providers(config: &Config, env: &Environment) -> Vec<Finding> {
+async fn configuration(config: &Config, env: &Environment) -> Vec<Finding> {
     let router = match installation::router(config, env).await {
         Ok(router) => router,
-        Err(e) => return vec![Finding { what: "providers", state: State::Wrong, finding: e.to_string() }],
+        Err(e) => return vec![Finding { what: "configuration", state: State::Wrong, finding: e.to_string() }],
     };
+    let what = "configuration";
+    let mut findings: Vec<Finding> =
+        check::wrong(config, env, &router).into_iter().map(|finding| Finding { what, state: State::Wrong, finding }).collect();
+    if findings.is_empty() {
+        findings.push(Finding { what, state: State::Ok, finding: "it is right".to_owned() });
+    }
+    findings.extend(check::unknown_variables(env).into_iter().map(|finding| Finding { what, state: State::Warning, finding }));
     let live: Vec<&str> = router.live().filter(|provider| !provider.is_simulator()).map(|provider| provider.id.as_str()).collect();
     let (state, finding) = match live.is_empty() {
         true => (
@@ -82,12 +88,8 @@ async fn providers(config: &Config, env: &Environment) -> Vec<Finding> {
         ),
         false => (State::Ok, format!("live: {}", live.join(", "))),
     };
-    let unusable = router.unusable().iter().map(|Unusable { provider, credential, why }| Finding {
-        what: "credentials",
-        state: State::Wrong,
-        finding: format!("'{credential}' of {provider} cannot be used: {why}"),
-    });
-    std::iter::once(Finding { what: "providers", state, finding }).chain(unusable).collect()
+    findings.push(Finding { what: "providers", state, finding });
+    findings
 }
 
 async fn prompts(config: &Config, env: &Environment) -> Option<Finding> {
@@ -127,18 +129,18 @@ async fn data(folder: &Path) -> Vec<Finding> {
     findings
 }
 
-/// A gateway that runs on this data folder holds both the address and the ledger: then all is well.
-fn address(config: &Config) -> Finding {
-    let what = "address";
-    let bound = std::net::TcpListener::bind(config.listen);
-    let is_running = || matches!(Ledger::is_locked(&config.data.join("ledger")), Ok(true));
-    match bound {
-        Ok(_) => Finding { what, state: State::Ok, finding: format!("{} is free", config.listen) },
-        Err(_) if is_running() => Finding { what, state: State::Ok, finding: format!("keyward is running on {}", config.listen) },
-        Err(e) => Finding {
-            what,
-            state: State::Wrong,
-            finding: format!("cannot listen on {} ({e}): set KEYWARD_LISTEN to another address", config.listen),
-        },
-    }
+/// A gateway that runs on this data folder holds both its addresses and the ledger: then all is well.
+fn addresses(config: &Config) -> Vec<Finding> {
+    let is_running = matches!(Ledger::is_locked(&config.data.join("ledger")), Ok(true));
+    let of = |(setting, address): (&str, SocketAddr)| {
+        let (state, finding) = match std::net::TcpListener::bind(address) {
+            Ok(_) if is_running => (State::Warning, format!("keyward runs on this data folder, and does not listen on {address}")),
+            Ok(_) => (State::Ok, format!("{address} is free")),
+            Err(_) if is_running => (State::Ok, format!("{address} is taken, and keyward runs on this data folder")),
+            Err(e) => (State::Wrong, format!("cannot listen on {address} ({e}): set {setting} to another address")),
+        };
+        Finding { what: "address", state, finding }
+    };
+    let admin = config.admin.listen.map(|address| ("KEYWARD_ADMIN_LISTEN", address));
+    std::iter::once(("KEYWARD_LISTEN", config.listen)).chain(admin).map(of).collect()
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::check::{self, ALERT_SECRET};
 use super::{CliError, Installation, welcome};
 use crate::admin::{Desk, ScannerKeys};
-use crate::catalog::Environment;
+use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::held::Keeper;
@@ -63,13 +63,16 @@ impl Serve {
             ),
             None => None,
         };
+        // Read while the store is opened.
+        let folder = config.providers.clone();
+        let catalog = tokio::task::spawn_blocking(move || Catalog::load(folder.as_deref()));
         // It installs what every other client's TLS needs, and so is made first.
         let client = Client::new(&config.upstream, &config.fetch)?;
         let scanner = config.admin.github_public_keys.as_deref().map(ScannerKeys::new).transpose()?;
         let Installation { data, pepper, store } = Installation::open(&config.data).await?;
         let ledger = Arc::new(Ledger::open(&data.join("ledger"))?);
         let store = Arc::new(store);
-        let switchboard = Arc::new(Switchboard::open(&config, &env, Vault::open(&env, &pepper)?, store.clone()).await?);
+        let switchboard = Arc::new(Switchboard::open(&config, &env, Vault::open(&env, &pepper)?, store.clone(), catalog.await??).await?);
         if let Some(wrong) = check::aliases(&switchboard.router()).into_iter().next() {
             return Err(wrong.into());
         }
@@ -166,10 +169,13 @@ impl Serve {
 fn a_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // A terminal that is closed, which would end the process at once.
+    let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
         tokio::spawn(async move {
             interrupt.recv().await;

@@ -114,6 +114,9 @@ pub struct RequestLimits {
     /// How long a caller may take to send its body, from the first byte to the last.
     #[serde(deserialize_with = "duration")]
     pub body_deadline: Duration,
+    /// How long a caller may take nothing of its answer.
+    #[serde(deserialize_with = "duration")]
+    pub send_timeout: Duration,
     /// How long running answers may take to end at a shutdown.
     #[serde(deserialize_with = "duration")]
     pub drain_timeout: Duration,
@@ -233,6 +236,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_LIMITS_HEADER_TIMEOUT", "limits.header_timeout"),
     ("KEYWARD_LIMITS_BODY_TIMEOUT", "limits.body_timeout"),
     ("KEYWARD_LIMITS_BODY_DEADLINE", "limits.body_deadline"),
+    ("KEYWARD_LIMITS_SEND_TIMEOUT", "limits.send_timeout"),
     ("KEYWARD_LIMITS_DRAIN_TIMEOUT", "limits.drain_timeout"),
     ("KEYWARD_UPSTREAM_CONNECT_TIMEOUT", "upstream.connect_timeout"),
     ("KEYWARD_UPSTREAM_FIRST_BYTE_TIMEOUT", "upstream.first_byte_timeout"),
@@ -304,6 +308,7 @@ impl Config {
             "limits.header_timeout" => self.limits.header_timeout = one.limits.header_timeout,
             "limits.body_timeout" => self.limits.body_timeout = one.limits.body_timeout,
             "limits.body_deadline" => self.limits.body_deadline = one.limits.body_deadline,
+            "limits.send_timeout" => self.limits.send_timeout = one.limits.send_timeout,
             "limits.drain_timeout" => self.limits.drain_timeout = one.limits.drain_timeout,
             "upstream.connect_timeout" => self.upstream.connect_timeout = one.upstream.connect_timeout,
             "upstream.first_byte_timeout" => self.upstream.first_byte_timeout = one.upstream.first_byte_timeout,
@@ -393,6 +398,7 @@ impl Default for RequestLimits {
             body_timeout: Duration::from_secs(30),
             // The largest body by default, 64 MiB, at 1 Mbit/s.
             body_deadline: Duration::from_secs(600),
+            send_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -162,6 +162,16 @@ impl Meter {
         !(tells.last.is_empty() && tells.finishes.is_empty())
     }
 
+    /// Whether the dialect's own last event has passed.
+    pub fn is_complete(&self) -> bool {
+        match self {
+            Meter::Stream(stream) => stream.reading.ending == Ending::Complete,
+            Meter::Frames(frames) => frames.reading.ending == Ending::Complete,
+            Meter::Translation(translation) => translation.has_ended(),
+            Meter::Whole(_) | Meter::Unread => false,
+        }
+    }
+
     /// The caller is to be told that its provider failed: the last bytes in its dialect, or `None` where the surface has to say it.
     pub fn fail(&mut self, trouble: &Trouble) -> Option<Bytes> {
         match self {

@@ -153,6 +153,11 @@ impl Translation {
         (self.take_out(), reading)
     }
 
+    /// Whether the provider's last event has come.
+    pub fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
     /// The provider failed: what tells the caller.
     pub fn fail(&mut self, trouble: &Trouble) -> Bytes {
         self.events.push(Event::Trouble(trouble.clone()));

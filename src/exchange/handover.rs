@@ -20,10 +20,8 @@ use crate::ledger::record::Outcome;
 use crate::route::{LiveProvider, Target};
 use crate::surface::{ProviderError, Surface};
 use crate::ticket::Ticket;
-use crate::upstream::{self, Answer, AnswerBody, Concealer, Failure, Partial, Source, Watch, Who, retry_after};
+use crate::upstream::{self, Answer, AnswerBody, Concealer, Failure, Partial, READ_WHOLE, Source, Watch, Who, is_of, retry_after};
 
-/// A whole answer up to this size is read before it is passed on, so that a broken one is an error and not half an answer.
-pub(super) const READ_WHOLE: usize = 1 << 20;
 /// An answer that has to be translated is read up to this size.
 const READ_TO_TRANSLATE: usize = 64 << 20;
 
@@ -119,9 +117,13 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
 impl Incoming<'_> {
     /// As it came, while a meter watches.
     async fn pass(mut self, ask: &Ask) -> Result<Outgoing, Failure> {
+        self.is_plain()?;
         let facts = wire(self.dialect);
-        let is_stream = is(&self.head.headers, facts.stream_type) || (ask.form() == Form::Array && self.is_json());
+        let is_stream = is_of(&self.head.headers, facts.stream_type) || (ask.form() == Form::Array && self.is_json());
         if is_stream {
+            if !ask.stream {
+                return Err(self.bad("it streamed where the whole answer was asked for".to_owned()));
+            }
             let meter = match self.dialect {
                 Dialect::BedrockConverse => Meter::frames(facts.tells),
                 _ => Meter::stream(facts.tells, self.hides_usage),
@@ -134,7 +136,7 @@ impl Incoming<'_> {
         let tells = if ask.called.operation.has_no_output() { embed::usage::TELLS } else { facts.tells };
         match upstream::read_up_to(&mut self.source, READ_WHOLE, self.idle).await {
             Ok(whole) => {
-                let members = Members::read(&whole).map_err(|e| self.bad(format!("its JSON is broken ({e})")))?;
+                let members = Members::read(&whole).map_err(|e| Failure::broken_json(self.provider, &e))?;
                 if !facts.answers.iter().any(|name| members.get(name).is_some()) {
                     if members.get("error").is_some_and(|error| error.raw != "null") {
                         return self.told_error(StatusCode::BAD_GATEWAY, &whole);
@@ -154,7 +156,8 @@ impl Incoming<'_> {
 
     /// In the caller's dialect.
     async fn translate(mut self, meant: &Meant) -> Result<Outgoing, Failure> {
-        let is_stream = is(&self.head.headers, wire(self.dialect).stream_type);
+        self.is_plain()?;
+        let is_stream = is_of(&self.head.headers, wire(self.dialect).stream_type);
         if let Meant::Chat(asked) = meant
             && is_stream
             && asked.request.stream
@@ -179,6 +182,7 @@ impl Incoming<'_> {
 
     /// The provider's own error.
     pub(super) async fn error(mut self) -> Result<Outgoing, Failure> {
+        self.is_plain()?;
         let text = upstream::read_up_to(&mut self.source, upstream::READ_ERROR, self.idle).await.unwrap_or_else(Partial::read);
         self.told_error(self.head.status, &text)
     }
@@ -191,24 +195,32 @@ impl Incoming<'_> {
         Ok(Outgoing::Error { status, trouble, text })
     }
 
+    /// Nothing can be read of what is encoded, though nobody asked for that.
+    fn is_plain(&self) -> Result<(), Failure> {
+        let encoding = self.head.headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        match encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+            None => Ok(()),
+            Some(encoding) => Err(self.bad(format!("it is encoded ({encoding}), where 'identity' was asked for"))),
+        }
+    }
+
     pub(super) fn is_json(&self) -> bool {
-        is(&self.head.headers, "application/json")
+        is_of(&self.head.headers, "application/json")
     }
 
     pub(super) fn no_json(&self) -> Failure {
-        let got = self.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
-        self.bad(format!("status {} with {got} where JSON was expected", self.head.status.as_u16()))
+        Failure::no_json(self.provider, self.head)
     }
 
     pub(super) fn bad(&self, why: String) -> Failure {
-        Failure::BadAnswer { provider: Who::of(self.provider), why }
+        Failure::bad_answer(self.provider, why)
     }
 
     pub(super) fn partial(&self, partial: &Partial) -> Failure {
         let provider = Who::of(self.provider);
         match partial {
             Partial::TooLong(_) => self.bad(format!("it is longer than the {} MiB that can be translated", READ_TO_TRANSLATE >> 20)),
-            Partial::BrokeOff => Failure::BrokeOff { provider, why: "in the middle of its answer".to_owned() },
+            Partial::BrokeOff => Failure::cut(self.provider),
             Partial::TimedOut => Failure::TimedOut { provider, after: self.idle },
         }
     }
@@ -255,9 +267,4 @@ fn write_content_type(
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     headers.extend(dropped.header(ask.called.dialect, &ask.body).map(|value| (DROPPED, value)));
-}
-
-pub(super) fn is(headers: &HeaderMap, media_type: &str) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }

@@ -142,7 +142,7 @@ impl Begin {
         to.text("operation", &self.operation);
         to.text("provider", &self.provider);
         to.text("model", &self.model);
-        to.some_text("from", self.from.map(|address| address.to_string()).as_deref());
+        to.some_address("from", self.from);
         to.some_number("reserved", self.reserved.map(|amount| amount.0));
     }
 }

@@ -100,29 +100,34 @@ impl Account {
 
     /// A budget was charged: those who want to know hear when a threshold is passed.
     pub(super) fn charged(&self, budget: &Budget, tally: &Tally) {
-        let (state, most) = (tally.state(), budget.nano_usd.0);
+        let state = tally.state();
         let used = Usd::of_nanos(state.used);
         for (place, percent) in (0..).zip(THRESHOLDS) {
-            if i128::from(used.0) * 100 >= i128::from(most) * i128::from(percent) && tally.alert(place) {
+            if has_passed(used, budget, percent) && tally.alert(place) {
                 self.tell(budget, percent, used, state.window);
             }
         }
     }
 
-    /// A budget that refuses is spent, though what is left of it may be too little to be used.
+    /// A budget that is nearly spent and refuses is spent, though what is left of it may be too little to be used. One that has more left
+    /// refuses what is too large, and no more is spent by that.
     fn was_exceeded(&self, current: &Current, exceeded: &Exceeded) {
         let Exceeded::Budget { budget, state, .. } = exceeded else { return };
         let tally = current.meters.budgets().find(|(other, _)| other.is_alike(budget)).map(|(_, tally)| tally);
+        let [.., nearly, all] = THRESHOLDS;
         let spent = Usd::of_nanos(state.used);
-        let place = THRESHOLDS.len() as u8 - 1;
-        if state.held == 0 && tally.is_some_and(|tally| tally.alert(place)) {
-            self.tell(budget, THRESHOLDS[usize::from(place)], spent, state.window);
+        if state.held == 0 && has_passed(spent, budget, nearly) && tally.is_some_and(|tally| tally.alert(THRESHOLDS.len() as u8 - 1)) {
+            self.tell(budget, all, spent, state.window);
         }
     }
 
     fn tell(&self, budget: &Budget, percent: u8, spent: Usd, window: Window) {
         self.alerts.tell(Alert { account: self.id.clone(), budget: budget.clone(), percent, spent, window, at: Timestamp::now() });
     }
+}
+
+fn has_passed(spent: Usd, budget: &Budget, percent: u8) -> bool {
+    i128::from(spent.0) * 100 >= i128::from(budget.nano_usd.0) * i128::from(percent)
 }
 
 // === impl AccountId ===

@@ -22,6 +22,7 @@ use crate::hex::hex;
 use crate::money::Usd;
 use crate::route::Secret;
 use crate::store::{GroupStore, StoreError};
+use crate::upstream::tls;
 
 /// Per cent of a budget at which somebody is told.
 pub const THRESHOLDS: [u8; 3] = [50, 80, 100];
@@ -194,7 +195,7 @@ impl Webhook {
                 "the alert secret is shorter than 16 bytes: make one with 'openssl rand -base64 24' and put 'whsec_' before it".to_owned()
             );
         }
-        let http = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
+        let http = tls::client(tls::BOTH).timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
         Ok(Webhook { url, key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), http: http.map_err(|e| e.to_string())? })
     }
 

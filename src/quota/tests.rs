@@ -331,3 +331,21 @@ async fn a_threshold_is_told_once() {
     let window = Period::Ever.window(Timestamp::now());
     assert!(!window.has_end());
 }
+
+#[tokio::test]
+async fn a_request_that_is_too_large_spends_no_budget_that_has_more_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
+    let (alerts, mut told) = alert::channel(store, None);
+    let chain: Chain = Arc::from([account(id(), budgets(&["1/ever"]), Used::default(), &alerts)]);
+    let mut spend = |amount: i64| {
+        admit(&chain, &costs(amount)).unwrap().settle(&used(1, amount), ALL);
+        assert!(admit(&chain, &costs(1_100_000_000)).is_err());
+        std::iter::from_fn(|| told.try_next()).map(|alert| alert.percent).collect::<Vec<_>>()
+    };
+    assert_eq!(spend(0), [0; 0]);
+    assert_eq!(spend(790_000_000), [50]);
+    // What is left may be too little for any request: then it will never be spent to the last.
+    assert_eq!(spend(100_000_000), [80, 100]);
+    assert_eq!(spend(110_000_000), [0; 0]);
+}

@@ -31,9 +31,10 @@ impl Switchboard {
         env: &Environment,
         vault: Vault,
         store: Arc<dyn CredentialStore>,
+        catalog: Catalog,
     ) -> Result<Switchboard, Box<dyn std::error::Error + Send + Sync>> {
         let stored = stored(&*store, &vault).await?;
-        let router = Router::new(Catalog::load(config.providers.as_deref())?, config, env, &stored, None);
+        let router = Router::new(catalog, config, env, &stored, None);
         let (env, config) = (env.clone(), config.clone());
         Ok(Switchboard { current: RwLock::new(Arc::new(router)), store, vault, env, config, renewing: Mutex::new(()) })
     }

@@ -1,5 +1,6 @@
 //! Listens, hands each connection to a worker, and ends well: no new requests, running answers to their end.
 
+mod patient;
 #[cfg(test)]
 mod tests;
 mod worker;

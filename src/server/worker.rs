@@ -14,6 +14,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::patient::Patient;
 use super::{Lasting, Peer, Proxied};
 use crate::config::RequestLimits;
 use crate::ledger::together;
@@ -172,7 +173,8 @@ impl Connections {
             }
             app.call(unread::watch(request))
         });
-        let connection = graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+        let io = Patient::new(TokioIo::new(stream), self.limits.send_timeout);
+        let connection = graceful.watch(builder.serve_connection_with_upgrades(io, service).into_owned());
         let patience = self.limits.header_timeout;
         tokio::spawn(async move {
             tokio::select! {

@@ -44,12 +44,17 @@ static JSON_QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 /// Takes one line at a time: `tracing` writes each whole.
 struct Line(Arc<Queue>);
 
-/// Starts logging to standard error.
-pub fn start(settings: &Log) -> Result<LogGuard, ConfigError> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", settings.filter)).map_err(|e| ConfigError {
+/// What is logged, by the settings.
+pub fn filter(settings: &Log) -> Result<EnvFilter, ConfigError> {
+    EnvFilter::try_new(format!("{QUIET},{}", settings.filter)).map_err(|e| ConfigError {
         place: "log.filter".to_owned(),
         message: format!("'{}' is no filter ({e}): write error, warn, info, debug or trace", settings.filter),
-    })?;
+    })
+}
+
+/// Starts logging to standard error.
+pub fn start(settings: &Log) -> Result<LogGuard, ConfigError> {
+    let filter = filter(settings)?;
     let failed = |e: std::io::Error| ConfigError { place: "log".to_owned(), message: format!("its thread cannot be started: {e}") };
     let queue = Arc::new(Queue::default());
     let (for_writer, for_lines) = (Arc::clone(&queue), Arc::clone(&queue));

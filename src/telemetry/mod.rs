@@ -4,6 +4,6 @@ mod log;
 mod metrics;
 mod request;
 
-pub use log::start;
+pub use log::{filter, start};
 pub use metrics::{Ended, Metrics, UNLISTED};
 pub use request::RequestLine;

@@ -1,5 +1,6 @@
 //! An answer's body on its way to the caller: pieces that are ready go out together, a meter watches, the ticket settles at the end.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ use crate::ticket::Ticket;
 /// Pieces that are ready are joined up to this size: one write for many events, and none is ever waited for.
 const JOIN_UP_TO: usize = 16 << 10;
 
+/// How long a provider may take to close an answer whose last event it has sent: its connection can be used again then.
+const TO_CLOSE: Duration = Duration::from_secs(1);
+
 /// Whatever broke an answer off.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,6 +35,8 @@ pub enum Source {
     Network(reqwest::Body),
     /// Bytes that are there already, until they are taken.
     Ready(Option<Bytes>),
+    /// What was read of it already, and the rest.
+    Begun(VecDeque<Bytes>, Box<Source>),
 }
 
 /// Passes an answer on.
@@ -41,6 +47,8 @@ pub struct AnswerBody {
     last_piece: Instant,
     /// Read already, and still to be passed on.
     before: Option<Bytes>,
+    /// Its dialect's last event has passed, and its provider has a moment to close it.
+    is_over: bool,
     watch: Watch,
     state: State,
 }
@@ -86,6 +94,10 @@ impl Body for Source {
             Source::Pooled(body) => Pin::new(body).poll_frame(context).map_err(BoxError::from),
             Source::Network(body) => Pin::new(body).poll_frame(context).map_err(BoxError::from),
             Source::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Begun(read, rest) => match read.pop_front() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => Pin::new(rest).poll_frame(context),
+            },
         }
     }
 }
@@ -122,6 +134,7 @@ impl AnswerBody {
             idle,
             last_piece: Instant::now(),
             before: (!before.is_empty()).then(|| before.concat().into()),
+            is_over: false,
             watch,
             state: State::Running,
         }
@@ -138,6 +151,11 @@ impl AnswerBody {
                         joined.push(self.watch.pass(piece));
                     }
                 }
+                // All of it is there: how the connection ends matters to nobody.
+                Poll::Ready(Some(Err(_))) if self.watch.meter.is_complete() => {
+                    joined.push(self.end());
+                    return Poll::Ready(joined);
+                }
                 Poll::Ready(Some(Err(e))) => {
                     self.state = State::Failing(Failure::of_breaking_off(&self.watch.provider, &*e));
                     return Poll::Ready(joined);
@@ -147,20 +165,26 @@ impl AnswerBody {
                     return Poll::Ready(joined);
                 }
                 Poll::Pending if joined.len() > 0 => return Poll::Ready(joined),
-                Poll::Pending => return self.wait(context).map(|()| Joined::default()),
+                Poll::Pending => return self.wait(context).map(|first| Joined { first, ..Joined::default() }),
             }
         }
         Poll::Ready(joined)
     }
 
-    /// Ready once the silence has lasted too long.
-    fn wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready once the silence has lasted too long, with what is still held back.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+        if self.watch.meter.is_complete() {
+            if !std::mem::replace(&mut self.is_over, true) {
+                self.silence.as_mut().reset(tokio::time::Instant::now() + TO_CLOSE.min(self.idle));
+            }
+            return self.silence.as_mut().poll(context).map(|()| self.end());
+        }
         while self.silence.as_mut().poll(context).is_ready() {
             let left = self.idle.saturating_sub(self.last_piece.elapsed());
             if left.is_zero() {
                 let provider = self.watch.provider.clone();
                 self.state = State::Failing(Failure::TimedOut { provider, after: self.idle });
-                return Poll::Ready(());
+                return Poll::Ready(Bytes::new());
             }
             // The timer is only moved when it fires, not with every piece.
             self.silence.as_mut().reset(tokio::time::Instant::now() + left);

@@ -17,7 +17,7 @@ use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::json_string;
 use crate::dialect::ir::Dropped;
 use crate::error::Refusal;
-use crate::route::{LiveProvider, Target};
+use crate::route::{LiveProvider, Place, Target};
 use crate::surface::upload::Upload;
 use crate::surface::upload::piece::Piece;
 
@@ -127,15 +127,21 @@ impl Client {
             let signed = signer.sign(&place.url, &pieces, &mut headers).await;
             signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
         }
-        let mut request = reqwest::Request::new(errand.method.clone(), place.url);
-        *request.headers_mut() = headers;
+        let request = |place: Place, headers| {
+            let mut request = reqwest::Request::new(errand.method.clone(), place.url);
+            *request.headers_mut() = headers;
+            request
+        };
         let response = match &errand.load {
-            Load::Form(upload) => self.send_form(request, upload, target).await?,
+            Load::Form(upload) => self.send_form(request(place, headers), upload, target).await?,
+            // As a chat is sent, whose connections are known to be closed by providers now and then.
+            Load::Json(..) if errand.method == Method::POST => self.send(&place, headers, pieces, provider).await?,
             Load::Json(..) => {
+                let mut request = request(place, headers);
                 *request.body_mut() = Some(reqwest::Body::wrap(PiecesBody::new(&pieces)));
                 self.execute(request, provider, self.settings.first_byte_timeout).await?
             }
-            Load::Nothing => self.execute(request, provider, self.settings.first_byte_timeout).await?,
+            Load::Nothing => self.execute(request(place, headers), provider, self.settings.first_byte_timeout).await?,
         };
         let (head, body) = response.into_parts();
         let body = super::judge_credential(head.status, body, endpoint, provider, attempt.as_ref(), self.idle_timeout()).await?;

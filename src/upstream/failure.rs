@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::response::Parts;
+use http::{StatusCode, header};
 
 use super::http1::Fault;
 use crate::error::{Kind, Refusal};
@@ -110,6 +111,36 @@ impl Failure {
     /// From an answer that broke off on its way.
     pub fn of_breaking_off(provider: &Who, error: &(dyn Error + 'static)) -> Failure {
         Failure::BrokeOff { provider: provider.clone(), why: root_cause(error) }
+    }
+
+    /// From an answer that sends its reader elsewhere.
+    pub fn redirected(provider: &LiveProvider, status: StatusCode) -> Failure {
+        let why = match status {
+            StatusCode::NOT_MODIFIED => "it tells that nothing has changed (status 304), which nobody asked".to_owned(),
+            _ => format!("it redirects elsewhere (status {}), which is not followed", status.as_u16()),
+        };
+        Failure::bad_answer(provider, why)
+    }
+
+    /// From an answer of another kind.
+    pub fn no_json(provider: &LiveProvider, head: &Parts) -> Failure {
+        let got = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
+        Failure::bad_answer(provider, format!("status {} with {got} where JSON was expected", head.status.as_u16()))
+    }
+
+    /// From an answer that cannot be read.
+    pub fn broken_json(provider: &LiveProvider, error: &impl std::fmt::Display) -> Failure {
+        Failure::bad_answer(provider, format!("its JSON is broken ({error})"))
+    }
+
+    /// From an answer that ended too early.
+    pub fn cut(provider: &LiveProvider) -> Failure {
+        Failure::BrokeOff { provider: Who::of(provider), why: "in the middle of its answer".to_owned() }
+    }
+
+    /// From an answer that is none.
+    pub fn bad_answer(provider: &LiveProvider, why: String) -> Failure {
+        Failure::BadAnswer { provider: Who::of(provider), why }
     }
 
     /// Only where the provider cannot have begun to work on it.

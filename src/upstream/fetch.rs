@@ -15,6 +15,7 @@ use reqwest::redirect::{Attempt, Policy};
 use tokio::sync::Semaphore;
 
 use super::failure::root_cause;
+use super::tls;
 use crate::config;
 use crate::dialect::Codec;
 use crate::dialect::ir::{Block, Content, Media, MediaSource, Request};
@@ -69,7 +70,7 @@ impl Fetcher {
     /// One with these limits.
     pub fn new(settings: &config::Fetch) -> Result<Fetcher, reqwest::Error> {
         let private = settings.private_addresses;
-        let mut builder = reqwest::Client::builder()
+        let mut builder = tls::client(tls::BOTH)
             .timeout(settings.timeout)
             .no_proxy()
             .redirect(Policy::custom(move |attempt| follow(attempt, private)))

@@ -12,6 +12,7 @@ pub mod pool;
 mod refused;
 pub mod sign;
 pub mod simulator;
+pub mod tls;
 mod upgrade;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ use crate::catalog::Dialect;
 use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_quirks};
 use crate::dialect::ir::Dropped;
+use crate::dialect::members::Members;
 use crate::dialect::{Asked, Form, Meant, To, codec, meant, translate, wire};
 use crate::route::{Attempt, Endpoint, LiveProvider, Place, Target};
 use pieces::PiecesBody;
@@ -78,6 +80,8 @@ const LISTS: [(&str, &str); 5] = [
     ("/api/chat", "/api/tags"),
 ];
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+/// A whole answer up to this size is read before it is passed on, so that a broken one is an error and not half an answer.
+pub const READ_WHOLE: usize = 1 << 20;
 
 // === impl Client ===
 
@@ -86,14 +90,22 @@ impl Client {
     pub fn new(settings: &config::Upstream, fetch: &config::Fetch) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
         // Only the first of a process can be installed, and all are the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            reqwest::Client::builder()
+        let builder = |protocols| {
+            let builder = tls::client(protocols);
+            #[cfg(target_os = "linux")]
+            let builder = builder.tcp_user_timeout(pool::UNHEARD_FOR);
+            builder
                 .connect_timeout(settings.connect_timeout)
                 .redirect(reqwest::redirect::Policy::none())
                 .user_agent(USER_AGENT)
                 .tcp_keepalive(Duration::from_secs(60))
+                // Who reads nothing of a connection of HTTP/2 keeps what one stream may hold, and never the whole of it.
+                .http2_initial_stream_window_size(1 << 20)
+                .http2_initial_connection_window_size(i32::MAX as u32)
+                .http2_keep_alive_interval(Duration::from_secs(20))
+                .http2_keep_alive_timeout(Duration::from_secs(10))
         };
-        let (http, upgrading) = (builder().build()?, builder().http1_only().pool_max_idle_per_host(0).build()?);
+        let (http, upgrading) = (builder(tls::BOTH).build()?, builder(tls::HTTP1).http1_only().pool_max_idle_per_host(0).build()?);
         let (connector, fetcher) = (Connector::new(settings.connect_timeout)?, Fetcher::new(fetch)?);
         Ok(Client { connector, http, upgrading, fetcher, settings: settings.clone() })
     }
@@ -110,7 +122,45 @@ impl Client {
         // Each target of an alias is tried once, however many there are.
         let attempts = targets.len().max(self.settings.attempts as usize);
         let fetched = Fetched::default();
-        self.in_turn(targets.len(), attempts, |index| self.attempt(ask, meant, &targets[index], headers, &fetched)).await
+        let attempt = |index: usize| self.attempt(ask, meant, &targets[index], headers, &fetched);
+        match targets.len() {
+            1 => self.in_turn(1, attempts, attempt).await,
+            // In a place of its own: every request would carry the room that this takes.
+            all => Box::pin(self.in_turn(all, attempts, |index| self.proven(attempt(index), ask.stream, &targets[index].provider))).await,
+        }
+    }
+
+    /// An answer that is one, as far as can be told before any of it goes out: while it is not, others can be asked.
+    async fn proven(
+        &self,
+        attempt: impl Future<Output = Result<Answer, Failure>>,
+        is_streamed: bool,
+        provider: &LiveProvider,
+    ) -> Result<Answer, Failure> {
+        let mut answer = attempt.await?;
+        let (status, headers) = (answer.head.status, &answer.head.headers);
+        if status.is_redirection() {
+            return Err(Failure::redirected(provider, status));
+        }
+        if !status.is_success() {
+            return Ok(answer);
+        }
+        let (is_json, is_stream) = (is_of(headers, "application/json"), is_of(headers, wire(answer.dialect).stream_type));
+        match is_json || is_stream {
+            false => return Err(Failure::no_json(provider, &answer.head)),
+            true if is_stream || is_streamed => return Ok(answer),
+            true => {}
+        }
+        answer.body = match read_up_to(&mut answer.body, READ_WHOLE, self.idle_timeout()).await {
+            Ok(whole) => {
+                Members::read(&whole).map_err(|e| Failure::broken_json(provider, &e))?;
+                Source::Ready(Some(whole))
+            }
+            Err(Partial::TooLong(read)) => Source::Begun(read.into(), Box::new(answer.body)),
+            Err(Partial::BrokeOff) => return Err(Failure::cut(provider)),
+            Err(Partial::TimedOut) => return Err(Failure::TimedOut { provider: Who::of(provider), after: self.idle_timeout() }),
+        };
+        Ok(answer)
     }
 
     /// Another attempt is made before the first byte only, and where the first can have done nothing.
@@ -122,17 +172,28 @@ impl Client {
     ) -> Result<Answer, Failure> {
         let mut wait = FIRST_BACKOFF;
         let mut last = None;
-        for attempt in 0..attempts {
-            let index = attempt % targets;
-            if attempt > 0 && index == 0 {
+        // Those that may have worked on it, or never will.
+        let mut given_up: Vec<usize> = Vec::new();
+        let mut made = 0;
+        for turn in 0.. {
+            let index = turn % targets.max(1);
+            if made == attempts || given_up.len() == targets {
+                break;
+            }
+            if turn > 0 && index == 0 {
                 tokio::time::sleep(wait.min(self.settings.max_backoff)).await;
                 wait *= 2;
             }
+            if given_up.contains(&index) {
+                continue;
+            }
+            made += 1;
             let outcome = attempt_at(index).await.map(|answer| Answer { target: index, ..answer });
-            let is_last = attempt + 1 == attempts;
+            let is_last = made == attempts;
             match &outcome {
                 Ok(answer) if !is_transient(answer.head.status) => return outcome,
-                Err(failure) if !failure.is_worth_another_attempt() && (targets == 1 || failure.is_the_callers()) => return outcome,
+                Err(failure) if failure.is_the_callers() => return outcome,
+                Err(failure) if !failure.is_worth_another_attempt() => given_up.push(index),
                 Ok(answer) if !is_last => {
                     let asked = retry_after(&answer.head.headers);
                     let alone = targets == 1;
@@ -158,7 +219,7 @@ impl Client {
         let found = LISTS.iter().find_map(|(chat, list)| Some(format!("{}{list}", text.strip_suffix(chat)?)));
         let url = reqwest::Url::parse(&found.ok_or("its dialect has no list of models")?).map_err(|e| e.to_string())?;
         let request = self.http.get(url).headers(endpoint.headers.clone()).timeout(self.settings.connect_timeout);
-        request.send().await.map(|response| response.status()).map_err(|e| e.without_url().to_string())
+        request.send().await.map(|response| response.status()).map_err(|e| failure::root_cause(&e.without_url()))
     }
 
     /// Whether there is a list of models to ask for.
@@ -322,6 +383,12 @@ impl Client {
 /// Whether another attempt may fare better.
 pub fn is_transient(status: StatusCode) -> bool {
     TRANSIENT.contains(&status.as_u16())
+}
+
+/// Whether that is what a body is, whatever its parameters say.
+pub fn is_of(headers: &HeaderMap, media_type: &str) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
 /// The provider's headers, the caller's over its defaults where both speak one dialect, and what the body is.

@@ -19,19 +19,23 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
-use rustls::crypto::ring;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::http1::{Fault, Http1, write_post};
+use super::tls;
 use crate::route::Address;
 
 /// How long a connection is kept that nobody needs.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+/// What was sent and is not acknowledged for so long went to nobody: a way that has died without a word holds no request for longer.
+pub(super) const UNHEARD_FOR: Duration = Duration::from_secs(30);
+/// A connection that was closed as a request was under way ends within this.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// How often those are looked through that nobody needs, also for those that their provider has closed.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -45,7 +49,7 @@ thread_local! {
 struct Origin {
     /// Newest last: the newest is taken first, so that the others can go.
     idle: Vec<Idle>,
-    /// It is to be asked by the general client: it speaks HTTP/2, or is behind a proxy.
+    /// It is to be asked by the general client: it speaks HTTP/2 alone, or is behind a proxy.
     is_elsewhere: bool,
 }
 
@@ -115,23 +119,26 @@ impl Connector {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         tcp.set_connect_timeout(Some(timeout));
-        let tls = HttpsConnectorBuilder::new()
-            .with_provider_and_platform_verifier(ring::default_provider())?
-            .https_or_http()
-            .enable_all_versions();
-        Ok(Connector { connect: tls.wrap_connector(tcp), proxies: Matcher::from_system(), timeout })
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(UNHEARD_FOR));
+        // A connection of HTTP/2 would be shared: callers who read nothing, and a provider's limit of streams, would stop all others.
+        let connect = HttpsConnector::from((tcp, tls::config(tls::HTTP1)?));
+        Ok(Connector { connect, proxies: Matcher::from_system(), timeout })
     }
 
-    /// Posts a request. It is sent again only if it was not sent, or if a connection that was used before ends without a word in answer:
-    /// its provider closed it as the request was under way. curl does the same.
+    /// Posts a request. It is sent again only if it was not sent, or, once and over a new connection, if one that was used before ends at once
+    /// without a word in answer: its provider closed it as the request was under way. curl does the same.
     pub async fn post(&self, address: &Address, headers: &HeaderMap, body: &[Bytes]) -> Result<Response<PooledBody>, SendError> {
         self.check(address)?;
         let path = address.path.path_and_query().map_or("/", |path| path.as_str());
         let head = write_post(path, &address.host, headers, body.iter().map(|piece| piece.len() as u64).sum());
         while let Some(mut connection) = take(&address.origin) {
+            let sent = Instant::now();
             match connection.exchange(head.clone(), body).await {
                 Ok(parts) => return Ok(answer(parts, connection, address)),
-                Err(Fault::Unsent | Fault::Silent) => {}
+                Err(Fault::Unsent) => {}
+                // Whoever thinks first may have done it, and may break off again.
+                Err(Fault::Silent) if sent.elapsed() < AT_ONCE => break,
                 Err(fault) => return Err(SendError::Http(fault)),
             }
         }
@@ -161,17 +168,18 @@ impl Connector {
             connect.call(address.server.clone()).await
         };
         let io = match tokio::time::timeout(self.timeout, connecting).await {
-            Ok(connected) => connected.map_err(SendError::Connect)?,
+            Ok(Ok(io)) => io,
+            Ok(Err(e)) if tls::takes_no_http1(&*e) => {
+                POOL.with_borrow_mut(|pool| {
+                    if let Some(origin) = pool.as_mut().and_then(|pool| pool.get_mut(&address.origin)) {
+                        origin.is_elsewhere = true;
+                    }
+                });
+                return Err(SendError::Elsewhere);
+            }
+            Ok(Err(e)) => return Err(SendError::Connect(e)),
             Err(elapsed) => return Err(SendError::Connect(elapsed.into())),
         };
-        if io.connected().is_negotiated_h2() {
-            POOL.with_borrow_mut(|pool| {
-                if let Some(origin) = pool.as_mut().and_then(|pool| pool.get_mut(&address.origin)) {
-                    origin.is_elsewhere = true;
-                }
-            });
-            return Err(SendError::Elsewhere);
-        }
         Ok(Box::new(Http1::new(TokioIo::new(io))))
     }
 }

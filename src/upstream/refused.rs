@@ -119,8 +119,7 @@ pub(super) async fn judge_credential(
 /// The text of a provider's error, with nothing of our credential in it; a failure where it is none of the caller's business.
 pub fn error_text(status: StatusCode, text: &[u8], provider: &LiveProvider) -> Result<String, Failure> {
     if status.is_redirection() || status.is_informational() {
-        let why = format!("it redirects elsewhere (status {}), which is not followed", status.as_u16());
-        return Err(Failure::BadAnswer { provider: Who::of(provider), why });
+        return Err(Failure::redirected(provider, status));
     }
     let text = String::from_utf8_lossy(text);
     match &provider.credential {

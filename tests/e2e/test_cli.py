@@ -69,6 +69,46 @@ def test_check_names_the_place_and_the_nearest_right_thing(tmp_path, config, tol
     assert all(part in done.stderr for part in told), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ('[aliases]\nfast = "opnai/gpt-4o"', "did you mean 'openai'?"),
+        ('[alerts]\nwebhook = "https://example.com"', "KEYWARD_ALERT_SECRET"),
+        ('[log]\nfilter = "a=b=c"', "is no filter"),
+        ('[mcp.servers.x]\nurl = "nonsense"', "is no http"),
+        ('[admin]\nlisten = "127.0.0.1:{port}"', "another port"),
+    ],
+)
+def test_doctor_and_check_know_what_keeps_it_from_starting(tmp_path, config, told):
+    gateway = Gateway(tmp_path)
+    (tmp_path / "keyward.toml").write_text(config.format(port=gateway.port))
+    for command in (["serve", "--check"], ["doctor"]):
+        done = gateway.run(*command)
+        assert done.returncode == 1 and told in done.stdout + done.stderr, (command, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("Mine", "", "small letters"),
+        ("prompt", "", "prompts"),
+        ("mine", 'base_url = "https://example.com/v1?version=1"', "'?' or '#'"),
+        ("mine", 'models = { m = { price = { input = -1.0, output = 1.0 } } }', "price -1"),
+        ("mine", 'models = { m = { price = { input = 1.0, output = nan } } }', "price NaN"),
+    ],
+)
+def test_provider_file_that_cannot_be_meant_is_refused(tmp_path, name, text, told):
+    base = "" if "base_url" in text else 'base_url = "https://example.com/v1"\n'
+    whole = f'name = "Mine"\ndocs = "https://example.com"\ndialects = ["openai_chat"]\nauth = "bearer"\ncredential = ["X"]\n{base}{text}\n'
+    done = Gateway(tmp_path, providers={name: whole}).run("serve", "--check")
+    assert done.returncode == 1 and told in done.stderr, done.stderr
+
+
+def test_hidden_files_beside_providers_are_passed_over(tmp_path):
+    done = Gateway(tmp_path, providers={"._mine": "no TOML"}).run("serve", "--check")
+    assert done.returncode == 0, done.stderr
+
+
 def test_check_tells_all_that_is_wrong_at_once(tmp_path):
     config = '[aliases]\na = "opnai/x"\nb = "antropic/y"\n[alerts]\nwebhook = "https://example.com"\n'
     done = Gateway(tmp_path, config=config, env={"KEYWARD_LISTN": "x"}).run("serve", "--check")

@@ -1,5 +1,8 @@
 """Errors reach the caller as the SDK's own exceptions, with what the provider or the gateway said."""
 
+import gzip
+import json
+
 import openai
 import pytest
 
@@ -76,13 +79,36 @@ def test_unreachable_provider(start_gateway):
         Answer(b'{"choices": [', headers={"content-type": "application/json"}),
         Answer(b"", headers={"content-type": "application/json"}),
         Answer(b"", 302, {"location": "https://example.com/"}),
+        Answer(gzip.compress(provider.chat("Hello").body), encoding="gzip"),
+        Answer(gzip.compress(provider.error(400).body), 400, encoding="gzip"),
+        provider.chat_stream("Hello there"),
     ],
-    ids=["html", "torn-json", "nothing", "redirect"],
+    ids=["html", "torn-json", "nothing", "redirect", "gzip", "gzip-error", "streamed"],
 )
 def test_provider_that_answers_rubbish(client, upstream, answer):
     upstream.serve("gpt-4o-mini", answer)
     error = refused(client, openai.InternalServerError)
     assert (error.status_code, error.code) == (502, "provider_bad_answer")
+    assert upstream.requests[-1].headers["accept-encoding"] == "identity"
+
+
+def test_stream_that_is_gzipped(client, upstream):
+    upstream.serve("gpt-4o-mini", Answer(gzip.compress(provider.chat_stream("Hello").body), headers={"content-type": "text/event-stream"}, encoding="gzip"))
+    error = refused(client, openai.InternalServerError, stream=True)
+    assert (error.status_code, error.code) == (502, "provider_bad_answer")
+    assert "gzip" in error.message
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["left-open", "cut"])
+def test_stream_ends_with_its_last_event_however_its_connection_ends(gateway, upstream, cut):
+    key = gateway.new_key()
+    answer = provider.chat_stream("one two three", usage=True)
+    answer.hold = provider.Hold.up(after=len(answer.body)) if cut else provider.Hold(after=len(answer.body))
+    upstream.serve("gpt-4o-mini", answer)
+    body = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES, "stream": True}).encode()
+    reply = gateway.request("POST", "/v1/chat/completions", body, key["key"])
+    assert reply.body.endswith(b"data: [DONE]\n\n")
+    assert gateway.usage("key", key["id"], 1)["failed"] == 0
 
 
 @pytest.mark.parametrize("inside", [0, 100], ids=["between-events", "inside-an-event"])

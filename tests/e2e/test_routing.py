@@ -1,5 +1,6 @@
 """Aliases, fallback and another attempt."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,7 +9,7 @@ import upstream as provider
 from gateway import free_port
 from gateway import provider as provider_file
 from test_chat import MESSAGES
-from upstream import Upstream
+from upstream import Answer, Upstream
 
 ALIASES = '[aliases]\nfast = ["first/a", "second/b"]\n'
 
@@ -63,6 +64,41 @@ def test_alias_falls_back_where_the_first_answers_with_an_error(start_two, first
     gateway = start_two(first.url)
     first.serve("a", provider.error(status, retry_after="3600"))
     assert ask(gateway, gateway.new_key()["key"], "fast").headers["keyward-provider"] == "second"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(b"<html>Maintenance</html>", headers={"content-type": "text/html"}),
+        Answer(b'{"choices": ['),
+        Answer(b"", 307, {"location": "https://example.com/"}),
+        Answer(b"", 204),
+        dataclasses.replace(provider.chat("one two three four"), hold=provider.Hold.up(after=50)),
+    ],
+    ids=["html", "torn-json", "redirect", "no-content", "cut"],
+)
+def test_alias_falls_back_where_the_first_answers_rubbish(start_two, first, answer):
+    gateway = start_two(first.url)
+    first.serve("a", answer)
+    reply = ask(gateway, gateway.new_key()["key"], "fast")
+    assert (reply.status, reply.headers["keyward-provider"]) == (200, "second")
+    assert len(first.requests) == 1
+
+
+def test_a_long_answer_of_an_alias_passes_as_it_comes(start_two, first):
+    gateway = start_two(first.url)
+    long = provider.chat("word " * 600_000)
+    first.serve("a", long)
+    reply = ask(gateway, gateway.new_key()["key"], "fast")
+    assert (reply.headers["keyward-provider"], reply.body) == ("first", long.body)
+
+
+def test_a_target_that_may_have_worked_is_not_asked_again(start_two, first, upstream):
+    gateway = start_two(first.url)
+    first.serve("a", dataclasses.replace(provider.chat("one two three four"), hold=provider.Hold.up(after=50)))
+    upstream.serve("b", provider.error(503))
+    assert ask(gateway, gateway.new_key()["key"], "fast").status == 503
+    assert (len(first.requests), len(upstream.requests)) == (1, 2)
 
 
 def test_alias_does_not_hide_that_the_request_is_wrong(start_two, first, upstream):

@@ -68,6 +68,8 @@ class Answer:
     headers: dict[str, str] = dataclasses.field(default_factory=lambda: {"content-type": "application/json"})
     stream: bool = False
     hold: Hold | None = None
+    # What recorded headers say of it does not hold of recorded bodies.
+    encoding: str | None = None
 
     def pieces(self):
         """The body in odd pieces, with `None` where it is held."""
@@ -125,6 +127,8 @@ class Upstream:
                 for name, value in answer.headers.items():
                     if name.lower() not in HOP_BY_HOP:
                         self.send_header(name, value)
+                if answer.encoding:
+                    self.send_header("content-encoding", answer.encoding)
                 length = ("transfer-encoding", "chunked") if answer.stream else ("content-length", str(len(answer.body)))
                 self.send_header(*length)
                 self.end_headers()

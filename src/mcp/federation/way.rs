@@ -23,6 +23,7 @@ use crate::catalog::Environment;
 use crate::config::McpServer;
 use crate::route::Secret;
 use crate::upstream::sign::{Client, Source, Tokens};
+use crate::upstream::tls;
 
 /// How, and what must not be told of it.
 #[derive(Debug)]
@@ -124,7 +125,7 @@ impl Way {
             }
             _ => None,
         };
-        let builder = reqwest::Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());
+        let builder = tls::client(tls::BOTH).connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());
         let client = builder.build().map_err(|e| format!("no client can be made ({e})"))?;
         let secrets = Arc::new(Secrets::of(secrets));
         let authorized = Authorized { client, token, secrets: Arc::clone(&secrets) };

@@ -1,6 +1,7 @@
 //! The table of requests: begun, settled, summed up.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
@@ -68,6 +69,12 @@ impl LedgerStore for Sqlite {
             self.is_there()?;
             let mut transaction = self.writes.begin_with("BEGIN IMMEDIATE").await?;
             let (pairs, mut texts) = (pair(entries), Texts::default());
+            let mut hours: Vec<i64> = pairs.iter().map(|pair| rollups::hour_of(pair.began())).collect();
+            hours.sort_unstable();
+            hours.dedup();
+            for hour in hours {
+                rollups::forget(&mut transaction, hour).await?;
+            }
             let mut left = pairs.as_slice();
             for (rows, statement) in ROWS.into_iter().zip(&*STATEMENTS) {
                 while let Some((now, later)) = left.split_at_checked(rows) {
@@ -199,7 +206,11 @@ struct Pair<'a> {
 
 /// Texts that the rows of a batch have in common.
 #[derive(Default)]
-struct Texts(Vec<Arc<str>>);
+struct Texts {
+    all: Vec<Arc<str>>,
+    /// The last address: many requests come from one.
+    address: Option<(IpAddr, Arc<str>)>,
+}
 
 /// So many of them: node, operations, outcomes, sources.
 const MOST_SHARED: usize = 16;
@@ -238,7 +249,8 @@ fn arguments(node: &str, pairs: &[Pair<'_>], texts: &mut Texts) -> Result<Sqlite
 }
 
 /// Adds a row's values in the order of [`COLUMNS`].
-fn add_row(to: &mut SqliteArguments, node: &str, Pair { begin, settle }: &Pair<'_>, texts: &mut Texts) -> Result<(), BoxDynError> {
+fn add_row(to: &mut SqliteArguments, node: &str, pair: &Pair<'_>, texts: &mut Texts) -> Result<(), BoxDynError> {
+    let Pair { begin, settle } = pair;
     let usage = settle.map(|settle| settle.usage).unwrap_or_default();
     let text = |of_settle: fn(&Settle) -> &Arc<str>, of_begin: fn(&Begin) -> &Arc<str>| {
         settle.map(of_settle).or(begin.map(of_begin)).map_or_else(Arc::default, shortened)
@@ -249,8 +261,8 @@ fn add_row(to: &mut SqliteArguments, node: &str, Pair { begin, settle }: &Pair<'
     to.add(texts.shared(begin.map_or("", |begin| &begin.operation)))?;
     to.add(text(|settle| &settle.provider, |begin| &begin.provider))?;
     to.add(text(|settle| &settle.model, |begin| &begin.model))?;
-    to.add(begin.and_then(|begin| begin.from).map(|address| address.to_string()))?;
-    to.add(begin.map(|begin| begin.at).or(settle.map(|settle| settle.at)).map_or(0, micros))?;
+    to.add(begin.and_then(|begin| begin.from).map(|address| texts.address(address)))?;
+    to.add(micros(pair.began()))?;
     to.add(begin.and_then(|begin| begin.reserved).map(nanos))?;
     to.add(settle.map(|settle| micros(settle.at)))?;
     to.add(texts.shared(settle.map_or("open", |settle| settle.outcome.as_str())))?;
@@ -266,18 +278,34 @@ fn add_row(to: &mut SqliteArguments, node: &str, Pair { begin, settle }: &Pair<'
     to.add(texts.shared(begin.map_or("", |begin| &begin.prompt)))
 }
 
+// === impl Pair ===
+
+impl Pair<'_> {
+    /// When the request came; where that is not known, when it ended.
+    fn began(&self) -> Timestamp {
+        self.begin.map(|begin| begin.at).or(self.settle.map(|settle| settle.at)).unwrap_or_default()
+    }
+}
+
 // === impl Texts ===
 
 impl Texts {
     fn shared(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.iter().find(|known| ***known == *text) {
+        if let Some(known) = self.all.iter().find(|known| ***known == *text) {
             return Arc::clone(known);
         }
         let new: Arc<str> = text.into();
-        if self.0.len() < MOST_SHARED {
-            self.0.push(Arc::clone(&new));
+        if self.all.len() < MOST_SHARED {
+            self.all.push(Arc::clone(&new));
         }
         new
+    }
+
+    fn address(&mut self, address: IpAddr) -> Arc<str> {
+        match &self.address {
+            Some((known, text)) if *known == address => Arc::clone(text),
+            _ => Arc::clone(&self.address.insert((address, address.to_string().into())).1),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sums over requests: closed hours and days are summed once, and a query adds those sums to the rows of the rest.
 //!
-//! A sum is deleted, in the same transaction, by whatever changes one of its rows (the triggers in `0009_prompts.sql`), and made anew
-//! by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into their hour's sums, a few at a time,
+//! A sum is deleted, in the same transaction, by whatever adds a row to it ([`forget`]) or changes one (the trigger in
+//! `0009_prompts.sql`), and made anew by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into their hour's sums, a few at a time,
 //! so that a query is right at every moment.
 
 use jiff::Timestamp;
@@ -182,6 +182,27 @@ pub(super) async fn roll_up(pool: &SqlitePool, before: Timestamp) -> Result<bool
     }
     transaction.commit().await?;
     Ok(true)
+}
+
+/// Deletes the sums that rows of that moment are missing in, if there are any; those of hours with pruned rows count beside what is added.
+pub(super) async fn forget(connection: &mut SqliteConnection, hour: i64) -> Result<(), StoreError> {
+    let known = "SELECT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = ?1 AND NOT pruned),
+        EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = ?1 / 24)";
+    let (of_hour, of_day): (bool, bool) = sqlx::query_as(known).bind(hour).fetch_one(&mut *connection).await?;
+    for (span, number) in
+        [(1, hour), (HOURS_A_DAY, hour / HOURS_A_DAY)].into_iter().zip([of_hour, of_day]).filter_map(|(sum, is)| is.then_some(sum))
+    {
+        for table in ["rollups", "rolled"] {
+            let delete = format!("DELETE FROM {table} WHERE span = ? AND number = ?");
+            sqlx::query(sqlx::AssertSqlSafe(delete)).bind(span).bind(number).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The hour of a moment, counted since 1970.
+pub(super) fn hour_of(at: Timestamp) -> i64 {
+    micros(at) / HOUR
 }
 
 /// Moves up to `most` ended requests of one hour, which is over before `before`, into its sums; tells how many.

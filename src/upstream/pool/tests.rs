@@ -11,17 +11,19 @@ const LAST: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n";
 const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no";
 
-/// A provider that gives each connection its answers, one a request, and closes it when it has none left.
+/// A provider that gives each connection its answers, one a request, and closes it when it has none left; all are open side by side.
 async fn provider(connections: &'static [&'static [&'static str]]) -> Address {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = Address::of(&format!("http://{}/v1/chat", listener.local_addr().unwrap()).parse().unwrap()).unwrap();
     tokio::spawn(async move {
         for answers in connections {
             let (mut stream, _) = listener.accept().await.unwrap();
-            for answer in *answers {
-                read_request(&mut stream).await;
-                stream.write_all(answer.as_bytes()).await.unwrap();
-            }
+            tokio::spawn(async move {
+                for answer in *answers {
+                    read_request(&mut stream).await;
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
         }
     });
     address
@@ -104,6 +106,17 @@ async fn a_used_connection_that_ends_without_a_word_is_replaced() {
     let connector = connector();
     assert_answered!(ask(&connector, &address).await);
     assert_answered!(ask(&connector, &address).await);
+}
+
+#[tokio::test]
+async fn a_request_is_sent_twice_at_the_most_however_many_connections_end_without_a_word() {
+    let address = provider(&[&[WHOLE, ""], &[WHOLE, ""], &[WHOLE, ""], &[""], &[WHOLE]]).await;
+    let connector = connector();
+    let (first, second, third) = tokio::join!(ask(&connector, &address), ask(&connector, &address), ask(&connector, &address));
+    [first, second, third].into_iter().for_each(|asked| assert_answered!(asked));
+    assert_eq!(idle(&address), 3);
+    assert!(matches!(ask(&connector, &address).await, Err(SendError::Http(Fault::Silent))));
+    assert_eq!(idle(&address), 2, "the others were not tried");
 }
 
 #[tokio::test]

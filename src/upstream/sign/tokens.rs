@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{client_credentials, entra, google};
+use crate::upstream::tls;
 
 /// The token of one credential.
 pub struct Tokens {
@@ -183,7 +184,7 @@ pub async fn get(url: &str) -> Result<Granted, String> {
 
 /// A client of its own: it is needed once an hour.
 fn client() -> Result<reqwest::Client, String> {
-    let builder = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+    let builder = tls::client(tls::BOTH).timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
     builder.build().map_err(|e| format!("no token server can be asked ({e})"))
 }
 

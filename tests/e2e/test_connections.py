@@ -1,0 +1,71 @@
+"""Connections: towards providers over TLS, and towards callers who read nothing."""
+
+import contextlib
+import json
+import socket
+import subprocess
+
+import pytest
+
+import upstream as provider
+from gateway import ROOT, eventually
+from gateway import provider as provider_file
+from test_chat import MESSAGES
+
+H2 = ROOT / "tests" / "e2e" / "node" / "h2.mjs"
+
+
+@contextlib.contextmanager
+def over_tls(folder, both):
+    """A provider's address, and the file of whoever signed its certificate."""
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files], check=True, capture_output=True)
+    with subprocess.Popen(["node", H2, folder, both], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield f"https://localhost:{int(server.stdout.readline())}/v1", folder / "cert.pem"
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize(("both", "version"), [("both", "1.1"), ("", "2.0")], ids=["both", "http2-alone"])
+def test_a_provider_that_speaks_http1_is_asked_by_that(start_gateway, tmp_path, both, version):
+    with over_tls(tmp_path, both) as (url, signed_by):
+        gateway = start_gateway(providers={"test": provider_file(url)}, env={"SSL_CERT_FILE": str(signed_by)})
+        key = gateway.new_key()["key"]
+        body = json.dumps({"model": "test/m", "messages": MESSAGES}).encode()
+        for _ in range(3):
+            reply = gateway.request("POST", "/v1/chat/completions", body, key)
+            assert reply.status == 200, reply.body
+            assert reply.json()["choices"][0]["message"]["content"] == version
+
+
+def test_a_caller_who_reads_nothing_is_cut_off(start_gateway, upstream):
+    gateway = start_gateway(env={"KEYWARD_LIMITS_SEND_TIMEOUT": "300ms"})
+    key = gateway.new_key(parallel=1)
+    upstream.serve("gpt-4o-mini", provider.chat_stream("word " * 200_000))
+    body = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES, "stream": True}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key['key']}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.connect(("127.0.0.1", gateway.port))
+        caller.sendall(head.encode() + body)
+        assert gateway.usage("key", key["id"], 1)
+    upstream.serve("gpt-4o-mini", provider.chat("Hello"))
+    asked = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES}).encode()
+    assert eventually(lambda: gateway.request("POST", "/v1/chat/completions", asked, key["key"]).status == 200), "its place is free again"
+
+
+def test_a_caller_with_a_small_window_gets_all_of_it(start_gateway, upstream):
+    gateway = start_gateway(env={"KEYWARD_LIMITS_SEND_TIMEOUT": "1s"})
+    key = gateway.new_key()
+    upstream.serve("gpt-4o-mini", provider.chat_stream("word " * 20_000))
+    body = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES, "stream": True}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {key['key']}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.connect(("127.0.0.1", gateway.port))
+        caller.sendall(head.encode() + body)
+        read = b"".join(iter(lambda: caller.recv(65536), b""))
+    assert b"data: [DONE]" in read
+    assert gateway.usage("key", key["id"], 1)["failed"] == 0
