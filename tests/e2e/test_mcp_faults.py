@@ -412,6 +412,18 @@ def test_an_error_that_names_no_request_ends_the_call_at_once(start_gateway):
         forgotten |= server.sessions
 
 
+def test_subscriptions_outlast_a_session_that_the_server_has_forgotten(start_gateway):
+    server = mcp_odd.Served()
+    gateway = started(start_gateway, served("web", server.url), "web__echo")
+    opened, uri = Raw(gateway, gateway.secret), "file:///public/a"
+    assert "result" in opened.said(7, "resources/subscribe", uri=f"web+{uri}")[-1] and server.odd.subscribed == {uri}
+    forgotten = set(server.sessions)
+    server.odd.subscribed.clear()
+    server.refuses = lambda headers: (404, "no such session") if headers["mcp-session-id"] in forgotten else None
+    assert opened.text("web__echo", a=1) == '{"a": 1}'
+    assert eventually(lambda: server.odd.subscribed == {uri}, seconds=10)
+
+
 def test_a_session_in_which_something_runs_does_not_end_for_another(start_gateway):
     gateway = started(start_gateway, program("odd"))
     first = Raw(gateway, gateway.secret)
@@ -538,3 +550,13 @@ def test_the_bridge_tells_no_error_of_a_call_that_was_cancelled(start_gateway):
         process.stdin.close()
         answered = [message["id"] for message in map(json.loads, process.stdout) if "id" in message]
     assert answered == [1, 3]
+
+
+def test_the_bridge_ends_with_its_input_though_it_listens(start_gateway):
+    gateway = started(start_gateway, program("odd"))
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientInfo": {"name": "e2e", "version": "1"}, "io.modelcontextprotocol/clientCapabilities": {}}
+    listen = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {"notifications": {"toolsListChanged": True}, "_meta": meta}}
+    call_ = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "odd__sleep", "arguments": {"seconds": 2}, "_meta": meta}}
+    began = time.monotonic()
+    told = bridge(gateway, json.dumps(listen).encode() + b"\n" + json.dumps(call_).encode() + b"\n")
+    assert time.monotonic() - began < 15 and any(message.get("id") == 2 and "result" in message for message in told)

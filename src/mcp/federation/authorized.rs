@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -36,6 +37,8 @@ pub struct Authorized {
     pub token: Option<Token>,
     /// Where it is noted.
     pub secrets: Arc<Secrets>,
+    /// Set when the server knows nothing of the session any more: the library begins another by itself, in which nothing is subscribed to.
+    pub has_expired: Arc<AtomicBool>,
 }
 
 type Error = StreamableHttpError<reqwest::Error>;
@@ -68,6 +71,9 @@ impl Authorized {
     /// Posts under the token; one may have been withdrawn before its time, so a new one is asked for once.
     async fn under_token<T, F: Future<Output = Result<T, Error>>>(&self, post: impl Fn(Option<String>) -> F) -> Result<T, Error> {
         let answer = post(self.token().await?).await;
+        if matches!(answer, Err(Error::SessionExpired)) {
+            self.has_expired.store(true, Ordering::Relaxed);
+        }
         if self.may_renew(&answer) { post(self.token().await?).await } else { answer }
     }
 

@@ -119,6 +119,15 @@ impl Link {
         !self.is_closed() && !self.is_spent.load(Ordering::Relaxed)
     }
 
+    /// Whether the server has forgotten what it was told by it, such as subscriptions; it is to be told anew.
+    pub fn begins_anew(&self) -> bool {
+        let begins_anew = self.relay.has_expired().swap(false, Ordering::Relaxed);
+        if begins_anew {
+            *self.level.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        begins_anew
+    }
+
     /// Whether the server is gone.
     pub fn is_closed(&self) -> bool {
         // The service itself counts as open until somebody here ends it.
@@ -250,7 +259,7 @@ impl Pool {
         !self.subscribed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// The connections to a server that have ended though its session is subscribed to something there.
+    /// The connections to a server that have ended, or begun anew, though its session is subscribed to something there.
     pub fn lost(&self, server: &str) -> Vec<Made> {
         if self.subscribed(server).is_empty() {
             return Vec::new();
@@ -258,7 +267,11 @@ impl Pool {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let of_server = places.iter().filter(|(made, _)| *made.server == *server);
         // One that is being made is not lost.
-        let is_lost = |place: &Place| place.try_lock().is_ok_and(|held| held.as_ref().is_none_or(|link| link.is_closed()));
+        let is_lost = |place: &Place| {
+            place
+                .try_lock()
+                .is_ok_and(|held| held.as_ref().is_none_or(|link| link.is_closed() || link.relay.has_expired().load(Ordering::Relaxed)))
+        };
         of_server.filter(|(_, place)| is_lost(place)).map(|(made, _)| made.clone()).collect()
     }
 

@@ -4,6 +4,7 @@
 //! names no call goes to the session whose connection it is, or, without a session, to the only call that can be meant, and else to nobody.
 
 use std::future::pending;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::{
@@ -33,6 +34,8 @@ pub struct Relay {
     calls: Arc<Mutex<Calls>>,
     /// Told when the server says that what it has is another.
     changed: Arc<Notify>,
+    /// The server has begun a new session of its own by this connection.
+    has_expired: Arc<AtomicBool>,
     /// What waits to be told to a caller who does not read.
     places: Arc<Semaphore>,
 }
@@ -105,8 +108,14 @@ impl Relay {
             secrets,
             calls: Arc::default(),
             changed: Arc::default(),
+            has_expired: Arc::default(),
             places: Arc::new(Semaphore::new(MOST_WAITING)),
         }
+    }
+
+    /// Set when the server has begun a new session of its own, which knows nothing of what was before.
+    pub fn has_expired(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.has_expired)
     }
 
     /// The server's name.

@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn json_stays_what_it_is_without_a_credential() {
-        let secrets = Secrets::of(["48151623".to_owned(), "say \"please\"".to_owned()]);
-        let inner = json!({ "a": "say \"please\" twice" }).to_string();
+        let secrets = Secrets::of(["48151623".to_owned(), "say \"please\" now".to_owned()]);
+        let inner = json!({ "a": "say \"please\" now twice" }).to_string();
         let told = json!({
             "pin": 48151623, "other": 7, "texts": ["pin 48151623", inner], "48151623": true,
             "content": [{ "type": "image", "data": STANDARD.encode("x48151623y"), "mimeType": "image/png" }],

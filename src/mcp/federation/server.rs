@@ -299,6 +299,9 @@ impl Server {
         let linked = async {
             let mut place = place.lock().await;
             if let Some(link) = place.as_ref().filter(|link| link.is_usable()) {
+                if link.begins_anew() {
+                    self.resubscribe(link, pool).await;
+                }
                 return Ok(Arc::clone(link));
             }
             *place = None;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -115,7 +116,7 @@ impl Way {
         let builder = reqwest::Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());
         let client = builder.build().map_err(|e| format!("no client can be made ({e})"))?;
         let secrets = Arc::new(Secrets::of(secrets));
-        let authorized = Authorized { client, token, secrets: Arc::clone(&secrets) };
+        let authorized = Authorized { client, token, secrets: Arc::clone(&secrets), has_expired: Arc::default() };
         Ok(Way { means: Means::Http(Http { authorized, url: Secret::new(url), headers }), secrets })
     }
 
@@ -132,7 +133,8 @@ impl Way {
         let connected = match &self.means {
             Means::Http(http) => {
                 // The next attempt costs a request, and no program that starts anew: there is no reason to wait for long.
-                let serving = relay.serve_with_lifecycle(Mended::new(&server, http.transport(), None), lifecycle);
+                let transport = http.transport(relay.has_expired());
+                let serving = relay.serve_with_lifecycle(Mended::new(&server, transport, None), lifecycle);
                 match tokio::time::timeout(patience.unwrap_or(Duration::MAX), serving).await {
                     Ok(served) => served.map(|service| (service, None)),
                     Err(_) => return Err("it does not answer".to_owned()),
@@ -232,8 +234,8 @@ impl Means {
 // === impl Http ===
 
 impl Http {
-    fn transport(&self) -> StreamableHttpClientTransport<Authorized> {
+    fn transport(&self, has_expired: Arc<AtomicBool>) -> StreamableHttpClientTransport<Authorized> {
         let config = StreamableHttpClientTransportConfig::with_uri(self.url.expose()).custom_headers(self.headers.clone());
-        StreamableHttpClientTransport::with_client(self.authorized.clone(), config)
+        StreamableHttpClientTransport::with_client(Authorized { has_expired, ..self.authorized.clone() }, config)
     }
 }
