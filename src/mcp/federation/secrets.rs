@@ -71,8 +71,7 @@ impl Secrets {
         match value {
             Value::String(text) => self.mask_text(text),
             Value::Number(number) => {
-                let text = number.to_string();
-                let is_secret = self.masked(&text) != text;
+                let is_secret = self.holds(&number.to_string());
                 if is_secret {
                     // Whoever reads it wants a number.
                     *value = Value::from(0);
@@ -95,7 +94,7 @@ impl Secrets {
                         member => self.mask(member),
                     };
                 }
-                let names: Vec<String> = members.keys().filter(|name| self.masked(name) != **name).cloned().collect();
+                let names: Vec<String> = members.keys().filter(|name| self.holds(name)).cloned().collect();
                 for name in &names {
                     if let Some(member) = members.shift_remove(name) {
                         members.insert(self.masked(name), member);
@@ -125,8 +124,16 @@ impl Secrets {
     }
 
     fn mask_text(&self, text: &mut String) -> bool {
-        let masked = self.masked(text);
-        std::mem::replace(text, masked) != *text
+        let holds = self.holds(text);
+        if holds {
+            *text = self.masked(text);
+        }
+        holds
+    }
+
+    fn holds(&self, text: &str) -> bool {
+        let granted = Arc::clone(&self.granted.lock().unwrap_or_else(PoisonError::into_inner));
+        self.fixed.iter().chain(granted.iter()).any(|form| text.contains(form.expose()))
     }
 }
 
