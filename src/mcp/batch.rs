@@ -82,7 +82,8 @@ pub fn refused(why: &str) -> Response<Body> {
 }
 
 fn is_request(message: &Value) -> bool {
-    message.get("id").is_some() || !message.is_object()
+    let is_answer = message.get("method").is_none() && (message.get("result").is_some() || message.get("error").is_some());
+    !is_answer && (message.get("id").is_some() || !message.is_object())
 }
 
 fn event(message: &Value) -> Bytes {

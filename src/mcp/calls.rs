@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::request::Parts;
 use rmcp::ErrorData;
@@ -16,8 +17,9 @@ use rmcp::service::{Peer, PeerRequestOptions, RequestContext, RoleClient, RoleSe
 use serde_json::Value;
 
 use super::endpoint::Presented;
-use super::federation::{Key, Kind, Link, Listed, Pool, Server, Toward, Trouble, Turn};
+use super::federation::{Key, Kind, Link, Listed, NAMELESS, Pool, Server, Toward, Trouble, Turn};
 use super::holder::{Holder, LOOK_EVERY};
+use super::kept;
 use super::names::{Manner, shown};
 use crate::catalog::Operation;
 use crate::error::Refusal;
@@ -92,9 +94,14 @@ impl Called {
         self.context.protocol_version().unwrap_or(ProtocolVersion::V_2025_03_26)
     }
 
-    /// Whether the key may use something of a server, and a request is left to it; what is used so is a request, and no row of the ledger.
+    /// Whether the key may use something of a server, and a request is left to it.
     pub fn admit(&self, scope: &str) -> Result<(), ErrorData> {
         self.caller.may_use_tool(scope).map_err(|reason| refused(reason.refusal(Some(self.caller.id()))))?;
+        self.count()
+    }
+
+    /// Whether a request is left to the key, as for a list: it counts, and is no row of the ledger.
+    pub fn count(&self) -> Result<(), ErrorData> {
         let permit = self.caller.admit(&Need::NOTHING).map_err(|reason| refused(reason.into()))?;
         permit.settle(&Used { requests: 1, ..Used::default() }, &|_| true);
         Ok(())
@@ -165,60 +172,91 @@ impl Called {
     }
 
     /// Passes a request on to a server: what it asks and tells meanwhile reaches the caller, and a caller who cancels cancels there too.
-    pub async fn forward(&self, way: &Way<'_>, request: ClientRequest) -> Result<ServerResult, ErrorData> {
+    pub fn forward<'a>(&'a self, way: &'a Way<'_>, request: ClientRequest) -> BoxFuture<'a, Result<ServerResult, ErrorData>> {
+        // It is large, and each handler that calls it would be as large again.
+        Box::pin(self.forwarded(way, request))
+    }
+
+    async fn forwarded(&self, way: &Way<'_>, mut request: ClientRequest) -> Result<ServerResult, ErrorData> {
         let (version, capabilities) = (self.version(), self.context.client_capabilities().unwrap_or_default());
-        let server = way.server;
-        let is_modern = !version.has_initialize();
+        let (server, is_modern) = (way.server, !version.has_initialize());
+        if let Some(repeated) = Some(&mut request).filter(|_| is_modern).and_then(kept::repeated) {
+            return Box::pin(kept::go_on(self, way, &request, repeated)).await;
+        }
         let link = server.link(way.pool, version, capabilities).await.map_err(|Trouble(error)| error)?;
-        let holder = Holder::of(way.gateway, self);
+        let mut toward = self.toward(way, &request);
+        let holder = toward.holder.clone();
+        if is_modern && !link.is_modern && kept::may_ask(&request) {
+            let (asking, asked) = kept::questions();
+            toward.asking = Some(asking);
+            let turn = link.begin(toward, way.pool.is_session());
+            self.tell_level(way, &turn.link).await;
+            return Box::pin(kept::Call::begin(self, way, turn, request, asked).run(self, way)).await;
+        }
+        let turn = link.begin(toward, way.pool.is_session());
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(server.call_timeout, self.send(way, &turn, request)) => answer,
+            why = self.gone(&holder) => return Err(why),
+        };
+        turn.passed_on().await;
+        let answer = answer.unwrap_or(Err(ServiceError::Timeout { timeout: server.call_timeout }));
+        if answer.as_ref().is_err_and(|error| server.told(error).contains(NAMELESS)) {
+            // The server knows nothing of this connection's session any more: the next call begins anew.
+            turn.link.retire();
+        }
+        if matches!(answer, Ok(_) | Err(ServiceError::McpError(_))) {
+            turn.over();
+        }
+        heard(server, answer)
+    }
+
+    /// Who hears and is asked what a server tells and asks meanwhile.
+    pub(super) fn toward(&self, way: &Way<'_>, request: &ClientRequest) -> Toward {
+        Toward {
+            peer: self.context.peer.clone(),
+            request: Some(self.context.id.clone()),
+            progress: self.context.meta.get_progress_token(),
+            manner: way.manner,
+            holder: Holder::of(way.gateway, self),
+            level: self.level(way),
+            is_modern: !self.version().has_initialize(),
+            scope: format!("{}/{}", way.server.name, own_name(request)),
+            asking: None,
+        }
+    }
+
+    /// Resolves when nobody waits for an answer any more, or may have one; says which.
+    pub(super) async fn gone(&self, holder: &Holder) -> ErrorData {
         let ended = async {
             // It has just been looked at.
             tokio::time::sleep(LOOK_EVERY).await;
             holder.ended().await;
         };
-        let toward = Toward {
-            peer: self.context.peer.clone(),
-            request: Some(self.context.id.clone()),
-            progress: self.context.meta.get_progress_token(),
-            manner: way.manner,
-            holder: holder.clone(),
-            level: self.level(way),
-            is_modern,
-            scope: format!("{}/{}", server.name, own_name(&request)),
-        };
-        let turn = link.begin(toward, way.pool.is_session());
-        let answer = tokio::select! {
-            answer = tokio::time::timeout(server.call_timeout, self.send(way, &turn, request)) => answer,
-            () = self.context.ct.cancelled() => Ok(Err(ServiceError::Cancelled { reason: None })),
-            () = ended => return Err(ErrorData::invalid_request("The key is no longer good: it ended while the call ran.", None)),
-        };
-        turn.passed_on().await;
-        match answer {
-            Ok(Ok(mut result)) => {
-                turn.over();
-                complete(&mut result);
-                Ok(server.masked_result(result))
-            }
-            Ok(Err(ServiceError::McpError(error))) => {
-                turn.over();
-                Err(server.masked(error))
-            }
-            Ok(Err(ServiceError::Cancelled { .. })) => Err(ErrorData::internal_error("The call was cancelled.", None)),
-            Err(_) | Ok(Err(ServiceError::Timeout { .. })) => Err(server.trouble("did not answer in time").0),
-            Ok(Err(error)) => {
-                let told = server.told(&error);
-                tracing::warn!(server = &*server.name, error = told, "an MCP server broke off");
-                Err(server.trouble(&format!("broke off before it answered: {told}")).0)
-            }
+        tokio::select! {
+            () = self.context.ct.cancelled() => ErrorData::internal_error("The call was cancelled.", None),
+            () = ended => ErrorData::invalid_request("The key is no longer good: it ended while the call ran.", None),
+        }
+    }
+
+    /// Runs something for as long as its caller waits for it.
+    pub async fn while_wanted<T>(&self, run: impl Future<Output = T>) -> Result<T, ErrorData> {
+        tokio::select! {
+            done = run => Ok(done),
+            () = self.context.ct.cancelled() => Err(ErrorData::internal_error("The call was cancelled.", None)),
+        }
+    }
+
+    /// Tells a server of older revisions from which level on its log is wanted.
+    async fn tell_level(&self, way: &Way<'_>, link: &Link) {
+        if let Some(level) = self.level(way).filter(|level| !link.is_modern && tells_too_little(link, *level)) {
+            // A server without a log need not know, or answer.
+            let _ = tokio::time::timeout(ROUND, link.service.set_level(SetLevelRequestParams::new(level))).await;
         }
     }
 
     async fn send(&self, way: &Way<'_>, turn: &Turn, mut request: ClientRequest) -> Result<ServerResult, ServiceError> {
         let link = &*turn.link;
-        if let Some(level) = self.level(way).filter(|level| !link.is_modern && tells_too_little(link, *level)) {
-            // A server without a log need not know, or answer.
-            let _ = tokio::time::timeout(ROUND, link.service.set_level(SetLevelRequestParams::new(level))).await;
-        }
+        self.tell_level(way, link).await;
         if let ClientRequest::CallToolRequest(call) = &request
             && link.is_modern
             && !link.knows_tools.load(Ordering::Relaxed)
@@ -228,26 +266,43 @@ impl Called {
             link.knows_tools.store(true, Ordering::Relaxed);
         }
         if !link.is_modern || !self.version().has_initialize() {
-            return self.ask(turn, request).await;
+            return ask(turn, request, carried(&self.context.meta)).await;
         }
         // The caller knows nothing of results that ask for something: it is asked, and the server called again with its answers.
         for _ in 0..MOST_ROUNDS {
-            match self.ask(turn, request.clone()).await? {
-                ServerResult::InputRequiredResult(wanted) => answer(turn, &mut request, wanted).await?,
+            match ask(turn, request.clone(), carried(&self.context.meta)).await? {
+                ServerResult::InputRequiredResult(wanted) => answer(way.server, turn, &mut request, wanted).await?,
                 result => return Ok(result),
             }
         }
         Err(ServiceError::InputRequiredRoundsExceeded { max_rounds: MOST_ROUNDS })
     }
+}
 
-    async fn ask(&self, turn: &Turn, request: ClientRequest) -> Result<ServerResult, ServiceError> {
-        let options = PeerRequestOptions::no_options().with_meta(carried(&self.context.meta));
-        let handle = turn.link.service.send_cancellable_request(request, options).await?;
-        turn.sent(handle.progress_token.clone(), handle.id.clone());
-        let mut asked = Asked { peer: handle.peer.clone(), id: handle.id.clone(), link: Some(Arc::clone(&turn.link)) };
-        let answer = handle.await_response().await;
-        asked.link = None;
-        answer
+/// Asks a server, and waits for its answer.
+pub(super) async fn ask(turn: &Turn, request: ClientRequest, meta: RequestMetaObject) -> Result<ServerResult, ServiceError> {
+    let handle = turn.link.service.send_cancellable_request(request, PeerRequestOptions::no_options().with_meta(meta)).await?;
+    turn.sent(handle.progress_token.clone(), handle.id.clone());
+    let mut asked = Asked { peer: handle.peer.clone(), id: handle.id.clone(), link: Some(Arc::clone(&turn.link)) };
+    let answer = handle.await_response().await;
+    asked.link = None;
+    answer
+}
+
+/// What a server has answered, as its caller may hear it.
+pub(super) fn heard(server: &Server, answer: Result<ServerResult, ServiceError>) -> Result<ServerResult, ErrorData> {
+    match answer {
+        Ok(mut result) => {
+            complete(&mut result);
+            server.masked_result(result)
+        }
+        Err(ServiceError::McpError(error)) => Err(server.masked(error)),
+        Err(ServiceError::Timeout { .. }) => Err(server.trouble("did not answer in time").0),
+        Err(error) => {
+            let told = server.told(&error);
+            tracing::warn!(server = &*server.name, error = told, "an MCP server broke off");
+            Err(server.trouble(&format!("broke off before it answered: {told}")).0)
+        }
     }
 }
 
@@ -262,15 +317,18 @@ fn tells_too_little(link: &Link, level: LoggingLevel) -> bool {
 }
 
 /// Asks the caller for what a result wants, and puts its answers into the request.
-async fn answer(turn: &Turn, request: &mut ClientRequest, wanted: InputRequiredResult) -> Result<(), ServiceError> {
+async fn answer(server: &Server, turn: &Turn, request: &mut ClientRequest, wanted: InputRequiredResult) -> Result<(), ServiceError> {
     let toward = turn.toward().ok_or(ServiceError::UnexpectedResponse)?;
     let questions = wanted.input_requests.unwrap_or_default();
     if questions.is_empty() {
         tokio::time::sleep(ROUND).await;
     }
     let asked = questions.into_iter().map(|(key, question)| {
-        let toward = &toward;
-        async move { Ok::<_, ServiceError>((key, toward.answer(question).await.map_err(ServiceError::McpError)?)) }
+        let (toward, question) = (&toward, server.secrets().masked_in(question));
+        async move {
+            let question = question.ok_or(ServiceError::UnexpectedResponse)?;
+            Ok::<_, ServiceError>((key, toward.answer(question).await.map_err(ServiceError::McpError)?))
+        }
     });
     let answers: BTreeMap<_, _> = futures_util::future::try_join_all(asked).await?.into_iter().collect();
     let answers: Option<InputResponses> = (!answers.is_empty()).then_some(answers);
@@ -326,7 +384,7 @@ fn own_name(request: &ClientRequest) -> &str {
 }
 
 /// What of a request's `_meta` goes on.
-fn carried(meta: &RequestMetaObject) -> RequestMetaObject {
+pub(super) fn carried(meta: &RequestMetaObject) -> RequestMetaObject {
     let mut carried = serde_json::to_value(meta).unwrap_or_default();
     if let Value::Object(members) = &mut carried {
         HOP_BY_HOP.iter().for_each(|name| drop(members.shift_remove(*name)));

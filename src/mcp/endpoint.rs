@@ -19,7 +19,8 @@ use super::handler::Handler;
 use super::holder::Holder;
 use super::names::{Manner, shown};
 use super::room::Listener;
-use super::{batch, plain};
+use super::sessions::Stream;
+use super::{batch, cors, plain};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::Plane;
@@ -53,7 +54,16 @@ async fn serve_one(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>
 }
 
 async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) -> Response<Body> {
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
+    let origin = cors::origin(&head.headers, &own_address(gateway.mcp.config.clone(), &head).allowed_origins);
+    let response = match origin.is_some() && cors::is_preflight(&head) {
+        true => cors::preflight(&head),
+        false => serve_message(gateway, name, (head, body)).await,
+    };
+    cors::readable(response, origin)
+}
+
+async fn serve_message(gateway: Arc<Gateway>, name: Option<String>, (mut head, body): (Parts, Body)) -> Response<Body> {
     let caller = match gateway.caller(&head, Plane::Data).await {
         Ok(caller) => caller,
         Err(refusal) => return refuse(&refusal),
@@ -107,20 +117,22 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
         return too_large();
     }
     let (method, mut body) = (head.method.clone(), body);
+    // A session is used until what runs in it is over.
+    let used = session.as_ref().filter(|_| method == Method::POST).map(|session| gateway.mcp.owned.stream(session));
     if method == Method::POST && batch::may_come(&head.headers, VERSION) {
         let Ok(whole) = Limited::new(body, limit).collect().await else { return too_large() };
         let whole = whole.to_bytes();
         match batch::read(&whole) {
             Some(Ok(messages)) => {
                 let one = |request| async { plain::told(service.handle(request).await.map(Body::new), &Method::POST).await };
-                return batch::serve(head, messages, one).await;
+                return while_running(batch::serve(head, messages, one).await, used);
             }
             Some(Err(why)) => return batch::refused(&why),
             None => body = Body::from(whole),
         }
     }
     let request = Request::from_parts(head, Limited::new(body, limit));
-    let response = plain::told(service.handle(request).await.map(Body::new), &method).await;
+    let response = while_running(plain::told(service.handle(request).await.map(Body::new), &method).await, used);
     if let Some(begun) = response.headers().get(SESSION).and_then(|session| session.to_str().ok()).filter(|_| session.is_none()) {
         for ended in gateway.mcp.owned.begun(begun, key, holder.clone()) {
             gateway.mcp.end(&ended).await;
@@ -129,12 +141,29 @@ async fn serve(gateway: Arc<Gateway>, name: Option<String>, request: Request) ->
     match session {
         Some(session) if method == Method::DELETE => {
             gateway.mcp.owned.ended(&session);
-            response
+            // Some clients take another success for a failure.
+            let is_done = response.status().is_success();
+            if is_done { Response::new(Body::empty()) } else { response }
         }
         Some(session) if method == Method::GET && response.status().is_success() => {
             while_good(response, gateway, &session, (holder, place))
         }
         _ => response,
+    }
+}
+
+/// A response to something that runs in a session, which holds its place until it is over.
+fn while_running(response: Response<Body>, used: Option<Stream>) -> Response<Body> {
+    let is_stream = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    match used.filter(|_| is_stream) {
+        Some(used) => {
+            let held = move |piece| {
+                let _used = &used;
+                piece
+            };
+            response.map(|body| Body::from_stream(body.into_data_stream().map(held)))
+        }
+        None => response,
     }
 }
 

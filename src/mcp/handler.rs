@@ -141,6 +141,9 @@ impl Handler {
         let listing = server.listing().await;
         if let Some(why) = unusable(server, &listing, name) {
             // It is a request all the same; names that callers make up are no rows of the ledger.
+            if listing.tools.iter().any(|tool| tool.name == name) {
+                return called.metered(&self.gateway, (&server.name, name), async { why.map(CallToolResponse::from) }).await;
+            }
             let admitted = called.admit(&format!("{}/{name}", server.name));
             return admitted.map_or_else(|refused| Ok(wrong(&refused.message)), |()| why).map(CallToolResponse::from);
         }
@@ -238,6 +241,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListToolsResult, ErrorData> {
         first_page(asked.as_ref())?;
         let called = Called::of(context)?;
+        called.count()?;
         let mut all: Vec<Tool> = Vec::new();
         if self.alone.is_none() {
             let own = tools::all().into_iter();
@@ -269,10 +273,13 @@ impl ServerHandler for Handler {
         let name = asked.name.clone();
         match self.whose(&name).ok_or_else(|| no_tool(&name))? {
             Whose::Server(server, own) => self.call_federated(&called, &server, own, asked).await,
-            Whose::Prompt(own) => Ok(prompts::call(&self.gateway, &called, own, asked.arguments.unwrap_or_default()).await.into()),
+            Whose::Prompt(own) => {
+                let run = prompts::call(&self.gateway, &called, own, asked.arguments.unwrap_or_default());
+                Ok(called.while_wanted(Box::pin(run)).await?.into())
+            }
             Whose::Service(service, own) => {
-                let arguments = asked.arguments.unwrap_or_default();
-                Ok(services::call(&self.gateway, &called, &service, own, arguments).await?.into())
+                let run = services::call(&self.gateway, &called, &service, own, asked.arguments.unwrap_or_default());
+                Ok(called.while_wanted(Box::pin(run)).await??.into())
             }
             Whose::Own(own) if !tools::has(own) => Err(no_tool(own)),
             Whose::Own(own) => {
@@ -290,6 +297,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListPromptsResult, ErrorData> {
         first_page(asked.as_ref())?;
         let called = Called::of(context)?;
+        called.count()?;
         let mut all = match self.alone {
             Some(_) => Vec::new(),
             None => prompts::allowed(&self.gateway, &called.caller).iter().map(|prompt| prompts::prompt(prompt)).collect(),
@@ -314,7 +322,9 @@ impl ServerHandler for Handler {
         let called = Called::of(context)?;
         let name = asked.name.clone();
         let no_prompt = || ErrorData::invalid_params(format!("There is no prompt '{}': prompts/list names them.", shown(&name)), None);
-        match self.whose(&name).ok_or_else(no_prompt)? {
+        // A prompt of the gateway's own may have any name.
+        let whose = self.whose(&name).or(Some(Whose::Own(&name)).filter(|_| self.alone.is_none()));
+        match whose.ok_or_else(no_prompt)? {
             Whose::Server(server, own) => {
                 approved(&server, Kind::Prompt, own)?;
                 (asked.name, asked.meta) = (own.to_owned(), None);
@@ -332,8 +342,8 @@ impl ServerHandler for Handler {
             }
             Whose::Service(..) => prompts::get(&self.gateway, &called.caller, &asked.name, asked.arguments).map(GetPromptResponse::from),
             Whose::Own(own) | Whose::Prompt(own) => {
-                called.admit(&prompts::scope(own))?;
-                prompts::get(&self.gateway, &called.caller, own, asked.arguments).map(GetPromptResponse::from)
+                let run = async { prompts::get(&self.gateway, &called.caller, own, asked.arguments).map(GetPromptResponse::from) };
+                called.metered_use(&self.gateway, (prompts::SERVER, prompts::base(own), "prompts/get"), run).await
             }
         }
     }
@@ -345,6 +355,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListResourcesResult, ErrorData> {
         first_page(asked.as_ref())?;
         let called = Called::of(context)?;
+        called.count()?;
         let mut all = match self.alone {
             Some(_) => Vec::new(),
             None => prompts::allowed(&self.gateway, &called.caller).iter().map(|prompt| prompts::resource(prompt)).collect(),
@@ -368,6 +379,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         first_page(asked.as_ref())?;
         let called = Called::of(context)?;
+        called.count()?;
         let federated = self.gathered(&called, |server, listing, may_use| {
             let told = |template: &rmcp::model::ResourceTemplate| {
                 let mut template = template.clone();
@@ -388,8 +400,8 @@ impl ServerHandler for Handler {
         let uri = asked.uri.clone();
         let Some((server, own)) = self.whose_uri(&uri) else {
             let name = prompts::named(&uri).ok_or_else(|| no_resource(&uri))?;
-            called.admit(&prompts::scope(name))?;
-            return prompts::file(&self.gateway, &called.caller, name).map(ReadResourceResponse::from);
+            let run = async { prompts::file(&self.gateway, &called.caller, name).map(ReadResourceResponse::from) };
+            return called.metered_use(&self.gateway, (prompts::SERVER, prompts::base(name), "resources/read"), run).await;
         };
         names::check_uri(own).map_err(|why| ErrorData::invalid_params(why, None))?;
         uri_approved(&server, own)?;
@@ -409,14 +421,13 @@ impl ServerHandler for Handler {
     async fn complete(&self, mut asked: CompleteRequestParams, context: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
         let called = Called::of(context)?;
         let nothing = || Ok(CompleteResult::new(CompletionInfo::default()));
-        let server = match &mut asked.r#ref {
+        let (server, own) = match &mut asked.r#ref {
             Reference::Prompt(prompt) => {
                 let name = prompt.name.clone();
                 let Some(Whose::Server(server, own)) = self.whose(&name) else { return nothing() };
                 approved(&server, Kind::Prompt, own)?;
                 prompt.name = own.to_owned();
-                called.admit(&format!("{}/{own}", server.name))?;
-                server
+                (server, prompt.name.clone())
             }
             Reference::Resource(resource) => {
                 let uri = resource.uri.clone();
@@ -425,13 +436,14 @@ impl ServerHandler for Handler {
                 approved(&server, Kind::Template, own)?;
                 uri_approved(&server, own)?;
                 resource.uri = own.to_owned();
-                called.admit(&format!("{}/{own}", server.name))?;
-                server
+                (server, resource.uri.clone())
             }
             _ => return nothing(),
         };
         asked.meta = None;
-        match called.forward(&self.way(&server), ClientRequest::CompleteRequest(CompleteRequest::new(asked))).await? {
+        let request = ClientRequest::CompleteRequest(CompleteRequest::new(asked));
+        let (way, used) = (self.way(&server), (&*server.name, &*own, "completion/complete"));
+        match called.metered_use(&self.gateway, used, called.forward(&way, request)).await? {
             ServerResult::CompleteResult(result) => Ok(result),
             _ => Err(server.trouble("answered with no completion").0),
         }
@@ -457,7 +469,8 @@ impl ServerHandler for Handler {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        tokio::spawn(subscriptions::tell_session(self.changes(), context.peer, Arc::clone(&self.gateway)));
+        let pool = Arc::downgrade(&self.pool);
+        tokio::spawn(subscriptions::tell_session(self.changes(), context.peer, Arc::clone(&self.gateway), pool));
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

@@ -77,3 +77,21 @@ impl fmt::Debug for Holder {
         f.debug_struct("Holder").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    impl Judge for AtomicBool {
+        fn judge<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, bool> {
+            Box::pin(async { self.load(Ordering::Relaxed) })
+        }
+    }
+
+    /// The holder of a key that is good as long as this says so.
+    pub fn holder(is_good: &Arc<AtomicBool>) -> Holder {
+        Holder(Arc::clone(is_good) as Arc<dyn Judge>)
+    }
+}

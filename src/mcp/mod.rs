@@ -8,11 +8,13 @@
 
 mod batch;
 mod calls;
+mod cors;
 mod endpoint;
 pub mod federation;
 mod handler;
 mod holder;
 mod introduction;
+mod kept;
 mod names;
 mod plain;
 mod prompts;

@@ -34,8 +34,12 @@ pub fn allowed(gateway: &Gateway, caller: &Caller) -> Vec<Arc<Prompt>> {
 
 /// A prompt's name in scopes.
 pub fn scope(name: &str) -> String {
-    let base = name.split_once('@').map_or(name, |(base, _)| base);
-    format!("{SERVER}/{base}")
+    format!("{SERVER}/{}", base(name))
+}
+
+/// A prompt's name without its version.
+pub fn base(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(base, _)| base)
 }
 
 /// A prompt as a tool.

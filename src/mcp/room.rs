@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::federation::{Changes, Federation, Pool, Share};
 use super::holder::LOOK_EVERY;
+use super::kept::Kept;
 use super::sessions::Sessions;
 use crate::catalog::Environment;
 use crate::config::Config;
@@ -27,6 +28,8 @@ pub struct Room {
     pub(super) sessions: Arc<LocalSessionManager>,
     /// Whose they are.
     pub(super) owned: Arc<Sessions>,
+    /// Calls that wait for answers of callers without a session.
+    pub(super) kept: Kept,
     /// How the protocol is served.
     pub(super) config: StreamableHttpServerConfig,
     /// Connections of keys that have no session.
@@ -68,6 +71,7 @@ impl Room {
             federation,
             sessions: Arc::new(sessions),
             owned: Arc::default(),
+            kept: Kept::default(),
             pools: Cache::builder().time_to_idle(POOL_FOR).max_capacity(POOLS).build(),
             shares: Mutex::default(),
             changes: watch::Sender::new(Changes::default()),
@@ -112,6 +116,7 @@ impl Room {
         for id in self.owned.sweep().await {
             self.end(&id).await;
         }
+        self.kept.sweep().await;
         self.pools.run_pending_tasks();
         self.pools.iter().for_each(|(_, pool)| pool.sweep());
         self.shares.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, share| share.strong_count() > 0);

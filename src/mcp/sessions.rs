@@ -16,7 +16,7 @@ struct Session {
     key: KeyId,
     holder: Holder,
     used: Instant,
-    /// Streams that wait for news: as long as there is one, somebody is there.
+    /// Streams that wait for news or for an answer: as long as there is one, somebody is there.
     streams: usize,
     /// Since when its key is no longer good.
     bad_since: Option<Instant>,
@@ -61,10 +61,12 @@ impl Sessions {
     pub fn begun(&self, id: &str, key: KeyId, holder: Holder) -> Vec<String> {
         let mut all = self.all();
         all.insert(id.to_owned(), Session { key, holder, used: Instant::now(), streams: 0, bad_since: None });
-        let mut of_key: Vec<_> = all.iter().filter(|(_, session)| session.key == key).map(|(id, one)| (one.used, id.clone())).collect();
+        // One in which something runs, or to which somebody listens, is used now.
+        let of_key = all.iter().filter(|(_, session)| session.key == key);
+        let mut of_key: Vec<_> = of_key.map(|(id, one)| (one.streams > 0, one.used, id.clone())).collect();
         let over = of_key.len().saturating_sub(MOST_OF_A_KEY);
         of_key.sort();
-        let ended: Vec<String> = of_key.into_iter().take(over).map(|(_, id)| id).collect();
+        let ended: Vec<String> = of_key.into_iter().take(over).map(|(_, _, id)| id).collect();
         ended.iter().for_each(|id| drop(all.remove(id)));
         ended
     }
@@ -112,5 +114,57 @@ impl Drop for Stream {
             session.streams -= 1;
             session.used = Instant::now();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::mcp::holder::tests::holder;
+
+    fn key(id: &str) -> KeyId {
+        KeyId::parse(&format!("{id:a<12}")[..12]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_that_nobody_uses_or_may_use() {
+        let (sessions, good, bad) = (Arc::new(Sessions::default()), Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+        for (id, is_good) in [("idle", &good), ("used", &good), ("heard", &good), ("revoked", &bad)] {
+            assert!(sessions.begun(id, key("k"), holder(is_good)).is_empty());
+        }
+        let stream = sessions.stream("heard");
+        let long_ago = Instant::now().checked_sub(IDLE_FOR).unwrap();
+        sessions.all().values_mut().for_each(|session| session.used = long_ago);
+        assert!(sessions.is_used_by("used", key("k")) && sessions.is_used_by("revoked", key("k")));
+        assert!(!sessions.is_used_by("idle", key("other")), "another's key uses nothing");
+        assert_eq!(sessions.sweep().await, ["idle"]);
+        bad.store(false, Ordering::Relaxed);
+        assert!(sessions.sweep().await.is_empty(), "what runs in it may still say that it is over");
+        sessions.all().get_mut("revoked").unwrap().bad_since = Instant::now().checked_sub(LAST_WORDS);
+        assert_eq!(sessions.sweep().await, ["revoked"]);
+        // Whoever has listened until now has used it until now.
+        drop(stream);
+        assert!(sessions.sweep().await.is_empty() && sessions.is_in_use("heard"));
+        sessions.all().values_mut().for_each(|session| session.used = long_ago);
+        let mut ended = sessions.sweep().await;
+        ended.sort();
+        assert_eq!(ended, ["heard", "used"]);
+    }
+
+    #[test]
+    fn the_oldest_session_of_a_key_ends_for_one_more() {
+        let (sessions, good) = (Arc::new(Sessions::default()), Arc::new(AtomicBool::new(true)));
+        assert!(sessions.begun("other", key("other"), holder(&good)).is_empty());
+        for number in 0..MOST_OF_A_KEY {
+            assert!(sessions.begun(&number.to_string(), key("k"), holder(&good)).is_empty());
+        }
+        let _running = sessions.stream("1");
+        assert!(sessions.is_used_by("0", key("k")));
+        assert_eq!(sessions.begun("more", key("k"), holder(&good)), ["2"], "something runs in the one before it");
+        assert!(sessions.is_known("0") && sessions.is_known("other") && !sessions.is_known("2"));
     }
 }

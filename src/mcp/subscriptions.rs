@@ -1,8 +1,8 @@
 //! News for callers: that what there is has changed, told to sessions and to those who listen, and changes of federated servers' resources.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -20,10 +20,13 @@ use crate::gateway::Gateway;
 
 /// A session is looked after so often, though nothing changes.
 const TICK: Duration = Duration::from_secs(30);
+/// And so often one that is subscribed to something.
+const FIRST_REST: Duration = Duration::from_secs(2);
 
 /// `subscriptions/listen` of the newest revision: tells until there is nothing more to tell, or nobody to tell it to.
 pub async fn listen(handler: &Handler, subscription: &SubscriptionContext) -> Result<(), ErrorData> {
     let called = Called::of(subscription.request_context().clone())?;
+    called.count()?;
     let gateway = handler.gateway();
     let _place = gateway.mcp.listener(called.caller.id()).ok_or_else(|| {
         ErrorData::invalid_request("This key listens as often as it may: end one of its subscriptions before another begins.", None)
@@ -50,13 +53,26 @@ pub async fn listen(handler: &Handler, subscription: &SubscriptionContext) -> Re
     Ok(())
 }
 
-/// Tells a session that what there is has changed, for as long as the session lives.
-pub async fn tell_session(mut changes: watch::Receiver<Changes>, peer: Peer<RoleServer>, gateway: Arc<Gateway>) {
+/// Tells a session that what there is has changed, for as long as the session lives, and sees to it that it goes on hearing of what it is
+/// subscribed to. Its connections are not held by that: they end with it.
+pub async fn tell_session(mut changes: watch::Receiver<Changes>, peer: Peer<RoleServer>, gateway: Arc<Gateway>, pool: Weak<Pool>) {
     let mut told = *changes.borrow_and_update();
+    let listens = pool.upgrade().map(|pool| pool.listens()).unwrap_or_default();
+    let (mut rest, mut looked) = (FIRST_REST, Instant::now());
     while !peer.is_transport_closed() {
+        let is_subscribed = pool.upgrade().is_some_and(|pool| pool.is_subscribed());
         tokio::select! {
-            _ = tokio::time::timeout(TICK, changes.changed()) => {}
+            _ = tokio::time::timeout(if is_subscribed { rest } else { TICK }, changes.changed()) => {}
+            () = listens.notified() => {}
             () = gateway.mcp.stopping() => return,
+        }
+        if is_subscribed
+            && looked.elapsed() >= rest
+            && let Some(pool) = pool.upgrade()
+        {
+            // What ends again and again is not started again at once.
+            rest = if revive(&gateway, &pool).await { (rest * 2).min(TICK) } else { (rest / 2).max(FIRST_REST) };
+            looked = Instant::now();
         }
         let (tools, prompts, resources) = news(&mut told, &mut changes);
         // A session that is gone needs no news; the next turn ends this.
@@ -70,6 +86,20 @@ pub async fn tell_session(mut changes: watch::Receiver<Changes>, peer: Peer<Role
             let _ = peer.notify_resource_list_changed().await;
         }
     }
+}
+
+/// Connects anew where a session is subscribed to something and the connection has ended; whether there was such a one.
+async fn revive(gateway: &Gateway, pool: &Pool) -> bool {
+    let mut has_ended = false;
+    for server in gateway.mcp.federation.servers() {
+        for made in pool.lost(&server.name) {
+            has_ended = true;
+            if let Err(why) = server.linked(&made, pool).await {
+                tracing::warn!(server = &*server.name, why, "a session that is subscribed to something hears nothing for now");
+            }
+        }
+    }
+    has_ended
 }
 
 /// Whether tools, prompts and resources have changed since they were told of.

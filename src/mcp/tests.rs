@@ -88,6 +88,24 @@ fn what_changed_is_held_back_until_exactly_that_is_approved() {
 }
 
 #[test]
+fn resources_that_come_and_go_leave_room_for_all_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Approvals::open(folder.path());
+    let of = |day: u32, tools: &[Tool]| {
+        let one = |number: u32| json!({ "uri": format!("mail://{day}/{number}"), "name": "a mail", "description": "says" });
+        let resources = (0..3000).map(|number| serde_json::from_value(one(number)).unwrap()).collect();
+        Listing { resources, ..listing("use", tools) }
+    };
+    for day in 0..4 {
+        assert!(gateway.held_back("mail", &of(day, &[])).unwrap().is_empty(), "day {day}");
+    }
+    assert!(gateway.held_back("mail", &of(4, &[tool("new", json!({}))])).unwrap().is_empty());
+    // What is no resource is remembered all the while.
+    let held_back = gateway.held_back("mail", &of(5, &[tool("other", json!({}))])).unwrap();
+    assert_eq!(held_back.iter().map(Key::to_string).collect::<Vec<_>>(), ["tool t"]);
+}
+
+#[test]
 fn all_that_a_model_reads_of_a_tool_is_approved() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Approvals::open(folder.path());

@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
+use crate::mcp::federation::Server;
 
 /// The paths; none needs a key, and none tells a secret.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
@@ -35,6 +36,8 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
             Some(json!({ "provider": provider.id, "credential": credential.variable, "tried_again_in_s": rest.as_secs() }))
         })
         .collect();
+    let down = |server: &Arc<Server>| Some(json!({ "server": server.name, "why": server.listing_now().trouble.as_ref()? }));
+    let servers_down: Vec<Value> = gateway.mcp.federation.servers().filter_map(down).collect();
     let router = gateway.router();
     let (status, word) = match (ledger, router.unusable()) {
         (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
@@ -51,6 +54,7 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
         "credentials_unusable": router.unusable(),
         "prompts_refused": gateway.prompts.faults(),
         "services_refused": gateway.services.faults(),
+        "mcp_servers_down": servers_down,
     });
     (status, Json(body)).into_response()
 }

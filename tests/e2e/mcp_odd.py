@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 
-NAMES = ["echo", "pid", "sleep", "chatter", "ask", "big", "die", "touch", "environment", "later", "unreadable", "withdraw"]
+NAMES = ["echo", "pid", "sleep", "chatter", "ask", "big", "die", "touch", "environment", "later", "unreadable", "withdraw", "tell_secret", "flood"]
 # Answers that are none, by what is wrong with them; `%s` is the id.
 UNREADABLE = {
     "surrogate": '{"jsonrpc": "2.0", "id": %s, "result": {"content": [{"type": "text", "text": "\\ud800"}]}}',
@@ -28,6 +28,9 @@ class Odd:
         listed = [{"name": name, "description": self.says, "inputSchema": {"type": "object"}} for name in NAMES]
         if "sampling" in self.able:
             listed.append({"name": "for_the_able", "inputSchema": {"type": "object"}})
+        if "tasks" in self.words:
+            supports = {"needs_task": "required", "may_task": "optional", "no_task": "forbidden"}
+            listed += [{"name": name, "inputSchema": {"type": "object"}, "execution": {"taskSupport": support}} for name, support in supports.items()]
         if "no_schema" in self.words:
             listed += [{"name": "bare"}, {"description": "no name"}]
         if "strange" in self.words:
@@ -114,10 +117,31 @@ class Odd:
     def ask(self, arguments, token, tell):
         if "elicitation" not in self.able:
             return "nobody can be asked"
-        schema = {"type": "object", "properties": {"name": {"type": "string"}}}
-        tell({"id": "asked", "method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": schema}})
-        self.asked.wait(5)
-        return json.dumps(self.answered)
+        schema, answers = {"type": "object", "properties": {"name": {"type": "string"}}}, []
+        for turn in range(arguments.get("times", 1)):
+            self.asked.clear()
+            tell({"id": f"asked{turn}", "method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": schema}})
+            tell({"method": "notifications/progress", "params": {"progressToken": token, "progress": 10 * turn}})
+            self.asked.wait(arguments.get("seconds", 5))
+            tell({"method": "notifications/progress", "params": {"progressToken": token, "progress": 10 * turn + 1}})
+            answers.append(self.answered)
+        return json.dumps(answers)
+
+    def tell_secret(self, arguments, token, tell):
+        """Repeats what it was given in all that it says before its answer."""
+        secret = os.environ["ODD_SECRET"]
+        tell({"method": "notifications/progress", "params": {"progressToken": token, "progress": 1, "message": f"progress {secret}"}})
+        tell({"method": "notifications/message", "params": {"level": "info", "data": {"log": [f"log {secret}"]}}})
+        message = {"role": "user", "content": {"type": "text", "text": f"sampling {secret}"}}
+        tell({"id": "sampling", "method": "sampling/createMessage", "params": {"messages": [message], "maxTokens": 1}})
+        tell({"id": "eliciting", "method": "elicitation/create", "params": {"message": f"elicitation {secret}", "requestedSchema": {"type": "object", "properties": {}}}})
+        time.sleep(1)
+        return f"result {secret}"
+
+    def flood(self, arguments, token, tell):
+        for count in range(arguments["count"]):
+            tell({"method": "notifications/message", "params": {"level": "info", "data": f"{count} " + "x" * arguments["bytes"]}})
+        return "flooded"
 
     def big(self, arguments, token, tell):
         return "x" * (arguments["mib"] << 20)
@@ -126,12 +150,12 @@ class Odd:
         os._exit(3)
 
     def touch(self, arguments, token, tell):
-        for uri in self.subscribed:
+        for uri in list(self.subscribed):
             tell({"method": "notifications/resources/updated", "params": {"uri": uri}})
         return "touched"
 
     def environment(self, arguments, token, tell):
-        return f"It is {os.environ.get('ODD_SECRET')}."
+        return f"It is {os.environ.get(arguments.get('variable', 'ODD_SECRET'))}."
 
     def later(self, arguments, token, tell):
         """Asks and says something when the call is over."""
@@ -163,11 +187,20 @@ def reply(message, said):
     return {"id": message["id"], "result": said}
 
 
+def touches(odd, tell):
+    """Says again and again that each resource which is subscribed to has changed."""
+    while True:
+        time.sleep(0.2)
+        odd.touch({}, None, tell)
+
+
 def program():
     odd, lock = Odd(sys.argv[1:]), threading.Lock()
     if started := os.environ.get("ODD_STARTED"):
         with open(started, "a") as file:
             file.write("started\n")
+    if "touches" in odd.words:
+        threading.Thread(target=touches, args=(odd, lambda message: tell(message)), daemon=True).start()
     if "complains" in odd.words:
         print(f"no good: {os.environ.get('ODD_SECRET')}", file=sys.stderr, flush=True)
 
@@ -190,7 +223,7 @@ def program():
 
 
 class Served(http.server.ThreadingHTTPServer):
-    """The same by HTTP. `refuses` says what it answers to a request before it reads it: a status and a text, or nothing."""
+    """The same by HTTP. `refuses` says what it answers to a request before it reads it: a status, a text and maybe a challenge, or nothing."""
 
     daemon_threads = True
 
@@ -210,9 +243,10 @@ class Answering(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send(405, b"", "text/plain")
 
-    def send(self, status, body, kind, session=None):
+    def send(self, status, body, kind, session=None, challenge=None):
         self.send_response(status)
-        for name, value in [("content-type", kind), ("mcp-session-id", session), ("content-length", str(len(body)))]:
+        named = [("content-type", kind), ("mcp-session-id", session), ("content-length", str(len(body))), ("www-authenticate", challenge)]
+        for name, value in named:
             if value:
                 self.send_header(name, value)
         self.end_headers()
@@ -226,7 +260,8 @@ class Handler(Answering):
     def do_POST(self):
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if refused := self.server.refuses(self.headers):
-            return self.send(refused[0], refused[1].encode(), "text/plain")
+            kind = "application/json" if refused[1].startswith("{") else "text/plain"
+            return self.send(refused[0], refused[1].encode(), kind, challenge=refused[2] if len(refused) > 2 else None)
         if message.get("method") == "server/discover" and "hangs" in self.server.odd.words:
             return time.sleep(60)
         if message.get("method") == "server/discover" and "drops" in self.server.odd.words:
@@ -240,7 +275,10 @@ class Handler(Answering):
         said = self.server.odd.answer(message, lambda _: None)
         if "id" not in message or said is None:
             return self.send(202, b"", "text/plain")
-        self.send(200, json.dumps({"jsonrpc": "2.0", **reply(message, said)}).encode(), "application/json", session)
+        whole = json.dumps({"jsonrpc": "2.0", **reply(message, said)})
+        if "streams" in self.server.odd.words:
+            return self.send(200, f"event: message\ndata: {whole}\n\n".encode(), "text/event-stream", session)
+        self.send(200, whole.encode(), "application/json", session)
 
     def do_DELETE(self):
         self.send(200, b"", "text/plain")

@@ -20,6 +20,7 @@ from mcp.types import CreateMessageResult, ElicitResult, PromptReference, Resour
 from gateway import BINARY, ROOT, eventually
 from mcp_fixture import FIXTURE, Fixture, call, fixture, session, tool_names
 from mcp_odd import Answering
+from test_mcp_servers import Raw
 
 SECRET = "fixture-credential-of-the-gateway"
 DOWN = """
@@ -223,11 +224,11 @@ def test_scopes_are_given_and_taken_by_the_management_api(federated):
 
 
 def test_calls_are_in_the_ledger_and_under_the_limits(federated):
-    key = federated.new_key(limit="requests/day=2")
-    assert call(federated, key["key"], "web__echo", text="x").structured_content["text"] == "x"
-    assert call(federated, key["key"], "web__test_error_handling").is_error
-    refused = call(federated, key["key"], "web__echo", text="x")
-    assert refused.is_error and "2 requests a day" in refused.content[0].text
+    opened = Raw(federated, federated.new_key(limit="requests/day=2")["key"])
+    assert opened.call(3, "web__echo", text="x")[-1]["result"]["structuredContent"]["text"] == "x"
+    assert opened.call(4, "web__test_error_handling")[-1]["result"]["isError"]
+    refused = opened.call(5, "web__echo", text="x")[-1]["result"]
+    assert refused["isError"] and "2 requests a day" in refused["content"][0]["text"]
     row = federated.usage("tool", "web/echo", 1)
     assert (row["requests"], row["failed"]) == (1, 0)
     assert federated.usage("tool", "web/test_error_handling", 1)["failed"] == 1

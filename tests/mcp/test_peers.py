@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import PromptReference
+from mcp.types import ElicitResult, PromptReference
 
 from gateway import Gateway, eventually
 from mcp_fixture import call, tool_names
@@ -65,6 +65,24 @@ def test_a_new_client_uses_an_old_server(gateway):
     version, said, read, prompt, completed = asyncio.run(run())
     assert version == "2026-07-28" and "new to old" in said.content[0].text
     assert read.contents and prompt.messages and completed.completion.values
+
+
+def test_a_new_client_is_asked_by_an_old_server(gateway):
+    asked = []
+
+    async def elicit(context, params):
+        asked.append(params.message)
+        return ElicitResult(action="accept", content={"name": "Ada", "check": True})
+
+    async def run():
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {gateway.secret}"}, timeout=30) as http,
+            Client(streamable_http_client(f"{gateway.url}/mcp", http_client=http), elicitation_callback=elicit) as client,
+        ):
+            return client.protocol_version, await client.call_tool("everything__trigger-elicitation-request", {})
+
+    version, said = asyncio.run(run())
+    assert version == "2026-07-28" and len(asked) == 1 and "Ada" in "".join(block.text for block in said.content), said
 
 
 def test_the_newer_sdk_for_typescript(gateway):

@@ -132,7 +132,7 @@ pub async fn run(env: &Environment, url: &str) -> Result<(), CliError> {
         }
     });
     let mut input = read_lines();
-    let (mut running, mut listening) = (JoinSet::new(), JoinSet::new());
+    let (mut running, mut listening, mut news) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     while let Some(line) = input.recv().await {
         let messages = match serde_json::from_slice(&line) {
             Ok(Value::Array(batch)) if (1..=MOST_OF_A_BATCH).contains(&batch.len()) => batch,
@@ -161,7 +161,9 @@ pub async fn run(env: &Environment, url: &str) -> Result<(), CliError> {
                 }
             } else {
                 let bridge = Arc::clone(&bridge);
-                running.spawn(async move { bridge.post(&message).await });
+                // What only waits for news is over when nobody is there to hear of it.
+                let tasks = if is_listen(&message) { &mut news } else { &mut running };
+                tasks.spawn(async move { bridge.post(&message).await });
             }
         }
     }
@@ -170,11 +172,16 @@ pub async fn run(env: &Environment, url: &str) -> Result<(), CliError> {
         eprintln!("keyward: some calls had no answer when the input ended");
     }
     listening.shutdown().await;
+    news.shutdown().await;
     running.shutdown().await;
     bridge.end().await;
     drop(bridge);
     writing.await?;
     Ok(())
+}
+
+fn is_listen(message: &Value) -> bool {
+    message.get("method").is_some_and(|method| method == "subscriptions/listen")
 }
 
 fn is_initialize(message: &Value) -> bool {

@@ -13,7 +13,7 @@ use ring::digest::{Context, SHA256};
 use serde_json::Value;
 
 use super::Listing;
-use super::said::{Key, Said};
+use super::said::{Key, Kind, Said};
 use crate::hex::hex;
 use crate::prompt::examples::diff;
 use crate::shelf;
@@ -38,7 +38,7 @@ pub struct Change {
     pub now: Value,
 }
 
-/// So much is kept of one server; what it has beyond that is held back.
+/// So many resources of one server are kept, and so much else; what it has beyond that is held back.
 const MOST: usize = 5000;
 /// Hexadecimal digits of a digest that somebody repeats.
 const DIGITS: usize = 32;
@@ -60,10 +60,20 @@ impl Approvals {
     /// What of a server is not as it was approved; what was never seen before is approved now.
     pub fn held_back(&self, server: &str, listing: &Listing) -> std::io::Result<BTreeSet<Key>> {
         self.changed(server, |approved| {
-            let mut held_back = BTreeSet::new();
-            for Said { key, text } in Said::by(listing) {
-                let is_new = !approved.contains_key(&key);
-                if is_new && approved.len() < MOST {
+            let (mut held_back, said) = (BTreeSet::new(), Said::by(listing));
+            let mut resources = approved.keys().filter(|key| key.kind == Kind::Resource).count();
+            let new = said.iter().filter(|said| said.key.kind == Kind::Resource && !approved.contains_key(&said.key)).count();
+            if resources + new > MOST {
+                // Resources come and go all day: those that are there no longer make room.
+                let there: BTreeSet<&Key> = said.iter().map(|said| &said.key).collect();
+                approved.retain(|key, _| key.kind != Kind::Resource || there.contains(key));
+                resources = approved.keys().filter(|key| key.kind == Kind::Resource).count();
+            }
+            for Said { key, text } in said {
+                let (is_new, is_resource) = (!approved.contains_key(&key), key.kind == Kind::Resource);
+                let known = if is_resource { resources } else { approved.len() - resources };
+                if is_new && known < MOST {
+                    resources += usize::from(is_resource);
                     approved.insert(key, text);
                 } else if is_new || approved[&key] != text {
                     held_back.insert(key);

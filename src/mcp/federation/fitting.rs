@@ -5,11 +5,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use rmcp::model::{Annotations, JsonObject, Resource, Tool};
+use rmcp::model::{Annotations, JsonObject, Resource, ResourceTemplate, Tool};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Listing;
 use super::said::{Key, Kind};
+use super::secrets::Secrets;
+use super::tasks::runs_as_a_task;
 
 /// An ISO 8601 date and time with its offset is no shorter, and has this between the two.
 const TIME_MARK: char = 'T';
@@ -23,12 +27,50 @@ impl Listing {
         keep(&mut self.tools, Kind::Tool, left_out, |tool| &tool.name, tool);
         keep(&mut self.prompts, Kind::Prompt, left_out, |prompt| &prompt.name, |_| Ok(()));
         keep(&mut self.resources, Kind::Resource, left_out, |resource| &resource.uri, resource);
-        let template = |template: &mut rmcp::model::ResourceTemplate| {
+        let template = |template: &mut ResourceTemplate| {
             annotations(template.annotations.as_mut());
             Ok(())
         };
         keep(&mut self.templates, Kind::Template, left_out, |template| &template.uri_template, template);
     }
+}
+
+impl Listing {
+    /// Takes the server's credential out of all that it says of what it has; names and URIs stay, since that is what is used by them.
+    pub fn mask(&mut self, secrets: &Secrets) {
+        if secrets.is_empty() {
+            return;
+        }
+        let left_out = &mut self.left_out;
+        self.instructions = self.instructions.as_ref().map(|text| secrets.masked(text));
+        mask(&mut self.tools, Kind::Tool, left_out, secrets, |tool| tool.name.to_string(), |tool, name| tool.name = name.into());
+        mask(&mut self.prompts, Kind::Prompt, left_out, secrets, |prompt| prompt.name.clone(), |prompt, name| prompt.name = name);
+        mask(&mut self.resources, Kind::Resource, left_out, secrets, |resource| resource.uri.clone(), |resource, uri| resource.uri = uri);
+        let named = |template: &ResourceTemplate| template.uri_template.clone();
+        mask(&mut self.templates, Kind::Template, left_out, secrets, named, |template, uri| template.uri_template = uri);
+    }
+}
+
+fn mask<T: Clone + Serialize + DeserializeOwned>(
+    entries: &mut Vec<T>,
+    kind: Kind,
+    left_out: &mut Vec<String>,
+    secrets: &Secrets,
+    named: impl Fn(&T) -> String,
+    name: impl Fn(&mut T, String),
+) {
+    entries.retain_mut(|entry| {
+        let own = named(entry);
+        match secrets.masked_in(entry.clone()) {
+            Some(masked) => *entry = masked,
+            None => {
+                left_out.push(format!("{} (it has the server's credential in it)", Key::new(kind, &secrets.masked(&own))));
+                return false;
+            }
+        }
+        name(entry, own);
+        true
+    });
 }
 
 fn keep<T>(
@@ -51,6 +93,9 @@ fn keep<T>(
 }
 
 fn tool(tool: &mut Tool) -> Result<(), &'static str> {
+    if runs_as_a_task(tool) {
+        return Err("it runs as a task alone, and tasks are not passed on");
+    }
     schema(Arc::make_mut(&mut tool.input_schema)).map_err(|()| "its inputSchema is of no object")?;
     // What a tool gives can be told without a schema.
     if tool.output_schema.as_mut().is_some_and(|output| schema(Arc::make_mut(output)).is_err()) {

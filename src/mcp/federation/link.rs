@@ -1,6 +1,6 @@
 //! Connections to servers, shared by the calls of whoever they were made for, and kept for the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rmcp::model::{ClientCapabilities, LoggingLevel, ProgressToken, ProtocolVersion, RequestId};
 use rmcp::service::{RoleClient, RunningService};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::program::Running;
 use super::{Relay, Toward};
@@ -27,7 +27,7 @@ pub struct Link {
     pub knows_tools: AtomicBool,
     /// From which level on it tells its log, where that was asked for.
     pub level: Mutex<Option<LoggingLevel>>,
-    /// A call was left behind by it: what comes of that is nobody's, and no new call begins by it.
+    /// A call was left behind by it or waits for its caller: what comes of that is not another's, and no new call begins by it.
     is_spent: AtomicBool,
     used: Mutex<Instant>,
     /// Its program, which ends with it.
@@ -60,6 +60,10 @@ pub struct Pool {
     is_session: bool,
     /// What its session is subscribed to, by server: a server that has started again knows nothing of that.
     subscribed: Mutex<BTreeSet<(Arc<str>, String)>>,
+    /// By what a session heard last of each server.
+    relays: Mutex<BTreeMap<Arc<str>, Relay>>,
+    /// Told when a session has subscribed to something.
+    listens: Arc<Notify>,
     share: Arc<Share>,
 }
 
@@ -115,10 +119,24 @@ impl Link {
         !self.is_closed() && !self.is_spent.load(Ordering::Relaxed)
     }
 
+    /// Whether the server has forgotten what it was told by it, such as subscriptions; it is to be told anew.
+    pub fn begins_anew(&self) -> bool {
+        let begins_anew = self.relay.has_expired().swap(false, Ordering::Relaxed);
+        if begins_anew {
+            *self.level.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        begins_anew
+    }
+
     /// Whether the server is gone.
     pub fn is_closed(&self) -> bool {
         // The service itself counts as open until somebody here ends it.
         self.service.peer().is_transport_closed()
+    }
+
+    /// No new call begins by it.
+    pub fn retire(&self) {
+        self.is_spent.store(true, Ordering::Relaxed);
     }
 
     /// A call of this caller begins.
@@ -140,6 +158,11 @@ impl Link {
 // === impl Turn ===
 
 impl Turn {
+    /// What tells it from other calls by the connection.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The request has been sent: what comes under its token and its id belongs to this call.
     pub fn sent(&self, token: ProgressToken, id: RequestId) {
         self.link.relay.sent(self.number, token, id);
@@ -167,7 +190,7 @@ impl Drop for Turn {
         self.link.relay.end(self.number, !self.is_over);
         // A session goes on by its connection, which the server may remember something of; it hears of nobody else's calls.
         if !self.is_over && (!self.is_session || self.link.is_modern) {
-            self.link.is_spent.store(true, Ordering::Relaxed);
+            self.link.retire();
         }
     }
 }
@@ -177,7 +200,8 @@ impl Drop for Turn {
 impl Pool {
     /// Of a session, or of a key, which may have so much.
     pub fn new(is_session: bool, share: Arc<Share>) -> Arc<Pool> {
-        Arc::new(Pool { places: Mutex::default(), is_session, subscribed: Mutex::default(), share })
+        let (places, subscribed, relays) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Pool { places, is_session, subscribed, relays, listens: Arc::default(), share })
     }
 
     /// The place of a connection like this.
@@ -221,6 +245,44 @@ impl Pool {
             subscribed.remove(&one);
         } else if self.is_session && subscribed.len() < MOST_SUBSCRIBED {
             subscribed.insert(one);
+            self.listens.notify_one();
+        }
+    }
+
+    /// Told when a session has subscribed to something.
+    pub fn listens(&self) -> Arc<Notify> {
+        Arc::clone(&self.listens)
+    }
+
+    /// Whether it has.
+    pub fn is_subscribed(&self) -> bool {
+        !self.subscribed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// The connections to a server that have ended, or begun anew, though its session is subscribed to something there.
+    pub fn lost(&self, server: &str) -> Vec<Made> {
+        if self.subscribed(server).is_empty() {
+            return Vec::new();
+        }
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_server = places.iter().filter(|(made, _)| *made.server == *server);
+        // One that is being made is not lost.
+        let is_lost = |place: &Place| {
+            place
+                .try_lock()
+                .is_ok_and(|held| held.as_ref().is_none_or(|link| link.is_closed() || link.relay.has_expired().load(Ordering::Relaxed)))
+        };
+        of_server.filter(|(_, place)| is_lost(place)).map(|(made, _)| made.clone()).collect()
+    }
+
+    /// A session goes on by this connection: what names no call reaches it as before.
+    pub fn goes_on(&self, server: &Arc<str>, relay: &Relay) {
+        if !self.is_session {
+            return;
+        }
+        let before = self.relays.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(server), relay.clone());
+        if let Some(before) = before {
+            relay.goes_on_from(&before);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Other MCP servers behind this one: each is followed by a task of its own, so that one that is down or slow hides only itself.
 
 mod approvals;
+mod authorized;
 mod changes;
 mod fitting;
 mod link;
@@ -11,6 +12,9 @@ mod relay;
 mod said;
 mod secrets;
 mod server;
+mod tasks;
+#[cfg(test)]
+mod tests;
 mod way;
 
 use std::collections::BTreeMap;
@@ -20,12 +24,13 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
 pub use approvals::{Approvals, Change};
+pub use authorized::NAMELESS;
 pub use changes::Changes;
 pub use link::{Link, Pool, Share, Turn};
 pub use listing::{Listed, Listing};
-pub use relay::{Relay, Toward};
+pub use relay::{Asking, Relay, Toward};
 pub use said::{Key, Kind};
-pub use server::{Server, Trouble};
+pub use server::{Server, Trouble, UNMASKED};
 pub use way::{Opening, Way};
 
 use crate::catalog::Environment;

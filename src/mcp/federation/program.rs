@@ -18,6 +18,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
 
 use super::secrets::{MOST_TOLD, Secrets};
+use super::tasks;
 use crate::route::Secret;
 
 /// What is started.
@@ -226,7 +227,11 @@ impl Lines {
             return self.too_long(&cut);
         }
         let line = std::mem::take(&mut self.line);
-        let message = match serde_json::from_slice::<ServerJsonRpcMessage>(&line) {
+        let read = match tasks::noted(&line) {
+            Some(noted) => serde_json::from_value::<ServerJsonRpcMessage>(noted),
+            None => serde_json::from_slice(&line),
+        };
+        let message = match read {
             Ok(message) => message,
             Err(error) => return self.unread(&line, &error),
         };

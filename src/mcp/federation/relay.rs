@@ -4,6 +4,7 @@
 //! names no call goes to the session whose connection it is, or, without a session, to the only call that can be meant, and else to nobody.
 
 use std::future::pending;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::{
@@ -16,9 +17,10 @@ use rmcp::service::{
 };
 use rmcp::{ClientHandler, ErrorData, RoleClient, RoleServer};
 use serde_json::Value;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::secrets::Secrets;
 use crate::mcp::holder::Holder;
 use crate::mcp::names::Manner;
 
@@ -27,9 +29,13 @@ use crate::mcp::names::Manner;
 pub struct Relay {
     server: Arc<str>,
     info: ClientConfig,
+    /// What of the server's credential must not be told to callers.
+    secrets: Arc<Secrets>,
     calls: Arc<Mutex<Calls>>,
     /// Told when the server says that what it has is another.
     changed: Arc<Notify>,
+    /// The server has begun a new session of its own by this connection.
+    has_expired: Arc<AtomicBool>,
     /// What waits to be told to a caller who does not read.
     places: Arc<Semaphore>,
 }
@@ -75,6 +81,17 @@ pub struct Toward {
     pub level: Option<LoggingLevel>,
     /// The caller's revision has no sessions: it is asked by results alone, and hears of a log only what it asked for.
     pub is_modern: bool,
+    /// Where the questions for such a caller go, if they can be kept.
+    pub asking: Option<mpsc::Sender<Asking>>,
+}
+
+/// A question for a caller that is asked by results.
+#[derive(Debug)]
+pub struct Asking {
+    /// What the server wants to know.
+    pub question: InputRequest,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<ClientResult>,
 }
 
 /// News that wait to be told by one connection; what comes beyond that is dropped.
@@ -84,19 +101,33 @@ const MOST_WAITING: usize = 512;
 
 impl Relay {
     /// For a connection to a server that introduces itself so.
-    pub fn new(server: &Arc<str>, info: ClientConfig) -> Relay {
+    pub fn new(server: &Arc<str>, info: ClientConfig, secrets: Arc<Secrets>) -> Relay {
         Relay {
             server: Arc::clone(server),
             info,
+            secrets,
             calls: Arc::default(),
             changed: Arc::default(),
+            has_expired: Arc::default(),
             places: Arc::new(Semaphore::new(MOST_WAITING)),
         }
+    }
+
+    /// Set when the server has begun a new session of its own, which knows nothing of what was before.
+    pub fn has_expired(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.has_expired)
     }
 
     /// The server's name.
     pub fn server(&self) -> &Arc<str> {
         &self.server
+    }
+
+    /// Tells the session of another connection, which has ended, what the server tells by this one.
+    pub fn goes_on_from(&self, before: &Relay) {
+        let session = before.calls().session.clone();
+        let mut calls = self.calls();
+        calls.session = calls.session.take().or(session);
     }
 
     /// A call begins; its number tells it from others.
@@ -123,6 +154,20 @@ impl Relay {
         let mut calls = self.calls();
         calls.running.retain(|call| call.number != number);
         calls.has_stray |= is_left_behind;
+    }
+
+    /// A call waits for its caller's next request: nothing is told to the last one any more.
+    pub fn hush(&self, number: u64) {
+        if let Some(call) = self.calls().running.iter_mut().find(|call| call.number == number) {
+            (call.toward.progress, call.toward.level) = (None, None);
+        }
+    }
+
+    /// A call goes on for its caller's next request.
+    pub fn turn_to(&self, number: u64, toward: Toward) {
+        if let Some(call) = self.calls().running.iter_mut().find(|call| call.number == number) {
+            call.toward = Toward { asking: call.toward.asking.take(), ..toward };
+        }
     }
 
     /// Whose call it is.
@@ -211,7 +256,7 @@ impl Toward {
             return Err(nobody());
         }
         if self.is_modern {
-            return Err(ErrorData::invalid_request("the caller can only be asked by a result", None));
+            return self.ask_by_result(request, withdrawn).await;
         }
         if let Some(call) = &self.request {
             request.extensions_mut().insert(OriginatingRequestId(call.clone()));
@@ -234,6 +279,22 @@ impl Toward {
             Some(Ok(Ok(answer))) => Ok(answer),
             Some(Ok(Err(ServiceError::McpError(error)))) => Err(error),
             _ => Err(nobody()),
+        }
+    }
+
+    /// Asks by a result, and waits for what the caller answers when it comes again.
+    async fn ask_by_result(&self, request: ServerRequest, withdrawn: impl Future<Output = ()>) -> Result<ClientResult, ErrorData> {
+        let question = match request {
+            ServerRequest::CreateMessageRequest(request) => InputRequest::CreateMessage(request),
+            ServerRequest::ElicitRequest(request) => InputRequest::Elicitation(request),
+            ServerRequest::ListRootsRequest(request) => InputRequest::ListRoots(request),
+            _ => return Err(nobody()),
+        };
+        let (answer, answered) = oneshot::channel();
+        self.asking.as_ref().ok_or_else(nobody)?.try_send(Asking { question, answer }).map_err(|_| nobody())?;
+        tokio::select! {
+            answer = answered => answer.map_err(|_| nobody()),
+            () = withdrawn => Err(nobody()),
         }
     }
 
@@ -262,6 +323,19 @@ impl Toward {
     /// Whether this caller wants to hear of something in a log.
     fn hears(&self, level: LoggingLevel) -> bool {
         self.level.map_or(!self.is_modern, |least| level as u8 >= least as u8)
+    }
+}
+
+// === impl Asking ===
+
+impl Asking {
+    /// An answer as the question wants it; the error says what is wrong with it.
+    pub fn read(&self, answer: Value) -> Result<ClientResult, serde_json::Error> {
+        Ok(match self.question {
+            InputRequest::CreateMessage(_) => ClientResult::CreateMessageResult(serde_json::from_value(answer)?),
+            InputRequest::Elicitation(_) => ClientResult::ElicitResult(serde_json::from_value(answer)?),
+            _ => ClientResult::ListRootsResult(serde_json::from_value(answer)?),
+        })
     }
 }
 
@@ -296,6 +370,7 @@ impl ClientHandler for Relay {
         params: CreateMessageRequestParams,
         context: RequestContext<RoleClient>,
     ) -> Result<CreateMessageResult, ErrorData> {
+        let params = self.secrets.masked_in(params).ok_or_else(nobody)?;
         sampled(self.ask(ServerRequest::CreateMessageRequest(CreateMessageRequest::new(params)), &context).await?)
     }
 
@@ -304,6 +379,7 @@ impl ClientHandler for Relay {
         params: ElicitRequestParams,
         context: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
+        let params = self.secrets.masked_in(params).ok_or_else(nobody)?;
         elicited(self.ask(ServerRequest::ElicitRequest(ElicitRequest::new(params)), &context).await?)
     }
 
@@ -318,6 +394,7 @@ impl ClientHandler for Relay {
         let Some(_place) = self.place() else { return };
         let _turn = passing.lock().await;
         if let Some(token) = toward.progress {
+            params.message = params.message.map(|message| self.secrets.masked(&message));
             params.progress_token = token;
             // A caller that is gone needs no progress.
             let _ = toward.peer.notify_progress(params).await;
@@ -328,7 +405,10 @@ impl ClientHandler for Relay {
         let Some((toward, passing)) = self.calls().listener() else { return };
         let Some(_place) = self.place() else { return };
         let _turn = passing.lock().await;
-        if toward.hears(params.level) && toward.may_go_on().await {
+        if toward.hears(params.level)
+            && toward.may_go_on().await
+            && let Some(params) = self.secrets.masked_in(params)
+        {
             let _ = toward.peer.notify_logging_message(params).await;
         }
     }

@@ -2,6 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use memchr::memmem;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::key::diagnose;
 use crate::route::Secret;
 use crate::route::forms::{self, SHORTEST};
 
@@ -16,6 +24,9 @@ pub struct Secrets {
 /// Characters of an error, and of a line, that are told.
 pub const MOST_TOLD: usize = 500;
 const IN_ITS_PLACE: &str = "…";
+/// How the words of a name end whose value is a secret, and what is such a word by itself alone.
+const ENDINGS: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASS", "CREDENTIAL"];
+const WORDS: [&str; 4] = ["AUTH", "AUTHORIZATION", "PAT", "PWD"];
 
 // === impl Secrets ===
 
@@ -45,6 +56,93 @@ impl Secrets {
         // A result may be large, and mostly there is none of them in it.
         forms.fold(text.to_owned(), |text, form| if text.contains(form) { text.replace(form, IN_ITS_PLACE) } else { text })
     }
+
+    /// The same for what is told as JSON; none where it is not what it was without them.
+    pub fn masked_in<T: Serialize + DeserializeOwned>(&self, told: T) -> Option<T> {
+        if self.is_empty() {
+            return Some(told);
+        }
+        let mut value = serde_json::to_value(&told).ok()?;
+        if self.mask(&mut value) { serde_json::from_value(value).ok() } else { Some(told) }
+    }
+
+    /// Masks each text and number that is told in a value; whether there was something to mask.
+    fn mask(&self, value: &mut Value) -> bool {
+        match value {
+            Value::String(text) => self.mask_text(text),
+            Value::Number(number) => {
+                let is_secret = self.holds(&number.to_string());
+                if is_secret {
+                    // Whoever reads it wants a number.
+                    *value = Value::from(0);
+                }
+                is_secret
+            }
+            Value::Array(entries) => {
+                let mut is_masked = false;
+                for entry in entries {
+                    is_masked |= self.mask(entry);
+                }
+                is_masked
+            }
+            Value::Object(members) => {
+                let is_media = members.get("type").is_some_and(|kind| kind == "image" || kind == "audio");
+                let mut is_masked = false;
+                for (name, member) in members.iter_mut() {
+                    is_masked |= match member {
+                        Value::String(bytes) if name == "blob" || (is_media && name == "data") => self.mask_bytes(bytes),
+                        member => self.mask(member),
+                    };
+                }
+                let names: Vec<String> = members.keys().filter(|name| self.holds(name)).cloned().collect();
+                for name in &names {
+                    if let Some(member) = members.shift_remove(name) {
+                        members.insert(self.masked(name), member);
+                    }
+                }
+                is_masked || !names.is_empty()
+            }
+            Value::Null | Value::Bool(_) => false,
+        }
+    }
+
+    /// Masks bytes that are told as base64, which stays base64 of as many.
+    fn mask_bytes(&self, text: &mut String) -> bool {
+        let Ok(mut bytes) = STANDARD.decode(text.as_bytes()) else { return self.mask_text(text) };
+        let granted = Arc::clone(&self.granted.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut is_masked = false;
+        for form in self.fixed.iter().chain(granted.iter()).map(|form| form.expose().as_bytes()) {
+            while let Some(at) = memmem::find(&bytes, form) {
+                bytes[at..at + form.len()].fill(b'*');
+                is_masked = true;
+            }
+        }
+        if is_masked {
+            *text = STANDARD.encode(&bytes);
+        }
+        is_masked
+    }
+
+    fn mask_text(&self, text: &mut String) -> bool {
+        let holds = self.holds(text);
+        if holds {
+            *text = self.masked(text);
+        }
+        holds
+    }
+
+    fn holds(&self, text: &str) -> bool {
+        let granted = Arc::clone(&self.granted.lock().unwrap_or_else(PoisonError::into_inner));
+        self.fixed.iter().chain(granted.iter()).any(|form| text.contains(form.expose()))
+    }
+}
+
+/// Whether what stands in the configuration itself is a secret: its name says so, or it looks like a key.
+pub fn is_secret(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let is_word = |word: &str| WORDS.contains(&word) || ENDINGS.iter().any(|ending| word.ends_with(ending));
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| is_word(word) || word.strip_suffix('S').is_some_and(is_word)) || diagnose::is_secret(value)
 }
 
 /// The forms of a secret, those that hold others first.
@@ -68,6 +166,8 @@ fn lower_escapes(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -78,5 +178,36 @@ mod tests {
             assert_eq!(secrets.masked(&format!("bad token '{told}'")), "bad token '…'", "{told}");
         }
         assert_eq!(secrets.masked("none is given"), "none is given");
+    }
+
+    #[test]
+    fn json_stays_what_it_is_without_a_credential() {
+        let secrets = Secrets::of(["48151623".to_owned(), "say \"please\" now".to_owned()]);
+        let inner = json!({ "a": "say \"please\" now twice" }).to_string();
+        let told = json!({
+            "pin": 48151623, "other": 7, "texts": ["pin 48151623", inner], "48151623": true,
+            "content": [{ "type": "image", "data": STANDARD.encode("x48151623y"), "mimeType": "image/png" }],
+            "resource": { "uri": "x://y", "blob": STANDARD.encode("nothing of it") },
+        });
+        let expected = json!({
+            "pin": 0, "other": 7, "texts": ["pin …", "{\"a\":\"… twice\"}"],
+            "content": [{ "type": "image", "data": STANDARD.encode("x********y"), "mimeType": "image/png" }],
+            "resource": { "uri": "x://y", "blob": STANDARD.encode("nothing of it") },
+            "…": true,
+        });
+        assert_eq!(secrets.masked_in(told), Some(expected));
+        // What cannot be told without it is not told.
+        assert_eq!(Secrets::of(["assistant".to_owned()]).masked_in(rmcp::model::Role::Assistant), None);
+    }
+
+    #[test]
+    fn a_name_or_a_shape_tells_a_secret() {
+        for name in ["GITHUB_TOKEN", "OPENAI_APIKEY", "x-api-key", "DB_PASS", "GITHUB_PAT", "BASIC_AUTH", "Authorization", "API_KEYS"] {
+            assert!(is_secret(name, "verbose"), "{name}");
+        }
+        for name in ["LOG_LEVEL", "PATH", "AUTHOR", "PATTERN", "KEYBOARD", "MODE"] {
+            assert!(!is_secret(name, "verbose"), "{name}");
+        }
+        assert!(is_secret("MODE", &format!("sk-proj-{}", "a".repeat(40))));
     }
 }

@@ -10,12 +10,11 @@ use rmcp::model::{
     FormElicitationCapability, ServerCapabilities, ServerResult, SubscribeRequestParams, SubscriptionFilter, UrlElicitationCapability,
 };
 use rmcp::service::{ServiceError, Subscription};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::link::Made;
+use super::secrets::Secrets;
 use super::way::Connection;
 use super::{Approvals, Change, Changes, Key, Link, Listed, Listing, Opening, Pool, Relay, Way};
 use crate::config::McpServer;
@@ -44,6 +43,8 @@ pub struct Server {
 #[derive(Debug)]
 pub struct Trouble(pub ErrorData);
 
+/// What is told of something that is not as the protocol has it without the server's credential.
+pub const UNMASKED: &str = "told something that cannot be passed on without its credential";
 /// A server that says nothing of changes is asked anew so often.
 const RELIST: Duration = Duration::from_secs(300);
 /// New approvals are looked for so often.
@@ -55,6 +56,8 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Between two lists by one connection.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// So many things that are held back are named in the log.
+const MOST_NAMED: usize = 20;
 /// Revisions before 2026-07-28, and those from there on.
 const HANDSHAKE: u8 = 1;
 const MODERN: u8 = 2;
@@ -226,7 +229,8 @@ impl Server {
     async fn listed(&self, link: &Link) -> Result<Listing, String> {
         let listed = tokio::time::timeout(self.timeout, Listing::of(&link.service)).await;
         let listed = listed.map_err(|_| format!("it did not list what it has within {} s", self.timeout.as_secs_f64()))?;
-        let listing = listed.map_err(|error| format!("it does not list what it has: {}", self.told(&error)))?;
+        let mut listing = listed.map_err(|error| format!("it does not list what it has: {}", self.told(&error)))?;
+        listing.mask(self.secrets());
         for what in &listing.left_out {
             tracing::warn!(server = &*self.name, what, "something that callers could not read is left out");
         }
@@ -245,7 +249,7 @@ impl Server {
     async fn open(&self, version: ProtocolVersion, capabilities: ClientCapabilities, openings: &[Opening]) -> Result<Connection, String> {
         let mut why = String::new();
         for opening in openings {
-            let relay = Relay::new(&self.name, introduction(version.clone(), capabilities.clone()));
+            let relay = Relay::new(&self.name, introduction(version.clone(), capabilities.clone()), Arc::clone(self.way.secrets()));
             match self.way.connect(relay, *opening).await {
                 Ok(connection) => return Ok(connection),
                 // What the handshake fails of is what whoever runs an ordinary server can do something about.
@@ -259,10 +263,12 @@ impl Server {
     fn held_back(&self, listing: &Listing) -> Result<BTreeSet<Key>, String> {
         let held_back = self.approvals.held_back(&self.name, listing);
         let held_back = held_back.map_err(|error| format!("the file of approvals cannot be used: {error}"))?;
-        for key in &held_back {
+        if !held_back.is_empty() {
+            let named: Vec<String> = held_back.iter().take(MOST_NAMED).map(Key::to_string).collect();
             tracing::warn!(
                 server = &*self.name,
-                what = %key,
+                count = held_back.len(),
+                what = named.join(", "),
                 "something is not as it was approved, and is held back: 'keyward mcp approve {}' shows what has changed",
                 self.name
             );
@@ -280,24 +286,32 @@ impl Server {
 
     /// A connection for a call of a caller like this: the one of its pool, or a new one there.
     pub async fn link(&self, pool: &Pool, version: ProtocolVersion, capabilities: ClientCapabilities) -> Result<Arc<Link>, Trouble> {
-        let made = self.made(version, capabilities);
-        let place = pool.place(&made);
-        let linked = async {
-            let mut place = place.lock().await;
-            if let Some(link) = place.as_ref().filter(|link| link.is_usable()) {
-                return Ok(Arc::clone(link));
-            }
-            *place = None;
-            let link = Arc::new(self.connect(&made, pool).await?);
-            self.resubscribe(&link, pool).await;
-            *place = Some(Arc::clone(&link));
-            Ok(link)
-        };
-        let linked = tokio::time::timeout(self.timeout, linked).await.unwrap_or_else(|_| Err("it did not connect in time".to_owned()));
+        let linked = self.linked(&self.made(version, capabilities), pool).await;
         linked.map_err(|why| {
             tracing::warn!(server = &*self.name, why, "an MCP server cannot be called");
             self.trouble("cannot be reached right now: try again in a moment")
         })
+    }
+
+    /// The same for what such a connection is made for; the error says why there is none.
+    pub async fn linked(&self, made: &Made, pool: &Pool) -> Result<Arc<Link>, String> {
+        let place = pool.place(made);
+        let linked = async {
+            let mut place = place.lock().await;
+            if let Some(link) = place.as_ref().filter(|link| link.is_usable()) {
+                if link.begins_anew() {
+                    self.resubscribe(link, pool).await;
+                }
+                return Ok(Arc::clone(link));
+            }
+            *place = None;
+            let link = Arc::new(self.connect(made, pool).await?);
+            pool.goes_on(&self.name, &link.relay);
+            self.resubscribe(&link, pool).await;
+            *place = Some(Arc::clone(&link));
+            Ok(link)
+        };
+        tokio::time::timeout(self.timeout, Box::pin(linked)).await.unwrap_or_else(|_| Err("it did not connect in time".to_owned()))
     }
 
     /// Subscribes anew to what a session was subscribed to by a connection that has ended.
@@ -313,13 +327,10 @@ impl Server {
         }
     }
 
-    /// What a connection for such a caller is. A caller of the newest revision cannot be asked in the middle of a call: an older server is
-    /// told so, and all those callers are the same to it.
+    /// What a connection for such a caller is.
     fn made(&self, version: ProtocolVersion, mut capabilities: ClientCapabilities) -> Made {
         // That they have changed is not passed on.
         capabilities.roots.iter_mut().for_each(|roots| roots.list_changed = None);
-        let is_older = self.speaks.load(Ordering::Relaxed) & MODERN == 0;
-        let capabilities = if !version.has_initialize() && is_older { ClientCapabilities::default() } else { capabilities };
         Made { server: Arc::clone(&self.name), version, capabilities, thread: std::thread::current().id() }
     }
 
@@ -341,7 +352,7 @@ impl Server {
     }
 
     /// That one more program may run, for the key and in all.
-    fn permits(&self, pool: &Pool) -> Result<Vec<OwnedSemaphorePermit>, String> {
+    pub(super) fn permits(&self, pool: &Pool) -> Result<Vec<OwnedSemaphorePermit>, String> {
         let permit = |of: &Arc<Semaphore>, whose| {
             let permit = Arc::clone(of).try_acquire_owned();
             permit.map_err(|_| format!("as many programs run {whose} as may"))
@@ -354,27 +365,23 @@ impl Server {
         self.way.broken(error)
     }
 
-    /// A result with nothing of the server's credential: some servers repeat what they were sent.
-    pub fn masked_result(&self, result: ServerResult) -> ServerResult {
-        if self.way.secrets().is_empty() {
-            return result;
-        }
-        let masked = match &result {
-            ServerResult::CallToolResult(result) => self.without_secrets(result).map(ServerResult::CallToolResult),
-            ServerResult::GetPromptResult(result) => self.without_secrets(result).map(ServerResult::GetPromptResult),
-            ServerResult::ReadResourceResult(result) => self.without_secrets(result).map(ServerResult::ReadResourceResult),
-            ServerResult::InputRequiredResult(result) => self.without_secrets(result).map(ServerResult::InputRequiredResult),
-            ServerResult::CompleteResult(result) => self.without_secrets(result).map(ServerResult::CompleteResult),
-            _ => None,
-        };
-        masked.unwrap_or(result)
+    /// What of it must not be told to callers.
+    pub fn secrets(&self) -> &Secrets {
+        self.way.secrets()
     }
 
-    /// The same without them; none where there are none in it.
-    fn without_secrets<T: Serialize + DeserializeOwned>(&self, result: &T) -> Option<T> {
-        let text = serde_json::to_string(result).ok()?;
-        let masked = self.way.secrets().masked(&text);
-        if masked == text { None } else { serde_json::from_str(&masked).ok() }
+    /// A result with nothing of the server's credential: some servers repeat what they were sent.
+    pub fn masked_result(&self, result: ServerResult) -> Result<ServerResult, ErrorData> {
+        let secrets = self.secrets();
+        let masked = match result {
+            ServerResult::CallToolResult(result) => secrets.masked_in(result).map(ServerResult::CallToolResult),
+            ServerResult::GetPromptResult(result) => secrets.masked_in(result).map(ServerResult::GetPromptResult),
+            ServerResult::ReadResourceResult(result) => secrets.masked_in(result).map(ServerResult::ReadResourceResult),
+            ServerResult::InputRequiredResult(result) => secrets.masked_in(result).map(ServerResult::InputRequiredResult),
+            ServerResult::CompleteResult(result) => secrets.masked_in(result).map(ServerResult::CompleteResult),
+            other => Some(other),
+        };
+        masked.ok_or_else(|| self.trouble(UNMASKED).0)
     }
 
     /// An error of the server's own, with nothing of its credential.

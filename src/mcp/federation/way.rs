@@ -2,24 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use futures_util::stream::BoxStream;
 use http::{HeaderName, HeaderValue};
 use rmcp::ClientHandler as _;
-use rmcp::model::{ClientJsonRpcMessage, ProtocolVersion};
+use rmcp::model::ProtocolVersion;
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
-use rmcp::transport::streamable_http_client::{
-    StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError, StreamableHttpPostResponse,
-    StreamableHttpResponseLimits,
-};
+use rmcp::transport::streamable_http_client::{AuthRequiredError, StreamableHttpClientTransportConfig, StreamableHttpError};
 
 use super::Relay;
+use super::authorized::{Authorized, Token, UNAUTHORIZED};
 use super::mended::{Mended, PROBE};
 use super::program::{Program, Running};
-use super::secrets::{MOST_TOLD, Secrets};
+use super::secrets::{MOST_TOLD, Secrets, is_secret};
 use crate::catalog::Environment;
+use crate::catalog::env::variables;
 use crate::config::McpServer;
 use crate::route::Secret;
 use crate::upstream::sign::{Client, Source, Tokens};
@@ -57,23 +56,6 @@ struct Http {
     headers: HashMap<HeaderName, HeaderValue>,
 }
 
-/// What `authorization` holds.
-#[derive(Clone, Debug)]
-enum Token {
-    Fixed(Secret),
-    Granted(Arc<Tokens>),
-}
-
-/// Adds the token to each request, which may be another than a moment ago.
-#[derive(Clone, Debug)]
-struct Authorized {
-    client: reqwest::Client,
-    token: Option<Token>,
-    secrets: Arc<Secrets>,
-}
-
-type Error = StreamableHttpError<reqwest::Error>;
-type Headers = HashMap<HeaderName, HeaderValue>;
 /// A connection to a server, with its program where it is one: that ends with it.
 pub type Connection = (RunningService<RoleClient, Relay>, Option<Running>);
 
@@ -88,26 +70,33 @@ impl Way {
         if let Some(command) = &settings.command {
             let env = settings.env.iter().map(|(name, value)| Ok((name.clone(), Secret::new(expand(value)?))));
             let env = env.collect::<Result<Vec<_>, String>>()?;
-            // What stands in the settings themselves is no secret.
-            let filled_in = env.iter().filter(|(name, value)| settings.env.get(name).is_some_and(|text| text != value.expose()));
-            let secrets = Secrets::of(filled_in.map(|(_, value)| value.expose().to_owned()));
+            let is_filled_in = |name, value: &str| settings.env.get(name).is_some_and(|text| text != value);
+            let kept = env.iter().map(|(name, value)| (name, value.expose()));
+            let kept = kept.filter(|(name, value)| is_filled_in(*name, value) || is_secret(name, value));
+            let secrets = Secrets::of(kept.map(|(_, value)| value.to_owned()));
             let program = Program { command: command.clone(), args: settings.args.clone(), env };
             return Ok(Way { means: Means::Program(program), secrets: Arc::new(secrets) });
         }
         let url = expand(settings.url.as_deref().unwrap_or_default())?;
         let parsed = reqwest::Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let parsed = parsed.ok_or("'url' is no http:// or https:// URL")?;
-        let mut secrets: Vec<String> = parsed.query_pairs().map(|(_, value)| value.into_owned()).collect();
+        let written = settings.url.as_deref().unwrap_or_default();
+        let kept = parsed.query_pairs().filter(|(name, value)| !written.contains(&**value) || is_secret(name, value));
+        let mut secrets: Vec<String> = kept.map(|(_, value)| value.into_owned()).collect();
         secrets.extend(parsed.password().map(str::to_owned));
+        // Where it is served is no secret, but much that stands in a path is.
+        let is_address = |value: &str| value.contains("://") || parsed.host_str().is_some_and(|host| value.starts_with(host));
+        let filled_in = variables(written).filter_map(|(name, _)| env.get(name)).filter(|value| !is_address(value));
+        secrets.extend(filled_in.map(str::to_owned));
         let mut headers = HashMap::new();
         for (name, text) in &settings.headers {
             let wrong = || format!("'headers' has no header '{name}' that could be sent");
             let filled_in = expand(text)?;
-            let (name, mut value) =
+            let (header, mut value) =
                 (HeaderName::try_from(name.as_str()).map_err(|_| wrong())?, HeaderValue::try_from(&filled_in).map_err(|_| wrong())?);
             value.set_sensitive(true);
-            headers.insert(name, value);
-            if filled_in != *text {
+            headers.insert(header, value);
+            if filled_in != *text || is_secret(name, &filled_in) {
                 secrets.extend(filled_in.strip_prefix("Bearer ").map(str::to_owned));
                 secrets.push(filled_in);
             }
@@ -128,7 +117,7 @@ impl Way {
         let builder = tls::client(tls::BOTH).connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());
         let client = builder.build().map_err(|e| format!("no client can be made ({e})"))?;
         let secrets = Arc::new(Secrets::of(secrets));
-        let authorized = Authorized { client, token, secrets: Arc::clone(&secrets) };
+        let authorized = Authorized { client, token, secrets: Arc::clone(&secrets), has_expired: Arc::default() };
         Ok(Way { means: Means::Http(Http { authorized, url: Secret::new(url), headers }), secrets })
     }
 
@@ -145,7 +134,8 @@ impl Way {
         let connected = match &self.means {
             Means::Http(http) => {
                 // The next attempt costs a request, and no program that starts anew: there is no reason to wait for long.
-                let serving = relay.serve_with_lifecycle(Mended::new(&server, http.transport(), None), lifecycle);
+                let transport = http.transport(relay.has_expired());
+                let serving = relay.serve_with_lifecycle(Mended::new(&server, transport, None), lifecycle);
                 match tokio::time::timeout(patience.unwrap_or(Duration::MAX), serving).await {
                     Ok(served) => served.map(|service| (service, None)),
                     Err(_) => return Err("it does not answer".to_owned()),
@@ -183,9 +173,14 @@ impl Way {
         }
     }
 
-    /// An error with its causes.
+    /// An error with its causes, or what there is to do about it.
     fn caused(&self, first: &(dyn std::error::Error + 'static)) -> String {
-        let chain = std::iter::successors(Some(first), |error| error.source()).map(ToString::to_string);
+        let causes = || std::iter::successors(Some(first), |error| cause(*error));
+        let is_unauthorized = |text: String| text.contains(UNAUTHORIZED);
+        if causes().any(|error| error.is::<AuthRequiredError>() || is_unauthorized(error.to_string())) {
+            return self.means.unauthorized().to_owned();
+        }
+        let chain = causes().map(ToString::to_string);
         // Most say what they are caused by themselves.
         let told = chain.fold(String::new(), |told, more| match told.contains(&more) {
             true => told,
@@ -196,7 +191,7 @@ impl Way {
     }
 
     /// What must not be told of it.
-    pub fn secrets(&self) -> &Secrets {
+    pub fn secrets(&self) -> &Arc<Secrets> {
         &self.secrets
     }
 
@@ -209,101 +204,39 @@ impl Way {
     }
 }
 
+/// What an error was caused by: the protocol's library does not tell that of its HTTP client's.
+fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    match error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+        Some(StreamableHttpError::Client(inner)) => Some(inner),
+        _ => error.source(),
+    }
+}
+
+// === impl Means ===
+
+impl Means {
+    /// What whoever runs the gateway does where a server wants authorization, or another one.
+    fn unauthorized(&self) -> &'static str {
+        match self {
+            Means::Http(Http { authorized: Authorized { token: Some(Token::Fixed(_)), .. }, .. }) => {
+                "it refuses the token that the variable of 'credential' holds (401): set that to one which is good"
+            }
+            Means::Http(Http { authorized: Authorized { token: Some(Token::Granted(_)), .. }, .. }) => {
+                "it refuses the token that 'token_url' granted (401): see whether 'client_id' may use it, and whether it wants a 'scope'"
+            }
+            Means::Http(_) | Means::Program(_) => {
+                "it wants authorization (401), and no person can give it in a browser here: set 'credential' to the variable that holds its \
+                 bearer token, or 'token_url', 'client_id' and 'client_secret' for OAuth client credentials"
+            }
+        }
+    }
+}
+
 // === impl Http ===
 
 impl Http {
-    fn transport(&self) -> StreamableHttpClientTransport<Authorized> {
+    fn transport(&self, has_expired: Arc<AtomicBool>) -> StreamableHttpClientTransport<Authorized> {
         let config = StreamableHttpClientTransportConfig::with_uri(self.url.expose()).custom_headers(self.headers.clone());
-        StreamableHttpClientTransport::with_client(self.authorized.clone(), config)
-    }
-}
-
-// === impl Authorized ===
-
-impl Authorized {
-    /// The token without its scheme, as the transport wants it.
-    async fn token(&self) -> Result<Option<String>, Error> {
-        match &self.token {
-            None => Ok(None),
-            Some(Token::Fixed(secret)) => Ok(Some(secret.expose().to_owned())),
-            Some(Token::Granted(tokens)) => {
-                let header = tokens.get().await.map_err(|why| Error::Io(std::io::Error::other(why)))?;
-                let token = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
-                Ok(token.inspect(|token| self.secrets.granted(token)).map(str::to_owned))
-            }
-        }
-    }
-
-    /// Posts under the token; one may have been withdrawn before its time, so a new one is asked for once.
-    async fn under_token<T, F: Future<Output = Result<T, Error>>>(&self, post: impl Fn(Option<String>) -> F) -> Result<T, Error> {
-        let answer = post(self.token().await?).await;
-        if self.may_renew(&answer) { post(self.token().await?).await } else { answer }
-    }
-
-    /// Whether a token was refused that can be fetched anew; it is not used again.
-    fn may_renew<T>(&self, answer: &Result<T, Error>) -> bool {
-        let is_refused = match answer {
-            Err(Error::AuthRequired(_)) => true,
-            Err(Error::UnexpectedServerResponse(said)) => said.starts_with("HTTP 401"),
-            _ => false,
-        };
-        match &self.token {
-            Some(Token::Granted(tokens)) if is_refused => {
-                tokens.forget();
-                true
-            }
-            _ => false,
-        }
-    }
-}
-
-impl StreamableHttpClient for Authorized {
-    type Error = reqwest::Error;
-
-    async fn post_message(
-        &self,
-        uri: Arc<str>,
-        message: ClientJsonRpcMessage,
-        session: Option<Arc<str>>,
-        _: Option<String>,
-        headers: Headers,
-    ) -> Result<StreamableHttpPostResponse, Error> {
-        let post = |token| self.client.post_message(Arc::clone(&uri), message.clone(), session.clone(), token, headers.clone());
-        self.under_token(post).await
-    }
-
-    async fn post_message_with_response_limits(
-        &self,
-        uri: Arc<str>,
-        message: ClientJsonRpcMessage,
-        session: Option<Arc<str>>,
-        _: Option<String>,
-        headers: Headers,
-        limits: StreamableHttpResponseLimits,
-    ) -> Result<StreamableHttpPostResponse, Error> {
-        let post = |token| {
-            let (uri, message, session, headers) = (Arc::clone(&uri), message.clone(), session.clone(), headers.clone());
-            self.client.post_message_with_response_limits(uri, message, session, token, headers, limits)
-        };
-        self.under_token(post).await
-    }
-
-    async fn delete_session(&self, uri: Arc<str>, session: Arc<str>, _: Option<String>, headers: Headers) -> Result<(), Error> {
-        let token = self.token().await?;
-        self.client.delete_session(uri, session, token, headers).await
-    }
-
-    async fn get_stream(
-        &self,
-        uri: Arc<str>,
-        session: Option<Arc<str>>,
-        last_event: Option<String>,
-        _: Option<String>,
-        headers: Headers,
-    ) -> Result<BoxStream<'static, Result<sse_stream::Sse, sse_stream::Error>>, Error> {
-        let token = self.token().await?;
-        let stream = self.client.get_stream(uri, session, last_event, token, headers).await;
-        self.may_renew(&stream);
-        stream
+        StreamableHttpClientTransport::with_client(Authorized { has_expired, ..self.authorized.clone() }, config)
     }
 }
