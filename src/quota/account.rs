@@ -15,6 +15,9 @@ use super::{Exceeded, Need, Permit, Refused};
 use crate::key::KeyId;
 use crate::money::Usd;
 
+/// A budget of which so many percent are used, and of which a request cannot be paid any more, is told of as spent.
+const ALL_BUT_SPENT: u64 = 90;
+
 /// What limits sit on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AccountId {
@@ -109,11 +112,14 @@ impl Account {
         }
     }
 
-    /// A budget that refuses is spent, though what is left of it may be too little to be used.
+    /// A budget that refuses is spent, though what is left of it may be too little to be used; one that refuses what is large is not.
     fn was_exceeded(&self, current: &Current, exceeded: &Exceeded) {
         let Exceeded::Budget { budget, state, .. } = exceeded else { return };
         let tally = current.meters.budgets().find(|(other, _)| other.is_alike(budget)).map(|(_, tally)| tally);
         let spent = Usd::of_nanos(state.used);
+        if state.used < budget.nano_usd.nanos() / 100 * ALL_BUT_SPENT {
+            return;
+        }
         let place = THRESHOLDS.len() as u8 - 1;
         if state.held == 0 && tally.is_some_and(|tally| tally.alert(place)) {
             self.tell(budget, THRESHOLDS[usize::from(place)], spent, state.window);

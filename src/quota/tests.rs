@@ -317,6 +317,37 @@ fn limits_are_read_and_written_as_text() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_too_large_for_a_budget_does_not_spend_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
+    let (alerts, mut told) = alert::channel(store, None);
+    let chain: Chain = Arc::from([account(id(), budgets(&["1/ever"]), Used::default(), &alerts)]);
+    assert!(admit(&chain, &costs(2_000_000_000)).is_err());
+    assert!(told.try_next().is_none());
+    for _ in 0..19 {
+        admit(&chain, &costs(50_000_000)).unwrap().settle(&used(1, 50_000_000), ALL);
+    }
+    // What is left pays for no request any more.
+    assert!(admit(&chain, &costs(60_000_000)).is_err());
+    let percents: Vec<u8> = std::iter::from_fn(|| told.try_next()).map(|alert| alert.percent).collect();
+    assert_eq!(percents, [50, 80, 100]);
+}
+
+#[tokio::test]
+async fn a_limit_that_has_no_headers_tells_none_of_another() {
+    let alerts = sender().await;
+    let both = Limits { parallel: std::num::NonZeroU32::new(1), ..rates(&["requests/minute=60"]) };
+    let chain: Chain = Arc::from([account(id(), Limits { budgets: budgets(&["1/ever"]).budgets, ..both }, Used::default(), &alerts)]);
+    let told = |refused: crate::error::Refusal| refused.headers.iter().any(|(name, _)| name.as_str().starts_with("x-ratelimit-"));
+    assert!(!told(admit(&chain, &costs(2_000_000_000)).unwrap_err().into()));
+    let running = admit(&chain, &costs(1)).unwrap();
+    let refusal: crate::error::Refusal = admit(&chain, &costs(1)).unwrap_err().into();
+    assert_eq!((refusal.code, refusal.retry_after), ("parallel_limit_exceeded", Some(Duration::from_secs(1))));
+    assert!(!told(refusal));
+    drop(running);
+}
+
+#[tokio::test]
 async fn a_threshold_is_told_once() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
