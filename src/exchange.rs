@@ -8,6 +8,7 @@ mod keeping;
 mod list;
 mod naming;
 mod pages;
+mod streamed;
 
 use std::sync::Arc;
 
@@ -97,7 +98,8 @@ async fn walk(
     ticket.called_model(&ask.model);
     let mut again = None;
     if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat {
-        let expanded = chat::expand(gateway, &caller, ask)?;
+        // In a place of its own: every request would carry the room that this takes.
+        let expanded = Box::pin(chat::expand(gateway, &caller, ask)).await?;
         ask = expanded.ask;
         // What a prompt's own surface asks for, it checks itself.
         again = ticket.prompt.is_none().then(|| {

@@ -22,6 +22,7 @@ pub mod exchange;
 pub mod gateway;
 pub mod held;
 mod hex;
+mod hidden;
 mod json;
 pub mod key;
 pub mod ledger;

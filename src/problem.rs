@@ -100,6 +100,11 @@ impl Problem {
         Problem { code, provider: Some(provider.to_owned()), retry_after, ..problem }
     }
 
+    /// Its sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The same, to be tried again after so long.
     pub fn with_retry_after(self, wait: Duration) -> Problem {
         Problem { retry_after: Some(wait), ..self }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,6 +99,17 @@ fn number(_: &std::fs::Metadata) -> u64 {
     0
 }
 
+/// Lets nobody else change a folder's files until it is dropped, in this process or another: what was read of them holds as long.
+pub fn alone(folder: &Path) -> io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    let folder = File::open(folder)?;
+    match folder.lock() {
+        // Some disks know no locks.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(folder),
+        locked => locked.map(|()| folder),
+    }
+}
+
 /// Puts a text into a file, which is the old one or the new one at every moment.
 pub fn put(path: &Path, text: &str) -> io::Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -130,6 +142,11 @@ impl<R: Reading> Shelf<R> {
     pub fn faults(&self) -> Vec<Misfile> {
         let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone();
         unread.into_iter().chain(R::faults(&self.now()).iter().cloned()).collect()
+    }
+
+    /// Whether the folder is there and what is in it is known, so that what is not in it is not there.
+    pub fn is_known(&self) -> bool {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).is_none() && self.reading.folder().is_dir()
     }
 
     /// What holds now.

@@ -43,7 +43,7 @@ pub struct CredentialView {
 }
 
 /// A secret that is given in, in one of two ways.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Given {
     /// The value of the one variable that its provider takes.
     Value(Secret),
@@ -146,8 +146,10 @@ impl<'a> Safe<'a> {
         let (name, provider, created) = (name.to_owned(), provider.to_owned(), store::now());
         let kept = KeptCredential { sealed, name, provider, weight: weight(share)?, disabled: false, created };
         let detail = json!({ "provider": kept.provider, "weight": kept.weight, "variables": variables });
-        self.store.put_credential(&kept, &note(by, "credential.add", &kept.name, detail)).await?;
-        Ok(self.view(&kept, Catalog::load(self.providers).ok().as_ref()))
+        match self.store.put_credential(&kept, None, &note(by, "credential.add", &kept.name, detail)).await? {
+            true => Ok(self.view(&kept, Catalog::load(self.providers).ok().as_ref())),
+            false => Err(CredentialError::Exists(kept.name)),
+        }
     }
 
     /// All that are kept, by provider and name.
@@ -163,24 +165,29 @@ impl<'a> Safe<'a> {
 
     /// Changes how much a credential is used, or what it is.
     pub async fn change(&self, name: &str, change: CredentialChange, by: &Actor) -> Result<CredentialView, CredentialError> {
-        let mut kept = self.find(name).await?;
-        let mut detail = json!({});
-        if let Some(share) = change.weight {
-            kept.weight = weight(share)?;
-            detail["weight"] = kept.weight.into();
+        // Where another process has changed it in between, it is changed as it is now.
+        loop {
+            let was = self.find(name).await?;
+            let mut kept = was.clone();
+            let mut detail = json!({});
+            if let Some(share) = change.weight {
+                kept.weight = weight(share)?;
+                detail["weight"] = kept.weight.into();
+            }
+            if let Some(disabled) = change.disabled {
+                kept.disabled = disabled;
+                detail["disabled"] = disabled.into();
+            }
+            let action = if change.secret.is_some() { "credential.replace" } else { "credential.update" };
+            if let Some(secret) = change.secret.clone() {
+                let (sealed, variables) = self.sealed(name, &kept.provider, secret)?;
+                kept.sealed = sealed;
+                detail["variables"] = variables;
+            }
+            if self.store.put_credential(&kept, Some(&was), &note(by, action, name, detail)).await? {
+                return Ok(self.view(&kept, Catalog::load(self.providers).ok().as_ref()));
+            }
         }
-        if let Some(disabled) = change.disabled {
-            kept.disabled = disabled;
-            detail["disabled"] = disabled.into();
-        }
-        let action = if change.secret.is_some() { "credential.replace" } else { "credential.update" };
-        if let Some(secret) = change.secret {
-            let (sealed, variables) = self.sealed(name, &kept.provider, secret)?;
-            kept.sealed = sealed;
-            detail["variables"] = variables;
-        }
-        self.store.put_credential(&kept, &note(by, action, name, detail)).await?;
-        Ok(self.view(&kept, Catalog::load(self.providers).ok().as_ref()))
     }
 
     /// Takes a credential out; its secret is erased.
@@ -253,15 +260,20 @@ impl<'a> Safe<'a> {
         let mut all = Vec::new();
         for mut kept in self.store.credentials().await? {
             let name = kept.name.clone();
-            let resealed = match (self.vault.open_sealed(&name, &kept.sealed), old.open_sealed(&name, &kept.sealed)) {
-                (Ok(_), _) => Resealed::Before,
-                (Err(_), Ok(variables)) => {
-                    kept.sealed = self.vault.seal(&name, &variables).map_err(|why| wrong("variables", why))?;
-                    self.store.put_credential(&kept, &note(by, "credential.reseal", &name, json!({}))).await?;
-                    Resealed::Now
+            // One that another process has changed in between is sealed anew as it is now.
+            let resealed = loop {
+                let sealed = match (self.vault.open_sealed(&name, &kept.sealed), old.open_sealed(&name, &kept.sealed)) {
+                    (Ok(_), _) => break Resealed::Before,
+                    (Err(_), Ok(variables)) => self.vault.seal(&name, &variables).map_err(|why| wrong("variables", why))?,
+                    (Err(Sealed::Damaged), _) | (_, Err(Sealed::Damaged)) => break Resealed::Not(Sealed::Damaged),
+                    (Err(why), _) => break Resealed::Not(why),
+                };
+                let anew = KeptCredential { sealed, ..kept.clone() };
+                let note = note(by, "credential.reseal", &name, json!({}));
+                if self.store.put_credential(&anew, Some(&kept), &note).await? {
+                    break Resealed::Now;
                 }
-                (Err(Sealed::Damaged), _) | (_, Err(Sealed::Damaged)) => Resealed::Not(Sealed::Damaged),
-                (Err(why), _) => Resealed::Not(why),
+                kept = self.find(&name).await?;
             };
             all.push((name, resealed));
         }

@@ -13,16 +13,18 @@ use utoipa::ToSchema;
 
 use super::change::Wrong;
 use super::http::{Fields, JsonBody, Viewer};
-use super::keys::{KeyError, KeyView};
+use super::keys::{KeyError, KeyView, fingerprint};
 use crate::catalog::Operation;
 use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate, Input};
 use crate::gateway::Gateway;
 use crate::key::keyring::Known;
-use crate::key::{KeyId, KeyRecord, KeyText, Keyring, Reason, format, presented};
+use crate::key::{Caller, KeyRecord, KeyText, Keyring, Reason, format, presented};
 use crate::problem::Problem;
+use crate::prompt::Prompts;
+use crate::prompt::chat::{self, PREFIX};
 use crate::quota::{self, Standing};
-use crate::route::Router;
+use crate::route::{NoRoute, Router};
 use crate::store::{KeyStore, LastUse, LedgerStore};
 
 /// What a text is, judged as a request would be.
@@ -58,6 +60,10 @@ pub struct Sources<'a> {
     pub ledger: &'a dyn LedgerStore,
     /// Where a model's name leads.
     pub router: &'a Router,
+    /// What may be called as `prompt/NAME`.
+    pub prompts: &'a Prompts,
+    /// The model of prompts that name none.
+    pub prompts_model: &'a str,
 }
 
 /// What is to be explained.
@@ -82,7 +88,8 @@ pub(super) async fn serve(
         tracing::warn!(error = %e, "a key is explained without the newest records");
     }
     let (keys, ledger, router) = (&*gateway.key_store, &*gateway.ledger_store, gateway.router());
-    let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router };
+    let (prompts, prompts_model) = (&*gateway.prompts.prompts(), gateway.config.prompts.model.as_str());
+    let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router, prompts, prompts_model };
     Ok(Json(sources.explain(&key, asked.model.as_deref()).await?).into_response())
 }
 
@@ -133,9 +140,16 @@ impl Sources<'_> {
         // What a minute had and what runs is in the memory of the gateway alone.
         standing.retain(|standing| self.is_gateway || standing.is_in_the_ledger());
         let last_use = self.ledger.last_use(record.id).await?;
+        let mut hint = only_there(&known);
         let refusal = match (known.state(), model) {
             (Err(reason), _) => Some(reason.refusal(None)),
-            (Ok(()), Some(model)) => self.refusal_of(&known, model, &standing),
+            (Ok(()), Some(model)) => match self.judged(&known, model, &standing) {
+                Err(refusal) => Some(refusal),
+                Ok(unknown) => {
+                    hint = unknown.map(Cow::from).or(hint);
+                    None
+                }
+            },
             (Ok(()), None) => standing.iter().filter(|standing| standing.counts(None)).find_map(Standing::refusal),
         };
         let (code, message) = match refusal {
@@ -147,26 +161,45 @@ impl Sources<'_> {
         let state = known.state().map_or_else(|reason| reason.code(), |()| "active").to_owned();
         let (key, model) = (Some(KeyView { state, ..KeyView::of(record) }), model.map(str::to_owned));
         let limits = self.is_gateway.then_some(standing);
-        Ok(Explanation { accepted: code.is_none(), code, message, hint: only_there(&known), key, model, limits, last_use })
+        Ok(Explanation { accepted: code.is_none(), code, message, hint, key, model, limits, last_use })
     }
 
-    /// Why a request for a model would be refused, be it the smallest.
-    fn refusal_of(&self, known: &Known, model: &str, standing: &[Standing]) -> Option<Refusal> {
+    /// Why a request for a model would be refused, be it the smallest; where it would not, what is not known of it here.
+    fn judged(&self, known: &Arc<Known>, asked: &str, standing: &[Standing]) -> Result<Option<String>, Refusal> {
         if known.record.kind == format::Kind::Admin {
-            return Some(Reason::AdminOnDataPlane.refusal(None));
+            return Err(Reason::AdminOnDataPlane.refusal(None));
         }
-        let targets = match self.router.resolve(model) {
-            Ok(targets) => targets,
-            Err(no_route) => return Some(no_route.into()),
+        let caller = Caller::from(Arc::clone(known));
+        let prompt = asked.strip_prefix(PREFIX).map(|name| chat::shown_of(self.prompts, &caller, name)).transpose()?;
+        let model = prompt.as_ref().map_or(asked, |prompt| prompt.front.model.as_deref().unwrap_or(self.prompts_model));
+        let (targets, unknown) = match self.router.resolve(model) {
+            // Which variables a gateway has is nothing that another process can tell.
+            Err(NoRoute::Dormant { provider, .. }) if !self.is_gateway => {
+                let unknown =
+                    format!("Whether {provider} is switched on, the gateway that runs can tell: it is not by this command's variables.");
+                (Vec::new(), Some(unknown))
+            }
+            resolved => (resolved.map_err(|no_route| chat::own_fault(&prompt, no_route.into()))?, None),
         };
-        let judged = targets.iter().find_map(|target| {
-            let judged = known.may_use(model, || target.full_name(), target.provider.is_simulator());
-            judged.err().map(|reason| reason.refusal(None))
-        });
+        if unknown.is_some() && prompt.is_none() {
+            caller.may_use(model, || model.to_owned(), false).map_err(|reason| reason.refusal(None))?;
+        }
+        for target in &targets {
+            let is_simulated = target.provider.is_simulator();
+            let may_use = match prompt {
+                Some(_) => caller.may_run_on(model, is_simulated),
+                None => caller.may_use(model, || target.full_name(), is_simulated),
+            };
+            may_use.map_err(|reason| reason.refusal(None))?;
+        }
         let least = Estimate::new(Operation::Chat, &targets, Input::Sent(0), Some(1), 1).worst;
-        let touches = |glob: &str| estimate::touches(&targets, glob);
+        let of_prompt = |glob: &str| prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
+        let by_name = |glob: &str| unknown.is_some() && quota::limits::names(glob, model);
+        let touches = |glob: &str| estimate::touches(&targets, glob) || of_prompt(glob) || by_name(glob);
+        // What nobody is known to answer has no price that is known.
+        let too_little = |standing: &Standing| if targets.is_empty() { None } else { standing.refusal_at(least) };
         let mut limits = standing.iter().filter(|standing| standing.counts(Some(&touches)));
-        judged.or_else(|| limits.find_map(|standing| standing.refusal().or_else(|| standing.refusal_at(least))))
+        limits.find_map(|standing| standing.refusal().or_else(|| too_little(standing))).map_or(Ok(unknown), Err)
     }
 }
 
@@ -180,13 +213,6 @@ fn only_there(known: &Known) -> Option<Cow<'static, str>> {
     });
     let conditions: Vec<String> = conditions.collect();
     (!conditions.is_empty()).then(|| format!("It works only {}.", conditions.join(" and ")).into())
-}
-
-/// A key's id, bare or after its prefix, as lists and people show it (`kw_live_4fJ2…`).
-fn fingerprint(text: &str) -> Option<KeyId> {
-    let text = text.trim_end_matches(['…', '.']);
-    let bare = format::Kind::ALL.iter().find_map(|kind| text.strip_prefix(kind.prefix())).unwrap_or(text);
-    KeyId::parse(bare)
 }
 
 // === impl Explanation ===

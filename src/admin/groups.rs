@@ -77,24 +77,32 @@ pub async fn create(store: &dyn GroupStore, id: &AccountId, change: GroupChange,
     change.apply(&mut group);
     check(store, &group).await?;
     let view = GroupView::of(&group);
-    store.put_group(&group, &note(by, id, "create", json!(view))).await?;
-    Ok(view)
+    match store.put_group(&group, None, &note(by, id, "create", json!(view))).await? {
+        true => Ok(view),
+        false => Err(GroupError::Exists(id.clone())),
+    }
 }
 
 /// Changes a team, a project or the gateway.
 pub async fn update(store: &dyn GroupStore, id: &AccountId, change: GroupChange, by: &Actor) -> Result<GroupView, GroupError> {
-    let old = find(store, id).await?;
-    let mut new = old.clone();
-    change.apply(&mut new);
-    check(store, &new).await?;
-    if new != old {
-        if old.created == Timestamp::UNIX_EPOCH {
+    // Where another process has changed it in between, it is changed as it is now.
+    loop {
+        let old = find(store, id).await?;
+        let mut new = old.clone();
+        change.clone().apply(&mut new);
+        check(store, &new).await?;
+        if new == old {
+            return Ok(GroupView::of(&new));
+        }
+        let is_written = old.created != Timestamp::UNIX_EPOCH;
+        if !is_written {
             new.created = store::now();
         }
         let detail = difference(&json!(GroupView::of(&old)), &json!(GroupView::of(&new)));
-        store.put_group(&new, &note(by, id, "update", detail)).await?;
+        if store.put_group(&new, is_written.then_some(&old), &note(by, id, "update", detail)).await? {
+            return Ok(GroupView::of(&new));
+        }
     }
-    Ok(GroupView::of(&new))
 }
 
 /// One team or project, or the gateway (which has no limits until somebody sets some).

@@ -84,6 +84,15 @@ pub struct KeyView {
     pub works_until: Option<Timestamp>,
 }
 
+/// How a key and its successor go together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Overlap {
+    /// How long the old key works beside it.
+    pub grace: Duration,
+    /// When the successor ends by itself; `None` for when the old key does, `Some(None)` for never.
+    pub expires: Option<Option<Timestamp>>,
+}
+
 /// Why a key could not be changed.
 #[derive(Debug)]
 pub enum KeyError {
@@ -91,7 +100,7 @@ pub enum KeyError {
     NotFound(String),
     /// It is revoked, and stays so.
     Revoked(KeyId),
-    /// It was rotated, and its grace is over.
+    /// It was rotated: it has a successor.
     Rotated(KeyId, KeyId),
     /// The store did not do it.
     Store(StoreError),
@@ -111,7 +120,10 @@ pub async fn create(
 ) -> Result<Created, KeyError> {
     let (record, text) = made(pepper, order, None)?;
     update::check(&record, groups).await?;
-    insert(store, record, text, by).await
+    let note = note(by, "key.create", &record, json!(KeyView::of(&record)));
+    // It has a number of its own: nobody else can have changed it.
+    store.put_keys(&[(record.clone(), note)]).await?;
+    told(store, record, text).await
 }
 
 fn made(pepper: &Pepper, order: NewKeyOrder, family: Option<KeyId>) -> Result<(KeyRecord, NewKey), KeyError> {
@@ -134,54 +146,75 @@ fn made(pepper: &Pepper, order: NewKeyOrder, family: Option<KeyId>) -> Result<(K
         project: order.project,
         role: order.role,
         family: family.unwrap_or(new.id),
+        changed: None,
     };
     Ok((record, new))
 }
 
-async fn insert(store: &dyn KeyStore, record: KeyRecord, new: NewKey, by: &Actor) -> Result<Created, KeyError> {
-    store.insert_key(&record, &note(by, "key.create", &record, json!(KeyView::of(&record)))).await?;
-    // What holds of its owner is for the store to tell.
+/// A key that was just stored, with its text; what holds of its owner is for the store to tell.
+async fn told(store: &dyn KeyStore, record: KeyRecord, new: NewKey) -> Result<Created, KeyError> {
     let view = KeyView::of(&store.key(record.id).await?.unwrap_or(record));
     Ok(Created { key: new.expose().to_owned(), view })
 }
 
-/// Makes a successor with the same rights; the old key works beside it for `grace`.
-pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, grace: Duration, by: &Actor) -> Result<Created, KeyError> {
-    let mut old = find(store, id).await?;
-    if old.revoked.is_some() {
-        return Err(KeyError::Revoked(old.id));
+/// Makes a successor with the same rights, and with the same end where it is given no other; the old key works beside it for a while.
+pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, overlap: impl Into<Overlap>, by: &Actor) -> Result<Created, KeyError> {
+    let Overlap { grace, expires } = overlap.into();
+    // Where another process has changed the key in between, what it is now is rotated.
+    loop {
+        let mut old = find(store, id).await?;
+        if old.revoked.is_some() {
+            return Err(KeyError::Revoked(old.id));
+        }
+        if let Some(rotation) = &old.rotated {
+            let successor = store.key(rotation.successor).await?;
+            // Of two successors one would be a good key that nothing points to; one that was ended is none.
+            if rotation.until <= store::now() || successor.is_some_and(|successor| successor.revoked.is_none()) {
+                return Err(KeyError::Rotated(old.id, rotation.successor));
+            }
+        }
+        let ends = expires.unwrap_or(old.expires);
+        if let Some(past) = ends.filter(|ends| *ends <= store::now()) {
+            let message = format!("the successor would have ended on {past} already: give it another end");
+            return Err(KeyError::Wrong(Wrong { field: "expires", message }));
+        }
+        let order = NewKeyOrder {
+            name: old.name.clone(),
+            owner: old.owner.clone(),
+            kind: old.kind,
+            limits: old.limits.clone(),
+            not_before: old.not_before,
+            expires: ends,
+            project: old.project.clone(),
+            role: old.role,
+            disabled: old.disabled,
+        };
+        let (record, text) = made(pepper, order, Some(old.family))?;
+        let until = store::now() + grace;
+        old.rotated = Some(Rotation { successor: record.id, until });
+        let detail = json!({ "successor": record.id.to_string(), "works_until": until });
+        let notes = [note(by, "key.create", &record, json!(KeyView::of(&record))), note(by, "key.rotate", &old, detail)];
+        // Both or neither: no successor is left that nobody has been told of.
+        let both: Vec<(KeyRecord, Note)> = [record.clone(), old].into_iter().zip(notes).collect();
+        if store.put_keys(&both).await? {
+            return told(store, record, text).await;
+        }
     }
-    if let Some(rotation) = old.rotated.as_ref().filter(|rotation| rotation.until <= store::now()) {
-        return Err(KeyError::Rotated(old.id, rotation.successor));
-    }
-    let order = NewKeyOrder {
-        name: old.name.clone(),
-        owner: old.owner.clone(),
-        kind: old.kind,
-        limits: old.limits.clone(),
-        not_before: old.not_before,
-        expires: old.expires,
-        project: old.project.clone(),
-        role: old.role,
-        disabled: old.disabled,
-    };
-    let (record, text) = made(pepper, order, Some(old.family))?;
-    let created = insert(store, record, text, by).await?;
-    let successor = KeyId::parse(&created.view.id).ok_or(KeyError::NoRandomness)?;
-    old.rotated = Some(Rotation { successor, until: store::now() + grace });
-    let detail = json!({ "successor": created.view.id, "works_until": old.rotated.as_ref().map(|rotation| rotation.until) });
-    store.update_key(&old, &note(by, "key.rotate", &old, detail)).await?;
-    Ok(created)
 }
 
 /// Ends a key for good; a second time changes nothing.
 pub async fn revoke(store: &dyn KeyStore, id: &str, by: &Actor) -> Result<KeyView, KeyError> {
-    let mut record = find(store, id).await?;
-    if record.revoked.is_none() {
+    loop {
+        let mut record = find(store, id).await?;
+        if record.revoked.is_some() {
+            return Ok(KeyView::of(&record));
+        }
         record.revoked = Some(store::now());
-        store.update_key(&record, &note(by, "key.revoke", &record, json!({}))).await?;
+        let note = note(by, "key.revoke", &record, json!({}));
+        if store.put_keys(&[(record.clone(), note)]).await? {
+            return Ok(KeyView::of(&record));
+        }
     }
-    Ok(KeyView::of(&record))
 }
 
 /// One key, by its id.
@@ -189,9 +222,16 @@ pub async fn show(store: &dyn KeyStore, id: &str) -> Result<KeyView, KeyError> {
     Ok(KeyView::of(&find(store, id).await?))
 }
 
+/// A key's id, bare or after its prefix, as lists and people show it (`kw_live_4fJ2…`).
+pub fn fingerprint(text: &str) -> Option<KeyId> {
+    let text = text.trim_end_matches(['…', '.']);
+    let bare = Kind::ALL.iter().find_map(|kind| text.strip_prefix(kind.prefix())).unwrap_or(text);
+    KeyId::parse(bare)
+}
+
 async fn find(store: &dyn KeyStore, id: &str) -> Result<KeyRecord, KeyError> {
     let not_found = || KeyError::NotFound(id.chars().take(12).collect());
-    let parsed = KeyId::parse(id).or_else(|| Some(KeyText::parse(id).ok()?.id())).ok_or_else(not_found)?;
+    let parsed = fingerprint(id).or_else(|| Some(KeyText::parse(id).ok()?.id())).ok_or_else(not_found)?;
     store.key(parsed).await?.ok_or_else(not_found)
 }
 
@@ -215,6 +255,14 @@ impl NewKeyOrder {
             role: None,
             disabled: false,
         }
+    }
+}
+
+// === impl Overlap ===
+
+impl From<Duration> for Overlap {
+    fn from(grace: Duration) -> Overlap {
+        Overlap { grace, expires: None }
     }
 }
 
@@ -256,7 +304,7 @@ impl std::fmt::Display for KeyError {
         match self {
             KeyError::NotFound(id) => write!(f, "there is no key with the id '{id}': 'keyward keys list' shows them all"),
             KeyError::Rotated(id, successor) => {
-                write!(f, "the key {id} was rotated and its grace is over, so it works no more: rotate its successor {successor}")
+                write!(f, "the key {id} was rotated already: rotate its successor {successor}")
             }
             KeyError::Revoked(id) => write!(f, "the key {id} is revoked, which is for good: make a new one with 'keyward keys create'"),
             KeyError::Wrong(why) => why.fmt(f),

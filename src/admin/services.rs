@@ -19,7 +19,7 @@ pub struct SubscriptionView {
     pub service: String,
     /// The key, by the id of the first of its family: its successors by rotation have the subscription too.
     pub key: String,
-    /// pending, approved or denied.
+    /// pending, approved, denied, or ended with its service.
     pub standing: &'static str,
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
@@ -40,7 +40,7 @@ pub enum SubscriptionError {
     Store(StoreError),
 }
 
-/// A key asks; one that has asked before changes nothing.
+/// A key asks; one that has asked before changes nothing, unless that has ended.
 pub async fn ask(store: &dyn SubscriptionStore, service: &str, caller: &Caller) -> Result<(), StoreError> {
     let family = caller.record().family;
     let asked = Subscription { service: service.to_owned(), family, standing: Standing::Pending, asked: store::now(), decided: None };
@@ -73,12 +73,19 @@ pub async fn decide(
     }
     let record = find(keys, key).await?;
     let now = store::now();
-    let before = all.into_iter().find(|subscription| subscription.family == record.family);
+    let is_living = |subscription: &Subscription| subscription.family == record.family && subscription.standing != Standing::Ended;
+    let before = all.into_iter().find(is_living);
     let asked = before.map_or(now, |subscription| subscription.asked);
     let decided = Subscription { service: service.to_owned(), family: record.family, standing, asked, decided: Some(now) };
     let action = if standing == Standing::Approved { "subscription.approve" } else { "subscription.deny" };
     store.put_subscription(&decided, &note(by.clone(), action, &decided)).await?;
     Ok(SubscriptionView::of(&decided))
+}
+
+/// Ends all subscriptions to a service that is gone: another one of its name has to be asked for anew.
+pub async fn end(store: &dyn SubscriptionStore, service: &str, by: &Actor) -> Result<(), StoreError> {
+    let note = Note { actor: by.clone(), action: "subscription.end", subject: service.to_owned(), detail: json!({}) };
+    store.end_subscriptions(service, store::now(), &note).await
 }
 
 fn known(services: &Services, service: &str) -> Result<(), SubscriptionError> {

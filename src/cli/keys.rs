@@ -11,10 +11,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::limits::{self, Clear, LimitArgs, warn};
 use super::{CliError, Installation, installation, output};
 use crate::admin::explain::{Explanation, Sources};
-use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder};
+use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder, Overlap};
 use crate::catalog::Environment;
 use crate::config::Config;
 use crate::key::{Keyring, Kind, Role};
+use crate::prompt::Prompts;
 use crate::quota::{Budget, Limits, Rate};
 use crate::store::audit::Actor;
 use crate::store::{KeyFilter, KeyStore};
@@ -65,6 +66,9 @@ pub enum Keys {
         /// How long the old key still works
         #[arg(long, default_value = "24h", value_parser = duration)]
         grace: Duration,
+        /// When the new key ends: '30d', '12h' or a time such as 2027-01-31T00:00:00Z [default: when the old one does]
+        #[arg(long, value_parser = moment)]
+        expires: Option<Timestamp>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -201,7 +205,9 @@ impl Keys {
                 let store = Arc::new(store);
                 let accounts = Arc::new(installation::accounts(&store));
                 let keyring = Keyring::new(pepper, Arc::clone(&store) as Arc<dyn KeyStore>, accounts, config.store.down_for);
-                let sources = Sources { keyring: &keyring, is_gateway: false, keys: &*store, ledger: &*store, router: &router };
+                let (prompts, prompts_model) = (&Prompts::read(&config.prompts.folder), config.prompts.model.as_str());
+                let (keys, ledger) = (&*store, &*store);
+                let sources = Sources { keyring: &keyring, is_gateway: false, keys, ledger, router: &router, prompts, prompts_model };
                 let explanation = sources.explain(&text, model.as_deref()).await?;
                 if json {
                     output::json(&explanation)?
@@ -210,8 +216,9 @@ impl Keys {
                 }
                 return Ok(if explanation.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
-            Keys::Rotate { id, grace, json } => {
-                show_created(&keys::rotate(&store, &pepper, &id, grace, &Actor::of_process()).await?, json)?
+            Keys::Rotate { id, grace, expires, json } => {
+                let overlap = Overlap { grace, expires: expires.map(Some) };
+                show_created(&keys::rotate(&store, &pepper, &id, overlap, &Actor::of_process()).await?, json)?
             }
             Keys::Update(update) => {
                 let json = update.json;

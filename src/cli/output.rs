@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::CliError;
+use crate::hidden::is_hidden;
 
 /// Prints a value as JSON.
 pub fn json<T: Serialize>(value: &T) -> Result<(), CliError> {
@@ -33,7 +34,7 @@ fn laid_out(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 fn harmless(cell: &str) -> String {
-    let steers = |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| c.is_control() || is_hidden(c);
     cell.chars().fold(String::with_capacity(cell.len()), |mut shown, c| {
         match steers(c) {
             true => shown.extend(c.escape_default()),

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use jiff::Timestamp;
-use reqwest::header;
+use reqwest::{StatusCode, header};
 
 use super::{CliError, installation, output};
 use crate::catalog::Environment;
 use crate::config::Config;
-use crate::prompt::edit::{self, Step};
-use crate::prompt::examples::{self, Example};
+use crate::prompt::edit::{self, Compared, Step};
+use crate::prompt::examples::{self, Example, Tried};
 use crate::prompt::{Prompt, Prompts as Shelved, State, advice};
 
 /// Write, check, test and publish prompts
@@ -42,6 +42,9 @@ pub enum Prompts {
         /// A key for it
         #[arg(long, env = "KEYWARD_KEY", hide_env_values = true)]
         key: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Show how one version differs from another
     Diff {
@@ -81,7 +84,7 @@ impl Prompts {
         let folder = &config.prompts.folder;
         match self {
             Prompts::New { name } => {
-                let made = edit::create(folder, &name, edit::STARTER)?;
+                let made = edit::create(folder, &name, edit::STARTER)?.make()?;
                 output::print(&format!(
                     "{} is there, as a draft: change it, then 'keyward prompts publish {name}'.\n",
                     made.path.display()
@@ -89,9 +92,9 @@ impl Prompts {
             }
             Prompts::List { json } => list(folder, json)?,
             Prompts::Check => return check(config, env).await,
-            Prompts::Test { names, url, key } => {
+            Prompts::Test { names, url, key, json } => {
                 let url = url.unwrap_or_else(|| format!("http://{}", config.listen));
-                return test(folder, &names, &url, key.as_deref()).await;
+                return test(folder, &names, (&url, key.as_deref()), json).await;
             }
             Prompts::Diff { name, other } => diff(folder, &name, other.as_deref())?,
             Prompts::Publish { name } => take(folder, &name, &Step::Publish)?,
@@ -103,7 +106,7 @@ impl Prompts {
 }
 
 fn take(folder: &Path, name: &str, step: &Step) -> Result<(), CliError> {
-    let edit::Source { label, path, .. } = edit::step(folder, name, step)?;
+    let edit::Source { label, path, .. } = edit::step(folder, name, step)?.make()?;
     let said: Vec<String> = step.fields().iter().map(|(field, value)| format!("{field}: {value}")).collect();
     output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), path.display()))?;
     let base = label.split_once('@').map_or(&*label, |(base, _)| base);
@@ -112,25 +115,12 @@ fn take(folder: &Path, name: &str, step: &Step) -> Result<(), CliError> {
 }
 
 fn diff(folder: &Path, name: &str, other: Option<&str>) -> Result<(), CliError> {
-    let newer = edit::source(folder, name)?;
-    let older = match other {
-        Some(other) => edit::source(folder, other)?,
-        None => {
-            let (base, version) = newer.label.split_once('@').unwrap_or((&newer.label, "1"));
-            let (prompts, version) = (Shelved::read(folder), version.parse().unwrap_or(1));
-            let before = prompts.versions(base).and_then(|versions| versions.range(..version).next_back());
-            let (before, _) = before.ok_or_else(|| format!("{} is the first version: there is none before it", newer.label))?;
-            edit::source(folder, &format!("{base}@{before}"))?
-        }
-    };
-    match examples::diff(&older.text, &newer.text, (&older.label, &newer.label)) {
-        same if same.is_empty() => output::print(&format!("{} and {} are the same.\n", older.label, newer.label)),
-        diff => output::print(&diff),
-    }
+    let Compared { from, to, diff } = edit::compared(folder, name, other)?;
+    if diff.is_empty() { output::print(&format!("{from} and {to} are the same.\n")) } else { output::print(&diff) }
 }
 
 /// Calls the running gateway as its callers do, so that what is tested is what they get.
-async fn test(folder: &Path, names: &[String], url: &str, key: Option<&str>) -> Result<ExitCode, CliError> {
+async fn test(folder: &Path, names: &[String], (url, key): (&str, Option<&str>), json: bool) -> Result<ExitCode, CliError> {
     let prompts = Shelved::read(folder);
     let chosen: Vec<Arc<Prompt>> = match names {
         [] => prompts.all().filter(|prompt| prompt.life.state == State::Published).cloned().collect(),
@@ -138,7 +128,7 @@ async fn test(folder: &Path, names: &[String], url: &str, key: Option<&str>) -> 
     };
     let key = key.ok_or("a key is needed: set KEYWARD_KEY to one that may call prompts")?;
     let client = reqwest::Client::builder().timeout(Duration::from_secs(300)).build()?;
-    let (mut passed, mut failed) = (0, 0);
+    let mut all: Vec<Tried> = Vec::new();
     for prompt in &chosen {
         let (file, examples) = examples::of(folder, prompt)?;
         if examples.is_empty() && !names.is_empty() {
@@ -150,24 +140,26 @@ async fn test(folder: &Path, names: &[String], url: &str, key: Option<&str>) -> 
             .into());
         }
         for (at, example) in examples.iter().enumerate() {
-            let shown = format!("{} {}", prompt.label(), example.shown(at));
-            match call(&client, url, key, prompt, example).await {
-                Ok(()) => {
-                    passed += 1;
-                    output::print(&format!("ok    {shown}\n"))?;
-                }
-                Err(wrong) => {
-                    failed += 1;
-                    output::print(&format!("WRONG {shown} ({})\n{wrong}\n", file.display()))?;
-                }
+            let tried = example.tried(at, &prompt.label(), call(&client, url, key, prompt, example).await);
+            let shown = format!("{} {}", tried.prompt, tried.example);
+            match &tried.wrong {
+                _ if json => {}
+                None => output::print(&format!("ok    {shown}\n"))?,
+                Some(wrong) => output::print(&format!("WRONG {shown} ({})\n{wrong}\n", file.display()))?,
             }
+            all.push(tried);
         }
     }
-    output::print(&format!("{passed} passed, {failed} failed\n"))?;
-    Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let passed = all.iter().filter(|tried| tried.passed).count();
+    let is_right = passed == all.len() && passed > 0;
+    match json {
+        true => output::json(&all)?,
+        false => output::print(&format!("{passed} passed, {} failed\n", all.len() - passed))?,
+    }
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn call(client: &reqwest::Client, url: &str, key: &str, prompt: &Prompt, example: &Example) -> Result<(), String> {
+async fn call(client: &reqwest::Client, url: &str, key: &str, prompt: &Prompt, example: &Example) -> Result<(StatusCode, String), String> {
     let request = client
         .post(format!("{}/prompts/{}", url.trim_end_matches('/'), prompt.label()))
         .bearer_auth(key)
@@ -175,14 +167,7 @@ async fn call(client: &reqwest::Client, url: &str, key: &str, prompt: &Prompt, e
         .body(example.input().to_string());
     let answer = request.send().await.map_err(|e| format!("{url} does not answer: {e}"))?;
     let status = answer.status();
-    let text = answer.text().await.map_err(|e| format!("the answer broke off: {e}"))?;
-    if !status.is_success() {
-        return Err(format!("{status}: {}", text.trim()));
-    }
-    match example.judge(&text) {
-        wrong if wrong.is_empty() => Ok(()),
-        wrong => Err(wrong.join("\n")),
-    }
+    Ok((status, answer.text().await.map_err(|e| format!("the answer broke off: {e}"))?))
 }
 
 fn version(folder: &Path, prompts: &Shelved, name: &str) -> Result<Arc<Prompt>, CliError> {
@@ -192,13 +177,13 @@ fn version(folder: &Path, prompts: &Shelved, name: &str) -> Result<Arc<Prompt>, 
 }
 
 fn list(folder: &Path, json: bool) -> Result<(), CliError> {
-    let prompts = Shelved::read(folder);
+    let (prompts, now) = (Shelved::read(folder), Timestamp::now());
     if json {
-        let row = |prompt: &Arc<Prompt>| serde_json::json!({ "name": prompt.name, "version": prompt.version, "state": prompt.life.state.as_str(), "description": prompt.front.description });
+        let row = |prompt: &Arc<Prompt>| serde_json::json!({ "name": prompt.name, "version": prompt.version, "state": prompt.state_at(now).as_str(), "description": prompt.front.description });
         return output::json(&prompts.all().map(row).collect::<Vec<_>>());
     }
     let row = |prompt: &Arc<Prompt>| {
-        vec![prompt.label(), prompt.life.state.as_str().to_owned(), prompt.front.description.clone().unwrap_or_default()]
+        vec![prompt.label(), prompt.state_at(now).as_str().to_owned(), prompt.front.description.clone().unwrap_or_default()]
     };
     output::table(&["PROMPT", "STATE", "DESCRIPTION"], &prompts.all().map(row).collect::<Vec<_>>())
 }

@@ -132,7 +132,7 @@ impl Serve {
         let holding = tokio::spawn(holding.run(stopped.clone()));
         let reading = tokio::spawn(prompts.follow(stopped.clone()));
         let serving = tokio::spawn(services.follow(stopped.clone()));
-        let subscribing = tokio::spawn(subscriptions.follow(stopped.clone()));
+        let subscribing = tokio::spawn(subscriptions.follow(Arc::clone(&gateway.services), stopped.clone()));
         let federating = {
             let (gateway, stopped) = (Arc::clone(&gateway), stopped.clone());
             tokio::spawn(async move { gateway.mcp.follow(&gateway, stopped).await })

@@ -93,7 +93,14 @@ impl Services {
             Services::List { json } => list(&folder, json)?,
             Services::Check => return check(&Folder::of(config, Some(env))),
             Services::Publish { name } => take(&folder, &name, &Step::Publish)?,
-            Services::Retire { name } => take(&folder, &name, &Step::Retire)?,
+            Services::Retire { name } => {
+                take(&folder, &name, &Step::Retire)?;
+                // Where no gateway has run yet, nobody has asked for anything.
+                if config.data.join("keyward.db").exists() {
+                    let Installation { store, .. } = Installation::open(&config.data).await?;
+                    services::end(&store, &name, &Actor::of_process()).await?;
+                }
+            }
             Services::Deprecate { name, sunset, successor } => take(&folder, &name, &Step::Deprecate { sunset, successor })?,
             Services::Subscriptions { name, json } => {
                 let Installation { store, .. } = Installation::open(&config.data).await?;
@@ -124,7 +131,7 @@ fn show(subscriptions: &[SubscriptionView], json: bool) -> Result<(), CliError> 
 }
 
 fn take(folder: &Folder, name: &str, step: &Step) -> Result<(), CliError> {
-    let path = edit::step(folder, name, step)?;
+    let path = edit::step(folder, name, step)?.make()?;
     let said: Vec<String> = edit::fields(step).iter().map(|(field, value)| format!("{field} = {value}")).collect();
     output::print(&format!("{name} has {} now, in {}.\n", said.join(", "), path.display()))
 }
@@ -161,6 +168,12 @@ fn check(folder: &Folder) -> Result<ExitCode, CliError> {
         for operation in &service.description.elsewhere {
             output::print(&format!(
                 "Note: {}/{operation} is not served: its 'servers' are another host than 'upstream', which the credential must not go to\n",
+                service.name
+            ))?;
+        }
+        for operation in &service.description.unreachable {
+            output::print(&format!(
+                "Note: {}/{operation} is not served: its path has a '?' or '#' in it, which no path of a request has: say that by a parameter\n",
                 service.name
             ))?;
         }

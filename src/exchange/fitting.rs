@@ -8,10 +8,10 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 
-use super::exchange;
+use super::{exchange, handover, streamed};
 use crate::dialect::ir::{Choice, Content};
 use crate::dialect::translate::read_request;
-use crate::dialect::{Ask, Called, codec, ir};
+use crate::dialect::{Ask, Called, codec, ir, wire};
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::prompt::output::{self, Output, Tries};
@@ -30,13 +30,21 @@ pub(super) struct Again {
 }
 
 /// A provider's error that is the prompt's own fault, as one that its caller cannot mend.
-async fn blamed(surface: &dyn Surface, prompt: &Prompt, response: Response<Body>) -> Response<Body> {
+fn blamed(surface: &dyn Surface, prompt: &Prompt, response: Response<Body>) -> Response<Body> {
     let (head, body) = response.into_parts();
-    let error = Limited::new(body, LARGEST).collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
-    match output::blames_prompt(&head, &String::from_utf8_lossy(&error)) {
+    match output::blames_prompt(&head) {
         true => surface.refuse(&output::faulty(prompt, "its provider refuses what it says")),
-        false => Response::from_parts(head, Body::from(error)),
+        false => Response::from_parts(head, body),
     }
+}
+
+/// What a choice says, where it has come to its end and calls no tool first.
+fn text_of(choice: &Choice) -> Option<String> {
+    let calls = choice.content.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
+    // What was withheld or cut off, no second try would have: the caller is told so in the dialect's own way.
+    let finish = output::finish(choice);
+    let is_whole = output::withheld(&finish).is_none() && output::cut(&finish).is_none();
+    (!calls && is_whole).then(|| choice.text())
 }
 
 /// A whole answer, or an error, is read up to this size.
@@ -60,7 +68,7 @@ impl Again {
             false => response,
         };
         if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY) {
-            response = blamed(surface, &prompt, response).await;
+            response = blamed(surface, &prompt, response);
         }
         chat::tell_dropped(response.headers_mut(), &dropped);
         response
@@ -77,12 +85,17 @@ impl Again {
         loop {
             let status = response.status();
             if self.stream && status.is_success() {
-                return response;
+                // An array of JSON takes no error in its middle.
+                return match handover::is(response.headers(), wire(self.called.dialect).stream_type) {
+                    true => streamed::checked(surface, self.called.dialect, &self.prompt, request_id, response),
+                    false => response,
+                };
             }
             let (head, body) = response.into_parts();
             let Ok(whole) = Limited::new(body, LARGEST).collect().await.map(|whole| whole.to_bytes()) else {
                 return surface.refuse(&output::unfit());
             };
+            let blames_format = output::blames_format(&head);
             let as_it_came = |whole| Response::from_parts(head, Body::from(whole));
             let again = match status {
                 StatusCode::OK => match self.said(&whole).map(|said| tries.judge(&self.prompt, said, true)) {
@@ -90,7 +103,7 @@ impl Again {
                     Some(Ok(Output::Unfit(_))) => return surface.refuse(&output::unfit()),
                     _ => return as_it_came(whole),
                 },
-                _ if output::blames_format(status, &String::from_utf8_lossy(&whole)) => output::Again::InWords,
+                _ if blames_format => output::Again::InWords,
                 _ => return as_it_came(whole),
             };
             let mut next = match request.take().map_or_else(|| self.request(), Ok) {
@@ -114,15 +127,12 @@ impl Again {
         Ok((*read_request(&ask)?.request).clone())
     }
 
-    /// What an answer says; nothing where it is no answer, or calls a tool first.
+    /// What an answer says, in the first of its choices that does not fit, or else in the first; nothing where it is no answer, or calls a tool first.
     fn said(&self, whole: &[u8]) -> Option<String> {
         let answer = codec(self.called.dialect).decode_answer(whole).ok()?;
-        let choice: &Choice = answer.choices.first()?;
-        let calls = choice.content.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
-        // What was withheld or cut off, no second try would have: the caller is told so in the dialect's own way.
-        let finish = output::finish(choice);
-        let is_whole = output::withheld(&finish).is_none() && output::cut(&finish).is_none();
-        (!calls && is_whole).then(|| choice.text())
+        let texts: Vec<String> = answer.choices.iter().filter_map(text_of).collect();
+        let unfit = texts.iter().position(|text| matches!(output::read(&self.prompt, text, true), Output::Unfit(_)));
+        texts.into_iter().nth(unfit.unwrap_or(0))
     }
 
     /// Asks once more, as a part of the same request.

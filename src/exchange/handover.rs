@@ -100,8 +100,11 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
         }
         Ok(Outgoing::Error { status, trouble, text }) => {
             ticket.settle(Outcome::ProviderError, None);
-            let retry_after = retry_after(&head.headers);
-            return surface.provider_error(&ProviderError { status, text: &text, trouble, is_native, provider, retry_after });
+            let (retry_after, subject) = (retry_after(&head.headers), trouble.subject());
+            let mut response = surface.provider_error(&ProviderError { status, text: &text, trouble, is_native, provider, retry_after });
+            // For whoever asks in the place of the caller, such as a prompt.
+            response.extensions_mut().insert(subject);
+            return response;
         }
         Err(failure) => {
             let refusal = failure.refusal();

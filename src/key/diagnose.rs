@@ -3,6 +3,7 @@
 use super::Reason;
 use super::foreign;
 use super::format::{BODY_LEN, Kind, Malformed, Slip, is_of_another_prefix};
+use crate::hidden::is_hidden;
 
 /// Names that only begin like another service's key are shorter.
 const SHORTEST_SECRET: usize = 20;
@@ -32,9 +33,7 @@ pub fn is_secret(text: &str) -> bool {
 
 /// White space, what cannot be seen, and what steers text without being seen.
 pub fn is_blank(c: char) -> bool {
-    c.is_whitespace()
-        || c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    c.is_whitespace() || c.is_control() || is_hidden(c)
 }
 
 fn is_quote(c: char) -> bool {

@@ -1,9 +1,9 @@
 //! Slows down whoever tries keys: so many unknown ones from one address, then few, and these mostly without a look-up. A key in memory is never
 //! asked about here.
 //!
-//! A good key that is not in memory looks like a guess until it is looked up. From an address that has to wait few are each second; one that was
-//! not is when it comes again, out of an allowance that whoever guesses at random has no part in, since they never send a key twice.
-//! Only from whoever sends each guess twice, many a second, a good key that is not in memory has to win a place.
+//! A good key that is not in memory looks like a guess until it is looked up. From an address that has to wait few are each second, and those that
+//! came as often have an allowance of their own: whoever sends each guess once, or twice, has no part in that of a key which comes once more.
+//! Only from whoever sends each guess as often as the holder of a good key does, many a second, that has to win a place.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -18,7 +18,7 @@ use moka::sync::Cache;
 
 use super::{KeyId, Reason};
 
-/// Addresses kept at the most, about 400 bytes each: the one unseen for longest is forgotten first.
+/// Addresses kept at the most, about 900 bytes each: the one unseen for longest is forgotten first.
 const ADDRESSES: u64 = 50_000;
 /// An address that has been quiet for so long has its whole burst again.
 const QUIET: Duration = Duration::from_secs(120);
@@ -26,8 +26,10 @@ const QUIET: Duration = Duration::from_secs(120);
 const BURST: NonZeroU32 = NonZeroU32::new(100).expect("it is not zero");
 /// And then one each such time.
 const EVERY: Duration = Duration::from_secs(1);
-/// Look-ups a second for an address that has to wait: of keys that came from it for the first time, and as many of others.
+/// Look-ups a second for an address that has to wait: of keys that came from it for the first time, as many of those that came once before, …
 const LOOK_UPS: NonZeroU32 = NonZeroU32::new(10).expect("it is not zero");
+/// … and of those that came so often.
+const TIMES: usize = 8;
 /// Keys kept at the most that came from addresses that had to wait and were not looked up, about 100 bytes each.
 const TRIED: u64 = 100_000;
 /// For so long.
@@ -37,8 +39,8 @@ const TRIED_FOR: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Guesses {
     by_address: Cache<IpAddr, Arc<Source>>,
-    /// What came from an address while that had to wait, and was not looked up.
-    tried: Cache<(IpAddr, KeyId), ()>,
+    /// How often what came from an address while that had to wait was not looked up.
+    tried: Cache<(IpAddr, KeyId), u8>,
     opened: Instant,
 }
 
@@ -46,8 +48,8 @@ pub struct Guesses {
 #[derive(Debug)]
 struct Source {
     guesses: DefaultDirectRateLimiter,
-    first: DefaultDirectRateLimiter,
-    again: DefaultDirectRateLimiter,
+    /// By how often a key was not looked up before.
+    look_ups: [DefaultDirectRateLimiter; TIMES],
     /// Until when it has to wait, in milliseconds since `opened`.
     waits_until: AtomicU64,
 }
@@ -84,13 +86,14 @@ impl Guesses {
         let address = network(from);
         let source = self.by_address.get(&address)?;
         let waits = source.waits_until.load(Ordering::Relaxed).checked_sub(self.after(Duration::ZERO)).filter(|waits| *waits > 0)?;
-        if self.tried.contains_key(&(address, id)) {
-            let refused = source.again.check().err()?;
-            return Some(refused.wait_time_from(QuantaClock::default().now()));
+        let times = self.tried.get(&(address, id)).unwrap_or(0);
+        let of_such = source.look_ups.get(usize::from(times)).or(source.look_ups.last())?;
+        let refused = of_such.check().err()?;
+        self.tried.insert((address, id), times.saturating_add(1));
+        match times {
+            0 => Some(Duration::from_millis(waits)),
+            _ => Some(refused.wait_time_from(QuantaClock::default().now())),
         }
-        source.first.check().err()?;
-        self.tried.insert((address, id), ());
-        Some(Duration::from_millis(waits))
     }
 
     /// So long from now, in milliseconds since `opened`.
@@ -118,8 +121,8 @@ impl Source {
     fn new() -> Source {
         // `None` is a period of zero, which this one is not.
         let guesses = Quota::with_period(EVERY).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(BURST);
-        let look_ups = || RateLimiter::direct(Quota::per_second(LOOK_UPS));
-        Source { guesses: RateLimiter::direct(guesses), first: look_ups(), again: look_ups(), waits_until: AtomicU64::new(0) }
+        let look_ups = std::array::from_fn(|_| RateLimiter::direct(Quota::per_second(LOOK_UPS)));
+        Source { guesses: RateLimiter::direct(guesses), look_ups, waits_until: AtomicU64::new(0) }
     }
 }
 

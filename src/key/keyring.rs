@@ -343,6 +343,13 @@ impl Known {
 
 // === impl Caller ===
 
+impl From<Arc<Known>> for Caller {
+    /// Whoever would show that key: for what is told of it, and no request.
+    fn from(known: Arc<Known>) -> Caller {
+        Caller(known)
+    }
+}
+
 impl Caller {
     /// The key's public part.
     pub fn id(&self) -> KeyId {

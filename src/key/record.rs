@@ -44,6 +44,8 @@ pub struct KeyRecord {
     pub role: Option<Role>,
     /// The first of the keys that this one replaced; itself where it replaced none.
     pub family: KeyId,
+    /// The store's number of its last change when this was read; none where it was not stored.
+    pub changed: Option<i64>,
 }
 
 /// A key's successor.

@@ -131,6 +131,24 @@ fn guessing_is_slowed_down_by_network_and_remembered_in_bounds() {
 }
 
 #[test]
+fn whoever_sends_each_guess_twice_keeps_no_good_key_out() {
+    let (guesses, address) = (Guesses::new(), "192.0.2.7".parse::<IpAddr>().unwrap());
+    while !matches!(guesses.note(Some(address)), Reason::TooManyGuesses(_)) {}
+    let guess = || {
+        let id = NewKey::generate(Kind::Live).unwrap().id;
+        let _ = (guesses.hold_off(address, id), guesses.hold_off(address, id));
+    };
+    // All that may come for the first and for the second time has come.
+    (0..200).for_each(|_| guess());
+    let good = NewKey::generate(Kind::Live).unwrap().id;
+    let tries = (1..10).find(|_| {
+        guess();
+        guesses.hold_off(address, good).is_none()
+    });
+    assert!(tries.is_some_and(|tries| tries <= 3), "{tries:?}");
+}
+
+#[test]
 fn globs_match_as_people_expect() {
     let cases = [
         ("*", "a/b", true),

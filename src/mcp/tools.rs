@@ -120,7 +120,8 @@ async fn usage(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<V
 async fn explain_key(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<Value, String> {
     let ExplainKey { model } = read(arguments)?;
     let (keys, ledger, router) = (&*gateway.key_store, &*gateway.ledger_store, gateway.router());
-    let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router };
+    let (prompts, prompts_model) = (&*gateway.prompts.prompts(), gateway.config.prompts.model.as_str());
+    let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router, prompts, prompts_model };
     let explanation = sources.explain(caller.id().as_str(), model.as_deref()).await.map_err(|e| down(&e))?;
     serde_json::to_value(explanation).map_err(|e| e.to_string())
 }

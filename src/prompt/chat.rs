@@ -30,16 +30,21 @@ const MOST_DROPPED: usize = 20;
 
 /// The prompt that `name` or `name@version` means to a caller that may call it.
 pub fn find(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt>, Refusal> {
-    found(gateway, caller, name, |prompts, base, now| prompts.choose(base, now, chance()).cloned())
+    found(&gateway.prompts.prompts(), caller, name, |prompts, base, now| prompts.choose(base, now, chance()).cloned())
 }
 
 /// The same to be looked at: of versions that share calls, the newest each time.
 pub fn shown(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Prompt>, Refusal> {
-    found(gateway, caller, name, |prompts, base, now| prompts.shown(base, now).cloned())
+    shown_of(&gateway.prompts.prompts(), caller, name)
+}
+
+/// The same of prompts that no gateway has to serve.
+pub fn shown_of(prompts: &Prompts, caller: &Caller, name: &str) -> Result<Arc<Prompt>, Refusal> {
+    found(prompts, caller, name, |prompts, base, now| prompts.shown(base, now).cloned())
 }
 
 fn found(
-    gateway: &Gateway,
+    prompts: &Prompts,
     caller: &Caller,
     name: &str,
     choose: impl Fn(&Prompts, &str, Timestamp) -> Option<Arc<Prompt>>,
@@ -48,9 +53,9 @@ fn found(
     let shown: String = name.chars().take(100).collect();
     let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version)));
     may_call(caller, name).map_err(|reason| reason.refusal(Some(caller.id())))?;
-    let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
+    let now = Timestamp::now();
     let found = match version {
-        None => choose(&prompts, base, now),
+        None => choose(prompts, base, now),
         Some(version) => prompts.version(base, version).cloned(),
     };
     // A draft is for those alone to whom it is shown.
@@ -162,6 +167,10 @@ pub fn rendered(prompt: &Prompt, input: Value, history: Vec<ir::Message>, mut re
             None => to_ir(message),
         })
         .collect();
+    if request.messages.is_empty() {
+        let message = format!("The prompt '{}' says nothing with these variables: nobody would be asked anything.", prompt.label());
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::Invalid, "prompt_not_rendered", message));
+    }
     let config = &prompt.front.config;
     let number = |name: &str| config.get(name).and_then(Value::as_f64);
     let count = |name: &str| config.get(name).and_then(Value::as_u64);
@@ -180,6 +189,21 @@ pub fn rendered(prompt: &Prompt, input: Value, history: Vec<ir::Message>, mut re
     Ok(request)
 }
 
+/// The same beside the threads that serve, where the template goes through lists: how long those are is up to the caller.
+pub async fn rendered_beside(
+    prompt: &Arc<Prompt>,
+    input: Value,
+    history: Vec<ir::Message>,
+    request: ir::Request,
+) -> Result<ir::Request, Refusal> {
+    if !prompt.template.has_loops {
+        return rendered(prompt, input, history, request);
+    }
+    let beside = Arc::clone(prompt);
+    let done = tokio::task::spawn_blocking(move || rendered(&beside, input, history, request)).await;
+    done.unwrap_or_else(|_| Err(output::faulty(prompt, "its template cannot be rendered")))
+}
+
 /// A request for `prompt/NAME` as one for the prompt's model, in the dialect that it came in.
 pub struct Expanded {
     /// The request.
@@ -191,7 +215,7 @@ pub struct Expanded {
 }
 
 /// Expands one. The variables are the last user message where that is a JSON object; else the template gets the caller's messages as its history.
-pub fn expand(gateway: &Gateway, caller: &Caller, ask: Ask) -> Result<Expanded, Refusal> {
+pub async fn expand(gateway: &Gateway, caller: &Caller, ask: Ask) -> Result<Expanded, Refusal> {
     let prompt = find(gateway, caller, ask.model.strip_prefix(PREFIX).unwrap_or(&ask.model))?;
     let asked = translate::read_request(&ask)?;
     let mut request = (*asked.request).clone();
@@ -202,7 +226,7 @@ pub fn expand(gateway: &Gateway, caller: &Caller, ask: Ask) -> Result<Expanded, 
     if prompt.template.places_history {
         history.append(&mut after);
     }
-    let mut request = rendered(&prompt, input, history, request)?;
+    let mut request = rendered_beside(&prompt, input, history, request).await?;
     if !beside.is_empty() {
         match request.messages.iter_mut().rfind(|message| message.role == Role::User) {
             Some(message) => message.content.extend(beside),

@@ -1,11 +1,14 @@
 //! Changes to prompts: the files are the truth, and the command line and the management API change them by the same functions.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{Prompt, Prompts, State, entry};
+use super::{Prompt, Prompts, State, entry, examples};
 use crate::config::hint;
 use crate::life::time;
 use crate::shelf::{self, Misfile};
@@ -38,6 +41,36 @@ pub struct Source {
     pub text: String,
 }
 
+/// A change that was found right, and that nobody comes before: all others wait until it is made, or dropped.
+#[derive(Debug)]
+pub struct Plan {
+    _alone: File,
+    folder: PathBuf,
+    source: Source,
+    /// What the folder will be.
+    prompts: Prompts,
+    /// What was no draft is not changed, so from now on it is none.
+    publishes: bool,
+}
+
+/// A draft that is to go; until it does, or the plan is dropped, all others wait.
+#[derive(Debug)]
+pub struct Removal {
+    _alone: File,
+    source: Source,
+}
+
+/// How one version differs from another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Compared {
+    /// The older one, as `name@version`.
+    pub from: String,
+    /// The newer one.
+    pub to: String,
+    /// The lines that differ, as a unified diff; empty where they are the same.
+    pub diff: String,
+}
+
 /// Why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EditError {
@@ -51,26 +84,29 @@ pub enum EditError {
     Disk(String),
 }
 
-/// Makes a prompt's first file, as a draft.
-pub fn create(folder: &Path, name: &str, text: &str) -> Result<Source, EditError> {
+/// A prompt's first file, as a draft.
+pub fn create(folder: &Path, name: &str, text: &str) -> Result<Plan, EditError> {
+    let alone = alone(folder)?;
     let path = folder.join(format!("{}.prompt", checked(name)?));
     if path.exists() {
         return Err(EditError::Exists(format!("{} is there already: change it, or take another name", path.display())));
     }
-    put(folder, &path, text)
+    plan(alone, folder, &path, text)
 }
 
-/// Writes a version's file, new or in the place of what it was; a published one does not change.
-pub fn write(folder: &Path, label: &str, text: &str) -> Result<Source, EditError> {
+/// A version's file, new or in the place of what it was; a published one does not change.
+pub fn write(folder: &Path, label: &str, text: &str) -> Result<Plan, EditError> {
+    let alone = alone(folder)?;
     match source(folder, label) {
-        Ok(known) => put(folder, &known.path, text),
-        Err(EditError::NotFound(_)) => put(folder, &folder.join(format!("{}.prompt", checked(label)?)), text),
+        Ok(known) => plan(alone, folder, &known.path, text),
+        Err(EditError::NotFound(_)) => plan(alone, folder, &folder.join(format!("{}.prompt", checked(label)?)), text),
         Err(other) => Err(other),
     }
 }
 
-/// Takes a prompt a step on: the version that is named, or the newest draft to be published, or what callers get today.
-pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Source, EditError> {
+/// A prompt a step on: the version that is named, or the newest draft to be published, or what callers get today.
+pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Plan, EditError> {
+    let alone = alone(folder)?;
     let (prompts, now) = (Prompts::read(folder), Timestamp::now());
     let label = if name.contains('@') { name.to_owned() } else { meant(&prompts, name, step, now)? };
     let known = found(&prompts, &label)?;
@@ -86,7 +122,23 @@ pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Source, EditError>
     }
     let text = step.cleared().iter().fold(known.text, |text, field| without_field(&text, field));
     let text = step.fields().iter().fold(text, |text, (field, value)| with_field(&text, field, value));
-    put(folder, &known.path, &text)
+    plan(alone, folder, &known.path, &text)
+}
+
+/// A draft's file away: what is published is retired, and its file stays.
+pub fn remove(folder: &Path, label: &str) -> Result<Removal, EditError> {
+    let alone = alone(folder)?;
+    let prompts = Prompts::read(folder);
+    let source = found(&prompts, label)?;
+    match prompts.all().find(|prompt| prompt.label() == source.label).is_some_and(|prompt| prompt.life.state == State::Draft) {
+        true => Ok(Removal { _alone: alone, source }),
+        false => Err(EditError::Wrong(format!("'{}' is no draft: retire it, and callers are told so; nothing was changed", source.label))),
+    }
+}
+
+/// Whoever changes one of a folder's files does so alone.
+pub fn alone(folder: &Path) -> Result<File, EditError> {
+    shelf::alone(folder).map_err(|e| EditError::Disk(format!("{} cannot be locked: {e}", folder.display())))
 }
 
 /// The version that a step is for where none is named.
@@ -122,6 +174,40 @@ fn succeeds(prompts: &Prompts, prompt: &Prompt, successor: &str, now: Timestamp)
 /// The file of a prompt: of the version that is named, or of the newest.
 pub fn source(folder: &Path, name: &str) -> Result<Source, EditError> {
     found(&Prompts::read(folder), name)
+}
+
+/// How a version differs from another, or from the one before it.
+pub fn compared(folder: &Path, name: &str, other: Option<&str>) -> Result<Compared, EditError> {
+    let newer = source(folder, name)?;
+    let older = match other {
+        Some(other) => source(folder, other)?,
+        None => {
+            let (base, version) = newer.label.split_once('@').unwrap_or((&newer.label, "1"));
+            let (prompts, version) = (Prompts::read(folder), version.parse().unwrap_or(1));
+            let before = prompts.versions(base).and_then(|versions| versions.range(..version).next_back());
+            let first = || EditError::NotFound(format!("{} is the first version: there is none before it", newer.label));
+            source(folder, &format!("{base}@{}", before.ok_or_else(first)?.0))?
+        }
+    };
+    let diff = examples::diff(&older.text, &newer.text, (&older.label, &newer.label));
+    Ok(Compared { from: older.label, to: newer.label, diff })
+}
+
+/// A partial's file, new or in the place of what it was; what makes a prompt wrong that was right is refused.
+pub fn write_partial(folder: &Path, name: &str, text: &str) -> Result<Plan, EditError> {
+    let alone = alone(folder)?;
+    if checked(name)?.contains('@') {
+        return Err(EditError::Wrong(format!("'{name}' is no name for a partial: it has no versions")));
+    }
+    let path = folder.join(format!("_{name}.prompt"));
+    let (before, prompts) = (Prompts::read(folder), Prompts::with(folder, &path, text));
+    let prompts = prompts.map_err(|fault| EditError::Wrong(format!("{fault}; nothing was changed")))?;
+    let goes_on = |fault: &Misfile| prompts.takes(Path::new(&fault.file));
+    if let Some(fault) = prompts.faults().iter().find(|fault| !before.faults().contains(fault) && !goes_on(fault)) {
+        return Err(EditError::Wrong(format!("{fault}; nothing was changed")));
+    }
+    let source = Source { label: format!("_{name}"), path, text: text.to_owned() };
+    Ok(Plan { _alone: alone, folder: folder.to_path_buf(), source, prompts, publishes: false })
 }
 
 fn found(prompts: &Prompts, name: &str) -> Result<Source, EditError> {
@@ -161,18 +247,18 @@ fn checked(label: &str) -> Result<&str, EditError> {
     }
 }
 
-/// Puts a text into a file if all in the folder is right with it; the file is the old one or the new one at every moment.
-fn put(folder: &Path, path: &Path, text: &str) -> Result<Source, EditError> {
+/// A text in a file, if all in the folder is right with it.
+fn plan(alone: File, folder: &Path, path: &Path, text: &str) -> Result<Plan, EditError> {
     let file = path.display().to_string();
     let prompts = Prompts::with(folder, path, text).map_err(|fault| EditError::Wrong(format!("{fault}; nothing was changed")))?;
     if let Some(fault) = fault_of(&prompts, path).filter(|_| !prompts.takes(path)) {
         return Err(EditError::Wrong(format!("{fault}; nothing was changed")));
     }
     let label = prompts.label_of(path).ok_or_else(|| EditError::Wrong(format!("{file} would be no prompt")))?;
-    let written = std::fs::create_dir_all(folder).and_then(|()| shelf::put(path, text));
-    written.map_err(|e| EditError::Disk(format!("{file} cannot be written: {e}")))?;
-    prompts.note(folder, &label).map_err(|fault| EditError::Disk(fault.to_string()))?;
-    Ok(Source { label, path: path.to_path_buf(), text: text.to_owned() })
+    let source = Source { label, path: path.to_path_buf(), text: text.to_owned() };
+    let is_public = |prompts: &Prompts| prompts.all().any(|prompt| prompt.label() == source.label && prompt.life.state != State::Draft);
+    let publishes = is_public(&prompts) && !is_public(&Prompts::read(folder));
+    Ok(Plan { _alone: alone, folder: folder.to_path_buf(), source, prompts, publishes })
 }
 
 /// What `keyward prompts new` writes.
@@ -245,6 +331,45 @@ fn scalar(value: &str) -> String {
     }
 }
 
+// === impl Plan ===
+
+impl Plan {
+    /// `name@version` of what is changed.
+    pub fn label(&self) -> &str {
+        &self.source.label
+    }
+
+    /// Whether it publishes a version, be it by what its file says.
+    pub fn publishes(&self) -> bool {
+        self.publishes
+    }
+
+    /// Makes it; the file is the old one or the new one at every moment.
+    pub fn make(self) -> Result<Source, EditError> {
+        let Plan { folder, source, prompts, .. } = &self;
+        let written = shelf::put(&source.path, &source.text);
+        written.map_err(|e| EditError::Disk(format!("{} cannot be written: {e}", source.path.display())))?;
+        prompts.note(folder, &source.label).map_err(|fault| EditError::Disk(fault.to_string()))?;
+        Ok(self.source)
+    }
+}
+
+// === impl Removal ===
+
+impl Removal {
+    /// `name@version` of what goes.
+    pub fn label(&self) -> &str {
+        &self.source.label
+    }
+
+    /// Removes the file.
+    pub fn make(self) -> Result<Source, EditError> {
+        let path = &self.source.path;
+        std::fs::remove_file(path).map_err(|e| EditError::Disk(format!("{} cannot be removed: {e}", path.display())))?;
+        Ok(self.source)
+    }
+}
+
 // === impl Step ===
 
 impl Step {
@@ -261,8 +386,12 @@ impl Step {
             _ => {}
         }
         let Step::Deprecate { sunset, successor } = self else { return Ok(()) };
-        if let Some(why) = sunset.as_deref().and_then(|sunset| time(sunset).err()) {
-            return refused(why);
+        match sunset.as_deref().map(time) {
+            Some(Err(why)) => return refused(why),
+            Some(Ok(sunset)) if sunset <= Timestamp::now() => {
+                return refused(format!("'{label}' would have ended on {sunset} already: what is to end now is retired"));
+            }
+            _ => {}
         }
         let is_plain = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
         match successor.as_ref().filter(|successor| !is_plain(successor)) {

@@ -12,6 +12,7 @@ use ring::digest;
 use serde_json::{Map, Value};
 
 use super::dotprompt::{Fault, FrontMatter, Schemas, Template, check, partials_in, split, variables};
+use super::given;
 use crate::config::hint;
 use crate::hex::hex;
 use crate::life::{Life, State, time};
@@ -112,8 +113,10 @@ impl Prompt {
         let (input, output) = (schema(&front.input, "input")?, schema(&front.output, "output")?);
         // Of defaults alone something is missing; what is there has to be right.
         let defaults = Value::Object(front.default.clone());
+        let has_defaults = !front.default.is_empty();
         let is_missing = |error: &ValidationError<'_>| matches!(error.kind(), ValidationErrorKind::Required { .. });
-        if let Some(wrong) = input.iter().flat_map(|input| input.iter_errors(&defaults)).find(|error| !is_missing(error)) {
+        let checked = input.iter().filter(|_| has_defaults);
+        if let Some(wrong) = checked.flat_map(|input| input.iter_errors(&defaults)).find(|error| !is_missing(error)) {
             let message = format!("'input.default' does not fit the schema: {}", Violation::of(&wrong).told());
             return Err(at("default", message));
         }
@@ -192,6 +195,7 @@ impl Prompt {
                 }
             }
         }
+        given::check(&schema).map_err(|error| wrong(format!("no answer can be checked by it: {error}")))?;
         let validator = validator(&schema).map_err(|error| wrong(format!("no answer can be checked by it: {error}")))?;
         let mut fitted = Prompt::clone(&self);
         fitted.front.output = Some(schema);

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use similar::TextDiff;
+use utoipa::ToSchema;
 
 use super::{Prompt, Prompts, Violation, chat};
 use crate::yaml;
@@ -17,7 +19,7 @@ struct File {
 }
 
 /// One call, and what its answer has to be.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
     /// What it is called in reports.
@@ -30,6 +32,19 @@ pub struct Example {
     /// Texts that the answer has to have in it; of JSON, its own text.
     #[serde(default)]
     pub contains: Vec<String>,
+}
+
+/// What came of one call.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Tried {
+    /// `name@version`.
+    pub prompt: String,
+    /// What the example is called.
+    pub example: String,
+    /// The answer is as it has to be.
+    pub passed: bool,
+    /// What is wrong with it: a diff, or what it lacks, or why there is none.
+    pub wrong: Option<String>,
 }
 
 /// How deep a file may be nested.
@@ -92,6 +107,17 @@ impl Example {
     /// What it is called in reports, where it stands at this place from 0 on.
     pub fn shown(&self, at: usize) -> String {
         self.name.clone().unwrap_or_else(|| format!("example {}", at + 1))
+    }
+
+    /// What came of a call of the example that stands at this place, by its status and answer, or by why there is none.
+    pub fn tried(&self, at: usize, label: &str, answer: Result<(StatusCode, String), String>) -> Tried {
+        let wrong = match answer {
+            Err(why) => vec![why],
+            Ok((status, answer)) if !status.is_success() => vec![format!("{status}: {}", answer.trim())],
+            Ok((_, answer)) => self.judge(&answer),
+        };
+        let passed = wrong.is_empty();
+        Tried { prompt: label.to_owned(), example: self.shown(at), passed, wrong: (!passed).then(|| wrong.join("\n")) }
     }
 
     /// What is wrong with an answer: a diff, or what it lacks; nothing where it is right.

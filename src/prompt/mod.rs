@@ -6,6 +6,7 @@ pub mod dotprompt;
 pub mod edit;
 mod entry;
 pub mod examples;
+mod given;
 pub mod output;
 mod published;
 mod shelf;

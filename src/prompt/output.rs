@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Prompt, Violation};
 use crate::catalog::Capability;
-use crate::dialect::ir::{self, Block, Choice, Content, Finish, Format, Message, Role};
+use crate::dialect::ir::{self, Block, Choice, Content, Finish, Format, Message, Role, Subject};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 
@@ -42,34 +42,6 @@ pub enum Manner {
     /// In words, of a model that has no such means.
     Words,
 }
-
-/// Words by which providers say that they do not take a format.
-const FORMATS: [&str; 8] = [
-    "response_format",
-    "json_schema",
-    "json schema",
-    "structured",
-    "output_config",
-    "responseschema",
-    "response_schema",
-    "responsejsonschema",
-];
-
-/// Words by which providers say that it is what the caller gave: too much, or not allowed.
-const OF_CALLERS: [&str; 12] = [
-    "context length",
-    "context_length",
-    "context window",
-    "too long",
-    "too large",
-    "too many",
-    "maximum",
-    "token",
-    "image",
-    "url",
-    "policy",
-    "safety",
-];
 
 // === impl Tries ===
 
@@ -142,11 +114,10 @@ impl Manner {
     }
 }
 
-/// Whether a provider's error says that it does not take the format that it was asked for.
-pub fn blames_format(status: StatusCode, error: &str) -> bool {
-    let error = error.to_ascii_lowercase();
-    let is_refusal = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY].contains(&status);
-    is_refusal && FORMATS.iter().any(|format| error.contains(format))
+/// Whether an answer is a provider's error that says that it does not take the format that it was asked for.
+pub fn blames_format(head: &http::response::Parts) -> bool {
+    let is_refusal = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY].contains(&head.status);
+    is_refusal && head.extensions.get::<Subject>() == Some(&Subject::Format)
 }
 
 /// What an answer is; `is_bare` where it has to be JSON from its first letter to its last.
@@ -213,15 +184,12 @@ pub fn faulty(prompt: &Prompt, why: &str) -> Refusal {
     Refusal::new(StatusCode::BAD_GATEWAY, Kind::Upstream, "prompt_faulty", message)
 }
 
-/// Whether a provider's error is about what the prompt says, and not about what its caller gave.
-pub fn blames_prompt(head: &http::response::Parts, error: &str) -> bool {
-    let error = error.to_ascii_lowercase();
-    let is_of_provider = head.headers.contains_key("keyward-provider");
+/// Whether an answer is a provider's error about what the prompt asks for, and not about what its caller gave.
+pub fn blames_prompt(head: &http::response::Parts) -> bool {
+    let subject = head.extensions.get::<Subject>();
     match head.status {
-        StatusCode::NOT_FOUND => is_of_provider,
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
-            is_of_provider && !OF_CALLERS.iter().any(|words| error.contains(words))
-        }
+        StatusCode::NOT_FOUND => subject.is_some(),
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => matches!(subject, Some(Subject::Format | Subject::Rest)),
         _ => false,
     }
 }

@@ -164,8 +164,11 @@ impl Prompts {
                 prompts.faults.push(Misfile::at(&folder.join(format!("_{name}.prompt")), fault.line, fault.message));
             }
         }
-        let mut read: Vec<(PathBuf, Result<Prompt, Fault>)> =
-            files_of_prompts.into_iter().map(|(path, text)| (path.clone(), read_one(&path, &text, &partials))).collect();
+        let mut read: Vec<(PathBuf, Result<Prompt, Fault>)> = Vec::new();
+        for (path, text) in files_of_prompts {
+            let prompt = read_one(&path, &text, &partials).or_else(|fault| prompts.with_partials_of_then(&path, &text, fault));
+            read.push((path, prompt));
+        }
         // Of two files with one label, the one that was published holds, and a published one before a draft.
         read.sort_by_key(|(_, prompt)| prompt.as_ref().map_or(3, |prompt| prompts.rank(prompt)));
         for (path, prompt) in read {
@@ -179,9 +182,10 @@ impl Prompts {
                 }
                 Err(fault) => {
                     prompts.faults.push(Misfile::at(&path, fault.line, fault.message));
-                    if let Some(last_good) =
-                        before.and_then(|before| before.files.get(&path)).filter(|prompt| !prompts.has(prompt)).cloned()
-                    {
+                    // What was published goes on as it was published, and not as the draft that it was before.
+                    let is_past = |prompt: &Prompt| prompt.life.state == State::Draft && prompts.known.contains_key(&prompt.label());
+                    let last_good = before.and_then(|before| before.files.get(&path));
+                    if let Some(last_good) = last_good.filter(|prompt| !prompts.has(prompt) && !is_past(prompt)).cloned() {
                         prompts.put(path, last_good);
                     }
                 }
@@ -197,7 +201,8 @@ impl Prompts {
         for (label, published) in self.known.clone() {
             let is_there = |path: &PathBuf| self.texts.contains_key(path) || self.unread.contains(path);
             let Some(path) = published.file.as_ref().map(|file| folder.join(file)).filter(is_there) else { continue };
-            let is_it = |prompt: &&Arc<Prompt>| prompt.label() == label && prompt.hash == published.hash;
+            let is_it =
+                |prompt: &&Arc<Prompt>| prompt.label() == label && prompt.hash == published.hash && prompt.life.state != State::Draft;
             if self.all().any(|prompt| prompt.label() == label) {
                 continue;
             }
@@ -211,6 +216,23 @@ impl Prompts {
             self.by_name.entry(prompt.name.clone()).or_default().insert(prompt.version, Arc::clone(&prompt));
             self.files.entry(path).or_insert(prompt);
         }
+    }
+
+    /// A version whose partials alone are wrong or gone since it was published, with those that it was published with; told as a fault.
+    fn with_partials_of_then(&mut self, path: &Path, text: &str, fault: Fault) -> Result<Prompt, Fault> {
+        let (Some(file), Some((name, version))) = (path.file_name().and_then(|name| name.to_str()), entry::named(path)) else {
+            return Err(fault);
+        };
+        let of_file = self.known.values().filter(|known| known.file.as_deref() == Some(file));
+        let again = of_file.filter_map(|known| {
+            let prompt = Prompt::read(&name, version, text, &known.partials).ok()?;
+            (prompt.hash == known.hash && prompt.life.state != State::Draft).then_some(prompt)
+        });
+        let Some(prompt) = again.into_iter().next() else { return Err(fault) };
+        let message = format!("'{}' goes on with the partials that it was published with: {}", prompt.label(), fault.message);
+        self.faults.push(Misfile::at(path, fault.line, message));
+        self.with_old_partials.insert(path.to_path_buf());
+        Ok(prompt)
     }
 
     /// A version whose partials alone have changed since it was published, with those that it was published with; told as a fault.
@@ -278,6 +300,14 @@ impl Prompts {
     /// The names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
+    }
+
+    /// The texts that prompts share, by name.
+    pub fn partials(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().filter_map(|(path, text)| {
+            let name = path.file_name()?.to_str()?.strip_prefix('_')?.strip_suffix(".prompt")?;
+            Some((name, text.as_str()))
+        })
     }
 
     /// The versions of a name.
@@ -400,7 +430,11 @@ fn read_one(path: &Path, text: &str, partials: &BTreeMap<String, String>) -> Res
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
         return Err(Fault::at(1, "the file is empty: 'keyward prompts new NAME' writes one to start from"));
     }
-    Prompt::read(&name, version, text, partials)
+    let prompt = Prompt::read(&name, version, text, partials)?;
+    match prompt.template.is_empty {
+        true => Err(Fault::at(text.lines().count().max(1), "there is no template after the front matter: nobody would be asked anything")),
+        false => Ok(prompt),
+    }
 }
 
 /// The texts of a folder as they are now.

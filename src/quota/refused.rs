@@ -30,8 +30,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 impl Refused {
     pub(super) fn new(account: &Account, exceeded: Exceeded, chain: &Chain) -> Refused {
         let mut headers = HeaderMap::new();
-        headers::write(chain, &mut headers);
+        // Budgets and what runs at a time have no such headers, and those of another limit would say that there is room.
         if let Exceeded::Rate(rate, _) | Exceeded::TooLarge(rate, _) = &exceeded {
+            headers::write(chain, &mut headers);
             headers::write_refusing(account, rate, &mut headers);
         }
         Refused { account: account.id().clone(), exceeded, headers }

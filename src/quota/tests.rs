@@ -317,6 +317,20 @@ fn limits_are_read_and_written_as_text() {
 }
 
 #[tokio::test]
+async fn a_limit_that_has_no_headers_tells_none_of_another() {
+    let alerts = sender().await;
+    let both = Limits { parallel: std::num::NonZeroU32::new(1), ..rates(&["requests/minute=60"]) };
+    let chain: Chain = Arc::from([account(id(), Limits { budgets: budgets(&["1/ever"]).budgets, ..both }, Used::default(), &alerts)]);
+    let told = |refused: crate::error::Refusal| refused.headers.iter().any(|(name, _)| name.as_str().starts_with("x-ratelimit-"));
+    assert!(!told(admit(&chain, &costs(2_000_000_000)).unwrap_err().into()));
+    let running = admit(&chain, &costs(1)).unwrap();
+    let refusal: crate::error::Refusal = admit(&chain, &costs(1)).unwrap_err().into();
+    assert_eq!((refusal.code, refusal.retry_after), ("parallel_limit_exceeded", Some(Duration::from_secs(1))));
+    assert!(!told(refusal));
+    drop(running);
+}
+
+#[tokio::test]
 async fn a_threshold_is_told_once() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());

@@ -22,6 +22,8 @@ pub struct Description {
     pub operations: Vec<Operation>,
     /// Operations that are on another server than the service, which the gateway's credential must not go to.
     pub elsewhere: Vec<String>,
+    /// Operations whose path has a query or a fragment in it, which no path of a request has.
+    pub unreachable: Vec<String>,
 }
 
 /// One thing that can be called.
@@ -95,8 +97,14 @@ impl Description {
         if operations.is_empty() {
             return Err(at("paths", "it has no operation, so that nothing could be called".to_owned()));
         }
+        let is_reachable = |operation: &Operation| !operation.path.contains(['?', '#']);
+        let unreachable: Vec<Operation> = operations.extract_if(.., |operation| !is_reachable(operation)).collect();
+        if operations.is_empty() {
+            return Err(at("paths", "the paths of all its operations have a '?' or '#' in them: say that by parameters".to_owned()));
+        }
         operations.sort_by_key(|operation| operation.template.openness());
-        Ok(Description { document, operations, elsewhere: Vec::new() })
+        let unreachable = unreachable.into_iter().map(|operation| operation.id).collect();
+        Ok(Description { document, operations, elsewhere: Vec::new(), unreachable })
     }
 
     /// Leaves out the operations on other servers than that of this base; those on the same one are below their own path there.

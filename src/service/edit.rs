@@ -1,16 +1,26 @@
 //! Steps in a service's life: its file is the truth, and the command line and the management API change it by the same function.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use super::shelf::Folder;
-use crate::prompt::edit::{EditError, Step};
+use crate::prompt::edit::{EditError, Step, alone};
 use crate::shelf::put;
 
-/// Takes a service a step on; the file is the old one or the new one at every moment.
-pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<PathBuf, EditError> {
+/// A change that was found right, and that nobody comes before: all others wait until it is made, or dropped.
+#[derive(Debug)]
+pub struct Plan {
+    _alone: File,
+    path: PathBuf,
+    text: String,
+}
+
+/// A service a step on.
+pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<Plan, EditError> {
+    let alone = alone(folder.path())?;
     let services = folder.read();
     let path = folder.path().join(format!("{name}.toml"));
     let service = services.service(name).ok_or_else(|| missing(&services, name))?;
@@ -25,8 +35,7 @@ pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<PathBuf, EditErr
     let text = step.cleared().iter().fold(text, |text, field| without_field(&text, field.trim_start_matches("keyward.")));
     let text = fields(step).iter().fold(text, |text, (field, value)| with_field(&text, field, value));
     folder.read_one(&path, &text).map_err(|fault| EditError::Wrong(format!("{fault}; nothing was changed")))?;
-    put(&path, &text).map_err(|e| EditError::Disk(format!("{} cannot be written: {e}", path.display())))?;
-    Ok(path)
+    Ok(Plan { _alone: alone, path, text })
 }
 
 /// There is no such service, or its file is wrong.
@@ -75,4 +84,14 @@ pub fn with_field(source: &str, field: &str, value: &str) -> String {
     let (before, after) = source.split_at(at);
     let end = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
     format!("{before}{end}{field} = {value}\n{after}")
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Makes it; the file is the old one or the new one at every moment.
+    pub fn make(self) -> Result<PathBuf, EditError> {
+        put(&self.path, &self.text).map_err(|e| EditError::Disk(format!("{} cannot be written: {e}", self.path.display())))?;
+        Ok(self.path)
+    }
 }

@@ -6,9 +6,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::shelf::UNREAD;
 use super::{Description, Masking};
 use crate::catalog::Environment;
 use crate::catalog::env::variables;
@@ -42,6 +41,8 @@ pub struct Service {
     pub body_mib: Option<usize>,
     /// The name of the file that describes it.
     pub openapi: String,
+    /// What was read.
+    pub texts: Texts,
     /// What it has.
     pub description: Description,
     /// Where it is; none where the variables of its file were not filled in.
@@ -125,9 +126,20 @@ struct WrittenLimits {
     parallel: Option<NonZeroU32>,
 }
 
+/// The texts of a service's two files.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Texts {
+    /// Of its own.
+    pub file: String,
+    /// Of its description.
+    pub openapi: String,
+}
+
 /// Something wrong in one of a service's two files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Faulty {
+    /// The description is there and cannot be read: another time it may be, though no file changes.
+    Unread(Fault),
     /// In its own.
     File(Fault),
     /// In the description, by its name.
@@ -173,7 +185,7 @@ impl Service {
         }
         let text = describe(file).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => at("openapi")(format!("'{file}' is not there: the description is a file beside this one")),
-            _ => at("openapi")(format!("'{file}' {UNREAD}: {e}")),
+            _ => Faulty::Unread(Fault::at(line_of(source, "openapi"), format!("'{file}' cannot be read: {e}"))),
         })?;
         let ours: Vec<String> = ours.into_iter().collect();
         let is_json = !(file.ends_with(".yaml") || file.ends_with(".yml"));
@@ -197,6 +209,7 @@ impl Service {
             timeout: written.timeout,
             body_mib: written.body_mib,
             openapi: written.openapi,
+            texts: Texts { file: source.to_owned(), openapi: text },
             description,
             upstream,
         })

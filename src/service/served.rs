@@ -3,22 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::Service;
+use super::entry::Texts;
 use crate::shelf;
 
 /// The services, by name.
-pub type Known = BTreeMap<String, Served>;
-
-/// A service's files.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Served {
-    /// The text of its own.
-    pub file: String,
-    /// The text of its description.
-    pub openapi: String,
-}
+pub type Known = BTreeMap<String, Texts>;
 
 fn path(folder: &Path) -> PathBuf {
     folder.join(".served.json")
@@ -33,10 +23,7 @@ pub fn read(folder: &Path) -> Known {
 pub fn note<'a>(folder: &Path, known: Known, right: impl Iterator<Item = &'a Service>, is_there: impl Fn(&str) -> bool) {
     let mut noted: Known = known.iter().filter(|(name, _)| is_there(name)).map(|(name, served)| (name.clone(), served.clone())).collect();
     for service in right {
-        let text = |file: &str| std::fs::read_to_string(folder.join(file)).ok();
-        if let (Some(file), Some(openapi)) = (text(&format!("{}.toml", service.name)), text(&service.openapi)) {
-            noted.insert(service.name.clone(), Served { file, openapi });
-        }
+        noted.insert(service.name.clone(), service.texts.clone());
     }
     if noted == known {
         return;

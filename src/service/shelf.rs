@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Service;
-use super::entry::Faulty;
-use super::served::{self, Known, Served};
+use super::entry::{Faulty, Texts};
+use super::served::{self, Known};
 use crate::catalog::Environment;
 use crate::config::mcp::OWN;
 use crate::config::{Config, hint};
@@ -40,8 +40,14 @@ pub struct Services {
     is_unread: bool,
 }
 
-/// What is told of a file that may be read another time though it does not change.
-pub(super) const UNREAD: &str = "cannot be read";
+/// Why a service cannot be taken from its files.
+enum Unusable {
+    /// They are wrong.
+    Wrong(Misfile),
+    /// One is there and cannot be read: another time it may be, though no file changes.
+    Unread(Misfile),
+}
+
 /// Files that belong to services.
 const EXTENSIONS: [&str; 4] = ["toml", "json", "yaml", "yml"];
 
@@ -78,6 +84,12 @@ impl Folder {
 
     /// The service that this text in a file would be.
     pub fn read_one(&self, path: &Path, text: &str) -> Result<Service, Misfile> {
+        self.read_named(path, text).map_err(|unusable| match unusable {
+            Unusable::Wrong(fault) | Unusable::Unread(fault) => fault,
+        })
+    }
+
+    fn read_named(&self, path: &Path, text: &str) -> Result<Service, Unusable> {
         let name = name_of(path);
         let mut letters = name.chars();
         let is_name = letters.next().is_some_and(|first| first.is_ascii_lowercase())
@@ -85,20 +97,21 @@ impl Folder {
             && name.len() <= 30;
         if !is_name {
             let message = "a service's file is NAME.toml, of up to 30 lower-case letters, digits and '-', and begins with a letter";
-            return Err(Misfile::at(path, 1, message));
+            return Err(Unusable::Wrong(Misfile::at(path, 1, message)));
         }
         if self.taken.contains(name) {
             let message = format!("'{name}' cannot be the name of a service: it is an MCP server, or the gateway's own");
-            return Err(Misfile::at(path, 1, message));
+            return Err(Unusable::Wrong(Misfile::at(path, 1, message)));
         }
         self.read_with(path, text, |file: &str| std::fs::read_to_string(self.path.join(file)))
     }
 
-    fn read_with(&self, path: &Path, text: &str, describe: impl FnOnce(&str) -> std::io::Result<String>) -> Result<Service, Misfile> {
+    fn read_with(&self, path: &Path, text: &str, describe: impl FnOnce(&str) -> std::io::Result<String>) -> Result<Service, Unusable> {
         let name = name_of(path);
         Service::read(name, text, describe, self.env.as_ref()).map_err(|faulty| match faulty {
-            Faulty::File(Fault { line, message }) => Misfile::at(path, line, message),
-            Faulty::Description(file, Fault { line, message }) => Misfile::at(&self.path.join(file), line, message),
+            Faulty::Unread(Fault { line, message }) => Unusable::Unread(Misfile::at(path, line, message)),
+            Faulty::File(Fault { line, message }) => Unusable::Wrong(Misfile::at(path, line, message)),
+            Faulty::Description(file, Fault { line, message }) => Unusable::Wrong(Misfile::at(&self.path.join(file), line, message)),
         })
     }
 }
@@ -142,15 +155,17 @@ impl Folder {
             let read = match is_moving {
                 true => Ok(None),
                 false => std::fs::read_to_string(path)
-                    .map_err(|e| Misfile::at(path, 1, format!("it {UNREAD}: {e}")))
-                    .and_then(|text| self.read_one(path, &text).map(Some)),
+                    .map_err(|e| Unusable::Unread(Misfile::at(path, 1, format!("it cannot be read: {e}"))))
+                    .and_then(|text| self.read_named(path, &text).map(Some)),
             };
             let is_doubtful = !matches!(read, Ok(Some(_)));
             let service = match read {
                 Ok(service) => service.map(Arc::new).or_else(|| last_good.cloned()),
-                Err(fault) => {
+                Err(unusable) => {
+                    services.is_unread |= matches!(unusable, Unusable::Unread(_));
+                    let (Unusable::Wrong(fault) | Unusable::Unread(fault)) = unusable;
                     services.faults.push(fault);
-                    let noted = |served: &Served| self.read_with(path, &served.file, |_| Ok(served.openapi.clone())).ok().map(Arc::new);
+                    let noted = |served: &Texts| self.read_with(path, &served.file, |_| Ok(served.openapi.clone())).ok().map(Arc::new);
                     last_good.cloned().or_else(|| known.get(name_of(path)).and_then(noted))
                 }
             };
@@ -161,7 +176,6 @@ impl Folder {
                 services.by_name.insert(service.name.clone(), service);
             }
         }
-        services.is_unread = services.faults.iter().any(|fault| fault.message.contains(UNREAD));
         services
     }
 }
@@ -183,6 +197,11 @@ impl Services {
     pub fn served(&self) -> impl Iterator<Item = &Arc<Service>> {
         let now = Timestamp::now();
         self.all().filter(move |service| matches!(service.life.state_at(now), State::Published | State::Deprecated))
+    }
+
+    /// Whether there is a file of that name, be it right or wrong.
+    pub fn has_file(&self, name: &str) -> bool {
+        self.by_name.contains_key(name) || self.doubtful.contains(name)
     }
 
     /// One, whatever its state.

@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::Shelf;
+use crate::admin::services;
 use crate::key::KeyId;
+use crate::life::State;
+use crate::store::audit::Actor;
 use crate::store::{StoreError, SubscriptionStore};
 
 /// A key's subscription to a service; its successors by rotation have it too.
@@ -35,6 +39,8 @@ pub enum Standing {
     Approved,
     /// It may not.
     Denied,
+    /// The service is gone: another one of its name has to be asked for anew.
+    Ended,
 }
 
 /// All subscriptions, as this process knows them.
@@ -47,12 +53,15 @@ pub struct Subscriptions {
 
 /// How often the store is asked for what changed.
 const EVERY: Duration = Duration::from_millis(250);
-const STANDINGS: [(Standing, &str); 3] = [(Standing::Pending, "pending"), (Standing::Approved, "approved"), (Standing::Denied, "denied")];
+/// A service is gone whose file has been away for so long: files are replaced by taking them away for a moment.
+const AWAY_FOR: Duration = Duration::from_secs(10);
+const STANDINGS: [(Standing, &str); 4] =
+    [(Standing::Pending, "pending"), (Standing::Approved, "approved"), (Standing::Denied, "denied"), (Standing::Ended, "ended")];
 
 // === impl Standing ===
 
 impl Standing {
-    /// `pending`, `approved` or `denied`.
+    /// `pending`, `approved`, `denied` or `ended`.
     pub fn as_str(self) -> &'static str {
         STANDINGS.iter().find(|(standing, _)| *standing == self).map_or("", |(_, name)| name)
     }
@@ -96,11 +105,33 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Follows the store until told to stop; while it is down, what is known goes on.
-    pub async fn follow(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+    /// Follows the store until told to stop, and ends what was asked of services that are gone; while the store is down, what is known goes on.
+    pub async fn follow(self: Arc<Self>, shelf: Arc<Shelf>, mut stopped: watch::Receiver<bool>) {
+        let mut away = HashMap::new();
         while tokio::time::timeout(EVERY, stopped.wait_for(|stop| *stop)).await.is_err() {
             // That the store is down is told by those who follow keys.
             let _ = self.refresh().await;
+            for service in self.gone(&shelf, &mut away) {
+                if services::end(&*self.store, &service, &Actor::Gateway).await.is_ok() {
+                    tracing::info!(service, "the service is gone: its subscriptions have ended");
+                    let _ = self.refresh().await;
+                }
+            }
         }
+    }
+
+    /// The services with subscriptions that are retired, or whose file has been away for long; `away` is since when.
+    fn gone(&self, shelf: &Shelf, away: &mut HashMap<String, Instant>) -> Vec<String> {
+        let (services, now) = (shelf.services(), Timestamp::now());
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let has_living = |keys: &HashMap<KeyId, Standing>| keys.values().any(|standing| *standing != Standing::Ended);
+        let living: Vec<&String> = known.iter().filter(|(_, keys)| has_living(keys)).map(|(name, _)| name).collect();
+        let is_away = |name: &str| !services.has_file(name) && shelf.is_known();
+        away.retain(|name, _| living.contains(&name) && is_away(name));
+        let is_gone = |name: &&&String| match services.service(name) {
+            Some(service) => service.life.state_at(now) == State::Retired,
+            None => is_away(name) && away.entry((**name).clone()).or_insert_with(Instant::now).elapsed() >= AWAY_FOR,
+        };
+        living.iter().filter(is_gone).map(|name| (*name).clone()).collect()
     }
 }

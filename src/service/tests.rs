@@ -331,12 +331,12 @@ fn a_bad_file_is_told_and_the_last_good_one_goes_on() {
 fn steps_change_the_file_and_nothing_else_in_it() {
     let (place, folder) = folder();
     let text = || std::fs::read_to_string(place.path().join("pets.toml")).unwrap();
-    edit::step(&folder, "pets", &Step::Publish).unwrap();
+    edit::step(&folder, "pets", &Step::Publish).unwrap().make().unwrap();
     assert_eq!(text(), GOOD.replace("draft", "published"));
     let sunset = Step::Deprecate { sunset: Some("2099-01-01".to_owned()), successor: Some("cats".to_owned()) };
     assert!(edit::step(&folder, "pets", &sunset).unwrap_err().to_string().contains("there is no such service"));
     std::fs::write(place.path().join("cats.toml"), GOOD).unwrap();
-    edit::step(&folder, "pets", &sunset).unwrap();
+    edit::step(&folder, "pets", &sunset).unwrap().make().unwrap();
     let service = folder.read().service("pets").cloned().unwrap();
     let told: Vec<_> =
         service.life.headers("/services").into_iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();

@@ -49,6 +49,10 @@ pub fn told(description: &Description, server: &str, may_call: impl Fn(&Operatio
             told.insert(field.to_owned(), stripped(value, false));
         }
     }
+    // In YAML a version is easily a number, and OpenAPI has it as a text.
+    if let Some(version) = told.get_mut("info").and_then(|info| info.get_mut("version")).filter(|version| version.is_number()) {
+        *version = Value::from(version.to_string());
+    }
     told.insert("servers".to_owned(), json!([{ "url": server }]));
     told.insert("security".to_owned(), json!([{ SCHEME: [] }]));
     let mut paths = Map::new();

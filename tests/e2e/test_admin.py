@@ -5,6 +5,7 @@ import datetime
 import http.server
 import json
 import sqlite3
+import subprocess
 import threading
 import time
 
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from gateway import eventually, free_port
+from gateway import BINARY, eventually, free_port
 from gateway import provider as provider_file
 from upstream import error
 
@@ -475,6 +476,59 @@ def test_leaked_keys_are_ended(gateway, admin):
     assert json.loads(newest(admin, made["id"])["detail"])["source"] == "a chat"
     assert ok(admin.post(f"{V1}/leaks", json={"keys": [made["key"]]}))["data"][0]["outcome"] == "was_revoked"
     problem(admin.post(f"{V1}/leaks", json={}), 422, "invalid_fields")
+
+
+def test_a_leak_is_reported_as_it_is_shown_and_all_of_it_or_nothing_is_done(gateway, admin):
+    made = [gateway.new_key() for _ in range(3)]
+    shown = [f"kw_live_{made[0]['id']}…", f"kw_live_{made[0]['id']}", made[1]["key"]]
+    leaks = ok(admin.post(f"{V1}/leaks", json={"keys": [*shown, "nothing"]}))["data"]
+    assert [(leak["id"], leak["outcome"]) for leak in leaks] == [(made[0]["id"], "revoked")] * 2 + [(made[1]["id"], "revoked"), (None, "unknown")]
+    assert ok(admin.get(f"{V1}/keys/{made[2]['id']}"))["state"] == "active"
+    assert gateway.cli("keys", "show", f"kw_live_{made[0]['id']}")["state"] == "key_revoked"
+
+
+def test_no_change_of_another_process_is_undone(gateway, admin):
+    """Both wait for the same lock, and the one that is second makes its change of what the first has made."""
+    key, team = gateway.new_key(), "locked"
+    ok(admin.post(f"{V1}/teams", json={"id": team}), 201)
+    waiting = [(("keys", "rotate", key["id"], "--grace", "1h"), f"keys/{key['id']}/revoke", None), (("teams", "update", team, "--limit", "requests/day=1000"), f"teams/{team}", {"disabled": True})]
+    for command, path, change in waiting:
+        store = sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None, check_same_thread=False)
+        store.execute("BEGIN IMMEDIATE")
+        cli = subprocess.Popen([BINARY, *command, "--json"], cwd=gateway.folder, env=gateway.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(0.5)
+        done = []
+        send = lambda path=path, change=change: admin.post(f"{V1}/{path}") if change is None else admin.patch(f"{V1}/{path}", json=change)  # noqa: E731
+        call = threading.Thread(target=lambda send=send, done=done: done.append(send()))
+        call.start()
+        time.sleep(0.2)
+        store.execute("ROLLBACK")
+        store.close()
+        call.join()
+        said = cli.communicate(timeout=20)[1].decode()
+        # Whoever waits for the lock for long is refused, and so is who finds the key revoked then: neither has changed anything.
+        has_changed = cli.returncode == 0
+        assert has_changed or "lock" in said or "is revoked" in said, said
+        ok(done[0] if done[0].status_code != 503 else send())
+    assert ok(admin.get(f"{V1}/keys/{key['id']}"))["state"] == "key_revoked"
+    assert eventually(lambda: gateway.request("GET", "/v1/models", key=key["key"]).status == 401)
+    group = ok(admin.get(f"{V1}/teams/{team}"))
+    assert group["disabled"] and [rate["most"] for rate in group["rates"]] == [1000] * has_changed
+
+
+def test_a_rotation_makes_one_successor_that_works(gateway, admin):
+    key = gateway.new_key()
+    new = ok(admin.post(f"{V1}/keys/{key['id']}/rotate", json={}), 201)
+    assert new["id"] in problem(admin.post(f"{V1}/keys/{key['id']}/rotate", json={}), 409, "key_rotated")["detail"]
+    ok(admin.post(f"{V1}/keys/{new['id']}/revoke"))
+    again = ok(admin.post(f"{V1}/keys/{key['id']}/rotate", json={}), 201)
+    assert ok(admin.get(f"{V1}/keys/{key['id']}"))["replaced_by"] == again["id"]
+    short = gateway.new_key(expires="1s")
+    time.sleep(1.2)
+    assert problem(admin.post(f"{V1}/keys/{short['id']}/rotate", json={}), 422, "invalid_fields")["errors"][0]["pointer"] == "/expires"
+    assert ok(admin.post(f"{V1}/keys/{short['id']}/rotate", json={"expires": None}), 201)["expires"] is None
+    ends = gateway.cli("keys", "rotate", gateway.new_key(expires="1h")["id"], "--expires", "2d")
+    assert ends["state"] == "active" and ends["expires"] > datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat()
 
 
 def test_an_owners_key_is_ended_by_whoever_holds_it_and_by_no_id(gateway, admin):

@@ -231,6 +231,13 @@ def test_explain_says_what_a_request_is_told(start_gateway):
     assert explained(gateway.new_key(budget="0.000000001/day"), "test/gpt-4o-mini") == "budget_exceeded"
     told = gateway.admin("POST", "/keys/explain", {"key": gateway.new_key(**{"from": "192.0.2.0/24", "path": "POST /v1/embeddings"})["key"]})
     assert told["hint"] == "It works only from 192.0.2.0/24 and for POST /v1/embeddings."
+    # Of a provider that this shell's variables do not switch on, the limits are told all the same.
+    del gateway.env["TEST_PROVIDER_KEY"]
+    asked = lambda key: json.loads(gateway.run("keys", "explain", key["id"], "--model", "test/gpt-4o-mini", "--json").stdout)  # noqa: E731
+    assert asked(of_one_model)["code"] == "rate_limit_exceeded"
+    other = asked(gateway.new_key())
+    assert other["accepted"] and other["hint"].startswith("Whether Test is switched on")
+    assert asked(gateway.new_key(models="simulator/*"))["code"] == "model_not_allowed"
 
 
 @pytest.mark.parametrize(

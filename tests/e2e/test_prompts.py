@@ -1,7 +1,11 @@
 """Prompts as APIs: by plain HTTP, and as models of the official SDKs."""
 
+import fcntl
 import json
+import os
 import shutil
+import sqlite3
+import subprocess
 import time
 
 import anthropic
@@ -9,7 +13,7 @@ import openai
 import pytest
 
 import upstream as provider
-from gateway import ROOT, eventually
+from gateway import BINARY, ROOT, eventually
 from gateway import provider as provider_file
 
 HELLO = """---
@@ -201,6 +205,17 @@ def test_examples_are_called_and_what_differs_is_shown(prompts, upstream):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "ok    sort@1 by value\nok    sort@1 example 2\nWRONG sort@1 wrong" in done.stdout
     assert '-  "class": "bad"\n+  "class": "good"\n' in done.stdout and done.stdout.endswith("2 passed, 1 failed\n")
+    told = json.loads(prompts.run("prompts", "test", "sort", "--json").stdout)
+    admin = prompts.new_key(kind="admin", role="viewer", name="viewer")["key"]
+    manage = lambda method, path, body=None: prompts.request(method, f"/admin/v1/prompts/sort{path}", body and json.dumps(body), admin)  # noqa: E731
+    report = manage("POST", "/test", {"key": prompts.secret}).json()
+    assert (report["prompt"], report["passed"], report["failed"], report["examples"]) == ("sort@1", 2, 1, told)
+    assert [one["passed"] for one in told] == [True, True, False] and '"class": "bad"' in told[2]["wrong"]
+    assert manage("POST", "/test", {}).json()["errors"][0]["pointer"] == "/key"
+    wrong_key = manage("POST", "/test", {"key": prompts.secret[:-1]}).json()
+    assert wrong_key["passed"] == 0 and "401" in wrong_key["examples"][0]["wrong"] and prompts.secret[:-1] not in json.dumps(wrong_key)
+    listed = manage("GET", "/examples").json()
+    assert (listed["file"], [example["name"] for example in listed["examples"]], listed["faults"]) == ("sort.examples.yaml", ["by value", None, "wrong"], [])
     (prompts.prompts / "sort.examples.yaml").write_text(EXAMPLES.split("  - name: wrong")[0])
     assert prompts.run("prompts", "test").returncode == 0
     (prompts.prompts / "sort.examples.yaml").write_text("examples:\n  - inptu: {}\n")
@@ -209,6 +224,9 @@ def test_examples_are_called_and_what_differs_is_shown(prompts, upstream):
 
 def test_versions_are_compared(prompts):
     write(prompts, "hello@2.prompt", mark="!")
+    told = prompts.admin("GET", "/prompts/hello@2/diff")
+    assert (told["from"], told["to"]) == ("hello@1", "hello@2") and "+Greet {{name}}!" in told["diff"].replace('{{role "user"}}', "")
+    assert prompts.admin("GET", "/prompts/hello@2/diff?from=hello@2")["diff"] == ""
     shown = prompts.run("prompts", "diff", "hello").stdout
     assert shown.startswith("--- hello@1\n+++ hello@2\n") and '+{{role "user"}}Greet {{name}}!\n' in shown
     assert "the same" in prompts.run("prompts", "diff", "hello@2", "hello@2").stdout
@@ -459,6 +477,19 @@ def test_a_mark_at_the_beginning_stays_there(prompts, upstream):
     assert shown(prompts, "bom") and call(prompts, "/prompts/bom", {}).status == 200
     assert upstream.requests[-1].json()["messages"] == [{"role": "user", "content": "Hello"}]
     assert (prompts.prompts / "bom.prompt").read_text().count("---") == 2
+
+
+def test_a_draft_can_be_removed_and_what_is_published_not(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    manage = lambda method, name, body=None: prompts.request(method, f"/admin/v1/prompts/{name}", body and json.dumps(body), admin)  # noqa: E731
+    draft = DEEP.replace("published", "draft")
+    assert manage("PUT", "gone", {"source": draft + "x"}).status == 200
+    assert manage("DELETE", "gone@1").status == 204 and not (prompts.prompts / "gone.prompt").exists()
+    assert manage("GET", "gone@1").status == 404 and manage("DELETE", "gone@1").status == 404
+    assert manage("DELETE", "hello@1").status == 422 and call(prompts, "/prompts/hello", method="GET").status == 200
+    assert manage("PUT", "public", {"source": DEEP + "x"}).json()["state"] == "published"
+    audit = prompts.run("audit").stdout
+    assert "prompt.remove" in audit and "prompt.publish" in audit
 
 
 def test_limits_and_budgets_of_a_prompt_count(prompts, upstream):
@@ -748,7 +779,10 @@ def test_what_a_template_grows_to_has_an_end(prompts):
     put(prompts, "grow.prompt", DEEP + "{{#each a}}{{#each ../a}}{{#each ../../a}}0123456789{{/each}}{{/each}}{{/each}}")
     assert shown(prompts, "grow")
     reply = call(prompts, "/prompts/grow", {"a": [1] * 1000})
-    assert (reply.status, reply.json()["code"]) == (422, "prompt_not_rendered") and "32 MiB" in reply.json()["detail"]
+    assert (reply.status, reply.json()["code"]) == (422, "prompt_not_rendered") and "loops go through too much" in reply.json()["detail"]
+    put(prompts, "wide.prompt", DEEP + "{{#each a}}" + "0123456789" * 1000 + "{{/each}}")
+    assert shown(prompts, "wide")
+    assert "32 MiB" in call(prompts, "/prompts/wide", {"a": [1] * 5000}).json()["detail"]
 
 
 def test_events_come_to_those_who_want_them(prompts):
@@ -787,3 +821,197 @@ def test_an_answer_fits_what_the_caller_asks_for(prompts, upstream):
     answers(upstream, '{"label": "spam!", "reason": "x"}', '{"label": "ham", "reason": "x"}')
     ask = [{"role": "user", "content": json.dumps({"text": "x", "labels": ["spam", "ham"]})}]
     assert json.loads(client.chat.completions.create(model="prompt/my-classify", messages=ask).choices[0].message.content)["label"] == "ham"
+
+
+LOOPS = """---
+model: test/gpt-4o-mini
+input: { schema: { list(array): integer } }
+keyward.state: published
+---
+Hi
+{{#each list}}{{#each ../list}}{{#each ../../list}}{{/each}}{{/each}}{{/each}}
+"""
+
+
+def test_loops_over_a_long_list_end_and_hold_nobody_up(prompts, upstream):
+    answers(upstream, "Hi.")
+    put(prompts, "loops.prompt", LOOPS)
+    assert shown(prompts, "loops")
+    body = {"list": list(range(2000))}
+    began = time.monotonic()
+    reply = call(prompts, "/prompts/loops", body)
+    assert (reply.status, reply.json()["code"]) == (422, "prompt_not_rendered") and "loops" in reply.json()["detail"], reply.body
+    assert time.monotonic() - began < 8
+    chat = {"model": "prompt/loops", "messages": [{"role": "user", "content": json.dumps(body)}]}
+    assert call(prompts, "/v1/chat/completions", chat).status == 422
+    assert call(prompts, "/prompts/loops", {"list": [1, 2]}).status == 200
+
+
+def test_a_stream_that_does_not_fit_ends_with_an_error(prompts, upstream):
+    put(prompts, "sort.prompt", CLASSIFIED)
+    assert shown(prompts, "sort")
+    client = prompts.client(prompts.secret)
+
+    def pieces(said):
+        upstream.serve("gpt-4o-mini", provider.chat_stream(said, usage=True))
+        got = []
+        try:
+            for chunk in client.chat.completions.create(model="prompt/sort", stream=True, messages=[{"role": "user", "content": '{"text": "x"}'}]):
+                got += [chunk.choices[0].delta.content or "", chunk.choices[0].finish_reason or ""] if chunk.choices else []
+        except openai.APIError as error:
+            got.append(error.code)
+        return "".join(got)
+
+    assert pieces('{"class": "good"}') == '{"class": "good"}stop'
+    assert pieces('{"class": 7}') == '{"class": 7}stopoutput_invalid'
+    assert pieces("It is good.") == "It is good.stopoutput_invalid"
+    # Each choice is one.
+    ask = lambda: client.chat.completions.create(model="prompt/sort", n=2, messages=[{"role": "user", "content": '{"text": "x"}'}])  # noqa: E731
+    both = json.loads(provider.chat('{"class": "good"}', n=2).body)
+    both["choices"][1]["message"] = {"role": "assistant", "content": '{"class": 7}'}
+    upstream.serve("gpt-4o-mini", provider.answer_json(both), provider.chat('{"class": "good"}', n=2))
+    assert [choice.message.content for choice in ask().choices] == ['{"class": "good"}'] * 2
+    upstream.serve("gpt-4o-mini", provider.answer_json(both))
+    with pytest.raises(openai.InternalServerError, match="does not fit"):
+        ask()
+    claude = anthropic.Anthropic(base_url=f"http://127.0.0.1:{prompts.port}", api_key=prompts.secret, max_retries=0)
+    upstream.serve("gpt-4o-mini", provider.chat_stream("no JSON"))
+    with pytest.raises(anthropic.APIError, match="does not fit"), claude.messages.stream(model="prompt/sort", max_tokens=9, messages=[{"role": "user", "content": '{"text": "x"}'}]) as stream:
+        assert list(stream.text_stream)
+    # What was streamed is paid for all the same, and told in the log.
+    row = prompts.usage("prompt", "sort@1", 8)
+    assert (row["requests"], row["failed"], row["running"]) == (8, 0, 0)
+    assert prompts.log().count("does not fit its prompt's output schema") == 3
+
+
+def test_what_uses_a_partial_that_is_broken_can_be_retired(prompts, upstream):
+    answers(upstream, "Hi.")
+    put(prompts, "_tone.prompt", "Kindly")
+    put(prompts, "uses.prompt", DEEP + "{{> tone}}")
+    assert shown(prompts, "uses")
+    for broken in ("{{#if}} oops {{/each}}", None):
+        put(prompts, "_tone.prompt", broken) if broken else (prompts.prompts / "_tone.prompt").unlink()
+        assert eventually(lambda: any("goes on with the partials" in fault["message"] for fault in refused(prompts)))
+        assert call(prompts, "/prompts/uses", {}).status == 200
+    prompts.stop()
+    prompts.start()
+    assert call(prompts, "/prompts/uses", {}).status == 200 and upstream.requests[-1].json()["messages"][-1]["content"] == "Kindly"
+    assert prompts.run("prompts", "deprecate", "uses").returncode == 0
+    assert eventually(lambda: "deprecation" in call(prompts, "/prompts/uses", {}).headers)
+    done = prompts.run("prompts", "retire", "uses")
+    assert done.returncode == 0, done.stderr
+    assert eventually(lambda: call(prompts, "/prompts/uses", {}).status == 410)
+
+
+def test_no_schema_of_a_caller_takes_the_process_with_it(prompts):
+    twice = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(30)} | {"a30": {"type": "string"}}
+    for schema in ({"$ref": "#/$defs/a0", "$defs": twice}, {"allOf": [{"$ref": "#"}]}, {"properties": {"a": {"allOf": [{"$ref": "#"}] * 2}}}):
+        reply = call(prompts, "/prompts/extract", {"text": "x", "schema": schema})
+        assert (reply.status, reply.json()["code"]) == (422, "input_invalid") and '"pointer":"/schema"' in reply.body.decode(), reply.body
+    tree = {"type": "object", "properties": {"next": {"$ref": "#"}}}
+    assert call(prompts, "/prompts/extract", {"text": "x", "schema": tree}).status == 200
+
+
+def test_a_published_prompt_stays_so_whatever_its_editor_writes_then(prompts, upstream):
+    answers(upstream, "Hi.")
+    draft = DEEP.replace("published", "draft")
+    put(prompts, "ed.prompt", draft + "Old")
+    named = prompts.new_key(tools="prompt/ed@1")["key"]
+    assert eventually(lambda: call(prompts, "/prompts/ed@1", {}, authorization=f"Bearer {named}").status == 200)
+    assert prompts.run("prompts", "publish", "ed").returncode == 0
+    put(prompts, "ed.prompt", draft + "Other")
+    assert eventually(lambda: any("must not change" in fault["message"] for fault in refused(prompts)))
+    assert call(prompts, "/prompts/ed", {}).status == 200 and upstream.requests[-1].json()["messages"][-1]["content"] == "Old"
+
+
+def test_changes_of_files_wait_for_each_other(prompts):
+    put(prompts, "race.prompt", DEEP.replace("published", "draft") + "x")
+    folder = os.open(prompts.prompts, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    publishing = subprocess.Popen([BINARY, "prompts", "publish", "race"], cwd=prompts.folder, env=prompts.env, stdout=subprocess.PIPE, text=True)
+    time.sleep(1.5)
+    assert publishing.poll() is None and "draft" in (prompts.prompts / "race.prompt").read_text()
+    os.close(folder)
+    assert publishing.wait(20) == 0 and "published" in (prompts.prompts / "race.prompt").read_text()
+
+
+def test_nothing_is_published_that_the_audit_does_not_tell(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    put(prompts, "noted.prompt", DEEP.replace("published", "draft") + "x")
+    assert eventually(lambda: prompts.request("GET", "/admin/v1/prompts/noted@1", None, admin).status == 200)
+    store = sqlite3.connect(prompts.folder / "data" / "keyward.db", isolation_level=None)
+    store.execute("BEGIN IMMEDIATE")
+    reply = prompts.request("POST", "/admin/v1/prompts/noted@1/publish", b"", admin)
+    assert (reply.status, reply.json()["code"]) == (503, "store_locked"), reply.body
+    assert "draft" in (prompts.prompts / "noted.prompt").read_text() and call(prompts, "/prompts/noted", {}).status == 404
+    store.execute("ROLLBACK")
+    store.close()
+    assert prompts.request("POST", "/admin/v1/prompts/noted@1/publish", b"", admin).status == 200
+    assert "prompt.publish" in prompts.run("audit").stdout
+
+
+def test_explain_tells_what_a_call_of_a_prompt_is_told(prompts, upstream):
+    answers(upstream, "Hi.")
+    key = prompts.new_key(limit="requests/minute=1@prompt/hello")
+    explained = lambda model: prompts.admin("POST", "/keys/explain", {"key": key["id"], "model": model})  # noqa: E731
+    assert explained("prompt/hello")["accepted"] and explained("prompt/hello@1")["accepted"]
+    assert call(prompts, "/prompts/hello", {"name": "x"}, authorization=f"Bearer {key['key']}").status == 200
+    told = explained("prompt/hello")
+    assert (told["code"], told["accepted"]) == ("rate_limit_exceeded", False) and "try again in" in told["message"]
+    assert explained("prompt/sentiment")["accepted"] and explained("test/gpt-4o-mini")["accepted"]
+    assert explained("prompt/helo")["code"] == "prompt_not_found"
+    narrow = prompts.new_key(models="prompt/hello")
+    for model, code in (("prompt/sentiment", "model_not_allowed"), ("prompt/hello", None)):
+        by_cli = json.loads(prompts.run("keys", "explain", narrow["id"], "--model", model, "--json").stdout)
+        assert by_cli["code"] == prompts.admin("POST", "/keys/explain", {"key": narrow["id"], "model": model})["code"] == code
+
+
+def test_partials_over_http(prompts, upstream):
+    answers(upstream, "Hi.")
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    manage = lambda method, name="", body=None, **headers: prompts.request(method, f"/admin/v1/partials{name}", body and json.dumps({"source": body}), admin, **headers)  # noqa: E731
+    assert manage("PUT", "/tone", "Kindly").status == 200
+    put(prompts, "uses.prompt", DEEP.replace("published", "draft") + "{{> tone}}")
+    assert eventually(lambda: prompts.request("GET", "/admin/v1/prompts/uses@1", None, admin).status == 200)
+    read = manage("GET", "/tone")
+    assert read.json() == {"name": "tone", "source": "Kindly", "used_by": ["uses@1"]}
+    assert read.json() in manage("GET").json()["data"]
+    refused_ = manage("PUT", "/tone", "{{#if}} oops {{/each}}")
+    assert (refused_.status, refused_.json()["code"]) == (422, "prompt_invalid") and manage("GET", "/tone").json()["source"] == "Kindly"
+    assert manage("PUT", "/tone", "Gruffly", if_match=read.headers["etag"]).status == 200
+    assert manage("PUT", "/tone", "Again", if_match=read.headers["etag"]).status == 412
+    assert manage("GET", "/nothing").status == 404 and manage("PUT", "/a%2Fb", "x").status == 422
+    assert "partial.write" in prompts.run("audit").stdout
+
+
+def test_what_a_key_may_call_by_its_version_alone_is_listed(prompts, upstream):
+    answers(upstream, "Hi.")
+    put(prompts, "cc.prompt", DEEP.replace("published", "draft") + "x")
+    assert eventually(lambda: "cc" in prompts.run("prompts", "list").stdout)
+    time.sleep(1.2)
+    for flags, name in (({"models": "prompt/hello@1"}, "hello@1"), ({"tools": "prompt/cc@1"}, "cc@1"), ({"models": "prompt/hello"}, "hello")):
+        key = prompts.new_key(**flags)["key"]
+        listed = call(prompts, "/prompts", method="GET", authorization=f"Bearer {key}").json()["data"]
+        assert [prompt["name"] for prompt in listed] == [name], listed
+        models = prompts.client(key).models.list().data
+        assert f"prompt/{name}" in [model.id for model in models]
+        assert prompts.client(key).models.retrieve(f"prompt/{name}").id == f"prompt/{name}"
+
+
+def test_what_says_nothing_is_no_prompt(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    for body in ("", "\n\n", "{{! a note }}\n{{!-- another --}}"):
+        reply = prompts.request("PUT", "/admin/v1/prompts/nothing", json.dumps({"source": DEEP + body}), admin)
+        assert reply.status == 422 and "no template" in reply.json()["detail"], reply.body
+    put(prompts, "maybe.prompt", DEEP + "{{q}}")
+    assert shown(prompts, "maybe")
+    reply = call(prompts, "/prompts/maybe", {"q": ""})
+    assert (reply.status, reply.json()["code"]) == (422, "prompt_not_rendered") and "says nothing" in reply.json()["detail"]
+
+
+def test_a_variable_may_be_called_as_a_helper_is(prompts, upstream):
+    answers(upstream, "Hi.")
+    put(prompts, "names.prompt", "---\nmodel: test/gpt-4o-mini\nkeyward.state: published\ninput: { schema: { raw: string, and: string, len: integer } }\n---\n{{raw}} {{and}} {{len}}")
+    assert shown(prompts, "names")
+    assert call(prompts, "/prompts/names", {"raw": "x", "and": "y", "len": 3}).status == 200
+    assert upstream.requests[-1].json()["messages"][-1]["content"] == "x y 3"

@@ -476,3 +476,37 @@ def test_a_service_is_served_as_it_was_over_restarts(weather):
     assert weather.request("GET", "/readyz").json()["services_refused"]
     assert SECRET not in (weather.services / ".served.json").read_text()
     assert weather.run("services", "check").returncode == 1
+
+
+def test_an_answer_that_cannot_be_searched_for_the_credential_is_not_passed_on(weather):
+    for how, told in (("packed", "compressed"), ("wide", "in another encoding")):
+        is_problem(call(weather, f"/services/weather/repeat/{how}"), 502, "service_bad_answer", told)
+    assert weather.usage("service", "weather/repeat", 2)["failed"] == 2
+
+
+def test_a_subscription_ends_with_its_service(weather):
+    write(weather, more='subscription = "approval"')
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 403)
+    standings = lambda: [row["standing"] for row in weather.cli("services", "subscriptions", "weather")]  # noqa: E731
+    weather.cli("services", "approve", "weather", weather.made["id"])
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 200)
+    # A file that is away for a moment is no end.
+    (weather.services / "weather.toml").unlink()
+    assert eventually(lambda: call(weather, "/services/weather").status == 404)
+    write(weather, more='subscription = "approval"')
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 200)
+    assert weather.run("services", "retire", "weather").returncode == 0
+    assert standings() == ["ended"]
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 410)
+    # Another one of its name has to be asked for anew.
+    write(weather, more='subscription = "approval"')
+    assert eventually(lambda: call(weather, "/services/weather").status == 200)
+    is_problem(call(weather, "/services/weather/echo"), 403, "subscription_needed")
+    assert call(weather, "/services/weather/subscription").json()["standing"] == "ended"
+    asked = call(weather, "/services/weather/subscription", method="POST")
+    assert (asked.status, asked.json()["standing"], standings()) == (202, "pending", ["pending"])
+    weather.cli("services", "approve", "weather", weather.made["id"])
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 200)
+    (weather.services / "weather.toml").unlink()
+    assert eventually(lambda: standings() == ["ended"], seconds=20)
+    assert weather.run("audit").stdout.count("subscription.end") == 2

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,8 +15,8 @@ use super::body::Fields;
 use super::page::{self, Page};
 use super::tag::{IfMatch, tagged, with_tag};
 use super::{Admin, Json, Problem, Viewer};
-use crate::admin::change::{LimitsChange, Wrong, warnings};
-use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder};
+use crate::admin::change::{LimitsChange, Wrong, given, warnings};
+use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder, Overlap};
 use crate::gateway::Gateway;
 use crate::key::{KeyId, KeyRecord, Kind};
 use crate::store::KeyFilter;
@@ -61,6 +62,10 @@ pub struct ListParams {
 pub struct Rotation {
     /// In seconds, up to a year [default: a day].
     grace_s: Option<u64>,
+    /// When the successor ends by itself; null for never [default: when the old key does].
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires: Option<Option<Timestamp>>,
 }
 
 /// Whose keys.
@@ -86,7 +91,7 @@ impl Fields for KeyChange {
 
 impl Fields for Rotation {
     fn names() -> Vec<&'static str> {
-        vec!["grace_s"]
+        vec!["grace_s", "expires"]
     }
 }
 
@@ -162,8 +167,8 @@ pub async fn rotate(
     if seconds > 366 * DAY {
         return Err(Wrong { field: "grace_s", message: "a grace period is at most a year".to_owned() }.into());
     }
-    let grace = Duration::from_secs(seconds);
-    let created = keys::rotate(&*gateway.key_store, &gateway.admin.pepper, &id, grace, &admin.actor()).await?;
+    let overlap = Overlap { grace: Duration::from_secs(seconds), expires: rotation.expires };
+    let created = keys::rotate(&*gateway.key_store, &gateway.admin.pepper, &id, overlap, &admin.actor()).await?;
     Ok((StatusCode::CREATED, axum::Json(created)).into_response())
 }
 

@@ -14,7 +14,6 @@ use super::{Admin, Json, Problem};
 use crate::admin::change::Wrong;
 use crate::admin::keys::{self, Leak};
 use crate::gateway::Gateway;
-use crate::key::KeyId;
 
 /// Keys that leaked.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -47,7 +46,7 @@ pub async fn report(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(leak
         return Err(Wrong { field: "keys", message: format!("report 1 to {MOST} keys") }.into());
     }
     // Whoever holds a key proves by it that it leaked; its id is no secret.
-    for id in texts.iter().filter_map(|text| KeyId::parse(text.trim())) {
+    for id in texts.iter().filter_map(|text| keys::fingerprint(text.trim())) {
         if let Some(record) = gateway.key_store.key(id).await? {
             admin.may_change(record.kind)?;
         }

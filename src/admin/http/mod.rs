@@ -5,6 +5,7 @@ mod audit;
 mod body;
 mod budgets;
 mod credentials;
+mod examples;
 mod failed;
 mod github;
 mod groups;
@@ -13,6 +14,7 @@ mod leaks;
 mod once;
 mod openapi;
 pub(super) mod page;
+mod partials;
 mod prompts;
 mod services;
 mod tag;
@@ -72,7 +74,7 @@ pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
 }
 
 /// The paths of the management API, as they are written in its description.
-const RESOURCES: [Resource; 37] = [
+const RESOURCES: [Resource; 41] = [
     ("/admin/v1/keys", || get(keys::list).post(keys::create)),
     ("/admin/v1/keys/revoke", || post(keys::revoke_all)),
     ("/admin/v1/keys/disable", || post(keys::disable_all)),
@@ -93,10 +95,14 @@ const RESOURCES: [Resource; 37] = [
     ("/admin/v1/credentials", || get(credentials::list).post(credentials::create)),
     ("/admin/v1/credentials/{name}", || get(credentials::show).patch(credentials::update).delete(credentials::remove)),
     ("/admin/v1/prompts", || get(prompts::list)),
-    ("/admin/v1/prompts/{name}", || get(prompts::show).put(prompts::write)),
+    ("/admin/v1/prompts/{name}", || get(prompts::show).put(prompts::write).delete(prompts::remove)),
     ("/admin/v1/prompts/{name}/publish", || post(prompts::publish)),
     ("/admin/v1/prompts/{name}/deprecate", || post(prompts::deprecate)),
     ("/admin/v1/prompts/{name}/retire", || post(prompts::retire)),
+    ("/admin/v1/prompts/{name}/examples", || get(examples::list)),
+    ("/admin/v1/prompts/{name}/diff", || get(examples::diff)),
+    ("/admin/v1/partials", || get(partials::list)),
+    ("/admin/v1/partials/{name}", || get(partials::show).put(partials::write)),
     ("/admin/v1/services", || get(services::list)),
     ("/admin/v1/services/{name}", || get(services::show)),
     ("/admin/v1/services/{name}/publish", || post(services::publish)),
@@ -111,12 +117,13 @@ const RESOURCES: [Resource; 37] = [
     ("/admin/v1/audit/verification", || get(audit::verification)),
     ("/admin/v1/leaks", || post(leaks::report)),
 ];
-/// What is signed instead of carrying a key: it makes no change wait before its signature is proven.
-const SIGNED: [Resource; 1] = [("/admin/v1/leaks/github", || post(github::report))];
+/// What makes no change wait: what is signed instead of carrying a key, before its signature is proven; and what changes nothing and takes long.
+const BESIDE: [Resource; 2] =
+    [("/admin/v1/leaks/github", || post(github::report)), ("/admin/v1/prompts/{name}/test", || post(examples::test))];
 
-/// Whether a path is called with a signature.
-fn is_signed(path: &str) -> bool {
-    SIGNED.iter().any(|(signed, _)| *signed == path)
+/// Whether a path is beside the changes, which wait for each other and may name themselves.
+fn is_beside(path: &str) -> bool {
+    BESIDE.iter().any(|(beside, _)| *beside == path)
 }
 
 /// A path, and what answers there.
@@ -127,5 +134,5 @@ pub fn routes(gateway: &Arc<Gateway>) -> axum::Router<Arc<Gateway>> {
     let routed =
         |resources: &[Resource]| resources.iter().fold(axum::Router::new(), |router, (path, methods)| router.route(path, methods()));
     let changes = middleware::from_fn_with_state(Arc::clone(gateway), once::changes);
-    routed(&RESOURCES).layer(changes).merge(routed(&SIGNED)).route("/admin/v1/openapi.json", get(openapi::show))
+    routed(&RESOURCES).layer(changes).merge(routed(&BESIDE)).route("/admin/v1/openapi.json", get(openapi::show))
 }

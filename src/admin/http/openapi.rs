@@ -8,7 +8,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit, budgets, credentials, github, groups, keys, leaks, prompts, services};
+use super::{audit, budgets, credentials, examples, github, groups, keys, leaks, partials, prompts, services};
 use crate::admin::{explain, usage};
 
 #[derive(OpenApi)]
@@ -22,7 +22,8 @@ use crate::admin::{explain, usage};
         groups::limits, groups::update_limits,
         budgets::list, budgets::show,
         credentials::list, credentials::create, credentials::show, credentials::update, credentials::remove,
-        prompts::list, prompts::show, prompts::write, prompts::publish, prompts::deprecate, prompts::retire,
+        prompts::list, prompts::show, prompts::write, prompts::remove, prompts::publish, prompts::deprecate, prompts::retire,
+        examples::list, examples::test, examples::diff, partials::list, partials::show, partials::write,
         services::list, services::show, services::publish, services::deprecate, services::retire,
         services::subscriptions, services::approve, services::deny,
         usage::show, usage::export, explain::serve, audit::list, audit::verification, leaks::report, github::report,
@@ -71,7 +72,7 @@ struct Idempotency;
 
 impl Modify for Idempotency {
     fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
-        let posts = description.paths.paths.iter_mut().filter(|(path, _)| !super::is_signed(path));
+        let posts = description.paths.paths.iter_mut().filter(|(path, _)| !super::is_beside(path));
         for operation in posts.filter_map(|(_, item)| item.post.as_mut()) {
             let parameters = operation.parameters.get_or_insert_default();
             parameters.retain(|parameter| parameter.name != IDEMPOTENCY_KEY);

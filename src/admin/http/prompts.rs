@@ -19,7 +19,7 @@ use super::{Admin, Json, Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::problem::FieldError;
 use crate::prompt::Prompt;
-use crate::prompt::edit::{self, EditError, Source, Step};
+use crate::prompt::edit::{self, EditError, Plan, Source, Step};
 use crate::store::audit::Note;
 use crate::surface::Segment;
 
@@ -56,7 +56,7 @@ pub struct PromptAnswer {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct PromptSource {
     /// The file's text, in the Dotprompt format.
-    source: Option<String>,
+    pub(super) source: Option<String>,
 }
 
 /// What callers are told of what is deprecated.
@@ -114,6 +114,28 @@ pub async fn write(
     change(&admin, &gateway, "prompt.write", (name, if_match), move |folder, name| edit::write(folder, name, &text)).await
 }
 
+/// Removes a draft's file; what is published is retired.
+#[utoipa::path(delete, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), responses((status = 204), (status = "4XX", body = Problem)))]
+pub async fn remove(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Segment(name): Segment<3>,
+    if_match: IfMatch,
+) -> Result<Response<Body>, Problem> {
+    let (folder, shelf, named) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts), name.clone());
+    let removal = edited(move || edit::remove(&folder, &named)).await?;
+    unchanged(&gateway, &name, &if_match).await?;
+    let mut note = Note { actor: admin.actor(), action: "prompt.remove", subject: removal.label().to_owned(), detail: json!({}) };
+    gateway.audit_store.note(&note).await?;
+    let made = edited(move || removal.make().inspect(|source| shelf.take(&source.path))).await;
+    if let Err(problem) = &made {
+        note.detail = json!({ "failed": problem.detail() });
+        gateway.audit_store.note(&note).await?;
+    }
+    made?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
 /// Publishes a version: from then on it does not change.
 #[utoipa::path(post, path = "/admin/v1/prompts/{name}/publish", tag = "prompts", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
 pub async fn publish(
@@ -154,14 +176,21 @@ async fn change(
     gateway: &Arc<Gateway>,
     action: &'static str,
     (name, if_match): (String, IfMatch),
-    edit: impl FnOnce(&std::path::Path, &str) -> Result<Source, EditError> + Send + 'static,
+    plan: impl FnOnce(&std::path::Path, &str) -> Result<Plan, EditError> + Send + 'static,
 ) -> Result<Response<Body>, Problem> {
+    let (folder, shelf, named) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts), name.clone());
+    let plan = edited(move || plan(&folder, &named)).await?;
     unchanged(gateway, &name, &if_match).await?;
-    let (folder, shelf) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts));
-    let source = edited(move || edit(&folder, &name).inspect(|source| shelf.take(&source.path))).await?;
-    let note = Note { actor: admin.actor(), action, subject: source.label.clone(), detail: json!({}) };
+    // Noted before it is made: nothing is done that the audit does not tell.
+    let action = if plan.publishes() { "prompt.publish" } else { action };
+    let mut note = Note { actor: admin.actor(), action, subject: plan.label().to_owned(), detail: json!({}) };
     gateway.audit_store.note(&note).await?;
-    Ok(tagged(&answer(gateway, source)?))
+    let made = edited(move || plan.make().inspect(|source| shelf.take(&source.path))).await;
+    if let Err(problem) = &made {
+        note.detail = json!({ "failed": problem.detail() });
+        gateway.audit_store.note(&note).await?;
+    }
+    Ok(tagged(&answer(gateway, made?)?))
 }
 
 /// Whether the version is as the caller has read it.
@@ -175,7 +204,7 @@ async fn unchanged(gateway: &Gateway, name: &str, if_match: &IfMatch) -> Result<
 }
 
 /// Files are read and written on a thread for blocking work.
-async fn edited(edit: impl FnOnce() -> Result<Source, EditError> + Send + 'static) -> Result<Source, Problem> {
+pub(super) async fn edited<T: Send + 'static>(edit: impl FnOnce() -> Result<T, EditError> + Send + 'static) -> Result<T, Problem> {
     let done = tokio::task::spawn_blocking(edit).await;
     let done =
         done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The prompt's file was not looked at: try again."))?;

@@ -15,10 +15,11 @@ use utoipa::ToSchema;
 use super::failed::of_service;
 use super::page::{self, Page, PageQuery};
 use super::prompts::Deprecation;
+use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
 use crate::admin::services::{self, SubscriptionView};
 use crate::gateway::Gateway;
-use crate::prompt::edit::Step;
+use crate::prompt::edit::{EditError, Step};
 use crate::quota::Limits;
 use crate::service::{Folder, Service, Standing, edit};
 use crate::store::audit::Note;
@@ -65,26 +66,37 @@ pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(name):
 }
 
 /// Lets callers see and call a service.
-#[utoipa::path(post, path = "/admin/v1/services/{name}/publish", tag = "services", params(("name" = String, Path)), responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
-pub async fn publish(admin: Admin, State(gateway): State<Arc<Gateway>>, Segment(name): Segment<3>) -> Result<Response<Body>, Problem> {
-    step(&admin, &gateway, "service.publish", name, Step::Publish).await
+#[utoipa::path(post, path = "/admin/v1/services/{name}/publish", tag = "services", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
+pub async fn publish(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Segment(name): Segment<3>,
+    if_match: IfMatch,
+) -> Result<Response<Body>, Problem> {
+    step(&admin, &gateway, "service.publish", (name, if_match), Step::Publish).await
 }
 
 /// Tells callers that a service will go.
-#[utoipa::path(post, path = "/admin/v1/services/{name}/deprecate", tag = "services", params(("name" = String, Path)), request_body = Deprecation, responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
+#[utoipa::path(post, path = "/admin/v1/services/{name}/deprecate", tag = "services", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), request_body = Deprecation, responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
 pub async fn deprecate(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
     Segment(name): Segment<3>,
+    if_match: IfMatch,
     Json(Deprecation { sunset, successor }): Json<Deprecation>,
 ) -> Result<Response<Body>, Problem> {
-    step(&admin, &gateway, "service.deprecate", name, Step::Deprecate { sunset, successor }).await
+    step(&admin, &gateway, "service.deprecate", (name, if_match), Step::Deprecate { sunset, successor }).await
 }
 
 /// Serves a service no longer: 410.
-#[utoipa::path(post, path = "/admin/v1/services/{name}/retire", tag = "services", params(("name" = String, Path)), responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
-pub async fn retire(admin: Admin, State(gateway): State<Arc<Gateway>>, Segment(name): Segment<3>) -> Result<Response<Body>, Problem> {
-    step(&admin, &gateway, "service.retire", name, Step::Retire).await
+#[utoipa::path(post, path = "/admin/v1/services/{name}/retire", tag = "services", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = ServiceView), (status = "4XX", body = Problem)))]
+pub async fn retire(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Segment(name): Segment<3>,
+    if_match: IfMatch,
+) -> Result<Response<Body>, Problem> {
+    step(&admin, &gateway, "service.retire", (name, if_match), Step::Retire).await
 }
 
 /// The keys that have asked for a service, and how they stand.
@@ -131,22 +143,52 @@ async fn decide(admin: &Admin, gateway: &Gateway, (name, key): (String, String),
     Ok(axum::Json(decided).into_response())
 }
 
-async fn step(admin: &Admin, gateway: &Arc<Gateway>, action: &'static str, name: String, step: Step) -> Result<Response<Body>, Problem> {
+async fn step(
+    admin: &Admin,
+    gateway: &Arc<Gateway>,
+    action: &'static str,
+    (name, if_match): (String, IfMatch),
+    step: Step,
+) -> Result<Response<Body>, Problem> {
+    let is_end = step == Step::Retire;
     let (folder, shelf, label) = (Folder::of(&gateway.config, None), Arc::clone(&gateway.services), name.clone());
     // Files are read and written on a thread for blocking work.
-    let done = tokio::task::spawn_blocking(move || edit::step(&folder, &label, &step).inspect(|path| shelf.take(path))).await;
-    let done =
-        done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The service's file was not looked at: try again."))?;
-    done.map_err(|e| of_service(&e))?;
-    let note = Note { actor: admin.actor(), action, subject: name.clone(), detail: json!({}) };
+    let plan = edited(move || edit::step(&folder, &label, &step)).await?;
+    if !if_match.is_any() {
+        if_match.check(&view(gateway, &name)?)?;
+    }
+    // Noted before it is made: nothing is done that the audit does not tell.
+    let mut note = Note { actor: admin.actor(), action, subject: name.clone(), detail: json!({}) };
     gateway.audit_store.note(&note).await?;
+    let made = edited(move || plan.make().inspect(|path| shelf.take(path))).await;
+    if let Err(problem) = &made {
+        note.detail = json!({ "failed": problem.detail() });
+        gateway.audit_store.note(&note).await?;
+    }
+    made?;
+    if is_end {
+        services::end(&*gateway.subscription_store, &name, &admin.actor()).await?;
+        gateway.subscriptions.refresh().await?;
+    }
     answer(gateway, &name)
 }
 
+/// Files are read and written on a thread for blocking work.
+async fn edited<T: Send + 'static>(edit: impl FnOnce() -> Result<T, EditError> + Send + 'static) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(edit).await;
+    let done =
+        done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The service's file was not looked at: try again."))?;
+    done.map_err(|e| of_service(&e))
+}
+
 fn answer(gateway: &Gateway, name: &str) -> Result<Response<Body>, Problem> {
+    Ok(tagged(&view(gateway, name)?))
+}
+
+fn view(gateway: &Gateway, name: &str) -> Result<ServiceView, Problem> {
     let services = gateway.services.services();
     let service = services.service(name).ok_or_else(|| of_service(&edit::missing(&services, name)))?;
-    Ok(axum::Json(ServiceView::of(service)).into_response())
+    Ok(ServiceView::of(service))
 }
 
 // === impl ServiceView ===

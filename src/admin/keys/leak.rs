@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{KeyError, KeyView, note};
-use crate::key::{KeyId, KeyRecord, KeyText, Pepper, presented};
+use super::{KeyError, KeyView, fingerprint, note};
+use crate::key::{KeyRecord, KeyText, Pepper, presented};
 use crate::store::audit::{Actor, Note};
 use crate::store::{KeyFilter, KeyStore};
 
@@ -40,16 +40,25 @@ pub async fn of_owner(store: &dyn KeyStore, owner: &str) -> Result<Vec<KeyRecord
 
 /// Ends keys for good, all or none.
 pub async fn revoke_all(store: &dyn KeyStore, keys: Vec<KeyRecord>, why: &str, by: &Actor) -> Result<Vec<KeyView>, KeyError> {
-    let now = Timestamp::now();
-    let revoked: Vec<(KeyRecord, Note)> = keys
-        .into_iter()
-        .map(|record| {
-            let note = note(by, "key.revoke", &record, json!({ "why": why }));
-            (KeyRecord { revoked: Some(now), ..record }, note)
-        })
-        .collect();
-    store.update_keys(&revoked).await?;
-    Ok(revoked.iter().map(|(record, _)| KeyView::of(record)).collect())
+    let (mut keys, now) = (keys, Timestamp::now());
+    loop {
+        let revoked: Vec<(KeyRecord, Note)> = keys
+            .iter()
+            .map(|record| {
+                let note = note(by, "key.revoke", record, json!({ "why": why }));
+                (KeyRecord { revoked: Some(now), ..record.clone() }, note)
+            })
+            .collect();
+        if store.put_keys(&revoked).await? {
+            return Ok(revoked.iter().map(|(record, _)| KeyView::of(record)).collect());
+        }
+        // Another process has changed one of them: they are ended as they are now.
+        let mut now_are = Vec::with_capacity(keys.len());
+        for known in &keys {
+            now_are.extend(store.key(known.id).await?.filter(|record| record.revoked.is_none()));
+        }
+        keys = now_are;
+    }
 }
 
 /// Ends keys that leaked, each given by its text (which has to be right to the last character) or its id.
@@ -61,19 +70,37 @@ pub async fn leaked(
     action: LeakAction,
     by: &Actor,
 ) -> Result<Vec<Leak>, KeyError> {
-    let mut leaks = Vec::with_capacity(texts.len());
-    for text in texts {
-        leaks.push(leak(store, pepper, text.trim(), source, action, by).await?);
+    // All or none; where another process has changed one in between, they are ended as they are now.
+    loop {
+        let (mut leaks, mut ended): (Vec<Leak>, Vec<(KeyRecord, Note)>) = Default::default();
+        for text in texts {
+            let (leak, change) = leak(store, pepper, text.trim(), source, action, by).await?;
+            // A key may be reported twice.
+            let is_first = |(record, _): &(KeyRecord, Note)| ended.iter().all(|(other, _)| other.id != record.id);
+            if let Some(change) = change.filter(is_first) {
+                ended.push(change);
+            }
+            leaks.push(leak);
+        }
+        if ended.is_empty() || store.put_keys(&ended).await? {
+            return Ok(leaks);
+        }
     }
-    Ok(leaks)
 }
 
-async fn leak(store: &dyn KeyStore, pepper: &Pepper, text: &str, source: &str, action: LeakAction, by: &Actor) -> Result<Leak, KeyError> {
-    let unknown = Leak { id: None, outcome: "unknown" };
-    let Some(mut record) = proven(store, pepper, text).await? else { return Ok(unknown) };
+/// What becomes of a key, and what is changed for that.
+async fn leak(
+    store: &dyn KeyStore,
+    pepper: &Pepper,
+    text: &str,
+    source: &str,
+    action: LeakAction,
+    by: &Actor,
+) -> Result<(Leak, Option<(KeyRecord, Note)>), KeyError> {
+    let Some(mut record) = proven(store, pepper, text).await? else { return Ok((Leak { id: None, outcome: "unknown" }, None)) };
     let id = Some(record.id.to_string());
     if record.revoked.is_some() {
-        return Ok(Leak { id, outcome: "was_revoked" });
+        return Ok((Leak { id, outcome: "was_revoked" }, None));
     }
     let outcome = match action {
         LeakAction::Revoke => {
@@ -86,12 +113,11 @@ async fn leak(store: &dyn KeyStore, pepper: &Pepper, text: &str, source: &str, a
         }
     };
     let note = note(by, "key.leak", &record, json!({ "outcome": outcome, "source": source.chars().take(500).collect::<String>() }));
-    store.update_key(&record, &note).await?;
-    Ok(Leak { id, outcome })
+    Ok((Leak { id, outcome }, Some((record, note))))
 }
 
 async fn proven(store: &dyn KeyStore, pepper: &Pepper, text: &str) -> Result<Option<KeyRecord>, KeyError> {
-    if let Some(id) = KeyId::parse(text) {
+    if let Some(id) = fingerprint(text) {
         return Ok(store.key(id).await?);
     }
     let Ok(parsed): Result<KeyText<'_>, _> = presented::judge(text) else { return Ok(None) };

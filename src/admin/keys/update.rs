@@ -46,6 +46,12 @@ const LONGEST: usize = 200;
 
 /// Changes a key; its limits are those of its whole family.
 pub async fn update(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, change: KeyChange, by: &Actor) -> Result<KeyView, KeyError> {
+    // Where another process has changed one of them in between, they are changed as they are now.
+    while !tried(store, groups, id, change.clone(), by).await? {}
+    Ok(KeyView::of(&find(store, id).await?))
+}
+
+async fn tried(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, change: KeyChange, by: &Actor) -> Result<bool, KeyError> {
     let old = find(store, id).await?;
     if old.revoked.is_some() {
         return Err(KeyError::Revoked(old.id));
@@ -72,9 +78,9 @@ pub async fn update(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, cha
         };
         let note = note(by, action, &new, detail);
         changed.push((new, note));
-        store.update_keys(&changed).await?;
+        return Ok(store.put_keys(&changed).await?);
     }
-    Ok(KeyView::of(&find(store, id).await?))
+    Ok(true)
 }
 
 /// Switches a key off for now; a second time changes nothing.

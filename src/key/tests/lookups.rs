@@ -60,17 +60,11 @@ impl KeyStore for Counting {
     fn family(&self, family: KeyId) -> Answer<'_, Vec<KeyRecord>> {
         self.inner.family(family)
     }
-    fn update_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, ()> {
-        self.inner.update_keys(records)
+    fn put_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, bool> {
+        self.inner.put_keys(records)
     }
     fn switch_owner<'a>(&'a self, owner: &'a str, disabled: bool, note: &'a Note) -> Answer<'a, bool> {
         self.inner.switch_owner(owner, disabled, note)
-    }
-    fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
-        self.inner.insert_key(record, note)
-    }
-    fn update_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
-        self.inner.update_key(record, note)
     }
     fn changes(&self, since: i64) -> Answer<'_, Changes> {
         self.inner.changes(since)
@@ -108,9 +102,10 @@ impl World {
             project: None,
             role: None,
             family: good.id,
+            changed: None,
         };
         let note = Note { actor: Actor::Gateway, action: "key.create", subject: String::new(), detail: serde_json::Value::Null };
-        inner.insert_key(&record, &note).await.unwrap();
+        inner.put_keys(&[(record, note)]).await.unwrap();
         let all = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
         let accounts = Accounts::new(all.clone(), all.clone(), None, alert::channel(all, None).0);
         let store = Arc::new(Counting { inner, asked: AtomicUsize::new(0), is_down: AtomicBool::new(false), gate: Mutex::default() });
@@ -224,7 +219,7 @@ async fn a_key_that_is_revoked_while_it_is_being_read_does_not_pass() {
         let mut record = world.store.inner.key(world.good.id).await.unwrap().unwrap();
         record.revoked = Some(Timestamp::now());
         let note = Note { actor: Actor::Gateway, action: "key.revoke", subject: String::new(), detail: serde_json::Value::Null };
-        world.store.update_key(&record, &note).await.unwrap();
+        assert!(world.store.put_keys(&[(record, note)]).await.unwrap());
         world.ring.catch_up(Some(seen)).await.unwrap();
         gate.opens.notify_one();
     };

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::Listing;
 use super::said::{Key, Kind, Said};
 use crate::hex::hex;
+use crate::hidden::is_hidden;
 use crate::prompt::examples::diff;
 use crate::shelf;
 
@@ -135,12 +136,10 @@ impl Change {
 
 /// The text with what nobody would see, or what would change how the rest is seen, written out.
 fn visible(text: &str) -> String {
-    let is_hidden = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-            || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
-    };
-    let shown = |c: char| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    // Selectors of variants and tags can carry a whole text.
+    let carries = |c: char| matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}');
+    let shown =
+        |c: char| if (c.is_control() && c != '\n') || is_hidden(c) || carries(c) { c.escape_unicode().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()
 }
 

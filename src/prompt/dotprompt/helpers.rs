@@ -41,6 +41,9 @@ pub const KNOWN: [&str; 25] = [
     CONTEXT,
 ];
 
+/// Those that are none in Dotprompt: alone in a tag, each is the variable of its name.
+pub const FOREIGN: [&str; 12] = ["raw", "eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not", "len", "log"];
+
 /// A mark in a rendered text: two lines of noise around JSON, which no caller can write since the noise is random.
 #[derive(Clone, Debug)]
 pub struct Mark(Arc<str>);

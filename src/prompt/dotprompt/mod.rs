@@ -3,6 +3,7 @@
 //! The format is that of google/dotprompt; its own cases are what `tests.rs` runs.
 
 mod bounds;
+mod compiled;
 pub mod config;
 mod front_matter;
 mod helpers;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use handlebars::Template;
 use handlebars::template::{Parameter, TemplateElement};
 
-use super::helpers::KNOWN;
+use super::helpers::{FOREIGN, KNOWN};
 
 /// Blocks within which names are those of their elements.
 const WITHIN: [&str; 2] = ["each", "with"];
@@ -54,7 +54,9 @@ fn parameter(value: &Parameter, found: &mut BTreeSet<String>) {
 
 fn name(value: &Parameter, found: &mut BTreeSet<String>) {
     let first = value.as_name().and_then(|name| name.split(['.', '[', '/']).next()).unwrap_or_default();
-    let is_name = first.starts_with(|c: char| c.is_alphabetic() || c == '_') && first != "this" && !KNOWN.contains(&first);
+    let is_name = first.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && first != "this"
+        && (!KNOWN.contains(&first) || FOREIGN.contains(&first));
     if is_name {
         found.insert(first.to_owned());
     }

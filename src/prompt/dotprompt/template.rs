@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::{Duration, Instant};
 
 use handlebars::{Handlebars, RenderErrorReason, TemplateError, no_escape};
 use serde_json::{Map, Value};
 
 use super::helpers::{Mark, register, register_context};
 use super::message::{Message, messages};
-use super::{Fault, bounds, helpers};
+use super::{Fault, bounds, compiled, helpers};
 
 /// A compiled template.
 #[derive(Clone, Debug)]
@@ -17,6 +18,10 @@ pub struct Template {
     pub partials: Vec<String>,
     /// It says itself where the conversation so far goes.
     pub places_history: bool,
+    /// There is nothing in it, or comments alone.
+    pub is_empty: bool,
+    /// It goes through lists: how long it takes is up to who calls.
+    pub has_loops: bool,
     registry: Handlebars<'static>,
     mark: Mark,
 }
@@ -32,12 +37,22 @@ pub struct Rendering {
     pub history: Vec<Message>,
 }
 
-/// What is rendered, up to a size: loops within loops over a caller's lists know no end.
-#[derive(Default)]
-struct Bounded(Vec<u8>);
+/// What is rendered, up to a size, a number of steps and a time: loops within loops over a caller's lists know no end.
+struct Bounded {
+    text: Vec<u8>,
+    /// Each piece is one, be it empty.
+    steps: usize,
+    began: Instant,
+}
 
 /// The most bytes that a template is rendered to.
 const LARGEST: usize = 32 << 20;
+/// The most steps that it takes.
+const MOST_STEPS: usize = 1_000_000;
+/// The most time: a step over a large value takes longer than others.
+const LONGEST: Duration = Duration::from_secs(2);
+/// The clock is looked at after so many steps.
+const STEPS_A_LOOK: usize = 16;
 const MAIN: &str = " main";
 /// What Handlebars itself has under `@`.
 const OWN: [&str; 5] = ["root", "index", "key", "first", "last"];
@@ -58,15 +73,18 @@ impl Template {
         for (name, text) in texts.iter().filter(|(name, _)| used.contains(name)) {
             registry.register_partial(name, text).map_err(|error| fault(&error, first_line))?;
         }
+        compiled::make(&mut registry);
         let texts = std::iter::once(body.as_str()).chain(used.iter().filter_map(|name| texts.get(name)).map(String::as_str));
-        let mut tags = texts.flat_map(|text| text.split("{{").skip(1));
-        let places_history = tags.any(|tag| tag.trim_start_matches(['{', '~', ' ']).starts_with("history"));
-        Ok(Template { partials: used, places_history, registry, mark })
+        let tags: Vec<&str> = texts.flat_map(|text| text.split("{{").skip(1)).map(|tag| tag.trim_start_matches(['{', '~', ' '])).collect();
+        let places_history = tags.iter().any(|tag| tag.starts_with("history"));
+        let has_loops = tags.iter().any(|tag| tag.strip_prefix('#').is_some_and(|tag| tag.trim_start().starts_with("each")));
+        let is_empty = registry.get_template(MAIN).is_none_or(compiled::says_nothing);
+        Ok(Template { partials: used, places_history, is_empty, has_loops, registry, mark })
     }
 
     /// The messages; the error says what in the template cannot be rendered.
     pub fn render(&self, rendering: Rendering) -> Result<Vec<Message>, String> {
-        let mut rendered = Bounded::default();
+        let mut rendered = Bounded { text: Vec::new(), steps: 0, began: Instant::now() };
         let done = match rendering.context.is_empty() {
             true => self.registry.render_to_write(MAIN, &rendering.input, &mut rendered),
             false => {
@@ -80,7 +98,7 @@ impl Template {
             RenderErrorReason::IOError(error) => error.to_string(),
             reason => reason.to_string(),
         })?;
-        let rendered = String::from_utf8(rendered.0).map_err(|error| error.to_string())?;
+        let rendered = String::from_utf8(rendered.text).map_err(|error| error.to_string())?;
         Ok(messages(&rendered, &self.mark, &rendering.history))
     }
 }
@@ -89,11 +107,21 @@ impl Template {
 
 impl io::Write for Bounded {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        if self.0.len() + piece.len() > LARGEST {
+        self.write_all(piece).map(|()| piece.len())
+    }
+
+    fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.steps += 1;
+        let is_late = || self.steps.is_multiple_of(STEPS_A_LOOK) && self.began.elapsed() > LONGEST;
+        if self.steps > MOST_STEPS || is_late() {
+            let (steps, seconds) = (MOST_STEPS, LONGEST.as_secs());
+            return Err(io::Error::other(format!("it takes more than {steps} steps or {seconds} s: its loops go through too much")));
+        }
+        if self.text.len() + piece.len() > LARGEST {
             return Err(io::Error::other(format!("it would be larger than {} MiB", LARGEST >> 20)));
         }
-        self.0.extend_from_slice(piece);
-        Ok(piece.len())
+        self.text.extend_from_slice(piece);
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

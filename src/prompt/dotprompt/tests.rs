@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -109,4 +110,42 @@ fn context_variables_stand_wherever_a_value_does() {
     let context = object(&json!({ "auth": { "ok": true, "name": "A" } }));
     let messages = template.render(Rendering { input: json!({ "list": ["x", "y"] }), context, history: Vec::new() }).unwrap();
     assert_eq!(messages[0].content, [Part::Text { text: "0xA 1yA {\"ok\":true,\"name\":\"A\"} \"@auth.name\"".to_owned() }]);
+}
+
+#[test]
+fn loops_that_write_nothing_end_too() {
+    let partials = BTreeMap::from([("nothing".to_owned(), "{{#each ../../list}}{{/each}}".to_owned())]);
+    let list: Vec<u32> = (0..3_000).collect();
+    for body in [
+        "{{#each list}}{{#each ../list}}{{#each ../../list}}{{/each}}{{/each}}{{/each}}",
+        "{{#each list}}{{#each ../list}}{{#if false}}x{{else if false}}y{{/if}}{{/each}}{{/each}}",
+        "{{#each list}}{{#each ../list}}{{> nothing}}{{/each}}{{/each}}",
+        "{{#each list}}{{#each ../list}}{{#if (eq ../../list ../../list)}}{{/if}}{{/each}}{{/each}}",
+    ] {
+        let template = Template::compile(body, 1, &partials).unwrap();
+        assert!(template.has_loops);
+        let began = Instant::now();
+        let refused = template.render(Rendering { input: json!({ "list": list }), ..Rendering::default() }).unwrap_err();
+        assert!(refused.contains("its loops go through too much"), "{refused}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{body}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_long_list_and_a_chain_of_conditions_are_rendered_as_they_are() {
+    let body = "{{#each list}}{{#if @first}}a{{else if @last}}z{{else}}{{#unless this}}0{{else}}-{{/unless}}{{/if}}{{/each}}";
+    let template = Template::compile(body, 1, &BTreeMap::new()).unwrap();
+    let list: Vec<u32> = (1..=20_000).collect();
+    let messages = template.render(Rendering { input: json!({ "list": list }), ..Rendering::default() }).unwrap();
+    assert_eq!(messages[0].content, [Part::Text { text: format!("a{}z", "-".repeat(19_998)) }]);
+}
+
+#[test]
+fn a_variable_may_have_the_name_of_a_helper_that_is_none_in_dotprompt() {
+    let body = "{{raw}} {{{and}}} {{#each list}}{{len}}{{#if (eq len 2)}}!{{/if}}{{/each}} {{#if not}}{{not}}{{/if}} {{#if (and raw not)}}both{{/if}}";
+    let template = Template::compile(body, 1, &BTreeMap::new()).unwrap();
+    let input = json!({ "raw": "r", "and": "a", "not": "n", "list": [{ "len": 1 }, { "len": 2 }] });
+    let messages = template.render(Rendering { input, ..Rendering::default() }).unwrap();
+    assert_eq!(messages[0].content, [Part::Text { text: "r a 12! n both".to_owned() }]);
+    assert_eq!(variables(body).into_iter().collect::<Vec<_>>(), ["and", "list", "not", "raw"]);
 }

@@ -21,9 +21,14 @@ impl CredentialStore for Sqlite {
         })
     }
 
-    fn put_credential<'a>(&'a self, kept: &'a KeptCredential, note: &'a Note) -> Answer<'a, ()> {
+    fn put_credential<'a>(&'a self, kept: &'a KeptCredential, was: Option<&'a KeptCredential>, note: &'a Note) -> Answer<'a, bool> {
         Box::pin(async move {
             let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let one = "SELECT * FROM credentials WHERE name = ? AND sealed IS NOT NULL";
+            let stored = sqlx::query(one).bind(&kept.name).fetch_optional(&mut *transaction).await?;
+            if stored.as_ref().map(credential).transpose()?.as_ref() != was {
+                return Ok(false);
+            }
             let changed = keys::next_change(&mut transaction).await?;
             // A name that was removed may be given again, to another provider too.
             sqlx::query("DELETE FROM credentials WHERE name = ? AND sealed IS NULL").bind(&kept.name).execute(&mut *transaction).await?;
@@ -38,7 +43,8 @@ impl CredentialStore for Sqlite {
                 .execute(&mut *transaction)
                 .await?;
             self.append(&mut transaction, note).await?;
-            Ok(transaction.commit().await?)
+            transaction.commit().await?;
+            Ok(true)
         })
     }
 

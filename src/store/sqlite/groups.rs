@@ -13,10 +13,12 @@ use crate::store::{Answer, Group, GroupStore, StoreError};
 const PUT: &str = "INSERT INTO groups (id, name, team, limits, disabled, created, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
     ON CONFLICT (id) DO UPDATE SET name = ?2, team = ?3, limits = ?4, disabled = ?5, changed = ?7";
 
+const ONE: &str = "SELECT * FROM groups WHERE id = ?";
+
 impl GroupStore for Sqlite {
     fn group<'a>(&'a self, id: &'a AccountId) -> Answer<'a, Option<Group>> {
         Box::pin(async move {
-            let row = sqlx::query("SELECT * FROM groups WHERE id = ?").bind(id.to_string()).fetch_optional(&self.reads).await?;
+            let row = sqlx::query(ONE).bind(id.to_string()).fetch_optional(&self.reads).await?;
             row.as_ref().map(group).transpose()
         })
     }
@@ -28,9 +30,13 @@ impl GroupStore for Sqlite {
         })
     }
 
-    fn put_group<'a>(&'a self, group: &'a Group, note: &'a Note) -> Answer<'a, ()> {
+    fn put_group<'a>(&'a self, group: &'a Group, was: Option<&'a Group>, note: &'a Note) -> Answer<'a, bool> {
         Box::pin(async move {
             let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let stored = sqlx::query(ONE).bind(group.id.to_string()).fetch_optional(&mut *transaction).await?;
+            if stored.as_ref().map(self::group).transpose()?.as_ref() != was {
+                return Ok(false);
+            }
             let changed = keys::next_change(&mut transaction).await?;
             sqlx::query(PUT)
                 .bind(group.id.to_string())
@@ -43,7 +49,8 @@ impl GroupStore for Sqlite {
                 .execute(&mut *transaction)
                 .await?;
             self.append(&mut transaction, note).await?;
-            Ok(transaction.commit().await?)
+            transaction.commit().await?;
+            Ok(true)
         })
     }
 

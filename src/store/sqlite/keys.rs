@@ -25,9 +25,9 @@ pub(super) const LIMITED: &str = r#"SELECT id, limits FROM groups
     WHERE (?1 IS NULL OR family > ?1) AND (limits LIKE '%"rates":[{%' OR limits LIKE '%"budgets":[{%' OR (limits LIKE '%"parallel":%' AND limits NOT LIKE '%"parallel":null%'))
         AND NOT EXISTS (SELECT 1 FROM keys AS newer WHERE newer.family = keys.family AND (newer.created, newer.id) > (keys.created, keys.id))
     ORDER BY 1 LIMIT ?2"#;
-/// What a key is (hash, kind, when it was made) stays as it is.
+/// What a key is (hash, kind, when it was made) stays as it is; one that another process has changed since it was read is left alone.
 const UPDATE: &str = "UPDATE keys SET name = ?4, owner = ?5, limits = ?6, not_before = ?8, expires = ?9, revoked = ?10, disabled = ?11,
-    successor = ?12, grace_ends = ?13, changed = ?14, project = ?15, role = ?16 WHERE id = ?1";
+    successor = ?12, grace_ends = ?13, changed = ?14, project = ?15, role = ?16 WHERE id = ?1 AND changed = ?18";
 
 impl KeyStore for Sqlite {
     fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
@@ -70,30 +70,17 @@ impl KeyStore for Sqlite {
         })
     }
 
-    fn insert_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
-            write(self, &mut transaction, INSERT, record, note).await?;
-            Ok(transaction.commit().await?)
-        })
-    }
-
-    fn update_key<'a>(&'a self, record: &'a KeyRecord, note: &'a Note) -> Answer<'a, ()> {
+    fn put_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, bool> {
         Box::pin(async move {
             // A write lock from the start: two writers then wait for each other instead of failing half-way.
             let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
-            write(self, &mut transaction, UPDATE, record, note).await?;
-            Ok(transaction.commit().await?)
-        })
-    }
-
-    fn update_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
             for (record, note) in records {
-                write(self, &mut transaction, UPDATE, record, note).await?;
+                if !write(self, &mut transaction, record, note).await? {
+                    return Ok(false);
+                }
             }
-            Ok(transaction.commit().await?)
+            transaction.commit().await?;
+            Ok(true)
         })
     }
 
@@ -138,16 +125,11 @@ impl KeyStore for Sqlite {
     }
 }
 
-async fn write(
-    store: &Sqlite,
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    record: &KeyRecord,
-    note: &Note,
-) -> Result<(), StoreError> {
+async fn write(store: &Sqlite, connection: &mut SqliteConnection, record: &KeyRecord, note: &Note) -> Result<bool, StoreError> {
     let changed = next_change(&mut *connection).await?;
     let limits = serde_json::to_string(&record.limits).map_err(|e| StoreError(e.to_string()))?;
-    let done = sqlx::query(statement)
+    let statement = if record.changed.is_some() { UPDATE } else { INSERT };
+    let query = sqlx::query(statement)
         .bind(record.id.to_string())
         .bind(record.hash.as_bytes().to_vec())
         .bind(record.kind.as_str())
@@ -164,13 +146,13 @@ async fn write(
         .bind(changed)
         .bind(&record.project)
         .bind(record.role.map(Role::as_str))
-        .bind(record.family.to_string())
-        .execute(&mut *connection)
-        .await?;
-    if done.rows_affected() == 0 {
-        return Err(StoreError(format!("there is no key {}", record.id)));
+        .bind(record.family.to_string());
+    let query = if let Some(was) = record.changed { query.bind(was) } else { query };
+    if query.execute(&mut *connection).await?.rows_affected() == 0 {
+        return Ok(false);
     }
-    store.append(connection, note).await
+    store.append(connection, note).await?;
+    Ok(true)
 }
 
 pub(super) async fn next_change(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
@@ -204,5 +186,6 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
         project: row.try_get("project")?,
         role: row.try_get::<Option<&str>, _>("role")?.map(|name| Role::from_name(name).ok_or_else(|| broken("role"))).transpose()?,
         family: KeyId::parse(row.try_get("family")?).ok_or_else(|| broken("family"))?,
+        changed: Some(row.try_get("changed")?),
     })
 }

@@ -1,5 +1,6 @@
 //! The table of subscriptions to services.
 
+use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -9,11 +10,13 @@ use crate::service::{Standing, Subscription};
 use crate::store::audit::Note;
 use crate::store::{Answer, StoreError, SubscriptionStore};
 
-const ADD: &str =
-    "INSERT OR IGNORE INTO subscriptions (service, family, standing, asked, decided, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-/// When it was asked for stays as it is.
+const ADD: &str = "INSERT INTO subscriptions (service, family, standing, asked, decided, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (service, family) DO UPDATE SET standing = ?3, asked = ?4, decided = ?5, changed = ?6 WHERE standing = 'ended'";
+/// When it was asked for stays as it is, unless that has ended.
 const PUT: &str = "INSERT INTO subscriptions (service, family, standing, asked, decided, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-    ON CONFLICT (service, family) DO UPDATE SET standing = ?3, decided = ?5, changed = ?6";
+    ON CONFLICT (service, family) DO UPDATE SET standing = ?3, decided = ?5, changed = ?6,
+    asked = CASE standing WHEN 'ended' THEN ?4 ELSE asked END";
+const END: &str = "UPDATE subscriptions SET standing = 'ended', decided = ?, changed = ? WHERE service = ? AND standing <> 'ended'";
 
 impl SubscriptionStore for Sqlite {
     fn subscriptions_since(&self, since: i64) -> Answer<'_, (i64, Vec<Subscription>)> {
@@ -38,6 +41,19 @@ impl SubscriptionStore for Sqlite {
 
     fn put_subscription<'a>(&'a self, subscription: &'a Subscription, note: &'a Note) -> Answer<'a, ()> {
         Box::pin(async move { write(self, PUT, subscription, note).await.map(|_| ()) })
+    }
+
+    fn end_subscriptions<'a>(&'a self, service: &'a str, at: Timestamp, note: &'a Note) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let changed = keys::next_change(&mut transaction).await?;
+            let done = sqlx::query(END).bind(micros(at)).bind(changed).bind(service).execute(&mut *transaction).await?;
+            if done.rows_affected() > 0 {
+                self.append(&mut transaction, note).await?;
+                transaction.commit().await?;
+            }
+            Ok(())
+        })
     }
 }
 

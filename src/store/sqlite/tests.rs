@@ -12,7 +12,8 @@ use crate::quota::{AccountId, Accounts, Limits, alert};
 use crate::service::{Standing, Subscription, Subscriptions};
 use crate::store::audit::{self, Actor, End};
 use crate::store::{
-    AuditStore, Changes, Claim, Group, GroupStore, IdempotencyStore, KeyStore, LedgerStore, SubscriptionStore, UsageBy, UsageQuery,
+    AuditStore, Changes, Claim, CredentialStore, Group, GroupStore, IdempotencyStore, KeptCredential, KeyStore, LedgerStore,
+    SubscriptionStore, UsageBy, UsageQuery,
 };
 
 #[tokio::test]
@@ -154,8 +155,8 @@ async fn accounts_with_limits_are_listed_in_pages_without_reading_the_others() {
         }
     }
     let group = Group { limits: some[0].clone(), ..Group::new(AccountId::Gateway, "") };
-    store.put_group(&group, &note("test")).await.unwrap();
-    store.put_group(&Group::new(AccountId::Team("t".into()), ""), &note("test")).await.unwrap();
+    store.put_group(&group, None, &note("test")).await.unwrap();
+    store.put_group(&Group::new(AccountId::Team("t".into()), ""), None, &note("test")).await.unwrap();
     limited.sort();
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
@@ -210,10 +211,59 @@ async fn a_key_that_is_gone_is_not_made_again_by_a_change() {
     let record = store.key(id).await.unwrap().unwrap();
     sqlx::query("DELETE FROM keys").execute(&store.writes).await.unwrap();
     let newest = store.changes(0).await.unwrap().newest;
-    let refused = store.update_key(&record, &note("key.update")).await.unwrap_err().to_string();
-    assert_eq!(refused, format!("there is no key {id}"));
+    assert!(!store.put_keys(&[(record, note("key.update"))]).await.unwrap());
     assert!(store.keys().await.unwrap().is_empty());
     assert_eq!(store.changes(0).await.unwrap().newest, newest);
+}
+
+#[tokio::test]
+async fn what_another_process_has_changed_is_not_undone_by_a_change_of_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, id, _) = with_a_key(folder.path()).await;
+    let pepper = Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
+    let stale = store.key(id).await.unwrap().unwrap();
+    keys::revoke(&store, id.as_str(), &Actor::Gateway).await.unwrap();
+    let (newest, entries) = (store.changes(0).await.unwrap().newest, store.audit(None, 10).await.unwrap().len());
+    assert!(!store.put_keys(&[(stale, note("key.update"))]).await.unwrap());
+    assert!(store.key(id).await.unwrap().unwrap().revoked.is_some());
+    assert_eq!((store.changes(0).await.unwrap().newest, store.audit(None, 10).await.unwrap().len()), (newest, entries));
+
+    // Of two changes at one time both hold, and of a rotation both halves.
+    let key = keys::create(&store, &store, &pepper, NewKeyOrder::new("m", Kind::Live), &Actor::Gateway).await.unwrap().view.id;
+    let (one, other) = tokio::join!(
+        keys::rotate(&store, &pepper, &key, Duration::from_secs(60), &Actor::Gateway),
+        keys::revoke(&store, &key, &Actor::Gateway)
+    );
+    other.unwrap();
+    let record = store.key(KeyId::parse(&key).unwrap()).await.unwrap().unwrap();
+    assert!(record.revoked.is_some());
+    assert_eq!(record.rotated.is_some(), one.is_ok());
+    assert_eq!(store.keys().await.unwrap().len(), 2 + usize::from(one.is_ok()));
+
+    let kept = KeptCredential {
+        name: "c".into(),
+        provider: "p".into(),
+        sealed: vec![1],
+        weight: 1,
+        disabled: false,
+        created: crate::store::now(),
+    };
+    assert!(store.put_credential(&kept, None, &note("test")).await.unwrap());
+    let disabled = KeptCredential { disabled: true, ..kept.clone() };
+    assert!(store.put_credential(&disabled, Some(&kept), &note("test")).await.unwrap());
+    assert!(!store.put_credential(&KeptCredential { weight: 2, ..kept.clone() }, Some(&kept), &note("test")).await.unwrap());
+    assert!(store.remove_credential("c", &note("test")).await.unwrap());
+    assert!(!store.put_credential(&kept, Some(&disabled), &note("test")).await.unwrap(), "what was removed stays so");
+    assert!(store.credentials().await.unwrap().is_empty());
+
+    let team = Group::new(AccountId::Team("a".into()), "a");
+    assert!(store.put_group(&team, None, &note("test")).await.unwrap());
+    assert!(!store.put_group(&team, None, &note("test")).await.unwrap());
+    let disabled = Group { disabled: true, ..store.group(&team.id).await.unwrap().unwrap() };
+    let was = store.group(&team.id).await.unwrap();
+    assert!(store.put_group(&disabled, was.as_ref(), &note("test")).await.unwrap());
+    assert!(!store.put_group(&was.clone().unwrap(), was.as_ref(), &note("test")).await.unwrap());
+    assert!(store.group(&team.id).await.unwrap().unwrap().disabled);
 }
 
 #[tokio::test]

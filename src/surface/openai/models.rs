@@ -16,7 +16,7 @@ use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::keyring::{Caller, Plane};
 use crate::key::presented::GOOGLE;
-use crate::prompt::{Prompt, chat};
+use crate::prompt::chat;
 use crate::surface::{anthropic, gemini};
 
 #[derive(Serialize)]
@@ -78,6 +78,10 @@ pub async fn find(gateway: &Gateway, head: &Parts, id: &str) -> Result<Listed, R
     if let Some(prompt) = prompts(gateway, &caller).find(|prompt| prompt.id == id) {
         return Ok(prompt);
     }
+    let prompt = id.strip_prefix(chat::PREFIX).and_then(|name| chat::shown(gateway, &caller, name).ok());
+    if let Some(prompt) = prompt.filter(|prompt| crate::surface::prompts::has_model(gateway, &caller, prompt)) {
+        return Ok(of_prompt(&prompt.label()));
+    }
     let targets = gateway.router().resolve(id)?;
     let full = targets.first().map(|target| target.full_name()).unwrap_or_default();
     allowed(gateway, &caller).into_iter().find(|model| model.id == id || model.id == full).ok_or_else(|| {
@@ -119,14 +123,11 @@ pub fn allowed(gateway: &Gateway, caller: &Caller) -> Vec<Listed> {
 
 /// The prompts that a key may call, which are models to chat clients.
 fn prompts(gateway: &Gateway, caller: &Caller) -> impl Iterator<Item = Listed> {
-    let of = |prompt: Arc<Prompt>| Listed {
-        id: format!("{}{}", chat::PREFIX, prompt.name),
-        object: "model",
-        created: 0,
-        owned_by: "keyward".to_owned(),
-        facts: None,
-    };
-    crate::surface::prompts::callable(gateway, caller).into_iter().map(of)
+    crate::surface::prompts::listed(gateway, caller).into_iter().map(|(name, _)| of_prompt(&name))
+}
+
+fn of_prompt(name: &str) -> Listed {
+    Listed { id: format!("{}{name}", chat::PREFIX), object: "model", created: 0, owned_by: "keyward".to_owned(), facts: None }
 }
 
 /// The name of a model's provider, where none of its models are listed and the key may use it.

@@ -62,7 +62,7 @@ impl Call {
     pub async fn answer(self, gateway: &Arc<Gateway>) -> Response<Body> {
         let model = chat::model(gateway, &self.prompt);
         let empty = ir::Request { stream: self.stream, ..ir::Request::default() };
-        let mut request = match chat::rendered(&self.prompt, self.input.clone(), Vec::new(), empty) {
+        let mut request = match chat::rendered_beside(&self.prompt, self.input.clone(), Vec::new(), empty).await {
             Ok(request) => request,
             Err(refusal) => return refuse(&refusal, &[]),
         };
@@ -76,8 +76,8 @@ impl Call {
                 let (head, body) = response.into_parts();
                 let error = body.collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
                 let text = String::from_utf8_lossy(&error);
-                if request.format.is_none() || !output::blames_format(status, &text) {
-                    return match output::blames_prompt(&head, &text) {
+                if request.format.is_none() || !output::blames_format(&head) {
+                    return match output::blames_prompt(&head) {
                         true => refused(head.headers, &output::faulty(&self.prompt, &detail(&text)), &[]),
                         false => Response::from_parts(head, Body::from(error)),
                     };

@@ -75,9 +75,9 @@ async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body
         Ok(caller) => caller,
         Err(refusal) => return refuse(&refusal, &[]),
     };
-    let data: Vec<Value> = callable(&gateway, &caller)
+    let data: Vec<Value> = listed(&gateway, &caller)
         .iter()
-        .map(|prompt| json!({ "name": prompt.name, "version": prompt.version, "state": prompt.life.state.as_str(), "description": prompt.front.description }))
+        .map(|(name, prompt)| json!({ "name": name, "version": prompt.version, "state": prompt.life.state.as_str(), "description": prompt.front.description }))
         .collect();
     Json(json!({ "object": "list", "data": data })).into_response()
 }
@@ -89,11 +89,40 @@ pub fn callable(gateway: &Gateway, caller: &Caller) -> Vec<Arc<Prompt>> {
     chosen.filter(|prompt| prompt.state_at(now) != Life::Retired && may_call(gateway, caller, prompt)).cloned().collect()
 }
 
+/// The same, each by the name that the key may call it by; of a prompt that it may call by versions alone, the newest of those.
+pub fn listed(gateway: &Gateway, caller: &Caller) -> Vec<(String, Arc<Prompt>)> {
+    let (prompts, now) = (gateway.prompts.prompts(), Timestamp::now());
+    let is_there = |prompt: &Prompt| match prompt.state_at(now) {
+        Life::Retired => false,
+        Life::Draft => caller.names(&format!("{}{}", chat::PREFIX, prompt.label())),
+        Life::Published | Life::Deprecated => true,
+    };
+    let pinned = |name: &str| {
+        let versions = prompts.versions(name).into_iter().flat_map(|versions| versions.values().rev());
+        let may_call = |prompt: &&Arc<Prompt>| is_there(prompt) && may_call_as(gateway, caller, &prompt.label(), prompt);
+        versions.filter(may_call).map(|prompt| (prompt.label(), Arc::clone(prompt))).next()
+    };
+    let bare = |name: &str| {
+        let shown = prompts.shown(name, now).filter(|prompt| is_there(prompt) && may_call(gateway, caller, prompt));
+        shown.map(|prompt| (name.to_owned(), Arc::clone(prompt)))
+    };
+    prompts.names().filter_map(|name| bare(name).or_else(|| pinned(name))).collect()
+}
+
 /// Whether the key may call the prompt, and there is a model for it.
 pub fn may_call(gateway: &Gateway, caller: &Caller, prompt: &Prompt) -> bool {
+    may_call_as(gateway, caller, &prompt.name, prompt)
+}
+
+fn may_call_as(gateway: &Gateway, caller: &Caller, name: &str, prompt: &Prompt) -> bool {
+    chat::may_call(caller, name).is_ok() && has_model(gateway, caller, prompt)
+}
+
+/// Whether there is a model for the prompt, which the key may run on.
+pub fn has_model(gateway: &Gateway, caller: &Caller, prompt: &Prompt) -> bool {
     let model = chat::model(gateway, prompt);
     let is_allowed = |target: &crate::route::Target| caller.may_run_on(model, target.provider.is_simulator()).is_ok();
-    chat::may_call(caller, &prompt.name).is_ok() && gateway.router().resolve(model).is_ok_and(|targets| targets.iter().all(is_allowed))
+    gateway.router().resolve(model).is_ok_and(|targets| targets.iter().all(is_allowed))
 }
 
 async fn found(gateway: &Gateway, head: &Parts, name: &str) -> Result<Arc<Prompt>, Refusal> {

@@ -15,7 +15,7 @@ use reqwest::Url;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::call::Walked;
-use super::request::{broke_off, strip_hop_by_hop};
+use super::request::{broke_off, not_searchable, strip_hop_by_hop};
 use super::{PREFIX, refuse};
 use crate::ledger::record::Outcome;
 use crate::service::{Masking, Service, Upstream};
@@ -59,6 +59,13 @@ pub(super) async fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Bo
         ticket.settle(outcome, None);
         return response;
     }
+    if service.upstream.as_ref().is_some_and(|upstream| upstream.credential.is_some())
+        && let Some(form) = unreadable(response.headers())
+    {
+        let refusal = not_searchable(&service, form);
+        ticket.refused(&refusal);
+        return refuse(&refusal);
+    }
     // A service that has closed after its head is told as such while that can still be told.
     let is_long = response.headers().contains_key(header::CONTENT_LENGTH);
     let first = if is_long { tokio::time::timeout(idle, source.frame()).await.ok() } else { None };
@@ -72,6 +79,22 @@ pub(super) async fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Bo
     let flowing = Flowing { first, source, masking, service, ticket: Some(ticket), outcome, left, idle, silence: Box::pin(sleep(idle)) };
     *response.body_mut() = Body::new(flowing);
     response
+}
+
+/// In what form an answer is in which the gateway's credential could not be found, though it were in it.
+fn unreadable(headers: &HeaderMap) -> Option<&'static str> {
+    let texts = |name| headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
+    let is_coded = |value: String| value.split(',').map(str::trim).any(|coding| !matches!(coding, "" | "identity"));
+    let is_wide = |value: String| {
+        let charset = value.split_once("charset=").map(|(_, charset)| charset.trim_start_matches(['"', '\'', ' ']).to_owned());
+        charset.is_some_and(|charset| {
+            ["utf-16", "utf-32", "utf-7", "utf16", "utf32", "ucs-", "iso-10646"].iter().any(|wide| charset.starts_with(wide))
+        })
+    };
+    match texts(header::CONTENT_ENCODING).any(is_coded) {
+        true => Some("compressed"),
+        false => texts(header::CONTENT_TYPE).any(is_wide).then_some("in another encoding than UTF-8"),
+    }
 }
 
 fn headers(mut from: HeaderMap, service: &Service, url: &Url, masking: &Masking) -> HeaderMap {

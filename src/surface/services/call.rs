@@ -208,7 +208,7 @@ pub(super) fn subscribed(gateway: &Gateway, caller: &Caller, service: &Service) 
     let name = &service.name;
     let (code, message) = match gateway.subscriptions.standing(name, caller.record().family) {
         Some(Standing::Approved) => return Ok(()),
-        None => (
+        None | Some(Standing::Ended) => (
             "subscription_needed",
             format!("The service '{name}' is called with a subscription: ask for one by POST /services/{name}/subscription with this key."),
         ),

@@ -256,6 +256,15 @@ pub(super) fn broke_off(service: &Service) -> Refusal {
     blamed(service, StatusCode::BAD_GATEWAY, "service_broke_off", message)
 }
 
+/// It answers in a form that nothing can be found in.
+pub(super) fn not_searchable(service: &Service, form: &str) -> Refusal {
+    let message = format!(
+        "{} answered {form} though it was asked not to, so nobody can see whether the gateway's credential is in it, and it is not passed on. Your key is fine: tell whoever runs this gateway.",
+        service.title
+    );
+    blamed(service, StatusCode::BAD_GATEWAY, "service_bad_answer", message)
+}
+
 fn blamed(service: &Service, status: StatusCode, code: &'static str, message: String) -> Refusal {
     let mut refusal = Refusal::new(status, Kind::Upstream, code, message);
     refusal.provider = Some(service.name.clone());

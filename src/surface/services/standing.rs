@@ -39,7 +39,8 @@ async fn asked(gateway: &Gateway, head: &Parts, name: &str) -> Result<Response<B
     let permit = caller.admit(&Need::NOTHING)?;
     permit.settle(&Used { requests: 1, ..Used::default() }, &|_| true);
     let family = caller.record().family;
-    if let Some(standing) = gateway.subscriptions.standing(&service.name, family) {
+    let asked = gateway.subscriptions.standing(&service.name, family).filter(|standing| *standing != Standing::Ended);
+    if let Some(standing) = asked {
         return Ok(told(StatusCode::OK, &service, Some(standing)));
     }
     services::ask(&*gateway.subscription_store, &service.name, &caller).await.map_err(|e| store_down(&e))?;
@@ -51,6 +52,9 @@ fn told(status: StatusCode, service: &Service, standing: Option<Standing>) -> Re
     let (standing, message) = match (service.access, standing) {
         (Access::Open, _) => ("approved", "This service needs no subscription: any key may call it whose scope allows it."),
         (_, None) => ("none", "POST here to ask for a subscription."),
+        (_, Some(Standing::Ended)) => {
+            ("ended", "This key's subscription was to a service that had this name before: POST here to ask for one to this.")
+        }
         (_, Some(Standing::Pending)) => ("pending", "Whoever runs this gateway has been asked, and has not decided yet."),
         (_, Some(Standing::Approved)) => ("approved", "This key may call the service."),
         (_, Some(Standing::Denied)) => ("denied", "Whoever runs this gateway has said no: ask them."),

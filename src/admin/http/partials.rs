@@ -1,0 +1,91 @@
+//! `/admin/v1/partials`: the texts that prompts share, each a file `_NAME.prompt`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::Response;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::page::Page;
+use super::prompts::{PromptSource, edited};
+use super::tag::{IfMatch, tagged};
+use super::{Admin, Json, Problem, Viewer};
+use crate::gateway::Gateway;
+use crate::problem::FieldError;
+use crate::prompt::Prompts;
+use crate::prompt::edit::{self, EditError};
+use crate::store::audit::Note;
+use crate::surface::Segment;
+
+/// A text that prompts share.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Partial {
+    /// What `{{> name}}` calls it by.
+    name: String,
+    /// The file's text.
+    source: String,
+    /// The prompts that use it, as `name@version`; a published one goes on with the text that it was published with.
+    used_by: Vec<String>,
+}
+
+/// All of them, by name.
+#[utoipa::path(get, path = "/admin/v1/partials", tag = "prompts", responses((status = 200, body = Page<Partial>), (status = "4XX", body = Problem)))]
+pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>) -> Result<Response<Body>, Problem> {
+    let folder = gateway.config.prompts.folder.clone();
+    let data = edited(move || Ok(all(&Prompts::read(&folder)))).await?;
+    Ok(axum::Json(Page { data, next: None }).into_response())
+}
+
+/// One of them.
+#[utoipa::path(get, path = "/admin/v1/partials/{name}", tag = "prompts", params(("name" = String, Path)), responses((status = 200, body = Partial), (status = "4XX", body = Problem)))]
+pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(name): Segment<3>) -> Result<Response<Body>, Problem> {
+    Ok(tagged(&found(&gateway, name).await?))
+}
+
+/// Writes one, new or in the place of what it was; what would make a prompt wrong is refused.
+#[utoipa::path(put, path = "/admin/v1/partials/{name}", tag = "prompts", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), request_body = PromptSource, responses((status = 200, body = Partial), (status = "4XX", body = Problem)))]
+pub async fn write(
+    admin: Admin,
+    State(gateway): State<Arc<Gateway>>,
+    Segment(name): Segment<3>,
+    if_match: IfMatch,
+    Json(body): Json<PromptSource>,
+) -> Result<Response<Body>, Problem> {
+    let detail = "has to be the partial's text, in the Dotprompt format".to_owned();
+    let text = body.source.ok_or_else(|| Problem::fields(vec![FieldError { pointer: "/source".to_owned(), detail }]))?;
+    let (folder, shelf, named) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts), name.clone());
+    let plan = edited(move || edit::write_partial(&folder, &named, &text)).await?;
+    if !if_match.is_any() {
+        if_match.check(&found(&gateway, name.clone()).await?)?;
+    }
+    let mut note = Note { actor: admin.actor(), action: "partial.write", subject: plan.label().to_owned(), detail: json!({}) };
+    gateway.audit_store.note(&note).await?;
+    let made = edited(move || plan.make().inspect(|source| shelf.take(&source.path))).await;
+    if let Err(problem) = &made {
+        note.detail = json!({ "failed": problem.detail() });
+        gateway.audit_store.note(&note).await?;
+    }
+    made?;
+    Ok(tagged(&found(&gateway, name).await?))
+}
+
+async fn found(gateway: &Gateway, name: String) -> Result<Partial, Problem> {
+    let folder = gateway.config.prompts.folder.clone();
+    let found = edited(move || {
+        let one = all(&Prompts::read(&folder)).into_iter().find(|partial| partial.name == name);
+        one.ok_or_else(|| EditError::NotFound(format!("there is no partial '{name}': it would be the file _{name}.prompt")))
+    });
+    found.await
+}
+
+fn all(prompts: &Prompts) -> Vec<Partial> {
+    let of = |(name, source): (&str, &str)| {
+        let users = prompts.all().filter(|prompt| prompt.partials.contains_key(name));
+        Partial { name: name.to_owned(), source: source.to_owned(), used_by: users.map(|prompt| prompt.label()).collect() }
+    };
+    prompts.partials().map(of).collect()
+}
