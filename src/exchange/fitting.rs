@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 
-use super::{exchange, handover, streamed};
+use super::{exchange, streamed};
 use crate::dialect::ir::{Choice, Content};
 use crate::dialect::translate::read_request;
 use crate::dialect::{Ask, Called, codec, ir, wire};
@@ -17,6 +17,7 @@ use crate::gateway::Gateway;
 use crate::prompt::output::{self, Output, Tries};
 use crate::prompt::{Prompt, chat};
 use crate::surface::Surface;
+use crate::upstream;
 
 /// What it takes to ask for an answer again.
 pub(super) struct Again {
@@ -86,7 +87,7 @@ impl Again {
             let status = response.status();
             if self.stream && status.is_success() {
                 // An array of JSON takes no error in its middle.
-                return match handover::is(response.headers(), wire(self.called.dialect).stream_type) {
+                return match upstream::is_of(response.headers(), wire(self.called.dialect).stream_type) {
                     true => streamed::checked(surface, self.called.dialect, &self.prompt, request_id, response),
                     false => response,
                 };
