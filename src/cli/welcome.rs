@@ -1,6 +1,6 @@
 //! The first start: an admin key and a first key, shown once, with lines that work when pasted.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{CliError, output};
 use crate::admin::keys::{self, NewKeyOrder};
@@ -27,6 +27,7 @@ pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: So
         Some(format!("{}/{small}", provider.id))
     });
     let model = model.as_deref().unwrap_or("simulator/echo");
+    let address = reached_at(address);
     output::print(&format!(
         "Welcome to Keyward. These two keys are shown once and kept nowhere:
 
@@ -45,6 +46,16 @@ Try it:
         live.join(", "),
         others(router),
     ))
+}
+
+/// Where a gateway is reached from its own machine: all addresses are none that anybody can ask.
+fn reached_at(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn others(router: &Router) -> String {

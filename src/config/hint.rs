@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// The standard library's sentence, which tells not how an address is written.
+const NO_ADDRESS: &str = "invalid socket address syntax";
+
 /// `file:line` of a span in a file's text.
 pub fn place(file: &str, text: &str, span: Option<Range<usize>>) -> String {
     match span.and_then(|span| text.get(..span.start)) {
@@ -12,6 +15,9 @@ pub fn place(file: &str, text: &str, span: Option<Range<usize>>) -> String {
 
 /// The message, and where it says ``unknown field `x`, expected one of …``, the nearest name among those.
 pub fn with_nearest(message: &str) -> String {
+    if message.starts_with(NO_ADDRESS) {
+        return format!("{message}: an address and a port, such as \"127.0.0.1:8080\" or \"0.0.0.0:8080\"");
+    }
     let mut names = message.split('`').skip(1).step_by(2);
     let (true, Some(wrong)) = (message.starts_with("unknown "), names.next()) else {
         return message.to_owned();

@@ -61,6 +61,7 @@ def test_tables_for_people(gateway, key):
         ('[upstream]\nidle_timeout = "soon"', ["keyward.toml:2", '"30s"']),
         ('[aliases]\nfast = "opnai/gpt-4o"', ["fast", "openai"]),
         ("[limits", ["keyward.toml:1"]),
+        ('listen = "localhost:8080"', ["keyward.toml:1", '"127.0.0.1:8080"']),
     ],
 )
 def test_check_names_the_place_and_the_nearest_right_thing(tmp_path, config, told):
