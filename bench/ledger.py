@@ -72,7 +72,7 @@ def main(rows, keys, models_a_key, only_sums):
         day = time.strftime("%Y-%m-%dT07:30:00Z", time.gmtime(time.time() - 20 * 86400))
         queries = [f"by={by}" for by in ("key", "model", "day", "project", "team", "provider", "operation")]
         for query in [*queries, "by=model&key=key00000007", "by=day&team=team1", f"by=model&since={day}"]:
-            answers = [asked(gateway, key, f"/admin/v1/usage?{query}") for _ in range(ROUNDS)]
+            answers = [asked(gateway, key, f"/admin/v1/usage?{query}&limit=1000") for _ in range(ROUNDS)]
             times = [took for took, _ in answers]
             if "&" not in query:
                 assert sum(row["requests"] for row in answers[0][1]) == rows
@@ -86,17 +86,17 @@ def main(rows, keys, models_a_key, only_sums):
             seconds, lines, most = export(gateway, key, form)
             assert lines == rows + (form == "csv")
             print(f"Export as {form}: {seconds:.1f} s, {before:.0f} MiB resident before and at most {most:.0f} MiB on the way.")
-        cost = sum(row["cost_nano_usd"] for row in asked(gateway, key, "/admin/v1/usage?by=day")[1])
+        cost = sum(row["cost_nano_usd"] for row in asked(gateway, key, "/admin/v1/usage?by=day&limit=1000")[1])
         gateway.stop()
         gateway.env["KEYWARD_LEDGER_KEEP"] = f"{DAYS // 2}d"
         gateway.start()
         began, slowest = time.perf_counter(), 0.0
         first = f"SELECT COUNT(*) FROM requests WHERE began < {int((time.time() - DAYS / 2 * 86400) // 3600 * 3600e6)}"
         while count(path, first):
-            slowest = max(slowest, asked(gateway, key, "/admin/v1/usage?by=day")[0])
+            slowest = max(slowest, asked(gateway, key, "/admin/v1/usage?by=day&limit=1000")[0])
             time.sleep(0.5)
         left = count(path, "SELECT COUNT(*) FROM requests")
-        now = sum(row["cost_nano_usd"] for row in asked(gateway, key, "/admin/v1/usage?by=day")[1])
+        now = sum(row["cost_nano_usd"] for row in asked(gateway, key, "/admin/v1/usage?by=day&limit=1000")[1])
         assert now == cost, "a sum changed by deleting what it sums"
         print(f"Deleted {rows - left:,} rows in {time.perf_counter() - began:.1f} s, sums by day meanwhile at most {slowest:.0f} ms; all sums are as before.")
         gateway.stop()

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
@@ -63,6 +63,12 @@ pub type Moving = BTreeSet<PathBuf>;
 const EVERY: Duration = Duration::from_millis(450);
 /// What has changed so lately at the start is looked at once more.
 const QUIET: Duration = Duration::from_millis(250);
+/// The file of a folder that whoever changes its files holds the lock of; it has no ending, so that it is none of them.
+pub const LOCK: &str = ".lock";
+/// How long the lock is waited for.
+pub const LONGEST: Duration = Duration::from_secs(2);
+/// How often it is tried meanwhile.
+const STEP: Duration = Duration::from_millis(20);
 
 /// The files of a folder that are read, as they are now, or those that their links lead to; an error where the folder cannot be read.
 pub fn seen<R: Reading>(folder: &Path) -> io::Result<Seen> {
@@ -100,13 +106,21 @@ fn number(_: &std::fs::Metadata) -> u64 {
 }
 
 /// Lets nobody else change a folder's files until it is dropped, in this process or another: what was read of them holds as long.
+///
+/// An error of the kind `NotFound` where there is no folder, and `WouldBlock` where somebody else goes on holding it.
 pub fn alone(folder: &Path) -> io::Result<File> {
-    std::fs::create_dir_all(folder)?;
-    let folder = File::open(folder)?;
-    match folder.lock() {
-        // Some disks know no locks.
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(folder),
-        locked => locked.map(|()| folder),
+    // Some disks lock only what is opened for writing, which no folder can be.
+    let lock = File::options().write(true).create(true).truncate(false).open(folder.join(LOCK))?;
+    let began = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if began.elapsed() < LONGEST => std::thread::sleep(STEP),
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+            // Some disks know no locks.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 

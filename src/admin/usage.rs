@@ -86,6 +86,11 @@ pub(super) async fn show(
         tracing::warn!(error = %e, "usage is shown without the newest records");
     }
     let rows = gateway.ledger_store.usage(&query).await?;
+    if let Some(after) = params.after.as_ref().filter(|after| rows.iter().all(|row| row.group != **after)) {
+        return Err(Problem::query(format!(
+            "after is '{after}', which is none of these sums: it is what 'next' was in the answer before."
+        )));
+    }
     let is_before = |row: &UsageRow| params.after.as_ref().is_some_and(|after| row.group != *after);
     let rest = rows.into_iter().skip_while(is_before).skip(usize::from(params.after.is_some()));
     let page = page::cut(rest.take(most + 1).collect(), most, |row| row.group.clone());

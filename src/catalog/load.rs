@@ -89,9 +89,17 @@ fn builtin() -> Vec<Result<Provider, LoadError>> {
     // Neighbours go to different threads: the files that are long are those of a few families.
     let some = |first: usize| BUILTIN.iter().skip(first).step_by(threads).map(|(id, text)| read(id, text, &format!("providers/{id}.toml")));
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|first| scope.spawn(move || some(first).collect::<Vec<_>>())).collect();
+        let others: Vec<_> = (1..threads)
+            .map(|first| std::thread::Builder::new().spawn_scoped(scope, move || some(first).collect::<Vec<_>>()).map_err(|_| first))
+            .collect();
         let mut all: Vec<_> = some(0).collect();
-        others.into_iter().for_each(|other| all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
+        for other in others {
+            match other {
+                Ok(other) => all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+                // No thread can be had: its part is read here.
+                Err(first) => all.extend(some(first)),
+            }
+        }
         all
     })
 }

@@ -134,7 +134,9 @@ fn addresses(config: &Config) -> Vec<Finding> {
     let is_running = matches!(Ledger::is_locked(&config.data.join("ledger")), Ok(true));
     let of = |(setting, address): (&str, SocketAddr)| {
         let (state, finding) = match std::net::TcpListener::bind(address) {
-            Ok(_) if is_running => (State::Warning, format!("keyward runs on this data folder, and does not listen on {address}")),
+            Ok(_) if is_running && address.port() != 0 => {
+                (State::Warning, format!("keyward runs on this data folder, and does not listen on {address}"))
+            }
             Ok(_) => (State::Ok, format!("{address} is free")),
             Err(_) if is_running => (State::Ok, format!("{address} is taken, and keyward runs on this data folder")),
             Err(e) => (State::Wrong, format!("cannot listen on {address} ({e}): set {setting} to another address")),

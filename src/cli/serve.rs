@@ -169,13 +169,14 @@ impl Serve {
 fn a_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // A terminal that is closed, which would end the process at once.
-    let mut hangup = signal(SignalKind::hangup())?;
+    // A terminal that is closed, which would end the process at once; under nohup that means nothing.
+    let is_heard = !ignores_hangup();
+    let mut hangup = is_heard.then(|| signal(SignalKind::hangup())).transpose()?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
+            () = async { match &mut hangup { Some(hangup) => drop(hangup.recv().await), None => std::future::pending().await } } => {}
         }
         tokio::spawn(async move {
             interrupt.recv().await;
@@ -191,4 +192,11 @@ pub(super) fn webhook(config: &Config, env: &Environment) -> Result<Option<alert
         .get(ALERT_SECRET)
         .ok_or_else(|| format!("alerts.webhook is set and {ALERT_SECRET} is not: the webhook would not know that we call it"))?;
     Ok(Some(alert::Webhook::new(url, &Secret::new(secret))?))
+}
+
+/// Whether whoever started the process wants it to outlive its terminal: the first bit of what the system says that it ignores.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }

@@ -114,7 +114,7 @@ pub struct RequestLimits {
     /// How long a caller may take to send its body, from the first byte to the last.
     #[serde(deserialize_with = "duration")]
     pub body_deadline: Duration,
-    /// How long a caller may take nothing of its answer.
+    /// How long a caller may take so little of its answer that no more of it can be written.
     #[serde(deserialize_with = "duration")]
     pub send_timeout: Duration,
     /// How long running answers may take to end at a shutdown.
@@ -398,7 +398,8 @@ impl Default for RequestLimits {
             body_timeout: Duration::from_secs(30),
             // The largest body by default, 64 MiB, at 1 Mbit/s.
             body_deadline: Duration::from_secs(600),
-            send_timeout: Duration::from_secs(60),
+            // A caller frees a third of what the system holds back for it before more can be written: 1.3 MB at the most, at 100 kbit/s.
+            send_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -9,7 +9,8 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 
 use super::{exchange, streamed};
-use crate::dialect::ir::{Choice, Content};
+use crate::dialect::ir::{Choice, Content, Field};
+use crate::dialect::members::Members;
 use crate::dialect::translate::read_request;
 use crate::dialect::{Ask, Called, codec, ir, wire};
 use crate::error::Refusal;
@@ -31,9 +32,14 @@ pub(super) struct Again {
 }
 
 /// A provider's error that is the prompt's own fault, as one that its caller cannot mend.
-fn blamed(surface: &dyn Surface, prompt: &Prompt, response: Response<Body>) -> Response<Body> {
+fn blamed(surface: &dyn Surface, prompt: &Prompt, asked: &[u8], response: Response<Body>) -> Response<Body> {
     let (head, body) = response.into_parts();
-    match output::blames_prompt(&head) {
+    // What its caller has set beside it, such as how long an answer may be, is theirs to mend.
+    let is_theirs = |field: &Field| {
+        let name = field.0.split(['.', '[']).next().unwrap_or_default();
+        Members::read(asked).is_ok_and(|members| name != "model" && members.get(name).is_some())
+    };
+    match output::blames_prompt(&head) && !head.extensions.get().is_some_and(is_theirs) {
         true => surface.refuse(&output::faulty(prompt, "its provider refuses what it says")),
         false => Response::from_parts(head, body),
     }
@@ -63,13 +69,13 @@ impl Again {
         response: Response<Body>,
     ) -> Response<Body> {
         let dropped = self.dropped.clone();
-        let prompt = Arc::clone(&self.prompt);
+        let (prompt, asked) = (Arc::clone(&self.prompt), self.body.clone());
         let mut response = match self.prompt.gives_json() {
             true => self.checked(gateway, surface, request_id, response).await,
             false => response,
         };
         if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY) {
-            response = blamed(surface, &prompt, response);
+            response = blamed(surface, &prompt, &asked, response);
         }
         chat::tell_dropped(response.headers_mut(), &dropped);
         response

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use super::Walked;
 use super::keeping::{self, Noting};
 use crate::catalog::Dialect;
-use crate::dialect::ir::{Dropped, Trouble};
+use crate::dialect::ir::{Dropped, Field, Trouble};
 use crate::dialect::members::Members;
 use crate::dialect::meter::Reading;
 use crate::dialect::translate::{self, Translated, Translation};
@@ -100,10 +100,11 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
         }
         Ok(Outgoing::Error { status, trouble, text }) => {
             ticket.settle(Outcome::ProviderError, None);
-            let (retry_after, subject) = (retry_after(&head.headers), trouble.subject());
+            let (retry_after, subject, field) = (retry_after(&head.headers), trouble.subject(), trouble.param.clone().map(Field));
             let mut response = surface.provider_error(&ProviderError { status, text: &text, trouble, is_native, provider, retry_after });
             // For whoever asks in the place of the caller, such as a prompt.
             response.extensions_mut().insert(subject);
+            field.and_then(|field| response.extensions_mut().insert(field));
             return response;
         }
         Err(failure) => {
@@ -185,7 +186,10 @@ impl Incoming<'_> {
 
     /// The provider's own error.
     pub(super) async fn error(mut self) -> Result<Outgoing, Failure> {
-        self.is_plain()?;
+        if self.is_plain().is_err() {
+            // Its status says something all the same.
+            return self.told_error(self.head.status, b"");
+        }
         let text = upstream::read_up_to(&mut self.source, upstream::READ_ERROR, self.idle).await.unwrap_or_else(Partial::read);
         self.told_error(self.head.status, &text)
     }
@@ -198,13 +202,8 @@ impl Incoming<'_> {
         Ok(Outgoing::Error { status, trouble, text })
     }
 
-    /// Nothing can be read of what is encoded, though nobody asked for that.
     fn is_plain(&self) -> Result<(), Failure> {
-        let encoding = self.head.headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        match encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-            None => Ok(()),
-            Some(encoding) => Err(self.bad(format!("it is encoded ({encoding}), where 'identity' was asked for"))),
-        }
+        Failure::encoded(self.provider, &self.head.headers).map_or(Ok(()), Err)
     }
 
     pub(super) fn is_json(&self) -> bool {

@@ -3,7 +3,7 @@
 //! Source: "Multi Round-Trip Requests" of the MCP specification, revision 2026-07-28.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ring::digest::{SHA256, digest};
@@ -46,8 +46,8 @@ pub struct Call {
 const MOST_OF_A_KEY: usize = 16;
 /// Questions of one call that wait for their answers.
 const MOST_QUESTIONS: usize = 16;
-/// What a state begins with that was made here.
-const OURS: &str = "keyward-call-";
+/// What a state begins with that was made by this process: another gateway behind it makes states of its own.
+static OURS: LazyLock<String> = LazyLock::new(|| format!("keyward-call-{}-", hex(&random().unwrap_or_default())));
 
 /// Where what is asked in the middle of a call goes.
 pub fn questions() -> (mpsc::Sender<Asking>, mpsc::Receiver<Asking>) {
@@ -67,8 +67,13 @@ pub fn repeated(request: &mut ClientRequest) -> Option<(String, InputResponses)>
         ClientRequest::ReadResourceRequest(request) => (&mut request.params.input_responses, &mut request.params.request_state),
         _ => return None,
     };
-    let ours = state.take_if(|state| state.starts_with(OURS))?;
+    let ours = state.take_if(|state| state.starts_with(&*OURS))?;
     Some((ours, responses.take().unwrap_or_default()))
+}
+
+fn random() -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).ok().map(|()| bytes)
 }
 
 // === impl Kept ===
@@ -87,9 +92,8 @@ impl Kept {
 
     /// Keeps a call; tells under which state.
     fn keep(&self, call: Call) -> Result<String, ErrorData> {
-        let mut bytes = [0; 16];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| ErrorData::internal_error("The system has no randomness to give.", None))?;
-        let state = format!("{OURS}{}", hex(&bytes));
+        let bytes = random().ok_or_else(|| ErrorData::internal_error("The system has no randomness to give.", None))?;
+        let state = format!("{}{}", *OURS, hex(&bytes));
         let mut all = self.all();
         if all.values().filter(|other| other.key == call.key).count() >= MOST_OF_A_KEY {
             let told = format!("{MOST_OF_A_KEY} calls of this key wait for answers, which is the most: go on with one of them first.");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -44,7 +45,8 @@ pub struct Source {
 /// A change that was found right, and that nobody comes before: all others wait until it is made, or dropped.
 #[derive(Debug)]
 pub struct Plan {
-    _alone: File,
+    /// None where there is no folder yet, and so nobody else in it.
+    alone: Option<File>,
     folder: PathBuf,
     source: Source,
     /// What the folder will be.
@@ -81,20 +83,29 @@ pub enum EditError {
     /// The file would be wrong.
     Wrong(String),
     /// The disk did not do it.
-    Disk(String),
+    Disk(DiskError),
 }
 
-/// A prompt's first file, as a draft.
+/// Why the disk did not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskError {
+    /// Somebody else goes on changing the folder's files.
+    Locked(String),
+    /// Something cannot be read or written.
+    Failed(String),
+}
+
+/// Plans a prompt's first file, as a draft: nothing is written before the plan is made.
 pub fn create(folder: &Path, name: &str, text: &str) -> Result<Plan, EditError> {
     let alone = alone(folder)?;
     let path = folder.join(format!("{}.prompt", checked(name)?));
     if path.exists() {
-        return Err(EditError::Exists(format!("{} is there already: change it, or take another name", path.display())));
+        return Err(EditError::Exists(exists(&path)));
     }
     plan(alone, folder, &path, text)
 }
 
-/// A version's file, new or in the place of what it was; a published one does not change.
+/// Plans a version's file, new or in the place of what it was; a published one does not change.
 pub fn write(folder: &Path, label: &str, text: &str) -> Result<Plan, EditError> {
     let alone = alone(folder)?;
     match source(folder, label) {
@@ -104,9 +115,9 @@ pub fn write(folder: &Path, label: &str, text: &str) -> Result<Plan, EditError> 
     }
 }
 
-/// A prompt a step on: the version that is named, or the newest draft to be published, or what callers get today.
+/// Plans a step of a prompt: of the version that is named, or of the newest draft to be published, or of what callers get today.
 pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Plan, EditError> {
-    let alone = alone(folder)?;
+    let alone = alone(folder)?.ok_or_else(|| away(folder, "prompt", name))?;
     let (prompts, now) = (Prompts::read(folder), Timestamp::now());
     let label = if name.contains('@') { name.to_owned() } else { meant(&prompts, name, step, now)? };
     let known = found(&prompts, &label)?;
@@ -122,12 +133,12 @@ pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Plan, EditError> {
     }
     let text = step.cleared().iter().fold(known.text, |text, field| without_field(&text, field));
     let text = step.fields().iter().fold(text, |text, (field, value)| with_field(&text, field, value));
-    plan(alone, folder, &known.path, &text)
+    plan(Some(alone), folder, &known.path, &text)
 }
 
-/// A draft's file away: what is published is retired, and its file stays.
+/// Plans to remove a draft's file: what is published is retired, and its file stays.
 pub fn remove(folder: &Path, label: &str) -> Result<Removal, EditError> {
-    let alone = alone(folder)?;
+    let alone = alone(folder)?.ok_or_else(|| away(folder, "prompt", label))?;
     let prompts = Prompts::read(folder);
     let source = found(&prompts, label)?;
     match prompts.all().find(|prompt| prompt.label() == source.label).is_some_and(|prompt| prompt.life.state == State::Draft) {
@@ -136,9 +147,38 @@ pub fn remove(folder: &Path, label: &str) -> Result<Removal, EditError> {
     }
 }
 
-/// Whoever changes one of a folder's files does so alone.
-pub fn alone(folder: &Path) -> Result<File, EditError> {
-    shelf::alone(folder).map_err(|e| EditError::Disk(format!("{} cannot be locked: {e}", folder.display())))
+/// Lets nobody else change a folder's files; none where there is no folder.
+pub fn alone(folder: &Path) -> Result<Option<File>, EditError> {
+    match shelf::alone(folder) {
+        Ok(alone) => Ok(Some(alone)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(EditError::Disk(DiskError::Locked(format!(
+            "another program, such as another 'keyward', has held the lock of {} for {} s: wait for it or end it, and try again; nothing was changed",
+            folder.join(shelf::LOCK).display(),
+            shelf::LONGEST.as_secs()
+        )))),
+        Err(e) => Err(EditError::failed(format!("{} cannot be locked: {e}", folder.display()))),
+    }
+}
+
+/// There is nothing of a name, since there is no folder.
+pub fn away(folder: &Path, what: &str, name: &str) -> EditError {
+    EditError::NotFound(format!("there is no {what} '{name}': there is no folder {}", folder.display()))
+}
+
+fn exists(path: &Path) -> String {
+    format!("{} is there already: change it, or take another name", path.display())
+}
+
+/// Makes a folder for its first file, unless somebody else has made both meanwhile.
+fn made_for(folder: &Path, path: &Path) -> Result<File, EditError> {
+    let unmade = |why: String| EditError::failed(format!("{} cannot be made: {why}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(|e| unmade(e.to_string()))?;
+    let alone = alone(folder)?.ok_or_else(|| unmade("it is gone again".to_owned()))?;
+    match path.exists() {
+        true => Err(EditError::Exists(exists(path))),
+        false => Ok(alone),
+    }
 }
 
 /// The version that a step is for where none is named.
@@ -193,7 +233,7 @@ pub fn compared(folder: &Path, name: &str, other: Option<&str>) -> Result<Compar
     Ok(Compared { from: older.label, to: newer.label, diff })
 }
 
-/// A partial's file, new or in the place of what it was; what makes a prompt wrong that was right is refused.
+/// Plans a partial's file, new or in the place of what it was; what is wrong itself, or makes a prompt wrong that was right, is refused.
 pub fn write_partial(folder: &Path, name: &str, text: &str) -> Result<Plan, EditError> {
     let alone = alone(folder)?;
     if checked(name)?.contains('@') {
@@ -202,12 +242,17 @@ pub fn write_partial(folder: &Path, name: &str, text: &str) -> Result<Plan, Edit
     let path = folder.join(format!("_{name}.prompt"));
     let (before, prompts) = (Prompts::read(folder), Prompts::with(folder, &path, text));
     let prompts = prompts.map_err(|fault| EditError::Wrong(format!("{fault}; nothing was changed")))?;
-    let goes_on = |fault: &Misfile| prompts.takes(Path::new(&fault.file));
-    if let Some(fault) = prompts.faults().iter().find(|fault| !before.faults().contains(fault) && !goes_on(fault)) {
+    let goes_on = |prompts: &Prompts, fault: &Misfile| prompts.takes(Path::new(&fault.file));
+    // What is wrong with a prompt may be told in other words now, such as of another partial that is missing.
+    let was_wrong = |fault: &Misfile| {
+        let mut those = before.faults().iter().filter(|then| then.file == fault.file && !goes_on(&before, then));
+        Path::new(&fault.file) != path && those.next().is_some()
+    };
+    if let Some(fault) = prompts.faults().iter().find(|fault| !was_wrong(fault) && !goes_on(&prompts, fault)) {
         return Err(EditError::Wrong(format!("{fault}; nothing was changed")));
     }
     let source = Source { label: format!("_{name}"), path, text: text.to_owned() };
-    Ok(Plan { _alone: alone, folder: folder.to_path_buf(), source, prompts, publishes: false })
+    Ok(Plan { alone, folder: folder.to_path_buf(), source, prompts, publishes: false })
 }
 
 fn found(prompts: &Prompts, name: &str) -> Result<Source, EditError> {
@@ -248,7 +293,7 @@ fn checked(label: &str) -> Result<&str, EditError> {
 }
 
 /// A text in a file, if all in the folder is right with it.
-fn plan(alone: File, folder: &Path, path: &Path, text: &str) -> Result<Plan, EditError> {
+fn plan(alone: Option<File>, folder: &Path, path: &Path, text: &str) -> Result<Plan, EditError> {
     let file = path.display().to_string();
     let prompts = Prompts::with(folder, path, text).map_err(|fault| EditError::Wrong(format!("{fault}; nothing was changed")))?;
     if let Some(fault) = fault_of(&prompts, path).filter(|_| !prompts.takes(path)) {
@@ -258,7 +303,7 @@ fn plan(alone: File, folder: &Path, path: &Path, text: &str) -> Result<Plan, Edi
     let source = Source { label, path: path.to_path_buf(), text: text.to_owned() };
     let is_public = |prompts: &Prompts| prompts.all().any(|prompt| prompt.label() == source.label && prompt.life.state != State::Draft);
     let publishes = is_public(&prompts) && !is_public(&Prompts::read(folder));
-    Ok(Plan { _alone: alone, folder: folder.to_path_buf(), source, prompts, publishes })
+    Ok(Plan { alone, folder: folder.to_path_buf(), source, prompts, publishes })
 }
 
 /// What `keyward prompts new` writes.
@@ -344,13 +389,14 @@ impl Plan {
         self.publishes
     }
 
-    /// Makes it; the file is the old one or the new one at every moment.
+    /// Makes it, and the folder of a first file; the file is the old one or the new one at every moment.
     pub fn make(self) -> Result<Source, EditError> {
-        let Plan { folder, source, prompts, .. } = &self;
+        let Plan { alone, folder, source, prompts, .. } = self;
+        let _alone = alone.map_or_else(|| made_for(&folder, &source.path), Ok)?;
         let written = shelf::put(&source.path, &source.text);
-        written.map_err(|e| EditError::Disk(format!("{} cannot be written: {e}", source.path.display())))?;
-        prompts.note(folder, &source.label).map_err(|fault| EditError::Disk(fault.to_string()))?;
-        Ok(self.source)
+        written.map_err(|e| EditError::failed(format!("{} cannot be written: {e}", source.path.display())))?;
+        prompts.note(&folder, &source.label).map_err(|fault| EditError::failed(fault.to_string()))?;
+        Ok(source)
     }
 }
 
@@ -365,7 +411,7 @@ impl Removal {
     /// Removes the file.
     pub fn make(self) -> Result<Source, EditError> {
         let path = &self.source.path;
-        std::fs::remove_file(path).map_err(|e| EditError::Disk(format!("{} cannot be removed: {e}", path.display())))?;
+        std::fs::remove_file(path).map_err(|e| EditError::failed(format!("{} cannot be removed: {e}", path.display())))?;
         Ok(self.source)
     }
 }
@@ -428,9 +474,24 @@ impl Step {
 
 // === impl EditError ===
 
+impl EditError {
+    /// The disk did not do it, in words.
+    pub fn failed(message: String) -> EditError {
+        EditError::Disk(DiskError::Failed(message))
+    }
+
+    /// Whether somebody else holds the folder, so that the same may be done in a moment.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, EditError::Disk(DiskError::Locked(_)))
+    }
+}
+
 impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (EditError::NotFound(message) | EditError::Exists(message) | EditError::Wrong(message) | EditError::Disk(message)) = self;
+        let (EditError::NotFound(message)
+        | EditError::Exists(message)
+        | EditError::Wrong(message)
+        | EditError::Disk(DiskError::Locked(message) | DiskError::Failed(message))) = self;
         f.write_str(message)
     }
 }

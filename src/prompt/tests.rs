@@ -228,6 +228,47 @@ fn what_is_published_is_served_as_it_was_whatever_its_file_becomes() {
 }
 
 #[test]
+fn a_folder_is_made_for_a_first_file_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("prompts");
+    for missing in [
+        edit::step(&folder, "hi", &edit::Step::Publish).unwrap_err(),
+        edit::step(&folder, "hi@1", &edit::Step::Retire).unwrap_err(),
+        edit::remove(&folder, "hi").unwrap_err(),
+    ] {
+        assert!(matches!(&missing, edit::EditError::NotFound(why) if why.contains("there is no prompt 'hi")), "{missing}");
+    }
+    assert!(matches!(edit::create(&folder, "hi", "{{#if}}").unwrap_err(), edit::EditError::Wrong(_)));
+    let (first, second) = (edit::create(&folder, "hi", edit::STARTER).unwrap(), edit::write(&folder, "hi", edit::STARTER).unwrap());
+    assert!(!folder.exists());
+    first.make().unwrap();
+    assert!(matches!(second.make().unwrap_err(), edit::EditError::Exists(_)));
+    assert_eq!(Shelf::open(&folder).prompts().names().collect::<Vec<_>>(), ["hi"]);
+}
+
+#[test]
+fn who_holds_a_folder_is_waited_for_and_not_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = edit::alone(folder.path()).unwrap().unwrap();
+    let refused = edit::create(folder.path(), "hi", edit::STARTER).unwrap_err();
+    assert!(refused.is_locked() && refused.to_string().contains(".lock"), "{refused}");
+    drop(held);
+    edit::create(folder.path(), "hi", edit::STARTER).unwrap().make().unwrap();
+    assert!(Shelf::open(folder.path()).faults().is_empty());
+}
+
+#[test]
+fn of_two_partials_that_are_missing_either_comes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "both.prompt", "{{> aa}} {{> bb}}");
+    edit::write_partial(folder.path(), "aa", "A").unwrap().make().unwrap();
+    assert!(edit::write_partial(folder.path(), "bb", "{{> cc}}").is_err());
+    edit::write_partial(folder.path(), "bb", "B").unwrap().make().unwrap();
+    assert!(Prompts::read(folder.path()).faults().is_empty());
+    assert!(edit::write_partial(folder.path(), "aa", "{{#if}}").is_err());
+}
+
+#[test]
 fn a_draft_never_takes_the_place_of_what_is_published() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "a@2.prompt", &format!("{PUBLISHED}Good"));

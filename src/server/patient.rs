@@ -1,4 +1,4 @@
-//! A caller's connection, which ends once nothing of an answer is taken from it for too long.
+//! A caller's connection, which ends once so little of an answer is taken from it for too long that nothing more can be written.
 //!
 //! Its writes alone are measured: what a caller sends has deadlines of its own, and an answer that its provider makes slowly is none of its
 //! fault. A stream of HTTP/2 that is not read stops no write, and is not ended by this.

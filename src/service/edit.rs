@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use super::shelf::Folder;
-use crate::prompt::edit::{EditError, Step, alone};
+use crate::prompt::edit::{EditError, Step, alone, away};
 use crate::shelf::put;
 
 /// A change that was found right, and that nobody comes before: all others wait until it is made, or dropped.
@@ -18,9 +18,9 @@ pub struct Plan {
     text: String,
 }
 
-/// A service a step on.
+/// Plans a step of a service: nothing is written before the plan is made.
 pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<Plan, EditError> {
-    let alone = alone(folder.path())?;
+    let alone = alone(folder.path())?.ok_or_else(|| away(folder.path(), "service", name))?;
     let services = folder.read();
     let path = folder.path().join(format!("{name}.toml"));
     let service = services.service(name).ok_or_else(|| missing(&services, name))?;
@@ -31,7 +31,7 @@ pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<Plan, EditError>
         let why = if successor == name { "it is the same" } else { "there is no such service" };
         return Err(EditError::Wrong(format!("'{successor}' cannot be the successor of '{name}': {why}; nothing was changed")));
     }
-    let text = std::fs::read_to_string(&path).map_err(|e| EditError::Disk(format!("{} cannot be read: {e}", path.display())))?;
+    let text = std::fs::read_to_string(&path).map_err(|e| EditError::failed(format!("{} cannot be read: {e}", path.display())))?;
     let text = step.cleared().iter().fold(text, |text, field| without_field(&text, field.trim_start_matches("keyward.")));
     let text = fields(step).iter().fold(text, |text, (field, value)| with_field(&text, field, value));
     folder.read_one(&path, &text).map_err(|fault| EditError::Wrong(format!("{fault}; nothing was changed")))?;
@@ -91,7 +91,7 @@ pub fn with_field(source: &str, field: &str, value: &str) -> String {
 impl Plan {
     /// Makes it; the file is the old one or the new one at every moment.
     pub fn make(self) -> Result<PathBuf, EditError> {
-        put(&self.path, &self.text).map_err(|e| EditError::Disk(format!("{} cannot be written: {e}", self.path.display())))?;
+        put(&self.path, &self.text).map_err(|e| EditError::failed(format!("{} cannot be written: {e}", self.path.display())))?;
         Ok(self.path)
     }
 }

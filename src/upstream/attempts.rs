@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use serde::de::IgnoredAny;
 
 use super::fetch::Fetched;
 use super::{Answer, Client, Failure, Partial, READ_WHOLE, Source, Who, is_of, read_up_to, retry_after};
 use crate::dialect::ask::Ask;
-use crate::dialect::members::Members;
 use crate::dialect::{Meant, wire};
 use crate::route::{LiveProvider, Target};
 
@@ -48,6 +48,7 @@ impl Client {
         if !status.is_success() {
             return Ok(answer);
         }
+        Failure::encoded(provider, headers).map_or(Ok(()), Err)?;
         let (is_json, is_stream) = (is_of(headers, "application/json"), is_of(headers, wire(answer.dialect).stream_type));
         match is_json || is_stream {
             false => return Err(Failure::no_json(provider, &answer.head)),
@@ -56,7 +57,8 @@ impl Client {
         }
         answer.body = match read_up_to(&mut answer.body, READ_WHOLE, self.idle_timeout()).await {
             Ok(whole) => {
-                Members::read(&whole).map_err(|e| Failure::broken_json(provider, &e))?;
+                // Of several calls it is an array.
+                serde_json::from_slice::<IgnoredAny>(&whole).map_err(|e| Failure::broken_json(provider, &e))?;
                 Source::Ready(Some(whole))
             }
             Err(Partial::TooLong(read)) => Source::Begun(read.into(), Box::new(answer.body)),
@@ -99,7 +101,7 @@ impl Client {
                 Err(failure) if !failure.is_worth_another_attempt() => given_up.push(index),
                 Ok(answer) if !is_last => {
                     let asked = retry_after(&answer.head.headers);
-                    let alone = targets == 1;
+                    let alone = targets - given_up.len() == 1;
                     if alone && asked.is_some_and(|asked| asked > self.settings.max_backoff) {
                         return outcome;
                     }

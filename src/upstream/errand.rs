@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use super::pieces::PiecesBody;
-use super::{Answer, Client, Failure, Partial, Source, Who, headers_to_forward, read_up_to};
+use super::{Answer, Client, Failure, IDENTITY, Partial, Source, Who, headers_to_forward, read_up_to};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::json_string;
 use crate::dialect::ir::Dropped;
@@ -204,7 +204,13 @@ impl Client {
         Ok(Response::from_parts(head, Source::Ready(Some(text.unwrap_or_else(Partial::read)))))
     }
 
-    async fn execute(&self, request: reqwest::Request, provider: &LiveProvider, deadline: Duration) -> Result<Response<Source>, Failure> {
+    async fn execute(
+        &self,
+        mut request: reqwest::Request,
+        provider: &LiveProvider,
+        deadline: Duration,
+    ) -> Result<Response<Source>, Failure> {
+        request.headers_mut().insert(header::ACCEPT_ENCODING, IDENTITY);
         match tokio::time::timeout(deadline, self.http.execute(request)).await {
             Err(_) => Err(Failure::TimedOut { provider: Who::of(provider), after: deadline }),
             Ok(Ok(response)) => Ok(Response::from(response).map(Source::Network)),

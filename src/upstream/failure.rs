@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use http::response::Parts;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::http1::Fault;
 use crate::error::{Kind, Refusal};
@@ -131,6 +131,13 @@ impl Failure {
     /// From an answer that cannot be read.
     pub fn broken_json(provider: &LiveProvider, error: &impl std::fmt::Display) -> Failure {
         Failure::bad_answer(provider, format!("its JSON is broken ({error})"))
+    }
+
+    /// From an answer of which nothing can be read, though nobody asked for that.
+    pub fn encoded(provider: &LiveProvider, headers: &HeaderMap) -> Option<Failure> {
+        let encoding = String::from_utf8_lossy(headers.get(header::CONTENT_ENCODING)?.as_bytes());
+        let why = || format!("it is encoded ({encoding}), where 'identity' was asked for");
+        (!encoding.eq_ignore_ascii_case("identity")).then(|| Failure::bad_answer(provider, why()))
     }
 
     /// From an answer that ended too early.

@@ -67,6 +67,8 @@ pub struct Answer {
     pub dropped: Dropped,
 }
 
+/// Answers are read: a server that is told nothing may encode them as it likes (RFC 9110, section 12.5.3).
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
 /// The answer to one of several calls is read up to this size.
 const LONGEST_PART: usize = 16 << 20;
@@ -211,11 +213,11 @@ impl Client {
 
     /// The answer to one of several calls.
     async fn whole(&self, body: &mut Source, provider: &LiveProvider) -> Result<bytes::Bytes, Failure> {
-        let provider = Who::of(provider);
+        let why = || "it is too long for one of several calls".to_owned();
         read_up_to(body, LONGEST_PART, self.idle_timeout()).await.map_err(|partial| match partial {
-            Partial::TooLong(_) => Failure::BadAnswer { provider, why: "it is too long for one of several calls".to_owned() },
-            Partial::BrokeOff => Failure::BrokeOff { provider, why: "in the middle of its answer".to_owned() },
-            Partial::TimedOut => Failure::TimedOut { provider, after: self.idle_timeout() },
+            Partial::TooLong(_) => Failure::bad_answer(provider, why()),
+            Partial::BrokeOff => Failure::cut(provider),
+            Partial::TimedOut => Failure::TimedOut { provider: Who::of(provider), after: self.idle_timeout() },
         })
     }
 
@@ -251,6 +253,7 @@ impl Client {
         provider: &LiveProvider,
     ) -> Result<Response<Source>, Failure> {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers.insert(header::ACCEPT_ENCODING, IDENTITY);
         if let Some(address) = &place.address {
             match self.connector.post(address, &headers, &pieces).await {
                 Ok(response) => return Ok(response.map(Source::Pooled)),

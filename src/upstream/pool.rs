@@ -32,8 +32,8 @@ use crate::route::Address;
 
 /// How long a connection is kept that nobody needs.
 const KEPT_FOR: Duration = Duration::from_secs(60);
-/// What was sent and is not acknowledged for so long went to nobody: a way that has died without a word holds no request for longer.
-pub(super) const UNHEARD_FOR: Duration = Duration::from_secs(30);
+/// What was sent and is neither acknowledged nor taken for so long went to nobody: a way that has died without a word holds no request for longer.
+pub(super) const UNHEARD_FOR: Duration = Duration::from_secs(120);
 /// A connection that was closed as a request was under way ends within this.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// How often those are looked through that nobody needs, also for those that their provider has closed.

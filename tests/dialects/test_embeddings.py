@@ -70,7 +70,8 @@ def world(tmp_path_factory):
     provider = Provider()
     base = provider.url.removesuffix("/v1")
     files = {dialect: provider_file(dialect, base) for dialect in MODELS}
-    gateway = Gateway(tmp_path_factory.mktemp("embeddings"), providers=files, env={"TEST_PROVIDER_KEY": "sk-upstream-credential", "KEYWARD_UPSTREAM_ATTEMPTS": "1"})
+    aliases = "".join(f'by-{dialect} = ["{dialect}/{model}", "openai_chat/none-such"]\n' for dialect, model in MODELS.items())
+    gateway = Gateway(tmp_path_factory.mktemp("embeddings"), providers=files, config=f"[aliases]\n{aliases}", env={"TEST_PROVIDER_KEY": "sk-upstream-credential", "KEYWARD_UPSTREAM_ATTEMPTS": "1"})
     gateway.start()
     yield gateway, provider, gateway.new_key()["key"]
     gateway.stop()
@@ -110,6 +111,16 @@ def test_vectors_are_the_same_through_every_sdk(world, ask, dialect):
     vectors, tokens = ask(gateway.url, key, f"{dialect}/{MODELS[dialect]}")
     assert vectors == VECTORS
     assert tokens in (TOKENS, None)
+
+
+@pytest.mark.parametrize("dialect", MODELS)
+def test_an_alias_takes_the_right_answer_of_its_first_target(world, dialect):
+    gateway, provider, key = world
+    body = json.dumps({"model": f"by-{dialect}", "input": TEXTS}).encode()
+    reply = gateway.request("POST", "/v1/embeddings", body, key)
+    assert reply.headers["keyward-provider"] == dialect
+    assert [one["embedding"] for one in reply.json()["data"]] == VECTORS
+    assert "none-such" not in provider.requests[-1].path + provider.requests[-1].body.decode()
 
 
 @pytest.mark.parametrize("dialect", MODELS)

@@ -171,7 +171,7 @@ def gateway_tokens(client):
 
 def test_parallel_requests(gateway, upstream):
     hold = provider.Hold(after=400)
-    upstream.serve("gpt-4o-mini", provider.chat_stream("one two three four", hold=hold))
+    upstream.serve("gpt-4o-mini", provider.chat_stream("one two three four", hold=hold), provider.chat("Again."))
     client = gateway.client(gateway.new_key(parallel=1)["key"])
     stream = ask(client, stream=True)
     with pytest.raises(openai.RateLimitError) as caught:

@@ -6,7 +6,9 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import anthropic
 import openai
@@ -522,6 +524,17 @@ def test_a_folder_that_is_away_changes_nothing(prompts, upstream):
     prompts.prompts.rename(away)
     assert eventually(lambda: any("the folder cannot be read" in fault["message"] for fault in refused(prompts)))
     assert call(prompts, "/prompts/hello", {"name": "x"}).status == 200
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    manage = lambda method, path, body: prompts.request(method, f"/admin/v1/{path}", body, admin)  # noqa: E731
+    for step in ("publish", "deprecate", "retire"):
+        by_cli = prompts.run("prompts", step, "hello")
+        assert by_cli.returncode != 0 and "there is no prompt 'hello'" in by_cli.stderr
+        reply = manage("POST", f"prompts/hello/{step}", "{}")
+        assert (reply.status, reply.json()["code"]) == (404, "prompt_not_found"), reply.body
+    assert manage("DELETE", "prompts/hello@1", None).status == 404
+    for path in ("prompts/new", "partials/new"):
+        assert manage("PUT", path, json.dumps({"source": "{{#if}} oops {{/each}}"})).status == 422
+    assert not prompts.prompts.exists() and call(prompts, "/prompts/hello", {"name": "x"}).status == 200
     away.rename(prompts.prompts)
     assert eventually(lambda: not refused(prompts))
 
@@ -726,6 +739,11 @@ def test_what_is_wrong_with_a_prompt_is_not_its_callers_fault(prompts, upstream)
     with pytest.raises(openai.InternalServerError) as refused_:
         prompts.client(prompts.secret).chat.completions.create(model="prompt/hello", messages=[{"role": "user", "content": '{"name": "x"}'}])
     assert refused_.value.code == "prompt_faulty"
+    # What its caller has set beside the prompt is theirs.
+    upstream.serve("gpt-4o-mini", provider.answer_json({"error": {"message": "max_tokens is too large: 100000", "type": "invalid_request_error", "param": "max_tokens", "code": "invalid_value"}}, 400))
+    for own, expected in ({"max_tokens": 100_000}, openai.BadRequestError), ({}, openai.InternalServerError):
+        with pytest.raises(expected):
+            prompts.client(prompts.secret).chat.completions.create(model="prompt/hello", messages=[{"role": "user", "content": '{"name": "x"}'}], **own)
 
 
 def test_a_description_refers_to_nothing_outside_of_itself(prompts):
@@ -831,13 +849,45 @@ keyward.state: published
 Hi
 {{#each list}}{{#each ../list}}{{#each ../../list}}{{/each}}{{/each}}{{/each}}
 """
+# The same, with loops that stand in chains of `else` alone.
+CHAINS = """---
+model: test/gpt-4o-mini
+input:
+  schema:
+    list(array): integer
+    a?: boolean
+keyward.state: published
+---
+Hi
+{{#if a}}y{{else each list}}{{#if ../a}}y{{else each ../list}}{{#if ../../a}}y{{else each ../../list}}{{/if}}{{/if}}{{/if}}
+"""
 
 
 def test_loops_over_a_long_list_end_and_hold_nobody_up(prompts, upstream):
     answers(upstream, "Hi.")
     put(prompts, "loops.prompt", LOOPS)
-    assert shown(prompts, "loops")
+    put(prompts, "chains.prompt", CHAINS)
+    assert shown(prompts, "loops") and shown(prompts, "chains")
     body = {"list": list(range(2000))}
+    waits, ended = [], threading.Event()
+
+    def ask_meanwhile():
+        while not ended.is_set():
+            asked = time.monotonic()
+            assert call(prompts, "/healthz", method="GET").status == 200
+            waits.append(time.monotonic() - asked)
+
+    others = threading.Thread(target=ask_meanwhile)
+    others.start()
+    # So many that each thread that serves is held, if any is.
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(lambda path: call(prompts, path, body), ["/prompts/loops", "/prompts/chains"] * 4))
+    finally:
+        ended.set()
+        others.join()
+    assert {reply.status for reply in replies} == {422}, replies
+    assert len(waits) > 10 and max(waits) < 3, (len(waits), max(waits))
     began = time.monotonic()
     reply = call(prompts, "/prompts/loops", body)
     assert (reply.status, reply.json()["code"]) == (422, "prompt_not_rendered") and "loops" in reply.json()["detail"], reply.body
@@ -908,8 +958,18 @@ def test_no_schema_of_a_caller_takes_the_process_with_it(prompts):
     for schema in ({"$ref": "#/$defs/a0", "$defs": twice}, {"allOf": [{"$ref": "#"}]}, {"properties": {"a": {"allOf": [{"$ref": "#"}] * 2}}}):
         reply = call(prompts, "/prompts/extract", {"text": "x", "schema": schema})
         assert (reply.status, reply.json()["code"]) == (422, "input_invalid") and '"pointer":"/schema"' in reply.body.decode(), reply.body
-    tree = {"type": "object", "properties": {"next": {"$ref": "#"}}}
-    assert call(prompts, "/prompts/extract", {"text": "x", "schema": tree}).status == 200
+    doubled = {"$defs": {"n": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/n"}}] * 2}}, "$ref": "#/$defs/n"}
+    assert call(prompts, "/prompts/extract", {"text": "x", "schema": doubled}).status == 422
+    or_null = lambda name: {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]}  # noqa: E731
+    node = {"type": "object", "properties": {"value": {"type": "string"}, "next": or_null("node")}}
+    tree = {"type": "object", "properties": {"left": or_null("tree"), "right": or_null("tree")}}
+    for schema in (
+        {"type": "object", "properties": {"next": {"$ref": "#"}}},
+        {"$id": "https://example.com/list", "type": "object", "properties": {"first": or_null("node"), "last": or_null("node")}, "$defs": {"node": node}},
+        {"type": "object", "properties": {"root": or_null("tree")}, "$defs": {"tree": tree}},
+    ):
+        reply = call(prompts, "/prompts/extract", {"text": "x", "schema": schema})
+        assert reply.status == 200, reply.body
 
 
 def test_a_published_prompt_stays_so_whatever_its_editor_writes_then(prompts, upstream):
@@ -926,13 +986,34 @@ def test_a_published_prompt_stays_so_whatever_its_editor_writes_then(prompts, up
 
 def test_changes_of_files_wait_for_each_other(prompts):
     put(prompts, "race.prompt", DEEP.replace("published", "draft") + "x")
-    folder = os.open(prompts.prompts, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
+    lock = os.open(prompts.prompts / ".lock", os.O_WRONLY | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     publishing = subprocess.Popen([BINARY, "prompts", "publish", "race"], cwd=prompts.folder, env=prompts.env, stdout=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    time.sleep(1)
     assert publishing.poll() is None and "draft" in (prompts.prompts / "race.prompt").read_text()
-    os.close(folder)
+    os.close(lock)
     assert publishing.wait(20) == 0 and "published" in (prompts.prompts / "race.prompt").read_text()
+
+
+def test_who_holds_a_folder_is_not_waited_for_without_end(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    put(prompts, "held.prompt", DEEP.replace("published", "draft") + "x")
+    assert managed(prompts, "held", admin)
+    lock = os.open(prompts.prompts / ".lock", os.O_WRONLY | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    began = time.monotonic()
+    reply = prompts.request("POST", "/admin/v1/prompts/held@1/publish", b"", admin)
+    assert (reply.status, reply.json()["code"]) == (503, "folder_locked") and ".lock" in reply.json()["detail"], reply.body
+    by_cli = prompts.run("prompts", "publish", "held")
+    assert by_cli.returncode != 0 and ".lock" in by_cli.stderr
+    assert time.monotonic() - began < 15 and "draft" in (prompts.prompts / "held.prompt").read_text()
+    os.close(lock)
+    assert prompts.request("POST", "/admin/v1/prompts/held@1/publish", b"", admin).status == 200
+    assert not refused(prompts)
+
+
+def managed(prompts, name, admin):
+    return eventually(lambda: prompts.request("GET", f"/admin/v1/prompts/{name}@1", None, admin).status == 200)
 
 
 def test_nothing_is_published_that_the_audit_does_not_tell(prompts):
@@ -981,6 +1062,11 @@ def test_partials_over_http(prompts, upstream):
     assert manage("PUT", "/tone", "Gruffly", if_match=read.headers["etag"]).status == 200
     assert manage("PUT", "/tone", "Again", if_match=read.headers["etag"]).status == 412
     assert manage("GET", "/nothing").status == 404 and manage("PUT", "/a%2Fb", "x").status == 422
+    # Of two that are missing, either may come first.
+    put(prompts, "two.prompt", DEEP + "{{> aa}} {{> bb}}")
+    assert eventually(lambda: refused(prompts))
+    assert manage("PUT", "/aa", "A").status == 200 and manage("PUT", "/bb", "B").status == 200
+    assert shown(prompts, "two")
     assert "partial.write" in prompts.run("audit").stdout
 
 

@@ -1,6 +1,7 @@
 """Aliases, fallback and another attempt."""
 
 import dataclasses
+import gzip
 import json
 
 import pytest
@@ -73,9 +74,10 @@ def test_alias_falls_back_where_the_first_answers_with_an_error(start_two, first
         Answer(b'{"choices": ['),
         Answer(b"", 307, {"location": "https://example.com/"}),
         Answer(b"", 204),
+        Answer(gzip.compress(provider.chat("Hello").body), encoding="gzip"),
         dataclasses.replace(provider.chat("one two three four"), hold=provider.Hold.up(after=50)),
     ],
-    ids=["html", "torn-json", "redirect", "no-content", "cut"],
+    ids=["html", "torn-json", "redirect", "no-content", "gzip", "cut"],
 )
 def test_alias_falls_back_where_the_first_answers_rubbish(start_two, first, answer):
     gateway = start_two(first.url)

@@ -1,6 +1,8 @@
 """REST services: somebody's API behind keys, by plain HTTP and as MCP tools."""
 
+import fcntl
 import json
+import os
 import threading
 import time
 
@@ -510,3 +512,28 @@ def test_a_subscription_ends_with_its_service(weather):
     (weather.services / "weather.toml").unlink()
     assert eventually(lambda: standings() == ["ended"], seconds=20)
     assert weather.run("audit").stdout.count("subscription.end") == 2
+
+
+def test_a_step_of_a_folder_that_is_away_ends_no_subscription(weather):
+    write(weather, more='subscription = "approval"')
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 403)
+    weather.cli("services", "approve", "weather", weather.made["id"])
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 200)
+    away = weather.folder / "away"
+    weather.services.rename(away)
+    for step in ("publish", "retire"):
+        done = weather.run("services", step, "weather")
+        assert done.returncode != 0 and "there is no service 'weather'" in done.stderr
+    assert not weather.services.exists()
+    away.rename(weather.services)
+    assert [row["standing"] for row in weather.cli("services", "subscriptions", "weather")] == ["approved"]
+    assert eventually(lambda: call(weather, "/services/weather/echo").status == 200)
+
+
+def test_who_holds_the_folder_is_told(weather):
+    lock = os.open(weather.services / ".lock", os.O_WRONLY | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    admin = weather.new_key(kind="admin", role="admin", name="admin")["key"]
+    is_problem(weather.request("POST", "/admin/v1/services/weather/retire", b"", admin), 503, "folder_locked", ".lock")
+    os.close(lock)
+    assert weather.request("POST", "/admin/v1/services/weather/retire", b"", admin).status == 200

@@ -1,6 +1,7 @@
 //! `/admin/v1/prompts`: the prompts' files and their life; a change is seen by callers at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -208,7 +209,13 @@ pub(super) async fn edited<T: Send + 'static>(edit: impl FnOnce() -> Result<T, E
     let done = tokio::task::spawn_blocking(edit).await;
     let done =
         done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The prompt's file was not looked at: try again."))?;
-    Ok(done?)
+    done.map_err(|e| locked(&e).unwrap_or_else(|| e.into()))
+}
+
+/// What is told where another program holds the folder's files.
+pub(super) fn locked(e: &EditError) -> Option<Problem> {
+    let problem = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "folder_locked", e.to_string()).with_retry_after(Duration::from_secs(1));
+    e.is_locked().then(problem)
 }
 
 fn answer(gateway: &Gateway, source: Source) -> Result<PromptAnswer, Problem> {

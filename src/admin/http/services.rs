@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::failed::of_service;
 use super::page::{self, Page, PageQuery};
-use super::prompts::Deprecation;
+use super::prompts::{Deprecation, locked};
 use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
 use crate::admin::services::{self, SubscriptionView};
@@ -178,7 +178,7 @@ async fn edited<T: Send + 'static>(edit: impl FnOnce() -> Result<T, EditError> +
     let done = tokio::task::spawn_blocking(edit).await;
     let done =
         done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The service's file was not looked at: try again."))?;
-    done.map_err(|e| of_service(&e))
+    done.map_err(|e| locked(&e).unwrap_or_else(|| of_service(&e)))
 }
 
 fn answer(gateway: &Gateway, name: &str) -> Result<Response<Body>, Problem> {

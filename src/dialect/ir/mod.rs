@@ -20,4 +20,4 @@ pub use dropped::Dropped;
 pub use event::{Blocks, Delta, Event, Opening, Trouble, TroubleKind};
 pub use request::{Effort, Extra, Format, Function, Message, Request, Role, Sampling, Thinking, Tool, ToolChoice};
 pub use signature::Signature;
-pub use subject::Subject;
+pub use subject::{Field, Subject};

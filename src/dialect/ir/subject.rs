@@ -13,6 +13,10 @@ pub enum Subject {
     Rest,
 }
 
+/// The field of a request that an error names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field(pub String);
+
 /// Codes that name what is said, as the providers that have some call it.
 const CODES: [&str; 9] = [
     "context_length_exceeded",

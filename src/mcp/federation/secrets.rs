@@ -112,10 +112,9 @@ impl Secrets {
         let granted = Arc::clone(&self.granted.lock().unwrap_or_else(PoisonError::into_inner));
         let mut is_masked = false;
         for form in self.fixed.iter().chain(granted.iter()).map(|form| form.expose().as_bytes()) {
-            while let Some(at) = memmem::find(&bytes, form) {
-                bytes[at..at + form.len()].fill(b'*');
-                is_masked = true;
-            }
+            let places: Vec<usize> = memmem::find_iter(&bytes, form).collect();
+            is_masked |= !places.is_empty();
+            places.into_iter().for_each(|at| bytes[at..at + form.len()].fill(b'*'));
         }
         if is_masked {
             *text = STANDARD.encode(&bytes);
@@ -196,6 +195,9 @@ mod tests {
             "…": true,
         });
         assert_eq!(secrets.masked_in(told), Some(expected));
+        let stars = Secrets::of(["********".to_owned()]);
+        let blob = json!({ "blob": STANDARD.encode("x********************y") });
+        assert_eq!(stars.masked_in(blob.clone()), Some(blob), "one that looks like what takes its place ends all the same");
         // What cannot be told without it is not told.
         assert_eq!(Secrets::of(["assistant".to_owned()]).masked_in(rmcp::model::Role::Assistant), None);
     }

@@ -85,7 +85,8 @@ impl Way {
         let mut secrets: Vec<String> = kept.map(|(_, value)| value.into_owned()).collect();
         secrets.extend(parsed.password().map(str::to_owned));
         // Where it is served is no secret, but much that stands in a path is.
-        let is_address = |value: &str| value.contains("://") || parsed.host_str().is_some_and(|host| value.starts_with(host));
+        let is_address =
+            |value: &str| value.contains("://") || parsed.host_str().is_some_and(|host| host.contains(value) || value.starts_with(host));
         let filled_in = variables(written).filter_map(|(name, _)| env.get(name)).filter(|value| !is_address(value));
         secrets.extend(filled_in.map(str::to_owned));
         let mut headers = HashMap::new();
@@ -177,7 +178,9 @@ impl Way {
     fn caused(&self, first: &(dyn std::error::Error + 'static)) -> String {
         let causes = || std::iter::successors(Some(first), |error| cause(*error));
         let is_unauthorized = |text: String| text.contains(UNAUTHORIZED);
-        if causes().any(|error| error.is::<AuthRequiredError>() || is_unauthorized(error.to_string())) {
+        // What a program says of a server of its own is no answer to what is set here.
+        let is_http = matches!(self.means, Means::Http(_));
+        if is_http && causes().any(|error| error.is::<AuthRequiredError>() || is_unauthorized(error.to_string())) {
             return self.means.unauthorized().to_owned();
         }
         let chain = causes().map(ToString::to_string);

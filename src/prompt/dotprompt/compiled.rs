@@ -8,6 +8,8 @@ use super::helpers::FOREIGN;
 
 /// The helper that tells a step: whoever counts, counts what is written, be it nothing.
 const STEP: &str = "__step";
+/// The helper that goes through a list.
+const LOOP: &str = "each";
 
 struct Step;
 
@@ -57,6 +59,16 @@ fn name_variable(tag: &mut HelperTemplate) {
     {
         tag.name = variable.name.clone();
     }
+}
+
+/// Whether a text goes through a list, be it in a chain of `else`.
+pub fn has_loops(template: &Template) -> bool {
+    let loops = |inner: &Option<Template>| inner.as_ref().is_some_and(has_loops);
+    template.elements.iter().any(|element| match element {
+        TemplateElement::HelperBlock(block) => block.name.as_name() == Some(LOOP) || loops(&block.template) || loops(&block.inverse),
+        TemplateElement::DecoratorBlock(block) | TemplateElement::PartialBlock(block) => loops(&block.template),
+        _ => false,
+    })
 }
 
 /// Whether a text that was made so has nothing in it but comments and white space.

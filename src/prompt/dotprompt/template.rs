@@ -75,9 +75,9 @@ impl Template {
         }
         compiled::make(&mut registry);
         let texts = std::iter::once(body.as_str()).chain(used.iter().filter_map(|name| texts.get(name)).map(String::as_str));
-        let tags: Vec<&str> = texts.flat_map(|text| text.split("{{").skip(1)).map(|tag| tag.trim_start_matches(['{', '~', ' '])).collect();
-        let places_history = tags.iter().any(|tag| tag.starts_with("history"));
-        let has_loops = tags.iter().any(|tag| tag.strip_prefix('#').is_some_and(|tag| tag.trim_start().starts_with("each")));
+        let mut tags = texts.flat_map(|text| text.split("{{").skip(1));
+        let places_history = tags.any(|tag| tag.trim_start_matches(['{', '~', ' ']).starts_with("history"));
+        let has_loops = registry.get_templates().values().any(compiled::has_loops);
         let is_empty = registry.get_template(MAIN).is_none_or(compiled::says_nothing);
         Ok(Template { partials: used, places_history, is_empty, has_loops, registry, mark })
     }

@@ -120,6 +120,7 @@ fn loops_that_write_nothing_end_too() {
         "{{#each list}}{{#each ../list}}{{#each ../../list}}{{/each}}{{/each}}{{/each}}",
         "{{#each list}}{{#each ../list}}{{#if false}}x{{else if false}}y{{/if}}{{/each}}{{/each}}",
         "{{#each list}}{{#each ../list}}{{> nothing}}{{/each}}{{/each}}",
+        "{{#if no}}x{{else each list}}{{#if ../no}}x{{else each ../list}}{{#each ../../list}}{{/each}}{{/if}}{{/if}}",
         "{{#each list}}{{#each ../list}}{{#if (eq ../../list ../../list)}}{{/if}}{{/each}}{{/each}}",
     ] {
         let template = Template::compile(body, 1, &partials).unwrap();
@@ -129,6 +130,16 @@ fn loops_that_write_nothing_end_too() {
         assert!(refused.contains("its loops go through too much"), "{refused}");
         assert!(began.elapsed() < Duration::from_secs(10), "{body}: {:?}", began.elapsed());
     }
+}
+
+#[test]
+fn loops_are_seen_wherever_they_stand() {
+    let partials = BTreeMap::from([("loop".to_owned(), "{{#each list}}{{/each}}".to_owned())]);
+    let has_loops = |body| Template::compile(body, 1, &partials).unwrap().has_loops;
+    for body in ["{{~#each list}}{{/each}}", "{{#if a}}x{{else each list}}{{/if}}", "{{#if a}}{{> loop}}{{/if}}"] {
+        assert!(has_loops(body), "{body}");
+    }
+    assert!(!has_loops("{{#if a}}x{{else if each}}{{list}}{{/if}} each {{! #each }}"));
 }
 
 #[test]

@@ -84,7 +84,8 @@ pub(super) async fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Bo
 /// In what form an answer is in which the gateway's credential could not be found, though it were in it.
 fn unreadable(headers: &HeaderMap) -> Option<&'static str> {
     let texts = |name| headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
-    let is_coded = |value: String| value.split(',').map(str::trim).any(|coding| !matches!(coding, "" | "identity"));
+    // Some name an encoding of characters here, which compresses nothing.
+    let is_coded = |value: String| value.split(',').map(str::trim).any(|coding| !matches!(coding, "" | "identity" | "utf-8" | "utf8"));
     let is_wide = |value: String| {
         let charset = value.split_once("charset=").map(|(_, charset)| charset.trim_start_matches(['"', '\'', ' ']).to_owned());
         charset.is_some_and(|charset| {

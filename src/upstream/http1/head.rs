@@ -18,8 +18,7 @@ const MOST_HEADERS: usize = 128;
 /// Room for a head with a long credential.
 const USUAL: usize = 1 << 10;
 /// What the connection says itself.
-const OURS: [HeaderName; 5] =
-    [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::ACCEPT_ENCODING];
+const OURS: [HeaderName; 4] = [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 
 /// What an answer's head says.
 pub(super) struct Head {
@@ -37,8 +36,6 @@ pub fn write_post(path: &str, host: &HeaderValue, headers: &HeaderMap, length: u
     for (name, value) in headers.iter().filter(|(name, _)| !OURS.contains(name)) {
         write(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
     }
-    // Answers are read: a server that is told nothing may encode them as it likes (RFC 9110, section 12.5.3).
-    write(&[b"accept-encoding: identity\r\n"]);
     write(&[b"content-length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n\r\n"]);
     head.into()
 }

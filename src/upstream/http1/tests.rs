@@ -288,5 +288,5 @@ fn what_the_connection_says_itself_is_said_once() {
         headers.insert(name, HeaderValue::from_static(value));
     }
     let head = write_post("/v1?a=b", &HeaderValue::from_static("provider"), &headers, 8);
-    assert_eq!(head, "POST /v1?a=b HTTP/1.1\r\nhost: provider\r\nx-title: a b\r\naccept-encoding: identity\r\ncontent-length: 8\r\n\r\n");
+    assert_eq!(head, "POST /v1?a=b HTTP/1.1\r\nhost: provider\r\nx-title: a b\r\ncontent-length: 8\r\n\r\n");
 }
