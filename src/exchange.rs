@@ -98,6 +98,7 @@ async fn walk(
     ticket.called_model(&ask.model);
     let mut again = None;
     if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat {
+        let own = ask.body.clone();
         // In a place of its own: every request would carry the room that this takes.
         let expanded = Box::pin(chat::expand(gateway, &caller, ask)).await?;
         ask = expanded.ask;
@@ -108,6 +109,7 @@ async fn walk(
                 dropped: expanded.dropped,
                 called: ask.called.clone(),
                 stream: ask.stream,
+                own,
                 body: ask.body.clone(),
                 head: head.clone(),
             })

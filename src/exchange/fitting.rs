@@ -27,17 +27,20 @@ pub(super) struct Again {
     pub(super) dropped: Vec<String>,
     pub(super) called: Called,
     pub(super) stream: bool,
+    /// What its caller has sent.
+    pub(super) own: Bytes,
+    /// What was made of it.
     pub(super) body: Bytes,
     pub(super) head: Parts,
 }
 
 /// A provider's error that is the prompt's own fault, as one that its caller cannot mend.
-fn blamed(surface: &dyn Surface, prompt: &Prompt, asked: &[u8], response: Response<Body>) -> Response<Body> {
+fn blamed(surface: &dyn Surface, prompt: &Prompt, own: &[u8], response: Response<Body>) -> Response<Body> {
     let (head, body) = response.into_parts();
     // What its caller has set beside it, such as how long an answer may be, is theirs to mend.
     let is_theirs = |field: &Field| {
         let name = field.0.split(['.', '[']).next().unwrap_or_default();
-        Members::read(asked).is_ok_and(|members| name != "model" && members.get(name).is_some())
+        Members::read(own).is_ok_and(|members| name != "model" && members.get(name).is_some())
     };
     match output::blames_prompt(&head) && !head.extensions.get().is_some_and(is_theirs) {
         true => surface.refuse(&output::faulty(prompt, "its provider refuses what it says")),
@@ -69,13 +72,13 @@ impl Again {
         response: Response<Body>,
     ) -> Response<Body> {
         let dropped = self.dropped.clone();
-        let (prompt, asked) = (Arc::clone(&self.prompt), self.body.clone());
+        let (prompt, own) = (Arc::clone(&self.prompt), self.own.clone());
         let mut response = match self.prompt.gives_json() {
             true => self.checked(gateway, surface, request_id, response).await,
             false => response,
         };
         if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY) {
-            response = blamed(surface, &prompt, &asked, response);
+            response = blamed(surface, &prompt, &own, response);
         }
         chat::tell_dropped(response.headers_mut(), &dropped);
         response
