@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::Fields;
-use super::prompts::edited;
+use super::files::of_prompts;
 use super::{Json, Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::problem::FieldError;
@@ -71,7 +71,7 @@ impl Fields for TestRun {
 #[utoipa::path(get, path = "/admin/v1/prompts/{name}/examples", tag = "prompts", params(("name" = String, Path)), responses((status = 200, body = Examples), (status = "4XX", body = Problem)))]
 pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(name): Segment<3>) -> Result<Response<Body>, Problem> {
     let folder = gateway.config.prompts.folder.clone();
-    let found = edited(move || {
+    let found = of_prompts(move || {
         let (prompt, file, examples) = of(&folder, &name)?;
         let faults = examples::faults(&folder, &prompt);
         Ok(Examples { prompt: prompt.label(), file, examples, faults })
@@ -92,7 +92,7 @@ pub async fn test(
     let missing = || FieldError { pointer: "/key".to_owned(), detail: "send a whole key that may call the prompt".to_owned() };
     let bearer = bearer.ok_or_else(|| Problem::fields(vec![missing()]))?;
     let folder = gateway.config.prompts.folder.clone();
-    let (prompt, _, examples) = edited(move || of(&folder, &name)).await?;
+    let (prompt, _, examples) = of_prompts(move || of(&folder, &name)).await?;
     let label = prompt.label();
     let head = as_callers(head, &label, bearer)?;
     let mut tried = Vec::with_capacity(examples.len());
@@ -117,7 +117,7 @@ pub async fn diff(
 ) -> Result<Response<Body>, Problem> {
     let Query(DiffQuery { from }) = params.map_err(|e| Problem::query(e.body_text()))?;
     let folder = gateway.config.prompts.folder.clone();
-    let compared = edited(move || edit::compared(&folder, &name, from.as_deref())).await?;
+    let compared = of_prompts(move || edit::compared(&folder, &name, from.as_deref())).await?;
     Ok(axum::Json(compared).into_response())
 }
 

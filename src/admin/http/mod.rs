@@ -7,6 +7,7 @@ mod budgets;
 mod credentials;
 mod examples;
 mod failed;
+mod files;
 mod github;
 mod groups;
 mod keys;

@@ -7,18 +7,17 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::Response;
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
+use super::files::{noted, of_prompts};
 use super::page::Page;
-use super::prompts::{PromptSource, edited};
+use super::prompts::PromptSource;
 use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::problem::FieldError;
 use crate::prompt::Prompts;
 use crate::prompt::edit::{self, EditError};
-use crate::store::audit::Note;
 use crate::surface::Segment;
 
 /// A text that prompts share.
@@ -36,7 +35,7 @@ pub struct Partial {
 #[utoipa::path(get, path = "/admin/v1/partials", tag = "prompts", responses((status = 200, body = Page<Partial>), (status = "4XX", body = Problem)))]
 pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>) -> Result<Response<Body>, Problem> {
     let folder = gateway.config.prompts.folder.clone();
-    let data = edited(move || Ok(all(&Prompts::read(&folder)))).await?;
+    let data = of_prompts(move || Ok(all(&Prompts::read(&folder)))).await?;
     Ok(axum::Json(Page { data, next: None }).into_response())
 }
 
@@ -58,24 +57,18 @@ pub async fn write(
     let detail = "has to be the partial's text, in the Dotprompt format".to_owned();
     let text = body.source.ok_or_else(|| Problem::fields(vec![FieldError { pointer: "/source".to_owned(), detail }]))?;
     let (folder, shelf, named) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts), name.clone());
-    let plan = edited(move || edit::write_partial(&folder, &named, &text)).await?;
+    let plan = of_prompts(move || edit::write_partial(&folder, &named, &text)).await?;
     if !if_match.is_any() {
         if_match.check(&found(&gateway, name.clone()).await?)?;
     }
-    let mut note = Note { actor: admin.actor(), action: "partial.write", subject: plan.label().to_owned(), detail: json!({}) };
-    gateway.audit_store.note(&note).await?;
-    let made = edited(move || plan.make().inspect(|source| shelf.take(&source.path))).await;
-    if let Err(problem) = &made {
-        note.detail = json!({ "failed": problem.detail() });
-        gateway.audit_store.note(&note).await?;
-    }
-    made?;
+    let what = ("partial.write", plan.label().to_owned());
+    noted(&admin, &gateway, what, of_prompts(move || plan.make().inspect(|source| shelf.take(&source.path)))).await?;
     Ok(tagged(&found(&gateway, name).await?))
 }
 
 async fn found(gateway: &Gateway, name: String) -> Result<Partial, Problem> {
     let folder = gateway.config.prompts.folder.clone();
-    let found = edited(move || {
+    let found = of_prompts(move || {
         let one = all(&Prompts::read(&folder)).into_iter().find(|partial| partial.name == name);
         one.ok_or_else(|| EditError::NotFound(format!("there is no partial '{name}': it would be the file _{name}.prompt")))
     });

@@ -1,7 +1,6 @@
 //! `/admin/v1/prompts`: the prompts' files and their life; a change is seen by callers at once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -10,10 +9,10 @@ use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::body::Fields;
+use super::files::{noted, of_prompts};
 use super::page::{self, Page, PageQuery};
 use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
@@ -21,7 +20,6 @@ use crate::gateway::Gateway;
 use crate::problem::FieldError;
 use crate::prompt::Prompt;
 use crate::prompt::edit::{self, EditError, Plan, Source, Step};
-use crate::store::audit::Note;
 use crate::surface::Segment;
 
 /// A version of a prompt.
@@ -97,7 +95,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path)), responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
 pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(name): Segment<3>) -> Result<Response<Body>, Problem> {
     let folder = gateway.config.prompts.folder.clone();
-    let source = edited(move || edit::source(&folder, &name)).await?;
+    let source = of_prompts(move || edit::source(&folder, &name)).await?;
     Ok(tagged(&answer(&gateway, source)?))
 }
 
@@ -124,16 +122,10 @@ pub async fn remove(
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
     let (folder, shelf, named) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts), name.clone());
-    let removal = edited(move || edit::remove(&folder, &named)).await?;
+    let removal = of_prompts(move || edit::remove(&folder, &named)).await?;
     unchanged(&gateway, &name, &if_match).await?;
-    let mut note = Note { actor: admin.actor(), action: "prompt.remove", subject: removal.label().to_owned(), detail: json!({}) };
-    gateway.audit_store.note(&note).await?;
-    let made = edited(move || removal.make().inspect(|source| shelf.take(&source.path))).await;
-    if let Err(problem) = &made {
-        note.detail = json!({ "failed": problem.detail() });
-        gateway.audit_store.note(&note).await?;
-    }
-    made?;
+    let what = ("prompt.remove", removal.label().to_owned());
+    noted(&admin, &gateway, what, of_prompts(move || removal.make().inspect(|source| shelf.take(&source.path)))).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -180,18 +172,11 @@ async fn change(
     plan: impl FnOnce(&std::path::Path, &str) -> Result<Plan, EditError> + Send + 'static,
 ) -> Result<Response<Body>, Problem> {
     let (folder, shelf, named) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts), name.clone());
-    let plan = edited(move || plan(&folder, &named)).await?;
+    let plan = of_prompts(move || plan(&folder, &named)).await?;
     unchanged(gateway, &name, &if_match).await?;
-    // Noted before it is made: nothing is done that the audit does not tell.
-    let action = if plan.publishes() { "prompt.publish" } else { action };
-    let mut note = Note { actor: admin.actor(), action, subject: plan.label().to_owned(), detail: json!({}) };
-    gateway.audit_store.note(&note).await?;
-    let made = edited(move || plan.make().inspect(|source| shelf.take(&source.path))).await;
-    if let Err(problem) = &made {
-        note.detail = json!({ "failed": problem.detail() });
-        gateway.audit_store.note(&note).await?;
-    }
-    Ok(tagged(&answer(gateway, made?)?))
+    let what = (if plan.publishes() { "prompt.publish" } else { action }, plan.label().to_owned());
+    let source = noted(admin, gateway, what, of_prompts(move || plan.make().inspect(|source| shelf.take(&source.path)))).await?;
+    Ok(tagged(&answer(gateway, source)?))
 }
 
 /// Whether the version is as the caller has read it.
@@ -200,22 +185,8 @@ async fn unchanged(gateway: &Gateway, name: &str, if_match: &IfMatch) -> Result<
         return Ok(());
     }
     let (folder, name) = (gateway.config.prompts.folder.clone(), name.to_owned());
-    let source = edited(move || edit::source(&folder, &name)).await?;
+    let source = of_prompts(move || edit::source(&folder, &name)).await?;
     if_match.check(&answer(gateway, source)?)
-}
-
-/// Files are read and written on a thread for blocking work.
-pub(super) async fn edited<T: Send + 'static>(edit: impl FnOnce() -> Result<T, EditError> + Send + 'static) -> Result<T, Problem> {
-    let done = tokio::task::spawn_blocking(edit).await;
-    let done =
-        done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The prompt's file was not looked at: try again."))?;
-    done.map_err(|e| locked(&e).unwrap_or_else(|| e.into()))
-}
-
-/// What is told where another program holds the folder's files.
-pub(super) fn locked(e: &EditError) -> Option<Problem> {
-    let problem = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "folder_locked", e.to_string()).with_retry_after(Duration::from_secs(1));
-    e.is_locked().then(problem)
 }
 
 fn answer(gateway: &Gateway, source: Source) -> Result<PromptAnswer, Problem> {

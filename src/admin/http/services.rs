@@ -6,23 +6,22 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::IntoResponse;
-use http::{Response, StatusCode};
+use http::Response;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::failed::of_service;
+use super::files::{noted, of_services};
 use super::page::{self, Page, PageQuery};
-use super::prompts::{Deprecation, locked};
+use super::prompts::Deprecation;
 use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
 use crate::admin::services::{self, SubscriptionView};
 use crate::gateway::Gateway;
-use crate::prompt::edit::{EditError, Step};
+use crate::prompt::edit::Step;
 use crate::quota::Limits;
 use crate::service::{Folder, Service, Standing, edit};
-use crate::store::audit::Note;
 use crate::surface::Segment;
 
 /// A service; what it shows to its API is not told.
@@ -152,33 +151,17 @@ async fn step(
 ) -> Result<Response<Body>, Problem> {
     let is_end = step == Step::Retire;
     let (folder, shelf, label) = (Folder::of(&gateway.config, None), Arc::clone(&gateway.services), name.clone());
-    // Files are read and written on a thread for blocking work.
-    let plan = edited(move || edit::step(&folder, &label, &step)).await?;
+    let plan = of_services(move || edit::step(&folder, &label, &step)).await?;
     if !if_match.is_any() {
         if_match.check(&view(gateway, &name)?)?;
     }
-    // Noted before it is made: nothing is done that the audit does not tell.
-    let mut note = Note { actor: admin.actor(), action, subject: name.clone(), detail: json!({}) };
-    gateway.audit_store.note(&note).await?;
-    let made = edited(move || plan.make().inspect(|path| shelf.take(path))).await;
-    if let Err(problem) = &made {
-        note.detail = json!({ "failed": problem.detail() });
-        gateway.audit_store.note(&note).await?;
-    }
-    made?;
+    let make = of_services(move || plan.make().inspect(|path| shelf.take(path)));
+    noted(admin, gateway, (action, name.clone()), make).await?;
     if is_end {
         services::end(&*gateway.subscription_store, &name, &admin.actor()).await?;
         gateway.subscriptions.refresh().await?;
     }
     answer(gateway, &name)
-}
-
-/// Files are read and written on a thread for blocking work.
-async fn edited<T: Send + 'static>(edit: impl FnOnce() -> Result<T, EditError> + Send + 'static) -> Result<T, Problem> {
-    let done = tokio::task::spawn_blocking(edit).await;
-    let done =
-        done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The service's file was not looked at: try again."))?;
-    done.map_err(|e| locked(&e).unwrap_or_else(|| of_service(&e)))
 }
 
 fn answer(gateway: &Gateway, name: &str) -> Result<Response<Body>, Problem> {
