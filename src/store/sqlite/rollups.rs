@@ -1,8 +1,8 @@
 //! Sums over requests: closed hours and days are summed once, and a query adds those sums to the rows of the rest.
 //!
 //! A sum is deleted, in the same transaction, by whatever adds a row to it ([`forget`]) or changes one (the trigger in
-//! `0009_prompts.sql`), and made anew by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into their hour's sums, a few at a time,
-//! so that a query is right at every moment.
+//! `0009_prompts.sql`), and made anew by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into
+//! their hour's sums, a few at a time, so that a query is right at every moment.
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
@@ -189,13 +189,20 @@ pub(super) async fn forget(connection: &mut SqliteConnection, hour: i64) -> Resu
     let known = "SELECT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = ?1 AND NOT pruned),
         EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = ?1 / 24)";
     let (of_hour, of_day): (bool, bool) = sqlx::query_as(known).bind(hour).fetch_one(&mut *connection).await?;
-    for (span, number) in
-        [(1, hour), (HOURS_A_DAY, hour / HOURS_A_DAY)].into_iter().zip([of_hour, of_day]).filter_map(|(sum, is)| is.then_some(sum))
-    {
-        for table in ["rollups", "rolled"] {
-            let delete = format!("DELETE FROM {table} WHERE span = ? AND number = ?");
-            sqlx::query(sqlx::AssertSqlSafe(delete)).bind(span).bind(number).execute(&mut *connection).await?;
-        }
+    if of_hour {
+        delete(connection, 1, hour).await?;
+    }
+    if of_day {
+        delete(connection, HOURS_A_DAY, hour / HOURS_A_DAY).await?;
+    }
+    Ok(())
+}
+
+/// Deletes the sums of one hour or day, and that there are some.
+async fn delete(connection: &mut SqliteConnection, span: i64, number: i64) -> Result<(), StoreError> {
+    for table in ["rollups", "rolled"] {
+        let delete = format!("DELETE FROM {table} WHERE span = ? AND number = ?");
+        sqlx::query(sqlx::AssertSqlSafe(delete)).bind(span).bind(number).execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -216,10 +223,7 @@ pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Re
         AND NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = ?1 AND pruned)";
     sqlx::query(fresh).bind(hour).execute(&mut *transaction).await?;
     mark(&mut transaction, 1, hour, true).await?;
-    for table in ["rollups", "rolled"] {
-        let day = format!("DELETE FROM {table} WHERE span = 24 AND number = ?");
-        sqlx::query(sqlx::AssertSqlSafe(day)).bind(hour / HOURS_A_DAY).execute(&mut *transaction).await?;
-    }
+    delete(&mut transaction, HOURS_A_DAY, hour / HOURS_A_DAY).await?;
     let which = format!("SELECT id FROM requests WHERE began >= ?1 AND began < ?2 AND outcome <> 'open' ORDER BY began, id LIMIT {most}");
     let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE id IN ({which})");
     add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
