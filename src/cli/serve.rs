@@ -170,13 +170,18 @@ fn a_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // A terminal that is closed, which would end the process at once; under nohup that means nothing.
-    let is_heard = !ignores_hangup();
-    let mut hangup = is_heard.then(|| signal(SignalKind::hangup())).transpose()?;
+    let hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?;
+    let hung_up = async {
+        match hangup {
+            Some(mut hangup) => drop(hangup.recv().await),
+            None => std::future::pending().await,
+        }
+    };
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = async { match &mut hangup { Some(hangup) => drop(hangup.recv().await), None => std::future::pending().await } } => {}
+            () = hung_up => {}
         }
         tokio::spawn(async move {
             interrupt.recv().await;

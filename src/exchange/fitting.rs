@@ -52,9 +52,7 @@ fn blamed(surface: &dyn Surface, prompt: &Prompt, own: &[u8], response: Response
 fn text_of(choice: &Choice) -> Option<String> {
     let calls = choice.content.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
     // What was withheld or cut off, no second try would have: the caller is told so in the dialect's own way.
-    let finish = output::finish(choice);
-    let is_whole = output::withheld(&finish).is_none() && output::cut(&finish).is_none();
-    (!calls && is_whole).then(|| choice.text())
+    (!calls && output::is_whole(&output::finish(choice))).then(|| choice.text())
 }
 
 /// A whole answer, or an error, is read up to this size.

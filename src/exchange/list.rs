@@ -237,7 +237,7 @@ pub(super) async fn note_file(gateway: &Gateway, caller: &Caller, id: &str, targ
 
 async fn read(gateway: &Gateway, answer: &mut Answer, target: &Target) -> Result<Page, Refusal> {
     let body = read_page(gateway, answer, target).await?;
-    let bad = |why| Failure::BadAnswer { provider: Who::of(&target.provider), why }.refusal();
+    let bad = |why| Failure::bad_answer(&target.provider, why).refusal();
     serde_json::from_slice(&body).map_err(|e| bad(format!("its list is broken ({e})")))
 }
 

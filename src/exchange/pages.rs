@@ -17,7 +17,7 @@ use crate::gateway::Gateway;
 use crate::held::{Held, Kind};
 use crate::key::keyring::Caller;
 use crate::route::{Target, Vault};
-use crate::upstream::{Answer, Errand, Failure, Who};
+use crate::upstream::{Answer, Errand, Failure};
 
 /// Pages that are looked through for one with something of the key's.
 const MOST_PAGES: usize = 50;
@@ -85,7 +85,7 @@ pub(super) async fn page(gateway: &Gateway, caller: &Caller, kind: Kind, mut err
         let whole = read_page(gateway, &mut answer, target).await?;
         let (found, next) = Page::read(&whole, entries, &keeper.own).map_err(|e| {
             let why = format!("its list is broken ({e})");
-            Failure::BadAnswer { provider: Who::of(&target.provider), why }.refusal()
+            Failure::bad_answer(&target.provider, why).refusal()
         })?;
         let has_all = keeper.own.is_empty() || (is_first && found.len() == keeper.own.len());
         let here = next.filter(|_| !has_all).map(|token| (at, Some(token)));

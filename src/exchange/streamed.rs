@@ -134,8 +134,7 @@ impl Flow {
         let Choice { said, calls, refuses } = self.choices.remove(&choice).unwrap_or_default();
         let finish = finish.said(refuses);
         // What was withheld or cut off, the dialect tells in its own way.
-        let is_whole = !calls && output::withheld(&finish).is_none() && output::cut(&finish).is_none();
-        self.is_unfit = is_whole && matches!(output::read(&self.prompt, &said, true), Output::Unfit(_));
+        self.is_unfit = !calls && output::is_whole(&finish) && matches!(output::read(&self.prompt, &said, true), Output::Unfit(_));
         if self.is_unfit {
             let (request_id, prompt) = (self.request_id.to_str().unwrap_or_default(), self.prompt.label());
             tracing::warn!(

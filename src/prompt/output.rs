@@ -146,6 +146,11 @@ fn ask_again(request: &mut ir::Request, said: String, violations: &[Violation]) 
     request.messages.push(Message::new(Role::User, vec![Block::text(again)]));
 }
 
+/// Whether an answer came to its end and was not withheld.
+pub fn is_whole(finish: &Finish) -> bool {
+    withheld(finish).is_none() && cut(finish).is_none()
+}
+
 /// Why there is no answer, though the model has ended: it declined, or a filter stopped it. Asking again would give the same.
 pub fn withheld(finish: &Finish) -> Option<Refusal> {
     let (code, message) = match finish {

@@ -27,7 +27,7 @@ use crate::route::{self, Target};
 use crate::server::Lasting;
 use crate::surface::{ProviderError, REQUEST_ID, Surface, write_end};
 use crate::ticket::Ticket;
-use crate::upstream::{self, Failure, Upgraded, Who};
+use crate::upstream::{self, Failure, Upgraded};
 
 /// The largest message, in bytes: a provider takes 15 MiB of sound in one.
 const LARGEST_MESSAGE: usize = 16 << 20;
@@ -120,7 +120,7 @@ async fn shake_hands<'a>(
         let provider = &target.provider;
         let endpoint = target.endpoint(Operation::Realtime, Dialect::OpenaiChat)?;
         let place = endpoint.place(&target.model, Form::Whole);
-        let mut url = place.map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?.url.clone();
+        let mut url = place.map_err(|why| Failure::bad_answer(provider, why))?.url.clone();
         url.query_pairs_mut().append_pair("model", &target.model).extend_pairs(query);
         let upgraded = gateway.client.open_websocket(url, endpoint, provider, forwarded.clone()).await;
         match upgraded {

@@ -116,7 +116,7 @@ impl Client {
             true => endpoint.uploading(&errand.rest, &errand.query),
             false => endpoint.below(&target.model, &errand.rest, &errand.query),
         };
-        let place = place.map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
+        let place = place.map_err(|why| Failure::bad_answer(provider, why))?;
         let mut headers = endpoint.headers.clone();
         headers.extend(errand.headers.clone());
         let pieces = match &errand.load {
@@ -151,7 +151,7 @@ impl Client {
     /// Sends a piece of an upload to the address that its provider gave for it, which is all that it wants to know: no credential is shown.
     pub async fn add(&self, address: &str, headers: HeaderMap, piece: Piece, provider: &LiveProvider) -> Result<Answer, Failure> {
         let why = || "the address that it gave for an upload is no URL".to_owned();
-        let url = reqwest::Url::parse(address).map_err(|_| Failure::BadAnswer { provider: Who::of(provider), why: why() })?;
+        let url = reqwest::Url::parse(address).map_err(|_| Failure::bad_answer(provider, why()))?;
         let mut request = reqwest::Request::new(Method::POST, url);
         *request.headers_mut() = headers;
         let (sink, pieces) = mpsc::channel(WAITING);

@@ -159,7 +159,7 @@ impl Client {
             return Ok(answer((head, Source::Ready(Some(body)))));
         }
         let attempt = attempt_by(provider)?;
-        let place = endpoint.place(&target.model, ask.form()).map_err(|why| Failure::BadAnswer { provider: Who::of(provider), why })?;
+        let place = endpoint.place(&target.model, ask.form()).map_err(|why| Failure::bad_answer(provider, why))?;
         let headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
         if calls.is_empty() {
             return Ok(answer(self.send_ours(&place, headers, last, endpoint, provider, attempt.as_ref()).await?));

@@ -84,7 +84,7 @@ pub(super) async fn judge_credential(
     let Some(attempt) = attempt else {
         // To the caller it would read as trouble with their own key.
         let why = "it wants a credential, and none is set for it here (status 401)".to_owned();
-        return if status == StatusCode::UNAUTHORIZED { Err(Failure::BadAnswer { provider: Who::of(provider), why }) } else { Ok(body) };
+        return if status == StatusCode::UNAUTHORIZED { Err(Failure::bad_answer(provider, why)) } else { Ok(body) };
     };
     let is_refused = match status {
         StatusCode::UNAUTHORIZED => true,

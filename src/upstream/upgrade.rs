@@ -84,7 +84,7 @@ impl Client {
         let (status, retry_after) = (response.status(), retry_after(response.headers()));
         if status.is_success() {
             let why = format!("status {} where a WebSocket was asked for", status.as_u16());
-            return Err(Failure::BadAnswer { provider: Who::of(provider), why });
+            return Err(Failure::bad_answer(provider, why));
         }
         let body = Source::Network(response.into());
         let mut body = judge_credential(status, body, endpoint, provider, attempt, self.idle_timeout()).await?;

@@ -40,16 +40,24 @@ def test_a_provider_that_speaks_http1_is_asked_by_that(start_gateway, tmp_path, 
             assert reply.json()["choices"][0]["message"]["content"] == version
 
 
+@contextlib.contextmanager
+def streaming(gateway, key):
+    """A caller with little room, who has asked for a stream on a connection of their own and has read nothing yet."""
+    body = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES, "stream": True})
+    head = {"host": "x", "connection": "close", "authorization": f"Bearer {key}", "content-type": "application/json", "content-length": len(body)}
+    with socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.connect(("127.0.0.1", gateway.port))
+        lines = ["POST /v1/chat/completions HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", body]
+        caller.sendall("\r\n".join(lines).encode())
+        yield caller
+
+
 def test_a_caller_who_reads_nothing_is_cut_off(start_gateway, upstream):
     gateway = start_gateway(env={"KEYWARD_LIMITS_SEND_TIMEOUT": "300ms"})
     key = gateway.new_key(parallel=1)
     upstream.serve("gpt-4o-mini", provider.chat_stream("word " * 200_000))
-    body = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES, "stream": True}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key['key']}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    with socket.socket() as caller:
-        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        caller.connect(("127.0.0.1", gateway.port))
-        caller.sendall(head.encode() + body)
+    with streaming(gateway, key["key"]):
         assert gateway.usage("key", key["id"], 1)
     upstream.serve("gpt-4o-mini", provider.chat("Hello"))
     asked = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES}).encode()
@@ -60,12 +68,7 @@ def test_a_caller_with_a_small_window_gets_all_of_it(start_gateway, upstream):
     gateway = start_gateway(env={"KEYWARD_LIMITS_SEND_TIMEOUT": "1s"})
     key = gateway.new_key()
     upstream.serve("gpt-4o-mini", provider.chat_stream("word " * 20_000))
-    body = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES, "stream": True}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {key['key']}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    with socket.socket() as caller:
-        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        caller.connect(("127.0.0.1", gateway.port))
-        caller.sendall(head.encode() + body)
+    with streaming(gateway, key["key"]) as caller:
         read = b"".join(iter(lambda: caller.recv(65536), b""))
     assert b"data: [DONE]" in read
     assert gateway.usage("key", key["id"], 1)["failed"] == 0

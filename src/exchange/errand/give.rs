@@ -172,7 +172,7 @@ async fn keep(gateway: &Gateway, served: &Served, gone: &Gone<'_>, body: &Bytes)
             made.extend(id.map(|id| held(kind, id)));
             if made.is_empty() {
                 let why = format!("it made a {} and did not say its id", kind.as_str());
-                return Err(Failure::BadAnswer { provider: Who::of(provider), why }.refusal());
+                return Err(Failure::bad_answer(provider, why).refusal());
             }
         }
         Deed::Use(held::Kind::Batch) if is_googles => made.extend(google::file_of(body).map(|id| held(held::Kind::File, id))),

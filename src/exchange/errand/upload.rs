@@ -27,7 +27,7 @@ use crate::surface::Surface;
 use crate::surface::upload::check_size;
 use crate::surface::upload::piece::Piece;
 use crate::ticket::Ticket;
-use crate::upstream::{Failure, Who};
+use crate::upstream::Failure;
 
 /// What an upload's address says, sealed.
 #[derive(Serialize, Deserialize)]
@@ -98,7 +98,7 @@ pub(super) fn own_address(head: &Parts) -> Result<String, Refusal> {
 
 /// Where the pieces go: the gateway's own address, with the provider's sealed in it.
 pub(super) fn address(gateway: &Gateway, gone: &give::Gone<'_>, here: &str) -> Result<HeaderValue, Refusal> {
-    let bad = |why: &str| Failure::BadAnswer { provider: Who::of(gone.provider), why: why.to_owned() }.refusal();
+    let bad = |why: &str| Failure::bad_answer(gone.provider, why.to_owned()).refusal();
     let given = text(&gone.head.headers, &ADDRESS).ok_or_else(|| bad("it began an upload and did not say where it goes on"))?;
     let permission = Permission {
         key: gone.key.as_str().to_owned(),
