@@ -258,26 +258,34 @@ impl<'a> Safe<'a> {
     /// Seals anew what is sealed under `old`; tells of each credential whether that was to be done, or why it stays closed.
     pub async fn reseal(&self, old: &Vault, by: &Actor) -> Result<Vec<(String, Resealed)>, CredentialError> {
         let mut all = Vec::new();
-        for mut kept in self.store.credentials().await? {
+        for kept in self.store.credentials().await? {
             let name = kept.name.clone();
-            // One that another process has changed in between is sealed anew as it is now.
-            let resealed = loop {
-                let sealed = match (self.vault.open_sealed(&name, &kept.sealed), old.open_sealed(&name, &kept.sealed)) {
-                    (Ok(_), _) => break Resealed::Before,
-                    (Err(_), Ok(variables)) => self.vault.seal(&name, &variables).map_err(|why| wrong("variables", why))?,
-                    (Err(Sealed::Damaged), _) | (_, Err(Sealed::Damaged)) => break Resealed::Not(Sealed::Damaged),
-                    (Err(why), _) => break Resealed::Not(why),
-                };
-                let anew = KeptCredential { sealed, ..kept.clone() };
-                let note = note(by, "credential.reseal", &name, json!({}));
-                if self.store.put_credential(&anew, Some(&kept), &note).await? {
-                    break Resealed::Now;
-                }
-                kept = self.find(&name).await?;
-            };
-            all.push((name, resealed));
+            // One that was removed meanwhile needs nothing.
+            if let Some(resealed) = self.reseal_one(kept, old, by).await? {
+                all.push((name, resealed));
+            }
         }
         Ok(all)
+    }
+
+    /// One that another process has changed in between is sealed anew as it is now.
+    async fn reseal_one(&self, kept: KeptCredential, old: &Vault, by: &Actor) -> Result<Option<Resealed>, CredentialError> {
+        let (name, mut now) = (kept.name.clone(), Some(kept));
+        while let Some(kept) = now {
+            let sealed = match (self.vault.open_sealed(&name, &kept.sealed), old.open_sealed(&name, &kept.sealed)) {
+                (Ok(_), _) => return Ok(Some(Resealed::Before)),
+                (Err(_), Ok(variables)) => self.vault.seal(&name, &variables).map_err(|why| wrong("variables", why))?,
+                (Err(Sealed::Damaged), _) | (_, Err(Sealed::Damaged)) => return Ok(Some(Resealed::Not(Sealed::Damaged))),
+                (Err(why), _) => return Ok(Some(Resealed::Not(why))),
+            };
+            let anew = KeptCredential { sealed, ..kept.clone() };
+            let note = note(by, "credential.reseal", &name, json!({}));
+            if self.store.put_credential(&anew, Some(&kept), &note).await? {
+                return Ok(Some(Resealed::Now));
+            }
+            now = self.store.credentials().await?.into_iter().find(|kept| kept.name == name);
+        }
+        Ok(None)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tables for people and JSON for scripts.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
 
 use super::CliError;
@@ -46,11 +48,17 @@ fn harmless(cell: &str) -> String {
 
 /// Prints text; a reader that has gone away, such as `head`, is no error.
 pub fn print(text: &str) -> Result<(), CliError> {
-    use std::io::Write;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+    match show(text) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
     }
+}
+
+/// Prints text that somebody has to have seen.
+pub fn show(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 #[cfg(test)]

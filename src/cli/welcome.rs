@@ -28,7 +28,7 @@ pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: So
     });
     let model = model.as_deref().unwrap_or("simulator/echo");
     let address = reached_at(address);
-    output::print(&format!(
+    let shown = output::show(&format!(
         "Welcome to Keyward. These two keys are shown once and kept nowhere:
 
   admin key   {admin}
@@ -45,7 +45,14 @@ Try it:
 ",
         live.join(", "),
         others(router),
-    ))
+    ));
+    shown.map_err(|e| {
+        format!(
+            "the first two keys were made and cannot be shown, as standard output takes nothing: {e}; start again, and make others: \
+             'keyward keys create', and 'keyward keys create --kind admin' for management"
+        )
+        .into()
+    })
 }
 
 /// Where a gateway is reached from its own machine: all addresses are none that anybody can ask.

@@ -240,9 +240,9 @@ impl Stream {
                 begin if joined[begin..].starts_with(b"event:") => begin,
                 _ => at + 1,
             },
-            None if joined.len() > LONGEST_LINE => joined.len(),
             None => 0,
         };
+        let complete = if joined.len() - complete > LONGEST_LINE { joined.len() } else { complete };
         self.torn.extend_from_slice(&joined[complete..]);
         let lines = joined.slice(..complete);
         self.look_at(&lines);

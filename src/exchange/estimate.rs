@@ -60,12 +60,18 @@ const NAMING: [&str; 21] = [
 const RUN_THERE: [&str; 10] =
     ["web_search", "web_fetch", "file_search", "code_", "mcp", "googleSearch", "google_search", "urlContext", "url_context", "computer"];
 
+/// The letters that these words begin with: of the other strings of a body no more than that is looked at.
+const FIRST_LETTERS: [bool; 256] = first_letters();
+
 // === impl Input ===
 
 impl Input {
     /// Of a body: a word too many costs no more than a larger reservation, one too few a budget.
     pub fn of(body: &[u8]) -> Input {
         let names = |after_quote: &[u8]| {
+            if !after_quote.first().is_some_and(|first| FIRST_LETTERS[usize::from(*first)]) {
+                return false;
+            }
             NAMING.iter().any(|word| after_quote.strip_prefix(word.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'"')))
                 || RUN_THERE.iter().any(|start| after_quote.starts_with(start.as_bytes()))
         };
@@ -117,4 +123,14 @@ impl Estimate {
 /// Whether a limit's glob names one of the targets.
 pub fn touches(targets: &[Target], glob: &str) -> bool {
     targets.iter().any(|target| limits::names(glob, &target.full_name()))
+}
+
+const fn first_letters() -> [bool; 256] {
+    let (mut letters, mut at) = ([false; 256], 0);
+    while at < NAMING.len() + RUN_THERE.len() {
+        let word = if at < NAMING.len() { NAMING[at] } else { RUN_THERE[at - NAMING.len()] };
+        letters[word.as_bytes()[0] as usize] = true;
+        at += 1;
+    }
+    letters
 }

@@ -3,6 +3,7 @@
 mod patient;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 mod worker;
 
 use std::net::{IpAddr, SocketAddr};

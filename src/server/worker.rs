@@ -15,6 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::patient::Patient;
+use super::unreadable::Unreadable;
 use super::{Lasting, Peer, Proxied};
 use crate::config::RequestLimits;
 use crate::ledger::together;
@@ -173,7 +174,7 @@ impl Connections {
             }
             app.call(unread::watch(request))
         });
-        let io = Patient::new(TokioIo::new(stream), self.limits.send_timeout);
+        let io = Unreadable::new(Patient::new(TokioIo::new(stream), self.limits.send_timeout));
         let connection = graceful.watch(builder.serve_connection_with_upgrades(io, service).into_owned());
         let patience = self.limits.header_timeout;
         tokio::spawn(async move {

@@ -7,11 +7,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
 use crate::mcp::federation::Server;
+use crate::telemetry::metrics::Format;
 
 /// The paths; none needs a key, and none tells a secret.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
@@ -59,9 +60,13 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     (status, Json(body)).into_response()
 }
 
-async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
-    let mut response = Response::new(Body::from(gateway.metrics.render(&gateway)));
-    let openmetrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, openmetrics);
+async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response<Body> {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = match accepts.into_iter().any(|accept| accept.contains("application/openmetrics-text")) {
+        true => Format::OpenMetrics,
+        false => Format::Text,
+    };
+    let mut response = Response::new(Body::from(gateway.metrics.render(&gateway, format)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     response
 }

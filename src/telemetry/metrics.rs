@@ -1,6 +1,6 @@
-//! What is counted, in the OpenMetrics text format.
+//! What is counted, in OpenMetrics' text format or in Prometheus' own before it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -41,6 +41,15 @@ struct Prepared {
     cost: OnceLock<Counter<f64, AtomicU64>>,
     seconds: Histogram,
     first_byte: OnceLock<Histogram>,
+}
+
+/// How counters are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>, for whoever asks for it.
+    OpenMetrics,
+    /// Prometheus' text format, version 0.0.4, which everything that scrapes can read.
+    Text,
 }
 
 /// A request that has ended, as it is counted.
@@ -204,7 +213,7 @@ impl Metrics {
     }
 
     /// Everything as text; gauges are read now.
-    pub fn render(&self, gateway: &Gateway) -> String {
+    pub fn render(&self, gateway: &Gateway, format: Format) -> String {
         self.ledger_waiting.set(i64::try_from(gateway.drain.status().lag_bytes()).unwrap_or(i64::MAX));
         let router = gateway.router();
         // One that was mended is not shown any more.
@@ -222,7 +231,22 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
-        text
+        match format {
+            Format::OpenMetrics => text,
+            Format::Text => as_text(&text),
+        }
+    }
+}
+
+// === impl Format ===
+
+impl Format {
+    /// How an answer names it.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
     }
 }
 
@@ -234,4 +258,19 @@ impl Default for Metrics {
 
 fn durations() -> Histogram {
     Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0])
+}
+
+/// The same in Prometheus' text format, where a counter's comments have its samples' name, and nothing tells units or the end.
+fn as_text(openmetrics: &str) -> String {
+    let counters: HashSet<&str> = openmetrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut text = String::with_capacity(openmetrics.len());
+    for line in openmetrics.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
+        let name = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE ")).and_then(|rest| rest.split(' ').next());
+        match name.filter(|name| counters.contains(name)) {
+            // Both words and the spaces around them are seven letters long.
+            Some(name) => text.extend([&line[..7 + name.len()], "_total", &line[7 + name.len()..], "\n"]),
+            None => text.extend([line, "\n"]),
+        }
+    }
+    text
 }

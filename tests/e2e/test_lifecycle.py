@@ -9,9 +9,11 @@ import sys
 import threading
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import upstream as provider
-from gateway import Gateway, eventually
+from gateway import BINARY, Gateway, eventually
 from test_chat import MESSAGES
 
 
@@ -50,10 +52,27 @@ def test_probes(gateway):
 
 def test_metrics(gateway, client):
     client.chat.completions.create(model="test/gpt-4o-mini", messages=MESSAGES)
-    text = gateway.request("GET", "/metrics").body.decode()
-    assert re.search(r'keyward_requests_total\{[^}]*model="gpt-4o-mini"[^}]*status="200"[^}]*\} [1-9]', text)
-    assert 'keyward_tokens_total{provider="test",model="gpt-4o-mini",kind="output"}' in text
-    assert text.endswith("# EOF\n")
+    openmetrics = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    asked = [({}, "text/plain; version=0.0.4; charset=utf-8", parse_text), ({"accept": openmetrics}, "application/openmetrics-text; version=1.0.0; charset=utf-8", parse_openmetrics)]
+    for headers, content_type, parse in asked:
+        reply = gateway.request("GET", "/metrics", **headers)
+        assert reply.headers["content-type"] == content_type
+        families = {family.name: family for family in parse(reply.body.decode())}
+        requests = [sample for sample in families["keyward_requests"].samples if sample.labels["model"] == "gpt-4o-mini" and sample.labels["status"] == "200"]
+        assert families["keyward_requests"].type == "counter" and sum(sample.value for sample in requests) >= 1
+        tokens = {(sample.name, sample.labels["model"], sample.labels["kind"]) for sample in families["keyward_tokens"].samples}
+        assert ("keyward_tokens_total", "gpt-4o-mini", "output") in tokens
+        assert families["keyward_request_duration_seconds"].type == "histogram" and families["keyward_request_duration_seconds"].documentation
+
+
+def test_first_keys_that_cannot_be_shown_are_told_of(tmp_path):
+    gateway = Gateway(tmp_path)
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([BINARY], cwd=tmp_path, env=gateway.env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert ended.returncode != 0 and "cannot be shown" in ended.stderr and "keyward keys create --kind admin" in ended.stderr
+    gateway.start()
+    assert gateway.new_key(kind="admin")["key"].startswith("kw_admin_")
+    gateway.stop()
 
 
 def test_one_log_line_a_request(gateway, client, key):

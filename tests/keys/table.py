@@ -5,6 +5,7 @@
 
 import concurrent.futures
 import contextlib
+import json
 import pathlib
 import queue
 import sys
@@ -84,8 +85,10 @@ class Table:
         if reply.status != way.status:
             return f"{reply.status} {reply.body[:200]!r}"
         if not way.code:
-            # What is no HTTP is refused before anybody knows what was asked for, and has no body.
-            return "" if reply.body == b"" else f"a body: {reply.body[:200]!r}"
+            # What is no HTTP is refused before anybody knows what was asked for, on every surface in OpenAI's words.
+            error = json.loads(reply.body)["error"]
+            expected = "head_too_large" if way.status == 431 else "head_malformed"
+            return "" if error["code"] == expected and error["message"].endswith(".") else f"an error: {error}"
         code, message = surface.shape_for(way.headers(self.admin if surface.is_admin else self.live))(reply)
         if code != way.code or way.says not in message:
             return f"{code}: {message}"

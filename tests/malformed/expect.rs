@@ -20,7 +20,9 @@ pub enum Expected {
     ErrorWith(u16, Option<&'static str>, &'static str, &'static str),
     /// Such an error, or a closed connection: the caller had hung up.
     ErrorOrClosed(u16, &'static str),
-    /// Refused by the HTTP library itself: one of these statuses with no body, or closed; nothing more is promised.
+    /// Refused by the HTTP library before anybody knows what was asked for: one of these statuses, with an error in OpenAI's shape if it is one.
+    Unheard(&'static [u16]),
+    /// The same, or closed: the caller had hung up, or is waited for no longer.
     Bare(&'static [u16]),
     /// A stream that ends cleanly with an error event.
     Event(&'static str),
@@ -61,7 +63,7 @@ impl Expected {
         };
         let text = answer.text();
         // What the HTTP library refuses by itself has no id; all else has.
-        if !matches!(self, Expected::Bare(_)) && answer.header("x-request-id").is_none_or(str::is_empty) {
+        if !matches!(self, Expected::Bare(_) | Expected::Unheard(_)) && answer.header("x-request-id").is_none_or(str::is_empty) {
             return Some(format!("status {} without a request id", answer.status));
         }
         if secrets.iter().any(|secret| text.contains(secret) || answer.head.contains(secret)) {
@@ -74,8 +76,11 @@ impl Expected {
                 let got = answer.header(name).unwrap_or("none");
                 if got.contains(value) { Ok(()) } else { Err(format!("header {name}: {got}")) }
             }),
-            Expected::Bare(statuses) if statuses.contains(&answer.status) => Ok(()),
-            Expected::Bare(_) => Err(format!("status {}: {}", answer.status, shortened(&text))),
+            Expected::Unheard(statuses) | Expected::Bare(statuses) if statuses.contains(&answer.status) => match answer.status {
+                200 => Ok(()),
+                status => error(answer, status, None),
+            },
+            Expected::Unheard(_) | Expected::Bare(_) => Err(format!("status {}: {}", answer.status, shortened(&text))),
             Expected::Event(code) => event(answer, &text, code),
             Expected::CutOff if answer.status == 200 && !answer.is_whole => Ok(()),
             Expected::CutOff => Err(format!("status {}, whole: {}", answer.status, answer.is_whole)),
@@ -90,6 +95,7 @@ impl Expected {
             Expected::Error(status, code) => format!("{status} {}", code.unwrap_or("(the provider's code)")),
             Expected::ErrorWith(status, code, name, value) => format!("{status} {} with {name}: {value}", code.unwrap_or("(any code)")),
             Expected::ErrorOrClosed(status, code) => format!("{status} {code}, or closed"),
+            Expected::Unheard(statuses) => format!("{statuses:?}"),
             Expected::Bare(statuses) => format!("{statuses:?} or closed"),
             Expected::Event(code) => format!("200 and an event {code}"),
             Expected::CutOff => "200, cut off, or closed".to_owned(),

@@ -1,7 +1,7 @@
 //! Requests that are wrong in themselves.
 
 use crate::expect::{Case, Expected};
-use Expected::{Bare, Error, ErrorOrClosed, ErrorWith, Good};
+use Expected::{Bare, Error, ErrorOrClosed, ErrorWith, Good, Unheard};
 
 const CHAT: &str = "/v1/chat/completions";
 const GOOD: &str = r#"{"model":"simulator/echo","messages":[{"role":"user","content":"hi"}]}"#;
@@ -179,7 +179,7 @@ pub fn wrong_bodies(key: &str) -> Vec<Case> {
             raw(key, &format!("{json}content-length: 5000000\r\nexpect: 100-continue\r\n"), ""),
             too_large(),
         ),
-        Case::new("size: announced at more than 2^64", sized("99999999999999999999999"), Bare(&[400, 413])),
+        Case::new("size: announced at more than 2^64", sized("99999999999999999999999"), Unheard(&[400, 413])),
         Case::new("size: sent over the limit", post(CHAT, key, padding), too_large()),
         Case::new("size: chunked over the limit", raw(key, &chunked, chunk.repeat(17)), too_large()),
         Case::new("size: 5 MiB, whole on its way", post(CHAT, key, &large), too_large()),
@@ -220,7 +220,7 @@ pub fn wrong_bodies(key: &str) -> Vec<Case> {
     cases
 }
 
-/// What is no HTTP, or HTTP that nobody should send: the HTTP library refuses most of it by itself, with a bare 400 or by closing.
+/// What is no HTTP, or HTTP that nobody should send: the HTTP library refuses most of it, before anybody knows what was asked for.
 pub fn bad_http(key: &str) -> Vec<Case> {
     let refused: &[u16] = &[400];
     let too_long: &[u16] = &[400, 414, 431];
@@ -230,41 +230,41 @@ pub fn bad_http(key: &str) -> Vec<Case> {
     let length = GOOD.len();
     let many: String = (0..500).map(|n| format!("x-{n}: 1\r\n")).collect();
     vec![
-        Case::new("http: rubbish", b"\x00\x01\x02\xff\xfe rubbish \r\n\r\n".to_vec(), Bare(refused)),
-        Case::new("http: a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and more of it \r\n\r\n".to_vec(), Bare(refused)),
-        Case::new("http: version 9.9", "GET / HTTP/9.9\r\nhost: gateway\r\n\r\n", Bare(refused)),
-        Case::new("http: no version", "GET /\r\n\r\n", Bare(refused)),
-        Case::new("http: a method that is none", "G@T / HTTP/1.1\r\nhost: gateway\r\n\r\n", Bare(refused)),
-        Case::new("http: a space in the path", "GET /a b HTTP/1.1\r\nhost: gateway\r\n\r\n", Bare(refused)),
-        Case::new("http: a path of 100 KB", format!("GET /{} HTTP/1.1\r\nhost: gateway\r\n\r\n", "a".repeat(100_000)), Bare(too_long)),
-        Case::new("http: a header of 100 KB", get(&format!("x-long: {}", "a".repeat(100_000))), Bare(too_long)),
-        Case::new("http: 500 headers", get(many.trim_end()), Bare(too_long)),
-        Case::new("http: a NUL in a header", get("x-nul: a\0b"), Bare(refused)),
-        Case::new("http: a space before the colon", get("x-space : 1"), Bare(refused)),
-        Case::new("http: a header without a colon", get("nothing"), Bare(refused)),
-        Case::new("http: a header over two lines", get("x-folded: a\r\n b"), Bare(refused)),
+        Case::new("http: rubbish", b"\x00\x01\x02\xff\xfe rubbish \r\n\r\n".to_vec(), Unheard(refused)),
+        Case::new("http: a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and more of it \r\n\r\n".to_vec(), Unheard(refused)),
+        Case::new("http: version 9.9", "GET / HTTP/9.9\r\nhost: gateway\r\n\r\n", Unheard(refused)),
+        Case::new("http: no version", "GET /\r\n\r\n", Unheard(refused)),
+        Case::new("http: a method that is none", "G@T / HTTP/1.1\r\nhost: gateway\r\n\r\n", Unheard(refused)),
+        Case::new("http: a space in the path", "GET /a b HTTP/1.1\r\nhost: gateway\r\n\r\n", Unheard(refused)),
+        Case::new("http: a path of 100 KB", format!("GET /{} HTTP/1.1\r\nhost: gateway\r\n\r\n", "a".repeat(100_000)), Unheard(too_long)),
+        Case::new("http: a header of 100 KB", get(&format!("x-long: {}", "a".repeat(100_000))), Unheard(too_long)),
+        Case::new("http: 500 headers", get(many.trim_end()), Unheard(too_long)),
+        Case::new("http: a NUL in a header", get("x-nul: a\0b"), Unheard(refused)),
+        Case::new("http: a space before the colon", get("x-space : 1"), Unheard(refused)),
+        Case::new("http: a header without a colon", get("nothing"), Unheard(refused)),
+        Case::new("http: a header over two lines", get("x-folded: a\r\n b"), Unheard(refused)),
         Case::new(
             "http: two lengths that differ",
             raw(key, &format!("{json}content-length: 5\r\ncontent-length: 6\r\n"), GOOD),
-            Bare(refused),
+            Unheard(refused),
         ),
-        Case::new("http: a negative length", raw(key, &format!("{json}content-length: -5\r\n"), GOOD), Bare(refused)),
-        Case::new("http: a length that is no number", raw(key, &format!("{json}content-length: many\r\n"), GOOD), Bare(refused)),
+        Case::new("http: a negative length", raw(key, &format!("{json}content-length: -5\r\n"), GOOD), Unheard(refused)),
+        Case::new("http: a length that is no number", raw(key, &format!("{json}content-length: many\r\n"), GOOD), Unheard(refused)),
         // RFC 9112, section 6.3: chunks win over the length. A server may refuse it as well.
         Case::new(
             "http: a length and chunks",
             raw(key, &format!("{json}content-length: 5\r\ntransfer-encoding: chunked\r\n"), &chunks),
-            Bare(&[200, 400]),
+            Unheard(&[200, 400]),
         ),
         Case::new(
             "http: chunked, but not at last",
             raw(key, &format!("{json}transfer-encoding: chunked, gzip\r\n"), &chunks),
-            Bare(refused),
+            Unheard(refused),
         ),
         Case::new(
             "http: the same length twice",
             raw(key, &format!("{json}content-length: {length}\r\ncontent-length: {length}\r\n"), GOOD),
-            Bare(&[200, 400]),
+            Unheard(&[200, 400]),
         ),
         Case::new(
             "http: version 1.0",
