@@ -71,6 +71,7 @@ pub struct Sources<'a> {
 #[serde(default, deny_unknown_fields)]
 pub struct Asked {
     /// A whole key, or its id.
+    #[schema(value_type = String, required)]
     key: Option<String>,
     /// A model that it would be used for.
     model: Option<String>,

@@ -41,6 +41,7 @@ const BY: [(&str, UsageBy); 10] = [
 #[into_params(parameter_in = Query)]
 pub struct Params {
     /// key, model, day (the default), project, team, provider, operation, prompt (as `name@version`), tool (as `server/tool`) or service (as `service/operation`).
+    #[param(pattern = "^(key|model|day|project|team|provider|operation|prompt|tool|service)$")]
     by: Option<String>,
     /// From this day or time on, UTC.
     since: Option<String>,
@@ -103,6 +104,7 @@ pub(super) async fn show(
 #[into_params(parameter_in = Query)]
 pub struct ExportParams {
     /// jsonl (the default) or csv.
+    #[param(pattern = "^(jsonl|csv)$")]
     format: Option<String>,
     /// From this day or time on, UTC.
     since: Option<String>,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
 use crate::mcp::federation::Server;
-use crate::telemetry::metrics::Format;
+use crate::telemetry::Format;
 
 /// The paths; none needs a key, and none tells a secret.
 pub fn routes() -> axum::Router<Arc<Gateway>> {

@@ -5,5 +5,5 @@ mod metrics;
 mod request;
 
 pub use log::{filter, start};
-pub use metrics::{Ended, Metrics, UNLISTED};
+pub use metrics::{Ended, Format, Metrics, UNLISTED};
 pub use request::RequestLine;

@@ -26,8 +26,10 @@ use crate::route::{Secret, Variables};
 #[derive(Default, Deserialize, ToSchema)]
 pub struct NewCredential {
     /// 1 to 63 lower-case letters, digits, `-` and `_`.
+    #[schema(value_type = String, required, min_length = 1, max_length = 63, pattern = "^[a-z0-9_-]+$")]
     name: Option<String>,
     /// The provider's id.
+    #[schema(value_type = String, required)]
     provider: Option<String>,
     #[serde(flatten)]
     rest: Changed,

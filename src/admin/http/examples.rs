@@ -39,6 +39,7 @@ pub struct Examples {
 #[derive(Default, Deserialize, ToSchema)]
 pub struct TestRun {
     /// A whole key that may call the prompt: its limits hold, and it pays.
+    #[schema(value_type = String, required)]
     key: Option<String>,
 }
 

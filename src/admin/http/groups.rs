@@ -24,6 +24,7 @@ use crate::quota::AccountId;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct NewGroup {
     /// 1 to 63 lower-case letters, digits, `-` and `_`.
+    #[schema(value_type = String, required, min_length = 1, max_length = 63, pattern = "^[a-z0-9_-]+$")]
     id: Option<String>,
     #[serde(flatten)]
     rest: GroupChange,

@@ -25,6 +25,7 @@ use crate::store::KeyFilter;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct NewKey {
     /// `live` (the default) calls models, `test` calls the simulator only, `admin` manages.
+    #[schema(pattern = "^(live|test|admin)$")]
     kind: Option<String>,
     #[serde(flatten)]
     rest: KeyChange,
@@ -49,6 +50,7 @@ pub struct ListParams {
     /// The project that they belong to.
     project: Option<String>,
     /// active, disabled, owner_disabled, group_disabled, expired, not_yet_valid, revoked or rotated.
+    #[param(pattern = "^(active|(key_)?(disabled|owner_disabled|group_disabled|expired|not_yet_valid|revoked|rotated))$")]
     state: Option<String>,
     /// The most entries, up to 1000 [default: 100].
     #[param(minimum = 1, maximum = 1000)]
@@ -72,6 +74,7 @@ pub struct Rotation {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct OwnersKeys {
     /// The owner, exactly as in the keys.
+    #[schema(value_type = String, required, min_length = 1)]
     owner: Option<String>,
 }
 

@@ -19,6 +19,7 @@ use crate::gateway::Gateway;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct Leaked {
     /// Up to 1000 keys, each as its text or its id.
+    #[schema(value_type = Vec<String>, required, min_items = 1, max_items = 1000)]
     keys: Option<Vec<String>>,
     /// Where they were seen.
     source: Option<String>,

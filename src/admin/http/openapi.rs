@@ -1,6 +1,10 @@
 //! `GET /admin/v1/openapi.json`: the management API's description, in OpenAPI 3.1; anyone may read it.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use axum::Json;
+use serde_json::{Value, json};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -104,6 +108,46 @@ const IN_ANSWERS: [(&str, &str); 2] = [
 ];
 
 /// The description itself.
-pub async fn show() -> Json<utoipa::openapi::OpenApi> {
-    Json(Description::openapi())
+pub async fn show() -> Json<&'static Value> {
+    static DESCRIPTION: LazyLock<Value> = LazyLock::new(described);
+    Json(&DESCRIPTION)
+}
+
+/// What is told of refusals and of fields that are not known, which holds for every operation.
+fn described() -> Value {
+    // A description is made of maps, lists and texts, which all are JSON.
+    let mut description = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    let schemas = description.pointer("/components/schemas").and_then(Value::as_object).cloned().unwrap_or_default();
+    let parts: BTreeSet<&str> = schemas.values().filter_map(|schema| schema["allOf"].as_array()).flatten().filter_map(schema_of).collect();
+    let mut asked = BTreeSet::new();
+    for operation in operations(&mut description) {
+        asked.extend(operation.pointer("/requestBody/content/application~1json/schema").and_then(schema_of).map(str::to_owned));
+        let Some(responses) = operation["responses"].as_object_mut() else { continue };
+        if let Some(refused) = responses.get_mut("4XX") {
+            let problem = refused["content"]["application/json"].take();
+            refused["content"] = json!({ "application/problem+json": problem });
+            let unable = refused.clone();
+            responses.insert("5XX".to_owned(), unable);
+        }
+    }
+    for name in schemas.keys() {
+        let Some(schema) = description["components"]["schemas"][name].as_object_mut() else { continue };
+        match schema.contains_key("allOf") {
+            // A part of a whole knows nothing of the rest.
+            _ if parts.contains(name.as_str()) => drop(schema.remove("additionalProperties")),
+            true if asked.contains(name) => drop(schema.insert("unevaluatedProperties".to_owned(), Value::Bool(false))),
+            false if asked.contains(name) => drop(schema.insert("additionalProperties".to_owned(), Value::Bool(false))),
+            _ => {}
+        }
+    }
+    description
+}
+
+fn operations(description: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let paths = description["paths"].as_object_mut().into_iter().flat_map(serde_json::Map::values_mut);
+    paths.filter_map(Value::as_object_mut).flat_map(serde_json::Map::values_mut).filter(|operation| operation["responses"].is_object())
+}
+
+fn schema_of(value: &Value) -> Option<&str> {
+    value["$ref"].as_str()?.strip_prefix("#/components/schemas/")
 }

@@ -55,6 +55,7 @@ pub struct PromptAnswer {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct PromptSource {
     /// The file's text, in the Dotprompt format.
+    #[schema(value_type = String, required)]
     pub(super) source: Option<String>,
 }
 
