@@ -116,7 +116,7 @@ fn the_starter_and_the_prompts_that_come_with_the_project_are_right() {
     // Without what a gateway may have noted beside them.
     let folder = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts")).unwrap().map(|file| file.unwrap().path()) {
-        if file.extension().is_some_and(|ending| ending == "prompt") {
+        if file.extension().is_some_and(|ending| ending == "prompt" || ending == "yaml") {
             std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
         }
     }
@@ -125,6 +125,13 @@ fn the_starter_and_the_prompts_that_come_with_the_project_are_right() {
     let names: Vec<&str> = shipped.names().collect();
     assert_eq!(names, ["classify", "describe-image", "extract", "rewrite", "sentiment", "sql", "summarize", "translate"]);
     assert!(shipped.all().all(|prompt| prompt.life.state == State::Published && prompt.front.description.is_some()));
+    for prompt in shipped.all() {
+        let (_, examples) = examples::of(folder.path(), prompt).unwrap();
+        assert!(examples.len() >= 2, "{} has {} examples", prompt.label(), examples.len());
+        assert_eq!(examples::faults(folder.path(), prompt), Vec::<String>::new());
+        assert!(examples.iter().all(|example| example.output.is_some() || !example.contains.is_empty()), "{}", prompt.label());
+    }
+    assert_eq!(examples::strays(folder.path(), &shipped), Vec::<String>::new());
 }
 
 fn said(prompts: &Prompts, name: &str, version: u32) -> String {
