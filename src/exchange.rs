@@ -18,7 +18,6 @@ use jiff::Timestamp;
 
 use self::estimate::{Estimate, Input};
 use self::fitting::Again;
-use crate::catalog::Operation;
 use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
@@ -96,8 +95,9 @@ async fn walk(
     let mut ask = Ask::read(called, bytes)?;
     check_name(&ask.model)?;
     ticket.called_model(&ask.model);
+    chat::check_operation(&ask.model, ask.called.operation, ask.called.dialect)?;
     let mut again = None;
-    if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat {
+    if ask.model.starts_with(chat::PREFIX) {
         let own = ask.body.clone();
         // In a place of its own: every request would carry the room that this takes.
         let expanded = Box::pin(chat::expand(gateway, &caller, ask)).await?;
