@@ -12,7 +12,10 @@ const MOST_NAMED: usize = 8;
 /// All of it, one line each; `default` is the model of prompts that name none.
 pub fn of(prompts: &Prompts, router: &Router, default: &str, now: Timestamp) -> Vec<String> {
     let living = prompts.all().filter(|prompt| prompt.state_at(now) != State::Retired);
-    let own = living.flat_map(|prompt| unknown(prompt).chain(unreachable(prompt, router, default)).collect::<Vec<_>>());
+    let own = living.flat_map(|prompt| {
+        let told = unknown(prompt).chain(unfillable(prompt)).chain(unreachable(prompt, router, default));
+        told.collect::<Vec<_>>()
+    });
     own.chain(prompts.warnings(now)).chain(simulated(prompts, router, default, now)).collect()
 }
 
@@ -44,6 +47,14 @@ fn unknown(prompt: &Prompt) -> impl Iterator<Item = String> {
     names
         .into_iter()
         .map(move |name| format!("{label} names the variable '{name}', which its input's schema does not have: it stays empty"))
+}
+
+/// A schema of variables that none fit, since they are an object.
+fn unfillable(prompt: &Prompt) -> Option<String> {
+    let kind = prompt.front.input.as_ref()?.get("type")?;
+    let is_object = kind.as_array().map_or_else(|| kind == "object", |kinds| kinds.iter().any(|kind| kind == "object"));
+    let label = prompt.label();
+    (!is_object).then(|| format!("{label} can be called by nobody: its input's schema has the type {kind}, and variables are an object"))
 }
 
 fn unreachable(prompt: &Prompt, router: &Router, default: &str) -> Option<String> {

@@ -721,6 +721,8 @@ def test_check_tells_what_is_hardly_meant(prompts):
     checked = prompts.run("prompts", "check")
     assert checked.returncode == 0 and "Note: vars@1 names the variable 'txt'" in checked.stdout
     assert "Note: vars@1 cannot be answered: 'test/gpt-9' is no model" in checked.stdout
+    put(prompts, "text.prompt", "---\ninput: { schema: string }\n---\n{{text}}")
+    assert "Note: text@1 can be called by nobody: its input's schema has the type \"string\"" in prompts.run("prompts", "check").stdout
 
 
 def test_what_is_wrong_with_a_prompt_is_not_its_callers_fault(prompts, upstream):
