@@ -140,6 +140,19 @@ fn context_variables_stand_wherever_a_value_does() {
 }
 
 #[test]
+fn values_are_written_as_dotprompt_writes_them() {
+    let partials = BTreeMap::from([("lines".to_owned(), "{{list}}\n{{text}}\n".to_owned())]);
+    let body = "{{n}} {{list}} {{{list}}} {{o}} {{json n}} {{json o}} {{lookup all 0}} {{(lookup all 1)}} {{#each list}}{{this}}{{/each}} {{none}}{{null}}|{{@auth.n}}\n  {{> lines}}\n{{#each list as |one|}}{{one}}{{@index}}{{/each}}";
+    let template = Template::compile(body, 1, &partials).unwrap();
+    let context = object(&json!({ "auth": { "n": 3.0 } }));
+    let input =
+        json!({ "n": 1.0, "list": ["a", 2.0, null], "o": { "x": [5.0] }, "all": [["p", "q"], "role"], "null": null, "text": "x\ny" });
+    let messages = template.render(Rendering { input, context, history: Vec::new() }).unwrap();
+    let wanted = "1 a,2, a,2, [object Object] 1 {\"x\":[5]} p,q role a2 |3\n  a,2,\n  x\n  y\na0212";
+    assert_eq!(messages[0].content, [Part::Text { text: wanted.to_owned() }]);
+}
+
+#[test]
 fn loops_that_write_nothing_end_too() {
     let partials = BTreeMap::from([("nothing".to_owned(), "{{#each ../../list}}{{/each}}".to_owned())]);
     let list: Vec<u32> = (0..3_000).collect();
