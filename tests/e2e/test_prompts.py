@@ -103,6 +103,26 @@ def test_versions_live_and_end(prompts):
     assert eventually(lambda: "must not change" in gateway_ready(prompts))
 
 
+def test_what_is_retired_stays_so(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    assert prompts.run("prompts", "retire", "hello").returncode == 0
+    assert eventually(lambda: call(prompts, "/prompts/hello", {"name": "x"}).status == 410)
+    write(prompts, "hello.prompt")
+    told = lambda: [(fault["line"], "'hello@1' is retired and stays so" in fault["message"]) for fault in refused(prompts)]  # noqa: E731
+    assert eventually(lambda: told() == [(7, True)])
+    assert call(prompts, "/prompts/hello", {"name": "x"}).status == 410
+    prompts.stop()
+    prompts.start()
+    assert told() == [(7, True)] and call(prompts, "/prompts/hello@1", {"name": "x"}).status == 410
+    checked = prompts.run("prompts", "check")
+    assert checked.returncode == 1 and "hello.prompt:7: 'hello@1' is retired and stays so" in checked.stdout
+    source = HELLO.format(state="published", more="", mark="")
+    reply = prompts.request("PUT", "/admin/v1/prompts/hello@1", json.dumps({"source": source}), admin)
+    assert reply.status == 422 and "is retired and stays so" in reply.json()["detail"], reply.body
+    write(prompts, "hello.prompt", state="retired")
+    assert eventually(lambda: not refused(prompts))
+
+
 def gateway_ready(gateway):
     return call(gateway, "/readyz", method="GET").body.decode()
 
