@@ -138,7 +138,8 @@ async fn walk(
     let is_part = head.extensions.get::<chat::GoesOn>().is_some();
     let need = |touches| Need { requests: u64::from(!is_part), is_part, ..estimate.need(touches) };
     let of_prompt = |glob: &str| ticket.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
-    let permit = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob) || of_prompt(glob)))?;
+    let admitted = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob) || of_prompt(glob)));
+    let permit = admitted.map_err(|refused| refused.told(surface.asker()))?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(dialect, &head.headers);

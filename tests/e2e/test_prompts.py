@@ -745,6 +745,30 @@ def test_check_tells_what_is_hardly_meant(prompts):
     assert "Note: text@1 can be called by nobody: its input's schema has the type \"string\"" in prompts.run("prompts", "check").stdout
 
 
+LONG = "---\nmodel: test/gpt-4o-mini\nkeyward.state: published\nconfig: { maxOutputTokens: 9000 }\n---\nx"
+
+
+def test_who_can_ask_for_less_is_told(start_gateway, upstream):
+    gateway = start_gateway()
+    gateway.prompts = gateway.folder / "prompts"
+    gateway.prompts.mkdir()
+    put(gateway, "long.prompt", LONG)
+    gateway.secret = gateway.new_key()["key"]
+    assert shown(gateway, "long")
+    for flags, status, told, to_chats in (
+        ({"limit": "output-tokens/minute=100"}, 429, "or let the prompt's author lower config.maxOutputTokens.", "or set a lower max_tokens."),
+        ({"budget": "0.001/day"}, 402, "Let the prompt's author lower config.maxOutputTokens, or ask", "Set a lower max_tokens, or ask"),
+    ):
+        gateway.secret = gateway.new_key(**flags)["key"]
+        reply = call(gateway, "/prompts/long", {})
+        assert reply.status == status and told in reply.json()["detail"] and "max_tokens" not in reply.json()["detail"], reply.body
+        # Whoever calls it as a model says so in the request.
+        body = {"model": "prompt/long", "messages": [{"role": "user", "content": "{}"}]}
+        reply = call(gateway, "/v1/chat/completions", body)
+        assert reply.status == status and to_chats in reply.json()["error"]["message"], reply.body
+    assert upstream.requests == []
+
+
 def test_what_is_wrong_with_a_prompt_is_not_its_callers_fault(prompts, upstream):
     put(prompts, "nowhere.prompt", DEEP.replace("test/gpt-4o-mini", "nowhere/model") + "x")
     assert shown(prompts, "nowhere")
