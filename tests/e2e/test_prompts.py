@@ -710,6 +710,7 @@ def test_who_answers_is_told_where_it_is_the_simulator(prompts):
     line = "the simulator answers"
     checked = prompts.run("prompts", "check")
     assert checked.returncode == 0 and f"Note: {line} classify@1, " in checked.stdout and "KEYWARD_PROMPTS_MODEL" in checked.stdout
+    assert "Note: models are judged by the variables and stored credentials that this command has" in checked.stdout
     assert line in prompts.run("doctor").stdout
     prompts.stop()
     prompts.start()

@@ -82,3 +82,12 @@ def test_an_answer_that_differs_is_shown_by_its_lines(shipped, upstream):
     upstream.serve_at("POST", "/chat/completions", provider.chat("A blank page."))
     lacking = shipped.run("prompts", "test", "describe-image").stdout
     assert "the answer has no 'STOP' in it: A blank page." in lacking and lacking.endswith("0 passed, 2 failed\n")
+
+
+def test_what_check_says_of_models_is_said_to_be_by_its_own_variables(shipped):
+    judged = "Note: models are judged by the variables and stored credentials that this command has"
+    checked = shipped.run("prompts", "check")
+    assert checked.returncode == 0 and "Note" not in checked.stdout, checked.stdout
+    del shipped.env["TEST_PROVIDER_KEY"]
+    checked = shipped.run("prompts", "check")
+    assert checked.returncode == 0 and "Note: sql@1 cannot be answered: " in checked.stdout and checked.stdout.count(judged) == 1, checked.stdout
