@@ -1150,25 +1150,24 @@ def test_a_variable_may_be_called_as_a_helper_is(prompts, upstream):
     assert upstream.requests[-1].json()["messages"][-1]["content"] == "x y 3"
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "instead"),
-    [
+def test_what_a_prompt_cannot_be_asked_for_is_told_with_what_to_call(prompts, upstream):
+    said = [{"role": "user", "content": "x"}]
+    for path, body, instead in (
         ("/v1/completions", {"model": "prompt/hello", "prompt": "x"}, "POST /v1/chat/completions"),
         ("/v1/embeddings", {"model": "prompt/hello", "input": "x"}, "POST /v1/chat/completions"),
         ("/v1/images/generations", {"model": "prompt/hello", "prompt": "x"}, "POST /v1/chat/completions"),
         ("/v1/responses/input_tokens", {"model": "prompt/hello", "input": "x"}, "POST /v1/responses, whose answer tells"),
-        ("/v1/messages/count_tokens", {"model": "prompt/hello", "messages": [{"role": "user", "content": "x"}]}, "POST /v1/messages, whose answer tells"),
-        ("/v1/messages/batches", {"requests": [{"custom_id": "a", "params": {"model": "prompt/hello", "max_tokens": 9, "messages": []}}]}, "POST /v1/messages"),
+        ("/v1/messages/count_tokens", {"model": "prompt/hello", "messages": said}, "POST /v1/messages, whose answer tells"),
+        ("/v1/messages/batches", {"requests": [{"custom_id": "a", "params": {"model": "prompt/hello", "messages": said}}]}, "POST /v1/messages"),
         ("/v1beta/models/prompt/hello:countTokens", {"contents": [{"parts": [{"text": "x"}]}]}, "generateContent, whose answer tells"),
         ("/api/generate", {"model": "prompt/hello", "prompt": "x"}, "POST /api/chat"),
         ("/v2/embed", {"model": "prompt/hello", "texts": ["x"], "input_type": "search_query", "embedding_types": ["float"]}, "POST /v2/chat"),
-    ],
-)
-def test_what_a_prompt_cannot_be_asked_for_is_told_with_what_to_call(prompts, upstream, path, body, instead):
-    reply = call(prompts, path, body)
-    assert reply.status == 400 and upstream.requests == [], reply.body
-    told = reply.body.decode()
-    assert "'prompt/hello' is a prompt, which answers chats and not '" in told and f"call it by {instead}" in told and "or by POST /prompts/hello." in told
+    ):
+        reply = call(prompts, path, body)
+        told = reply.body.decode()
+        assert reply.status == 400 and "'prompt/hello' is a prompt, which answers chats and not '" in told, (path, told)
+        assert f"call it by {instead}" in told and "or by POST /prompts/hello." in told, (path, told)
+    assert upstream.requests == []
 
 
 def test_sdks_raise_what_a_prompt_cannot_be_asked_for(prompts):
