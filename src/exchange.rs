@@ -18,7 +18,6 @@ use jiff::Timestamp;
 
 use self::estimate::{Estimate, Input};
 use self::fitting::Again;
-use crate::catalog::Operation;
 use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
@@ -96,8 +95,9 @@ async fn walk(
     let mut ask = Ask::read(called, bytes)?;
     check_name(&ask.model)?;
     ticket.called_model(&ask.model);
+    chat::check_operation(&ask.model, ask.called.operation, ask.called.dialect)?;
     let mut again = None;
-    if ask.model.starts_with(chat::PREFIX) && ask.called.operation == Operation::Chat {
+    if ask.model.starts_with(chat::PREFIX) {
         let own = ask.body.clone();
         // In a place of its own: every request would carry the room that this takes.
         let expanded = Box::pin(chat::expand(gateway, &caller, ask)).await?;
@@ -138,7 +138,8 @@ async fn walk(
     let is_part = head.extensions.get::<chat::GoesOn>().is_some();
     let need = |touches| Need { requests: u64::from(!is_part), is_part, ..estimate.need(touches) };
     let of_prompt = |glob: &str| ticket.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
-    let permit = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob) || of_prompt(glob)))?;
+    let admitted = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob) || of_prompt(glob)));
+    let permit = admitted.map_err(|refused| refused.told(surface.asker()))?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(dialect, &head.headers);

@@ -29,6 +29,7 @@ use crate::gateway::Gateway;
 use crate::held;
 use crate::key::KeyId;
 use crate::key::keyring::Plane;
+use crate::prompt::chat;
 use crate::route::{self, Target};
 use crate::surface::upload::Upload;
 use crate::surface::{Surface, body};
@@ -173,6 +174,7 @@ async fn walk(
     let model = model.or(named);
     model.as_deref().map_or(Ok(()), check_name)?;
     model.iter().for_each(|model| ticket.called_model(model));
+    model.as_deref().map_or(Ok(()), |model| chat::check_operation(model, served.operation, served.dialect))?;
     let rest = rest(served, &head)?;
     let id = match served.dialect {
         // `/files/ID:download` is about `files/ID`.

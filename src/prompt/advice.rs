@@ -8,12 +8,20 @@ use crate::route::Router;
 
 /// So many prompts are named in one line.
 const MOST_NAMED: usize = 8;
+/// Another process may have other variables than the gateway.
+const JUDGED: &str =
+    "models are judged by the variables and stored credentials that this command has: a gateway that runs with others may answer by those";
 
 /// All of it, one line each; `default` is the model of prompts that name none.
 pub fn of(prompts: &Prompts, router: &Router, default: &str, now: Timestamp) -> Vec<String> {
-    let living = prompts.all().filter(|prompt| prompt.state_at(now) != State::Retired);
-    let own = living.flat_map(|prompt| unknown(prompt).chain(unreachable(prompt, router, default)).collect::<Vec<_>>());
-    own.chain(prompts.warnings(now)).chain(simulated(prompts, router, default, now)).collect()
+    let living: Vec<&Prompt> = prompts.all().map(AsRef::as_ref).filter(|prompt: &&Prompt| prompt.state_at(now) != State::Retired).collect();
+    let of_files = living.iter().flat_map(|prompt| unknown(prompt).chain(unfillable(prompt))).chain(prompts.warnings(now));
+    let unreachable = living.iter().filter_map(|prompt| unreachable(prompt, router, default));
+    let mut of_models: Vec<String> = unreachable.chain(simulated(prompts, router, default, now)).collect();
+    if !of_models.is_empty() {
+        of_models.push(JUDGED.to_owned());
+    }
+    of_files.chain(of_models).collect()
 }
 
 /// Which prompts a simulator answers that callers take for real.
@@ -44,6 +52,14 @@ fn unknown(prompt: &Prompt) -> impl Iterator<Item = String> {
     names
         .into_iter()
         .map(move |name| format!("{label} names the variable '{name}', which its input's schema does not have: it stays empty"))
+}
+
+/// A schema of variables that none fit, since they are an object.
+fn unfillable(prompt: &Prompt) -> Option<String> {
+    let kind = prompt.front.input.as_ref()?.get("type")?;
+    let is_object = kind.as_array().map_or_else(|| kind == "object", |kinds| kinds.iter().any(|kind| kind == "object"));
+    let label = prompt.label();
+    (!is_object).then(|| format!("{label} can be called by nobody: its input's schema has the type {kind}, and variables are an object"))
 }
 
 fn unreachable(prompt: &Prompt, router: &Router, default: &str) -> Option<String> {

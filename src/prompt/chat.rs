@@ -95,6 +95,27 @@ fn found(
     Ok(prompt)
 }
 
+/// Whether what a model is asked for can be asked of it by its name: a prompt answers chats alone.
+pub fn check_operation(model: &str, operation: Operation, dialect: Dialect) -> Result<(), Refusal> {
+    let Some(name) = model.strip_prefix(PREFIX).filter(|_| operation != Operation::Chat) else { return Ok(()) };
+    let name: String = name.chars().take(100).collect();
+    let chat = match dialect {
+        Dialect::OpenaiChat => "POST /v1/chat/completions",
+        Dialect::OpenaiResponses => "POST /v1/responses",
+        Dialect::AnthropicMessages => "POST /v1/messages",
+        Dialect::Gemini => "generateContent",
+        Dialect::BedrockConverse => "Converse",
+        Dialect::CohereV2 => "POST /v2/chat",
+        Dialect::Ollama => "POST /api/chat",
+    };
+    let counted = if operation == Operation::CountTokens { ", whose answer tells how many tokens it took" } else { "" };
+    let message = format!(
+        "'{PREFIX}{name}' is a prompt, which answers chats and not '{}': call it by {chat}{counted}, or by POST /prompts/{name}.",
+        operation.as_str()
+    );
+    Err(Refusal::invalid("prompt_is_for_chat", message).with_param("model"))
+}
+
 /// Whether a key may call the prompt `name` or `name@version`: it is a model's name to lists of models, and a tool's to lists of tools.
 ///
 /// Which model it runs on is nothing to the key.

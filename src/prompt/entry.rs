@@ -72,8 +72,7 @@ impl Prompt {
     /// Reads a file of this name (`name`, with the version that the file's name says, if it does).
     pub fn read(name: &str, version: Option<u32>, source: &str, partials: &BTreeMap<String, String>) -> Result<Prompt, Fault> {
         let written = source;
-        // Some editors begin a file with a mark that is no part of it.
-        let source = written.strip_prefix('\u{feff}').unwrap_or(written).replace("\r\n", "\n");
+        let source = plain(written);
         let parts = split(&source)?;
         let yaml = parts.front.unwrap_or_default();
         let front = FrontMatter::read(yaml, parts.front_line, &Schemas::new())?;
@@ -221,9 +220,15 @@ impl Prompt {
         let known = self.front.input.as_ref().and_then(|schema| schema.get("properties")?.as_object());
         let is_open = self.front.input.as_ref().is_some_and(|schema| schema.get("additionalProperties") != Some(&Value::Bool(false)));
         let Some(known) = known.filter(|_| !is_open) else { return Vec::new() };
-        let source = self.source.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+        let source = plain(&self.source);
         let body = split(&source).map_or("", |parts| parts.body).to_owned();
         variables(&body).into_iter().filter(|name| !known.contains_key(name) && !self.front.default.contains_key(name)).collect()
+    }
+
+    /// The line of its file on which a field of the front matter stands; where it has none, that on which the front matter begins.
+    pub fn line_of(&self, field: &str) -> usize {
+        let source = plain(&self.source);
+        split(&source).map_or(1, |parts| parts.front_line + super::dotprompt::line_of(parts.front.unwrap_or_default(), &[field]))
     }
 
     /// Whether the answer is JSON.
@@ -236,6 +241,11 @@ impl Prompt {
         let label = HeaderValue::try_from(self.label()).ok().map(|label| ("keyward-prompt", label));
         label.into_iter().chain(self.life.headers("/prompts")).collect()
     }
+}
+
+/// A file's text without the mark that some editors begin it with, and with lines that all end the same.
+fn plain(written: &str) -> String {
+    written.strip_prefix('\u{feff}').unwrap_or(written).replace("\r\n", "\n")
 }
 
 /// The parts of an output's schema that are filled in; the error says which cannot be.

@@ -1,11 +1,12 @@
-//! What was published: each version's hash and its text, in a file beside the prompts, so that both stay over restarts.
+//! What was published: each version's hash, its text and whether it has ended, in a file beside the prompts, so that both stay over restarts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Prompt;
+use super::{Prompt, State};
 use crate::shelf::{self, Misfile};
 
 /// The published versions, by `name@version`.
@@ -26,6 +27,9 @@ pub struct Published {
     /// The partials that it uses.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub partials: BTreeMap<String, String>,
+    /// Its callers were told that it has ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
 }
 
 /// As it stands in the file; of what was published first, the hash alone was noted.
@@ -39,6 +43,8 @@ enum Written {
         source: Option<String>,
         #[serde(default)]
         partials: BTreeMap<String, String>,
+        #[serde(default)]
+        retired: bool,
     },
 }
 
@@ -78,13 +84,19 @@ pub fn write(folder: &Path, known: &Known) -> Result<(), Misfile> {
 
 impl Published {
     /// A version that is published now.
-    pub fn of(prompt: &Prompt, path: &Path) -> Published {
+    pub fn of(prompt: &Prompt, path: &Path, now: Timestamp) -> Published {
         Published {
             hash: prompt.hash.clone(),
             file: path.file_name().and_then(|name| name.to_str()).map(str::to_owned),
             source: Some(prompt.source.clone()),
             partials: prompt.partials.clone(),
+            retired: prompt.state_at(now) == State::Retired,
         }
+    }
+
+    /// Whether it has ended, and this is it in another state.
+    pub fn is_revived_by(&self, prompt: &Prompt) -> bool {
+        self.retired && prompt.state_at(Timestamp::now()) != State::Retired
     }
 
     /// The version as it was published, where its text was noted and can still be read.
@@ -97,8 +109,8 @@ impl Published {
 impl From<Written> for Published {
     fn from(written: Written) -> Published {
         match written {
-            Written::Hash(hash) => Published { hash, file: None, source: None, partials: BTreeMap::new() },
-            Written::Whole { hash, file, source, partials } => Published { hash, file, source, partials },
+            Written::Hash(hash) => Published { hash, file: None, source: None, partials: BTreeMap::new(), retired: false },
+            Written::Whole { hash, file, source, partials, retired } => Published { hash, file, source, partials, retired },
         }
     }
 }

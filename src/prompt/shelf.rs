@@ -100,8 +100,9 @@ impl Prompts {
         let texts = files.keys().filter(|path| is_prompt(path)).filter_map(|path| Some((path.clone(), text(path)?))).collect();
         let noted = published::read(folder);
         let mut known = noted.as_ref().map_or_else(|_| Known::new(), Known::clone);
-        // Whatever has happened to the file, this process knows what it has served.
-        known.extend(before.map(|before| before.known.clone()).unwrap_or_default());
+        if let Some(before) = before {
+            before.go_on(&mut known, Timestamp::now());
+        }
         let mut prompts = Prompts::of(folder, texts, known, before);
         match noted {
             Ok(noted) if noted == prompts.known => {}
@@ -116,6 +117,18 @@ impl Prompts {
             }
         }
         prompts
+    }
+
+    /// What is noted, as this process has served it, whatever has happened to the file since; of a retired version, that it is.
+    fn go_on(&self, known: &mut Known, now: Timestamp) {
+        let is_live = |noted: Option<&Published>| noted.is_none_or(|noted| !noted.retired);
+        for (label, published) in &self.known {
+            let served = label.rsplit_once('@').and_then(|(name, version)| self.version(name, version));
+            let retired = published.retired || served.is_some_and(|prompt| prompt.state_at(now) == State::Retired);
+            if is_live(known.get(label)) {
+                known.insert(label.clone(), Published { retired, ..published.clone() });
+            }
+        }
     }
 
     /// Notes a version as it is published here.
@@ -176,14 +189,17 @@ impl Prompts {
             match prompt.and_then(|prompt| prompts.check(&prompt).map(|()| prompt)) {
                 Ok(prompt) => {
                     if prompt.life.state != State::Draft {
-                        prompts.known.insert(prompt.label(), Published::of(&prompt, &path));
+                        prompts.known.insert(prompt.label(), Published::of(&prompt, &path, Timestamp::now()));
                     }
                     prompts.put(path, Arc::new(prompt));
                 }
                 Err(fault) => {
                     prompts.faults.push(Misfile::at(&path, fault.line, fault.message));
-                    // What was published goes on as it was published, and not as the draft that it was before.
-                    let is_past = |prompt: &Prompt| prompt.life.state == State::Draft && prompts.known.contains_key(&prompt.label());
+                    // What was published goes on as it was published, and neither as the draft that it was before nor beyond its end.
+                    let is_past = |prompt: &Prompt| {
+                        let known = prompts.known.get(&prompt.label());
+                        known.is_some_and(|known| prompt.life.state == State::Draft || known.is_revived_by(prompt))
+                    };
                     let last_good = before.and_then(|before| before.files.get(&path));
                     if let Some(last_good) = last_good.filter(|prompt| !prompts.has(prompt) && !is_past(prompt)).cloned() {
                         prompts.put(path, last_good);
@@ -201,8 +217,10 @@ impl Prompts {
         for (label, published) in self.known.clone() {
             let is_there = |path: &PathBuf| self.texts.contains_key(path) || self.unread.contains(path);
             let Some(path) = published.file.as_ref().map(|file| folder.join(file)).filter(is_there) else { continue };
-            let is_it =
-                |prompt: &&Arc<Prompt>| prompt.label() == label && prompt.hash == published.hash && prompt.life.state != State::Draft;
+            let is_it = |prompt: &&Arc<Prompt>| {
+                let is_same = prompt.label() == label && prompt.hash == published.hash;
+                is_same && prompt.life.state != State::Draft && !published.is_revived_by(prompt)
+            };
             if self.all().any(|prompt| prompt.label() == label) {
                 continue;
             }
@@ -272,6 +290,14 @@ impl Prompts {
             return Err(Fault::at(1, format!("another file is '{label}' already: give this one another 'keyward.version'")));
         }
         match self.known.get(&label) {
+            Some(published) if published.is_revived_by(prompt) => Err(Fault::at(
+                prompt.line_of("keyward.state"),
+                format!(
+                    "'{label}' is retired and stays so, as its callers were told: undo the change, or put it into {}@{}.prompt as the next version",
+                    prompt.name,
+                    prompt.version.saturating_add(1)
+                ),
+            )),
             Some(published) if published.hash != prompt.hash => Err(Fault::at(
                 1,
                 format!(

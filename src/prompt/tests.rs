@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -116,7 +117,7 @@ fn the_starter_and_the_prompts_that_come_with_the_project_are_right() {
     // Without what a gateway may have noted beside them.
     let folder = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts")).unwrap().map(|file| file.unwrap().path()) {
-        if file.extension().is_some_and(|ending| ending == "prompt") {
+        if file.extension().is_some_and(|ending| ending == "prompt" || ending == "yaml") {
             std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
         }
     }
@@ -125,6 +126,21 @@ fn the_starter_and_the_prompts_that_come_with_the_project_are_right() {
     let names: Vec<&str> = shipped.names().collect();
     assert_eq!(names, ["classify", "describe-image", "extract", "rewrite", "sentiment", "sql", "summarize", "translate"]);
     assert!(shipped.all().all(|prompt| prompt.life.state == State::Published && prompt.front.description.is_some()));
+    for prompt in shipped.all() {
+        let (_, examples) = examples::of(folder.path(), prompt).unwrap();
+        assert!(examples.len() >= 2, "{} has {} examples", prompt.label(), examples.len());
+        assert_eq!(examples::faults(folder.path(), prompt), Vec::<String>::new());
+        for (at, example) in examples.iter().enumerate() {
+            let shown = format!("{} {}", prompt.label(), example.shown(at));
+            let input = chat::variables(prompt, example.input()).unwrap();
+            let fitted = Arc::clone(prompt).fitted(&input).unwrap();
+            let rendering = dotprompt::Rendering { input, ..Default::default() };
+            assert!(!fitted.template.render(rendering).unwrap().is_empty(), "{shown}");
+            assert!(example.output.is_some() || !example.contains.is_empty(), "{shown}");
+            assert_eq!(example.output.iter().flat_map(|output| fitted.output_violations(output)).count(), 0, "{shown}");
+        }
+    }
+    assert_eq!(examples::strays(folder.path(), &shipped), Vec::<String>::new());
 }
 
 fn said(prompts: &Prompts, name: &str, version: u32) -> String {
@@ -225,6 +241,47 @@ fn what_is_published_is_served_as_it_was_whatever_its_file_becomes() {
     assert!(wrong.contains("must not change"), "{wrong}");
     std::fs::remove_file(folder.path().join("hi.prompt")).unwrap();
     assert!(Shelf::open(folder.path()).prompts().versions("hi").is_none(), "whoever removes a file means it");
+}
+
+#[test]
+fn what_is_retired_stays_so_whatever_its_file_becomes() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_state = |state: &str| format!("---\n# why\nkeyward.state: {state}\n---\nHi");
+    let ends = |day: &str| format!("---\nkeyward.state: deprecated\nkeyward.sunset: {day}\n---\nBye");
+    write(folder.path(), "hi.prompt", &in_state("published"));
+    write(folder.path(), "bye.prompt", &ends("2020-01-01"));
+    let shelf = Shelf::open(folder.path());
+    let retire = || {
+        write(folder.path(), "hi.prompt", &in_state("retired"));
+        write(folder.path(), "bye.prompt", &ends("2020-01-01"));
+        settle(&shelf);
+        assert!(shelf.prompts().faults().is_empty(), "{:?}", shelf.prompts().faults());
+    };
+    retire();
+    for (name, text, line) in [
+        ("hi", in_state("published"), 3),
+        ("hi", in_state("deprecated"), 3),
+        ("hi", in_state("draft"), 3),
+        ("hi", "Hi".to_owned(), 1),
+        ("bye", ends("2099-01-01"), 2),
+        ("bye", "---\nkeyward.state: published\n---\nBye".to_owned(), 2),
+    ] {
+        write(folder.path(), &format!("{name}.prompt"), &text);
+        settle(&shelf);
+        // In the process that has served it, in one that starts now, and for whoever looks.
+        for prompts in [shelf.prompts(), Shelf::open(folder.path()).prompts(), Prompts::read(folder.path()).into()] {
+            let [fault] = prompts.faults() else { panic!("{text}: {:?}", prompts.faults()) };
+            assert!(fault.message.contains(&format!("'{name}@1' is retired and stays so")) && fault.line == line, "{text}: {fault}");
+            assert_eq!(prompts.versions(name).unwrap()[&1].state_at(Timestamp::now()), State::Retired, "{text}");
+        }
+        retire();
+    }
+    std::fs::remove_file(folder.path().join("hi.prompt")).unwrap();
+    settle(&shelf);
+    assert!(shelf.prompts().versions("hi").is_none());
+    let again = edit::create(folder.path(), "hi", &in_state("published")).unwrap_err().to_string();
+    assert!(again.contains("'hi@1' is retired and stays so"), "{again}");
+    edit::write(folder.path(), "hi@2", &in_state("published")).unwrap().make().unwrap();
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub use bucket::{Level, TokenBucket};
 pub use limits::{Budget, Limits, Rate, Unit};
 pub use meters::{Meters, Used};
 pub use permit::Permit;
-pub use refused::Refused;
+pub use refused::{Asker, Refused};
 pub use standing::{Standing, standing};
 pub use window::Period;
 

@@ -20,6 +20,15 @@ pub struct Refused {
     pub(super) headers: HeaderMap,
 }
 
+/// Who says how long an answer may be, and which model gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// The caller, in the request.
+    Caller,
+    /// The author of the prompt that is called.
+    Author,
+}
+
 /// SDKs of OpenAI and Anthropic try again unless this says that it is useless.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// Nobody waits longer than this for an answer to begin.
@@ -38,11 +47,26 @@ impl Refused {
         Refused { account: account.id().clone(), exceeded, headers }
     }
 
-    fn refusal(&self) -> Refusal {
+    /// The refusal of what somebody has asked for.
+    pub fn told(self, asker: Asker) -> Refusal {
+        let mut refusal = self.refusal(asker);
+        let is_useless = refusal.status != StatusCode::TOO_MANY_REQUESTS || refusal.retry_after.is_none_or(|wait| wait > LONGEST_RETRY);
+        refusal.headers = self.headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
+        if is_useless {
+            refusal.headers.push((SHOULD_RETRY, HeaderValue::from_static("false")));
+        }
+        refusal
+    }
+
+    fn refusal(&self, asker: Asker) -> Refusal {
         let subject = self.account.subject();
         match &self.exceeded {
             Exceeded::Rate(rate, wait) => {
-                let advice = if rate.unit == super::Unit::Requests { "" } else { ", or ask for fewer with max_tokens" };
+                let advice = match (rate.unit, asker) {
+                    (super::Unit::Requests, _) => "",
+                    (_, Asker::Caller) => ", or ask for fewer with max_tokens",
+                    (_, Asker::Author) => ", or let the prompt's author lower config.maxOutputTokens",
+                };
                 let verb = if rate.unit == super::Unit::Requests { "send" } else { "use" };
                 let message = format!("{subject} may {verb} {}: try again in {}{advice}.", per(rate), lasting(*wait));
                 // OpenAI knows two types of these.
@@ -50,8 +74,12 @@ impl Refused {
                 too_many(kind, "rate_limit_exceeded", message, Some(*wait))
             }
             Exceeded::TooLarge(rate, tokens) => {
+                let advice = match asker {
+                    Asker::Caller => "set a lower max_tokens",
+                    Asker::Author => "let the prompt's author lower config.maxOutputTokens",
+                };
                 let message = format!(
-                    "This request may take {tokens} {}, and {} may use {}: send a shorter one, or set a lower max_tokens.",
+                    "This request may take {tokens} {}, and {} may use {}: send a shorter one, or {advice}.",
                     rate.unit.words(),
                     within_sentence(&subject),
                     per(rate)
@@ -80,18 +108,26 @@ impl Refused {
                     true => format!("; the budget begins anew on {}", state.window.ends),
                     false => String::new(),
                 };
+                let advice = match asker {
+                    Asker::Caller => "Set a lower max_tokens",
+                    Asker::Author => "Let the prompt's author lower config.maxOutputTokens",
+                };
                 let message = match left.0 {
                     0 => format!("{subject} has spent its budget of {}{ends}. Ask whoever runs this gateway for more.", amount(budget)),
                     _ => format!(
-                        "{subject} has {left} left of its budget of {}, and this request may cost up to {worst}{ends}. Set a lower max_tokens, or ask whoever runs this gateway for more.",
+                        "{subject} has {left} left of its budget of {}, and this request may cost up to {worst}{ends}. {advice}, or ask whoever runs this gateway for more.",
                         amount(budget)
                     ),
                 };
                 Refusal::new(StatusCode::PAYMENT_REQUIRED, Kind::Budget, "budget_exceeded", message)
             }
             Exceeded::Unpriced(budget) => {
+                let advice = match asker {
+                    Asker::Caller => "use one that has",
+                    Asker::Author => "let the prompt's author name one that has",
+                };
                 let message = format!(
-                    "{subject} has a budget of {}, and this model has no price to hold against it: use one that has, or ask whoever runs this gateway to set its price (0 if it is free) in the provider's file.",
+                    "{subject} has a budget of {}, and this model has no price to hold against it: {advice}, or ask whoever runs this gateway to set its price (0 if it is free) in the provider's file.",
                     amount(budget)
                 );
                 Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "model_without_price", message).with_param("model")
@@ -102,13 +138,7 @@ impl Refused {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
-        let mut refusal = refused.refusal();
-        let is_useless = refusal.status != StatusCode::TOO_MANY_REQUESTS || refusal.retry_after.is_none_or(|wait| wait > LONGEST_RETRY);
-        refusal.headers = refused.headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
-        if is_useless {
-            refusal.headers.push((SHOULD_RETRY, HeaderValue::from_static("false")));
-        }
-        refusal
+        refused.told(Asker::Caller)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::key::Caller;
 use crate::key::keyring::Plane;
 use crate::ledger::record::Outcome;
 use crate::money::Usd;
+use crate::prompt::chat;
 use crate::route::{self, Target};
 use crate::server::Lasting;
 use crate::surface::{ProviderError, REQUEST_ID, Surface, write_end};
@@ -79,6 +80,7 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     handshake::check(head)?;
     let (model, others) = query(head)?;
     ticket.called_model(&model);
+    chat::check_operation(&model, Operation::Realtime, Dialect::OpenaiChat)?;
     let targets = gateway.router().resolve(&model)?;
     for target in &targets {
         caller.may_use(&model, || target.full_name(), target.provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;

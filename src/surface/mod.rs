@@ -34,6 +34,7 @@ use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::key::diagnose::holds_key;
+use crate::quota::Asker;
 use crate::route::LiveProvider;
 use crate::ticket;
 
@@ -61,6 +62,10 @@ pub trait Surface: Send + Sync {
     fn error_event(&self, refusal: &Refusal) -> Bytes;
     /// A provider's error in the dialect's shape, marked with its name.
     fn provider_error(&self, error: &ProviderError<'_>) -> Response<Body>;
+    /// Who says how long an answer may be.
+    fn asker(&self) -> Asker {
+        Asker::Caller
+    }
     /// The header beside `x-request-id` in which the dialect's SDKs look for the request's id.
     fn request_id_header(&self) -> Option<HeaderName> {
         None

@@ -38,8 +38,8 @@ PLAIN = '"gpt-4o-mini" = {}\n"plain" = { can = ["temperature", "tools"] }'
 def prompts(start_gateway, upstream):
     gateway = start_gateway(providers={"test": provider_file(upstream.url, models=PLAIN)})
     gateway.prompts = gateway.folder / "prompts"
-    # Without what a gateway in this folder has noted.
-    shutil.copytree(ROOT / "prompts", gateway.prompts, ignore=shutil.ignore_patterns(".*"))
+    # Without what a gateway in this folder has noted, and without examples, which the simulator does not meet.
+    shutil.copytree(ROOT / "prompts", gateway.prompts, ignore=shutil.ignore_patterns(".*", "*.examples.yaml"))
     write(gateway, "hello.prompt")
     gateway.secret = gateway.new_key(name="prompts")["key"]
     assert eventually(lambda: call(gateway, "/prompts/hello", method="GET").status == 200)
@@ -101,6 +101,26 @@ def test_versions_live_and_end(prompts):
     assert eventually(lambda: call(prompts, "/prompts/hello@1", {"name": "x"}).status == 410)
     write(prompts, "hello@2.prompt", mark="?")
     assert eventually(lambda: "must not change" in gateway_ready(prompts))
+
+
+def test_what_is_retired_stays_so(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    assert prompts.run("prompts", "retire", "hello").returncode == 0
+    assert eventually(lambda: call(prompts, "/prompts/hello", {"name": "x"}).status == 410)
+    write(prompts, "hello.prompt")
+    told = lambda: [(fault["line"], "'hello@1' is retired and stays so" in fault["message"]) for fault in refused(prompts)]  # noqa: E731
+    assert eventually(lambda: told() == [(7, True)])
+    assert call(prompts, "/prompts/hello", {"name": "x"}).status == 410
+    prompts.stop()
+    prompts.start()
+    assert told() == [(7, True)] and call(prompts, "/prompts/hello@1", {"name": "x"}).status == 410
+    checked = prompts.run("prompts", "check")
+    assert checked.returncode == 1 and "hello.prompt:7: 'hello@1' is retired and stays so" in checked.stdout
+    source = HELLO.format(state="published", more="", mark="")
+    reply = prompts.request("PUT", "/admin/v1/prompts/hello@1", json.dumps({"source": source}), admin)
+    assert reply.status == 422 and "is retired and stays so" in reply.json()["detail"], reply.body
+    write(prompts, "hello.prompt", state="retired")
+    assert eventually(lambda: not refused(prompts))
 
 
 def gateway_ready(gateway):
@@ -690,6 +710,7 @@ def test_who_answers_is_told_where_it_is_the_simulator(prompts):
     line = "the simulator answers"
     checked = prompts.run("prompts", "check")
     assert checked.returncode == 0 and f"Note: {line} classify@1, " in checked.stdout and "KEYWARD_PROMPTS_MODEL" in checked.stdout
+    assert "Note: models are judged by the variables and stored credentials that this command has" in checked.stdout
     assert line in prompts.run("doctor").stdout
     prompts.stop()
     prompts.start()
@@ -721,6 +742,32 @@ def test_check_tells_what_is_hardly_meant(prompts):
     checked = prompts.run("prompts", "check")
     assert checked.returncode == 0 and "Note: vars@1 names the variable 'txt'" in checked.stdout
     assert "Note: vars@1 cannot be answered: 'test/gpt-9' is no model" in checked.stdout
+    put(prompts, "text.prompt", "---\ninput: { schema: string }\n---\n{{text}}")
+    assert "Note: text@1 can be called by nobody: its input's schema has the type \"string\"" in prompts.run("prompts", "check").stdout
+
+
+LONG = "---\nmodel: test/gpt-4o-mini\nkeyward.state: published\nconfig: { maxOutputTokens: 9000 }\n---\nx"
+
+
+def test_who_can_ask_for_less_is_told(start_gateway, upstream):
+    gateway = start_gateway()
+    gateway.prompts = gateway.folder / "prompts"
+    gateway.prompts.mkdir()
+    put(gateway, "long.prompt", LONG)
+    gateway.secret = gateway.new_key()["key"]
+    assert shown(gateway, "long")
+    for flags, status, told, to_chats in (
+        ({"limit": "output-tokens/minute=100"}, 429, "or let the prompt's author lower config.maxOutputTokens.", "or set a lower max_tokens."),
+        ({"budget": "0.001/day"}, 402, "Let the prompt's author lower config.maxOutputTokens, or ask", "Set a lower max_tokens, or ask"),
+    ):
+        gateway.secret = gateway.new_key(**flags)["key"]
+        reply = call(gateway, "/prompts/long", {})
+        assert reply.status == status and told in reply.json()["detail"] and "max_tokens" not in reply.json()["detail"], reply.body
+        # Whoever calls it as a model says so in the request.
+        body = {"model": "prompt/long", "messages": [{"role": "user", "content": "{}"}]}
+        reply = call(gateway, "/v1/chat/completions", body)
+        assert reply.status == status and to_chats in reply.json()["error"]["message"], reply.body
+    assert upstream.requests == []
 
 
 def test_what_is_wrong_with_a_prompt_is_not_its_callers_fault(prompts, upstream):
@@ -1101,3 +1148,32 @@ def test_a_variable_may_be_called_as_a_helper_is(prompts, upstream):
     assert shown(prompts, "names")
     assert call(prompts, "/prompts/names", {"raw": "x", "and": "y", "len": 3}).status == 200
     assert upstream.requests[-1].json()["messages"][-1]["content"] == "x y 3"
+
+
+def test_what_a_prompt_cannot_be_asked_for_is_told_with_what_to_call(prompts, upstream):
+    said = [{"role": "user", "content": "x"}]
+    for path, body, instead in (
+        ("/v1/completions", {"model": "prompt/hello", "prompt": "x"}, "POST /v1/chat/completions"),
+        ("/v1/embeddings", {"model": "prompt/hello", "input": "x"}, "POST /v1/chat/completions"),
+        ("/v1/images/generations", {"model": "prompt/hello", "prompt": "x"}, "POST /v1/chat/completions"),
+        ("/v1/responses/input_tokens", {"model": "prompt/hello", "input": "x"}, "POST /v1/responses, whose answer tells"),
+        ("/v1/messages/count_tokens", {"model": "prompt/hello", "messages": said}, "POST /v1/messages, whose answer tells"),
+        ("/v1/messages/batches", {"requests": [{"custom_id": "a", "params": {"model": "prompt/hello", "messages": said}}]}, "POST /v1/messages"),
+        ("/v1beta/models/prompt/hello:countTokens", {"contents": [{"parts": [{"text": "x"}]}]}, "generateContent, whose answer tells"),
+        ("/api/generate", {"model": "prompt/hello", "prompt": "x"}, "POST /api/chat"),
+        ("/v2/embed", {"model": "prompt/hello", "texts": ["x"], "input_type": "search_query", "embedding_types": ["float"]}, "POST /v2/chat"),
+    ):
+        reply = call(prompts, path, body)
+        told = reply.body.decode()
+        assert reply.status == 400 and "'prompt/hello' is a prompt, which answers chats and not '" in told, (path, told)
+        assert f"call it by {instead}" in told and "or by POST /prompts/hello." in told, (path, told)
+    assert upstream.requests == []
+
+
+def test_sdks_raise_what_a_prompt_cannot_be_asked_for(prompts):
+    with pytest.raises(openai.BadRequestError) as completed:
+        prompts.client(prompts.secret).completions.create(model="prompt/hello", prompt="x")
+    assert (completed.value.code, completed.value.param) == ("prompt_is_for_chat", "model")
+    client = anthropic.Anthropic(base_url=prompts.url, api_key=prompts.secret, max_retries=0)
+    with pytest.raises(anthropic.BadRequestError, match="POST /v1/messages"):
+        client.messages.count_tokens(model="prompt/hello", messages=[{"role": "user", "content": '{"name": "x"}'}])

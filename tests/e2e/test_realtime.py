@@ -202,6 +202,7 @@ def test_refusals_come_before_the_upgrade(running, played):
     assert refused(running, key, model="test/other") == (403, "model_not_allowed")
     assert refused(running, running.new_key()["key"], model="none-such") == (404, "model_not_found")
     assert refused(running, running.new_key()["key"], model="simulator/echo") == (501, "operation_not_served")
+    assert refused(running, running.new_key()["key"], model="prompt/hello") == (400, "prompt_is_for_chat")
     assert running.request("GET", f"/v1/realtime?model={MODEL}", key=key).status == 426
     assert running.request("POST", f"/v1/realtime?model={MODEL}", key=key).status == 405
     assert played.heads == []

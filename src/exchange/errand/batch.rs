@@ -13,6 +13,7 @@ use crate::dialect::members::Members;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::key::keyring::Caller;
+use crate::prompt::chat;
 use crate::route::Target;
 use crate::upstream::Load;
 
@@ -76,6 +77,7 @@ pub(in crate::exchange) fn with_results_here(json: &[u8]) -> Option<Bytes> {
 
 /// Who serves one of its requests: the provider of those before it, where there are any.
 pub(super) fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: &str, first: Option<&Target>) -> Result<Target, Refusal> {
+    chat::check_operation(name, served.operation, served.dialect)?;
     let router = gateway.router();
     let mut targets = match first {
         Some(first) => router.resolve_at(name, &first.provider.holder())?,

@@ -1,21 +1,29 @@
-//! Compiled templates made Dotprompt's: variables that are called as a foreign helper is are variables, and each block, each turn of a loop and each
-//! partial tells that it is a step, also where it writes nothing.
+//! Compiled templates made Dotprompt's: variables that are called as a foreign helper is are variables, values are written as JavaScript does, and each
+//! block, each turn of a loop and each partial tells that it is a step, also where it writes nothing.
 
-use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
-use handlebars::{Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, Template};
+use handlebars::template::{HelperTemplate, Parameter, Subexpression, TemplateElement};
+use handlebars::{Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderError, ScopedJson, Template};
+use serde_json::Value;
 
-use super::helpers::FOREIGN;
+use super::helpers::{CONTEXT, FOREIGN, KNOWN};
+use super::javascript;
 
 /// The helper that tells a step: whoever counts, counts what is written, be it nothing.
 const STEP: &str = "__step";
+/// The helper that writes a value.
+const TEXT: &str = "__text";
+/// The helpers that give any value, and do not write it themselves.
+const GIVING: [&str; 2] = ["lookup", CONTEXT];
 /// The helper that goes through a list.
 const LOOP: &str = "each";
 
 struct Step;
+struct Text;
 
 /// Makes all templates of a registry so.
 pub fn make(registry: &mut Handlebars<'_>) {
     registry.register_helper(STEP, Box::new(Step));
+    registry.register_helper(TEXT, Box::new(Text));
     // It cannot fail: the text is always the same.
     let told = Template::compile(&format!("{{{{{STEP}}}}}")).ok();
     let Some(step) = told.and_then(|told| told.elements.into_iter().next()) else { return };
@@ -44,6 +52,7 @@ fn within(template: &mut Template, step: &TemplateElement) {
         }
         if let TemplateElement::Expression(tag) | TemplateElement::HtmlExpression(tag) = &mut element {
             name_variable(tag);
+            write_as_text(tag);
         }
         put(element, at);
     }
@@ -59,6 +68,23 @@ fn name_variable(tag: &mut HelperTemplate) {
     {
         tag.name = variable.name.clone();
     }
+}
+
+/// A tag that writes a value: it becomes one that writes it as text.
+fn write_as_text(tag: &mut HelperTemplate) {
+    let is_bare = tag.params.is_empty() && tag.hash.is_empty();
+    let gives = match tag.name.as_name() {
+        Some(name) if is_bare => !KNOWN.contains(&name),
+        Some(name) => GIVING.contains(&name),
+        None => is_bare,
+    };
+    if !gives {
+        return;
+    }
+    let name = std::mem::replace(&mut tag.name, Parameter::Name(TEXT.to_owned()));
+    let (params, hash) = (std::mem::take(&mut tag.params), std::mem::take(&mut tag.hash));
+    let value = if is_bare { name } else { Parameter::Subexpression(Subexpression::new(name, params, hash)) };
+    tag.params.push(value);
 }
 
 /// Whether a text goes through a list, be it in a chain of `else`.
@@ -94,5 +120,20 @@ impl HelperDef for Step {
         out: &mut dyn Output,
     ) -> HelperResult {
         Ok(out.write("")?)
+    }
+}
+
+// === impl Text ===
+
+impl HelperDef for Text {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        let text = helper.param(0).map_or_else(String::new, |param| javascript::text(param.value()));
+        Ok(ScopedJson::Derived(Value::from(text)))
     }
 }

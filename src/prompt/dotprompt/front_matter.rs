@@ -126,7 +126,7 @@ impl FrontMatter {
         let (input, output) = (object("input")?, object("output")?);
         let schema = |side: &Map<String, Value>, name: &str| match side.get("schema") {
             None | Some(Value::Null) => Ok(None),
-            Some(schema) => picoschema::to_json_schema(schema, schemas)
+            Some(schema) => picoschema::to_json_schema(schema, schemas, name == "input")
                 .map(Some)
                 .map_err(|wrong| at(&[name, "schema", &wrong.at], format!("'{name}.schema' is not right: {}", wrong.message))),
         };

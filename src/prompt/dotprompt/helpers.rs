@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::javascript;
+
 /// What stands for `@name.path` once a template is read.
 pub const CONTEXT: &str = "__context";
 
@@ -152,7 +154,8 @@ impl HelperDef for ToJson {
         _: &mut RenderContext<'reg, 'rc>,
         out: &mut dyn Output,
     ) -> HelperResult {
-        let value = helper.param(0).map_or(&Value::Null, |param| param.value());
+        let mut value = helper.param(0).map_or(Value::Null, |param| param.value().clone());
+        javascript::make_whole(&mut value);
         let indent = helper.hash_get("indent").and_then(|indent| indent.value().as_u64()).unwrap_or(0).min(10);
         if indent == 0 {
             out.write(&value.to_string())?;

@@ -7,6 +7,7 @@ mod compiled;
 pub mod config;
 mod front_matter;
 mod helpers;
+mod javascript;
 mod message;
 mod names;
 mod picoschema;

@@ -14,10 +14,54 @@ pub struct Wrong {
 }
 
 const SCALARS: [&str; 6] = ["string", "boolean", "null", "number", "integer", "any"];
+/// What may stand beside the `type` of a scalar in JSON Schema, and in OpenAPI's.
+const KEYWORDS: [&str; 38] = [
+    "$id",
+    "$schema",
+    "$ref",
+    "$defs",
+    "$comment",
+    "$anchor",
+    "type",
+    "title",
+    "description",
+    "default",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "examples",
+    "example",
+    "enum",
+    "const",
+    "format",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "contentEncoding",
+    "contentMediaType",
+    "contentSchema",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "definitions",
+    "nullable",
+];
 
-/// The JSON Schema of a schema in either form.
-pub fn to_json_schema(schema: &Value, named: &Schemas) -> Result<Value, Wrong> {
+/// The JSON Schema of a schema in either form; one of variables is an object's, whatever they are called.
+pub fn to_json_schema(schema: &Value, named: &Schemas, is_of_variables: bool) -> Result<Value, Wrong> {
     let Value::Object(object) = schema else { return pico(schema, named, "schema") };
+    if has_field_named_type(object, named, is_of_variables) {
+        return self::object(object, named);
+    }
     let is_json_schema = match object.get("type") {
         Some(Value::String(kind)) => SCALARS.contains(&kind.as_str()) || kind == "object" || kind == "array",
         Some(Value::Array(_)) => true,
@@ -32,6 +76,13 @@ pub fn to_json_schema(schema: &Value, named: &Schemas) -> Result<Value, Wrong> {
         return Ok(Value::Object(whole));
     }
     pico(schema, named, "schema")
+}
+
+/// Whether `type: string` is a field of that name and not the schema's own type: nothing tells but what stands beside it.
+fn has_field_named_type(fields: &Map<String, Value>, named: &Schemas, is_of_variables: bool) -> bool {
+    let is_scalar = fields.get("type").and_then(Value::as_str).is_some_and(|kind| SCALARS.contains(&kind));
+    let is_no_keyword = |name: &String| !KEYWORDS.contains(&name.as_str()) && !name.starts_with("x-");
+    is_scalar && (is_of_variables || fields.keys().any(is_no_keyword)) && object(fields, named).is_ok()
 }
 
 fn pico(schema: &Value, named: &Schemas, at: &str) -> Result<Value, Wrong> {

@@ -8,6 +8,7 @@ use http::Response;
 use crate::error::Refusal;
 use crate::problem::{FieldError, Problem};
 use crate::prompt::Violation;
+use crate::quota::Asker;
 use crate::surface::openai::OpenAi;
 use crate::surface::{ProviderError, Surface};
 
@@ -30,6 +31,10 @@ pub fn problem(refusal: &Refusal, violations: &[Violation]) -> Problem {
 impl Surface for Prompts {
     fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         refuse(refusal, &[])
+    }
+
+    fn asker(&self) -> Asker {
+        Asker::Author
     }
 
     /// Read again by `answer`, which tells the caller.
