@@ -113,7 +113,7 @@ pub struct ExportParams {
 }
 
 /// Single requests, oldest first, as lines.
-#[utoipa::path(get, path = "/admin/v1/usage/export", tag = "usage", params(ExportParams), responses((status = 200, description = "JSON lines or CSV", body = String), (status = "4XX", body = Problem)))]
+#[utoipa::path(get, path = "/admin/v1/usage/export", tag = "usage", params(ExportParams), responses((status = 200, description = "JSON lines or CSV", content((String = "application/jsonl"), (String = "text/csv"))), (status = "4XX", body = Problem)))]
 pub(super) async fn export(
     _: Viewer,
     State(gateway): State<Arc<Gateway>>,

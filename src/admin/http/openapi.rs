@@ -121,7 +121,11 @@ fn described() -> Value {
     let parts: BTreeSet<&str> = schemas.values().filter_map(|schema| schema["allOf"].as_array()).flatten().filter_map(schema_of).collect();
     let mut asked = BTreeSet::new();
     for operation in operations(&mut description) {
-        asked.extend(operation.pointer("/requestBody/content/application~1json/schema").and_then(schema_of).map(str::to_owned));
+        let body = operation.pointer("/requestBody/content/application~1json/schema").and_then(schema_of).map(str::to_owned);
+        if let Some(name) = &body {
+            operation["requestBody"]["required"] = Value::Bool(needs_something(&schemas[name]));
+        }
+        asked.extend(body);
         let Some(responses) = operation["responses"].as_object_mut() else { continue };
         if let Some(refused) = responses.get_mut("4XX") {
             let problem = refused["content"]["application/json"].take();
@@ -146,6 +150,12 @@ fn described() -> Value {
 fn operations(description: &mut Value) -> impl Iterator<Item = &mut Value> {
     let paths = description["paths"].as_object_mut().into_iter().flat_map(serde_json::Map::values_mut);
     paths.filter_map(Value::as_object_mut).flat_map(serde_json::Map::values_mut).filter(|operation| operation["responses"].is_object())
+}
+
+/// Whether there is a field that has to be sent: without one, no body is as good as an empty object.
+fn needs_something(schema: &Value) -> bool {
+    let parts = schema["allOf"].as_array().map(Vec::as_slice).unwrap_or_default();
+    parts.iter().chain([schema]).any(|part| part["required"].as_array().is_some_and(|required| !required.is_empty()))
 }
 
 fn schema_of(value: &Value) -> Option<&str> {

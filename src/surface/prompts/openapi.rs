@@ -29,7 +29,14 @@ pub fn of(prompt: &Prompt, name: &str, head: &Parts) -> Value {
         "info": { "title": prompt.name, "version": prompt.version.to_string(), "description": description },
         "servers": [{ "url": format!("{scheme}://{host}") }],
         "security": [{ "key": [] }],
-        "paths": { format!("/prompts/{name}"): { "post": {
+        "paths": { format!("/prompts/{name}"): { "get": {
+            "operationId": format!("{}_schema", prompt.name),
+            "summary": "What it takes and gives, as JSON Schemas",
+            "responses": {
+                "200": { "description": "The prompt", "content": { "application/json": { "schema": { "type": "object" } } } },
+                "4XX": problem("The key is no good, or there is no such prompt"),
+            },
+        }, "post": {
             "operationId": prompt.name,
             "summary": description,
             "deprecated": prompt.life.state == State::Deprecated,
@@ -45,11 +52,17 @@ pub fn of(prompt: &Prompt, name: &str, head: &Parts) -> Value {
                 },
                 "400": problem("The body is no JSON"),
                 "401": problem("The key is missing or no good"),
-                "410": problem("The prompt is retired"),
+                "402": problem("A budget is spent"),
+                "403": problem("The key may not call it"),
                 "404": problem("There is no such prompt"),
+                "410": problem("The prompt is retired"),
+                "413": problem("The body is too large"),
+                "415": problem("The body is not sent as JSON"),
                 "422": problem("The input does not fit its schema (input_invalid), or the answer to it was withheld (answer_refused, answer_filtered)"),
                 "429": problem("A limit is reached"),
                 "502": problem("The provider failed, its answer does not fit the schema (output_invalid) or was cut off (answer_cut), or the prompt is wrong (prompt_faulty)"),
+                "503": problem("The gateway cannot do it now"),
+                "504": problem("The provider took too long"),
             },
         } } },
         "components": {
