@@ -68,7 +68,7 @@ pub struct Sources<'a> {
 
 /// What is to be explained.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Asked {
     /// A whole key, or its id.
     #[schema(value_type = String, required)]
