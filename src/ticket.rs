@@ -253,10 +253,11 @@ impl Ticket {
         let cost = self.cost(&usage, source);
         let total = self.started.elapsed();
         if let Some(permit) = self.begun.take() {
+            // Before anything is given back: who begins by that is written behind it.
+            self.write_down(outcome, usage, source, cost, total);
             let of_prompt = |glob: &str| self.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
             let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::names(glob, &name)) || of_prompt(glob);
             permit.settle(&self.used_in_all(&usage, cost), &is_named);
-            self.write_down(outcome, usage, source, cost, total);
         }
         self.gateway.metrics.ended(&Ended {
             operation: self.operation.as_str(),

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use recent::Recent;
 use record::{Begin, Settle};
 use segment::{Batch, Segment};
+use together::Lines;
 
 use crate::store::{Cursor, Entry};
 
@@ -36,6 +37,8 @@ pub struct Ledger {
     node: String,
     /// Held for a microsecond at a time: the order of the records in the file is the order of the lock.
     active: Mutex<Active>,
+    /// Ends that wait for the next write, whichever thread's it is.
+    ends: Mutex<Lines>,
     /// Where this run begins.
     start: Cursor,
     is_failing: AtomicBool,
@@ -50,6 +53,8 @@ pub struct Ledger {
 struct Active {
     segment: Segment,
     recent: Recent,
+    /// Between writes empty, and there for its memory.
+    writing: Lines,
 }
 
 /// A blank line, which means nothing, as long as most that mean something.
@@ -75,12 +80,13 @@ impl Ledger {
         let node = node_id(&folder.join("node"))?;
         // Never the last run's segment: its end may be torn.
         let number = segment::numbers(folder)?.last().map_or(1, |last| last + 1);
-        let active = Mutex::new(Active { segment: Segment::create(folder, number)?, recent: Recent::default() });
+        let active = Mutex::new(Active { segment: Segment::create(folder, number)?, recent: Recent::default(), writing: Lines::new() });
         let start = Cursor { segment: number, offset: 0 };
         Ok(Ledger {
             folder: folder.to_path_buf(),
             node,
             active,
+            ends: Mutex::new(Lines::new()),
             start,
             is_failing: AtomicBool::new(false),
             owed: Mutex::default(),
@@ -98,7 +104,8 @@ impl Ledger {
         together::write(self, Entry::Begin(begin)).await
     }
 
-    /// Writes down how a request ended, on some threads a moment later; what cannot be written is kept for [`Ledger::try_again`].
+    /// Writes down how a request ended, on some threads a moment later, but before whatever begins from now on; what cannot be written is
+    /// kept for [`Ledger::try_again`].
     pub fn settle(self: &Arc<Self>, settle: Settle) -> io::Result<()> {
         together::write_soon(self, Entry::Settle(settle))
     }
@@ -152,36 +159,30 @@ impl Ledger {
         self.lock().recent.take(from)
     }
 
-    /// Writes lines, each with its record and its length; of those that cannot be written, ends are owed.
-    fn write(&self, lines: &[u8], entries: &mut Vec<(Entry, usize)>) -> io::Result<()> {
-        let written = self.append(lines, entries);
-        self.is_failing.store(written.is_err(), Ordering::Relaxed);
-        let left = entries.drain(..).filter_map(|(entry, _)| match entry {
-            Entry::Settle(settle) => Some(settle),
-            Entry::Begin(_) => None,
-        });
-        if written.is_err() {
-            self.owed().extend(left);
+    /// Writes the ends that wait, and these beginnings behind them; of those that cannot be written, ends are owed.
+    fn write(&self, begins: &mut Lines) -> io::Result<()> {
+        let active = &mut *self.lock();
+        // Only now, so that no end is passed by what begins after it.
+        std::mem::swap(&mut active.writing, &mut *self.ends());
+        active.writing.append(begins);
+        if active.writing.entries.is_empty() {
+            return Ok(());
         }
+        let written = active.append(&self.folder);
+        self.is_failing.store(written.is_err(), Ordering::Relaxed);
+        if written.is_err() {
+            self.owed().extend(active.writing.entries.drain(..).filter_map(|(entry, _)| match entry {
+                Entry::Settle(settle) => Some(settle),
+                Entry::Begin(_) => None,
+            }));
+        }
+        active.writing.clear();
         written
     }
 
-    fn append(&self, lines: &[u8], entries: &mut Vec<(Entry, usize)>) -> io::Result<()> {
-        let Active { segment, recent } = &mut *self.lock();
-        // A segment that cannot be followed by another, say for want of a file handle, grows on.
-        if segment.len() >= SEGMENT_BYTES
-            && let Ok(next) = Segment::create(&self.folder, segment.number() + 1)
-        {
-            *segment = next;
-        }
-        segment.append(lines)?;
-        let mut at = Cursor { segment: segment.number(), offset: segment.whole() - lines.len() as u64 };
-        for (entry, len) in entries.drain(..) {
-            let end = at.offset + len as u64;
-            recent.keep(entry, at, end);
-            at.offset = end;
-        }
-        Ok(())
+    /// Ends that are not written yet.
+    fn ends(&self) -> MutexGuard<'_, Lines> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn owed(&self) -> MutexGuard<'_, Vec<Settle>> {
@@ -190,6 +191,29 @@ impl Ledger {
 
     fn lock(&self) -> MutexGuard<'_, Active> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Active ===
+
+impl Active {
+    /// Appends what is being written.
+    fn append(&mut self, folder: &Path) -> io::Result<()> {
+        let Active { segment, recent, writing } = self;
+        // A segment that cannot be followed by another, say for want of a file handle, grows on.
+        if segment.len() >= SEGMENT_BYTES
+            && let Ok(next) = Segment::create(folder, segment.number() + 1)
+        {
+            *segment = next;
+        }
+        segment.append(&writing.text)?;
+        let mut at = Cursor { segment: segment.number(), offset: segment.whole() - writing.text.len() as u64 };
+        for (entry, len) in writing.entries.drain(..) {
+            let end = at.offset + len as u64;
+            recent.keep(entry, at, end);
+            at.offset = end;
+        }
+        Ok(())
     }
 }
 

@@ -180,6 +180,21 @@ async fn what_is_ready_on_a_thread_is_written_at_once() {
 }
 
 #[tokio::test]
+async fn what_begins_is_written_behind_the_ends_that_made_room_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    write_begin(&ledger, begin("a")).unwrap();
+    together::gather();
+    ledger.settle(settle("a")).unwrap();
+    // Another worker's request, for which this thread has not written its end yet.
+    let other = Arc::clone(&ledger);
+    std::thread::spawn(move || write_begin(&other, begin("b")).unwrap()).join().unwrap();
+    let entries = segment::read(folder.path(), ledger.start(), Some(ledger.end().offset)).unwrap().entries;
+    let ids: Vec<&str> = entries.iter().map(|entry| if let Entry::Begin(begin) = entry { &*begin.id } else { "end" }).collect();
+    assert_eq!(ids, ["a", "end", "b"]);
+}
+
+#[tokio::test]
 async fn a_write_that_fails_fails_for_all_who_wait_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());

@@ -1,8 +1,9 @@
-//! Records of one thread that go into the ledger by one write.
+//! Records that go into the ledger by one write.
 //!
 //! A beginning is written before its provider is called: its request waits until whatever else is ready on its thread has run, and the
-//! first that goes on writes for all. An end waits for the next beginning, or for the end of the thread's turn: a process that is
-//! killed in that fraction of a millisecond leaves its request open, which is then settled at its reservation.
+//! first that goes on writes for all. An end waits for the next beginning of any thread, or for the end of its own thread's turn: a process
+//! that is killed in that fraction of a millisecond leaves its request open, which is then settled at its reservation. What an end gives
+//! back is given back once the end waits, so that whoever begins by it is written behind it, and nothing is ever counted twice.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,19 +15,24 @@ use super::{Ledger, segment};
 use crate::store::Entry;
 
 thread_local! {
-    static LINES: RefCell<Lines> =
-        const { RefCell::new(Lines { text: Vec::new(), entries: Vec::new(), gathers: false, waits_in: None, turn: None }) };
+    static HERE: RefCell<Here> = const { RefCell::new(Here { begins: Lines::new(), gathers: false, ends_in: None, turn: None }) };
 }
 
 /// Lines that were not written yet.
-struct Lines {
-    text: Vec<u8>,
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) text: Vec<u8>,
     /// Each with the length of its line.
-    entries: Vec<(Entry, usize)>,
+    pub(super) entries: Vec<(Entry, usize)>,
+}
+
+/// What this thread has to write.
+struct Here {
+    begins: Lines,
     /// Whether this thread's records wait at all.
     gathers: bool,
-    /// Where they go, while a task is under way that writes them.
-    waits_in: Option<Arc<Ledger>>,
+    /// Where its ends wait, while a task is under way that writes them.
+    ends_in: Option<Arc<Ledger>>,
     /// Those who wait for the next write.
     turn: Option<Arc<Turn>>,
 }
@@ -39,43 +45,43 @@ const USUAL: usize = 16 << 10;
 
 /// Lets records wait on this thread; its runtime has to be one that runs on this thread alone.
 pub fn gather() {
-    LINES.with_borrow_mut(|lines| lines.gathers = true);
+    HERE.with_borrow_mut(|here| here.gathers = true);
 }
 
 /// Writes what waits on this thread.
 pub fn flush() {
-    LINES.with_borrow_mut(|lines| {
-        if let Some(ledger) = lines.waits_in.take()
-            && let Err(error) = lines.write(&ledger)
+    HERE.with_borrow_mut(|here| {
+        if let Some(ledger) = here.ends_in.take()
+            && let Err(error) = here.write(&ledger)
         {
             tracing::error!(%error, "ends of requests could not be written down yet; they will be as soon as the disk takes them");
         }
     });
 }
 
-/// Writes a record, with all that others on this thread have to write by then.
-pub(super) async fn write(ledger: &Ledger, entry: Entry) -> io::Result<()> {
-    let turn = LINES.with_borrow_mut(|lines| {
-        lines.add(entry);
-        lines.gathers.then(|| Arc::clone(lines.turn.get_or_insert_default()))
+/// Writes a beginning, with all that others on this thread have to write by then.
+pub(super) async fn write(ledger: &Ledger, begin: Entry) -> io::Result<()> {
+    let turn = HERE.with_borrow_mut(|here| {
+        here.begins.add(begin);
+        here.gathers.then(|| Arc::clone(here.turn.get_or_insert_default()))
     });
-    let Some(turn) = turn else { return LINES.with_borrow_mut(|lines| lines.write(ledger)) };
+    let Some(turn) = turn else { return HERE.with_borrow_mut(|here| here.write(ledger)) };
     // Behind all that is ready to run.
     tokio::task::yield_now().await;
     match turn.get() {
-        None => LINES.with_borrow_mut(|lines| lines.write(ledger)),
+        None => HERE.with_borrow_mut(|here| here.write(ledger)),
         Some(Ok(())) => Ok(()),
         Some(Err((kind, why))) => Err(io::Error::new(*kind, why.clone())),
     }
 }
 
-/// Writes a record soon, where this thread lets it wait.
-pub(super) fn write_soon(ledger: &Arc<Ledger>, entry: Entry) -> io::Result<()> {
-    LINES.with_borrow_mut(|lines| {
-        lines.add(entry);
-        let Some(runtime) = Handle::try_current().ok().filter(|_| lines.gathers) else { return lines.write(ledger) };
-        if lines.waits_in.is_none() {
-            lines.waits_in = Some(Arc::clone(ledger));
+/// Writes an end soon, where this thread lets it wait.
+pub(super) fn write_soon(ledger: &Arc<Ledger>, end: Entry) -> io::Result<()> {
+    ledger.ends().add(end);
+    HERE.with_borrow_mut(|here| {
+        let Some(runtime) = Handle::try_current().ok().filter(|_| here.gathers) else { return here.write(ledger) };
+        if here.ends_in.is_none() {
+            here.ends_in = Some(Arc::clone(ledger));
             // Behind all that is ready to run. Where the runtime is ending it never runs: then its thread writes what waits, at its end.
             runtime.spawn(async {
                 tokio::task::yield_now().await;
@@ -89,23 +95,39 @@ pub(super) fn write_soon(ledger: &Arc<Ledger>, entry: Entry) -> io::Result<()> {
 // === impl Lines ===
 
 impl Lines {
+    pub(super) const fn new() -> Lines {
+        Lines { text: Vec::new(), entries: Vec::new() }
+    }
+
     fn add(&mut self, entry: Entry) {
         let before = self.text.len();
         segment::encode(&entry, &mut self.text);
         self.entries.push((entry, self.text.len() - before));
     }
 
+    /// Takes others behind its own.
+    pub(super) fn append(&mut self, others: &mut Lines) {
+        self.text.append(&mut others.text);
+        self.entries.append(&mut others.entries);
+    }
+
+    /// Forgets what was written.
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(USUAL);
+        self.entries.clear();
+    }
+}
+
+// === impl Here ===
+
+impl Here {
     fn write(&mut self, ledger: &Ledger) -> io::Result<()> {
-        if self.entries.is_empty() {
-            return Ok(());
-        }
-        let written = ledger.write(&self.text, &mut self.entries);
+        let written = ledger.write(&mut self.begins);
         if let Some(turn) = self.turn.take() {
             // Nobody else sets it: a turn is taken by the write that decides it.
             let _ = turn.set(written.as_ref().copied().map_err(|e| (e.kind(), e.to_string())));
         }
-        self.text.clear();
-        self.text.shrink_to(USUAL);
         written
     }
 }
