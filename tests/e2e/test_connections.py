@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import subprocess
 
@@ -21,11 +23,12 @@ def over_tls(folder, both):
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
     files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files], check=True, capture_output=True)
-    with subprocess.Popen(["node", H2, folder, both], stdout=subprocess.PIPE, text=True) as server:
+    # A group of its own: the command may be one that starts another.
+    with subprocess.Popen(["node", H2, folder, both], stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
         try:
             yield f"https://localhost:{int(server.stdout.readline())}/v1", folder / "cert.pem"
         finally:
-            server.kill()
+            os.killpg(server.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(("both", "version"), [("both", "1.1"), ("", "2.0")], ids=["both", "http2-alone"])
