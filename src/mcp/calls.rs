@@ -114,9 +114,19 @@ impl Called {
         (server, tool): (&str, &str),
         run: impl Future<Output = Result<CallToolResponse, ErrorData>>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let name = format!("{server}/{tool}");
+        self.metered_as(gateway, (server, tool, tool), run).await
+    }
+
+    /// The same of a tool that the ledger is to have by another name.
+    pub async fn metered_as(
+        &self,
+        gateway: &Arc<Gateway>,
+        (server, tool, row): (&str, &str, &str),
+        run: impl Future<Output = Result<CallToolResponse, ErrorData>>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let (scope, name) = (format!("{server}/{tool}"), format!("{server}/{row}"));
         let failed = |answer: &CallToolResponse| matches!(answer, CallToolResponse::Complete(result) if result.is_error == Some(true));
-        match self.written_down(gateway, &name, &name, failed, run).await {
+        match self.written_down(gateway, &scope, &name, failed, run).await {
             Ok(answer) => answer,
             Err(refusal) => Ok(wrong(&refusal.message).into()),
         }

@@ -14,13 +14,14 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
 
-use super::calls::{Called, Way, held_back, no_tool, unusable, wrong};
+use super::calls::{Called, Way, held_back, no_tool, unusable};
 use super::federation::{Changes, Key, Kind, Listed, Pool, Server};
 use super::names::{self, Manner, shown};
 use super::{introduction, plain, prompts, services, subscriptions, tools};
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::service::Service;
+use crate::telemetry::UNLISTED;
 
 /// What one session, or one request without a session, talks to.
 pub struct Handler {
@@ -140,12 +141,9 @@ impl Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let listing = server.listing().await;
         if let Some(why) = unusable(server, &listing, name) {
-            // It is a request all the same; names that callers make up are no rows of the ledger.
-            if listing.tools.iter().any(|tool| tool.name == name) {
-                return called.metered(&self.gateway, (&server.name, name), async { why.map(CallToolResponse::from) }).await;
-            }
-            let admitted = called.admit(&format!("{}/{name}", server.name));
-            return admitted.map_or_else(|refused| Ok(wrong(&refused.message)), |()| why).map(CallToolResponse::from);
+            // It is a request all the same; of names that callers make up, the ledger has no end of rows.
+            let row = if listing.tools.iter().any(|tool| tool.name == name) { name } else { UNLISTED };
+            return called.metered_as(&self.gateway, (&server.name, name, row), async { why.map(CallToolResponse::from) }).await;
         }
         (asked.name, asked.meta) = (name.to_owned().into(), None);
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(asked));

@@ -1,6 +1,7 @@
 """Prompts and other MCP servers behind `/mcp`, by the official Python SDK."""
 
 import asyncio
+import base64
 import http.server
 import json
 import os
@@ -110,6 +111,9 @@ def test_servers_stand_beside_each_other_and_one_that_is_down_hides_only_itself(
     assert tool_names(federated, federated.secret, "/mcp/web")[:1] == ["test_simple_text"]
     down = call(federated, federated.secret, "down__echo", text="hi")
     assert down.is_error and "'down' cannot be reached" in down.content[0].text and "127.0.0.1:1" not in down.content[0].text
+    # Nobody knows which tools it has: the row says whose it was to be, and that it came to nothing.
+    row = federated.usage("tool", "down/unlisted", 1)
+    assert (row["requests"], row["failed"]) == (1, 1)
 
 
 def test_resources_prompts_and_completion_are_carried_through(federated):
@@ -256,8 +260,8 @@ def test_a_session_belongs_to_its_key(federated):
 class Guarded(http.server.ThreadingHTTPServer):
     """Grants tokens to one client, and lets who has one through to an MCP server."""
 
-    def __init__(self, inner):
-        self.inner, self.asked = inner, []
+    def __init__(self, inner, basic=None):
+        self.inner, self.asked, self.basic = inner, [], basic
         super().__init__(("127.0.0.1", 0), GuardedHandler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -267,6 +271,8 @@ class GuardedHandler(Answering):
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.path == "/token":
             self.server.asked.append(body.decode())
+            if self.server.basic and self.headers.get("authorization") != self.server.basic:
+                return self.send(401, b'{"error": "invalid_client"}', "application/json")
             return self.send(200, json.dumps({"access_token": "granted", "token_type": "Bearer", "expires_in": 60}).encode(), "application/json")
         if self.headers["authorization"] != "Bearer granted" or self.headers["x-tenant"] != "blue":
             return self.send(401, b"{}", "application/json")
@@ -276,8 +282,10 @@ class GuardedHandler(Answering):
         self.send(reply.status_code, reply.content, reply.headers.get("content-type"), reply.headers.get("mcp-session-id"))
 
 
-def test_a_token_is_got_by_client_credentials(served, start_gateway):
-    guarded = Guarded(served.url)
+@pytest.mark.parametrize("by_basic", [False, True], ids=["by the body", "by HTTP Basic"])
+def test_a_token_is_got_by_client_credentials(served, start_gateway, by_basic):
+    basic = f"Basic {base64.b64encode(f'keyward:{SECRET}'.encode()).decode()}" if by_basic else None
+    guarded = Guarded(served.url, basic)
     address = f"http://127.0.0.1:{guarded.server_address[1]}"
     config = f"""
 [mcp.servers.guarded]
@@ -292,8 +300,10 @@ scope = "tools"
     key = gateway.new_key(name="guarded")["key"]
     assert call(gateway, key, "guarded__echo", text="hi").structured_content["text"] == "hi"
     # One token for the gateway's own connection and the caller's.
-    [asked] = [urllib.parse.parse_qs(form) for form in guarded.asked]
-    assert asked == {"grant_type": ["client_credentials"], "client_id": ["keyward"], "client_secret": [SECRET], "scope": ["tools"]}
+    asked = [urllib.parse.parse_qs(form) for form in guarded.asked]
+    form = {"grant_type": ["client_credentials"], "scope": ["tools"], "resource": [f"{address}/mcp"]}
+    named = form | {"client_id": ["keyward"], "client_secret": [SECRET]}
+    assert asked == ([named, form] if by_basic else [named])
     assert SECRET not in gateway.log() and "granted" not in gateway.log()
     guarded.shutdown()
 

@@ -187,6 +187,9 @@ fn answered(answer: StreamableHttpPostResponse, id: &RequestId) -> Result<Stream
         StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Error(error), _) if error.id.is_none() => {
             Err(Error::UnexpectedServerResponse(format!("{NAMELESS}: {}", error.error.message).into()))
         }
+        StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Response(response), _) if response.id != *id => {
+            Err(Error::UnexpectedServerResponse(format!("{NAMELESS}: its id is another").into()))
+        }
         StreamableHttpPostResponse::Sse(events, begun) => {
             let id = id.clone();
             Ok(StreamableHttpPostResponse::Sse(events.map(move |event| event.map(|event| named(event, &id))).boxed(), begun))

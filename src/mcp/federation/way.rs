@@ -111,7 +111,8 @@ impl Way {
             (Some(variable), ..) => Some(Token::Fixed(secret(variable)?)),
             (None, Some(token_url), Some(id), Some(variable)) => {
                 let (token_url, id, secret) = (expand(token_url)?, expand(id)?, secret(variable)?);
-                Some(Token::Granted(Tokens::new(Source::Client(Client { token_url, id, secret, scope: settings.scope.clone() }))))
+                let (scope, resource) = (settings.scope.clone(), resource(&url));
+                Some(Token::Granted(Tokens::new(Source::Client(Client { token_url, id, secret, scope, resource }))))
             }
             _ => None,
         };
@@ -242,4 +243,13 @@ impl Http {
         let config = StreamableHttpClientTransportConfig::with_uri(self.url.expose()).custom_headers(self.headers.clone());
         StreamableHttpClientTransport::with_client(Authorized { has_expired, ..self.authorized.clone() }, config)
     }
+}
+
+/// A server's own name as one that tokens are for: its address without what is a query or a part of a page.
+fn resource(url: &str) -> Option<String> {
+    let mut url = reqwest::Url::parse(url).ok()?;
+    url.set_query(None);
+    url.set_fragment(None);
+    let _ = (url.set_username(""), url.set_password(None));
+    Some(url.to_string())
 }

@@ -1,6 +1,6 @@
 //! OAuth's client credentials: an id and a secret exchanged for an access token, at any server.
 //!
-//! Source: RFC 6749, section 4.4; the client authenticates by the body (section 2.3.1).
+//! Source: RFC 6749, section 4.4; the client authenticates by the body, and by HTTP Basic where the server wants that (section 2.3.1).
 
 use super::tokens::{self, Granted};
 use crate::route::Secret;
@@ -16,6 +16,8 @@ pub struct Client {
     pub secret: Secret,
     /// What the token is to allow; the server's own default where absent.
     pub scope: Option<String>,
+    /// Whom the token is for (RFC 8707, section 2); not said where absent.
+    pub resource: Option<String>,
 }
 
 // === impl Client ===
@@ -23,8 +25,14 @@ pub struct Client {
 impl Client {
     /// A new token.
     pub async fn fetch(&self) -> Result<Granted, String> {
-        let mut form = vec![("grant_type", "client_credentials"), ("client_id", &self.id), ("client_secret", self.secret.expose())];
+        let mut form = vec![("grant_type", "client_credentials")];
         form.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
-        tokens::post_form(&self.token_url, &form).await
+        form.extend(self.resource.as_deref().map(|resource| ("resource", resource)));
+        let in_body = [("client_id", self.id.as_str()), ("client_secret", self.secret.expose())];
+        match tokens::ask(&self.token_url, &[form.as_slice(), &in_body].concat(), None).await {
+            Err(refused) if refused.is_of_client => tokens::ask(&self.token_url, &form, Some((&self.id, &self.secret))).await,
+            answer => answer,
+        }
+        .map_err(|refused| refused.told)
     }
 }

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, header};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use http::{HeaderValue, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{client_credentials, entra, google};
+use crate::route::Secret;
 use crate::upstream::tls;
 
 /// The token of one credential.
@@ -63,6 +64,18 @@ const QUOTED: usize = 200;
 
 fn an_hour() -> u64 {
     3600
+}
+
+/// What a form encodes; servers that read HTTP Basic as it comes are served so by most ids and secrets.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Why there is no token.
+#[derive(Debug)]
+pub struct Refused {
+    /// The server does not take the client for who it says it is, in the way that it says so.
+    pub is_of_client: bool,
+    /// What is told of it.
+    pub told: String,
 }
 
 // === impl Tokens ===
@@ -157,6 +170,12 @@ impl fmt::Debug for Tokens {
     }
 }
 
+impl From<String> for Refused {
+    fn from(told: String) -> Refused {
+        Refused { is_of_client: false, told }
+    }
+}
+
 // === impl Granted ===
 
 impl Granted {
@@ -171,15 +190,24 @@ impl Granted {
 
 /// Asks a token server by a form.
 pub async fn post_form(url: &str, form: &[(&str, &str)]) -> Result<Granted, String> {
-    let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    ask(url, form, None).await.map_err(|refused| refused.told)
+}
+
+/// The same, where a client may say by HTTP Basic who it is: by its id and its secret, encoded as in a form.
+pub async fn ask(url: &str, form: &[(&str, &str)], basic: Option<(&str, &Secret)>) -> Result<Granted, Refused> {
+    let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
     let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     let request = client()?.post(url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.join("&"));
-    send(request).await
+    send(match basic {
+        Some((id, secret)) => request.basic_auth(encoded(id), Some(encoded(secret.expose()))),
+        None => request,
+    })
+    .await
 }
 
 /// Asks a machine's metadata server.
 pub async fn get(url: &str) -> Result<Granted, String> {
-    send(client()?.get(url).header("metadata-flavor", "Google")).await
+    send(client()?.get(url).header("metadata-flavor", "Google")).await.map_err(|refused| refused.told)
 }
 
 /// A client of its own: it is needed once an hour.
@@ -188,16 +216,17 @@ fn client() -> Result<reqwest::Client, String> {
     builder.build().map_err(|e| format!("no token server can be asked ({e})"))
 }
 
-async fn send(request: reqwest::RequestBuilder) -> Result<Granted, String> {
+async fn send(request: reqwest::RequestBuilder) -> Result<Granted, Refused> {
     let unreachable = |e: reqwest::Error| format!("its token server could not be reached ({})", e.without_url());
     let response = request.send().await.map_err(unreachable)?;
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable)?;
     if status.is_success() {
-        return serde_json::from_slice(&body).map_err(|_| "its token server's answer holds no token".to_owned());
+        return serde_json::from_slice(&body).map_err(|_| "its token server's answer holds no token".to_owned().into());
     }
     let error = serde_json::from_slice::<Value>(&body).unwrap_or_default();
     let said: Vec<&str> = ["error", "error_description"].iter().filter_map(|name| error.get(name)?.as_str()).collect();
     let said: String = said.join(": ").chars().take(QUOTED).collect();
-    Err(format!("its token server answered with status {} {said}", status.as_u16()).trim_end().to_owned())
+    let is_of_client = error["error"] == "invalid_client" || status == StatusCode::UNAUTHORIZED;
+    Err(Refused { is_of_client, told: format!("its token server answered with status {} {said}", status.as_u16()).trim_end().to_owned() })
 }
