@@ -12,9 +12,10 @@ use reqwest::{StatusCode, header};
 use super::{CliError, installation, output};
 use crate::catalog::Environment;
 use crate::config::Config;
-use crate::prompt::edit::{self, Compared, Step};
+use crate::prompt::edit;
 use crate::prompt::examples::{self, Example, Tried};
 use crate::prompt::{Prompt, Prompts as Shelved, State, advice};
+use crate::steps::{Compared, Step};
 
 /// Write, check, test and publish prompts
 #[derive(Subcommand)]

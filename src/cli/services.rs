@@ -13,8 +13,8 @@ use crate::catalog::Environment;
 use crate::config::Config;
 use crate::life::State;
 use crate::mcp::tool_name;
-use crate::prompt::edit::Step;
 use crate::service::{Folder, Service, Standing, edit};
+use crate::steps::Step;
 use crate::store::audit::Actor;
 
 /// Check and publish REST services, and decide who may call them

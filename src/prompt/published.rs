@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Prompt;
 use crate::shelf::{self, Misfile};
+use crate::versions;
 
 /// The published versions, by `name@version`.
 pub type Known = BTreeMap<String, Published>;
@@ -90,7 +91,7 @@ impl Published {
     /// The version as it was published, where its text was noted and can still be read.
     pub fn prompt(&self, label: &str) -> Option<Prompt> {
         let (name, version) = label.rsplit_once('@')?;
-        Prompt::read(name, Some(super::entry::version(version)?), self.source.as_deref()?, &self.partials).ok()
+        Prompt::read(name, Some(versions::number(version)?), self.source.as_deref()?, &self.partials).ok()
     }
 }
 

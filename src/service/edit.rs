@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use super::shelf::Folder;
-use crate::prompt::edit::{EditError, Step, alone, away};
 use crate::shelf::put;
+use crate::steps::{EditError, Step, alone, away};
 
 /// A change that was found right, and that nobody comes before: all others wait until it is made, or dropped.
 #[derive(Debug)]

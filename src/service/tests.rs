@@ -13,8 +13,8 @@ use super::path::Template;
 use super::*;
 use crate::catalog::Environment;
 use crate::config::Config;
-use crate::prompt::edit::Step;
 use crate::route::Secret;
+use crate::steps::Step;
 
 fn described(paths: Value, components: Value) -> Description {
     let document = json!({ "openapi": "3.1.0", "info": { "title": "Test" }, "paths": paths, "components": components });

@@ -17,7 +17,8 @@ use super::{Admin, Json, Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::problem::FieldError;
 use crate::prompt::Prompts;
-use crate::prompt::edit::{self, EditError};
+use crate::prompt::edit;
+use crate::steps::EditError;
 use crate::surface::Segment;
 
 /// A text that prompts share.

@@ -19,7 +19,8 @@ use super::{Admin, Json, Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::problem::FieldError;
 use crate::prompt::Prompt;
-use crate::prompt::edit::{self, EditError, Plan, Source, Step};
+use crate::prompt::edit::{self, Plan, Source};
+use crate::steps::{EditError, Step};
 use crate::surface::Segment;
 
 /// A version of a prompt.

@@ -19,9 +19,9 @@ use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
 use crate::admin::services::{self, SubscriptionView};
 use crate::gateway::Gateway;
-use crate::prompt::edit::Step;
 use crate::quota::Limits;
 use crate::service::{Folder, Service, Standing, edit};
+use crate::steps::Step;
 use crate::surface::Segment;
 
 /// A service; what it shows to its API is not told.
