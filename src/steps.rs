@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -80,6 +80,22 @@ pub fn alone(folder: &Path) -> Result<Option<File>, EditError> {
 /// There is nothing of a name, since there is no folder.
 pub fn away(folder: &Path, what: &str, name: &str) -> EditError {
     EditError::NotFound(format!("there is no {what} '{name}': there is no folder {}", folder.display()))
+}
+
+/// A file is there that was to be made.
+pub fn exists(path: &Path) -> String {
+    format!("{} is there already: change it, or take another name", path.display())
+}
+
+/// Makes a folder for its first files, unless somebody else has made it and one of them meanwhile.
+pub fn made_for<'a>(folder: &Path, files: impl IntoIterator<Item = &'a PathBuf>) -> Result<File, EditError> {
+    let unmade = |why: String| EditError::failed(format!("{} cannot be made: {why}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(|e| unmade(e.to_string()))?;
+    let alone = alone(folder)?.ok_or_else(|| unmade("it is gone again".to_owned()))?;
+    match files.into_iter().find(|path| path.exists()) {
+        Some(path) => Err(EditError::Exists(exists(path))),
+        None => Ok(alone),
+    }
 }
 
 /// The version that a step is for where none is named.

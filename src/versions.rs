@@ -92,6 +92,14 @@ impl<T: Versioned> Versions<T> {
         self.versions(name)?.get(&number(digits)?)
     }
 
+    /// The version that a name says, or the newest there is.
+    pub fn newest_of(&self, name: &str) -> Option<&Arc<T>> {
+        match split(name) {
+            (base, Some(digits)) => self.version(base, digits),
+            (base, None) => self.each(base).next_back(),
+        }
+    }
+
     /// Whether there is this one.
     pub fn has(&self, one: &T) -> bool {
         self.versions(one.name()).is_some_and(|versions| versions.contains_key(&one.version()))
@@ -116,6 +124,11 @@ impl<T: Versioned> Versions<T> {
     /// The newest version in a state.
     pub fn newest(&self, name: &str, state: State, now: Timestamp) -> Option<&Arc<T>> {
         self.each(name).rev().find(|one| one.state_at(now) == state)
+    }
+
+    /// Whether all versions of a name are retired.
+    pub fn is_over(&self, name: &str, now: Timestamp) -> bool {
+        self.each(name).all(|one| one.state_at(now) == State::Retired)
     }
 
     /// The published versions that share the calls that name none, by their weights.

@@ -89,7 +89,7 @@ pub async fn end(store: &dyn SubscriptionStore, service: &str, by: &Actor) -> Re
 }
 
 fn known(services: &Services, service: &str) -> Result<(), SubscriptionError> {
-    match services.service(service) {
+    match services.named(service) {
         Some(_) => Ok(()),
         None => Err(SubscriptionError::NoService(edit::missing(services, service).to_string())),
     }

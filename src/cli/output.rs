@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::CliError;
 use crate::hidden::is_hidden;
+use crate::steps::Compared;
 
 /// Prints a value as JSON.
 pub fn json<T: Serialize>(value: &T) -> Result<(), CliError> {
@@ -63,4 +64,10 @@ mod tests {
         let text = laid_out(&["NAME", "B"], &rows);
         assert_eq!(text, "NAME            B\na\\u{1b}[2Jb\\nc  ü\n\\u{202e}x       y\n");
     }
+}
+
+/// Prints how two versions differ.
+pub fn compared(compared: &Compared) -> Result<(), CliError> {
+    let Compared { from, to, diff } = compared;
+    if diff.is_empty() { print(&format!("{from} and {to} are the same.\n")) } else { print(diff) }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Prompts, State, examples};
 use crate::config::hint;
 use crate::shelf::{self, Misfile};
-use crate::steps::{Compared, EditError, Step, alone, away, meant, succeeds};
+use crate::steps::{Compared, EditError, Step, alone, away, exists, made_for, meant, succeeds};
 use crate::versions;
 use crate::yaml;
 
@@ -94,21 +94,6 @@ pub fn remove(folder: &Path, label: &str) -> Result<Removal, EditError> {
     match prompts.all().find(|prompt| prompt.label() == source.label).is_some_and(|prompt| prompt.life.state == State::Draft) {
         true => Ok(Removal { _alone: alone, source }),
         false => Err(EditError::Wrong(format!("'{}' is no draft: retire it, and callers are told so; nothing was changed", source.label))),
-    }
-}
-
-fn exists(path: &Path) -> String {
-    format!("{} is there already: change it, or take another name", path.display())
-}
-
-/// Makes a folder for its first file, unless somebody else has made both meanwhile.
-fn made_for(folder: &Path, path: &Path) -> Result<File, EditError> {
-    let unmade = |why: String| EditError::failed(format!("{} cannot be made: {why}", folder.display()));
-    std::fs::create_dir_all(folder).map_err(|e| unmade(e.to_string()))?;
-    let alone = alone(folder)?.ok_or_else(|| unmade("it is gone again".to_owned()))?;
-    match path.exists() {
-        true => Err(EditError::Exists(exists(path))),
-        false => Ok(alone),
     }
 }
 
@@ -293,7 +278,7 @@ impl Plan {
     /// Makes it, and the folder of a first file; the file is the old one or the new one at every moment.
     pub fn make(self) -> Result<Source, EditError> {
         let Plan { alone, folder, source, prompts, .. } = self;
-        let _alone = alone.map_or_else(|| made_for(&folder, &source.path), Ok)?;
+        let _alone = alone.map_or_else(|| made_for(&folder, [&source.path]), Ok)?;
         let written = shelf::put(&source.path, &source.text);
         written.map_err(|e| EditError::failed(format!("{} cannot be written: {e}", source.path.display())))?;
         prompts.note(&folder, &source.label).map_err(|fault| EditError::failed(fault.to_string()))?;

@@ -59,7 +59,7 @@ pub struct TestReport {
 #[serde(deny_unknown_fields)]
 pub struct DiffQuery {
     /// The older version, as `name` or `name@version` [default: the one before].
-    from: Option<String>,
+    pub(super) from: Option<String>,
 }
 
 impl Fields for TestRun {

@@ -63,7 +63,7 @@ pub async fn write(
         if_match.check(&found(&gateway, name.clone()).await?)?;
     }
     let what = ("partial.write", plan.label().to_owned());
-    noted(&admin, &gateway, what, of_prompts(move || plan.make().inspect(|source| shelf.take(&source.path)))).await?;
+    noted(&admin, &gateway, what, of_prompts(move || plan.make().inspect(|source| shelf.take(&[&source.path])))).await?;
     Ok(tagged(&found(&gateway, name).await?))
 }
 
