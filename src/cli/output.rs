@@ -54,6 +54,12 @@ pub fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// Prints how two versions differ.
+pub fn compared(compared: &Compared) -> Result<(), CliError> {
+    let Compared { from, to, diff } = compared;
+    if diff.is_empty() { print(&format!("{from} and {to} are the same.\n")) } else { print(diff) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,10 +70,4 @@ mod tests {
         let text = laid_out(&["NAME", "B"], &rows);
         assert_eq!(text, "NAME            B\na\\u{1b}[2Jb\\nc  ü\n\\u{202e}x       y\n");
     }
-}
-
-/// Prints how two versions differ.
-pub fn compared(compared: &Compared) -> Result<(), CliError> {
-    let Compared { from, to, diff } = compared;
-    if diff.is_empty() { print(&format!("{from} and {to} are the same.\n")) } else { print(diff) }
 }

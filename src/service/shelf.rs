@@ -215,8 +215,8 @@ impl Folder {
         let (name, version) = named(path)?;
         let known = services.known.get(&format!("{name}@{version}"));
         let is_it = |service: &Arc<Service>| {
-            let was_published = known.is_some_and(|known| known.offer.is_some());
-            !services.has(service) && !(was_published && service.life.state == State::Draft)
+            let is_past = service.life.state == State::Draft && known.is_some_and(|known| known.offer.is_some());
+            !is_past && !services.has(service)
         };
         let served = before.and_then(|before| before.files.get(path)).cloned().filter(is_it);
         let noted = || {

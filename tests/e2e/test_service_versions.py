@@ -149,6 +149,18 @@ def test_a_limit_of_a_service_holds_for_all_its_versions_and_over_restarts(weath
     is_problem(call(weather, "/services/weather@1/stations/a", key=key), 429, "rate_limit_exceeded")
 
 
+def test_each_versions_limits_are_its_own_over_restarts(weather):
+    write(weather, tables='[limits]\nrates = ["requests/hour=2"]\n')
+    write(weather, 2)
+    assert eventually(lambda: call(weather, "/services/weather@2").status == 200)
+    limited = lambda: call(weather, "/services/weather@1/echo")  # noqa: E731
+    assert eventually(lambda: limited().status == 429)
+    weather.stop()
+    weather.start()
+    is_problem(limited(), 429, "rate_limit_exceeded", "All callers of the service 'weather@1' together")
+    assert call(weather, "/services/weather/echo").status == 200
+
+
 def test_what_is_published_stays_as_it_was_over_restarts(weather):
     ready = lambda: weather.request("GET", "/readyz").json()["services_refused"]  # noqa: E731
     price = lambda: call(weather, "/services/weather").json()["price_nano_usd"]  # noqa: E731
@@ -195,6 +207,12 @@ def test_a_draft_is_written_published_and_removed_over_http(weather):
     assert manage(weather, "PUT", "/weather@2", {"source": source, "openapi": changed}, if_match=told.headers["etag"]).status == 200
     away = text(weather, openapi="weather@2.yaml", state="draft", url="http://127.0.0.1:9")
     is_problem(manage(weather, "PUT", "/weather@2", {"source": away}), 422, "service_invalid", "the variable WEATHER_KEY is not for this")
+    literal = manage(weather, "PUT", "/weather@3", {"source": source.replace("${WEATHER_KEY}", "sk-hunter2")})
+    assert is_problem(literal, 422, "service_invalid", "a secret does not belong into this file") and b"hunter2" not in literal.body
+    shown = manage(weather, "PUT", "/weather@3", {"source": source.replace("${WEATHER_KEY}", "sk-hunter2 ${WEATHER_KEY}")})
+    assert shown.status == 200 and "hunter2" not in str(shown.json()) and '"…${WEATHER_KEY}"' in shown.json()["source"]
+    is_problem(manage(weather, "PUT", "/weather@3", {"source": shown.json()["source"]}), 422, "service_invalid", "stands for what is not shown")
+    assert "hunter2" not in weather.run("audit").stdout + weather.run("services", "diff", "weather@3").stdout
     for named, status in [("OTHER_SECRET", 422), ("SERVICE_NONE", 422), ("SERVICE_KEY", 200)]:
         assert manage(weather, "PUT", "/weather@3", {"source": source.replace("WEATHER_KEY", named)}).status == status, named
     assert manage(weather, "DELETE", "/weather@3").status == 204
@@ -209,7 +227,7 @@ def test_a_draft_is_written_published_and_removed_over_http(weather):
     is_problem(manage(weather, "GET", "/weather@4"), 404, "service_not_found", "there are weather@1, weather@2")
     assert manage(weather, "PUT", "/forecast", {"source": source.replace("weather@2", "forecast"), "openapi": OPENAPI}).json()["id"] == "forecast@1"
     noted = weather.run("audit").stdout
-    assert noted.count("service.write") == 5 and noted.count("service.remove") == 2 and "service.publish" in noted
+    assert noted.count("service.write") == 6 and noted.count("service.remove") == 2 and "service.publish" in noted
     reader = weather.new_key(kind="admin", role="viewer", name="reader")["key"]
     assert weather.request("PUT", "/admin/v1/services/forecast", b"{}", reader).status == 403
 
@@ -247,7 +265,7 @@ def test_a_subscription_is_to_all_versions_and_ends_with_the_last(weather):
     assert call(weather, "/services/weather@1/echo").status == 200, "it was published without"
     assert call(weather, "/services/weather@1/subscription", method="POST").json()["standing"] == "approved"
     assert call(weather, "/services/weather@2/subscription", method="POST").json()["standing"] == "pending"
-    weather.cli("services", "approve", "weather", weather.made["id"])
+    assert weather.cli("services", "approve", "weather@2", weather.made["id"])["service"] == "weather"
     assert eventually(lambda: call(weather, "/services/weather/echo").status == 200)
     write(weather, 3, more=approval)
     assert eventually(lambda: answered(weather, "/services/weather/echo") == "weather@3/echoHead")
