@@ -101,17 +101,16 @@ impl Services {
             Services::List { json } => list(&folder, json)?,
             Services::Check => return check(&Folder::of(config, Some(env))),
             Services::Diff { name, other } => output::compared(&edit::compared(&folder, &name, other.as_deref())?)?,
-            Services::Publish { name } => take(&folder, &name, &Step::Publish)?,
+            Services::Publish { name } => drop(take(&folder, &name, &Step::Publish)?),
             Services::Retire { name } => {
-                take(&folder, &name, &Step::Retire)?;
+                let (label, ends) = take(&folder, &name, &Step::Retire)?;
                 // Where no gateway has run yet, nobody has asked for anything.
-                let (base, _) = versions::split(&name);
-                if folder.read().is_over(base, Timestamp::now()) && config.data.join("keyward.db").exists() {
+                if ends && config.data.join("keyward.db").exists() {
                     let Installation { store, .. } = Installation::open(&config.data).await?;
-                    services::end(&store, base, &Actor::of_process()).await?;
+                    services::end(&store, versions::split(&label).0, &Actor::of_process()).await?;
                 }
             }
-            Services::Deprecate { name, sunset, successor } => take(&folder, &name, &Step::Deprecate { sunset, successor })?,
+            Services::Deprecate { name, sunset, successor } => drop(take(&folder, &name, &Step::Deprecate { sunset, successor })?),
             Services::Subscriptions { name, json } => {
                 let Installation { store, .. } = Installation::open(&config.data).await?;
                 show(&services::list(&store, &folder.read(), &name).await?, json)?;
@@ -140,14 +139,16 @@ fn show(subscriptions: &[SubscriptionView], json: bool) -> Result<(), CliError> 
     output::table(&["KEY", "STANDING", "ASKED"], &subscriptions.iter().map(row).collect::<Vec<_>>())
 }
 
-fn take(folder: &Folder, name: &str, step: &Step) -> Result<(), CliError> {
+/// Takes a step; the version that it is of, and whether that was the last of its service.
+fn take(folder: &Folder, name: &str, step: &Step) -> Result<(String, bool), CliError> {
     let plan = edit::step(folder, name, step)?;
-    let label = plan.label().to_owned();
+    let (label, ends) = (plan.label().to_owned(), plan.ends());
     let files: Vec<String> = plan.make()?.iter().map(|path| path.display().to_string()).collect();
     let said: Vec<String> = edit::fields(step).iter().map(|(field, value)| format!("{field} = {value}")).collect();
     output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), files.join(", ")))?;
     let warnings = folder.read().warnings_of(versions::split(&label).0, Timestamp::now());
-    warnings.iter().try_for_each(|warning| output::print(&format!("Note: {warning}\n")))
+    warnings.iter().try_for_each(|warning| output::print(&format!("Note: {warning}\n")))?;
+    Ok((label, ends))
 }
 
 fn list(folder: &Folder, json: bool) -> Result<(), CliError> {

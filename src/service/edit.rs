@@ -263,6 +263,11 @@ impl Plan {
         self.publishes
     }
 
+    /// Whether no version of the service is left that is not retired.
+    pub fn ends(&self) -> bool {
+        self.services.is_over(versions::split(&self.label).0, Timestamp::now())
+    }
+
     /// Makes it, and the folder of a first file; each file is the old one or the new one at every moment.
     pub fn make(self) -> Result<Vec<PathBuf>, EditError> {
         let Plan { alone, folder, label, changed, services, .. } = self;

@@ -111,7 +111,7 @@ pub async fn write(
     let detail = "has to be the text of the service's file, in TOML".to_owned();
     let text = source.ok_or_else(|| Problem::fields(vec![FieldError { pointer: "/source".to_owned(), detail }]))?;
     let plan = move |folder: &Folder, name: &str| edit::write(folder, name, &text, openapi.as_deref());
-    let label = change(&admin, &gateway, "service.write", (name, if_match), plan).await?;
+    let (label, _) = change(&admin, &gateway, "service.write", (name, if_match), plan).await?;
     Ok(tagged(&answer(&gateway, &label).await?))
 }
 
@@ -230,31 +230,31 @@ async fn step(
     what: (String, IfMatch),
     step: Step,
 ) -> Result<Response<Body>, Problem> {
-    let is_end = step == Step::Retire;
-    let label = change(admin, gateway, action, what, move |folder, name| edit::step(folder, name, &step)).await?;
-    let (base, _) = versions::split(&label);
-    if is_end && gateway.services.services().is_over(base, Timestamp::now()) {
+    let (label, ends) = change(admin, gateway, action, what, move |folder, name| edit::step(folder, name, &step)).await?;
+    if ends {
+        let (base, _) = versions::split(&label);
         services::end(&*gateway.subscription_store, base, &admin.actor()).await?;
         gateway.subscriptions.refresh().await?;
     }
     Ok(tagged(&answer(gateway, &label).await?))
 }
 
+/// Makes a change; the version that it is of, and whether that was the last of its service.
 async fn change(
     admin: &Admin,
     gateway: &Arc<Gateway>,
     action: &'static str,
     (name, if_match): (String, IfMatch),
     plan: impl FnOnce(&Folder, &str) -> Result<Plan, EditError> + Send + 'static,
-) -> Result<String, Problem> {
+) -> Result<(String, bool), Problem> {
     let (shelf, named) = (Arc::clone(&gateway.services), name.clone());
     let plan = of_services(move || plan(shelf.reading(), &named)).await?;
     unchanged(gateway, &name, &if_match).await?;
-    let label = plan.label().to_owned();
+    let (label, ends) = (plan.label().to_owned(), plan.ends());
     let what = (if plan.publishes() { "service.publish" } else { action }, label.clone());
     let shelf = Arc::clone(&gateway.services);
     noted(admin, gateway, what, of_services(move || plan.make().inspect(|files| shelf.take(files)))).await?;
-    Ok(label)
+    Ok((label, ends))
 }
 
 /// Whether the version is as the caller has read it.
