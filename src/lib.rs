@@ -37,11 +37,13 @@ pub mod route;
 pub mod server;
 pub mod service;
 pub mod shelf;
+pub mod steps;
 pub mod store;
 pub mod surface;
 pub mod telemetry;
 pub mod ticket;
 pub mod upstream;
+pub mod versions;
 pub mod yaml;
 
 #[global_allocator]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// How a folder's files are read.
 pub trait Reading: Send + Sync + 'static {
@@ -136,6 +137,30 @@ pub fn put(path: &Path, text: &str) -> io::Result<()> {
     written.and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| drop(std::fs::remove_file(&beside)))
 }
 
+/// What is noted in a file beside those of a folder; nothing where there is none.
+pub fn noted<K: DeserializeOwned + Default>(path: &Path) -> Result<K, Misfile> {
+    let wrong = |line: usize, why: String| {
+        let message = format!(
+            "what was published cannot be read ({why}): put the file back as it was, or remove it, and what is published now is noted anew"
+        );
+        Misfile::at(path, line, message)
+    };
+    match std::fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| wrong(error.line().max(1), error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(K::default()),
+        Err(error) => Err(wrong(1, error.to_string())),
+    }
+}
+
+/// Notes it.
+pub fn note<K: Serialize>(path: &Path, known: &K) -> Result<(), Misfile> {
+    let text = serde_json::to_string_pretty(known).map_err(io::Error::other);
+    text.and_then(|text| put(path, &(text + "\n"))).map_err(|error| {
+        let message = format!("what is published cannot be noted ({error}): it is known until this process ends");
+        Misfile::at(path, 1, message)
+    })
+}
+
 // === impl Shelf ===
 
 impl<R: Reading> Shelf<R> {
@@ -150,6 +175,11 @@ impl<R: Reading> Shelf<R> {
         tell(unread.as_slice());
         tell(R::faults(&found));
         Shelf { looked: Mutex::new(files.clone()), now: RwLock::new((files, Arc::new(found))), unread: Mutex::new(unread), reading }
+    }
+
+    /// How the folder is read.
+    pub fn reading(&self) -> &R {
+        &self.reading
     }
 
     /// What cannot be used: the folder, and files in it.
@@ -170,15 +200,16 @@ impl<R: Reading> Shelf<R> {
 
     /// Looks at the folder, and reads again what changed in it and is quiet since the last look.
     pub fn refresh(&self) {
-        self.look(None);
+        self.look(&[]);
     }
 
-    /// The same just after this process has put a whole file there, which need not be waited for.
-    pub fn take(&self, whole: &Path) {
-        self.look(Some(whole));
+    /// The same just after this process has put whole files there, which need not be waited for.
+    pub fn take<P: AsRef<Path>>(&self, whole: &[P]) {
+        let whole: Vec<&Path> = whole.iter().map(AsRef::as_ref).collect();
+        self.look(&whole);
     }
 
-    fn look(&self, whole: Option<&Path>) {
+    fn look(&self, whole: &[&Path]) {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, before) = {
             let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +223,7 @@ impl<R: Reading> Shelf<R> {
         };
         *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let is_moving =
-            |path: &Path, facts: &Facts| known.get(path) != Some(facts) && looked.get(path) != Some(facts) && whole != Some(path);
+            |path: &Path, facts: &Facts| known.get(path) != Some(facts) && looked.get(path) != Some(facts) && !whole.contains(&path);
         let moving: Moving = files.iter().filter(|(path, facts)| is_moving(path, facts)).map(|(path, _)| path.clone()).collect();
         looked.clone_from(&files);
         for path in &moving {

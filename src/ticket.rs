@@ -69,7 +69,7 @@ pub struct Ticket {
 struct Beside {
     /// What the ledger names as its provider.
     provider: &'static str,
-    /// `server/tool` or `service/operation`.
+    /// `server/tool` or `service@version/operation`.
     name: Arc<str>,
     price: Usd,
 }
@@ -158,7 +158,7 @@ impl Ticket {
         self.begin_beside(Beside { provider: MCP, name: tool, price: Usd::default() }, permit).await
     }
 
-    /// The same for an operation of a REST service, by its name `service/operation`, which costs so much.
+    /// The same for an operation of a REST service, by its name `service@version/operation`, which costs so much.
     pub async fn begin_service(&mut self, operation: Arc<str>, price: Usd, permit: Permit) -> std::io::Result<()> {
         self.begin_beside(Beside { provider: SERVICE, name: operation, price }, permit).await
     }

@@ -11,6 +11,7 @@ use crate::key::{Caller, KeyId, KeyRecord, Kind};
 use crate::service::{Services, Standing, Subscription, edit};
 use crate::store::audit::{Actor, Note};
 use crate::store::{self, KeyStore, StoreError, SubscriptionStore};
+use crate::versions;
 
 /// A key's subscription to a service.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -50,6 +51,8 @@ pub async fn ask(store: &dyn SubscriptionStore, service: &str, caller: &Caller) 
 
 /// All subscriptions to a service.
 pub async fn list(store: &dyn SubscriptionStore, services: &Services, service: &str) -> Result<Vec<SubscriptionView>, SubscriptionError> {
+    // They are to all versions.
+    let (service, _) = versions::split(service);
     let all = store.subscriptions(service).await?;
     // They outlive the service's file, so that they can be looked at and ended.
     if all.is_empty() {
@@ -67,6 +70,7 @@ pub async fn decide(
     standing: Standing,
     by: &Actor,
 ) -> Result<SubscriptionView, SubscriptionError> {
+    let (service, _) = versions::split(service);
     let all = store.subscriptions(service).await?;
     if standing == Standing::Approved || all.is_empty() {
         known(services, service)?;
@@ -89,7 +93,7 @@ pub async fn end(store: &dyn SubscriptionStore, service: &str, by: &Actor) -> Re
 }
 
 fn known(services: &Services, service: &str) -> Result<(), SubscriptionError> {
-    match services.service(service) {
+    match services.named(service) {
         Some(_) => Ok(()),
         None => Err(SubscriptionError::NoService(edit::missing(services, service).to_string())),
     }

@@ -40,7 +40,7 @@ const BY: [(&str, UsageBy); 10] = [
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Params {
-    /// key, model, day (the default), project, team, provider, operation, prompt (as `name@version`), tool (as `server/tool`) or service (as `service/operation`).
+    /// key, model, day (the default), project, team, provider, operation, prompt (as `name@version`), tool (as `server/tool`) or service (as `service@version/operation`).
     #[param(pattern = "^(key|model|day|project|team|provider|operation|prompt|tool|service)$")]
     by: Option<String>,
     /// From this day or time on, UTC.

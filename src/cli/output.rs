@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::CliError;
 use crate::hidden::is_hidden;
+use crate::steps::Compared;
 
 /// Prints a value as JSON.
 pub fn json<T: Serialize>(value: &T) -> Result<(), CliError> {
@@ -59,6 +60,12 @@ pub fn show(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Prints how two versions differ.
+pub fn compared(compared: &Compared) -> Result<(), CliError> {
+    let Compared { from, to, diff } = compared;
+    if diff.is_empty() { print(&format!("{from} and {to} are the same.\n")) } else { print(diff) }
 }
 
 #[cfg(test)]

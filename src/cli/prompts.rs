@@ -12,9 +12,10 @@ use reqwest::{StatusCode, header};
 use super::{CliError, installation, output};
 use crate::catalog::Environment;
 use crate::config::Config;
-use crate::prompt::edit::{self, Compared, Step};
+use crate::prompt::edit;
 use crate::prompt::examples::{self, Example, Tried};
 use crate::prompt::{Prompt, Prompts as Shelved, State, advice};
+use crate::steps::Step;
 
 /// Write, check, test and publish prompts
 #[derive(Subcommand)]
@@ -96,7 +97,7 @@ impl Prompts {
                 let url = url.unwrap_or_else(|| format!("http://{}", config.listen));
                 return test(folder, &names, (&url, key.as_deref()), json).await;
             }
-            Prompts::Diff { name, other } => diff(folder, &name, other.as_deref())?,
+            Prompts::Diff { name, other } => output::compared(&edit::compared(folder, &name, other.as_deref())?)?,
             Prompts::Publish { name } => take(folder, &name, &Step::Publish)?,
             Prompts::Retire { name } => take(folder, &name, &Step::Retire)?,
             Prompts::Deprecate { name, sunset, successor } => take(folder, &name, &Step::Deprecate { sunset, successor })?,
@@ -112,11 +113,6 @@ fn take(folder: &Path, name: &str, step: &Step) -> Result<(), CliError> {
     let base = label.split_once('@').map_or(&*label, |(base, _)| base);
     let warnings = Shelved::read(folder).warnings_of(base, Timestamp::now());
     warnings.iter().try_for_each(|warning| output::print(&format!("Note: {warning}\n")))
-}
-
-fn diff(folder: &Path, name: &str, other: Option<&str>) -> Result<(), CliError> {
-    let Compared { from, to, diff } = edit::compared(folder, name, other)?;
-    if diff.is_empty() { output::print(&format!("{from} and {to} are the same.\n")) } else { output::print(&diff) }
 }
 
 /// Calls the running gateway as its callers do, so that what is tested is what they get.

@@ -13,9 +13,10 @@ use crate::catalog::Environment;
 use crate::config::Config;
 use crate::life::State;
 use crate::mcp::tool_name;
-use crate::prompt::edit::Step;
 use crate::service::{Folder, Service, Standing, edit};
+use crate::steps::Step;
 use crate::store::audit::Actor;
+use crate::versions::{self, Versioned};
 
 /// Check and publish REST services, and decide who may call them
 #[derive(Subcommand)]
@@ -28,25 +29,32 @@ pub enum Services {
     },
     /// Say what is wrong in which file and line
     Check,
-    /// Let callers see and call a service
+    /// Show how one version differs from another
+    Diff {
+        /// The newer one, as NAME or NAME@VERSION
+        name: String,
+        /// The older one; the one before where none is named
+        other: Option<String>,
+    },
+    /// Let callers see and call a service: from then on what its version offers does not change
     Publish {
-        /// The service
+        /// The service, as NAME@VERSION; as NAME, its newest draft
         name: String,
     },
     /// Tell callers that a service will go
     Deprecate {
-        /// The service
+        /// The service, as NAME@VERSION; as NAME, the newest version that callers get
         name: String,
         /// When it goes: a day or time, UTC
         #[arg(long)]
         sunset: Option<String>,
-        /// Which service to call instead
+        /// What to call instead
         #[arg(long)]
         successor: Option<String>,
     },
     /// Serve a service no longer: 410
     Retire {
-        /// The service
+        /// The service, as NAME@VERSION; as NAME, the newest version that callers get
         name: String,
     },
     /// List which keys have asked for a service, and how they stand
@@ -92,16 +100,17 @@ impl Services {
         match self {
             Services::List { json } => list(&folder, json)?,
             Services::Check => return check(&Folder::of(config, Some(env))),
-            Services::Publish { name } => take(&folder, &name, &Step::Publish)?,
+            Services::Diff { name, other } => output::compared(&edit::compared(&folder, &name, other.as_deref())?)?,
+            Services::Publish { name } => drop(take(&folder, &name, &Step::Publish)?),
             Services::Retire { name } => {
-                take(&folder, &name, &Step::Retire)?;
+                let (label, ends) = take(&folder, &name, &Step::Retire)?;
                 // Where no gateway has run yet, nobody has asked for anything.
-                if config.data.join("keyward.db").exists() {
+                if ends && config.data.join("keyward.db").exists() {
                     let Installation { store, .. } = Installation::open(&config.data).await?;
-                    services::end(&store, &name, &Actor::of_process()).await?;
+                    services::end(&store, versions::split(&label).0, &Actor::of_process()).await?;
                 }
             }
-            Services::Deprecate { name, sunset, successor } => take(&folder, &name, &Step::Deprecate { sunset, successor })?,
+            Services::Deprecate { name, sunset, successor } => drop(take(&folder, &name, &Step::Deprecate { sunset, successor })?),
             Services::Subscriptions { name, json } => {
                 let Installation { store, .. } = Installation::open(&config.data).await?;
                 show(&services::list(&store, &folder.read(), &name).await?, json)?;
@@ -130,25 +139,31 @@ fn show(subscriptions: &[SubscriptionView], json: bool) -> Result<(), CliError> 
     output::table(&["KEY", "STANDING", "ASKED"], &subscriptions.iter().map(row).collect::<Vec<_>>())
 }
 
-fn take(folder: &Folder, name: &str, step: &Step) -> Result<(), CliError> {
-    let path = edit::step(folder, name, step)?.make()?;
+/// Takes a step; the version that it is of, and whether that was the last of its service.
+fn take(folder: &Folder, name: &str, step: &Step) -> Result<(String, bool), CliError> {
+    let plan = edit::step(folder, name, step)?;
+    let (label, ends) = (plan.label().to_owned(), plan.ends());
+    let files: Vec<String> = plan.make()?.iter().map(|path| path.display().to_string()).collect();
     let said: Vec<String> = edit::fields(step).iter().map(|(field, value)| format!("{field} = {value}")).collect();
-    output::print(&format!("{name} has {} now, in {}.\n", said.join(", "), path.display()))
+    output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), files.join(", ")))?;
+    let warnings = folder.read().warnings_of(versions::split(&label).0, Timestamp::now());
+    warnings.iter().try_for_each(|warning| output::print(&format!("Note: {warning}\n")))?;
+    Ok((label, ends))
 }
 
 fn list(folder: &Folder, json: bool) -> Result<(), CliError> {
     let services = folder.read();
-    let state = |service: &Service| service.life.state_at(Timestamp::now()).as_str();
+    let state = |service: &Service| service.state_at(Timestamp::now()).as_str();
     if json {
         let row = |service: &Arc<Service>| -> Value {
             let operations: Vec<&str> = service.description.operations.iter().map(|operation| operation.id.as_str()).collect();
-            json!({ "name": service.name, "title": service.title, "state": state(service), "subscription": service.access.as_str(), "operations": operations })
+            json!({ "name": service.name, "version": service.version, "title": service.title, "state": state(service), "subscription": service.access.as_str(), "operations": operations })
         };
         return output::json(&services.all().map(row).collect::<Vec<_>>());
     }
     let row = |service: &Arc<Service>| {
         let operations = service.description.operations.len().to_string();
-        vec![service.name.clone(), state(service).to_owned(), service.access.as_str().to_owned(), operations, service.title.clone()]
+        vec![service.label(), state(service).to_owned(), service.access.as_str().to_owned(), operations, service.title.clone()]
     };
     output::table(&["SERVICE", "STATE", "SUBSCRIPTION", "OPERATIONS", "TITLE"], &services.all().map(row).collect::<Vec<_>>())
 }
@@ -160,25 +175,25 @@ fn check(folder: &Folder) -> Result<ExitCode, CliError> {
     }
     for service in services.all() {
         if service.life.state == State::Draft {
-            let name = &service.name;
+            let name = service.label();
             output::print(&format!(
-                "Note: {name} is a draft, which no caller sees: 'keyward services publish {name}', or state = \"published\"\n"
+                "Note: {name} is a draft, which only keys call that name it: 'keyward services publish {name}', or state = \"published\"\n"
             ))?;
         }
         for operation in &service.description.elsewhere {
             output::print(&format!(
                 "Note: {}/{operation} is not served: its 'servers' are another host than 'upstream', which the credential must not go to\n",
-                service.name
+                service.label()
             ))?;
         }
         for operation in &service.description.unreachable {
             output::print(&format!(
                 "Note: {}/{operation} is not served: its path has a '?' or '#' in it, which no path of a request has: say that by a parameter\n",
-                service.name
+                service.label()
             ))?;
         }
         for (operation, why) in service.description.no_tools() {
-            output::print(&format!("Note: {}/{operation} is served, and is no MCP tool: {why}\n", service.name))?;
+            output::print(&format!("Note: {}/{operation} is served, and is no MCP tool: {why}\n", service.label()))?;
         }
         let names = service.description.operations.iter().map(|operation| tool_name(&service.name, &operation.id));
         for name in names.filter(|name| name.len() > LONGEST_TOOL) {
@@ -187,6 +202,10 @@ fn check(folder: &Folder) -> Result<ExitCode, CliError> {
                 "Note: the tool {name} has {length} characters, and some models take {LONGEST_TOOL}: give it a shorter operationId\n"
             ))?;
         }
+    }
+    let now = Timestamp::now();
+    for warning in services.names().flat_map(|name| services.warnings_of(name, now)) {
+        output::print(&format!("Note: {warning}\n"))?;
     }
     if services.faults().is_empty() {
         output::print(&format!("{} services in {} are right.\n", services.all().count(), folder.path().display()))?;

@@ -394,32 +394,40 @@ impl Caller {
 
     /// Whether the key may call an MCP tool, or use what else a server has, by its name `server/tool`.
     pub fn may_use_tool(&self, name: &str) -> Result<(), Reason> {
-        let is_own = name.split_once('/').is_some_and(|(server, _)| mcp::OWN.contains(&server));
-        if self.0.record.kind == Kind::Test && !is_own {
-            return Err(Reason::TestOnly(name.chars().take(200).collect()));
+        self.may_use_any(&[name])
+    }
+
+    /// The same of what goes by several names; a refusal has the first.
+    fn may_use_any(&self, names: &[&str]) -> Result<(), Reason> {
+        let told = || names.first().map_or_else(String::new, |name| name.chars().take(200).collect());
+        let is_own = |name: &&str| name.split_once('/').is_some_and(|(server, _)| mcp::OWN.contains(&server));
+        if self.0.record.kind == Kind::Test && !names.iter().any(is_own) {
+            return Err(Reason::TestOnly(told()));
         }
         for account in self.0.chain.iter() {
             let Current { limits, .. } = &**account.current();
-            if !limits.tools.is_empty() && !limits.tools.iter().any(|glob| matches(glob, name)) {
-                return Err(Reason::ToolNotAllowed { tool: name.chars().take(200).collect(), allowed: limits.tools.clone() });
+            if !limits.tools.is_empty() && !limits.tools.iter().any(|glob| names.iter().any(|name| matches(glob, name))) {
+                return Err(Reason::ToolNotAllowed { tool: told(), allowed: limits.tools.clone() });
             }
         }
         Ok(())
     }
 
-    /// The same for an operation of a REST service, by its name `service/operation`.
+    /// The same for an operation of a REST service, by its names `service/operation` and, where a version is called, `service@version/operation`.
     ///
     /// A list of models without one of tools beside it is a list of all that is called: it has to name the operation as `service/SERVICE/OPERATION`.
-    pub fn may_call_service(&self, name: &str) -> Result<(), Reason> {
-        self.may_use_tool(name).map_err(|reason| match reason {
+    pub fn may_call_service(&self, names: &[&str]) -> Result<(), Reason> {
+        self.may_use_any(names).map_err(|reason| match reason {
             Reason::ToolNotAllowed { tool, allowed } => Reason::OperationNotAllowed { operation: tool, allowed },
             other => other,
         })?;
-        let full = format!("service/{name}");
+        let full: Vec<String> = names.iter().map(|name| format!("service/{name}")).collect();
+        let full: Vec<&str> = full.iter().map(String::as_str).collect();
         for account in self.0.chain.iter() {
             let Current { limits, .. } = &**account.current();
-            if limits.tools.is_empty() && !limits.models.is_empty() && !limits.allows(&[&full]) {
-                return Err(Reason::OperationNotAllowed { operation: name.chars().take(200).collect(), allowed: limits.models.clone() });
+            if limits.tools.is_empty() && !limits.models.is_empty() && !limits.allows(&full) {
+                let operation = names.first().map_or_else(String::new, |name| name.chars().take(200).collect());
+                return Err(Reason::OperationNotAllowed { operation, allowed: limits.models.clone() });
             }
         }
         Ok(())
@@ -427,11 +435,18 @@ impl Caller {
 
     /// Whether a list of the key's models or tools, or of its groups', has exactly this name.
     pub fn names(&self, name: &str) -> bool {
-        let has = |list: &[String]| list.iter().any(|glob| glob == name);
-        self.0.chain.iter().any(|account| {
-            let Current { limits, .. } = &**account.current();
-            has(&limits.models) || has(&limits.tools)
-        })
+        self.has_listed(|limits| limits.models.iter().chain(&limits.tools).any(|glob| glob == name))
+    }
+
+    /// Whether one of them has operations of exactly this version of a REST service, as `service@version/operation` or `service@version/*`.
+    pub fn names_version(&self, label: &str) -> bool {
+        let is_of = |glob: &str| glob.strip_prefix(label).is_some_and(|rest| rest.starts_with('/'));
+        let of_models = |glob: &String| glob.strip_prefix("service/").is_some_and(is_of);
+        self.has_listed(|limits| limits.tools.iter().any(|glob| is_of(glob)) || limits.models.iter().any(of_models))
+    }
+
+    fn has_listed(&self, has: impl Fn(&quota::Limits) -> bool) -> bool {
+        self.0.chain.iter().any(|account| has(&account.current().limits))
     }
 
     /// Whether what the key may call may run on a model: whatever it is, but for keys that reach no provider.

@@ -61,7 +61,9 @@ impl Handler {
             (None, Some((prompts::SERVER, name))) => Some(Whose::Prompt(name)),
             (None, Some((server, name))) => match self.gateway.mcp.federation.server(server) {
                 Some(server) => Some(Whose::Server(Arc::clone(server), name)),
-                None => self.gateway.services.services().service(server).map(|service| Whose::Service(Arc::clone(service), name)),
+                // Tools are those of the version that is shown.
+                None if server.contains('@') => None,
+                None => self.gateway.services.services().named(server).map(|service| Whose::Service(Arc::clone(service), name)),
             },
             (None, None) => Some(Whose::Own(name)),
         }

@@ -17,14 +17,14 @@ use crate::key::Caller;
 use crate::key::keyring::Plane;
 use crate::service::arguments::{Filled, Form};
 use crate::service::{Operation, Service};
-use crate::surface::services::{Asked, call_with, callable, may_call};
+use crate::surface::services::{Asked, as_shown, call_with, callable, may_call};
 
 /// An answer is read up to this size: more is too much for a model.
 const LARGEST: usize = 4 << 20;
 /// Where an answer that is no object stands: a tool's structured content is always one.
 const RESULT: &str = "result";
 
-/// The tools of all services that a key may call now.
+/// The tools of all services that a key may call now, in the version that is shown.
 pub fn tools(gateway: &Gateway, caller: &Caller) -> Vec<Tool> {
     let of = |service: &Arc<Service>| {
         let may_call = |operation: &&Operation| may_call(gateway, caller, service, operation);
@@ -65,7 +65,8 @@ pub async fn call(
         Ok(form) => filled(form, operation, arguments),
         Err(why) => Err(format!("'{id}' of '{}' is no tool: {why}. It is called at /services/{}.", service.name, service.name)),
     };
-    let asked = match filled.and_then(|filled| asked(called, service, operation, filled)) {
+    let name = as_shown(gateway, service);
+    let asked = match filled.and_then(|filled| asked(called, name, operation, filled)) {
         Ok(asked) => asked,
         Err(why) => {
             // It is a request all the same.
@@ -86,7 +87,7 @@ fn filled(form: &Form, operation: &Operation, arguments: JsonObject) -> Result<F
 }
 
 /// The request, under the key that the call came with.
-fn asked(called: &Called, service: &Service, operation: &Operation, filled: Filled) -> Result<Asked, String> {
+fn asked(called: &Called, service: String, operation: &Operation, filled: Filled) -> Result<Asked, String> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, */*;q=0.5"));
     for (name, value) in &filled.headers {
@@ -106,7 +107,7 @@ fn asked(called: &Called, service: &Service, operation: &Operation, filled: Fill
     Ok(Asked {
         head: called.presented.clone(),
         plane: Plane::Data,
-        service: service.name.clone(),
+        service,
         method: operation.method.clone(),
         path: filled.path,
         query: filled.query,

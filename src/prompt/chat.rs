@@ -21,6 +21,7 @@ use crate::key::{Caller, Reason};
 use crate::quota::{Need, Used, limits};
 use crate::route::Target;
 use crate::surface::REQUEST_ID;
+use crate::versions::chance;
 
 /// What stands before a prompt's name where a model is named.
 pub const PREFIX: &str = limits::OF_PROMPTS;
@@ -398,17 +399,6 @@ fn block(part: Part) -> Option<Block> {
         }
     }
 }
-
-/// A number from 0 to 1 that differs with each call.
-fn chance() -> f64 {
-    let letters = crate::key::format::random_base62::<4>().unwrap_or_default();
-    let value = letters
-        .iter()
-        .fold(0_u32, |value, letter| value * 62 + u32::from(LETTERS.iter().position(|l| l == letter).map_or(0, |at| at as u8)));
-    f64::from(value) / f64::from(62_u32.pow(4))
-}
-
-const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 // === impl Violation ===
 

@@ -1,35 +1,16 @@
 //! Changes to prompts: the files are the truth, and the command line and the management API change them by the same functions.
 
-use std::fmt;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::{Prompt, Prompts, State, entry, examples};
+use super::{Prompts, State, examples};
 use crate::config::hint;
-use crate::life::time;
 use crate::shelf::{self, Misfile};
+use crate::steps::{Compared, EditError, Step, alone, away, exists, made_for, meant, succeeds};
+use crate::versions;
 use crate::yaml;
-
-/// A step in a prompt's life.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// From now on the version does not change.
-    Publish,
-    /// Callers are told that it will go.
-    Deprecate {
-        /// When it goes: a day or time, UTC.
-        sunset: Option<String>,
-        /// What to call instead, as `name` or `name@version`.
-        successor: Option<String>,
-    },
-    /// It is served no longer.
-    Retire,
-}
 
 /// A prompt's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,39 +43,6 @@ pub struct Removal {
     source: Source,
 }
 
-/// How one version differs from another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Compared {
-    /// The older one, as `name@version`.
-    pub from: String,
-    /// The newer one.
-    pub to: String,
-    /// The lines that differ, as a unified diff; empty where they are the same.
-    pub diff: String,
-}
-
-/// Why nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EditError {
-    /// There is no such prompt, or no such version.
-    NotFound(String),
-    /// There is one already.
-    Exists(String),
-    /// The file would be wrong.
-    Wrong(String),
-    /// The disk did not do it.
-    Disk(DiskError),
-}
-
-/// Why the disk did not do it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DiskError {
-    /// Somebody else goes on changing the folder's files.
-    Locked(String),
-    /// Something cannot be read or written.
-    Failed(String),
-}
-
 /// Plans a prompt's first file, as a draft: nothing is written before the plan is made.
 pub fn create(folder: &Path, name: &str, text: &str) -> Result<Plan, EditError> {
     let alone = alone(folder)?;
@@ -119,6 +67,8 @@ pub fn write(folder: &Path, label: &str, text: &str) -> Result<Plan, EditError> 
 pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Plan, EditError> {
     let alone = alone(folder)?.ok_or_else(|| away(folder, "prompt", name))?;
     let (prompts, now) = (Prompts::read(folder), Timestamp::now());
+    // A name that there is not is told as such.
+    found(&prompts, name)?;
     let label = if name.contains('@') { name.to_owned() } else { meant(&prompts, name, step, now)? };
     let known = found(&prompts, &label)?;
     // What is served may be what was published, and not what is in the file.
@@ -129,7 +79,7 @@ pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Plan, EditError> {
     let prompt = prompt.ok_or_else(|| EditError::NotFound(format!("there is no '{label}' any more")))?;
     step.check(prompt.life.state_at(now), &known.label, "a prompt")?;
     if let Step::Deprecate { successor: Some(successor), .. } = step {
-        succeeds(&prompts, prompt, successor, now)?;
+        succeeds(&prompts, "prompt", &**prompt, successor, now)?;
     }
     let text = step.cleared().iter().fold(known.text, |text, field| without_field(&text, field));
     let text = step.fields().iter().fold(text, |text, (field, value)| with_field(&text, field, value));
@@ -144,70 +94,6 @@ pub fn remove(folder: &Path, label: &str) -> Result<Removal, EditError> {
     match prompts.all().find(|prompt| prompt.label() == source.label).is_some_and(|prompt| prompt.life.state == State::Draft) {
         true => Ok(Removal { _alone: alone, source }),
         false => Err(EditError::Wrong(format!("'{}' is no draft: retire it, and callers are told so; nothing was changed", source.label))),
-    }
-}
-
-/// Lets nobody else change a folder's files; none where there is no folder.
-pub fn alone(folder: &Path) -> Result<Option<File>, EditError> {
-    match shelf::alone(folder) {
-        Ok(alone) => Ok(Some(alone)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(EditError::Disk(DiskError::Locked(format!(
-            "another program, such as another 'keyward', has held the lock of {} for {} s: wait for it or end it, and try again; nothing was changed",
-            folder.join(shelf::LOCK).display(),
-            shelf::LONGEST.as_secs()
-        )))),
-        Err(e) => Err(EditError::failed(format!("{} cannot be locked: {e}", folder.display()))),
-    }
-}
-
-/// There is nothing of a name, since there is no folder.
-pub fn away(folder: &Path, what: &str, name: &str) -> EditError {
-    EditError::NotFound(format!("there is no {what} '{name}': there is no folder {}", folder.display()))
-}
-
-fn exists(path: &Path) -> String {
-    format!("{} is there already: change it, or take another name", path.display())
-}
-
-/// Makes a folder for its first file, unless somebody else has made both meanwhile.
-fn made_for(folder: &Path, path: &Path) -> Result<File, EditError> {
-    let unmade = |why: String| EditError::failed(format!("{} cannot be made: {why}", folder.display()));
-    std::fs::create_dir_all(folder).map_err(|e| unmade(e.to_string()))?;
-    let alone = alone(folder)?.ok_or_else(|| unmade("it is gone again".to_owned()))?;
-    match path.exists() {
-        true => Err(EditError::Exists(exists(path))),
-        false => Ok(alone),
-    }
-}
-
-/// The version that a step is for where none is named.
-fn meant(prompts: &Prompts, name: &str, step: &Step, now: Timestamp) -> Result<String, EditError> {
-    let newest = |states: &[State]| states.iter().find_map(|state| prompts.newest(name, *state, now)).map(|prompt| prompt.label());
-    let (label, wanted) = match step {
-        Step::Publish => (newest(&[State::Draft]), "draft to publish"),
-        Step::Deprecate { .. } | Step::Retire => (newest(&[State::Published, State::Deprecated]), "version that callers get"),
-    };
-    // A name that there is not is told as such.
-    found(prompts, name)?;
-    let told = |prompt: &std::sync::Arc<Prompt>| format!("{} ({})", prompt.label(), prompt.life.state_at(now).as_str());
-    let versions = || prompts.versions(name).into_iter().flat_map(|versions| versions.values()).map(told).collect::<Vec<_>>().join(", ");
-    label.ok_or_else(|| EditError::Wrong(format!("'{name}' has no {wanted}: there are {}", versions())))
-}
-
-/// Whether callers of a prompt can be told to call that one instead.
-fn succeeds(prompts: &Prompts, prompt: &Prompt, successor: &str, now: Timestamp) -> Result<(), EditError> {
-    let wrong =
-        |why: &str| EditError::Wrong(format!("'{successor}' cannot be the successor of '{}': {why}; nothing was changed", prompt.label()));
-    let next = match successor.split_once('@') {
-        Some((base, version)) => prompts.version(base, version),
-        None => prompts.shown(successor, now).or_else(|| prompts.newest(successor, State::Draft, now)),
-    };
-    match next {
-        None => Err(wrong("there is no such prompt")),
-        Some(next) if next.label() == prompt.label() => Err(wrong("it is the same")),
-        Some(next) if next.state_at(now) == State::Retired => Err(wrong("it is retired")),
-        Some(_) => Ok(()),
     }
 }
 
@@ -283,7 +169,7 @@ fn checked(label: &str) -> Result<&str, EditError> {
     let (name, version) = label.split_once('@').map_or((label, None), |(name, version)| (name, Some(version)));
     let is_name =
         name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    let is_version = version.is_none_or(|version| entry::version(version).is_some());
+    let is_version = version.is_none_or(|version| versions::number(version).is_some());
     match is_name && is_version && name.len() <= 100 {
         true => Ok(label),
         false => {
@@ -392,7 +278,7 @@ impl Plan {
     /// Makes it, and the folder of a first file; the file is the old one or the new one at every moment.
     pub fn make(self) -> Result<Source, EditError> {
         let Plan { alone, folder, source, prompts, .. } = self;
-        let _alone = alone.map_or_else(|| made_for(&folder, &source.path), Ok)?;
+        let _alone = alone.map_or_else(|| made_for(&folder, [&source.path]), Ok)?;
         let written = shelf::put(&source.path, &source.text);
         written.map_err(|e| EditError::failed(format!("{} cannot be written: {e}", source.path.display())))?;
         prompts.note(&folder, &source.label).map_err(|fault| EditError::failed(fault.to_string()))?;
@@ -415,85 +301,3 @@ impl Removal {
         Ok(self.source)
     }
 }
-
-// === impl Step ===
-
-impl Step {
-    /// Whether something in this state can take it, and what it says can stand in a file.
-    pub fn check(&self, state: State, label: &str, what: &str) -> Result<(), EditError> {
-        let refused = |why: String| Err(EditError::Wrong(format!("{why}; nothing was changed")));
-        match (self, state) {
-            (_, State::Retired) => {
-                return refused(format!("'{label}' is retired, and stays so: {what} that is to be called again is a new one"));
-            }
-            (Step::Deprecate { .. } | Step::Retire, State::Draft) => {
-                return refused(format!("'{label}' is a draft, which nobody relies on: change its file, or remove it"));
-            }
-            _ => {}
-        }
-        let Step::Deprecate { sunset, successor } = self else { return Ok(()) };
-        match sunset.as_deref().map(time) {
-            Some(Err(why)) => return refused(why),
-            Some(Ok(sunset)) if sunset <= Timestamp::now() => {
-                return refused(format!("'{label}' would have ended on {sunset} already: what is to end now is retired"));
-            }
-            _ => {}
-        }
-        let is_plain = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
-        match successor.as_ref().filter(|successor| !is_plain(successor)) {
-            Some(successor) => {
-                refused(format!("{successor:?} is no name of a successor: it has letters, digits, '-', '_', '.' and '@' alone"))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The fields of the front matter that it takes away: what is published is neither deprecated nor has an end.
-    pub fn cleared(&self) -> &'static [&'static str] {
-        match self {
-            Step::Publish => &["keyward.deprecated", "keyward.sunset", "keyward.successor"],
-            Step::Deprecate { .. } | Step::Retire => &[],
-        }
-    }
-
-    /// The fields of the front matter that it sets.
-    pub fn fields(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Step::Publish => vec![("keyward.state", "published".to_owned())],
-            Step::Retire => vec![("keyward.state", "retired".to_owned())],
-            Step::Deprecate { sunset, successor } => {
-                let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-                let mut fields = vec![("keyward.state", "deprecated".to_owned()), ("keyward.deprecated", now)];
-                fields.extend(sunset.clone().map(|sunset| ("keyward.sunset", sunset)));
-                fields.extend(successor.clone().map(|successor| ("keyward.successor", successor)));
-                fields
-            }
-        }
-    }
-}
-
-// === impl EditError ===
-
-impl EditError {
-    /// The disk did not do it, in words.
-    pub fn failed(message: String) -> EditError {
-        EditError::Disk(DiskError::Failed(message))
-    }
-
-    /// Whether somebody else holds the folder, so that the same may be done in a moment.
-    pub fn is_locked(&self) -> bool {
-        matches!(self, EditError::Disk(DiskError::Locked(_)))
-    }
-}
-
-impl fmt::Display for EditError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (EditError::NotFound(message)
-        | EditError::Exists(message)
-        | EditError::Wrong(message)
-        | EditError::Disk(DiskError::Locked(message) | DiskError::Failed(message))) = self;
-        f.write_str(message)
-    }
-}
-
-impl std::error::Error for EditError {}

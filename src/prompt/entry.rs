@@ -17,6 +17,7 @@ use crate::config::hint;
 use crate::hex::hex;
 use crate::life::{Life, State, time};
 use crate::quota::limits;
+use crate::versions::{self, Versioned};
 
 /// A prompt that can be called.
 #[derive(Clone, Debug)]
@@ -67,6 +68,24 @@ const CHANGING: usize = 2;
 const MOST_TRIES: usize = 100_000;
 
 // === impl Prompt ===
+
+impl Versioned for Prompt {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn life(&self) -> &Life {
+        &self.life
+    }
+
+    fn weight(&self) -> Option<u32> {
+        self.weight
+    }
+}
 
 impl Prompt {
     /// Reads a file of this name (`name`, with the version that the file's name says, if it does).
@@ -151,7 +170,7 @@ impl Prompt {
 
     /// `name@version`.
     pub fn label(&self) -> String {
-        format!("{}@{}", self.name, self.version)
+        Versioned::label(self)
     }
 
     /// Whether a limit's glob names it, as `prompt/NAME` or `prompt/NAME@VERSION`.
@@ -329,16 +348,11 @@ fn used<'a>(body: &str, partials: &'a BTreeMap<String, String>) -> Vec<&'a str> 
     names.iter().filter_map(|name| partials.get(name).map(String::as_str)).collect()
 }
 
-/// The version that digits say, in one way alone: `7`, not `07` or `+7`.
-pub fn version(digits: &str) -> Option<u32> {
-    digits.parse().ok().filter(|version: &u32| version.to_string() == digits && *version > 0)
-}
-
 /// The name and version that a file's name says: `NAME.prompt`, `NAME.VARIANT.prompt`, `NAME@2.prompt`.
 pub fn named(path: &Path) -> Option<(String, Option<u32>)> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".prompt")?;
     match stem.split_once('@') {
-        Some((name, number)) => Some((name.to_owned(), Some(version(number)?))),
+        Some((name, number)) => Some((name.to_owned(), Some(versions::number(number)?))),
         None => Some((stem.to_owned(), None)),
     }
 }

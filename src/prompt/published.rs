@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Prompt, State};
 use crate::shelf::{self, Misfile};
+use crate::versions;
 
 /// The published versions, by `name@version`.
 pub type Known = BTreeMap<String, Published>;
@@ -50,34 +51,18 @@ enum Written {
 
 const FILE: &str = ".published.json";
 
-/// Where it is noted.
-pub fn path(folder: &Path) -> PathBuf {
+fn path(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
 /// What is noted; nothing where there is no file.
 pub fn read(folder: &Path) -> Result<Known, Misfile> {
-    let path = path(folder);
-    let wrong = |line: usize, why: String| {
-        let message = format!(
-            "what was published cannot be read ({why}): put the file back as it was, or remove it, and what is published now is noted anew"
-        );
-        Misfile::at(&path, line, message)
-    };
-    match std::fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| wrong(error.line().max(1), error.to_string())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Known::new()),
-        Err(error) => Err(wrong(1, error.to_string())),
-    }
+    shelf::noted(&path(folder))
 }
 
 /// Notes it.
 pub fn write(folder: &Path, known: &Known) -> Result<(), Misfile> {
-    let text = serde_json::to_string_pretty(known).map_err(std::io::Error::other);
-    text.and_then(|text| shelf::put(&path(folder), &(text + "\n"))).map_err(|error| {
-        let message = format!("what is published cannot be noted ({error}): it is known until this process ends");
-        Misfile::at(&path(folder), 1, message)
-    })
+    shelf::note(&path(folder), known)
 }
 
 // === impl Published ===
@@ -102,7 +87,7 @@ impl Published {
     /// The version as it was published, where its text was noted and can still be read.
     pub fn prompt(&self, label: &str) -> Option<Prompt> {
         let (name, version) = label.rsplit_once('@')?;
-        Prompt::read(name, Some(super::entry::version(version)?), self.source.as_deref()?, &self.partials).ok()
+        Prompt::read(name, Some(versions::number(version)?), self.source.as_deref()?, &self.partials).ok()
     }
 }
 

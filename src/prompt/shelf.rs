@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::entry::{self, Prompt};
 use super::published::{self, Known, Published};
 use crate::life::State;
 use crate::shelf::{self, Misfile, Moving, Reading, Seen, seen_first};
+use crate::versions::{Versions, labels};
 
 /// All prompts of a folder, as they are now.
 pub type Shelf = shelf::Shelf<Folder>;
@@ -24,7 +26,7 @@ pub struct Folder(PathBuf);
 #[derive(Debug, Default)]
 pub struct Prompts {
     files: BTreeMap<PathBuf, Arc<Prompt>>,
-    by_name: BTreeMap<String, BTreeMap<u32, Arc<Prompt>>>,
+    versions: Versions<Prompt>,
     faults: Vec<Misfile>,
     /// What was read, for files that are being written when they are looked at again.
     texts: BTreeMap<PathBuf, String>,
@@ -81,6 +83,14 @@ impl Reading for Folder {
 }
 
 // === impl Prompts ===
+
+impl Deref for Prompts {
+    type Target = Versions<Prompt>;
+
+    fn deref(&self) -> &Versions<Prompt> {
+        &self.versions
+    }
+}
 
 impl Prompts {
     /// Reads a folder, and writes nothing: what is published is noted by a gateway, and by whoever publishes.
@@ -231,7 +241,7 @@ impl Prompts {
                     format!("'{label}' was published of this file, which is another version now: put that one into a file of its own");
                 self.faults.push(Misfile::at(&path, 1, message));
             }
-            self.by_name.entry(prompt.name.clone()).or_default().insert(prompt.version, Arc::clone(&prompt));
+            self.versions.put(Arc::clone(&prompt));
             self.files.entry(path).or_insert(prompt);
         }
     }
@@ -279,10 +289,6 @@ impl Prompts {
         }
     }
 
-    fn has(&self, prompt: &Prompt) -> bool {
-        self.versions(&prompt.name).is_some_and(|versions| versions.contains_key(&prompt.version))
-    }
-
     /// Whether a prompt may be one of these.
     fn check(&self, prompt: &Prompt) -> Result<(), Fault> {
         let label = prompt.label();
@@ -318,65 +324,12 @@ impl Prompts {
         &self.faults
     }
 
-    /// All, by name and version.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Prompt>> {
-        self.by_name.values().flat_map(BTreeMap::values)
-    }
-
-    /// The names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_name.keys().map(String::as_str)
-    }
-
     /// The texts that prompts share, by name.
     pub fn partials(&self) -> impl Iterator<Item = (&str, &str)> {
         self.texts.iter().filter_map(|(path, text)| {
             let name = path.file_name()?.to_str()?.strip_prefix('_')?.strip_suffix(".prompt")?;
             Some((name, text.as_str()))
         })
-    }
-
-    /// The versions of a name.
-    pub fn versions(&self, name: &str) -> Option<&BTreeMap<u32, Arc<Prompt>>> {
-        self.by_name.get(name)
-    }
-
-    /// The version of a prompt that digits name.
-    pub fn version(&self, name: &str, digits: &str) -> Option<&Arc<Prompt>> {
-        self.versions(name)?.get(&entry::version(digits)?)
-    }
-
-    /// The version for a call that names none: by weight where versions have any, else the newest that is published, or was; a draft is called by its version alone.
-    ///
-    /// `chance` is a number from 0 to 1 that says which, by weight.
-    pub fn choose(&self, name: &str, now: Timestamp, chance: f64) -> Option<&Arc<Prompt>> {
-        let weighed = self.sharing(name, now);
-        let total: u32 = weighed.iter().filter_map(|prompt| prompt.weight).fold(0, u32::saturating_add);
-        let mut left = chance * f64::from(total);
-        for prompt in &weighed {
-            left -= f64::from(prompt.weight.unwrap_or(0));
-            if left < 0.0 {
-                return Some(prompt);
-            }
-        }
-        [State::Published, State::Deprecated, State::Retired].into_iter().find_map(|state| self.newest(name, state, now))
-    }
-
-    /// The newest version in a state.
-    pub fn newest(&self, name: &str, state: State, now: Timestamp) -> Option<&Arc<Prompt>> {
-        self.versions(name)?.values().rev().find(|prompt| prompt.state_at(now) == state)
-    }
-
-    /// The published versions that share the calls that name none, by their weights.
-    pub fn sharing(&self, name: &str, now: Timestamp) -> Vec<&Arc<Prompt>> {
-        let versions = self.versions(name).into_iter().flat_map(BTreeMap::values);
-        let is_weighed = |prompt: &&Arc<Prompt>| prompt.state_at(now) == State::Published && prompt.weight.is_some_and(|weight| weight > 0);
-        versions.filter(is_weighed).collect()
-    }
-
-    /// The version that is shown where none is named, the same each time: of those that share the calls, the newest.
-    pub fn shown(&self, name: &str, now: Timestamp) -> Option<&Arc<Prompt>> {
-        self.sharing(name, now).last().copied().or_else(|| self.choose(name, now, 0.0))
     }
 
     /// What is right by itself and hardly meant, among versions that are called by one name.
@@ -386,20 +339,16 @@ impl Prompts {
 
     /// The same of one name.
     pub fn warnings_of(&self, name: &str, now: Timestamp) -> Vec<String> {
-        let sharing = self.sharing(name, now);
-        let labels = |prompts: &[&Arc<Prompt>]| prompts.iter().map(|prompt| prompt.label()).collect::<Vec<_>>().join(" and ");
-        let versions = self.versions(name).into_iter().flat_map(BTreeMap::values);
-        let unweighed: Vec<&Arc<Prompt>> =
-            versions.filter(|prompt| prompt.state_at(now) == State::Published && prompt.weight.is_none()).collect();
+        let (sharing, idle) = (self.sharing(name, now), self.idle(name, now));
         let mut warnings = Vec::new();
-        if !sharing.is_empty() && !unweighed.is_empty() {
-            let (idle, busy) = (labels(&unweighed), labels(&sharing));
+        if !idle.is_empty() {
+            let (idle, busy) = (labels(&idle, " and "), labels(&sharing, " and "));
             warnings.push(format!("{idle} gets no call that names no version, since {busy} has a keyward.weight: give it one too"));
         }
         if let Some((last, others)) = sharing.split_last()
             && others.iter().any(|other| other.front.input != last.front.input)
         {
-            let busy = labels(&sharing);
+            let busy = labels(&sharing, " and ");
             warnings.push(format!(
                 "{busy} share calls and take other variables: a call that fits the one may be refused by the other; {} is shown and is MCP's",
                 last.label()
@@ -410,17 +359,13 @@ impl Prompts {
 
     /// Where all published versions of a name have the weight 0.
     fn check_weights(&mut self) {
-        let is_published = |prompt: &&Arc<Prompt>| prompt.life.state == State::Published;
-        let mut wrong = Vec::new();
-        for (name, versions) in &self.by_name {
-            let published: Vec<&Arc<Prompt>> = versions.values().filter(is_published).collect();
-            let file = published.last().and_then(|newest| self.file_of(newest));
-            if let Some(file) = file.filter(|_| published.iter().all(|prompt| prompt.weight == Some(0))) {
-                let message =
-                    format!("all published versions of '{name}' have the weight 0, so that nobody could call it: give one of them more");
-                wrong.push(Misfile::at(file, 1, message));
-            }
-        }
+        let newest = self.weightless().into_iter().filter_map(|newest| Some((self.file_of(newest)?, &newest.name)));
+        let told = |(file, name): (&Path, &String)| {
+            let message =
+                format!("all published versions of '{name}' have the weight 0, so that nobody could call it: give one of them more");
+            Misfile::at(file, 1, message)
+        };
+        let wrong: Vec<Misfile> = newest.map(told).collect();
         self.faults.extend(wrong);
     }
 
@@ -440,7 +385,7 @@ impl Prompts {
     }
 
     fn put(&mut self, path: PathBuf, prompt: Arc<Prompt>) {
-        self.by_name.entry(prompt.name.clone()).or_default().insert(prompt.version, Arc::clone(&prompt));
+        self.versions.put(Arc::clone(&prompt));
         self.files.insert(path, prompt);
     }
 }

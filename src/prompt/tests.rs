@@ -289,24 +289,24 @@ fn a_folder_is_made_for_a_first_file_alone() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("prompts");
     for missing in [
-        edit::step(&folder, "hi", &edit::Step::Publish).unwrap_err(),
-        edit::step(&folder, "hi@1", &edit::Step::Retire).unwrap_err(),
+        edit::step(&folder, "hi", &crate::steps::Step::Publish).unwrap_err(),
+        edit::step(&folder, "hi@1", &crate::steps::Step::Retire).unwrap_err(),
         edit::remove(&folder, "hi").unwrap_err(),
     ] {
-        assert!(matches!(&missing, edit::EditError::NotFound(why) if why.contains("there is no prompt 'hi")), "{missing}");
+        assert!(matches!(&missing, crate::steps::EditError::NotFound(why) if why.contains("there is no prompt 'hi")), "{missing}");
     }
-    assert!(matches!(edit::create(&folder, "hi", "{{#if}}").unwrap_err(), edit::EditError::Wrong(_)));
+    assert!(matches!(edit::create(&folder, "hi", "{{#if}}").unwrap_err(), crate::steps::EditError::Wrong(_)));
     let (first, second) = (edit::create(&folder, "hi", edit::STARTER).unwrap(), edit::write(&folder, "hi", edit::STARTER).unwrap());
     assert!(!folder.exists());
     first.make().unwrap();
-    assert!(matches!(second.make().unwrap_err(), edit::EditError::Exists(_)));
+    assert!(matches!(second.make().unwrap_err(), crate::steps::EditError::Exists(_)));
     assert_eq!(Shelf::open(&folder).prompts().names().collect::<Vec<_>>(), ["hi"]);
 }
 
 #[test]
 fn who_holds_a_folder_is_waited_for_and_not_without_end() {
     let folder = tempfile::tempdir().unwrap();
-    let held = edit::alone(folder.path()).unwrap().unwrap();
+    let held = crate::steps::alone(folder.path()).unwrap().unwrap();
     let refused = edit::create(folder.path(), "hi", edit::STARTER).unwrap_err();
     assert!(refused.is_locked() && refused.to_string().contains(".lock"), "{refused}");
     drop(held);
@@ -385,7 +385,7 @@ fn a_file_is_read_once_it_is_quiet() {
     assert_eq!(said(&shelf.prompts(), "slow", 1), "Half and half");
     write(folder.path(), "own.prompt", &format!("{PUBLISHED}Whole"));
     write(folder.path(), "other.prompt", "Not yet");
-    shelf.take(&folder.path().join("own.prompt"));
+    shelf.take(&[folder.path().join("own.prompt")]);
     assert_eq!(shelf.prompts().names().collect::<Vec<_>>(), ["own", "slow"]);
 }
 

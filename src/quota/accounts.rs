@@ -59,9 +59,9 @@ impl Accounts {
         Ok(chain.into())
     }
 
-    /// The account of a service, with the limits that its file says now.
-    pub async fn service(&self, name: &str, limits: &Limits) -> Result<Arc<Account>, StoreError> {
-        let id = AccountId::Service(name.into());
+    /// The account of a service's version, by its label, with the limits that its file says now.
+    pub async fn service(&self, label: &str, limits: &Limits) -> Result<Arc<Account>, StoreError> {
+        let id = AccountId::Service(label.into());
         let old = self.get(&id);
         if let Some(account) = &old
             && account.current().limits == *limits

@@ -161,11 +161,26 @@ pub fn matches(glob: &str, name: &str) -> bool {
 /// Whether the glob of a limit names a model of that full name (`provider/model`): by all of it, or by the model's own name.
 ///
 /// A glob with a `/` and a star is about providers: `openai/*` is not meant for `groq/openai/gpt-oss-120b`.
+///
+/// One that names an operation of a REST service without a version names it in all versions.
 pub fn names(glob: &str, full: &str) -> bool {
+    names_it(glob, full) || without_version(full).is_some_and(|full| names_it(glob, &full))
+}
+
+fn names_it(glob: &str, full: &str) -> bool {
     let own = full.split_once('/').map_or(full, |(_, model)| model);
     matches(glob, full) || glob == own || (!glob.contains('/') && matches(glob, own))
 }
 
+/// `service/NAME/OPERATION` of `service/NAME@VERSION/OPERATION`.
+fn without_version(full: &str) -> Option<String> {
+    let (service, operation) = full.strip_prefix(OF_SERVICES)?.split_once('/')?;
+    let (name, _) = service.split_once('@')?;
+    Some(format!("{OF_SERVICES}{name}/{operation}"))
+}
+
+/// What the globs that name operations of REST services begin with: `service/NAME/OPERATION`, `service/NAME@VERSION/OPERATION`.
+const OF_SERVICES: &str = "service/";
 /// What the globs that name prompts begin with: `prompt/NAME`, `prompt/NAME@VERSION`.
 pub const OF_PROMPTS: &str = "prompt/";
 

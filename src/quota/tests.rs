@@ -297,6 +297,19 @@ fn a_limits_glob_names_a_model_by_all_of_its_name_or_its_own() {
 }
 
 #[test]
+fn a_limits_glob_names_an_operation_in_all_versions_or_in_one() {
+    let of_second = "service/weather@2/getStation";
+    for glob in ["service/weather/*", "service/weather/get*", "service/weather@2/*", "service/weather@*/getStation", "service/*"] {
+        assert!(limits::names(glob, of_second), "{glob}");
+    }
+    for glob in ["service/weather@1/*", "service/weath/*", "service/weather@2/put*", "weather@1/getStation"] {
+        assert!(!limits::names(glob, of_second), "{glob}");
+    }
+    assert!(limits::names("service/weather/*", "service/weather/getStation"), "as it was called before there were versions");
+    assert!(!limits::names("mcp/a/*", "mcp/a@2/b"), "no tool of an MCP server has versions");
+}
+
+#[test]
 fn limits_are_read_and_written_as_text() {
     for text in ["requests/minute=60", "output-tokens/day=1000000@openai/*", "input-tokens/hour=5"] {
         assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);

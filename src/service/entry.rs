@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use super::offer::{self, Offer};
 use super::{Description, Masking};
 use crate::catalog::Environment;
 use crate::catalog::env::variables;
@@ -17,18 +18,23 @@ use crate::money::Usd;
 use crate::prompt::dotprompt::Fault;
 use crate::quota::{Budget, Limits, Rate, Unit};
 use crate::route::{Secret, forms};
+use crate::versions::Versioned;
 
 /// An API that can be called.
 #[derive(Debug)]
 pub struct Service {
     /// What callers name it.
     pub name: String,
+    /// Which version, from 1 on.
+    pub version: u32,
     /// What people call it.
     pub title: String,
     /// What it does.
     pub summary: Option<String>,
-    /// Where it stands in its life.
+    /// Where it stands in its life; its successor is `name` or `name@version`.
     pub life: Life,
+    /// Its share of the calls that name no version, beside the other published versions.
+    pub weight: Option<u32>,
     /// Who may call it.
     pub access: Access,
     /// What all callers together may do.
@@ -39,6 +45,8 @@ pub struct Service {
     pub timeout: Duration,
     /// The largest body, in MiB, where it is smaller than the gateway's.
     pub body_mib: Option<usize>,
+    /// What must not change once it is published.
+    pub offer: Offer,
     /// The name of the file that describes it.
     pub openapi: String,
     /// What was read.
@@ -50,7 +58,7 @@ pub struct Service {
 }
 
 /// Who may call a service, among the keys whose scope allows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
     /// Any.
@@ -91,6 +99,7 @@ struct Written {
     deprecated: Option<toml::Value>,
     sunset: Option<toml::Value>,
     successor: Option<String>,
+    weight: Option<u32>,
     #[serde(default)]
     subscription: Access,
     #[serde(default = "timeout", deserialize_with = "duration")]
@@ -152,10 +161,28 @@ fn timeout() -> Duration {
 
 // === impl Service ===
 
+impl Versioned for Service {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn life(&self) -> &Life {
+        &self.life
+    }
+
+    fn weight(&self) -> Option<u32> {
+        self.weight
+    }
+}
+
 impl Service {
-    /// Reads a file of this name; `describe` gives the text of the description that it names. Without `env` no variable is filled in.
+    /// Reads a file of this name and version; `describe` gives the text of the description that it names. Without `env` no variable is filled in.
     pub fn read(
-        name: &str,
+        (name, version): (&str, u32),
         source: &str,
         describe: impl FnOnce(&str) -> std::io::Result<String>,
         env: Option<&Environment>,
@@ -198,10 +225,21 @@ impl Service {
             let message = "all its operations are on other servers than 'upstream', where the gateway's credential must not go".to_owned();
             return Err(Faulty::Description(file.clone(), Fault::at(1, message)));
         }
+        let title = written.title.or_else(|| description.info("title").map(str::to_owned)).unwrap_or_else(|| name.to_owned());
+        let summary = written.description.or_else(|| description.info("description").map(str::to_owned));
         Ok(Service {
             name: name.to_owned(),
-            title: written.title.or_else(|| description.info("title").map(str::to_owned)).unwrap_or_else(|| name.to_owned()),
-            summary: written.description.or_else(|| description.info("description").map(str::to_owned)),
+            version,
+            offer: Offer {
+                title: title.clone(),
+                description: summary.clone(),
+                subscription: written.subscription,
+                price,
+                openapi: offer::hash(&description.document),
+            },
+            title,
+            summary,
+            weight: written.weight,
             life: Life { state, deprecated, sunset, successor: written.successor },
             access: written.subscription,
             limits,
@@ -215,9 +253,14 @@ impl Service {
         })
     }
 
-    /// An operation's name in scopes and in the ledger: `service/operation`.
+    /// An operation's name in scopes, whatever the version: `service/operation`.
     pub fn scope(&self, operation: &str) -> String {
         format!("{}/{operation}", self.name)
+    }
+
+    /// An operation's name in this version, in scopes and in the ledger: `service@version/operation`.
+    pub fn pinned_scope(&self, operation: &str) -> String {
+        format!("{}/{operation}", self.label())
     }
 }
 

@@ -1,35 +1,75 @@
-//! What is served: each service's two files as they were when they were right last, in a file beside them, so that both stay over restarts.
+//! What is served: each version's two files as they were when they were right last, and what was published, in a file beside them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::Service;
 use super::entry::Texts;
-use crate::shelf;
+use super::offer::Offer;
+use crate::life::State;
+use crate::shelf::{self, Misfile};
 
-/// The services, by name.
-pub type Known = BTreeMap<String, Texts>;
+/// The versions, by `name@version`.
+pub type Known = BTreeMap<String, Served>;
+
+/// What is known of a version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Served {
+    /// Its files when they were right last, as long as they are there.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<Texts>,
+    /// What it offered as it was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+}
 
 fn path(folder: &Path) -> PathBuf {
     folder.join(".served.json")
 }
 
-/// What is noted; nothing where nothing can be read.
-pub fn read(folder: &Path) -> Known {
-    std::fs::read(path(folder)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+/// What is noted; nothing where there is no file.
+pub fn read(folder: &Path) -> Result<Known, Misfile> {
+    let noted: Known = shelf::noted(&path(folder))?;
+    // Before there were versions, a service was noted by its name.
+    let label = |name: String| if name.contains('@') { name } else { format!("{name}@1") };
+    Ok(noted.into_iter().map(|(name, served)| (label(name), served)).collect())
 }
 
-/// Notes services whose files are right, in the place of what is known of them, and nothing else of those that are no longer there.
-pub fn note<'a>(folder: &Path, known: Known, right: impl Iterator<Item = &'a Service>, is_there: impl Fn(&str) -> bool) {
-    let mut noted: Known = known.iter().filter(|(name, _)| is_there(name)).map(|(name, served)| (name.clone(), served.clone())).collect();
-    for service in right {
-        noted.insert(service.name.clone(), service.texts.clone());
+/// Notes it.
+pub fn write(folder: &Path, known: &Known) -> Result<(), Misfile> {
+    shelf::note(&path(folder), known)
+}
+
+/// What a process knows beside what is noted: whatever has happened to the file, what was published first holds.
+pub fn joined(noted: &Known, known: &Known) -> Known {
+    let mut all = noted.clone();
+    for (label, served) in known {
+        let there = all.entry(label.clone()).or_default();
+        there.texts = served.texts.clone().or(there.texts.take());
+        there.offer = served.offer.clone().or(there.offer.take());
     }
-    if noted == known {
-        return;
-    }
-    let text = serde_json::to_string_pretty(&noted).map_err(std::io::Error::other);
-    if let Err(error) = text.and_then(|text| shelf::put(&path(folder), &(text + "\n"))) {
-        tracing::warn!(%error, "what is served cannot be noted: a file that is wrong at the next start is not served then");
+    all
+}
+
+/// The same without the texts of versions whose files are no longer there; that they were published stays known.
+pub fn kept(known: Known, there: &BTreeSet<String>) -> Known {
+    let one = |(label, served): (String, Served)| {
+        let texts = served.texts.filter(|_| there.contains(&label));
+        (texts.is_some() || served.offer.is_some()).then_some((label, Served { texts, offer: served.offer }))
+    };
+    known.into_iter().filter_map(one).collect()
+}
+
+// === impl Served ===
+
+impl Served {
+    /// Takes a version whose files are right.
+    pub fn take(&mut self, service: &Service) {
+        self.texts = Some(service.texts.clone());
+        if service.life.state != State::Draft {
+            self.offer.get_or_insert_with(|| service.offer.clone());
+        }
     }
 }

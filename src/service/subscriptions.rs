@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use super::Shelf;
 use crate::admin::services;
 use crate::key::KeyId;
-use crate::life::State;
 use crate::store::audit::Actor;
 use crate::store::{StoreError, SubscriptionStore};
 
@@ -120,7 +119,7 @@ impl Subscriptions {
         }
     }
 
-    /// The services with subscriptions that are retired, or whose file has been away for long; `away` is since when.
+    /// The services with subscriptions whose versions are all retired, or whose files have been away for long; `away` is since when.
     fn gone(&self, shelf: &Shelf, away: &mut HashMap<String, Instant>) -> Vec<String> {
         let (services, now) = (shelf.services(), Timestamp::now());
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
@@ -128,8 +127,8 @@ impl Subscriptions {
         let living: Vec<&String> = known.iter().filter(|(_, keys)| has_living(keys)).map(|(name, _)| name).collect();
         let is_away = |name: &str| !services.has_file(name) && shelf.is_known();
         away.retain(|name, _| living.contains(&name) && is_away(name));
-        let is_gone = |name: &&&String| match services.service(name) {
-            Some(service) => service.life.state_at(now) == State::Retired,
+        let is_gone = |name: &&&String| match services.versions(name) {
+            Some(_) => services.is_over(name, now),
             None => is_away(name) && away.entry((**name).clone()).or_insert_with(Instant::now).elapsed() >= AWAY_FOR,
         };
         living.iter().filter(is_gone).map(|name| (*name).clone()).collect()

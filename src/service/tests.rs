@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod versions;
+
 use std::path::Path as File;
 
 use bytes::Bytes;
@@ -13,8 +15,8 @@ use super::path::Template;
 use super::*;
 use crate::catalog::Environment;
 use crate::config::Config;
-use crate::prompt::edit::Step;
 use crate::route::Secret;
+use crate::steps::Step;
 
 fn described(paths: Value, components: Value) -> Description {
     let document = json!({ "openapi": "3.1.0", "info": { "title": "Test" }, "paths": paths, "components": components });
@@ -126,7 +128,7 @@ proptest! {
         let env: Environment = [("K".to_owned(), "secret-secret".to_owned())].into_iter().collect();
         let file = format!("upstream = \"https://api.example{base}\"\nopenapi = \"a.json\"\n");
         let describe = |_: &str| Ok(json!({ "openapi": "3.1.0", "paths": { "/{x}": { "get": {}, "parameters": [{ "name": "x", "in": "path" }] } } }).to_string());
-        let service = Service::read("a", &file, describe, Some(&env)).unwrap();
+        let service = Service::read(("a", 1), &file, describe, Some(&env)).unwrap();
         if Path::read(&path).is_ok() && let Some(url) = service.upstream.unwrap().url(None, &path, "") {
             prop_assert_eq!(url.host_str(), Some("api.example"));
             prop_assert!(url.path().starts_with(&base) && !url.path().split('/').any(|part| part == ".."));
@@ -337,7 +339,7 @@ fn steps_change_the_file_and_nothing_else_in_it() {
     assert!(edit::step(&folder, "pets", &sunset).unwrap_err().to_string().contains("there is no such service"));
     std::fs::write(place.path().join("cats.toml"), GOOD).unwrap();
     edit::step(&folder, "pets", &sunset).unwrap().make().unwrap();
-    let service = folder.read().service("pets").cloned().unwrap();
+    let service = folder.read().named("pets").cloned().unwrap();
     let told: Vec<_> =
         service.life.headers("/services").into_iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     assert!(told[0].starts_with("deprecation: @") && told[1] == "sunset: Thu, 01 Jan 2099 00:00:00 GMT", "{told:?}");
@@ -352,7 +354,7 @@ fn steps_change_the_file_and_nothing_else_in_it() {
 #[test]
 fn the_credential_is_sent_and_shown_nowhere() {
     let (_place, folder) = folder();
-    let service = folder.read().service("pets").cloned().unwrap();
+    let service = folder.read().named("pets").cloned().unwrap();
     let upstream = service.upstream.as_ref().unwrap();
     assert_eq!(upstream.url(None, "/pets", "a=1").unwrap().as_str(), "https://api.example/v1/pets?a=1&key=k%2F1%2B2");
     assert!(!format!("{service:?}").contains("k/1+2"));
@@ -435,7 +437,7 @@ fn a_secret_is_found_in_whichever_form_it_comes_back() {
     let upstream = |kind: &str| {
         let file = format!("upstream = \"https://a.example\"\nopenapi = \"a.json\"\n[credential]\n{kind}\n");
         let describe = |_: &str| Ok(json!({ "openapi": "3.1.0", "paths": { "/x": { "get": {} } } }).to_string());
-        Service::read("a", &file, describe, Some(&env)).unwrap().upstream.unwrap()
+        Service::read(("a", 1), &file, describe, Some(&env)).unwrap().upstream.unwrap()
     };
     let query = upstream("in = \"query\"\nname = \"api_key\"\nvalue = \"${K}\"");
     for form in [

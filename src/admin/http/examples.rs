@@ -17,9 +17,10 @@ use super::files::of_prompts;
 use super::{Json, Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::problem::FieldError;
-use crate::prompt::edit::{self, Compared, EditError};
+use crate::prompt::edit;
 use crate::prompt::examples::{self, Example, Tried};
 use crate::prompt::{Prompt, Prompts};
+use crate::steps::{Compared, EditError};
 use crate::surface::Segment;
 use crate::surface::prompts::call_with;
 
@@ -59,7 +60,7 @@ pub struct TestReport {
 #[serde(deny_unknown_fields)]
 pub struct DiffQuery {
     /// The older version, as `name` or `name@version` [default: the one before].
-    from: Option<String>,
+    pub(super) from: Option<String>,
 }
 
 impl Fields for TestRun {

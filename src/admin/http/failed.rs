@@ -10,7 +10,7 @@ use crate::admin::groups::GroupError;
 use crate::admin::keys::KeyError;
 use crate::admin::services::SubscriptionError;
 use crate::problem::{FieldError, Problem};
-use crate::prompt::edit::EditError;
+use crate::steps::EditError;
 use crate::store::StoreError;
 
 /// The code of what a locked store did not do.

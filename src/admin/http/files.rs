@@ -8,7 +8,7 @@ use serde_json::json;
 use super::failed::of_service;
 use super::{Admin, Problem};
 use crate::gateway::Gateway;
-use crate::prompt::edit::EditError;
+use crate::steps::EditError;
 use crate::store::audit::Note;
 
 /// Reads or writes files of prompts.

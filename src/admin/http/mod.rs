@@ -75,7 +75,7 @@ pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
 }
 
 /// The paths of the management API, as they are written in its description.
-const RESOURCES: [Resource; 41] = [
+const RESOURCES: [Resource; 42] = [
     ("/admin/v1/keys", || get(keys::list).post(keys::create)),
     ("/admin/v1/keys/revoke", || post(keys::revoke_all)),
     ("/admin/v1/keys/disable", || post(keys::disable_all)),
@@ -105,10 +105,11 @@ const RESOURCES: [Resource; 41] = [
     ("/admin/v1/partials", || get(partials::list)),
     ("/admin/v1/partials/{name}", || get(partials::show).put(partials::write)),
     ("/admin/v1/services", || get(services::list)),
-    ("/admin/v1/services/{name}", || get(services::show)),
+    ("/admin/v1/services/{name}", || get(services::show).put(services::write).delete(services::remove)),
     ("/admin/v1/services/{name}/publish", || post(services::publish)),
     ("/admin/v1/services/{name}/deprecate", || post(services::deprecate)),
     ("/admin/v1/services/{name}/retire", || post(services::retire)),
+    ("/admin/v1/services/{name}/diff", || get(services::diff)),
     ("/admin/v1/services/{name}/subscriptions", || get(services::subscriptions)),
     ("/admin/v1/services/{name}/subscriptions/{key}/approve", || post(services::approve)),
     ("/admin/v1/services/{name}/subscriptions/{key}/deny", || post(services::deny)),

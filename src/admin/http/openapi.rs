@@ -28,7 +28,7 @@ use crate::admin::{explain, usage};
         credentials::list, credentials::create, credentials::show, credentials::update, credentials::remove,
         prompts::list, prompts::show, prompts::write, prompts::remove, prompts::publish, prompts::deprecate, prompts::retire,
         examples::list, examples::test, examples::diff, partials::list, partials::show, partials::write,
-        services::list, services::show, services::publish, services::deprecate, services::retire,
+        services::list, services::show, services::write, services::remove, services::diff, services::publish, services::deprecate, services::retire,
         services::subscriptions, services::approve, services::deny,
         usage::show, usage::export, explain::serve, audit::list, audit::verification, leaks::report, github::report,
     ),

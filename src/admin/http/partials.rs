@@ -17,7 +17,8 @@ use super::{Admin, Json, Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::problem::FieldError;
 use crate::prompt::Prompts;
-use crate::prompt::edit::{self, EditError};
+use crate::prompt::edit;
+use crate::steps::EditError;
 use crate::surface::Segment;
 
 /// A text that prompts share.
@@ -62,7 +63,7 @@ pub async fn write(
         if_match.check(&found(&gateway, name.clone()).await?)?;
     }
     let what = ("partial.write", plan.label().to_owned());
-    noted(&admin, &gateway, what, of_prompts(move || plan.make().inspect(|source| shelf.take(&source.path)))).await?;
+    noted(&admin, &gateway, what, of_prompts(move || plan.make().inspect(|source| shelf.take(&[&source.path])))).await?;
     Ok(tagged(&found(&gateway, name).await?))
 }
 

@@ -19,7 +19,8 @@ use super::{Admin, Json, Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::problem::FieldError;
 use crate::prompt::Prompt;
-use crate::prompt::edit::{self, EditError, Plan, Source, Step};
+use crate::prompt::edit::{self, Plan, Source};
+use crate::steps::{EditError, Step};
 use crate::surface::Segment;
 
 /// A version of a prompt.
@@ -126,7 +127,7 @@ pub async fn remove(
     let removal = of_prompts(move || edit::remove(&folder, &named)).await?;
     unchanged(&gateway, &name, &if_match).await?;
     let what = ("prompt.remove", removal.label().to_owned());
-    noted(&admin, &gateway, what, of_prompts(move || removal.make().inspect(|source| shelf.take(&source.path)))).await?;
+    noted(&admin, &gateway, what, of_prompts(move || removal.make().inspect(|source| shelf.take(&[&source.path])))).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -176,7 +177,7 @@ async fn change(
     let plan = of_prompts(move || plan(&folder, &named)).await?;
     unchanged(gateway, &name, &if_match).await?;
     let what = (if plan.publishes() { "prompt.publish" } else { action }, plan.label().to_owned());
-    let source = noted(admin, gateway, what, of_prompts(move || plan.make().inspect(|source| shelf.take(&source.path)))).await?;
+    let source = noted(admin, gateway, what, of_prompts(move || plan.make().inspect(|source| shelf.take(&[&source.path])))).await?;
     Ok(tagged(&answer(gateway, source)?))
 }
 

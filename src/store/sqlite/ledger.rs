@@ -108,7 +108,7 @@ impl LedgerStore for Sqlite {
                 AccountId::Team(id) => ("team = ?7", Some(&**id), Some("team")),
                 AccountId::Project(id) => ("project = ?7", Some(&**id), Some("project")),
                 // A name has no character that means something in a glob.
-                AccountId::Service(name) => ("provider = 'service' AND model GLOB ?7 || '/*'", Some(&**name), None),
+                AccountId::Service(label) => (OF_SERVICE, Some(&**label), None),
                 AccountId::Key(family) => ("key IN (SELECT id FROM keys WHERE family = ?7)", Some(family.as_str()), None),
             };
             let since = past.window.has_end().then_some(past.window.begins);
@@ -176,6 +176,10 @@ impl LedgerStore for Sqlite {
         Box::pin(rollups::prune(&self.writes, before, PRUNED_AT_ONCE))
     }
 }
+
+/// Rows of a service's version; before there were versions, those of the first had its name alone.
+const OF_SERVICE: &str =
+    "provider = 'service' AND (model GLOB ?7 || '/*' OR (?7 GLOB '*@1' AND model GLOB substr(?7, 1, length(?7) - 2) || '/*'))";
 
 /// Whether the glob of a limit names a model (`provider/model`), or a prompt by its label (`name@version`).
 fn is_named(glob: &str, grouped: &str) -> bool {

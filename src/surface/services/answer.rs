@@ -46,12 +46,12 @@ const OWN: [&str; 2] = ["keyward-", "x-ratelimit-"];
 
 /// Hands it over.
 pub(super) async fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Body> {
-    let Walked { service, answer, is_head, url, idle } = walked;
+    let Walked { service, name, answer, is_head, url, idle } = walked;
     let (head, mut source) = answer.into_parts();
     let masking = service.upstream.as_ref().map(Upstream::masking).unwrap_or_default();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = head.status;
-    *response.headers_mut() = headers(head.headers, &service, &url, &masking);
+    *response.headers_mut() = headers(head.headers, (&service, &name), &url, &masking);
     ticket.write_limits(response.headers_mut());
     let outcome = if head.status.is_client_error() || head.status.is_server_error() { Outcome::ProviderError } else { Outcome::Answered };
     let is_empty = is_head || source.is_end_stream() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
@@ -98,7 +98,8 @@ fn unreadable(headers: &HeaderMap) -> Option<&'static str> {
     }
 }
 
-fn headers(mut from: HeaderMap, service: &Service, url: &Url, masking: &Masking) -> HeaderMap {
+fn headers(mut from: HeaderMap, called: (&Service, &str), url: &Url, masking: &Masking) -> HeaderMap {
+    let (service, _) = called;
     strip_hop_by_hop(&mut from);
     KEPT.iter().for_each(|name| drop(from.remove(name)));
     if service.upstream.as_ref().is_some_and(|upstream| upstream.credential.is_some()) {
@@ -108,14 +109,14 @@ fn headers(mut from: HeaderMap, service: &Service, url: &Url, masking: &Masking)
     let own: Vec<HeaderName> = from.keys().filter(|name| OWN.iter().any(|own| name.as_str().starts_with(own))).cloned().collect();
     own.iter().for_each(|name| drop(from.remove(name)));
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
-        let place = from.get(&name).and_then(|value| here(value.to_str().ok()?, service, url));
+        let place = from.get(&name).and_then(|value| here(value.to_str().ok()?, called, url));
         if let Some(place) = place.and_then(|place| HeaderValue::try_from(place).ok()) {
             from.insert(name, place);
         }
     }
     if let http::header::Entry::Occupied(mut links) = from.entry(header::LINK) {
         for link in links.iter_mut() {
-            let told = link.to_str().ok().map(|text| links_here(text, service, url));
+            let told = link.to_str().ok().map(|text| links_here(text, called, url));
             if let Some(told) = told.and_then(|told| HeaderValue::try_from(told).ok()) {
                 *link = told;
             }
@@ -126,8 +127,8 @@ fn headers(mut from: HeaderMap, service: &Service, url: &Url, masking: &Masking)
     from
 }
 
-/// A place below the service's base as a place of the gateway's; what is relative is so to what was asked for.
-fn here(place: &str, service: &Service, asked: &Url) -> Option<String> {
+/// A place below the service's base as a place of the gateway's, by the name that the service was called by; what is relative is so to what was asked for.
+fn here(place: &str, (service, name): (&Service, &str), asked: &Url) -> Option<String> {
     let upstream = service.upstream.as_ref()?;
     let below = upstream.base.path().trim_end_matches('/');
     let url = asked.join(place).ok()?;
@@ -135,18 +136,18 @@ fn here(place: &str, service: &Service, asked: &Url) -> Option<String> {
     let query = upstream.others(url.query().unwrap_or_default());
     let query = Some(query).filter(|query| !query.is_empty()).map_or_else(String::new, |query| format!("?{query}"));
     let fragment = url.fragment().map_or_else(String::new, |fragment| format!("#{fragment}"));
-    Some(format!("{PREFIX}/{}{rest}{query}{fragment}", service.name))
+    Some(format!("{PREFIX}/{name}{rest}{query}{fragment}"))
 }
 
 /// A `Link` with each place in it as `here` has it (RFC 8288, section 3).
-fn links_here(text: &str, service: &Service, asked: &Url) -> String {
+fn links_here(text: &str, called: (&Service, &str), asked: &Url) -> String {
     let (mut out, mut rest, mut is_quoted) = (String::with_capacity(text.len()), text, false);
     while let Some(at) = rest.find(['<', '"']) {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
         match from.strip_prefix('<').filter(|_| !is_quoted).and_then(|link| link.split_once('>')) {
             Some((place, after)) => {
-                out.push_str(&format!("<{}>", here(place, service, asked).unwrap_or_else(|| place.to_owned())));
+                out.push_str(&format!("<{}>", here(place, called, asked).unwrap_or_else(|| place.to_owned())));
                 rest = after;
             }
             None => {

@@ -6,8 +6,9 @@ use axum::body::Body;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
+use jiff::Timestamp;
 
-use super::{answer, in_scope, not_found, refuse, request, served, store_down, with_life};
+use super::{answer, any_in_scope, in_scope, not_found, refuse, request, retired, store_down, with_life};
 use crate::catalog;
 use crate::error::{Kind, Refusal};
 use crate::exchange::ledger_down;
@@ -16,10 +17,12 @@ use crate::key::Caller;
 use crate::key::diagnose::holds_key;
 use crate::key::keyring::Plane;
 use crate::key::reason::{Place, Reason};
+use crate::life::State;
 use crate::quota::{self, Chain, Need, Permit, limits};
-use crate::service::{Access, Operation, Path, Service, Standing};
+use crate::service::{Access, Operation, Path, Service, Services, Standing};
 use crate::surface::{REQUEST_ID, shown, write_end};
 use crate::ticket::{SERVICE, Ticket};
+use crate::versions::{self, Versioned, chance, labels};
 
 /// What is asked of a service, and the head that carries the key.
 pub struct Asked {
@@ -27,7 +30,7 @@ pub struct Asked {
     pub head: Parts,
     /// Where the key may stand.
     pub plane: Plane,
-    /// The service's name.
+    /// The service's name, with a version or without.
     pub service: String,
     /// How the operation is called.
     pub method: Method,
@@ -44,6 +47,8 @@ pub struct Asked {
 /// A call that was passed on and is answered.
 pub(super) struct Walked {
     pub(super) service: Arc<Service>,
+    /// What the caller calls it.
+    pub(super) name: String,
     pub(super) answer: Response<reqwest::Body>,
     pub(super) is_head: bool,
     /// What was asked for, without the credential.
@@ -51,7 +56,7 @@ pub(super) struct Walked {
     pub(super) idle: std::time::Duration,
 }
 
-/// Names the operation in an answer, as `service/operation`.
+/// Names the operation in an answer, as `service@version/operation`.
 const OPERATION: HeaderName = HeaderName::from_static("keyward-operation");
 /// Operations that a refusal names at the most.
 const MOST_NAMED: usize = 10;
@@ -100,18 +105,18 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
     if asked.headers.contains_key(header::UPGRADE) {
         return Err(no_upgrade());
     }
-    let service = find(gateway, &caller, &asked.service)?;
+    let service = find(&gateway.services.services(), &caller, &asked.service, |services, name, now| services.choose(name, now, chance()))?;
     called.service = Some(Arc::clone(&service));
-    in_scope(&caller, &service).map_err(holder)?;
+    any_in_scope(&caller, &service, &asked.service).map_err(holder)?;
     let operation = operation(&service, &caller, &asked)?;
     let (cookies, server) = (operation.cookies.clone(), operation.server.clone());
-    let name: Arc<str> = service.scope(&operation.id).into();
+    let name: Arc<str> = service.pinned_scope(&operation.id).into();
     ticket.called_model(&format!("/{}", operation.id));
-    caller.may_call_service(&name).map_err(holder)?;
+    in_scope(&caller, &service, &asked.service, operation).map_err(holder)?;
     called.operation = Some(Arc::clone(&name));
     subscribed(gateway, &caller, &service)?;
     let limit = request::check_length(&service, &asked, &gateway.config.limits)?;
-    let upstream = service.upstream.as_ref().ok_or_else(|| not_found(&service.name, None))?;
+    let upstream = service.upstream.as_ref().ok_or_else(|| not_found(&asked.service, None))?;
     let url = upstream.url(server.as_deref(), &asked.path, &asked.query).ok_or_else(|| not_plain("it leads elsewhere"))?;
     let asked_for = upstream.base.join(url.path()).map_err(|_| not_plain("it is no part of a URL"))?;
     let permit = admit(gateway, &caller, &service, &name).await?;
@@ -140,18 +145,55 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
         is_head: asked.method == Method::HEAD,
         url: asked_for,
         idle: gateway.client.idle_timeout(),
+        name: asked.service,
         service: Arc::clone(&service),
     })
 }
 
-/// A service that is served, by name.
-pub(super) fn find(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Arc<Service>, Refusal> {
-    let services = gateway.services.services();
-    match services.service(name) {
-        Some(service) => served(Arc::clone(service)),
-        // What the key may not call, it is not told of.
-        None => Err(not_found(name, services.nearest(name, |service| in_scope(caller, service).is_ok()))),
+/// The version of a service that is served for a name; without a version in it, the one that is chosen.
+pub(super) fn find(
+    services: &Services,
+    caller: &Caller,
+    name: &str,
+    choose: impl for<'a> Fn(&'a Services, &str, Timestamp) -> Option<&'a Arc<Service>>,
+) -> Result<Arc<Service>, Refusal> {
+    let now = Timestamp::now();
+    let (base, digits) = versions::split(name);
+    let found = match digits {
+        Some(digits) => services.version(base, digits),
+        None => choose(services, base, now),
+    };
+    // What the key may not call, it is not told of.
+    let is_told = |service: &Service| any_in_scope(caller, service, name).is_ok();
+    let Some(service) = found else {
+        let public: Vec<&Arc<Service>> =
+            services.each(base).filter(|service| service.life.state != State::Draft && is_told(service)).collect();
+        return Err(match public.is_empty() {
+            true => not_found(name, services.nearest(base, is_told)),
+            false => no_version(name, &labels(&public, ", ")),
+        });
+    };
+    match service.state_at(now) {
+        State::Draft if caller.names_version(&service.label()) => Ok(Arc::clone(service)),
+        State::Draft if is_told(service) => Err(draft(service)),
+        State::Draft => Err(not_found(name, None)),
+        State::Retired => Err(retired(service, name)),
+        State::Published | State::Deprecated => Ok(Arc::clone(service)),
     }
+}
+
+fn no_version(name: &str, versions: &str) -> Refusal {
+    let message = format!("There is no service '{}': its versions are {versions}.", shown(name));
+    Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "service_not_found", message)
+}
+
+/// A draft is for those alone to whom it is shown.
+fn draft(service: &Service) -> Refusal {
+    let label = service.label();
+    let message = format!(
+        "The service '{label}' is a draft: it is called with a key whose tools name '{label}/…', and by all once 'keyward services publish {label}' is done."
+    );
+    Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "service_not_found", message)
 }
 
 /// Other protocols have no operations, no limits and no end.
@@ -171,12 +213,12 @@ fn operation<'a>(service: &'a Service, caller: &Caller, asked: &Asked) -> Result
     let shown = shown(&asked.path);
     if !methods.is_empty() {
         let allowed = methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
-        let message = format!("{shown} of the service '{}' is not called with {}: use {allowed}.", service.name, asked.method);
+        let message = format!("{shown} of the service '{}' is not called with {}: use {allowed}.", asked.service, asked.method);
         let mut refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message);
         refusal.headers.extend(HeaderValue::try_from(allowed).ok().map(|allowed| (header::ALLOW, allowed)));
         return Err(refusal);
     }
-    let may_call = |operation: &&Operation| caller.may_call_service(&service.scope(&operation.id)).is_ok();
+    let may_call = |operation: &&Operation| in_scope(caller, service, &asked.service, operation).is_ok();
     let paths: Vec<&str> = service.description.operations.iter().filter(may_call).map(|operation| operation.path.as_str()).collect();
     let mut named: Vec<&str> = Vec::new();
     paths.iter().for_each(|path| {
@@ -188,9 +230,9 @@ fn operation<'a>(service: &'a Service, caller: &Caller, asked: &Asked) -> Result
     named.truncate(MOST_NAMED);
     let message = format!(
         "The service '{}' has no path {shown}: it has {}{more}. GET /services/{}/openapi.json describes them.",
-        service.name,
+        asked.service,
         named.join(", "),
-        service.name
+        asked.service
     );
     Err(Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "operation_not_found", message))
 }
@@ -232,7 +274,7 @@ async fn admit(gateway: &Gateway, caller: &Caller, service: &Service, name: &str
     let chain: Chain = match service.limits.counts_nothing() {
         true => Arc::clone(caller.chain()),
         false => {
-            let account = gateway.accounts.service(&service.name, &service.limits).await.map_err(|e| store_down(&e))?;
+            let account = gateway.accounts.service(&service.label(), &service.limits).await.map_err(|e| store_down(&e))?;
             caller.chain().iter().cloned().chain([account]).collect()
         }
     };

@@ -1,4 +1,4 @@
-//! REST services behind keys: `/services/NAME/…` is passed on; which there are, what each has, and subscriptions to those that want one.
+//! REST services behind keys: `/services/NAME/…` and `/services/NAME@VERSION/…` are passed on; which there are, what each has, and subscriptions to those that want one.
 
 mod answer;
 mod call;
@@ -14,6 +14,7 @@ use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use call::Asked;
@@ -25,8 +26,9 @@ use crate::key::keyring::Plane;
 use crate::key::{Caller, Reason};
 use crate::life::State as Life;
 use crate::problem::Problem;
-use crate::service::{Access, Operation, Service};
+use crate::service::{Access, Operation, Service, Services};
 use crate::store::StoreError;
+use crate::versions::Versioned;
 
 /// Before the names of services.
 const PREFIX: &str = "/services";
@@ -69,7 +71,7 @@ pub fn refuse(refusal: &Refusal) -> Response<Body> {
     Problem::of(refusal).into_response()
 }
 
-/// The operations that a key may call now, of each service with some.
+/// The services with operations that a key may call now, each in the version that is shown.
 pub fn callable(gateway: &Gateway, caller: &Caller) -> Vec<Arc<Service>> {
     let services = gateway.services.services();
     let has_some =
@@ -77,9 +79,19 @@ pub fn callable(gateway: &Gateway, caller: &Caller) -> Vec<Arc<Service>> {
     services.served().filter(has_some).cloned().collect()
 }
 
-/// Whether the key's scope allows an operation, and its subscription where one is wanted.
+/// Whether the key's scope allows an operation by its service's name, and its subscription where one is wanted.
 pub fn may_call(gateway: &Gateway, caller: &Caller, service: &Service, operation: &Operation) -> bool {
-    caller.may_call_service(&service.scope(&operation.id)).is_ok() && call::subscribed(gateway, caller, service).is_ok()
+    in_scope(caller, service, &service.name, operation).is_ok() && call::subscribed(gateway, caller, service).is_ok()
+}
+
+/// The name that a caller goes by who has read the description of the version that is shown: where versions that share calls have others, it names that one.
+pub fn as_shown(gateway: &Gateway, service: &Service) -> String {
+    let others = gateway.services.services();
+    let is_other = |other: &&Arc<Service>| other.offer.openapi != service.offer.openapi;
+    match others.sharing(&service.name, Timestamp::now()).iter().any(is_other) {
+        true => service.label(),
+        false => service.name.clone(),
+    }
 }
 
 /// Calls an operation for a request of another surface: the same checks, limits, ledger and answer.
@@ -98,9 +110,9 @@ async fn call(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
     call::run(&gateway, Asked { head, plane: Plane::Services, service, method, path, query, headers, body }).await
 }
 
-/// What callers are told of a service.
-fn told(gateway: &Gateway, caller: &Caller, service: &Service) -> Value {
-    let state = service.life.state_at(jiff::Timestamp::now());
+/// What callers are told of a service, by the name that they call it by.
+fn told(gateway: &Gateway, caller: &Caller, service: &Service, name: &str) -> Value {
+    let state = service.state_at(Timestamp::now());
     let standing = match service.access {
         Access::Open => None,
         Access::Approval => {
@@ -108,7 +120,8 @@ fn told(gateway: &Gateway, caller: &Caller, service: &Service) -> Value {
         }
     };
     json!({
-        "name": service.name,
+        "name": name,
+        "version": service.version,
         "title": service.title,
         "description": service.summary,
         "state": state.as_str(),
@@ -125,15 +138,42 @@ async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<Body
         Ok(caller) => caller,
         Err(refusal) => return refuse(&refusal),
     };
-    let services = gateway.services.services();
-    let data: Vec<Value> =
-        services.served().filter(|service| in_scope(&caller, service).is_ok()).map(|service| told(&gateway, &caller, service)).collect();
+    let listed = listed(&gateway.services.services(), &caller);
+    let data: Vec<Value> = listed.iter().map(|(name, service)| told(&gateway, &caller, service, name)).collect();
     Json(json!({ "object": "list", "data": data })).into_response()
 }
 
+/// Each by the name that the key may call it by; of one that it may call by versions alone, the newest of those.
+fn listed(services: &Services, caller: &Caller) -> Vec<(String, Arc<Service>)> {
+    let now = Timestamp::now();
+    let is_there = |service: &Service| match service.state_at(now) {
+        Life::Retired => false,
+        Life::Draft => caller.names_version(&service.label()),
+        Life::Published | Life::Deprecated => true,
+    };
+    let bare = |name: &str| {
+        let shown = services.shown(name, now).filter(|service| is_there(service) && any_in_scope(caller, service, name).is_ok());
+        shown.map(|service| (name.to_owned(), Arc::clone(service)))
+    };
+    let pinned = |name: &str| {
+        let may_call = |service: &&Arc<Service>| is_there(service) && any_in_scope(caller, service, &service.label()).is_ok();
+        services.each(name).rev().find(may_call).map(|service| (service.label(), Arc::clone(service)))
+    };
+    services.names().filter_map(|name| bare(name).or_else(|| pinned(name))).collect()
+}
+
+/// Whether the key's scope allows an operation of a service that is called by this name, with its version or without.
+fn in_scope(caller: &Caller, service: &Service, name: &str, operation: &Operation) -> Result<(), Reason> {
+    let (whatever, pinned) = (service.scope(&operation.id), service.pinned_scope(&operation.id));
+    match name.contains('@') {
+        true => caller.may_call_service(&[&whatever, &pinned]),
+        false => caller.may_call_service(&[&whatever]),
+    }
+}
+
 /// Whether the key may call anything of a service, by its scope; if not, why it may not call one of its operations.
-fn in_scope(caller: &Caller, service: &Service) -> Result<(), Reason> {
-    let each = || service.description.operations.iter().map(|operation| caller.may_call_service(&service.scope(&operation.id)));
+fn any_in_scope(caller: &Caller, service: &Service, name: &str) -> Result<(), Reason> {
+    let each = || service.description.operations.iter().map(|operation| in_scope(caller, service, name, operation));
     each().find(Result::is_ok).or_else(|| each().next()).unwrap_or(Ok(()))
 }
 
@@ -143,11 +183,11 @@ fn store_down(error: &StoreError) -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "store_unavailable", message)
 }
 
-/// A service that the key may see, by name.
+/// A service that the key may see, by name: of versions that share calls, the newest each time.
 async fn found(gateway: &Gateway, head: &Parts, name: &str) -> Result<(Caller, Arc<Service>), Refusal> {
     let caller = gateway.caller(head, Plane::Data).await?;
-    let service = call::find(gateway, &caller, name)?;
-    in_scope(&caller, &service).map_err(|reason| reason.refusal(Some(caller.id())))?;
+    let service = call::find(&gateway.services.services(), &caller, name, |services, name, now| services.shown(name, now))?;
+    any_in_scope(&caller, &service, name).map_err(|reason| reason.refusal(Some(caller.id())))?;
     Ok((caller, service))
 }
 
@@ -156,11 +196,14 @@ async fn show(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>, he
         Ok(found) => found,
         Err(refusal) => return refuse(&refusal),
     };
-    let mut told = told(&gateway, &caller, &service);
+    let mut told = told(&gateway, &caller, &service, &name);
+    let services = gateway.services.services();
+    let public = services.each(&service.name).filter(|version| version.life.state != Life::Draft);
+    told["versions"] = public.map(|version| version.version).collect();
     let operations = service.description.operations.iter();
-    let operations = operations.filter(|operation| caller.may_call_service(&service.scope(&operation.id)).is_ok());
+    let operations = operations.filter(|operation| in_scope(&caller, &service, &name, operation).is_ok());
     let of = |operation: &Operation| {
-        let path = format!("{PREFIX}/{}{}", service.name, operation.path);
+        let path = format!("{PREFIX}/{name}{}", operation.path);
         json!({ "id": operation.id, "method": operation.method.as_str(), "path": path, "summary": operation.summary, "deprecated": operation.deprecated })
     };
     told["operations"] = operations.map(of).collect();
@@ -172,8 +215,8 @@ async fn describe(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>
         Ok(found) => found,
         Err(refusal) => return refuse(&refusal),
     };
-    let server = format!("{}{PREFIX}/{}", address(&head.headers), service.name);
-    let may_call = |operation: &Operation| caller.may_call_service(&service.scope(&operation.id)).is_ok();
+    let server = format!("{}{PREFIX}/{name}", address(&head.headers));
+    let may_call = |operation: &Operation| in_scope(&caller, &service, &name, operation).is_ok();
     with_life(Json(service.description.told(&server, may_call)).into_response(), &service)
 }
 
@@ -203,23 +246,12 @@ fn not_found(name: &str, near: Option<String>) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "service_not_found", message)
 }
 
-fn retired(service: &Service) -> Refusal {
+fn retired(service: &Service, name: &str) -> Refusal {
     let instead =
         service.life.successor.as_ref().map_or_else(|| ".".to_owned(), |successor| format!(": call /services/{successor} instead."));
-    let message = format!("The service '{}' is retired and is served no longer{instead}", service.name);
-    Refusal::new(StatusCode::GONE, Kind::NotFound, "service_retired", message)
-}
-
-/// Whether it is there for callers.
-fn served(service: Arc<Service>) -> Result<Arc<Service>, Refusal> {
-    match service.life.state_at(jiff::Timestamp::now()) {
-        Life::Draft => Err(not_found(&service.name, None)),
-        Life::Retired => {
-            let mut refusal = retired(&service);
-            let headers = service.life.headers(PREFIX).into_iter();
-            refusal.headers.extend(headers.map(|(name, value)| (http::HeaderName::from_static(name), value)));
-            Err(refusal)
-        }
-        Life::Published | Life::Deprecated => Ok(service),
-    }
+    let message = format!("The service '{name}' is retired and is served no longer{instead}");
+    let mut refusal = Refusal::new(StatusCode::GONE, Kind::NotFound, "service_retired", message);
+    let headers = service.life.headers(PREFIX).into_iter();
+    refusal.headers.extend(headers.map(|(name, value)| (http::HeaderName::from_static(name), value)));
+    refusal
 }
