@@ -124,6 +124,7 @@ fn tell(open: &Open, id: &str, model: &str, target: &Target, told: &Told, total:
         status: status.as_u16(),
         outcome: "Answered",
         refused: None,
+        from: None,
         input_tokens: usage.input,
         output_tokens: usage.output,
         cost_usd: cost.map(Usd::as_f64),

@@ -32,7 +32,7 @@ use crate::upstream::{self, Answer, Failure};
 
 /// Serves a request, or says in its surface's own shape why not.
 pub async fn exchange(gateway: Arc<Gateway>, surface: &'static dyn Surface, called: Called, request: Request<Body>) -> Response<Body> {
-    let mut ticket = Ticket::new(&gateway, called.operation, request.headers());
+    let mut ticket = Ticket::new(&gateway, called.operation, request.headers(), request.extensions());
     let request_id = ticket.request_id.clone();
     let walked = walk(&gateway, surface, called, &mut ticket, request).await;
     let (prompt, ends_soon) = (ticket.prompt.clone(), ticket.ends_soon);
@@ -88,7 +88,7 @@ async fn walk(
 ) -> Result<(Walked, Option<Box<Again>>), Refusal> {
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
-    ticket.called_by(&caller, &head);
+    ticket.called_by(&caller);
     ticket.prompt = head.extensions.get::<Arc<Prompt>>().cloned();
     surface.check_head(&head)?;
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;

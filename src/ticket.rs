@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 
 use crate::catalog::Operation;
@@ -36,7 +35,7 @@ pub struct Ticket {
     pub operation: Operation,
     /// The caller's key, once it is proven.
     pub key: Option<KeyId>,
-    /// The address that the request came from, once its key is proven.
+    /// The address that the request came from.
     from: Option<IpAddr>,
     /// The key's project and its team, as the ledger names them.
     groups: [Arc<str>; 2],
@@ -87,7 +86,7 @@ const LONGEST_NAME: usize = 200;
 
 impl Ticket {
     /// A request that just came in.
-    pub fn new(gateway: &Arc<Gateway>, operation: Operation, headers: &HeaderMap) -> Ticket {
+    pub fn new(gateway: &Arc<Gateway>, operation: Operation, headers: &HeaderMap, extensions: &Extensions) -> Ticket {
         let id = next_id();
         let request_id = request_id(headers, &id);
         Ticket {
@@ -97,7 +96,7 @@ impl Ticket {
             request_id,
             operation,
             key: None,
-            from: None,
+            from: extensions.get::<Peer>().map(|peer| peer.0),
             groups: Default::default(),
             ends_soon: None,
             model: String::new(),
@@ -127,9 +126,8 @@ impl Ticket {
     }
 
     /// Its caller is known.
-    pub fn called_by(&mut self, caller: &Caller, head: &Parts) {
+    pub fn called_by(&mut self, caller: &Caller) {
         self.key = Some(caller.id());
-        self.from = head.extensions.get::<Peer>().map(|peer| peer.0);
         for account in caller.chain().iter() {
             match account.id() {
                 AccountId::Project(id) => self.groups[0] = Arc::clone(id),
@@ -367,6 +365,7 @@ impl Ticket {
             status: self.status,
             outcome: outcome_name(outcome),
             refused: Some(self.code).filter(|code| !code.is_empty()),
+            from: self.from.filter(|_| outcome == Outcome::Refused),
             input_tokens: usage.input,
             output_tokens: usage.output,
             cost_usd: cost.map(Usd::as_f64),

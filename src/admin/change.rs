@@ -57,6 +57,8 @@ pub fn check(limits: &Limits) -> Result<(), Wrong> {
     rates.check().map_err(|message| Wrong { field: "rates", message })?;
     let budgets = Limits { budgets: limits.budgets.clone(), ..Limits::default() };
     budgets.check().map_err(|message| Wrong { field: "budgets", message })?;
+    let paths = Limits { paths: limits.paths.clone(), ..Limits::default() };
+    paths.check().map_err(|message| Wrong { field: "paths", message })?;
     limits.check().map_err(|message| Wrong { field: "limits", message })
 }
 

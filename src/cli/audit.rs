@@ -28,7 +28,7 @@ pub struct Audit {
 impl Audit {
     /// Reads the store; ends with 1 where the list is broken.
     pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
-        let store = Installation::open(&config.data).await?.store;
+        let store = Installation::existing(&config.data).await?.store;
         if self.verify {
             return verify(&store, self.json).await;
         }

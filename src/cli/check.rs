@@ -1,5 +1,6 @@
 //! What is wrong with a configuration beyond its own file: names that lead nowhere, variables that nothing reads, secrets that are missing.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use super::{CliError, installation, output, serve};
@@ -36,9 +37,15 @@ pub fn wrong(config: &Config, env: &Environment, router: &Router) -> Vec<String>
     wrong.extend(telemetry::filter(&config.log).err().map(|e| e.to_string()));
     wrong.extend(serve::webhook(config, env).err().map(|e| e.to_string()));
     wrong.extend(Federation::new(&config.mcp, env, &config.data).err());
-    if config.admin.listen == Some(config.listen) && config.listen.port() != 0 {
-        wrong.push(format!("admin.listen is {}, as listen is: give one of them another port, or leave admin.listen out", config.listen));
+    let clashes = |admin: &SocketAddr| {
+        let covers = admin.ip() == config.listen.ip() || admin.ip().is_unspecified() || config.listen.ip().is_unspecified();
+        covers && admin.port() == config.listen.port() && admin.port() != 0
+    };
+    if let Some(admin) = config.admin.listen.filter(clashes) {
+        let listen = config.listen;
+        wrong.push(format!("admin.listen is {admin} and listen is {listen}: give one of them another port, or leave admin.listen out"));
     }
+    wrong.extend(prompts_model(config, router));
     let unusable = router
         .unusable()
         .iter()
@@ -55,6 +62,17 @@ pub fn aliases(router: &Router) -> Vec<String> {
         (!router.knows(provider)).then(|| format!("the alias '{alias}' names '{target}', and there is no provider '{provider}'{}", near()))
     });
     unknown.collect()
+}
+
+/// Who answers prompts that name no model has to be somebody who is known.
+fn prompts_model(config: &Config, router: &Router) -> Option<String> {
+    let model = config.prompts.model.as_str();
+    let (provider, _) = model.split_once('/')?;
+    if router.knows(provider) || config.aliases.contains_key(model) {
+        return None;
+    }
+    let near = hint::nearest(provider, router.provider_ids()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
+    Some(format!("prompts.model is '{model}', and there is no provider '{provider}'{near}"))
 }
 
 /// Variables that look like settings and are none.

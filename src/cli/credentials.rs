@@ -77,7 +77,10 @@ pub enum Credentials {
 impl Credentials {
     /// Runs the command on the store; a running gateway takes notice within a second.
     pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
-        let Installation { pepper, store, .. } = Installation::open(&config.data).await?;
+        let Installation { pepper, store, .. } = match &self {
+            Credentials::Add { .. } => Installation::open(&config.data).await?,
+            _ => Installation::existing(&config.data).await?,
+        };
         let (by, vault) = (Actor::of_process(), Vault::open(env, &pepper)?);
         let safe = Safe { store: &store, vault: &vault, providers: config.providers.as_deref(), env };
         let view = match self {

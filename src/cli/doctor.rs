@@ -1,5 +1,6 @@
 //! `keyward doctor`: what is wrong with this installation, and how to mend it.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,10 +11,14 @@ use serde::Serialize;
 
 use super::installation::{Installation, open_to_others};
 use super::{CliError, check, installation, output};
-use crate::catalog::Environment;
+use crate::catalog::{Catalog, Environment};
 use crate::config::{Config, ConfigError};
 use crate::ledger::Ledger;
 use crate::prompt::{Prompts, advice};
+use crate::route::{Router, Stored, Vault};
+use crate::service::Folder;
+use crate::store::audit;
+use crate::store::sqlite::Sqlite;
 
 /// Say what is wrong with this installation and how to mend it
 #[derive(Args)]
@@ -49,6 +54,7 @@ impl Doctor {
             Ok(config) => {
                 findings.extend(configuration(&config, &env).await);
                 findings.extend(prompts(&config, &env).await);
+                findings.extend(services(&config, &env));
                 findings.extend(data(&config.data).await);
                 findings.extend(addresses(&config));
             }
@@ -69,11 +75,13 @@ impl Doctor {
 }
 
 async fn configuration(config: &Config, env: &Environment) -> Vec<Finding> {
-    let router = match installation::router(config, env).await {
-        Ok(router) => router,
-        Err(e) => return vec![Finding { what: "configuration", state: State::Wrong, finding: e.to_string() }],
-    };
     let what = "configuration";
+    let router = match (installation::router(config, env).await, Catalog::load(config.providers.as_deref()), Vault::check(env)) {
+        (Ok(router), ..) => router,
+        // What keeps the store closed is told of the data folder.
+        (Err(_), Ok(catalog), Ok(())) => Router::new(catalog, config, env, &Stored::default(), None),
+        (Err(e), ..) => return vec![Finding { what, state: State::Wrong, finding: e.to_string() }],
+    };
     let mut findings: Vec<Finding> =
         check::wrong(config, env, &router).into_iter().map(|finding| Finding { what, state: State::Wrong, finding }).collect();
     if findings.is_empty() {
@@ -102,6 +110,12 @@ async fn prompts(config: &Config, env: &Environment) -> Option<Finding> {
     Some(Finding { what, state: State::Warning, finding: simulated })
 }
 
+fn services(config: &Config, env: &Environment) -> Option<Finding> {
+    let services = Folder::of(config, Some(env)).read();
+    let fault = services.faults().first()?;
+    Some(Finding { what: "services", state: State::Wrong, finding: format!("{fault} ('keyward services check' tells all)") })
+}
+
 async fn data(folder: &Path) -> Vec<Finding> {
     let what = "data folder";
     if !folder.exists() {
@@ -115,18 +129,42 @@ async fn data(folder: &Path) -> Vec<Finding> {
             findings.push(Finding { what, state: State::Wrong, finding });
         }
     }
-    match Installation::open(folder).await {
+    if let Err(e) = writable(folder) {
+        let finding = format!("nothing can be written in {}: {e}; give it room, or its owner the right to", folder.display());
+        findings.push(Finding { what, state: State::Wrong, finding });
+    }
+    match Installation::existing(folder).await {
         Err(e) => findings.push(Finding { what, state: State::Wrong, finding: e.to_string() }),
-        Ok(Installation { store, .. }) => match store.count_keys().await {
-            Err(e) => findings.push(Finding { what: "store", state: State::Wrong, finding: e.to_string() }),
-            Ok(0) => {
-                let finding = "there is no key yet: the first start makes two, or 'keyward keys create' one".to_owned();
-                findings.push(Finding { what: "store", state: State::Warning, finding });
-            }
-            Ok(keys) => findings.push(Finding { what: "store", state: State::Ok, finding: format!("{keys} keys") }),
-        },
+        Ok(Installation { store, .. }) => findings.extend(stored(&store).await),
     }
     findings
+}
+
+async fn stored(store: &Sqlite) -> Vec<Finding> {
+    let of_keys = match store.count_keys().await {
+        Err(e) => Finding { what: "store", state: State::Wrong, finding: e.to_string() },
+        Ok(0) => {
+            let finding = "there is no key yet: the first start makes two, or 'keyward keys create' one".to_owned();
+            Finding { what: "store", state: State::Warning, finding }
+        }
+        Ok(keys) => Finding { what: "store", state: State::Ok, finding: format!("{keys} keys") },
+    };
+    let of_audit = match audit::verify(store).await {
+        Err(e) => Some(e.to_string()),
+        Ok(verified) => {
+            (!verified.is_whole()).then(|| "it was changed behind the gateway: 'keyward audit --verify' tells where".to_owned())
+        }
+    };
+    let of_audit = of_audit.map(|finding| Finding { what: "audit list", state: State::Wrong, finding });
+    std::iter::once(of_keys).chain(of_audit).collect()
+}
+
+/// Whether a record of some length can be kept, on the disk and not in its cache alone.
+fn writable(folder: &Path) -> std::io::Result<()> {
+    let path = folder.join(".doctor");
+    let mut file = std::fs::File::create(&path)?;
+    let written = file.write_all(&[0; 64 << 10]).and_then(|()| file.sync_all());
+    std::fs::remove_file(&path).and(written)
 }
 
 /// A gateway that runs on this data folder holds both its addresses and the ledger: then all is well.

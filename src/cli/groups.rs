@@ -100,7 +100,10 @@ const HEAD: [&str; 5] = ["ID", "NAME", "TEAM", "STATE", "BUDGETS"];
 impl Groups {
     /// Runs the command on the store; a running gateway takes notice within a second.
     pub async fn run(self, config: &Config, env: &Environment, kind: fn(Arc<str>) -> AccountId) -> Result<ExitCode, CliError> {
-        let store = Installation::open(&config.data).await?.store;
+        let store = match &self {
+            Groups::Create(_) => Installation::open(&config.data).await?.store,
+            _ => Installation::existing(&config.data).await?.store,
+        };
         match self {
             Groups::Create(change) => {
                 let (id, json, change) = change.parts();
@@ -135,7 +138,10 @@ impl Groups {
 impl Whole {
     /// Runs the command on the store; a running gateway takes notice within a second.
     pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
-        let store = Installation::open(&config.data).await?.store;
+        let store = match &self {
+            Whole::Set { .. } => Installation::open(&config.data).await?.store,
+            Whole::Show { .. } => Installation::existing(&config.data).await?.store,
+        };
         let id = AccountId::Gateway;
         match self {
             Whole::Show { json } => show(&store, &id, groups::show(&store, &id).await?, json).await?,

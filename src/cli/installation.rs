@@ -1,4 +1,4 @@
-//! The data folder: its secret and its store, made at the first use, readable by their owner alone.
+//! The data folder: its secret and its store, made by the first start or the first thing that is kept, readable by their owner alone.
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -27,19 +27,45 @@ pub struct Installation {
 // === impl Installation ===
 
 impl Installation {
+    /// Opens a folder that has a store: whoever only looks, or changes what is there, makes none.
+    pub async fn existing(data: &Path) -> Result<Installation, CliError> {
+        let file = data.join("keyward.db");
+        if !file.exists() && !is_running(data) {
+            return Err(format!(
+                "there is no store in {}: the first start makes one, and so does 'keyward keys create'; if there should be one, set KEYWARD_DATA \
+                 to where it is",
+                data.display()
+            )
+            .into());
+        }
+        Installation::open(data).await
+    }
+
     /// Opens the folder, or makes it.
     pub async fn open(data: &Path) -> Result<Installation, CliError> {
-        let failed = |what: &str, e: &dyn std::fmt::Display| format!("{} in {}: {e}; 'keyward doctor' tells more", what, data.display());
+        let failed = |what: &str, e: &dyn std::fmt::Display| format!("{} in {}: {e}", what, data.display());
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(data)
             .map_err(|e| format!("the data folder {} cannot be made: {e}; set KEYWARD_DATA to one that can", data.display()))?;
         let (secret, file) = (data.join("server.secret"), data.join("keyward.db"));
-        if !file.exists() && Ledger::is_locked(&data.join("ledger")).unwrap_or(false) {
+        if !file.exists() && is_running(data) {
             return Err(
                 format!("{} is gone, and a gateway runs on it: put it back, or stop the gateway to begin anew", file.display()).into()
             );
+        }
+        // A disk that was full, or half a copy, leaves a file without a byte.
+        let is_empty = std::fs::metadata(&file).map_or(true, |file| file.len() == 0);
+        if is_empty && data.join("ledger").join("node").exists() {
+            return Err(format!(
+                "{} is {}, though a gateway has run on {}: put back the one that was backed up; to begin anew, with new keys, move the whole \
+                 folder away",
+                file.display(),
+                if file.exists() { "empty" } else { "gone" },
+                data.display()
+            )
+            .into());
         }
         let store = Sqlite::open(&file).await.map_err(|e| failed("the store cannot be opened", &e))?;
         let cannot_look = |e: StoreError| failed("the store cannot be read", &e);
@@ -61,16 +87,23 @@ fn another_secret(path: &Path, what: &str) -> String {
     let (folder, rest) = (path.parent().unwrap_or(path).display(), "that the keys of this store were made under");
     format!(
         "{} {what} {rest}: put back the one that was backed up with keyward.db; without it none of them can be used, and \
-         only a new store, with new keys, helps (move keyward.db out of {folder})",
+         only a new store, with new keys, helps (move all of {folder} away)",
         path.display()
     )
+}
+
+fn is_running(data: &Path) -> bool {
+    Ledger::is_locked(&data.join("ledger")).unwrap_or(false)
 }
 
 /// The router as a gateway on this configuration would have it; where there is no data folder, none is made.
 pub async fn router(config: &Config, env: &Environment) -> Result<Router, CliError> {
     let catalog = Catalog::load(config.providers.as_deref())?;
     let stored = match config.data.join("keyward.db").exists() {
-        false => Stored::default(),
+        false => {
+            Vault::check(env)?;
+            Stored::default()
+        }
         true => {
             let Installation { pepper, store, .. } = Installation::open(&config.data).await?;
             switchboard::stored(&store, &Vault::open(env, &pepper)?).await?

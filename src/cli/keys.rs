@@ -185,13 +185,22 @@ pub struct Create {
 impl Keys {
     /// Runs the command on the store; a running gateway takes notice within a second.
     pub async fn run(self, config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
-        let Installation { pepper, store, .. } = Installation::open(&config.data).await?;
+        let Installation { pepper, store, .. } = match &self {
+            Keys::Create(_) => Installation::open(&config.data).await?,
+            _ => Installation::existing(&config.data).await?,
+        };
         match self {
             Keys::Create(order) => {
                 let json = order.json;
                 limits::check(&order.limits.clone().change(&[]), config, env).await?;
                 let created = keys::create(&store, &store, &pepper, (*order).into(), &Actor::of_process()).await?;
                 warn(&created.view.limits, config, env).await?;
+                if created.view.state != "active" {
+                    eprintln!(
+                        "warning: it cannot be used as things are ({}): 'keyward keys explain {}' tells why",
+                        created.view.state, created.view.id
+                    );
+                }
                 show_created(&created, json)?;
             }
             Keys::List { owner, project, state, json } => {
@@ -231,7 +240,11 @@ impl Keys {
             Keys::Disable { id: Some(id), json, .. } => show(&keys::disable(&store, &store, &id, &Actor::of_process()).await?, json)?,
             Keys::Enable { id: Some(id), json, .. } => show(&keys::enable(&store, &store, &id, &Actor::of_process()).await?, json)?,
             Keys::Disable { owner, json, .. } => {
-                show_all(&keys::switch_owner(&store, &owner.unwrap_or_default(), true, &Actor::of_process()).await?, json)?
+                let owner = owner.unwrap_or_default();
+                let switched = keys::switch_owner(&store, &owner, true, &Actor::of_process()).await?;
+                let now = if switched.is_empty() { "no key has this owner now" } else { "these are all" };
+                eprintln!("{now}; what is made for '{owner}' later is off too, until 'keyward keys enable --owner' says otherwise");
+                show_all(&switched, json)?
             }
             Keys::Enable { owner, json, .. } => {
                 show_all(&keys::switch_owner(&store, &owner.unwrap_or_default(), false, &Actor::of_process()).await?, json)?
@@ -239,10 +252,16 @@ impl Keys {
             Keys::Revoke { id: Some(id), json, .. } => show(&keys::revoke(&store, &id, &Actor::of_process()).await?, json)?,
             Keys::Revoke { owner: Some(owner), json, .. } => {
                 let keys = keys::of_owner(&store, &owner).await?;
+                if keys.is_empty() {
+                    return Err(format!("no key has the owner '{owner}', and nothing was done: 'keyward keys list' shows them all").into());
+                }
                 show_all(&keys::revoke_all(&store, keys, "all of its owner", &Actor::of_process()).await?, json)?
             }
             Keys::Revoke { leaked, json, .. } => {
                 let texts = lines(leaked.as_deref().unwrap_or(Path::new("-")))?;
+                if texts.is_empty() {
+                    return Err("there is no key in what was given, and nothing was done: write one a line".into());
+                }
                 let leaks = keys::leaked(&store, &pepper, &texts, "command line", config.admin.leaks, &Actor::of_process()).await?;
                 let row = |leak: &keys::Leak| vec![leak.id.clone().unwrap_or_default(), leak.outcome.to_owned()];
                 if json { output::json(&leaks)? } else { output::table(&["ID", "OUTCOME"], &leaks.iter().map(row).collect::<Vec<_>>())? }

@@ -102,7 +102,9 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, CliError> {
     if let Some(Command::Completions { shell }) = cli.command {
-        clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut script);
+        output::print(&String::from_utf8_lossy(&script))?;
         return Ok(ExitCode::SUCCESS);
     }
     // Any command may speak TLS: only the first of a process can be installed, and all are the same.

@@ -106,13 +106,13 @@ impl Services {
                 let (label, ends) = take(&folder, &name, &Step::Retire)?;
                 // Where no gateway has run yet, nobody has asked for anything.
                 if ends && config.data.join("keyward.db").exists() {
-                    let Installation { store, .. } = Installation::open(&config.data).await?;
+                    let Installation { store, .. } = Installation::existing(&config.data).await?;
                     services::end(&store, versions::split(&label).0, &Actor::of_process()).await?;
                 }
             }
             Services::Deprecate { name, sunset, successor } => drop(take(&folder, &name, &Step::Deprecate { sunset, successor })?),
             Services::Subscriptions { name, json } => {
-                let Installation { store, .. } = Installation::open(&config.data).await?;
+                let Installation { store, .. } = Installation::existing(&config.data).await?;
                 show(&services::list(&store, &folder.read(), &name).await?, json)?;
             }
             Services::Approve { name, key, json } => decide(config, &folder, (&name, &key), Standing::Approved, json).await?,
@@ -123,7 +123,7 @@ impl Services {
 }
 
 async fn decide(config: &Config, folder: &Folder, what: (&str, &str), standing: Standing, json: bool) -> Result<(), CliError> {
-    let Installation { store, .. } = Installation::open(&config.data).await?;
+    let Installation { store, .. } = Installation::existing(&config.data).await?;
     let decided = services::decide(&store, &store, &folder.read(), what, standing, &Actor::of_process()).await?;
     match json {
         true => output::json(&decided),

@@ -68,7 +68,7 @@ impl Usage {
         }
         let query = admin::parse_usage_query(&self.by, self.since.as_deref(), self.until.as_deref())?;
         let query = UsageQuery { key: self.key, project: self.project, team: self.team, ..query };
-        let store = Installation::open(&config.data).await?.store;
+        let store = Installation::existing(&config.data).await?.store;
         let rows = store.usage(&query).await?;
         if self.json {
             output::json(&rows)?;
@@ -90,7 +90,7 @@ impl Usage {
 
 async fn export(config: &Config, format: &str, since: Option<&str>, until: Option<&str>) -> Result<ExitCode, CliError> {
     let (format, query) = (Format::parse(format)?, admin::parse_export_query(since, until)?);
-    let store = Installation::open(&config.data).await?.store;
+    let store = Installation::existing(&config.data).await?.store;
     let mut export = Some(Export::new(Arc::new(store), query, format));
     while let Some(page) = export {
         let (text, next) = page.next().await?;

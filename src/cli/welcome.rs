@@ -1,6 +1,7 @@
 //! The first start: an admin key and a first key, shown once, with lines that work when pasted.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use super::{CliError, output};
 use crate::admin::keys::{self, NewKeyOrder};
@@ -15,6 +16,13 @@ const WELL_KNOWN: [&str; 8] = ["openai", "openrouter", "mistral", "groq", "deeps
 /// Where the store has no key yet: makes the first two and shows them. Otherwise nothing.
 pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: SocketAddr) -> Result<(), CliError> {
     if store.has_keys().await? {
+        return Ok(());
+    }
+    // A standard output that was closed is this too: nobody would ever see them.
+    if std::fs::read_link("/proc/self/fd/1").is_ok_and(|to| to == Path::new("/dev/null")) {
+        tracing::warn!(
+            "there is no key, and none is made where standard output goes nowhere: 'keyward keys create --kind admin' makes the first"
+        );
         return Ok(());
     }
     let make = |name: &'static str, kind| keys::create(store, store, pepper, NewKeyOrder::new(name, kind), &Actor::Gateway);

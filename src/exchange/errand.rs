@@ -144,7 +144,7 @@ pub async fn serve(
     model: Option<String>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let mut ticket = Ticket::new(&gateway, served.operation, request.headers());
+    let mut ticket = Ticket::new(&gateway, served.operation, request.headers(), request.extensions());
     let request_id = ticket.request_id.clone();
     let walked = walk(&gateway, surface, served, model, &mut ticket, request).await;
     let ends_soon = ticket.ends_soon;
@@ -169,7 +169,7 @@ async fn walk(
 ) -> Result<Walked, Refusal> {
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
-    ticket.called_by(&caller, &head);
+    ticket.called_by(&caller);
     let (mut load, named) = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
     model.as_deref().map_or(Ok(()), check_name)?;

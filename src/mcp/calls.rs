@@ -151,8 +151,8 @@ impl Called {
         failed: impl Fn(&T) -> bool,
         run: impl Future<Output = Result<T, ErrorData>>,
     ) -> Result<Result<T, ErrorData>, Refusal> {
-        let mut ticket = Ticket::new(gateway, Operation::Tool, &self.presented.headers);
-        ticket.called_by(&self.caller, &self.presented);
+        let mut ticket = Ticket::new(gateway, Operation::Tool, &self.presented.headers, &self.presented.extensions);
+        ticket.called_by(&self.caller);
         ticket.called_model(&format!("{MCP}/{name}"));
         if let Err(refusal) = self.begin(&mut ticket, scope, name.into()).await {
             ticket.refused(&refusal);

@@ -104,6 +104,10 @@ impl Limits {
 
     /// Says what cannot be meant: two limits on the same thing, or one that can never be reached.
     pub fn check(&self) -> Result<(), String> {
+        let is_of_path = |glob: &&String| glob.contains(['*', '?']) || glob.contains(" /");
+        if let Some(glob) = self.paths.iter().find(|glob| !is_of_path(glob)) {
+            return Err(format!("'{glob}' matches no path: write it as 'POST /v1/chat/*', or as '* /v1/models' for all methods"));
+        }
         for (at, rate) in self.rates.iter().enumerate() {
             if !matches!(rate.per, Period::Minute | Period::Hour | Period::Day) {
                 return Err(format!("'{rate}' is no rate: it is per minute, hour or day (a budget can be per week or month)"));

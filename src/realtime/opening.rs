@@ -54,7 +54,7 @@ enum NotOpened {
 pub async fn open(gateway: Arc<Gateway>, surface: &'static dyn Surface, request: Request<Body>) -> Response<Body> {
     let (mut head, _) = request.into_parts();
     handshake::unfold(&mut head);
-    let mut ticket = Ticket::new(&gateway, Operation::Realtime, &head.headers);
+    let mut ticket = Ticket::new(&gateway, Operation::Realtime, &head.headers, &head.extensions);
     let request_id = ticket.request_id.clone();
     let walked = walk(&gateway, surface, &head, &mut ticket).await;
     let ends_soon = ticket.ends_soon;
@@ -76,7 +76,7 @@ pub async fn open(gateway: Arc<Gateway>, surface: &'static dyn Surface, request:
 
 async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &mut Ticket) -> Result<Opened, NotOpened> {
     let caller = gateway.keys.check(head, Plane::Data).await?;
-    ticket.called_by(&caller, head);
+    ticket.called_by(&caller);
     handshake::check(head)?;
     let (model, others) = query(head)?;
     ticket.called_model(&model);

@@ -226,8 +226,8 @@ impl Turns {
     async fn reserve(&self, said: u64, max_output: Option<u64>) -> Result<Turn, Refusal> {
         let targets = std::slice::from_ref(&self.target);
         let estimate = estimate_of(targets, said, max_output);
-        let mut ticket = Ticket::new(&self.gateway, Operation::Realtime, &self.head.headers);
-        ticket.called_by(&self.caller, &self.head);
+        let mut ticket = Ticket::new(&self.gateway, Operation::Realtime, &self.head.headers, &self.head.extensions);
+        ticket.called_by(&self.caller);
         ticket.called_model(&self.model);
         // The session is one of its key's parallel requests already.
         let admitted = self.caller.admit(&Need { is_part: true, ..estimate.need(&|glob: &str| estimate::touches(targets, glob)) });

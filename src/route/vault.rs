@@ -57,7 +57,17 @@ impl Vault {
         Vault::under([OLD_MASTER_KEY, OLD_MASTER_KEY_FILE], env, pepper)
     }
 
-    fn under([in_variable, in_file]: [&'static str; 2], env: &Environment, pepper: &Pepper) -> Result<Vault, String> {
+    /// Whether a master key that is named can be used.
+    pub fn check(env: &Environment) -> Result<(), String> {
+        Vault::named([MASTER_KEY, MASTER_KEY_FILE], env).map(drop)
+    }
+
+    fn under(names: [&'static str; 2], env: &Environment, pepper: &Pepper) -> Result<Vault, String> {
+        Ok(Vault::named(names, env)?.unwrap_or_else(|| Vault::new(pepper.derive("keyward provider credentials"))))
+    }
+
+    /// The vault under the master key that a variable or a file has; none where neither is named.
+    fn named([in_variable, in_file]: [&'static str; 2], env: &Environment) -> Result<Option<Vault>, String> {
         let text = match (env.get(in_variable), env.get(in_file)) {
             (Some(_), Some(_)) => return Err(format!("{in_variable} and {in_file} are both set: unset one of them")),
             (Some(text), None) => Some((in_variable, text.to_owned())),
@@ -67,10 +77,10 @@ impl Vault {
             }
             (None, None) => None,
         };
-        let Some((from, text)) = text else { return Ok(Vault::new(pepper.derive("keyward provider credentials"))) };
+        let Some((from, text)) = text else { return Ok(None) };
         let bytes: Option<[u8; KEY_LEN]> = STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
         bytes
-            .map(Vault::new)
+            .map(|bytes| Some(Vault::new(bytes)))
             .ok_or_else(|| format!("{from} holds no master key: it is 32 bytes as base64, made by 'openssl rand -base64 32'"))
     }
 

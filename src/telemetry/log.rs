@@ -52,6 +52,11 @@ pub fn filter(settings: &Log) -> Result<EnvFilter, ConfigError> {
     })
 }
 
+/// Whether colours are wanted (<https://no-color.org>) and a terminal can show them.
+fn takes_colors() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Starts logging to standard error.
 pub fn start(settings: &Log) -> Result<LogGuard, ConfigError> {
     let filter = filter(settings)?;
@@ -61,7 +66,7 @@ pub fn start(settings: &Log) -> Result<LogGuard, ConfigError> {
     let writer = std::thread::Builder::new().name("log".to_owned()).spawn(move || for_writer.write_out()).map_err(failed)?;
     let is_terminal = std::io::stderr().is_terminal();
     let lines = move || Line(Arc::clone(&for_lines));
-    let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_ansi(is_terminal);
+    let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_ansi(is_terminal && takes_colors());
     let is_json = settings.format == LogFormat::Json || (settings.format == LogFormat::Auto && !is_terminal);
     // A second start in one process (tests) keeps the first one's log.
     let begun = match is_json {

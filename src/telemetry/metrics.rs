@@ -155,7 +155,8 @@ impl Metrics {
 
     /// A request has ended.
     pub fn ended(&self, ended: &Ended<'_>) {
-        if !ended.refused.is_empty() {
+        // What its provider could not do, the gateway has not refused.
+        if !ended.refused.is_empty() && ended.outcome == Outcome::Refused {
             self.refused(ended.refused);
         }
         let Some((provider, model)) = ended.by else { return };

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 
 use super::log;
@@ -34,6 +36,8 @@ pub struct RequestLine<'a> {
     pub outcome: &'static str,
     /// The code that it was refused with.
     pub refused: Option<&'a str>,
+    /// Where a request came from that was refused.
+    pub from: Option<IpAddr>,
     /// Tokens in.
     pub input_tokens: u64,
     /// Tokens out.
@@ -68,6 +72,7 @@ impl RequestLine<'_> {
                 status = self.status,
                 outcome = self.outcome,
                 refused = self.refused,
+                from = self.from.map(tracing::field::display),
                 input_tokens = self.input_tokens,
                 output_tokens = self.output_tokens,
                 cost_usd = self.cost_usd,
@@ -93,6 +98,7 @@ impl RequestLine<'_> {
         object.number("status", self.status);
         object.text("outcome", self.outcome);
         object.some_text("refused", self.refused);
+        object.some_text("from", self.from.map(|from| from.to_string()).as_deref());
         object.number("input_tokens", self.input_tokens);
         object.number("output_tokens", self.output_tokens);
         object.some_float("cost_usd", self.cost_usd);

@@ -1,10 +1,13 @@
 """What else the command line tells, for people and for scripts."""
 
+import contextlib
+import json
+import sqlite3
 import subprocess
 
 import pytest
 
-from gateway import BINARY, Gateway
+from gateway import BINARY, Gateway, eventually
 
 
 def test_version(gateway):
@@ -15,6 +18,47 @@ def test_completions(gateway):
     script = gateway.run("completions", "bash").stdout
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     assert "rotate" in script
+
+
+def test_completions_for_who_has_had_enough(gateway):
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {BINARY} completions bash | head -n 1"], capture_output=True, text=True)
+    assert "panicked" not in done.stderr and done.returncode == 0, done.stderr
+
+
+def test_owners_without_keys_are_told_of(gateway):
+    gateway.new_key(owner="eve")
+    revoked = gateway.run("keys", "revoke", "--owner", "evee")
+    assert revoked.returncode == 1 and "no key has the owner 'evee'" in revoked.stderr
+    assert "no key has this owner now" in gateway.run("keys", "disable", "--owner", "frank").stderr
+    made = gateway.run("keys", "create", "--owner", "frank")
+    assert made.returncode == 0 and "warning: it cannot be used as things are (key_owner_disabled)" in made.stderr
+    assert gateway.run("keys", "enable", "--owner", "frank").returncode == 0
+
+
+def test_a_path_that_is_none_is_refused(gateway):
+    done = gateway.run("keys", "create", "--path", "chat")
+    assert done.returncode == 1 and "'chat' matches no path: write it as 'POST /v1/chat/*'" in done.stderr
+
+
+def test_doctor_looks_at_services_and_at_the_audit_list(start_gateway):
+    gateway = start_gateway()
+    gateway.new_key()
+    (gateway.folder / "services").mkdir()
+    (gateway.folder / "services" / "x.toml").write_text('upstream = "http://127.0.0.1:1"\nopenapi = "missing.yaml"\n')
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as store:
+        [store.execute(f"DROP TRIGGER {name}") for (name,) in store.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit'").fetchall()]
+        store.execute("UPDATE audit SET detail = '{}' WHERE number = 2")
+    wrong = {finding["what"] for finding in json.loads(gateway.run("doctor", "--json").stdout) if finding["state"] == "wrong"}
+    assert wrong == {"services", "audit list"}
+
+
+def test_no_key_is_made_that_nobody_would_see(tmp_path):
+    gateway = Gateway(tmp_path)
+    with subprocess.Popen(["bash", "-c", f"exec {BINARY} serve >&-"], cwd=tmp_path, env=gateway.env, stderr=subprocess.PIPE, text=True) as process:
+        assert eventually(gateway.is_up)
+        process.terminate()
+        assert "none is made where standard output goes nowhere" in process.stderr.read()
+    assert gateway.cli("keys", "list") == []
 
 
 def test_providers_list(gateway):
@@ -48,6 +92,9 @@ def test_doctor(gateway):
 
 
 def test_tables_for_people(gateway, key):
+    body = json.dumps({"model": "simulator/echo", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    assert gateway.request("POST", "/v1/chat/completions", body, key).status == 200
+    assert eventually(lambda: gateway.cli("usage"))
     for command in (["keys", "list"], ["usage"], ["providers", "list"], ["models", "list"]):
         done = gateway.run(*command)
         assert done.returncode == 0 and len(done.stdout.splitlines()) > 1, done.stderr

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import json
 import resource
 import shutil
 import sqlite3
@@ -148,6 +149,42 @@ def test_a_store_whose_file_is_gone_is_told_and_no_new_one_is_made(counting, gat
     away.rename(data / "keyward.db")
     assert eventually(lambda: ready(gateway)[1]["store"] == "ok")
     assert gateway.run("keys", "revoke", key["id"]).returncode == 0
+
+
+def test_who_only_looks_makes_no_store_and_a_start_none_over_what_was_there(counting, tmp_path):
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS)
+    data = tmp_path / "data"
+    for command in ["keys list", "usage", "audit", "limits show", "credentials list", "teams list", "doctor"]:
+        done = gateway.run(*command.split())
+        assert not data.exists() and (command == "doctor" or (done.returncode == 1 and "KEYWARD_DATA" in done.stderr)), command
+    gateway.start()
+    key = gateway.new_key()["key"]
+    data.rename(tmp_path / "moved")
+    listed = gateway.run("keys", "list")
+    assert listed.returncode == 1 and "there is no store" in listed.stderr and not data.exists()
+    (tmp_path / "moved").rename(data)
+    gateway.stop()
+    store = (data / "keyward.db").read_bytes()
+    for left in [b"", None]:
+        (data / "keyward.db").unlink() if left is None else (data / "keyward.db").write_bytes(left)
+        done = gateway.run("serve")
+        assert done.returncode == 1 and "put back the one that was backed up" in done.stderr and "Welcome" not in done.stdout, done.stderr
+        assert "put back the one that was backed up" in gateway.run("doctor").stdout or left is None
+    (data / "keyward.db").write_bytes(store)
+    gateway.start()
+    assert call(gateway.port, key, 0, "whole")[0] == 200
+    gateway.stop()
+
+
+def test_a_store_of_a_newer_version_is_told_of(counting, tmp_path):
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS).start()
+    gateway.stop()
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "keyward.db", isolation_level=None)) as store:
+        store.execute("INSERT INTO _sqlx_migrations SELECT 9999, description, installed_on, success, checksum, execution_time FROM _sqlx_migrations LIMIT 1")
+    done = gateway.run("serve")
+    assert done.returncode == 1 and "written by a newer Keyward than this one" in done.stderr
+    wrong = [finding["what"] for finding in json.loads(gateway.run("doctor", "--json").stdout) if finding["state"] == "wrong"]
+    assert wrong == ["data folder"], "one finding, and where it is"
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["another one", "none"])

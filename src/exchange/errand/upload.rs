@@ -130,7 +130,7 @@ pub async fn serve_piece(
     sealed: &str,
     request: Request<Body>,
 ) -> Response<Body> {
-    let mut ticket = Ticket::new(&gateway, served.operation, request.headers());
+    let mut ticket = Ticket::new(&gateway, served.operation, request.headers(), request.extensions());
     let request_id = ticket.request_id.clone();
     let walked = walk(&gateway, served, sealed, &mut ticket, request).await;
     let ends_soon = ticket.ends_soon;
@@ -162,7 +162,7 @@ async fn walk(
     let permission = open(&gateway.uploads, sealed)?;
     let key = KeyId::parse(&permission.key).ok_or_else(unknown)?;
     let caller = gateway.keys.check_by_id(key, &head).await?;
-    ticket.called_by(&caller, &head);
+    ticket.called_by(&caller);
     let target = aim::at(gateway, &permission.provider)?;
     aim::may_use_some(&caller, &target.provider)?;
     let command = text(&head.headers, &COMMAND).unwrap_or_default();

@@ -23,6 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ring::hmac;
 use sqlx::SqlitePool;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::StoreError;
@@ -73,7 +74,7 @@ impl Sqlite {
         };
         let (reads, writes, changes) = (pool(4, BUSY), pool(2, BUSY), pool(2, CHANGE_BUSY));
         let tables = sqlx::migrate!("src/store/sqlite/migrations");
-        tables.run(&writes).await.map_err(|e| StoreError(format!("{}: {e}", path.display())))?;
+        tables.run(&writes).await.map_err(|e| StoreError(format!("{}: {}", path.display(), outdated(&e))))?;
         let file = File { path: path.to_path_buf(), is: identity(path).map_err(|e| StoreError(format!("{}: {e}", path.display())))? };
         Ok(Sqlite { reads, writes, changes, file: Arc::new(file), seal: None })
     }
@@ -119,6 +120,23 @@ impl Sqlite {
                 self.file.path.display()
             ))),
         }
+    }
+}
+
+/// What keeps tables from being brought up to date, and what to do about it.
+fn outdated(error: &MigrateError) -> String {
+    match error {
+        MigrateError::VersionMissing(_) => format!(
+            "it was written by a newer Keyward than this one ({}): start that one, or put back the store that was backed up before",
+            env!("CARGO_PKG_VERSION")
+        ),
+        // SQLITE_FULL, and what reading and writing of files come to.
+        MigrateError::Execute(sqlx::Error::Database(e))
+            if e.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xff, 10 | 13)) =>
+        {
+            format!("{e}: see whether the disk is full or failing")
+        }
+        e => e.to_string(),
     }
 }
 

@@ -199,8 +199,8 @@ async fn run(gateway: &Arc<Gateway>, name: &str, head: Parts, given: Given) -> R
         }
         Err((caller, (refusal, violations))) => {
             // What never reaches the corridor is counted and logged here.
-            let mut ticket = Ticket::new(gateway, Operation::Chat, &head.headers);
-            caller.iter().for_each(|caller| ticket.called_by(caller, &head));
+            let mut ticket = Ticket::new(gateway, Operation::Chat, &head.headers, &head.extensions);
+            caller.iter().for_each(|caller| ticket.called_by(caller));
             ticket.called_model(&format!("{}{name}", chat::PREFIX));
             ticket.refused(&refusal);
             refuse(&refusal, &violations)

@@ -63,7 +63,7 @@ const MOST_NAMED: usize = 10;
 
 /// Calls it.
 pub(super) async fn run(gateway: &Arc<Gateway>, asked: Asked) -> Response<Body> {
-    let mut ticket = Ticket::new(gateway, catalog::Operation::Service, &asked.head.headers);
+    let mut ticket = Ticket::new(gateway, catalog::Operation::Service, &asked.head.headers, &asked.head.extensions);
     let request_id = ticket.request_id.clone();
     let mut called = Called::default();
     let walked = walk(gateway, &mut ticket, &mut called, asked).await;
@@ -96,7 +96,7 @@ struct Called {
 
 async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, asked: Asked) -> Result<Walked, Refusal> {
     let caller = gateway.keys.check(&asked.head, asked.plane).await?;
-    ticket.called_by(&caller, &asked.head);
+    ticket.called_by(&caller);
     ticket.called_model(&format!("{SERVICE}/{}", asked.service));
     let holder = |reason: Reason| reason.refusal(Some(caller.id()));
     if holds_key(&asked.path) || holds_key(&asked.query) {
