@@ -69,7 +69,7 @@ def test_who_is_refused_is_logged_with_an_address(gateway):
     gateway.request("POST", "/v1/chat/completions", b"{}", "kw_live_nothing", x_request_id="refused-here")
     assert eventually(lambda: '"refused-here"' in gateway.log())
     [line] = [json.loads(line) for line in gateway.log().splitlines() if '"refused-here"' in line]
-    assert line["from"] == "127.0.0.1" and line["refused"] == "key_malformed"
+    assert line["from"] == "127.0.0.1" and line["refused"] == "key_wrong_length"
 
 
 def test_first_keys_that_cannot_be_shown_are_told_of(tmp_path):
