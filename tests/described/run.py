@@ -26,7 +26,8 @@ def held_to(command, gateway, key, path, *options):
     file.write_text(json.dumps(description.json()))
     at = ["--url", f"http://127.0.0.1:{gateway.port}", "--header", f"Authorization: Bearer {key}"]
     steady = ["--seed", "1", "--max-examples", "10", "--generation-database", "none", "--workers", "2", "--suppress-health-check", "all"]
-    return subprocess.run([*command, *at, *steady, *options], check=False).returncode == 0
+    # In the gateway's own folder, where what it keeps goes with that.
+    return subprocess.run([*command, *at, *steady, *options], check=False, cwd=gateway.folder).returncode == 0
 
 
 def main(folder, *words):
