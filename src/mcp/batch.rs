@@ -2,6 +2,7 @@
 //!
 //! Source: "Sending Messages to the Server" of the MCP specification's Streamable HTTP transport, revision 2025-03-26.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::ready;
 
@@ -38,6 +39,11 @@ pub fn read(body: &[u8]) -> Option<Result<Vec<Value>, String>> {
     }
     if messages.iter().any(|message| message.get("method").is_some_and(|method| method == "initialize")) {
         return Some(Err("'initialize' is sent alone, and not in a batch.".to_owned()));
+    }
+    if let Some(twice) = asked_twice(&messages) {
+        return Some(Err(format!(
+            "The id {twice} stands on two requests of the batch: each needs one of its own, as answers are told apart by it."
+        )));
     }
     Some(Ok(messages))
 }
@@ -86,6 +92,13 @@ fn is_request(message: &Value) -> bool {
     !is_answer && (message.get("id").is_some() || !message.is_object())
 }
 
+/// An id that two requests share.
+fn asked_twice(messages: &[Value]) -> Option<&Value> {
+    let mut ids = messages.iter().filter(|message| is_request(message)).filter_map(|message| message.get("id")).filter(|id| !id.is_null());
+    let mut seen = HashSet::new();
+    ids.find(|id| !seen.insert(*id))
+}
+
 fn event(message: &Value) -> Bytes {
     Bytes::from(format!("data: {message}\n\n"))
 }
@@ -120,7 +133,10 @@ mod tests {
         assert!(read(br#"{"jsonrpc":"2.0"}"#).is_none() && read(b" [1, ").is_none());
         assert!(matches!(read(br#" [{"id":1,"method":"ping"},2]"#), Some(Ok(messages)) if messages.len() == 2));
         let long = json!(vec![1; MOST + 1]).to_string();
-        for bad in ["[]", &long, r#"[{"id":1,"method":"initialize"}]"#] {
+        // A number and a text are two ids, and an answer to a question is no request.
+        let apart = r#"[{"id":1,"method":"ping"},{"id":"1","method":"ping"},{"id":1,"result":{}}]"#;
+        assert!(matches!(read(apart.as_bytes()), Some(Ok(messages)) if messages.len() == 3));
+        for bad in ["[]", &long, r#"[{"id":1,"method":"initialize"}]"#, r#"[{"id":1,"method":"ping"},{"id":1,"method":"ping"}]"#] {
             assert!(matches!(read(bad.as_bytes()), Some(Err(_))), "{bad}");
         }
     }

@@ -260,8 +260,8 @@ def test_a_session_belongs_to_its_key(federated):
 class Guarded(http.server.ThreadingHTTPServer):
     """Grants tokens to one client, and lets who has one through to an MCP server."""
 
-    def __init__(self, inner, basic=None):
-        self.inner, self.asked, self.basic = inner, [], basic
+    def __init__(self, inner, basic=None, knows_no_resource=False):
+        self.inner, self.asked, self.basic, self.knows_no_resource = inner, [], basic, knows_no_resource
         super().__init__(("127.0.0.1", 0), GuardedHandler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -271,6 +271,8 @@ class GuardedHandler(Answering):
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.path == "/token":
             self.server.asked.append(body.decode())
+            if self.server.knows_no_resource and b"resource=" in body:
+                return self.send(400, b'{"error": "invalid_request", "error_description": "resource is not supported"}', "application/json")
             if self.server.basic and self.headers.get("authorization") != self.server.basic:
                 return self.send(401, b'{"error": "invalid_client"}', "application/json")
             return self.send(200, json.dumps({"access_token": "granted", "token_type": "Bearer", "expires_in": 60}).encode(), "application/json")
@@ -282,10 +284,10 @@ class GuardedHandler(Answering):
         self.send(reply.status_code, reply.content, reply.headers.get("content-type"), reply.headers.get("mcp-session-id"))
 
 
-@pytest.mark.parametrize("by_basic", [False, True], ids=["by the body", "by HTTP Basic"])
-def test_a_token_is_got_by_client_credentials(served, start_gateway, by_basic):
-    basic = f"Basic {base64.b64encode(f'keyward:{SECRET}'.encode()).decode()}" if by_basic else None
-    guarded = Guarded(served.url, basic)
+@pytest.mark.parametrize("how", ["by the body", "by HTTP Basic", "without a resource"])
+def test_a_token_is_got_by_client_credentials(served, start_gateway, how):
+    basic = f"Basic {base64.b64encode(f'keyward:{SECRET}'.encode()).decode()}" if how == "by HTTP Basic" else None
+    guarded = Guarded(served.url, basic, how == "without a resource")
     address = f"http://127.0.0.1:{guarded.server_address[1]}"
     config = f"""
 [mcp.servers.guarded]
@@ -303,7 +305,8 @@ scope = "tools"
     asked = [urllib.parse.parse_qs(form) for form in guarded.asked]
     form = {"grant_type": ["client_credentials"], "scope": ["tools"], "resource": [f"{address}/mcp"]}
     named = form | {"client_id": ["keyward"], "client_secret": [SECRET]}
-    assert asked == ([named, form] if by_basic else [named])
+    bare = {name: value for name, value in named.items() if name != "resource"}
+    assert asked == {"by the body": [named], "by HTTP Basic": [named, form], "without a resource": [named, bare]}[how]
     assert SECRET not in gateway.log() and "granted" not in gateway.log()
     guarded.shutdown()
 

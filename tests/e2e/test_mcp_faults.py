@@ -51,6 +51,13 @@ def test_one_entry_that_nobody_can_read_hides_no_other(start_gateway):
     assert "tool array (its inputSchema is of no object)" in gateway.log()
 
 
+def test_an_entry_that_cannot_be_read_is_named(start_gateway):
+    gateway = started(start_gateway, program("odd", "no_schema"))
+    [told] = gateway.cli("mcp", "servers")
+    assert [what.split(" (")[0] for what in told["left_out"]] == ["tool without a name"] and "missing field" in told["left_out"][0]
+    assert "tool without a name" in gateway.log()
+
+
 def test_a_list_without_end_has_one(start_gateway):
     gateway = started(start_gateway, program("odd", "endless"), "odd__page0")
     assert len([name for name in tool_names(gateway, gateway.secret) if name.startswith("odd__page")]) == 200
@@ -222,7 +229,7 @@ def test_batches_are_of_the_revision_that_has_them(start_gateway):
     assert set(answers) == {5, "six", 7} and answers[5]["result"] == {}
     assert answers["six"]["result"]["content"][0]["text"] == '{"a": 1}' and answers[7]["error"]["code"] == -32601
     assert post([told, told]).status_code == 202
-    for bad in [[], [ping] * 51, [{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}]]:
+    for bad in [[], [ping] * 51, [ping, {**asks, "id": 5}], [{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}]]:
         assert post(bad).status_code == 400 and post(bad).json()["error"]["code"] == -32600
     opened.headers["mcp-protocol-version"] = "2025-11-25"
     assert post([ping]).status_code == 400

@@ -310,6 +310,22 @@ def test_what_changed_is_shown_before_it_is_approved(start_gateway):
     assert "web__sleep" not in tool_names(gateway, key)
 
 
+def test_what_is_approved_holds_though_an_older_list_is_known(start_gateway):
+    server = mcp_odd.Served()
+    gateway = start_gateway(config=served("web", server.url))
+    key = gateway.new_key(name="approvals")["key"]
+    assert eventually(lambda: "web__echo" in tool_names(gateway, key), seconds=20)
+    server.odd.says = "For all"
+    digest = gateway.run("mcp", "approve", "web").stdout.split("--digest ")[1].strip()
+    assert "approved web: tool echo" in gateway.run("mcp", "approve", "web", "--digest", digest).stdout
+    opened = Raw(gateway, key)
+
+    def described():
+        return {tool["name"]: tool.get("description") for tool in opened.said(3, "tools/list")[-1]["result"]["tools"]}.get("web__echo")
+
+    assert eventually(lambda: described() == "For all", seconds=20), described()
+
+
 def test_a_token_that_was_withdrawn_is_fetched_anew(start_gateway):
     good = {"token": "first-token"}
 

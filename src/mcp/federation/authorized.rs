@@ -187,15 +187,18 @@ fn answered(answer: StreamableHttpPostResponse, id: &RequestId) -> Result<Stream
         StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Error(error), _) if error.id.is_none() => {
             Err(Error::UnexpectedServerResponse(format!("{NAMELESS}: {}", error.error.message).into()))
         }
-        StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Response(response), _) if response.id != *id => {
-            Err(Error::UnexpectedServerResponse(format!("{NAMELESS}: its id is another").into()))
-        }
+        StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Response(response), _) if response.id != *id => Err(another()),
+        StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Error(error), _) if error.id.as_ref() != Some(id) => Err(another()),
         StreamableHttpPostResponse::Sse(events, begun) => {
             let id = id.clone();
             Ok(StreamableHttpPostResponse::Sse(events.map(move |event| event.map(|event| named(event, &id))).boxed(), begun))
         }
         other => Ok(other),
     }
+}
+
+fn another() -> Error {
+    Error::UnexpectedServerResponse(format!("{NAMELESS}: its id is another").into())
 }
 
 /// An error on a request's own stream is that request's.
@@ -221,4 +224,30 @@ fn noted(event: Result<sse_stream::Sse, sse_stream::Error>) -> Result<sse_stream
         }
         event
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use sse_stream::Sse;
+
+    use super::*;
+
+    fn told(data: &Value) -> Value {
+        let event = named(Sse { data: Some(data.to_string()), ..Sse::default() }, &RequestId::Number(7));
+        event.data.and_then(|data| serde_json::from_str(&data).ok()).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_error_on_a_requests_stream_is_that_requests() {
+        let error = json!({ "code": -32000, "message": "no" });
+        for nameless in [json!({ "jsonrpc": "2.0", "id": null, "error": error }), json!({ "jsonrpc": "2.0", "error": error })] {
+            assert_eq!(told(&nameless), json!({ "jsonrpc": "2.0", "id": 7, "error": error }));
+        }
+        let asked = json!({ "jsonrpc": "2.0", "id": 8, "method": "ping", "params": { "error": error } });
+        let answers = [json!({ "jsonrpc": "2.0", "id": 7, "result": {} }), json!({ "jsonrpc": "2.0", "id": 7, "error": error })];
+        for as_it_is in answers.into_iter().chain([asked, json!("no message")]) {
+            assert_eq!(told(&as_it_is), as_it_is);
+        }
+    }
 }

@@ -3,8 +3,8 @@
 //! Many a server answers `server/discover`, which it does not know, with anything or nothing: that it does not know it is what the
 //! connection hears then. A list is read entry by entry where it cannot be read whole.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rmcp::model::{
@@ -17,10 +17,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::mcp::names::shown;
+
 /// Any transport, mended.
 pub struct Mended<T> {
     inner: T,
-    server: Arc<str>,
+    left_out: LeftOut,
     asked: HashMap<RequestId, Asked>,
     /// How long the server has for that.
     patience: Option<Duration>,
@@ -29,6 +31,9 @@ pub struct Mended<T> {
     /// What is no longer waited for.
     given_up: HashSet<RequestId>,
 }
+
+/// What of a list could not be read, until somebody asks for it.
+pub type LeftOut = Arc<Mutex<BTreeSet<String>>>;
 
 /// What a request asks for, where its answer may have to be mended.
 #[derive(Clone, Copy)]
@@ -43,13 +48,15 @@ enum Asked {
 
 /// A server that says nothing to `server/discover` for so long does not know it.
 pub const PROBE: Duration = Duration::from_secs(3);
+/// So many entries that could not be read are named.
+const MOST_NAMED: usize = 100;
 
 // === impl Mended ===
 
 impl<T> Mended<T> {
     /// A connection to a server, which has so long to say whether it knows `server/discover`.
-    pub fn new(server: &Arc<str>, inner: T, patience: Option<Duration>) -> Mended<T> {
-        Mended { inner, server: Arc::clone(server), asked: HashMap::new(), patience, probe: None, given_up: HashSet::new() }
+    pub fn new(inner: T, patience: Option<Duration>, left_out: LeftOut) -> Mended<T> {
+        Mended { inner, left_out, asked: HashMap::new(), patience, probe: None, given_up: HashSet::new() }
     }
 
     fn note(&mut self, message: &ClientJsonRpcMessage) {
@@ -127,7 +134,10 @@ impl<T> Mended<T> {
             let said = entry.get("name").or_else(|| entry.get("uri")).and_then(Value::as_str).unwrap_or("without a name").to_owned();
             let read = serde_json::from_value(entry);
             if let Err(error) = &read {
-                tracing::warn!(server = &*self.server, list = name, entry = said, %error, "an entry is not as the protocol has it, and is left out");
+                let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+                if left_out.len() < MOST_NAMED {
+                    left_out.insert(format!("{} {} (it cannot be read: {error})", name.trim_end_matches('s'), shown(&said)));
+                }
             }
             read.ok()
         };

@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::mended::LeftOut;
 use super::secrets::Secrets;
 use crate::mcp::holder::Holder;
 use crate::mcp::names::Manner;
@@ -36,6 +37,8 @@ pub struct Relay {
     changed: Arc<Notify>,
     /// The server has begun a new session of its own by this connection.
     has_expired: Arc<AtomicBool>,
+    /// What of its lists could not be read.
+    left_out: LeftOut,
     /// What waits to be told to a caller who does not read.
     places: Arc<Semaphore>,
 }
@@ -109,6 +112,7 @@ impl Relay {
             calls: Arc::default(),
             changed: Arc::default(),
             has_expired: Arc::default(),
+            left_out: LeftOut::default(),
             places: Arc::new(Semaphore::new(MOST_WAITING)),
         }
     }
@@ -116,6 +120,11 @@ impl Relay {
     /// Set when the server has begun a new session of its own, which knows nothing of what was before.
     pub fn has_expired(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.has_expired)
+    }
+
+    /// What of the server's lists could not be read; what is taken is not told again.
+    pub fn left_out(&self) -> LeftOut {
+        Arc::clone(&self.left_out)
     }
 
     /// The server's name.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rmcp::model::{ClientCapabilities, ClientConfig, ElicitationCapability, ErrorCode, ErrorData, Implementation, ProtocolVersion};
@@ -163,7 +163,7 @@ impl Server {
                 subscription = self.subscribe(&link, &capabilities).await;
             }
             self.lasts(&link, &mut subscription, changes).await?;
-            if link.is_closed() {
+            if !link.is_usable() {
                 return Ok(());
             }
             // One that announces a change with each list is not listed without end.
@@ -207,7 +207,13 @@ impl Server {
             let written = self.approvals.written();
             if std::mem::replace(&mut approved, written) != written {
                 let mut listing = (*self.listing_now()).clone();
-                listing.held_back = self.held_back(&listing)?;
+                let held_back = self.held_back(&listing)?;
+                if !held_back.is_subset(&listing.held_back) {
+                    // What was approved is not what was listed last, but what whoever approved it has seen since: a new connection tells all anew.
+                    link.retire();
+                    return Ok(());
+                }
+                listing.held_back = held_back;
                 self.publish(listing, changes);
             }
         }
@@ -230,6 +236,8 @@ impl Server {
         let listed = tokio::time::timeout(self.timeout, Listing::of(&link.service)).await;
         let listed = listed.map_err(|_| format!("it did not list what it has within {} s", self.timeout.as_secs_f64()))?;
         let mut listing = listed.map_err(|error| format!("it does not list what it has: {}", self.told(&error)))?;
+        let unread = std::mem::take(&mut *link.relay.left_out().lock().unwrap_or_else(PoisonError::into_inner));
+        listing.left_out.extend(unread.iter().map(|what| self.secrets().masked(what)));
         listing.mask(self.secrets());
         for what in &listing.left_out {
             tracing::warn!(server = &*self.name, what, "something that callers could not read is left out");

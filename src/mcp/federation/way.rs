@@ -126,6 +126,7 @@ impl Way {
     /// Connects, in the way that `opening` says.
     pub async fn connect(&self, relay: Relay, opening: Opening) -> Result<Connection, String> {
         let (server, legacy) = (Arc::clone(relay.server()), relay.get_info().protocol_version);
+        let left_out = relay.left_out();
         let modern = || vec![ProtocolVersion::V_2026_07_28];
         let lifecycle = match opening {
             Opening::Probe => ClientLifecycleMode::Auto { preferred_versions: modern(), legacy_version: Some(legacy) },
@@ -137,7 +138,7 @@ impl Way {
             Means::Http(http) => {
                 // The next attempt costs a request, and no program that starts anew: there is no reason to wait for long.
                 let transport = http.transport(relay.has_expired());
-                let serving = relay.serve_with_lifecycle(Mended::new(&server, transport, None), lifecycle);
+                let serving = relay.serve_with_lifecycle(Mended::new(transport, None, left_out), lifecycle);
                 match tokio::time::timeout(patience.unwrap_or(Duration::MAX), serving).await {
                     Ok(served) => served.map(|service| (service, None)),
                     Err(_) => return Err("it does not answer".to_owned()),
@@ -145,7 +146,7 @@ impl Way {
             }
             Means::Program(program) => {
                 let (running, lines) = program.start(&server, &self.secrets)?;
-                relay.serve_with_lifecycle(Mended::new(&server, lines, patience), lifecycle).await.map(|service| (service, Some(running)))
+                relay.serve_with_lifecycle(Mended::new(lines, patience, left_out), lifecycle).await.map(|service| (service, Some(running)))
             }
         };
         connected.map_err(|error| self.told(&error))

@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 6749, section 4.4; the client authenticates by the body, and by HTTP Basic where the server wants that (section 2.3.1).
 
-use super::tokens::{self, Granted};
+use super::tokens::{self, Granted, Refused};
 use crate::route::Secret;
 
 /// Who asks, where, and for what.
@@ -25,14 +25,22 @@ pub struct Client {
 impl Client {
     /// A new token.
     pub async fn fetch(&self) -> Result<Granted, String> {
+        let granted = match self.ask(self.resource.as_deref()).await {
+            // Some servers know no resources, and refuse a request that names one.
+            Err(refused) if refused.is_of_request && self.resource.is_some() => self.ask(None).await,
+            answer => answer,
+        };
+        granted.map_err(|refused| refused.told)
+    }
+
+    async fn ask(&self, resource: Option<&str>) -> Result<Granted, Refused> {
         let mut form = vec![("grant_type", "client_credentials")];
         form.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
-        form.extend(self.resource.as_deref().map(|resource| ("resource", resource)));
+        form.extend(resource.map(|resource| ("resource", resource)));
         let in_body = [("client_id", self.id.as_str()), ("client_secret", self.secret.expose())];
         match tokens::ask(&self.token_url, &[form.as_slice(), &in_body].concat(), None).await {
             Err(refused) if refused.is_of_client => tokens::ask(&self.token_url, &form, Some((&self.id, &self.secret))).await,
             answer => answer,
         }
-        .map_err(|refused| refused.told)
     }
 }

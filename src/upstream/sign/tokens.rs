@@ -74,6 +74,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub struct Refused {
     /// The server does not take the client for who it says it is, in the way that it says so.
     pub is_of_client: bool,
+    /// The server does not take the request as it is, whoever asks.
+    pub is_of_request: bool,
     /// What is told of it.
     pub told: String,
 }
@@ -172,7 +174,7 @@ impl fmt::Debug for Tokens {
 
 impl From<String> for Refused {
     fn from(told: String) -> Refused {
-        Refused { is_of_client: false, told }
+        Refused { is_of_client: false, is_of_request: false, told }
     }
 }
 
@@ -228,5 +230,11 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Granted, Refused> {
     let said: Vec<&str> = ["error", "error_description"].iter().filter_map(|name| error.get(name)?.as_str()).collect();
     let said: String = said.join(": ").chars().take(QUOTED).collect();
     let is_of_client = error["error"] == "invalid_client" || status == StatusCode::UNAUTHORIZED;
-    Err(Refused { is_of_client, told: format!("its token server answered with status {} {said}", status.as_u16()).trim_end().to_owned() })
+    // A resource that is refused as one is no reason to ask for a token to all of them.
+    let is_of_request = status == StatusCode::BAD_REQUEST && !is_of_client && error["error"] != "invalid_target";
+    Err(Refused {
+        is_of_client,
+        is_of_request,
+        told: format!("its token server answered with status {} {said}", status.as_u16()).trim_end().to_owned(),
+    })
 }
