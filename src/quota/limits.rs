@@ -43,7 +43,7 @@ pub struct Rate {
     /// In which period; there is no rate for a week or longer.
     pub per: Period,
     /// The most of it.
-    #[schema(value_type = u64, format = "uint64", minimum = 1)]
+    #[schema(value_type = u64, minimum = 1)]
     pub most: NonZeroU64,
     /// A glob on `provider/model`: only those models count.
     #[serde(default, skip_serializing_if = "Option::is_none")]

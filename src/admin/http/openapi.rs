@@ -144,7 +144,25 @@ fn described() -> Value {
             _ => {}
         }
     }
+    name_unsigned(&mut description);
     description
+}
+
+/// Numbers that cannot be below zero go further up than the signed ones of as many bits.
+fn name_unsigned(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            let is_unsigned = members.get("minimum").and_then(Value::as_f64).is_some_and(|minimum| minimum >= 0.0);
+            if let Some(Value::String(format)) = members.get_mut("format").filter(|_| is_unsigned)
+                && ["int32", "int64"].contains(&format.as_str())
+            {
+                format.insert(0, 'u');
+            }
+            members.values_mut().for_each(name_unsigned);
+        }
+        Value::Array(all) => all.iter_mut().for_each(name_unsigned),
+        _ => {}
+    }
 }
 
 fn operations(description: &mut Value) -> impl Iterator<Item = &mut Value> {
