@@ -25,7 +25,7 @@ def held_to(command, gateway, key, path, *options):
     file = gateway.folder / "description.json"
     file.write_text(json.dumps(description.json()))
     at = ["--url", f"http://127.0.0.1:{gateway.port}", "--header", f"Authorization: Bearer {key}"]
-    steady = ["--seed", "1", "--max-examples", "10", "--generation-database", "none", "--workers", "2", "--suppress-health-check", "all"]
+    steady = ["--seed", "1", "--max-examples", "10", "--generation-database", "none", "--workers", "1", "--suppress-health-check", "all"]
     # In the gateway's own folder, where what it keeps goes with that.
     return subprocess.run([*command, *at, *steady, *options], check=False, cwd=gateway.folder).returncode == 0
 
