@@ -58,21 +58,23 @@ pub fn wrong(config: &Config, env: &Environment, router: &Router) -> Vec<String>
 pub fn aliases(router: &Router) -> Vec<String> {
     let unknown = router.alias_targets().filter_map(|(alias, target)| {
         let provider = target.split('/').next().unwrap_or_default();
-        let near = || hint::nearest(provider, router.provider_ids()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
-        (!router.knows(provider)).then(|| format!("the alias '{alias}' names '{target}', and there is no provider '{provider}'{}", near()))
+        no_provider(router, provider).map(|why| format!("the alias '{alias}' names '{target}', and {why}"))
     });
     unknown.collect()
+}
+
+/// That nobody knows a provider, and which one was most likely meant.
+fn no_provider(router: &Router, provider: &str) -> Option<String> {
+    let near = || hint::nearest(provider, router.provider_ids()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
+    (!router.knows(provider)).then(|| format!("there is no provider '{provider}'{}", near()))
 }
 
 /// Who answers prompts that name no model has to be somebody who is known.
 fn prompts_model(config: &Config, router: &Router) -> Option<String> {
     let model = config.prompts.model.as_str();
     let (provider, _) = model.split_once('/')?;
-    if router.knows(provider) || config.aliases.contains_key(model) {
-        return None;
-    }
-    let near = hint::nearest(provider, router.provider_ids()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
-    Some(format!("prompts.model is '{model}', and there is no provider '{provider}'{near}"))
+    let why = no_provider(router, provider).filter(|_| !config.aliases.contains_key(model))?;
+    Some(format!("prompts.model is '{model}', and {why}"))
 }
 
 /// Variables that look like settings and are none.

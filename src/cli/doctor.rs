@@ -76,11 +76,13 @@ impl Doctor {
 
 async fn configuration(config: &Config, env: &Environment) -> Vec<Finding> {
     let what = "configuration";
-    let router = match (installation::router(config, env).await, Catalog::load(config.providers.as_deref()), Vault::check(env)) {
-        (Ok(router), ..) => router,
-        // What keeps the store closed is told of the data folder.
-        (Err(_), Ok(catalog), Ok(())) => Router::new(catalog, config, env, &Stored::default(), None),
-        (Err(e), ..) => return vec![Finding { what, state: State::Wrong, finding: e.to_string() }],
+    let router = match installation::router(config, env).await {
+        Ok(router) => router,
+        Err(e) => match (Catalog::load(config.providers.as_deref()), Vault::check(env)) {
+            // What keeps the store closed is told of the data folder.
+            (Ok(catalog), Ok(())) => Router::new(catalog, config, env, &Stored::default(), None),
+            _ => return vec![Finding { what, state: State::Wrong, finding: e.to_string() }],
+        },
     };
     let mut findings: Vec<Finding> =
         check::wrong(config, env, &router).into_iter().map(|finding| Finding { what, state: State::Wrong, finding }).collect();
@@ -122,13 +124,8 @@ async fn data(folder: &Path) -> Vec<Finding> {
         let finding = format!("{} is not there yet: the first start makes it", folder.display());
         return vec![Finding { what, state: State::Warning, finding }];
     }
-    let mut findings = Vec::new();
-    for path in [folder.to_path_buf(), folder.join("server.secret"), folder.join("keyward.db")] {
-        if let Some(mode) = open_to_others(&path) {
-            let finding = format!("{} can be read by others (mode {mode:o}): chmod go= '{}'", path.display(), path.display());
-            findings.push(Finding { what, state: State::Wrong, finding });
-        }
-    }
+    let open = open_to_others(folder).into_iter();
+    let mut findings: Vec<Finding> = open.map(|finding| Finding { what, state: State::Wrong, finding }).collect();
     if let Err(e) = writable(folder) {
         let finding = format!("nothing can be written in {}: {e}; give it room, or its owner the right to", folder.display());
         findings.push(Finding { what, state: State::Wrong, finding });

@@ -118,8 +118,11 @@ pub fn accounts(store: &Sqlite) -> Accounts {
     Accounts::new(store.clone(), store.clone(), None, alert::channel(store, None).0)
 }
 
-/// The permission bits of a file or folder that others than its owner have.
-pub fn open_to_others(path: &Path) -> Option<u32> {
-    let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
-    (mode & 0o077 != 0).then_some(mode)
+/// What of a data folder others than its owner can read, and how that is mended.
+pub fn open_to_others(data: &Path) -> Vec<String> {
+    let told = |path: &PathBuf| {
+        let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
+        (mode & 0o077 != 0).then(|| format!("{} can be read by others (mode {mode:o}): chmod go= '{}'", path.display(), path.display()))
+    };
+    [data.to_path_buf(), data.join("server.secret"), data.join("keyward.db")].iter().filter_map(told).collect()
 }

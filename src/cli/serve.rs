@@ -70,11 +70,7 @@ impl Serve {
         let client = Client::new(&config.upstream, &config.fetch)?;
         let scanner = config.admin.github_public_keys.as_deref().map(ScannerKeys::new).transpose()?;
         let Installation { data, pepper, store } = Installation::open(&config.data).await?;
-        for path in [data.clone(), data.join("server.secret"), data.join("keyward.db")] {
-            if let Some(mode) = installation::open_to_others(&path) {
-                tracing::warn!("{} can be read by others (mode {mode:o}): chmod go= '{}'", path.display(), path.display());
-            }
-        }
+        installation::open_to_others(&data).iter().for_each(|open| tracing::warn!("{open}"));
         let ledger = Arc::new(Ledger::open(&data.join("ledger"))?);
         let store = Arc::new(store);
         let switchboard = Arc::new(Switchboard::open(&config, &env, Vault::open(&env, &pepper)?, store.clone(), catalog.await??).await?);
