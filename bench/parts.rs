@@ -179,6 +179,7 @@ fn ledger_append(bencher: Bencher<'_, '_>) {
     };
     let settle = Settle {
         id: begin.id.clone(),
+        began: Some(begin.at),
         at: begin.at,
         provider: begin.provider.clone(),
         model: begin.model.clone(),

@@ -252,7 +252,7 @@ impl Ticket {
         let total = self.started.elapsed();
         if let Some(permit) = self.begun.take() {
             // Before anything is given back: who begins by that is written behind it.
-            self.write_down(outcome, usage, source, cost, total);
+            self.write_down(permit.began(), outcome, (usage, source, cost), total);
             let of_prompt = |glob: &str| self.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
             let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::names(glob, &name)) || of_prompt(glob);
             permit.settle(&self.used_in_all(&usage, cost), &is_named);
@@ -306,9 +306,10 @@ impl Ticket {
         self.target.as_ref().filter(|_| !is_unknown).and_then(Target::facts).and_then(|facts| facts.cost(usage))
     }
 
-    fn write_down(&self, outcome: Outcome, usage: Usage, source: Source, cost: Option<Usd>, total: Duration) {
+    fn write_down(&self, began: Timestamp, outcome: Outcome, (usage, source, cost): (Usage, Source, Option<Usd>), total: Duration) {
         let record = Settle {
             id: Arc::clone(&self.id),
+            began: Some(began),
             at: Timestamp::now(),
             provider: self.provider().unwrap_or_default().into(),
             model: self
@@ -363,7 +364,7 @@ impl Ticket {
             prompt: prompt.as_deref(),
             provider: self.provider(),
             status: self.status,
-            outcome: outcome_name(outcome),
+            outcome: outcome.as_str(),
             refused: Some(self.code).filter(|code| !code.is_empty()),
             from: self.from.filter(|_| outcome == Outcome::Refused),
             input_tokens: usage.input,
@@ -393,17 +394,6 @@ pub fn request_id(headers: &HeaderMap, own: &str) -> HeaderValue {
     let is_name = |text: &str| !text.is_empty() && !is_secret(text);
     let theirs = headers.get("x-request-id").filter(|value| value.len() <= 128 && value.to_str().is_ok_and(is_name));
     theirs.cloned().or_else(|| HeaderValue::try_from(own).ok()).unwrap_or(HeaderValue::from_static("unnamed"))
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Answered => "Answered",
-        Outcome::ProviderError => "ProviderError",
-        Outcome::Failed => "Failed",
-        Outcome::Refused => "Refused",
-        Outcome::Abandoned => "Abandoned",
-        Outcome::Assumed => "Assumed",
-    }
 }
 
 /// `req_<of this start><counter>`: unique without asking anyone.

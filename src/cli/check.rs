@@ -20,7 +20,7 @@ const OTHERS: [&str; 8] =
 pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
     let router = installation::router(config, env).await?;
     let wrong = wrong(config, env, &router);
-    for doubtful in unknown_variables(env) {
+    for doubtful in unknown_variables(env).into_iter().chain(missing_folders(config)) {
         output::print(&format!("Note: {doubtful}\n"))?;
     }
     if wrong.is_empty() {
@@ -75,6 +75,19 @@ fn prompts_model(config: &Config, router: &Router) -> Option<String> {
     let (provider, _) = model.split_once('/')?;
     let why = no_provider(router, provider).filter(|_| !config.aliases.contains_key(model))?;
     Some(format!("prompts.model is '{model}', and {why}"))
+}
+
+/// Folders that the configuration names and that are not there yet: what is put into them later is taken in, so that is no fault.
+pub fn missing_folders(config: &Config) -> Vec<String> {
+    let by_default = Config::default();
+    let folders = [
+        ("prompts.folder", &config.prompts.folder, &by_default.prompts.folder),
+        ("services.folder", &config.services.folder, &by_default.services.folder),
+    ];
+    let missing = folders.into_iter().filter(|(_, folder, default)| folder != default && !folder.is_dir());
+    missing
+        .map(|(field, folder, _)| format!("{field} is {}, and there is no such folder: nothing is served from it", folder.display()))
+        .collect()
 }
 
 /// Variables that look like settings and are none.

@@ -51,7 +51,8 @@ impl Serve {
         if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!(%error, "the limit of open files stays as it is: it bounds how many requests can run at once");
         }
-        check::unknown_variables(&env).iter().for_each(|unknown| tracing::warn!("{unknown}"));
+        let doubtful = check::unknown_variables(&env).into_iter().chain(check::missing_folders(&config));
+        doubtful.for_each(|doubtful| tracing::warn!("{doubtful}"));
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {
             format!("cannot listen on {}: {e}; stop what listens there, or set KEYWARD_LISTEN to another address", config.listen)
         })?;

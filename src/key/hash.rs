@@ -9,6 +9,7 @@ use std::path::Path;
 
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use siphasher::sip128::SipHasher24;
 use subtle::ConstantTimeEq;
 
 const PEPPER_LEN: usize = 32;
@@ -20,6 +21,13 @@ pub struct Pepper(hmac::Key);
 /// The keyed hash of a whole key.
 #[derive(Clone, Copy)]
 pub struct KeyHash([u8; 32]);
+
+/// Marks keys that were proven: by SipHash-2-4 of 128 bits, a MAC that takes a twentieth of the time, under a secret of this process.
+pub struct Marker(SipHasher24);
+
+/// What a key is known by once its keyed hash was compared; it never leaves the process.
+#[derive(Clone, Copy)]
+pub struct Mark([u8; 16]);
 
 // === impl Pepper ===
 
@@ -101,5 +109,38 @@ impl KeyHash {
 impl fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyHash(…)")
+    }
+}
+
+// === impl Marker ===
+
+impl Marker {
+    /// With a secret of its own; where the system has no randomness to give, it is derived from the installation's.
+    pub fn new(pepper: &Pepper) -> Marker {
+        let mut secret = [0; 16];
+        if SystemRandom::new().fill(&mut secret).is_err() {
+            secret.copy_from_slice(&pepper.derive("keyward proven keys")[..16]);
+        }
+        Marker(SipHasher24::new_with_key(&secret))
+    }
+
+    /// The mark of `key`.
+    pub fn mark(&self, key: &str) -> Mark {
+        Mark(self.0.hash(key.as_bytes()).as_bytes())
+    }
+}
+
+// === impl Mark ===
+
+impl Mark {
+    /// Compares in constant time.
+    pub fn matches(&self, other: &Mark) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mark(…)")
     }
 }

@@ -5,8 +5,8 @@
 //! stated time; after that what they may do is not known any more.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::format::{KeyId, KeyText, Kind};
 use super::guesses::Guesses;
-use super::hash::{KeyHash, Pepper};
+use super::hash::{KeyHash, Mark, Marker, Pepper};
 use super::record::KeyRecord;
 use super::{Reason, presented};
 use crate::config::mcp;
@@ -41,6 +41,7 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// All keys, as the hot path sees them.
 pub struct Keyring {
     pepper: Pepper,
+    marker: Marker,
     store: Arc<dyn KeyStore>,
     accounts: Arc<Accounts>,
     known: Cache<KeyId, Arc<Known>>,
@@ -59,7 +60,7 @@ pub struct Keyring {
     /// When the store last told of changes, in milliseconds since `opened`.
     heard: AtomicU64,
     /// Compared with where an id is unknown, so that both failures do the same work.
-    nobody: KeyHash,
+    nobody: (KeyHash, Mark),
 }
 
 /// A key in memory: its record and its accounts.
@@ -69,6 +70,8 @@ pub struct Known {
     pub record: KeyRecord,
     /// What its limits sit on, itself first.
     pub chain: Chain,
+    /// The mark of its text, once that was proven.
+    proven: OnceLock<Mark>,
 }
 
 /// Somebody whose key is proven and good.
@@ -100,9 +103,11 @@ pub enum Plane {
 impl Keyring {
     /// An empty ring over `store`; keys in memory go on working for `down_for` while it cannot be asked.
     pub fn new(pepper: Pepper, store: Arc<dyn KeyStore>, accounts: Arc<Accounts>, down_for: Duration) -> Keyring {
-        let nobody = pepper.hash("");
+        let marker = Marker::new(&pepper);
+        let nobody = (pepper.hash(""), marker.mark(""));
         Keyring {
             pepper,
+            marker,
             store,
             accounts,
             known: Cache::new(CAPACITY),
@@ -148,16 +153,36 @@ impl Keyring {
 
     /// Finds the key and proves its secret, whatever its state; what comes from an address of many guesses is not always looked up.
     pub async fn prove(&self, text: KeyText<'_>, from: Option<IpAddr>) -> Result<Arc<Known>, Reason> {
-        let (id, hash) = (text.id(), self.pepper.hash(text.expose()));
-        let fits = |known: &Option<Arc<Known>>| hash.matches(known.as_ref().map_or(&self.nobody, |known| &known.record.hash));
+        let (id, mark) = (text.id(), self.marker.mark(text.expose()));
         let known = self.known.get(&id).await;
-        let (is_right, is_known) = (fits(&known), known.is_some());
-        match (is_right, known) {
-            (true, Some(_)) if self.is_out_of_touch() => Err(Reason::StoreDown),
-            (true, Some(known)) => Ok(known),
+        let is_marked = mark.matches(known.as_ref().and_then(|known| known.proven.get()).unwrap_or(&self.nobody.1));
+        match known {
+            Some(_) if is_marked && self.is_out_of_touch() => Err(Reason::StoreDown),
+            Some(known) if is_marked => Ok(known),
             // In a place of its own: every request would carry the room that this takes.
-            _ => Box::pin(self.prove_by_store(id, is_known, from, fits)).await,
+            known => Box::pin(self.prove_anew(text, mark, known, from)).await,
         }
+    }
+
+    /// What is not marked is compared with its keyed hash, and what that does not fit is asked of the store.
+    async fn prove_anew(
+        &self,
+        text: KeyText<'_>,
+        mark: Mark,
+        known: Option<Arc<Known>>,
+        from: Option<IpAddr>,
+    ) -> Result<Arc<Known>, Reason> {
+        let hash = self.pepper.hash(text.expose());
+        let fits = |known: &Option<Arc<Known>>| hash.matches(known.as_ref().map_or(&self.nobody.0, |known| &known.record.hash));
+        let (is_right, is_known) = (fits(&known), known.is_some());
+        let known = match (is_right, known) {
+            (true, Some(_)) if self.is_out_of_touch() => return Err(Reason::StoreDown),
+            (true, Some(known)) => known,
+            _ => self.prove_by_store(text.id(), is_known, from, fits).await?,
+        };
+        // Another caller of the same key may have been first.
+        let _ = known.proven.set(mark);
+        Ok(known)
     }
 
     async fn prove_by_store(
@@ -308,7 +333,7 @@ impl Keyring {
 
     /// A key with its accounts, whether it was used lately or not.
     pub async fn known(&self, record: KeyRecord) -> Result<Arc<Known>, StoreError> {
-        Ok(Arc::new(Known { chain: self.accounts.chain(&record).await?, record }))
+        Ok(Arc::new(Known { chain: self.accounts.chain(&record).await?, record, proven: OnceLock::new() }))
     }
 }
 

@@ -51,6 +51,9 @@ pub struct Settle {
     /// The id in its [`Begin`].
     #[serde(deserialize_with = "shared")]
     pub id: Arc<str>,
+    /// When it came, to the microsecond; with it the store finds its row. Lines of before this was written have none.
+    #[serde(default, with = "jiff::fmt::serde::timestamp::microsecond::optional")]
+    pub began: Option<Timestamp>,
     /// When it ended.
     pub at: Timestamp,
     /// The provider that answered.
@@ -153,6 +156,7 @@ impl Settle {
     /// Writes its members.
     pub fn write(&self, to: &mut Object<'_>) {
         to.text("id", &self.id);
+        to.some_number("began", self.began.map(Timestamp::as_microsecond));
         to.time("at", self.at, 9);
         to.text("provider", &self.provider);
         to.text("model", &self.model);

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -19,10 +19,13 @@ use crate::quota::meters::{Past, Used};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, Place, Request, RowsQuery, StoreError, UsageBy, UsageQuery, UsageRow};
 
+/// When all requests here came: ends name it to the microsecond.
+static CAME: LazyLock<Timestamp> = LazyLock::new(|| Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap());
+
 fn begin(id: &str) -> Begin {
     Begin {
         id: id.into(),
-        at: Timestamp::now(),
+        at: *CAME,
         key: "k".into(),
         project: "".into(),
         team: "".into(),
@@ -38,6 +41,7 @@ fn begin(id: &str) -> Begin {
 fn settle(id: &str) -> Settle {
     Settle {
         id: id.into(),
+        began: Some(*CAME),
         at: Timestamp::now(),
         provider: "p".into(),
         model: "m".into(),
@@ -221,6 +225,18 @@ async fn the_same_records_twice_change_nothing_and_a_late_settle_wins_over_an_as
     }
     assert_eq!(store.cursor("n").await.unwrap(), Cursor { segment: 1, offset: 9 });
     assert_eq!(store.cursor("other").await.unwrap(), Cursor::default());
+}
+
+#[tokio::test]
+async fn an_end_written_by_an_older_version_finds_its_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let line = br#"825e7512 {"s":{"id":"a","at":"2026-03-01T00:00:00Z","provider":"p","model":"m","outcome":"answered","status":200,"usage":{"input":7},"source":"reported","cost":10,"total_ms":2}}"#;
+    let end = segment::decode(line).unwrap();
+    store.apply("n", &[Entry::Begin(begin("a")), Entry::Begin(begin("b"))], Cursor::default()).await.unwrap();
+    store.apply("n", std::slice::from_ref(&end), Cursor::default()).await.unwrap();
+    let rows = usage(&store).await;
+    assert_eq!((rows.len(), rows[0].requests, rows[0].running, rows[0].cost_nano_usd), (1, 2, 1, 10));
 }
 
 #[tokio::test]

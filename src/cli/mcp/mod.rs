@@ -66,7 +66,7 @@ impl Mcp {
                 };
                 snippets::print(client, &url).map(|()| ExitCode::SUCCESS)
             }
-            Some(Command::Servers { json }) => servers(&config?, env, json).await.map(|()| ExitCode::SUCCESS),
+            Some(Command::Servers { json }) => servers(&config?, env, json).await,
             Some(Command::Approve { name, tool, digest }) => approve(&config?, env, &name, tool.as_deref(), digest.as_deref()).await,
         }
     }
@@ -77,20 +77,23 @@ fn federation(config: &Config, env: &Environment) -> Result<Federation, CliError
     Ok(Federation::new(&config.mcp, env, &config.data)?)
 }
 
-async fn servers(config: &Config, env: &Environment, as_json: bool) -> Result<(), CliError> {
+/// Ends with 1 where one does not answer, for scripts.
+async fn servers(config: &Config, env: &Environment, as_json: bool) -> Result<ExitCode, CliError> {
     let federation = federation(config, env)?;
     let look = |server| async move { Seen { server, listing: Server::look(server).await.map(|(listing, _)| listing) } };
     let seen = futures_util::future::join_all(federation.servers().map(|server| look(server))).await;
     if as_json {
-        return output::json(&seen.iter().map(Seen::json).collect::<Vec<_>>());
+        output::json(&seen.iter().map(Seen::json).collect::<Vec<_>>())?;
+    } else if seen.is_empty() {
+        output::print("No MCP server is federated: add one as [mcp.servers.NAME] to keyward.toml.\n")?;
+    } else {
+        output::table(
+            &["NAME", "STATE", "TOOLS", "PROMPTS", "RESOURCES", "HELD BACK", "LEFT OUT"],
+            &seen.iter().map(Seen::row).collect::<Vec<_>>(),
+        )?;
     }
-    if seen.is_empty() {
-        return output::print("No MCP server is federated: add one as [mcp.servers.NAME] to keyward.toml.\n");
-    }
-    output::table(
-        &["NAME", "STATE", "TOOLS", "PROMPTS", "RESOURCES", "HELD BACK", "LEFT OUT"],
-        &seen.iter().map(Seen::row).collect::<Vec<_>>(),
-    )
+    let all_answer = seen.iter().all(|seen| seen.listing.is_ok());
+    Ok(if all_answer { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What is approved is what was shown: the digest of that has to be repeated, and fits nothing else.

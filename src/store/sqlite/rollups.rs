@@ -1,7 +1,7 @@
 //! Sums over requests: closed hours and days are summed once, and a query adds those sums to the rows of the rest.
 //!
 //! A sum is deleted, in the same transaction, by whatever adds a row to it ([`forget`]) or changes one (the trigger in
-//! `0009_prompts.sql`), and made anew by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into
+//! `0015_requests_by_time.sql`), and made anew by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into
 //! their hour's sums, a few at a time, so that a query is right at every moment.
 
 use jiff::Timestamp;
@@ -224,10 +224,11 @@ pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Re
     sqlx::query(fresh).bind(hour).execute(&mut *transaction).await?;
     mark(&mut transaction, 1, hour, true).await?;
     delete(&mut transaction, HOURS_A_DAY, hour / HOURS_A_DAY).await?;
-    let which = format!("SELECT id FROM requests WHERE began >= ?1 AND began < ?2 AND outcome <> 'open' ORDER BY began, id LIMIT {most}");
-    let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE id IN ({which})");
+    let which =
+        format!("SELECT began, id FROM requests WHERE began >= ?1 AND began < ?2 AND outcome <> 'open' ORDER BY began, id LIMIT {most}");
+    let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE (began, id) IN ({which})");
     add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
-    let delete = sqlx::AssertSqlSafe(format!("DELETE FROM requests WHERE id IN ({which})"));
+    let delete = sqlx::AssertSqlSafe(format!("DELETE FROM requests WHERE (began, id) IN ({which})"));
     let deleted = sqlx::query(delete).bind(hour * HOUR).bind((hour + 1) * HOUR).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(deleted.rows_affected())

@@ -80,6 +80,7 @@ fn begin(id: usize, plain: &Plain) -> Entry {
 fn settle(id: usize, plain: &Plain) -> Entry {
     Entry::Settle(Settle {
         id: id.to_string().into(),
+        began: Some(at(plain.minute)),
         at: at(MINUTES),
         provider: "p".into(),
         model: plain.model.as_str().into(),

@@ -281,7 +281,7 @@ async fn a_rotation_that_cannot_be_read_is_not_taken_for_none() {
 }
 
 #[tokio::test]
-async fn reservations_of_before_the_second_migration_stay() {
+async fn requests_of_the_first_migration_stay_with_their_reservations() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyward.db");
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
@@ -289,15 +289,16 @@ async fn reservations_of_before_the_second_migration_stay() {
     let mut first = sqlx::migrate!("src/store/sqlite/migrations");
     first.migrations = first.migrations.iter().filter(|migration| migration.version == 1).cloned().collect();
     first.run(&pool).await.unwrap();
-    let insert = "INSERT INTO requests (id, node, key, operation, provider, model, began, outcome, reserved)
-        VALUES ('a', 'n', 'k', 'chat', 'p', 'm', 1, 'open', 500)";
+    let insert = "INSERT INTO requests (id, node, key, operation, provider, model, began, outcome, reserved, cost)
+        VALUES ('a', 'n', 'k', 'chat', 'p', 'm', 1, 'open', 500, NULL), ('b', 'n', 'k', 'chat', 'p', 'm', 1, 'answered', 500, 7)";
     sqlx::query(insert).execute(&pool).await.unwrap();
     pool.close().await;
 
     let store = Sqlite::open(&path).await.unwrap();
     assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 1);
     let query = UsageQuery { by: UsageBy::Key, ..UsageQuery::default() };
-    assert_eq!(store.usage(&query).await.unwrap()[0].cost_nano_usd, 500);
+    let rows = store.usage(&query).await.unwrap();
+    assert_eq!((rows.len(), rows[0].requests, rows[0].cost_nano_usd), (1, 2, 507));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ fn the_line_is_one_json_object_with_what_is_known() {
         prompt: Some("hi@1"),
         provider: None,
         status: 200,
-        outcome: "Answered",
+        outcome: "answered",
         refused: None,
         from: Some([192, 0, 2, 7].into()),
         input_tokens: u64::MAX,
@@ -26,7 +26,7 @@ fn the_line_is_one_json_object_with_what_is_known() {
     assert_eq!(text.matches('\n').count(), 1);
     let expected = serde_json::json!({
         "timestamp": "1970-01-01T00:00:00.000000Z", "level": "INFO", "id": "req_1", "request_id": "a \"quoted\"\nname",
-        "operation": "chat", "model": "p/鍵", "prompt": "hi@1", "status": 200, "outcome": "Answered", "from": "192.0.2.7", "input_tokens": u64::MAX, "output_tokens": 0,
+        "operation": "chat", "model": "p/鍵", "prompt": "hi@1", "status": 200, "outcome": "answered", "from": "192.0.2.7", "input_tokens": u64::MAX, "output_tokens": 0,
         "cost_usd": 0.00024, "first_byte_ms": 7, "total_ms": 9, "target": "keyward::request",
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), expected);
