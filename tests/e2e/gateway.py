@@ -112,10 +112,10 @@ class Gateway:
     def run(self, *arguments):
         return subprocess.run([BINARY, *arguments], cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=30)
 
-    def cli(self, *arguments):
-        """What `keyward … --json` prints."""
+    def cli(self, *arguments, code=0):
+        """What `keyward … --json` prints, where it ends with that code."""
         done = self.run(*arguments, "--json")
-        if done.returncode != 0:
+        if done.returncode != code:
             raise Fault(f"keyward {' '.join(arguments)} ended with {done.returncode}: {done.stderr}{done.stdout}")
         return json.loads(done.stdout)
 

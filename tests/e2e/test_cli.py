@@ -166,6 +166,13 @@ def test_check_tells_all_that_is_wrong_at_once(tmp_path):
     assert "KEYWARD_LISTN is no setting and is ignored; did you mean KEYWARD_LISTEN?" in done.stdout
 
 
+def test_a_named_folder_that_is_not_there_is_noted(tmp_path):
+    done = Gateway(tmp_path, config='[prompts]\nfolder = "gone"\n[services]\nfolder = "services"').run("serve", "--check")
+    assert done.returncode == 0
+    assert "Note: prompts.folder is gone, and there is no such folder: nothing is served from it" in done.stdout
+    assert "services.folder" not in done.stdout, "it is where they are looked for by default"
+
+
 def test_check_of_a_right_configuration(tmp_path):
     done = Gateway(tmp_path, config='[aliases]\nfast = "openai/gpt-4o"').run("serve", "--check")
     assert done.returncode == 0, done.stderr

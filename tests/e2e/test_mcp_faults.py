@@ -335,7 +335,7 @@ def test_whoever_runs_the_gateway_is_told_how_a_server_is_authorized(start_gatew
         return {one["server"]: one["why"] for one in told}
 
     assert eventually(lambda: len(down()) == 3, seconds=20)
-    seen = {one["name"]: one["why"] for one in gateway.cli("mcp", "servers")}
+    seen = {one["name"]: one["why"] for one in gateway.cli("mcp", "servers", code=1)}
     for why in [down(), seen]:
         assert "set 'credential'" in why["asks"] and "client_secret" in why["asks"] and why["silent"] == why["asks"]
         assert "it refuses the token that the variable of 'credential' holds" in why["refuses"]
@@ -458,7 +458,7 @@ def test_a_credential_is_in_no_list_and_no_address(start_gateway):
     told = json.dumps([opened.started, *(opened.said(3, method) for method in lists)], ensure_ascii=False)
     assert told.count("connected as …") >= 4 and SECRET not in told
     assert eventually(lambda: "Cannot POST /s/…/mcp" in gateway.log(), seconds=20) and SECRET not in gateway.log()
-    assert SECRET not in json.dumps(gateway.cli("mcp", "servers")) + (gateway.folder / "data" / "mcp-approvals.json").read_text()
+    assert SECRET not in json.dumps(gateway.cli("mcp", "servers", code=1)) + (gateway.folder / "data" / "mcp-approvals.json").read_text()
 
 
 def test_a_prompt_that_is_cancelled_is_cancelled_at_its_provider(start_gateway, upstream):
