@@ -8,7 +8,7 @@ use crate::admin::Desk;
 use crate::config::Config;
 use crate::error::Refusal;
 use crate::held::Keeper;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::key::{Caller, KeyId, Keyring};
 use crate::ledger::Ledger;
 use crate::ledger::drain::DrainHandle;

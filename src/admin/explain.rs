@@ -18,7 +18,7 @@ use crate::catalog::Operation;
 use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate, Input};
 use crate::gateway::Gateway;
-use crate::key::keyring::Known;
+use crate::key::caller::Known;
 use crate::key::{Caller, KeyRecord, KeyText, Keyring, Reason, format, presented};
 use crate::problem::Problem;
 use crate::prompt::Prompts;

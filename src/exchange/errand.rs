@@ -28,7 +28,7 @@ use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::held;
 use crate::key::KeyId;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::prompt::chat;
 use crate::route::{self, Target};
 use crate::surface::upload::Upload;

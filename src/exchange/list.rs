@@ -14,7 +14,7 @@ use crate::catalog::Dialect;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::held::{Held, Kind};
-use crate::key::keyring::Caller;
+use crate::key::caller::Caller;
 use crate::route::Target;
 use crate::upstream::{self, Answer, Errand, Failure, Partial, Who};
 

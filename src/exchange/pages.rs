@@ -15,7 +15,7 @@ use crate::dialect::members::Members;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::held::{Held, Kind};
-use crate::key::keyring::Caller;
+use crate::key::caller::Caller;
 use crate::route::{Target, Vault};
 use crate::upstream::{Answer, Errand, Failure};
 

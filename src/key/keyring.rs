@@ -5,25 +5,22 @@
 //! stated time; after that what they may do is not known any more.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::request::Parts;
-use jiff::{SignedDuration, Timestamp};
 use moka::future::Cache;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::format::{KeyId, KeyText, Kind};
+use super::caller::{Caller, Known, Plane};
+use super::format::{KeyId, KeyText};
 use super::guesses::Guesses;
 use super::hash::{KeyHash, Mark, Marker, Pepper};
 use super::record::KeyRecord;
 use super::{Reason, presented};
-use crate::config::mcp;
-use crate::quota::account::Current;
-use crate::quota::limits::matches;
-use crate::quota::{self, AccountId, Accounts, Chain, Need, Permit, Refused};
+use crate::quota::Accounts;
 use crate::server::Peer;
 use crate::store::{Changes, KeyStore, StoreError};
 
@@ -34,8 +31,6 @@ const FAILED_CAPACITY: u64 = 100_000;
 const FAILED_FOR: Duration = Duration::from_secs(30);
 /// A look-up in vain is told at a multiple of this from its beginning, which is many times what it takes.
 const BEAT: Duration = Duration::from_millis(5);
-/// A key that ends within this time is told so with each answer.
-const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// All keys, as the hot path sees them.
@@ -63,21 +58,6 @@ pub struct Keyring {
     nobody: (KeyHash, Mark),
 }
 
-/// A key in memory: its record and its accounts.
-#[derive(Debug)]
-pub struct Known {
-    /// What the store says of it.
-    pub record: KeyRecord,
-    /// What its limits sit on, itself first.
-    pub chain: Chain,
-    /// The mark of its text, once that was proven.
-    proven: OnceLock<Mark>,
-}
-
-/// Somebody whose key is proven and good.
-#[derive(Clone, Debug)]
-pub struct Caller(Arc<Known>);
-
 /// A key that was refused; `key` names it where its holder proved the secret.
 #[derive(Clone, Debug)]
 pub struct Rejected {
@@ -85,17 +65,6 @@ pub struct Rejected {
     pub reason: Reason,
     /// Which, where that is proven.
     pub key: Option<KeyId>,
-}
-
-/// Which side of the gateway a key is shown to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plane {
-    /// Models.
-    Data,
-    /// Other people's REST services: what is called `key` in a URL is theirs.
-    Services,
-    /// Management.
-    Admin,
 }
 
 // === impl Keyring ===
@@ -131,7 +100,7 @@ impl Keyring {
             Err(Reason::Unknown) => return Err(self.guesses.note(from).into()),
             proven => proven?,
         };
-        let caller = Caller(known);
+        let caller = Caller::from(known);
         let admitted = caller.admitted_to(plane).and_then(|()| caller.may_call(parts, plane));
         admitted.map_err(|reason| Rejected { reason, key: Some(caller.id()) })?;
         Ok(caller)
@@ -146,7 +115,7 @@ impl Keyring {
             Some(known) => known,
             None => self.look_up(id, false).await.map_err(rejected)?.ok_or(rejected(Reason::Unknown))?,
         };
-        let caller = Caller(known);
+        let caller = Caller::from(known);
         caller.admitted_to(Plane::Data).and_then(|()| caller.may_call(parts, Plane::Data)).map_err(rejected)?;
         Ok(caller)
     }
@@ -333,184 +302,7 @@ impl Keyring {
 
     /// A key with its accounts, whether it was used lately or not.
     pub async fn known(&self, record: KeyRecord) -> Result<Arc<Known>, StoreError> {
-        Ok(Arc::new(Known { chain: self.accounts.chain(&record).await?, record, proven: OnceLock::new() }))
-    }
-}
-
-// === impl Known ===
-
-impl Known {
-    /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.
-    pub fn may_use(&self, asked: &str, full: impl FnOnce() -> String, is_simulated: bool) -> Result<(), Reason> {
-        if self.record.kind == Kind::Test && !is_simulated {
-            return Err(Reason::TestOnly(asked.to_owned()));
-        }
-        // Mostly there is no list, and no name has to be put together.
-        let full = std::cell::LazyCell::new(full);
-        for account in self.chain.iter() {
-            let current = account.current();
-            if !current.limits.models.is_empty() && !current.limits.allows(&[asked, &full]) {
-                return Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: current.limits.models.clone() });
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the key is good now, and if not why.
-    pub fn state(&self) -> Result<(), Reason> {
-        self.record.state(Timestamp::now())?;
-        match self.chain.iter().find(|account| account.current().disabled) {
-            Some(group) => Err(Reason::GroupDisabled(group.id().subject())),
-            None => Ok(()),
-        }
-    }
-}
-
-// === impl Caller ===
-
-impl From<Arc<Known>> for Caller {
-    /// Whoever would show that key: for what is told of it, and no request.
-    fn from(known: Arc<Known>) -> Caller {
-        Caller(known)
-    }
-}
-
-impl Caller {
-    /// The key's public part.
-    pub fn id(&self) -> KeyId {
-        self.0.record.id
-    }
-
-    /// What the store says of the key.
-    pub fn record(&self) -> &KeyRecord {
-        &self.0.record
-    }
-
-    /// What the key's limits sit on, itself first.
-    pub fn chain(&self) -> &Chain {
-        &self.0.chain
-    }
-
-    /// When the key ends by itself or by its successor, whichever is sooner.
-    pub fn ends(&self) -> Option<Timestamp> {
-        let rotated = self.0.record.rotated.as_ref().map(|rotation| rotation.until);
-        self.0.record.expires.into_iter().chain(rotated).min()
-    }
-
-    /// The same where that is soon: each answer tells it.
-    pub fn ends_soon(&self) -> Option<Timestamp> {
-        self.ends().filter(|ends| ends.duration_since(Timestamp::now()) < SOON)
-    }
-
-    /// Whether some of its accounts may not spend more than so much.
-    pub fn has_hard_budget(&self) -> bool {
-        self.0.chain.iter().any(|account| account.current().limits.budgets.iter().any(|budget| !budget.soft))
-    }
-
-    /// Admits a request to all of the key's accounts.
-    pub fn admit(&self, need: &Need<'_>) -> Result<Permit, Refused> {
-        quota::admit(&self.0.chain, need)
-    }
-
-    /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.
-    pub fn may_use(&self, asked: &str, full: impl FnOnce() -> String, is_simulated: bool) -> Result<(), Reason> {
-        self.0.may_use(asked, full, is_simulated)
-    }
-
-    /// Whether the key may call an MCP tool, or use what else a server has, by its name `server/tool`.
-    pub fn may_use_tool(&self, name: &str) -> Result<(), Reason> {
-        self.may_use_any(&[name])
-    }
-
-    /// The same of what goes by several names; a refusal has the first.
-    fn may_use_any(&self, names: &[&str]) -> Result<(), Reason> {
-        let told = || names.first().map_or_else(String::new, |name| name.chars().take(200).collect());
-        let is_own = |name: &&str| name.split_once('/').is_some_and(|(server, _)| mcp::OWN.contains(&server));
-        if self.0.record.kind == Kind::Test && !names.iter().any(is_own) {
-            return Err(Reason::TestOnly(told()));
-        }
-        for account in self.0.chain.iter() {
-            let Current { limits, .. } = &**account.current();
-            if !limits.tools.is_empty() && !limits.tools.iter().any(|glob| names.iter().any(|name| matches(glob, name))) {
-                return Err(Reason::ToolNotAllowed { tool: told(), allowed: limits.tools.clone() });
-            }
-        }
-        Ok(())
-    }
-
-    /// The same for an operation of a REST service, by its names `service/operation` and, where a version is called, `service@version/operation`.
-    ///
-    /// A list of models without one of tools beside it is a list of all that is called: it has to name the operation as `service/SERVICE/OPERATION`.
-    pub fn may_call_service(&self, names: &[&str]) -> Result<(), Reason> {
-        self.may_use_any(names).map_err(|reason| match reason {
-            Reason::ToolNotAllowed { tool, allowed } => Reason::OperationNotAllowed { operation: tool, allowed },
-            other => other,
-        })?;
-        let full: Vec<String> = names.iter().map(|name| format!("service/{name}")).collect();
-        let full: Vec<&str> = full.iter().map(String::as_str).collect();
-        for account in self.0.chain.iter() {
-            let Current { limits, .. } = &**account.current();
-            if limits.tools.is_empty() && !limits.models.is_empty() && !limits.allows(&full) {
-                let operation = names.first().map_or_else(String::new, |name| name.chars().take(200).collect());
-                return Err(Reason::OperationNotAllowed { operation, allowed: limits.models.clone() });
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a list of the key's models or tools, or of its groups', has exactly this name.
-    pub fn names(&self, name: &str) -> bool {
-        self.has_listed(|limits| limits.models.iter().chain(&limits.tools).any(|glob| glob == name))
-    }
-
-    /// Whether one of them has operations of exactly this version of a REST service, as `service@version/operation` or `service@version/*`.
-    pub fn names_version(&self, label: &str) -> bool {
-        let is_of = |glob: &str| glob.strip_prefix(label).is_some_and(|rest| rest.starts_with('/'));
-        let of_models = |glob: &String| glob.strip_prefix("service/").is_some_and(is_of);
-        self.has_listed(|limits| limits.tools.iter().any(|glob| is_of(glob)) || limits.models.iter().any(of_models))
-    }
-
-    fn has_listed(&self, has: impl Fn(&quota::Limits) -> bool) -> bool {
-        self.0.chain.iter().any(|account| has(&account.current().limits))
-    }
-
-    /// Whether what the key may call may run on a model: whatever it is, but for keys that reach no provider.
-    pub fn may_run_on(&self, model: &str, is_simulated: bool) -> Result<(), Reason> {
-        match self.0.record.kind == Kind::Test && !is_simulated {
-            true => Err(Reason::TestOnly(model.to_owned())),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether all of the key's accounts allow its use from there and for this.
-    fn may_call(&self, parts: &Parts, plane: Plane) -> Result<(), Reason> {
-        // What all may do must not shut out those who could change it.
-        let binds = |account: &AccountId| plane != Plane::Admin || *account != AccountId::Gateway;
-        for account in self.0.chain.iter().filter(|account| binds(account.id())) {
-            let Current { limits, .. } = &**account.current();
-            if !limits.addresses.is_empty() {
-                let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
-                if !from.is_some_and(|from| limits.addresses.iter().any(|network| network.contains(from))) {
-                    return Err(Reason::AddressNotAllowed(from.map_or_else(|| "unknown".to_owned(), |from| from.to_string())));
-                }
-            }
-            if !limits.paths.is_empty() {
-                let called = format!("{} {}", parts.method, parts.uri.path());
-                if !limits.paths.iter().any(|glob| matches(glob, &called)) {
-                    return Err(Reason::PathNotAllowed { called: called.chars().take(200).collect(), allowed: limits.paths.clone() });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn admitted_to(&self, plane: Plane) -> Result<(), Reason> {
-        self.0.state()?;
-        match (plane, self.0.record.kind) {
-            (Plane::Data | Plane::Services, Kind::Admin) => Err(Reason::AdminOnDataPlane),
-            (Plane::Admin, Kind::Live | Kind::Test) => Err(Reason::NotAdmin),
-            _ => Ok(()),
-        }
+        Ok(Arc::new(Known::new(self.accounts.chain(&record).await?, record)))
     }
 }
 

@@ -34,7 +34,7 @@ pub struct KeyRecord {
     pub owner_disabled: bool,
     /// A group that it belongs to was switched off when this was read; the store's to tell, whatever is written. [`Known::state`] knows better.
     ///
-    /// [`Known::state`]: super::keyring::Known::state
+    /// [`Known::state`]: super::caller::Known::state
     pub group_disabled: bool,
     /// The key that replaced it, and until when this one still works beside it.
     pub rotated: Option<Rotation>,

@@ -23,7 +23,7 @@ use super::sessions::Stream;
 use super::{batch, cors, plain};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::key::presented::BARE_HEADERS;
 use crate::surface::body;
 

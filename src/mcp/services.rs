@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::calls::{Called, no_tool, wrong};
 use crate::gateway::Gateway;
 use crate::key::Caller;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::service::arguments::{Filled, Form};
 use crate::service::{Operation, Service};
 use crate::surface::services::{Asked, as_shown, call_with, callable, may_call};

@@ -20,7 +20,7 @@ use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate};
 use crate::gateway::Gateway;
 use crate::key::Caller;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::ledger::record::Outcome;
 use crate::money::Usd;
 use crate::prompt::chat;

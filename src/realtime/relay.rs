@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::ending::{self, End, Ending};
 use super::turns::{Turns, Verdict};
 use crate::key::Reason;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::server::Lasting;
 use crate::ticket::Ticket;
 use crate::upstream::Who;

@@ -14,7 +14,7 @@ use http::request::Parts;
 
 use super::Problem;
 use crate::gateway::Gateway;
-use crate::key::keyring::{Caller, Plane};
+use crate::key::caller::{Caller, Plane};
 use crate::key::{KeyRecord, Kind, Role};
 use crate::store::audit::Actor;
 

@@ -13,7 +13,7 @@ use crate::exchange::keeping::{store_down, targets_with};
 use crate::exchange::naming::files_named;
 use crate::gateway::Gateway;
 use crate::held::{self, Held};
-use crate::key::keyring::Caller;
+use crate::key::caller::Caller;
 use crate::route::{LiveProvider, Target};
 use crate::upstream::Load;
 

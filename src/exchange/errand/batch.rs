@@ -12,7 +12,7 @@ use crate::dialect::ask::{Edit, json_string, splice};
 use crate::dialect::members::Members;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
-use crate::key::keyring::Caller;
+use crate::key::caller::Caller;
 use crate::prompt::chat;
 use crate::route::Target;
 use crate::upstream::Load;

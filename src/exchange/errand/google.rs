@@ -10,7 +10,7 @@ use crate::exchange::keeping;
 use crate::exchange::naming::files_named;
 use crate::gateway::Gateway;
 use crate::held::Kind;
-use crate::key::keyring::Caller;
+use crate::key::caller::Caller;
 use crate::route::Target;
 use crate::upstream::Load;
 

@@ -8,8 +8,8 @@ use http::request::Parts;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::key::caller::Plane;
 use crate::key::format::{KeyId, KeyText, Kind, NewKey};
-use crate::key::keyring::Plane;
 use crate::key::{KeyRecord, Keyring, Pepper, Reason};
 use crate::quota::{AccountId, Accounts, Limits, alert};
 use crate::server::Peer;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::error::refuse;
 use crate::gateway::Gateway;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::surface::openai::models::{Listed, allowed, find};
 
 /// All models that the key may use, on one page.

@@ -14,7 +14,7 @@ use super::error::refuse;
 use crate::catalog::model::Capability;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::surface::openai::models::{Listed, allowed};
 
 /// Google's model object.

@@ -15,7 +15,7 @@ use crate::catalog::Model;
 use crate::catalog::model::{Capability, Modality};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::surface::body;
 use crate::surface::openai::models::{Listed, allowed};
 

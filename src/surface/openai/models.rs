@@ -14,7 +14,7 @@ use super::refuse;
 use crate::catalog::Model;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
-use crate::key::keyring::{Caller, Plane};
+use crate::key::caller::{Caller, Plane};
 use crate::key::presented::GOOGLE;
 use crate::prompt::chat;
 use crate::surface::{anthropic, gemini};

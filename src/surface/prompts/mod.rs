@@ -24,7 +24,7 @@ use crate::catalog::Operation;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::Caller;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::prompt::{Prompt, State as Life, Violation, chat};
 use crate::ticket::Ticket;
 

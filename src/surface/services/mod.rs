@@ -22,7 +22,7 @@ pub use call::Asked;
 use super::{Segment, shown};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
-use crate::key::keyring::Plane;
+use crate::key::caller::Plane;
 use crate::key::{Caller, Reason};
 use crate::life::State as Life;
 use crate::problem::Problem;
