@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Service;
@@ -10,6 +11,7 @@ use super::entry::Texts;
 use super::offer::Offer;
 use crate::life::State;
 use crate::shelf::{self, Misfile};
+use crate::versions::Versioned;
 
 /// The versions, by `name@version`.
 pub type Known = BTreeMap<String, Served>;
@@ -23,6 +25,9 @@ pub struct Served {
     /// What it offered as it was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
+    /// Its callers were told that it has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
 }
 
 fn path(folder: &Path) -> PathBuf {
@@ -49,6 +54,7 @@ pub fn joined(noted: &Known, known: &Known) -> Known {
         let there = all.entry(label.clone()).or_default();
         there.texts = served.texts.clone().or(there.texts.take());
         there.offer = served.offer.clone().or(there.offer.take());
+        there.retired |= served.retired;
     }
     all
 }
@@ -57,7 +63,7 @@ pub fn joined(noted: &Known, known: &Known) -> Known {
 pub fn kept(known: Known, there: &BTreeSet<String>) -> Known {
     let one = |(label, served): (String, Served)| {
         let texts = served.texts.filter(|_| there.contains(&label));
-        (texts.is_some() || served.offer.is_some()).then_some((label, Served { texts, offer: served.offer }))
+        (texts.is_some() || served.offer.is_some()).then_some((label, Served { texts, ..served }))
     };
     known.into_iter().filter_map(one).collect()
 }
@@ -66,10 +72,16 @@ pub fn kept(known: Known, there: &BTreeSet<String>) -> Known {
 
 impl Served {
     /// Takes a version whose files are right.
-    pub fn take(&mut self, service: &Service) {
+    pub fn take(&mut self, service: &Service, now: Timestamp) {
+        self.retired |= service.state_at(now) == State::Retired;
         self.texts = Some(service.texts.clone());
         if service.life.state != State::Draft {
             self.offer.get_or_insert_with(|| service.offer.clone());
         }
+    }
+
+    /// Whether it has ended, and this is it in another state.
+    pub fn is_revived_by(&self, service: &Service, now: Timestamp) -> bool {
+        self.retired && service.state_at(now) != State::Retired
     }
 }

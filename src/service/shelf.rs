@@ -172,7 +172,11 @@ impl Reading for Folder {
 impl Folder {
     /// Reads files; of one that is wrong or is being written, what it was before goes on, or else what is known of it.
     fn gather(&self, files: &Seen, moving: &Moving, (before, known): (Option<&Services>, Known), changed: &Changed) -> Services {
-        let mut services = Services { known, ..Services::default() };
+        let (mut services, now) = (Services { known, ..Services::default() }, Timestamp::now());
+        // An end may have come by itself since.
+        for service in before.into_iter().flat_map(|before| before.all()).filter(|service| service.state_at(now) == State::Retired) {
+            services.known.entry(service.label()).or_default().retired = true;
+        }
         let mut read: Vec<(&PathBuf, Result<Service, Unusable>)> =
             files.keys().filter(|path| is_service(path)).map(|path| (path, self.read_file(path, moving, before, changed))).collect();
         // Of two files with one label, the one that was published holds, and a published one before a draft.
@@ -180,7 +184,7 @@ impl Folder {
         for (path, service) in read {
             match service.and_then(|service| services.check(&self.path, path, &service).map(|()| service).map_err(Unusable::Wrong)) {
                 Ok(service) => {
-                    services.known.entry(service.label()).or_default().take(&service);
+                    services.known.entry(service.label()).or_default().take(&service, now);
                     services.put(path, Arc::new(service));
                 }
                 Err(unusable) => {
@@ -335,6 +339,12 @@ impl Services {
         let Some(offer) = &known.offer else { return Ok(()) };
         let next = format!("{}@{}.toml", service.name, service.version.saturating_add(1));
         let text = &service.texts.file;
+        if known.is_revived_by(service, Timestamp::now()) {
+            let message = format!(
+                "'{label}' is retired and stays so, as its callers were told: undo the change, or put it into {next} as the next version"
+            );
+            return Err(Misfile::at(path, line_of(text, "state"), message));
+        }
         match offer.differs_in(&service.offer) {
             Some("openapi") => {
                 let before = known.texts.as_ref().map_or("", |texts| &texts.openapi);

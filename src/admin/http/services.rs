@@ -265,11 +265,11 @@ async fn unchanged(gateway: &Arc<Gateway>, name: &str, if_match: &IfMatch) -> Re
     }
 }
 
-/// A version as the gateway has it, with its files as they are served.
+/// A version with its files, as they are now: whoever else changes them may have been there since the gateway looked.
 async fn answer(gateway: &Arc<Gateway>, name: &str) -> Result<ServiceAnswer, Problem> {
     let (shelf, name) = (Arc::clone(&gateway.services), name.to_owned());
     of_services(move || {
-        let services = shelf.services();
+        let services = shelf.reading().read();
         let service = services.newest_of(&name).ok_or_else(|| edit::missing(&services, &name))?;
         let Texts { file, openapi } = &service.texts;
         Ok(ServiceAnswer { service: ServiceView::of(service), source: secrets::hidden(file), openapi: openapi.clone() })

@@ -37,6 +37,13 @@ struct Told {
     refused: Mutex<Option<Refusal>>,
 }
 
+/// How long a body may be, how long it says that it is, and until when it has to be there.
+struct Bounds {
+    limit: usize,
+    announced: Option<usize>,
+    patience: Instant,
+}
+
 /// What is between two neighbours alone (RFC 9110, section 7.6.1).
 pub(super) const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
@@ -157,7 +164,7 @@ impl Outgoing {
         let (told, limits) = (Arc::new(Told::default()), gateway.config.limits.clone());
         let patience = Instant::now() + limits.body_deadline;
         let body = match has_body(&body) {
-            true => flowing(body, limit, limits, patience, Arc::clone(&told)),
+            true => flowing(body, Bounds { limit, announced: body::announced(&headers), patience }, limits, Arc::clone(&told)),
             false => {
                 told.sent.notify_one();
                 reqwest::Body::from("")
@@ -183,17 +190,22 @@ impl Outgoing {
 }
 
 /// The body as it comes, within its limits.
-fn flowing(body: Body, limit: usize, limits: RequestLimits, end: Instant, told: Arc<Told>) -> reqwest::Body {
+fn flowing(body: Body, bounds: Bounds, limits: RequestLimits, told: Arc<Told>) -> reqwest::Body {
+    let Bounds { limit, announced, patience } = bounds;
     let pieces = stream::try_unfold((body, 0_usize, told), move |(mut body, sent, told)| {
         let limits = limits.clone();
         async move {
-            let refusal = match body::next(&mut body, &limits, end).await {
+            let refusal = match body::next(&mut body, &limits, patience).await {
                 Ok(None) => {
                     told.sent.notify_one();
                     return Ok(None);
                 }
                 Ok(Some(piece)) if sent.saturating_add(piece.len()) <= limit => {
                     let sent = sent + piece.len();
+                    // Nobody asks for the end of a body whose length was told.
+                    if announced == Some(sent) {
+                        told.sent.notify_one();
+                    }
                     return Ok(Some((piece, (body, sent, told))));
                 }
                 Ok(Some(_)) => too_large(limit),
