@@ -108,6 +108,8 @@ impl Drain {
             tokio::select! {
                 () = tokio::time::sleep(backoff) => {}
                 () = self.handle.wake.notified() => {}
+                // A store that has failed is left alone all the same: what there is no room for is read from the disk.
+                () = self.ledger.filling(), if backoff == EVERY => {}
                 // An error here means that nobody is left to give the word: that is a shutdown too.
                 _ = shutdown.wait_for(|stop| *stop) => is_stopping = true,
             }

@@ -24,6 +24,7 @@ use recent::Recent;
 use record::{Begin, Settle};
 use segment::{Batch, Segment};
 use together::Lines;
+use tokio::sync::Notify;
 
 use crate::store::{Cursor, Entry};
 
@@ -42,6 +43,8 @@ pub struct Ledger {
     /// Where this run begins.
     start: Cursor,
     is_failing: AtomicBool,
+    /// Tells that the records in memory should be taken.
+    filling: Notify,
     /// Ends that could not be written: no more than requests that ran when writing failed, since none begins then.
     owed: Mutex<Vec<Settle>>,
     /// Keeps other processes out for as long as this one lives.
@@ -89,6 +92,7 @@ impl Ledger {
             ends: Mutex::new(Lines::new()),
             start,
             is_failing: AtomicBool::new(false),
+            filling: Notify::new(),
             owed: Mutex::default(),
             _lock: lock,
         })
@@ -154,6 +158,11 @@ impl Ledger {
         self.lock().segment.file()
     }
 
+    /// Waits until the records in memory are about to be more than it keeps.
+    pub async fn filling(&self) {
+        self.filling.notified().await;
+    }
+
     /// The newest records, if those from `from` on are still in memory; otherwise how far its segment has to be read before they are.
     pub fn take_recent(&self, from: Cursor) -> Result<Batch, Option<u64>> {
         self.lock().recent.take(from)
@@ -177,6 +186,9 @@ impl Ledger {
             }));
         }
         active.writing.clear();
+        if active.recent.is_filling() {
+            self.filling.notify_one();
+        }
         written
     }
 

@@ -34,6 +34,11 @@ impl Recent {
         self.to = end;
     }
 
+    /// Whether it is time to take it, before there is no room.
+    pub fn is_filling(&self) -> bool {
+        !self.entries.is_empty() && self.to - self.from.offset >= MOST_BYTES / 2
+    }
+
     /// Takes what is kept, if it begins at `from`; otherwise says how far that segment has to be read before it does.
     pub fn take(&mut self, from: Cursor) -> Result<Batch, Option<u64>> {
         if self.entries.is_empty() || from > self.from {
@@ -88,7 +93,9 @@ mod tests {
     fn what_has_no_room_is_left_to_the_segment_and_what_follows_it_is_kept_again() {
         let mut recent = Recent::default();
         (0..4).for_each(|mib| keep(&mut recent, 1, mib));
+        assert!(recent.is_filling());
         let first = recent.take(at(1, 0)).unwrap();
+        assert!(!recent.is_filling(), "it is empty");
         assert_eq!((ids(&first), first.next), (vec!["1-0", "1-1"], 2 << 20));
         assert_eq!(recent.take(at(1, first.next)).unwrap_err(), None);
         keep(&mut recent, 1, 4);

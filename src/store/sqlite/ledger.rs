@@ -1,62 +1,16 @@
 //! The table of requests: begun, settled, summed up.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
-
 use jiff::Timestamp;
-use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, Row, SqliteConnection};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::rollups::{self, Span, Sums};
-use super::{Sqlite, micros, rows, signed, timestamp};
+use super::{Sqlite, micros, rows, signed, timestamp, writing};
 use crate::key::KeyId;
-use crate::ledger::record::{Begin, Settle, Source, Usage};
-use crate::money::Usd;
 use crate::quota::meters::{Past, Used};
 use crate::quota::{AccountId, limits};
 use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, Place, Request, RowsQuery, StoreError, UsageBy, UsageQuery, UsageRow};
 
-/// Rows of one statement, many first: each costs one message to the database's thread, and each is prepared once, which costs more
-/// than its rows do.
-const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
-/// For rows with what most have, and for those with everything.
-static STATEMENTS: LazyLock<[[String; ROWS.len()]; 2]> = LazyLock::new(|| {
-    [[USUAL].as_slice(), &[USUAL, RARE]].map(|parts| {
-        let columns = parts.join(", ");
-        let row = format!("({})", vec!["?"; columns.split(", ").count()].join(", "));
-        ROWS.map(|rows| format!("INSERT INTO requests ({columns}) VALUES {}{MERGE}", vec![row.as_str(); rows].join(", ")))
-    })
-});
-
-/// A provider that counts nonsense must not make the sums over all requests overflow.
-const MOST_TOKENS: u64 = 1 << 40;
-const MOST_NANOS: i64 = 1 << 50;
-
-/// A caller chooses how long a model's name is; what is longer than any real one is cut.
-const LONGEST_NAME: usize = 200;
-
-const USUAL: &str = "began, id, node, key, operation, provider, model, source_address, reserved, ended, outcome, status, \
-    input, output, source, cost, first_byte_ms, total_ms";
-/// What most rows leave as it is by itself: each value costs as much as any other.
-const RARE: &str = "project, team, prompt, cached, cache_write, reasoning, input_audio, output_audio";
-/// A row that is there is written over while it is not settled for good, by what is known now and was not before.
-const MERGE: &str = " ON CONFLICT (began, id) DO UPDATE SET
-    key = MAX(key, excluded.key), project = MAX(project, excluded.project), team = MAX(team, excluded.team),
-    prompt = MAX(prompt, excluded.prompt), operation = MAX(operation, excluded.operation),
-    source_address = COALESCE(source_address, excluded.source_address), reserved = COALESCE(excluded.reserved, reserved),
-    provider = CASE WHEN excluded.outcome = 'open' THEN provider ELSE excluded.provider END,
-    model = CASE WHEN excluded.outcome = 'open' THEN model ELSE excluded.model END,
-    ended = COALESCE(excluded.ended, ended), outcome = CASE WHEN excluded.outcome = 'open' THEN outcome ELSE excluded.outcome END,
-    status = MAX(status, excluded.status), input = MAX(input, excluded.input), cached = MAX(cached, excluded.cached),
-    cache_write = MAX(cache_write, excluded.cache_write), output = MAX(output, excluded.output),
-    reasoning = MAX(reasoning, excluded.reasoning), input_audio = MAX(input_audio, excluded.input_audio),
-    output_audio = MAX(output_audio, excluded.output_audio),
-    source = CASE WHEN excluded.outcome = 'open' THEN source ELSE excluded.source END,
-    cost = CASE WHEN excluded.outcome = 'open' THEN cost ELSE excluded.cost END,
-    first_byte_ms = COALESCE(excluded.first_byte_ms, first_byte_ms), total_ms = COALESCE(excluded.total_ms, total_ms)
-    WHERE requests.outcome IN ('open', 'assumed') OR requests.key = ''";
 const ASSUME: &str =
     "UPDATE requests SET outcome = 'assumed', source = 'estimated', cost = reserved, ended = ? WHERE node = ? AND outcome = 'open'";
 
@@ -76,26 +30,7 @@ impl LedgerStore for Sqlite {
         Box::pin(async move {
             self.is_there()?;
             let mut transaction = self.writes.begin_with("BEGIN IMMEDIATE").await?;
-            let (mut pairs, mut texts) = (pair(entries), Texts::default());
-            for pair in pairs.iter_mut().filter(|pair| pair.began.is_none()) {
-                pair.began = Some(began(&mut transaction, node, pair).await?);
-            }
-            let mut hours: Vec<i64> = pairs.iter().map(|pair| rollups::hour_of(pair.began())).collect();
-            hours.sort_unstable();
-            hours.dedup();
-            for hour in hours {
-                rollups::forget(&mut transaction, hour).await?;
-            }
-            let (usual, rare): (Vec<_>, Vec<_>) = pairs.into_iter().partition(Pair::is_usual);
-            for (pairs, statements) in [usual, rare].iter().zip(&*STATEMENTS) {
-                let mut left = pairs.as_slice();
-                for (rows, statement) in ROWS.into_iter().zip(statements) {
-                    while let Some((now, later)) = left.split_at_checked(rows) {
-                        write(&mut transaction, statement, arguments(node, now, &mut texts)?).await?;
-                        left = later;
-                    }
-                }
-            }
+            writing::write(&mut transaction, node, entries).await?;
             sqlx::query("INSERT INTO cursors (node, segment, position) VALUES (?, ?, ?) ON CONFLICT (node) DO UPDATE SET segment = excluded.segment, position = excluded.position")
                 .bind(node)
                 .bind(signed(cursor.segment))
@@ -214,160 +149,6 @@ fn last_use(row: &SqliteRow) -> Result<LastUse, StoreError> {
 }
 /// So few that whoever else writes to the store waits for milliseconds.
 const PRUNED_AT_ONCE: u32 = 1000;
-
-/// What a batch says of one request.
-#[derive(Clone, Copy, Default)]
-struct Pair<'a> {
-    /// When the request came, where its records tell.
-    began: Option<Timestamp>,
-    begin: Option<&'a Begin>,
-    settle: Option<&'a Settle>,
-}
-
-/// Texts that the rows of a batch have in common.
-#[derive(Default)]
-struct Texts {
-    all: Vec<Arc<str>>,
-    /// The last address: many requests come from one.
-    address: Option<(IpAddr, Arc<str>)>,
-}
-
-/// So many of them: node, operations, outcomes, sources.
-const MOST_SHARED: usize = 16;
-
-/// Brings together what a batch says of each request: mostly it has begun and ended in the same one.
-fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
-    let mut places: HashMap<&str, usize> = HashMap::with_capacity(entries.len() / 2);
-    let mut pairs: Vec<Pair<'_>> = Vec::with_capacity(entries.len() / 2);
-    for entry in entries {
-        let id = match entry {
-            Entry::Begin(begin) => &begin.id,
-            Entry::Settle(settle) => &settle.id,
-        };
-        let place = *places.entry(id).or_insert_with(|| {
-            pairs.push(Pair::default());
-            pairs.len() - 1
-        });
-        let pair = &mut pairs[place];
-        match entry {
-            Entry::Begin(begin) => (pair.begin, pair.began) = (Some(begin), Some(begin.at)),
-            Entry::Settle(settle) => (pair.settle, pair.began) = (Some(settle), pair.began.or(settle.began)),
-        }
-    }
-    pairs
-}
-
-/// When a request came whose end does not tell: what is known of it is open, or nothing is.
-async fn began(connection: &mut SqliteConnection, node: &str, pair: &Pair<'_>) -> Result<Timestamp, StoreError> {
-    let Some(settle) = pair.settle else { return Ok(Timestamp::default()) };
-    let known = "SELECT began FROM requests WHERE node = ? AND outcome = 'open' AND id = ?";
-    let known: Option<i64> = sqlx::query_scalar(known).bind(node).bind(&*settle.id).fetch_optional(connection).await?;
-    Ok(known.map_or(settle.at, timestamp))
-}
-
-async fn write(connection: &mut SqliteConnection, statement: &'static str, arguments: SqliteArguments) -> Result<(), StoreError> {
-    sqlx::query_with(statement, arguments).execute(connection).await?;
-    Ok(())
-}
-
-fn arguments(node: &str, pairs: &[Pair<'_>], texts: &mut Texts) -> Result<SqliteArguments, StoreError> {
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(pairs.len() * 26, 0);
-    pairs.iter().try_for_each(|pair| add_row(&mut arguments, node, pair, texts)).map_err(|e| StoreError(e.to_string()))?;
-    Ok(arguments)
-}
-
-/// Adds a row's values in the order of [`USUAL`], and where it is not usual of [`RARE`].
-fn add_row(to: &mut SqliteArguments, node: &str, pair: &Pair<'_>, texts: &mut Texts) -> Result<(), BoxDynError> {
-    let Pair { begin, settle, .. } = pair;
-    let usage = pair.usage();
-    let text = |of_settle: fn(&Settle) -> &Arc<str>, of_begin: fn(&Begin) -> &Arc<str>| {
-        settle.map(of_settle).or(begin.map(of_begin)).map_or_else(Arc::default, shortened)
-    };
-    to.add(micros(pair.began()))?;
-    to.add(text(|settle| &settle.id, |begin| &begin.id))?;
-    to.add(texts.shared(node))?;
-    to.add(begin.map_or_else(Arc::default, |begin| Arc::clone(&begin.key)))?;
-    to.add(texts.shared(begin.map_or("", |begin| &begin.operation)))?;
-    to.add(text(|settle| &settle.provider, |begin| &begin.provider))?;
-    to.add(text(|settle| &settle.model, |begin| &begin.model))?;
-    to.add(begin.and_then(|begin| begin.from).map(|address| texts.address(address)))?;
-    to.add(begin.and_then(|begin| begin.reserved).map(nanos))?;
-    to.add(settle.map(|settle| micros(settle.at)))?;
-    to.add(texts.shared(settle.map_or("open", |settle| settle.outcome.as_str())))?;
-    to.add(settle.map_or(0, |settle| settle.status))?;
-    to.add(tokens(usage.input))?;
-    to.add(tokens(usage.output))?;
-    to.add(texts.shared(settle.map_or(Source::None, |settle| settle.source).as_str()))?;
-    to.add(settle.and_then(|settle| settle.cost).map(nanos))?;
-    to.add(settle.and_then(|settle| settle.first_byte_ms).map(signed))?;
-    to.add(settle.map(|settle| signed(settle.total_ms)))?;
-    if pair.is_usual() {
-        return Ok(());
-    }
-    to.add(texts.shared(begin.map_or("", |begin| &begin.project)))?;
-    to.add(texts.shared(begin.map_or("", |begin| &begin.team)))?;
-    to.add(texts.shared(begin.map_or("", |begin| &begin.prompt)))?;
-    let counts = [usage.cached, usage.cache_write, usage.reasoning, usage.input_audio, usage.output_audio];
-    counts.into_iter().try_for_each(|count| to.add(tokens(count)))
-}
-
-// === impl Pair ===
-
-impl Pair<'_> {
-    /// When the request came.
-    fn began(&self) -> Timestamp {
-        self.began.unwrap_or_default()
-    }
-
-    fn usage(&self) -> Usage {
-        self.settle.map(|settle| settle.usage).unwrap_or_default()
-    }
-
-    /// Whether it says nothing in [`RARE`].
-    fn is_usual(&self) -> bool {
-        let Usage { input: _, output: _, cached, cache_write, reasoning, input_audio, output_audio } = self.usage();
-        cached | cache_write | reasoning | input_audio | output_audio == 0
-            && self.begin.is_none_or(|begin| begin.project.is_empty() && begin.team.is_empty() && begin.prompt.is_empty())
-    }
-}
-
-// === impl Texts ===
-
-impl Texts {
-    fn shared(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.all.iter().find(|known| ***known == *text) {
-            return Arc::clone(known);
-        }
-        let new: Arc<str> = text.into();
-        if self.all.len() < MOST_SHARED {
-            self.all.push(Arc::clone(&new));
-        }
-        new
-    }
-
-    fn address(&mut self, address: IpAddr) -> Arc<str> {
-        match &self.address {
-            Some((known, text)) if *known == address => Arc::clone(text),
-            _ => Arc::clone(&self.address.insert((address, address.to_string().into())).1),
-        }
-    }
-}
-
-fn shortened(name: &Arc<str>) -> Arc<str> {
-    match Some(name).filter(|name| name.len() > LONGEST_NAME).and_then(|name| name.char_indices().nth(LONGEST_NAME)) {
-        Some((end, _)) => name[..end].into(),
-        None => Arc::clone(name),
-    }
-}
-
-fn tokens(count: u64) -> i64 {
-    signed(count.min(MOST_TOKENS))
-}
-
-fn nanos(amount: Usd) -> i64 {
-    amount.0.clamp(-MOST_NANOS, MOST_NANOS)
-}
 
 fn usage_row(row: &SqliteRow) -> Result<UsageRow, StoreError> {
     Ok(UsageRow {

@@ -14,6 +14,7 @@ mod subscriptions;
 mod sums_tests;
 #[cfg(test)]
 mod tests;
+mod writing;
 
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
