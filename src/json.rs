@@ -29,25 +29,21 @@ impl<'a> Object<'a> {
     }
 
     /// Begins an object inside.
+    #[inline]
     pub fn object(&mut self, name: &'static str) -> Object<'_> {
         self.name(name);
         Object::open(self.0)
     }
 
     /// A text.
+    #[inline]
     pub fn text(&mut self, name: &'static str, text: &str) {
         self.name(name);
-        if !is_plain(text.as_bytes()) {
-            // Neither a text nor writing to a vector can fail.
-            let _ = serde_json::to_writer(&mut *self.0, text);
-            return;
-        }
-        self.0.push(b'"');
-        self.0.extend_from_slice(text.as_bytes());
-        self.0.push(b'"');
+        self.text_value(text);
     }
 
     /// A text, or nothing.
+    #[inline]
     pub fn some_text(&mut self, name: &'static str, text: Option<&str>) {
         if let Some(text) = text {
             self.text(name, text);
@@ -62,7 +58,7 @@ impl<'a> Object<'a> {
                 let mut before = b'"';
                 for part in address.octets() {
                     self.0.push(before);
-                    self.0.extend_from_slice(itoa::Buffer::new().format(part).as_bytes());
+                    self.number_value(part);
                     before = b'.';
                 }
                 self.0.push(b'"');
@@ -72,12 +68,14 @@ impl<'a> Object<'a> {
     }
 
     /// A whole number.
+    #[inline]
     pub fn number(&mut self, name: &'static str, number: impl itoa::Integer) {
         self.name(name);
-        self.0.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self.number_value(number);
     }
 
     /// A whole number, or nothing.
+    #[inline]
     pub fn some_number(&mut self, name: &'static str, number: Option<impl itoa::Integer>) {
         if let Some(number) = number {
             self.number(name, number);
@@ -94,8 +92,29 @@ impl<'a> Object<'a> {
     }
 
     /// A time in UTC (RFC 3339) with so many digits of its second's fraction, 9 at the most.
+    #[inline]
     pub fn time(&mut self, name: &'static str, at: Timestamp, digits: usize) {
         self.name(name);
+        self.time_value(at, digits);
+    }
+
+    fn text_value(&mut self, text: &str) {
+        if !is_plain(text.as_bytes()) {
+            // Neither a text nor writing to a vector can fail.
+            let _ = serde_json::to_writer(&mut *self.0, text);
+            return;
+        }
+        self.0.reserve(text.len() + 2);
+        self.0.push(b'"');
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(b'"');
+    }
+
+    fn number_value(&mut self, number: impl itoa::Integer) {
+        self.0.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    fn time_value(&mut self, at: Timestamp, digits: usize) {
         let (second, nanos) = match at.subsec_nanosecond() {
             // Before 1970 both count backwards.
             before @ ..0 => (at.as_second() - 1, before + 1_000_000_000),
@@ -122,6 +141,8 @@ impl<'a> Object<'a> {
         self.0.extend_from_slice(b"Z\"");
     }
 
+    /// Inlined to where the name stands: it is copied there by its length, which is known, and not by a call for each of its parts.
+    #[inline]
     fn name(&mut self, name: &'static str) {
         // A value never ends with a brace that opens.
         self.0.extend_from_slice(if self.0.last() == Some(&b'{') { b"\"" } else { b",\"" });
