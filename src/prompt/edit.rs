@@ -278,6 +278,11 @@ impl Plan {
         &self.source.label
     }
 
+    /// Whether there is no file of the version yet.
+    pub fn is_new(&self) -> bool {
+        !self.source.path.exists()
+    }
+
     /// Whether it publishes a version, be it by what its file says.
     pub fn publishes(&self) -> bool {
         self.publishes

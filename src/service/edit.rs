@@ -313,6 +313,11 @@ impl Plan {
         &self.label
     }
 
+    /// Whether there is no file of the version yet.
+    pub fn is_new(&self) -> bool {
+        !self.changed.keys().any(|path| path.extension().is_some_and(|ending| ending == "toml") && path.exists())
+    }
+
     /// Whether it publishes a version, be it by what its file says.
     pub fn publishes(&self) -> bool {
         self.publishes
