@@ -31,6 +31,15 @@ pub struct Life {
 const STATES: [(State, &str); 4] =
     [(State::Draft, "draft"), (State::Published, "published"), (State::Deprecated, "deprecated"), (State::Retired, "retired")];
 
+/// How a successor is written.
+pub const NO_SUCCESSOR: &str =
+    "'successor' is a name, or a name and a version, such as 'weather@2': letters, digits, '-', '_', '.' and '@' alone";
+
+/// Whether something can be called by this name.
+pub fn is_successor(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c))
+}
+
 /// A day or a time, UTC, as files have it; the error says how it is written.
 pub fn time(text: &str) -> Result<Timestamp, String> {
     let day = || TimeZone::UTC.to_timestamp(text.parse::<Date>().ok()?.at(0, 0, 0, 0)).ok();
@@ -74,7 +83,7 @@ impl Life {
         if let Some(sunset) = self.sunset {
             headers.push(("sunset", sunset.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()));
         }
-        if let Some(successor) = &self.successor {
+        if let Some(successor) = self.successor.as_ref().filter(|successor| is_successor(successor)) {
             headers.push(("link", format!("<{below}/{successor}>; rel=\"successor-version\"")));
         }
         headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))).collect()

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::life::{State, time};
+use crate::life::{Life, State, is_successor, time};
 use crate::shelf;
 use crate::versions::{Versioned, Versions};
 
@@ -87,6 +87,11 @@ pub fn exists(path: &Path) -> String {
     format!("{} is there already: change it, or take another name", path.display())
 }
 
+/// A name is written to as one version, and there are several.
+pub fn several(name: &str, labels: &[String]) -> EditError {
+    EditError::Wrong(format!("'{name}' has several versions ({}): name the one that is meant; nothing was changed", labels.join(", ")))
+}
+
 /// Makes a folder for its first files, unless somebody else has made it and one of them meanwhile.
 pub fn made_for<'a>(folder: &Path, files: impl IntoIterator<Item = &'a PathBuf>) -> Result<File, EditError> {
     let unmade = |why: String| EditError::failed(format!("{} cannot be made: {why}", folder.display()));
@@ -149,8 +154,7 @@ impl Step {
             }
             _ => {}
         }
-        let is_plain = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
-        match successor.as_ref().filter(|successor| !is_plain(successor)) {
+        match successor.as_ref().filter(|successor| !is_successor(successor)) {
             Some(successor) => {
                 refused(format!("{successor:?} is no name of a successor: it has letters, digits, '-', '_', '.' and '@' alone"))
             }
@@ -166,14 +170,16 @@ impl Step {
         }
     }
 
-    /// The fields of the front matter that it sets.
-    pub fn fields(&self) -> Vec<(&'static str, String)> {
+    /// The fields of the front matter that it sets, in that life: since when something is deprecated stays.
+    pub fn fields(&self, life: &Life) -> Vec<(&'static str, String)> {
         match self {
             Step::Publish => vec![("keyward.state", "published".to_owned())],
             Step::Retire => vec![("keyward.state", "retired".to_owned())],
             Step::Deprecate { sunset, successor } => {
                 let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-                let mut fields = vec![("keyward.state", "deprecated".to_owned()), ("keyward.deprecated", now)];
+                let is_known = life.state == State::Deprecated && life.deprecated.is_some();
+                let mut fields = vec![("keyward.state", "deprecated".to_owned())];
+                fields.extend(Some(("keyward.deprecated", now)).filter(|_| !is_known));
                 fields.extend(sunset.clone().map(|sunset| ("keyward.sunset", sunset)));
                 fields.extend(successor.clone().map(|successor| ("keyward.successor", successor)));
                 fields

@@ -86,6 +86,9 @@ pub fn split(id: &AccountId) -> (&'static str, String) {
     }
 }
 
+/// What stands before a service's name where a model is named.
+const SERVICES: &str = "service/";
+
 /// Globs that name nothing that can be called, one sentence each: allowed, and most likely a mistake.
 pub fn warnings(limits: &Limits, router: &Router, prompts: &Prompts) -> Vec<String> {
     let counted = limits.rates.iter().filter_map(|rate| rate.models.as_ref());
@@ -108,6 +111,10 @@ fn warning(glob: &str, router: &Router, prompts: &Prompts) -> Option<String> {
         let is_there = prompts.all().any(|prompt| prompt.is_named_by(glob));
         let near = hint::nearest(prompt, prompts.names()).map_or_else(String::new, |near| format!("; did you mean '{PREFIX}{near}'?"));
         return (!is_there).then(|| format!("'{glob}' names no prompt that there is{near}"));
+    }
+    // Services come and go by themselves, and their operations are named like models.
+    if glob.starts_with(SERVICES) {
+        return None;
     }
     let has_wildcard = |text: &str| text.contains(['*', '?']);
     if router.aliases().any(|alias| matches(glob, alias)) {

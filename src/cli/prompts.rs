@@ -107,8 +107,9 @@ impl Prompts {
 }
 
 fn take(folder: &Path, name: &str, step: &Step) -> Result<(), CliError> {
-    let edit::Source { label, path, .. } = edit::step(folder, name, step)?.make()?;
-    let said: Vec<String> = step.fields().iter().map(|(field, value)| format!("{field}: {value}")).collect();
+    let plan = edit::step(folder, name, step)?;
+    let said: Vec<String> = plan.said().iter().map(|(field, value)| format!("{field}: {value}")).collect();
+    let edit::Source { label, path, .. } = plan.make()?;
     output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), path.display()))?;
     let base = label.split_once('@').map_or(&*label, |(base, _)| base);
     let warnings = Shelved::read(folder).warnings_of(base, Timestamp::now());

@@ -143,8 +143,8 @@ fn show(subscriptions: &[SubscriptionView], json: bool) -> Result<(), CliError> 
 fn take(folder: &Folder, name: &str, step: &Step) -> Result<(String, bool), CliError> {
     let plan = edit::step(folder, name, step)?;
     let (label, ends) = (plan.label().to_owned(), plan.ends());
+    let said: Vec<String> = plan.said().iter().map(|(field, value)| format!("{field} = {value}")).collect();
     let files: Vec<String> = plan.make()?.iter().map(|path| path.display().to_string()).collect();
-    let said: Vec<String> = edit::fields(step).iter().map(|(field, value)| format!("{field} = {value}")).collect();
     output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), files.join(", ")))?;
     let warnings = folder.read().warnings_of(versions::split(&label).0, Timestamp::now());
     warnings.iter().try_for_each(|warning| output::print(&format!("Note: {warning}\n")))?;

@@ -180,7 +180,11 @@ impl Caller {
     pub fn names_version(&self, label: &str) -> bool {
         let is_of = |glob: &str| glob.strip_prefix(label).is_some_and(|rest| rest.starts_with('/'));
         let of_models = |glob: &String| glob.strip_prefix("service/").is_some_and(is_of);
-        self.has_listed(|limits| limits.tools.iter().any(|glob| is_of(glob)) || limits.models.iter().any(of_models))
+        // A list of models counts only where there is none of tools beside it.
+        self.has_listed(|limits| match limits.tools.is_empty() {
+            true => limits.models.iter().any(of_models),
+            false => limits.tools.iter().any(|glob| is_of(glob)),
+        })
     }
 
     fn has_listed(&self, has: impl Fn(&quota::Limits) -> bool) -> bool {

@@ -65,12 +65,13 @@ pub async fn call(
         Ok(form) => filled(form, operation, arguments),
         Err(why) => Err(format!("'{id}' of '{}' is no tool: {why}. It is called at /services/{}.", service.name, service.name)),
     };
-    let name = as_shown(gateway, service);
+    let name = as_shown(gateway, &called.caller, service, operation);
+    let scope = if called.caller.may_use_tool(&service.scope(id)).is_ok() { service.scope(id) } else { service.pinned_scope(id) };
     let asked = match filled.and_then(|filled| asked(called, name, operation, filled)) {
         Ok(asked) => asked,
         Err(why) => {
             // It is a request all the same.
-            let admitted = called.admit(&service.scope(id));
+            let admitted = called.admit(&scope);
             return Ok(admitted.map_or_else(|refused| wrong(&refused.message), |()| wrong(&why)));
         }
     };

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Prompts, State, examples};
 use crate::config::hint;
 use crate::shelf::{self, Misfile};
-use crate::steps::{Compared, EditError, Step, alone, away, exists, made_for, meant, succeeds};
+use crate::steps::{Compared, EditError, Step, alone, away, exists, made_for, meant, several, succeeds};
 use crate::versions;
 use crate::yaml;
 
@@ -34,6 +34,8 @@ pub struct Plan {
     prompts: Prompts,
     /// What was no draft is not changed, so from now on it is none.
     publishes: bool,
+    /// The fields that a step sets.
+    said: Vec<(&'static str, String)>,
 }
 
 /// A draft that is to go; until it does, or the plan is dropped, all others wait.
@@ -56,6 +58,10 @@ pub fn create(folder: &Path, name: &str, text: &str) -> Result<Plan, EditError> 
 /// Plans a version's file, new or in the place of what it was; a published one does not change.
 pub fn write(folder: &Path, label: &str, text: &str) -> Result<Plan, EditError> {
     let alone = alone(folder)?;
+    let labels: Vec<String> = Prompts::read(folder).each(label).map(|prompt| prompt.label()).collect();
+    if labels.len() > 1 {
+        return Err(several(label, &labels));
+    }
     match source(folder, label) {
         Ok(known) => plan(alone, folder, &known.path, text),
         Err(EditError::NotFound(_)) => plan(alone, folder, &folder.join(format!("{}.prompt", checked(label)?)), text),
@@ -82,8 +88,10 @@ pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Plan, EditError> {
         succeeds(&prompts, "prompt", &**prompt, successor, now)?;
     }
     let text = step.cleared().iter().fold(known.text, |text, field| without_field(&text, field));
-    let text = step.fields().iter().fold(text, |text, (field, value)| with_field(&text, field, value));
-    plan(Some(alone), folder, &known.path, &text)
+    let said = step.fields(&prompt.life);
+    let text = said.iter().fold(text, |text, (field, value)| with_field(&text, field, value));
+    let plan = plan(Some(alone), folder, &known.path, &text)?;
+    Ok(Plan { said, ..plan })
 }
 
 /// Plans to remove a draft's file: what is published is retired, and its file stays.
@@ -138,7 +146,7 @@ pub fn write_partial(folder: &Path, name: &str, text: &str) -> Result<Plan, Edit
         return Err(EditError::Wrong(format!("{fault}; nothing was changed")));
     }
     let source = Source { label: format!("_{name}"), path, text: text.to_owned() };
-    Ok(Plan { alone, folder: folder.to_path_buf(), source, prompts, publishes: false })
+    Ok(Plan { alone, folder: folder.to_path_buf(), source, prompts, publishes: false, said: Vec::new() })
 }
 
 fn found(prompts: &Prompts, name: &str) -> Result<Source, EditError> {
@@ -189,7 +197,7 @@ fn plan(alone: Option<File>, folder: &Path, path: &Path, text: &str) -> Result<P
     let source = Source { label, path: path.to_path_buf(), text: text.to_owned() };
     let is_public = |prompts: &Prompts| prompts.all().any(|prompt| prompt.label() == source.label && prompt.life.state != State::Draft);
     let publishes = is_public(&prompts) && !is_public(&Prompts::read(folder));
-    Ok(Plan { alone, folder: folder.to_path_buf(), source, prompts, publishes })
+    Ok(Plan { alone, folder: folder.to_path_buf(), source, prompts, publishes, said: Vec::new() })
 }
 
 /// What `keyward prompts new` writes.
@@ -270,9 +278,19 @@ impl Plan {
         &self.source.label
     }
 
+    /// Whether there is no file of the version yet.
+    pub fn is_new(&self) -> bool {
+        !self.source.path.exists()
+    }
+
     /// Whether it publishes a version, be it by what its file says.
     pub fn publishes(&self) -> bool {
         self.publishes
+    }
+
+    /// The fields of its front matter that the step sets.
+    pub fn said(&self) -> &[(&'static str, String)] {
+        &self.said
     }
 
     /// Makes it, and the folder of a first file; the file is the old one or the new one at every moment.

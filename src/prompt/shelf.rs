@@ -1,5 +1,7 @@
 //! The prompts of a folder, by name and version; what is published once does not change.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Deref;
@@ -161,6 +163,7 @@ impl Prompts {
     }
 
     fn of(folder: &Path, files: Texts, known: Known, before: Option<&Prompts>) -> Prompts {
+        let noted = known.clone();
         let mut prompts = Prompts { known, ..Prompts::default() };
         let mut partials = BTreeMap::new();
         let mut files_of_prompts = Vec::new();
@@ -218,7 +221,7 @@ impl Prompts {
             }
         }
         prompts.keep(folder, before);
-        prompts.check_weights();
+        prompts.check_weights(before, &noted);
         prompts
     }
 
@@ -281,44 +284,6 @@ impl Prompts {
         again
     }
 
-    fn rank(&self, prompt: &Prompt) -> u8 {
-        match (prompt.life.state, self.known.get(&prompt.label())) {
-            (State::Draft, _) => 2,
-            (_, Some(published)) if published.hash == prompt.hash => 0,
-            _ => 1,
-        }
-    }
-
-    /// Whether a prompt may be one of these.
-    fn check(&self, prompt: &Prompt) -> Result<(), Fault> {
-        let label = prompt.label();
-        if self.has(prompt) {
-            return Err(Fault::at(1, format!("another file is '{label}' already: give this one another 'keyward.version'")));
-        }
-        match self.known.get(&label) {
-            Some(published) if published.is_revived_by(prompt) => Err(Fault::at(
-                prompt.line_of("keyward.state"),
-                format!(
-                    "'{label}' is retired and stays so, as its callers were told: undo the change, or put it into {}@{}.prompt as the next version",
-                    prompt.name,
-                    prompt.version.saturating_add(1)
-                ),
-            )),
-            Some(published) if published.hash != prompt.hash => Err(Fault::at(
-                1,
-                format!(
-                    "'{label}' is published and must not change: undo the change, or put it into {}@{}.prompt as the next version",
-                    prompt.name,
-                    prompt.version.saturating_add(1)
-                ),
-            )),
-            Some(_) if prompt.life.state == State::Draft => {
-                Err(Fault::at(1, format!("'{label}' is published and can be no draft again: 'keyward prompts retire {label}' ends it")))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// The files that cannot be used.
     pub fn faults(&self) -> &[Misfile] {
         &self.faults
@@ -355,18 +320,6 @@ impl Prompts {
             ));
         }
         warnings
-    }
-
-    /// Where all published versions of a name have the weight 0.
-    fn check_weights(&mut self) {
-        let newest = self.weightless().into_iter().filter_map(|newest| Some((self.file_of(newest)?, &newest.name)));
-        let told = |(file, name): (&Path, &String)| {
-            let message =
-                format!("all published versions of '{name}' have the weight 0, so that nobody could call it: give one of them more");
-            Misfile::at(file, 1, message)
-        };
-        let wrong: Vec<Misfile> = newest.map(told).collect();
-        self.faults.extend(wrong);
     }
 
     /// Whether a file is taken as it is written, though something beside it may be wrong.

@@ -24,6 +24,8 @@ pub struct Description {
     pub elsewhere: Vec<String>,
     /// Operations whose path has a query or a fragment in it, which no path of a request has.
     pub unreachable: Vec<String>,
+    /// Names (in lower case) of parameters that the gateway fills in itself.
+    pub ours: Vec<String>,
 }
 
 /// One thing that can be called.
@@ -104,7 +106,7 @@ impl Description {
         }
         operations.sort_by_key(|operation| operation.template.openness());
         let unreachable = unreachable.into_iter().map(|operation| operation.id).collect();
-        Ok(Description { document, operations, elsewhere: Vec::new(), unreachable })
+        Ok(Description { document, operations, elsewhere: Vec::new(), unreachable, ours: ours.to_vec() })
     }
 
     /// Leaves out the operations on other servers than that of this base; those on the same one are below their own path there.
@@ -166,8 +168,8 @@ impl Description {
     }
 
     /// The description for callers: of the operations that `may_call` lets through, at this gateway's address and under its keys.
-    pub fn told(&self, server: &str, may_call: impl Fn(&Operation) -> bool) -> Value {
-        told::told(self, server, may_call)
+    pub fn told(&self, server: &str, is_deprecated: bool, may_call: impl Fn(&Operation) -> bool) -> Value {
+        told::told(self, (server, is_deprecated), may_call)
     }
 
     /// The operations that are no tools, and why.

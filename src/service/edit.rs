@@ -12,7 +12,7 @@ use crate::config::hint;
 use crate::life::State;
 use crate::prompt::examples;
 use crate::shelf::{self, put};
-use crate::steps::{Compared, EditError, Step, alone, away, made_for, meant, succeeds};
+use crate::steps::{Compared, EditError, Step, alone, away, made_for, meant, several, succeeds};
 use crate::versions::{self, Versioned};
 
 /// A version's two files.
@@ -42,6 +42,8 @@ pub struct Plan {
     services: Services,
     /// What was no draft is not changed, so from now on it is none.
     publishes: bool,
+    /// The fields that a step sets.
+    said: Vec<(&'static str, String)>,
 }
 
 /// A draft that is to go; until it does, or the plan is dropped, all others wait.
@@ -73,8 +75,11 @@ pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<Plan, EditError>
         succeeds(&services, "service", &**service, successor, now)?;
     }
     let text = step.cleared().iter().fold(known.text, |text, field| without_field(&text, field.trim_start_matches("keyward.")));
-    let text = fields(step).iter().fold(text, |text, (field, value)| with_field(&text, field, value));
-    plan(Some(alone), folder, &services, known.path.clone(), Changed::from([(known.path, text)]))
+    let said: Vec<(&str, String)> =
+        step.fields(&service.life).into_iter().map(|(field, value)| (field.trim_start_matches("keyward."), value)).collect();
+    let text = said.iter().fold(text, |text, (field, value)| with_field(&text, field, value));
+    let plan = plan(Some(alone), folder, &services, known.path.clone(), Changed::from([(known.path, text)]))?;
+    Ok(Plan { said, ..plan })
 }
 
 /// Plans a version's two files, new or in the place of what they were; what a published one offers does not change.
@@ -83,9 +88,11 @@ pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<Plan, EditError>
 pub fn write(folder: &Folder, label: &str, text: &str, openapi: Option<&str>) -> Result<Plan, EditError> {
     let alone = alone(folder.path())?;
     let services = folder.read();
+    one_of(&services, label)?;
     let path = match found(&services, label) {
         Ok(known) => known.path,
-        Err(EditError::NotFound(_)) => folder.path().join(format!("{}.toml", checked(label)?)),
+        // What is wrong there now goes, whatever it is.
+        Err(EditError::NotFound(_) | EditError::Wrong(_)) => path_of(folder, checked(label)?),
         Err(other) => return Err(other),
     };
     secrets::check(text, services.all().map(|service| service.texts.file.as_str()))
@@ -93,7 +100,16 @@ pub fn write(folder: &Folder, label: &str, text: &str, openapi: Option<&str>) ->
     let mut changed = Changed::from([(path.clone(), text.to_owned())]);
     // A file that names none is told as wrong with all else in it.
     if let Some((openapi, file)) = openapi.zip(described(text)) {
-        changed.insert(folder.path().join(checked_description(&file)?), openapi.to_owned());
+        let described = folder.path().join(checked_description(&file)?);
+        if std::fs::read_to_string(&described).is_ok_and(|there| there != openapi)
+            && let Some(other) = naming(folder, &file, &path)?
+        {
+            let other = other.file_name().unwrap_or_default().display();
+            return Err(EditError::Wrong(format!(
+                "'{file}' is the description of {other} too, and would be another one: let this version name a file of its own as 'openapi'; nothing was changed"
+            )));
+        }
+        changed.insert(described, openapi.to_owned());
     }
     plan(alone, folder, &services, path, changed)
 }
@@ -102,18 +118,62 @@ pub fn write(folder: &Folder, label: &str, text: &str, openapi: Option<&str>) ->
 pub fn remove(folder: &Folder, label: &str) -> Result<Removal, EditError> {
     let alone = alone(folder.path())?.ok_or_else(|| away(folder.path(), "service", label))?;
     let services = folder.read();
-    let Source { label, path, openapi_path, .. } = found(&services, label)?;
-    if services.named(&label).is_none_or(|service| service.life.state != State::Draft) {
-        return Err(EditError::Wrong(format!("'{label}' is no draft: retire it, and callers are told so; nothing was changed")));
-    }
-    let is_named = |other: &PathBuf| {
-        let text = std::fs::read_to_string(other).unwrap_or_default();
-        *other != path && openapi_path.file_name().and_then(|name| name.to_str()).is_none_or(|name| text.contains(name))
+    let (label, path, described) = match found(&services, label) {
+        Ok(Source { label, path, openapi_path, .. }) => {
+            if services.named(&label).is_none_or(|service| service.life.state != State::Draft) {
+                let why = format!("'{label}' is no draft: retire it, and callers are told so; nothing was changed");
+                return Err(EditError::Wrong(why));
+            }
+            (label, path, openapi_path.file_name().and_then(|name| name.to_str()).map(str::to_owned))
+        }
+        // What is wrong, and was nothing before, has no callers.
+        Err(why) => wrong_file(folder, &services, label).ok_or(why)?,
     };
+    let is_alone = |file: &String| naming(folder, file, &path).map(|other| other.is_none());
+    let described = match described.as_ref().map(is_alone).transpose()? {
+        Some(true) => described.map(|file| folder.path().join(file)).filter(|path| path.exists()),
+        _ => None,
+    };
+    Ok(Removal { _alone: alone, label, files: [Some(path), described].into_iter().flatten().collect() })
+}
+
+/// A version whose file is there and wrong, and that nobody has published: its label, its file, and the description that this names.
+fn wrong_file(folder: &Folder, services: &Services, label: &str) -> Option<(String, PathBuf, Option<String>)> {
+    let path = path_of(folder, checked(label).ok()?);
+    services.fault_of(&path)?;
+    let (name, digits) = versions::split(label);
+    let label = format!("{name}@{}", digits.unwrap_or("1"));
+    let described = std::fs::read_to_string(&path).ok().and_then(|text| described(&text));
+    let is_plain = |file: &String| checked_description(file).is_ok();
+    (!services.was_published(&label)).then(|| (label, path, described.filter(is_plain)))
+}
+
+/// Another service's file that names this one as its description.
+fn naming(folder: &Folder, described: &str, own: &Path) -> Result<Option<PathBuf>, EditError> {
     let files = shelf::seen_first::<Folder>(folder.path()).map_err(|fault| EditError::failed(fault.to_string()))?;
-    let is_shared = files.keys().filter(|other| other.extension().is_some_and(|ending| ending == "toml")).any(is_named);
-    let files = [Some(path), Some(openapi_path).filter(|_| !is_shared)].into_iter().flatten().collect();
-    Ok(Removal { _alone: alone, label, files })
+    let names_it = |other: &PathBuf| {
+        let text = std::fs::read_to_string(other).unwrap_or_default();
+        // Of a file that is wrong it is not known what it names.
+        self::described(&text).map_or_else(|| text.contains(described), |named| named == described)
+    };
+    let is_service = |other: &PathBuf| other.extension().is_some_and(|ending| ending == "toml") && *other != own;
+    Ok(files.into_keys().filter(is_service).find(names_it))
+}
+
+/// A name without a version is that of one alone.
+fn one_of(services: &Services, label: &str) -> Result<(), EditError> {
+    let labels: Vec<String> = services.each(label).map(|service| service.label()).collect();
+    match labels.len() > 1 {
+        true => Err(several(label, &labels)),
+        false => Ok(()),
+    }
+}
+
+/// The file of a version that is not read of any.
+fn path_of(folder: &Folder, label: &str) -> PathBuf {
+    let path = |stem: &str| folder.path().join(format!("{stem}.toml"));
+    let bare = label.strip_suffix("@1").map(path).filter(|path| path.exists());
+    bare.unwrap_or_else(|| path(label))
 }
 
 /// The files of a version, or of the newest one of a name.
@@ -210,12 +270,7 @@ fn plan(alone: Option<File>, folder: &Folder, before: &Services, path: PathBuf, 
     let label = label_of(&services).ok_or_else(|| EditError::Wrong(format!("{} would be no service", path.display())))?;
     let is_public = |services: &Services| services.named(&label).is_some_and(|service| service.life.state != State::Draft);
     let publishes = is_public(&services) && !is_public(before);
-    Ok(Plan { alone, folder: folder.path().to_path_buf(), label, changed, services, publishes })
-}
-
-/// The fields that a step sets.
-pub fn fields(step: &Step) -> Vec<(&'static str, String)> {
-    step.fields().into_iter().map(|(field, value)| (field.trim_start_matches("keyward."), value)).collect()
+    Ok(Plan { alone, folder: folder.path().to_path_buf(), label, changed, services, publishes, said: Vec::new() })
 }
 
 /// The file's text without the line of a field that belongs to no table.
@@ -258,9 +313,19 @@ impl Plan {
         &self.label
     }
 
+    /// Whether there is no file of the version yet.
+    pub fn is_new(&self) -> bool {
+        !self.changed.keys().any(|path| path.extension().is_some_and(|ending| ending == "toml") && path.exists())
+    }
+
     /// Whether it publishes a version, be it by what its file says.
     pub fn publishes(&self) -> bool {
         self.publishes
+    }
+
+    /// The fields of its file that the step sets.
+    pub fn said(&self) -> &[(&'static str, String)] {
+        &self.said
     }
 
     /// Whether no version of the service is left that is not retired.

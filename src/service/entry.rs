@@ -1,22 +1,27 @@
 //! One service: its file and its OpenAPI description, checked whole.
 
-use std::num::NonZeroU32;
+mod written;
+
+use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+pub use self::written::line_of;
+use self::written::{Written, WrittenCredential, check_base};
 use super::offer::{self, Offer};
 use super::{Description, Masking};
 use crate::catalog::Environment;
 use crate::catalog::env::variables;
-use crate::config::{duration, hint};
+use crate::config::hint;
 use crate::life::{Life, State, time};
 use crate::money::Usd;
 use crate::prompt::dotprompt::Fault;
-use crate::quota::{Budget, Limits, Rate, Unit};
+use crate::quota::Limits;
 use crate::route::{Secret, forms};
 use crate::versions::Versioned;
 
@@ -87,54 +92,6 @@ pub enum Credential {
     Query(String, Secret),
 }
 
-/// A file as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    title: Option<String>,
-    description: Option<String>,
-    upstream: String,
-    openapi: String,
-    state: Option<String>,
-    deprecated: Option<toml::Value>,
-    sunset: Option<toml::Value>,
-    successor: Option<String>,
-    weight: Option<u32>,
-    #[serde(default)]
-    subscription: Access,
-    #[serde(default = "timeout", deserialize_with = "duration")]
-    timeout: Duration,
-    body_mib: Option<usize>,
-    price: Option<String>,
-    credential: Option<WrittenCredential>,
-    #[serde(default)]
-    limits: WrittenLimits,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenCredential {
-    r#in: Where,
-    name: Option<String>,
-    value: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Where {
-    Bearer,
-    Header,
-    Query,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct WrittenLimits {
-    rates: Vec<String>,
-    budgets: Vec<String>,
-    parallel: Option<NonZeroU32>,
-}
-
 /// The texts of a service's two files.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Texts {
@@ -142,6 +99,14 @@ pub struct Texts {
     pub file: String,
     /// Of its description.
     pub openapi: String,
+}
+
+/// Why it is not known where a service is.
+enum Unfilled {
+    /// A variable is not set.
+    Unset(String),
+    /// It cannot be meant.
+    Wrong(String),
 }
 
 /// Something wrong in one of a service's two files.
@@ -153,10 +118,6 @@ pub enum Faulty {
     File(Fault),
     /// In the description, by its name.
     Description(String, Fault),
-}
-
-fn timeout() -> Duration {
-    Duration::from_secs(60)
 }
 
 // === impl Service ===
@@ -201,8 +162,15 @@ impl Service {
         let price = written.price.as_deref().map_or(Some(Usd(0)), Usd::parse);
         let price = price.ok_or_else(|| at("price")("'price' is USD a call, as \"0.002\"".to_owned()))?;
         let (credential, ours) = written.credential.as_ref().map(WrittenCredential::check).transpose().map_err(at("value"))?.unzip();
-        let limits = written.limits.read().map_err(at("[limits]"))?;
-        let upstream = env.map(|env| Upstream::fill(&written.upstream, credential, env)).transpose().map_err(at("upstream"))?;
+        let limits = written.limits.read().map_err(at("limits"))?;
+        let life = Life { state, deprecated, sunset, successor: written.successor };
+        // What is called no more needs no variable of what it was called with.
+        let is_over = life.state_at(Timestamp::now()) == State::Retired;
+        let fill = |env: &Environment| Upstream::fill(&written.upstream, credential, env);
+        let upstream = match env.map(fill) {
+            Some(Err((_, Unfilled::Unset(_)))) if is_over => None,
+            filled => filled.transpose().map_err(|(field, why)| at(field)(why.to_string()))?,
+        };
         if upstream.is_none() {
             check_base(&written.upstream).map_err(at("upstream"))?;
         }
@@ -240,7 +208,7 @@ impl Service {
             title,
             summary,
             weight: written.weight,
-            life: Life { state, deprecated, sunset, successor: written.successor },
+            life,
             access: written.subscription,
             limits,
             price,
@@ -279,22 +247,24 @@ impl Access {
 // === impl Upstream ===
 
 impl Upstream {
-    fn fill(base: &str, credential: Option<&WrittenCredential>, env: &Environment) -> Result<Upstream, String> {
-        let unset = |unset: crate::catalog::env::Unset| format!("the variable {} is not set", unset.0);
-        let expanded = env.expand(base).map_err(unset)?;
-        check_base(&expanded)?;
-        let base = Url::parse(&expanded).map_err(|e| format!("'upstream' is no URL ({e})"))?;
+    /// What variables make of what is written; the error names the field.
+    fn fill(base: &str, credential: Option<&WrittenCredential>, env: &Environment) -> Result<Upstream, (&'static str, Unfilled)> {
+        let at = |field: &'static str| move |why: String| (field, Unfilled::Wrong(why));
+        let expanded = env.expand(base).map_err(|unset| ("upstream", Unfilled::Unset(unset.0)))?;
+        check_base(&expanded).map_err(at("upstream"))?;
+        let base = Url::parse(&expanded).map_err(|e| at("upstream")(format!("'upstream' is no URL ({e})")))?;
         let Some(written) = credential else { return Ok(Upstream { base, credential: None, secrets: Vec::new() }) };
         let value = variables(&written.value).try_fold(written.value.clone(), |value, (name, _)| {
-            let own = env.get(name).ok_or_else(|| format!("the variable {name} is not set"))?;
-            Ok::<_, String>(value.replace(&format!("${{{name}}}"), own))
+            let own = env.get(name).ok_or_else(|| ("value", Unfilled::Unset(name.to_owned())))?;
+            Ok::<_, (&str, Unfilled)>(value.replace(&format!("${{{name}}}"), own))
         })?;
         let parts = variables(&written.value).filter_map(|(name, _)| env.get(name)).map(str::to_owned);
         let mut secrets: Vec<String> = parts.chain([value.clone()]).flat_map(|secret| forms::of(&secret)).collect();
         // The longer ones first: of a form with another one in it nothing is left.
         secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         secrets.dedup();
-        Ok(Upstream { base, credential: Some(written.credential(&value)?), secrets: secrets.into_iter().map(Secret::new).collect() })
+        let credential = written.credential(&value).map_err(at("value"))?;
+        Ok(Upstream { base, credential: Some(credential), secrets: secrets.into_iter().map(Secret::new).collect() })
     }
 
     /// The URL for a path, as it came in, and a query; none where it would lead elsewhere than below the base, or below its `own` path there.
@@ -332,77 +302,13 @@ impl Upstream {
     }
 }
 
-// === impl WrittenCredential ===
+// === impl Unfilled ===
 
-impl WrittenCredential {
-    /// Whether it can be meant; it, and what it is called where it stands, in lower case.
-    fn check(&self) -> Result<(&WrittenCredential, String), String> {
-        if variables(&self.value).next().is_none() {
-            return Err("a secret does not belong into this file: put it into a variable, and write value = \"${THE_VARIABLE}\"".to_owned());
-        }
-        if variables(&self.value).any(|(_, has_default)| has_default) {
-            return Err("a secret has no default: write value = \"${THE_VARIABLE}\"".to_owned());
-        }
-        match (self.r#in, &self.name) {
-            (Where::Bearer, None) => Ok((self, "authorization".to_owned())),
-            (Where::Bearer, Some(_)) => Err("a bearer token goes without 'name'".to_owned()),
-            (Where::Header, Some(name)) if HeaderName::try_from(name.as_str()).is_ok() => Ok((self, name.to_ascii_lowercase())),
-            (Where::Query, Some(name)) if !name.is_empty() => Ok((self, name.to_ascii_lowercase())),
-            _ => Err("'name' has to say which header or parameter of the query it goes into".to_owned()),
+impl fmt::Display for Unfilled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfilled::Unset(name) => write!(f, "the variable {name} is not set"),
+            Unfilled::Wrong(why) => f.write_str(why),
         }
     }
-
-    fn credential(&self, value: &str) -> Result<Credential, String> {
-        let header = |name: &str, value: &str| {
-            let (name, value) = (HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
-            let mut value = value;
-            value.set_sensitive(true);
-            Some(Credential::Header(name, value))
-        };
-        let name = self.name.as_deref().unwrap_or_default();
-        let made = match self.r#in {
-            Where::Bearer => header("authorization", &format!("Bearer {value}")),
-            Where::Header => header(name, value),
-            Where::Query => Some(Credential::Query(name.to_owned(), Secret::new(value))),
-        };
-        made.ok_or_else(|| "the credential has characters that no header can have".to_owned())
-    }
-}
-
-// === impl WrittenLimits ===
-
-impl WrittenLimits {
-    fn read(&self) -> Result<Limits, String> {
-        let rates = self.rates.iter().map(|text| text.parse()).collect::<Result<Vec<Rate>, String>>()?;
-        let budgets = self.budgets.iter().map(|text| text.parse()).collect::<Result<Vec<Budget>, String>>()?;
-        if let Some(rate) = rates.iter().find(|rate| rate.unit != Unit::Requests || rate.models.is_some()) {
-            return Err(format!("'{rate}' is no rate of a service: it has requests alone, as requests/minute=60"));
-        }
-        if let Some(budget) = budgets.iter().find(|budget| budget.models.is_some()) {
-            return Err(format!("'{budget}' is no budget of a service: it is of all its calls, as 50/month"));
-        }
-        let limits = Limits { rates, budgets, parallel: self.parallel, ..Limits::default() };
-        limits.check().map(|()| limits)
-    }
-}
-
-/// `http(s)://`, and nothing that belongs elsewhere.
-fn check_base(base: &str) -> Result<(), String> {
-    if !(base.starts_with("https://") || base.starts_with("http://") || base.starts_with("${")) {
-        return Err("'upstream' has to begin with https:// or http://".to_owned());
-    }
-    let authority = base.split("://").nth(1).unwrap_or_default().split('/').next().unwrap_or_default();
-    match base.contains(['?', '#']) || authority.contains('@') {
-        true => Err("'upstream' is a URL without user, query and fragment: a credential goes into [credential]".to_owned()),
-        false => Ok(()),
-    }
-}
-
-/// The line that sets a field, or begins a table; the first where none does.
-pub(super) fn line_of(source: &str, field: &str) -> usize {
-    let is_it = |line: &str| {
-        let line = line.trim_start();
-        line.starts_with(field) && (field.starts_with('[') || line[field.len()..].trim_start().starts_with('='))
-    };
-    source.lines().position(is_it).map_or(1, |at| at + 1)
 }

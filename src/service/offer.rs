@@ -4,8 +4,8 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Access;
-use super::told::METHODS;
+use super::told::{self, METHODS};
+use super::{Access, Service};
 use crate::hex::hex;
 use crate::money::Usd;
 
@@ -27,8 +27,23 @@ pub struct Offer {
 /// What of a description says where an API is and how it is reached, which is the operator's.
 const OPERATORS: [&str; 2] = ["servers", "security"];
 
-/// The hash of a description but for what is the operator's.
+/// The hash of a description but for what is the operator's, in whatever order its members are written, and of what callers are not told.
 pub fn hash(document: &Value) -> String {
+    let mut offered = told::stripped(&offered(document), false);
+    offered.sort_all_objects();
+    hash_of(&offered)
+}
+
+/// The same as it was noted at first, of all members in their order.
+pub fn hash_as_written(document: &Value) -> String {
+    hash_of(&offered(document))
+}
+
+fn hash_of(offered: &Value) -> String {
+    hex(digest::digest(&digest::SHA256, offered.to_string().as_bytes()).as_ref())
+}
+
+fn offered(document: &Value) -> Value {
     let mut offered = document.clone();
     if let Some(whole) = offered.as_object_mut() {
         strip(whole);
@@ -42,7 +57,7 @@ pub fn hash(document: &Value) -> String {
             members.filter_map(|(_, operation)| operation.as_object_mut()).for_each(strip);
         }
     }
-    hex(digest::digest(&digest::SHA256, offered.to_string().as_bytes()).as_ref())
+    offered
 }
 
 fn strip(members: &mut Map<String, Value>) {
@@ -52,10 +67,11 @@ fn strip(members: &mut Map<String, Value>) {
 // === impl Offer ===
 
 impl Offer {
-    /// The field of a service's file in which another offer is not this one.
-    pub fn differs_in(&self, other: &Offer) -> Option<&'static str> {
+    /// The field of a service's file in which what it offers is not this.
+    pub fn differs_in(&self, service: &Service) -> Option<&'static str> {
+        let other = &service.offer;
         let differing = [
-            ("openapi", self.openapi != other.openapi),
+            ("openapi", self.openapi != other.openapi && self.openapi != hash_as_written(&service.description.document)),
             ("title", self.title != other.title),
             ("description", self.description != other.description),
             ("price", self.price != other.price),

@@ -25,6 +25,9 @@ pub struct Served {
     /// What it offered as it was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
+    /// The operations that it is served with since it was published.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub operations: BTreeSet<String>,
     /// Its callers were told that it has ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retired: bool,
@@ -54,6 +57,7 @@ pub fn joined(noted: &Known, known: &Known) -> Known {
         let there = all.entry(label.clone()).or_default();
         there.texts = served.texts.clone().or(there.texts.take());
         there.offer = served.offer.clone().or(there.offer.take());
+        there.operations.extend(served.operations.iter().cloned());
         there.retired |= served.retired;
     }
     all
@@ -76,12 +80,22 @@ impl Served {
         self.retired |= service.state_at(now) == State::Retired;
         self.texts = Some(service.texts.clone());
         if service.life.state != State::Draft {
-            self.offer.get_or_insert_with(|| service.offer.clone());
+            // It is the same, and may be noted by another hash.
+            self.offer = Some(service.offer.clone());
+            // Without variables it may not be known where it is, and so which of them are there.
+            if service.upstream.is_some() {
+                self.operations = service.description.operations.iter().map(|operation| operation.id.clone()).collect();
+            }
         }
     }
 
     /// Whether it has ended, and this is it in another state.
     pub fn is_revived_by(&self, service: &Service, now: Timestamp) -> bool {
         self.retired && service.state_at(now) != State::Retired
+    }
+
+    /// An operation that callers have had, and that would not be served any more.
+    pub fn lost_by(&self, service: &Service) -> Option<&str> {
+        self.operations.iter().map(String::as_str).find(|id| service.description.operation(id).is_none())
     }
 }

@@ -1,5 +1,7 @@
 //! The services of a folder, by name and version, each of a file and the description beside it; what is published once does not change.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Deref;
@@ -9,8 +11,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Service;
-use super::entry::{Faulty, line_of};
-use super::served::{self, Known};
+use super::entry::{Faulty, Texts};
+use super::served::{self, Known, Served};
 use crate::catalog::Environment;
 use crate::config::mcp::OWN;
 use crate::config::{Config, hint};
@@ -172,7 +174,8 @@ impl Reading for Folder {
 impl Folder {
     /// Reads files; of one that is wrong or is being written, what it was before goes on, or else what is known of it.
     fn gather(&self, files: &Seen, moving: &Moving, (before, known): (Option<&Services>, Known), changed: &Changed) -> Services {
-        let (mut services, now) = (Services { known, ..Services::default() }, Timestamp::now());
+        let (noted, now) = (known.clone(), Timestamp::now());
+        let mut services = Services { known, ..Services::default() };
         // An end may have come by itself since.
         for service in before.into_iter().flat_map(|before| before.all()).filter(|service| service.state_at(now) == State::Retired) {
             services.known.entry(service.label()).or_default().retired = true;
@@ -201,7 +204,7 @@ impl Folder {
                 }
             }
         }
-        services.check_weights();
+        self.check_weights(&mut services, before, &noted);
         services
     }
 
@@ -223,11 +226,15 @@ impl Folder {
             !is_past && !services.has(service)
         };
         let served = before.and_then(|before| before.files.get(path)).cloned().filter(is_it);
-        let noted = || {
-            let texts = known?.texts.as_ref()?;
-            self.read_with(path, &texts.file, |_| Ok(texts.openapi.clone())).ok().map(Arc::new)
-        };
-        served.or_else(|| noted().filter(is_it))
+        served.or_else(|| self.noted(path, known?).map(Arc::new).filter(is_it))
+    }
+
+    /// A version as its texts were noted; where a variable is gone by now, without what it was filled into.
+    fn noted(&self, path: &Path, known: &Served) -> Option<Service> {
+        let Texts { file, openapi } = known.texts.as_ref()?;
+        let read = |folder: &Folder| folder.read_with(path, file, |_| Ok(openapi.clone())).ok();
+        let is_public = |service: &Service| service.life.state != State::Draft;
+        read(self).or_else(|| read(&Folder { env: None, ..self.clone() }).filter(is_public))
     }
 }
 
@@ -278,6 +285,11 @@ impl Services {
         self.doubtful.get(path)?.as_ref()
     }
 
+    /// Whether a version was published, whatever has become of its files.
+    pub fn was_published(&self, label: &str) -> bool {
+        self.known.get(label).is_some_and(|known| known.offer.is_some())
+    }
+
     /// The name that was most likely meant, of those that callers are told of.
     pub fn nearest(&self, name: &str, is_told: impl Fn(&Service) -> bool) -> Option<String> {
         let told = self.served().filter(|service| is_told(service)).map(|service| service.name.as_str());
@@ -324,61 +336,9 @@ impl Services {
     fn rank(&self, service: &Service) -> u8 {
         match (service.life.state, self.known.get(&service.label()).and_then(|known| known.offer.as_ref())) {
             (State::Draft, _) => 2,
-            (_, Some(offer)) if *offer == service.offer => 0,
+            (_, Some(offer)) if offer.differs_in(service).is_none() => 0,
             _ => 1,
         }
-    }
-
-    /// Whether a service may be one of these.
-    fn check(&self, folder: &Path, path: &Path, service: &Service) -> Result<(), Misfile> {
-        let label = service.label();
-        if self.has(service) {
-            return Err(Misfile::at(path, 1, format!("another file is '{label}' already: leave one of them out")));
-        }
-        let Some(known) = self.known.get(&label) else { return Ok(()) };
-        let Some(offer) = &known.offer else { return Ok(()) };
-        let next = format!("{}@{}.toml", service.name, service.version.saturating_add(1));
-        let text = &service.texts.file;
-        if known.is_revived_by(service, Timestamp::now()) {
-            let message = format!(
-                "'{label}' is retired and stays so, as its callers were told: undo the change, or put it into {next} as the next version"
-            );
-            return Err(Misfile::at(path, line_of(text, "state"), message));
-        }
-        match offer.differs_in(&service.offer) {
-            Some("openapi") => {
-                let before = known.texts.as_ref().map_or("", |texts| &texts.openapi);
-                let same = before.lines().zip(service.texts.openapi.lines()).take_while(|(before, now)| before == now).count();
-                let line = if before.is_empty() { 1 } else { same + 1 };
-                let message = format!(
-                    "'{label}' is published, and what it describes must not change: undo the change, or put it into another file for {next}, the next version"
-                );
-                Err(Misfile::at(&folder.join(&service.openapi), line, message))
-            }
-            Some(field) => {
-                let message = format!(
-                    "'{label}' is published, and its {field} must not change: undo the change, or put it into {next} as the next version"
-                );
-                Err(Misfile::at(path, line_of(text, field), message))
-            }
-            None if service.life.state == State::Draft => {
-                let message = format!("'{label}' is published and can be no draft again: 'keyward services retire {label}' ends it");
-                Err(Misfile::at(path, line_of(text, "state"), message))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Where all published versions of a name have the weight 0.
-    fn check_weights(&mut self) {
-        let told = |newest: &Arc<Service>| {
-            let name = &newest.name;
-            let message =
-                format!("all published versions of '{name}' have the weight 0, so that nobody could call it: give one of them more");
-            Some(Misfile::at(self.file_of(newest)?, line_of(&newest.texts.file, "weight"), message))
-        };
-        let wrong: Vec<Misfile> = self.weightless().into_iter().filter_map(told).collect();
-        self.faults.extend(wrong);
     }
 }
 

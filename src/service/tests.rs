@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod kept;
 mod versions;
 
 use std::path::Path as File;
@@ -249,7 +250,7 @@ fn callers_are_told_of_what_they_may_call_alone_and_at_the_gateway() {
     let get = json!({ "operationId": "get", "security": [{ "theirs": [] }], "servers": [{ "url": "https://internal" }] });
     let paths = json!({ "/a": { "servers": [{ "url": "https://internal" }], "get": get, "delete": { "operationId": "del" } }, "/b": { "get": { "operationId": "b" } } });
     let description = described(paths, json!({ "securitySchemes": { "theirs": { "type": "apiKey" } } }));
-    let told = description.told("https://gw/services/x", |operation| operation.id == "get");
+    let told = description.told("https://gw/services/x", false, |operation| operation.id == "get");
     assert!(!told.to_string().contains("internal") && !told.to_string().contains("theirs"), "{told}");
     assert_eq!(told["servers"], json!([{ "url": "https://gw/services/x" }]));
     assert_eq!(told["paths"], json!({ "/a": { "get": { "operationId": "get" } } }));
@@ -293,6 +294,15 @@ fn bad_files_each_say_the_line_and_what_would_be_right() {
         (with("\n\n", "\nprice = \"-1\"\n\n"), ":4: 'price' is USD a call"),
         (with("\n\n", "\ntimeout = \"0s\"\n\n"), ":4: '0s' is no duration"),
         (with("${PETS_KEY}", "hunter2"), ":8: a secret does not belong into this file"),
+        (
+            with("in = \"query\"\nname = \"key\"", "in = \"header\"\nname = \"Content-Length\""),
+            ":8: 'Content-Length' says how a request goes",
+        ),
+        (with("${PETS_KEY}", "${NO_KEY}"), ":8: the variable NO_KEY is not set"),
+        (
+            "openapi = 'pets.json'\nupstream = 'https://x'\ncredential = { in = 'bearer', value = 'literal' }".to_owned(),
+            ":3: a secret does not",
+        ),
         (with("name = \"key\"\n", ""), ":7: 'name' has to say which header or parameter"),
         (format!("{GOOD}[limits]\nrates = [\"tokens/day=5\"]\n"), ":9: 'tokens/day=5' is no rate of a service"),
     ];
@@ -479,7 +489,7 @@ fn a_description_tells_no_more_than_what_may_be_called_refers_to() {
         "responses": { "B": { "description": "hidden" } },
         "x-secrets": { "B": "hidden" },
     });
-    let told = described(paths, components).told("https://gw", |operation| operation.id == "get");
+    let told = described(paths, components).told("https://gw", false, |operation| operation.id == "get");
     let text = told.to_string();
     assert!(
         !text.contains("hidden")

@@ -14,7 +14,7 @@ const SCHEME: &str = "keyward";
 /// What of a description tells of the API's own address and keys, or of calls that it makes itself.
 const KEPT: [&str; 2] = ["servers", "security"];
 /// Members whose own members have names that somebody chose: there, `x-` begins no extension.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 19] = [
     "properties",
     "patternProperties",
     "dependentSchemas",
@@ -27,8 +27,6 @@ const NAMES: [&str; 21] = [
     "examples",
     "requestBodies",
     "headers",
-    "links",
-    "callbacks",
     "pathItems",
     "content",
     "encoding",
@@ -37,11 +35,13 @@ const NAMES: [&str; 21] = [
     "mapping",
     "mediaTypes",
 ];
+/// Members that tell of other servers, and of operations that a caller may not know: calls that the API makes, and what to call next.
+const UNTOLD: [&str; 2] = ["callbacks", "links"];
 /// Members that are somebody's values.
 const VALUES: [&str; 5] = ["example", "default", "enum", "const", "value"];
 
 /// The description of the operations that `may_call` lets through, at this gateway's address and under its keys.
-pub fn told(description: &Description, server: &str, may_call: impl Fn(&Operation) -> bool) -> Value {
+pub fn told(description: &Description, (server, is_deprecated): (&str, bool), may_call: impl Fn(&Operation) -> bool) -> Value {
     let source = &description.document;
     let mut told = Map::new();
     for field in ["openapi", "info", "jsonSchemaDialect", "tags", "externalDocs"] {
@@ -69,8 +69,13 @@ pub fn told(description: &Description, server: &str, may_call: impl Fn(&Operatio
             (METHODS.iter().any(|method| item.contains_key(*method)), stripped(&Value::Object(item), false))
         {
             let members = item.iter_mut().filter(|(name, _)| METHODS.contains(&name.as_str()));
-            members.filter_map(|(_, operation)| operation.as_object_mut()).for_each(keep);
-            keep(&mut item);
+            for operation in members.filter_map(|(_, operation)| operation.as_object_mut()) {
+                keep(operation, description);
+                if is_deprecated {
+                    operation.insert("deprecated".to_owned(), Value::Bool(true));
+                }
+            }
+            keep(&mut item, description);
             paths.insert(path.clone(), Value::Object(item));
         }
     }
@@ -83,8 +88,17 @@ pub fn told(description: &Description, server: &str, may_call: impl Fn(&Operatio
     Value::Object(told)
 }
 
-fn keep(members: &mut Map<String, Value>) {
+/// Leaves out what is the API's own affair, and what the gateway fills in itself.
+fn keep(members: &mut Map<String, Value>, description: &Description) {
     KEPT.iter().for_each(|name| drop(members.shift_remove(*name)));
+    let is_ours = |parameter: &Value| {
+        let parameter = follow(&description.document, parameter).unwrap_or(parameter);
+        let text = |field: &str| parameter.get(field).and_then(Value::as_str).unwrap_or_default();
+        ["header", "query"].contains(&text("in")) && description.ours.contains(&text("name").to_ascii_lowercase())
+    };
+    if let Some(Value::Array(parameters)) = members.get_mut("parameters") {
+        parameters.retain(|parameter| !is_ours(parameter));
+    }
 }
 
 /// The tags that an operation has.
@@ -141,12 +155,12 @@ fn referred(value: &Value, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// A value without extensions; `has_names` where its members are named by somebody.
-fn stripped(value: &Value, has_names: bool) -> Value {
+/// A value without extensions and what is not told; `has_names` where its members are named by somebody.
+pub(super) fn stripped(value: &Value, has_names: bool) -> Value {
     match value {
         Value::Array(all) => all.iter().map(|one| stripped(one, false)).collect(),
         Value::Object(members) => {
-            let kept = members.iter().filter(|(name, _)| has_names || !name.starts_with("x-"));
+            let kept = members.iter().filter(|(name, _)| has_names || !(name.starts_with("x-") || UNTOLD.contains(&name.as_str())));
             let one = |(name, value): (&String, &Value)| {
                 let value = match !has_names && VALUES.contains(&name.as_str()) {
                     true => value.clone(),

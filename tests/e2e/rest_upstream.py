@@ -209,6 +209,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        if self.command == "HEAD":
+            return
         for piece in [b"data: one\n\n", b"data: " + SECRET[:9].encode(), SECRET[9:].encode() + b"\n\n", b"data: end\n\n"]:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             self.wfile.flush()

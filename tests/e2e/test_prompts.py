@@ -184,6 +184,39 @@ def test_versions_share_calls_by_weight_and_are_counted_apart(prompts, upstream)
     assert "prompt/hello@1" not in {row["group"] for row in prompts.cli("usage", "--by", "model")}
 
 
+def test_weights_that_are_all_zero_leave_what_was(prompts, upstream):
+    write(prompts, "hello.prompt", more="keyward.weight: 1\n")
+    write(prompts, "hello@2.prompt", more="keyward.weight: 0\n", mark="!")
+    chosen = lambda: call(prompts, "/prompts/hello", {"name": "x"}).headers.get("keyward-prompt")  # noqa: E731
+    assert eventually(lambda: call(prompts, "/prompts/hello", method="GET").json().get("versions") == [1, 2])
+    answers(upstream, "Hello!")
+    assert chosen() == "hello@1"
+    write(prompts, "hello.prompt", more="keyward.weight: 0\n")
+    assert eventually(lambda: refused(prompts)) and chosen() == "hello@1"
+    fault = refused(prompts)[0]
+    assert "have the weight 0" in fault["message"] and fault["line"] == 8, fault
+    prompts.stop()
+    prompts.start()
+    assert refused(prompts) and chosen() == "hello@1"
+    write(prompts, "hello@2.prompt", more="keyward.weight: 1\n", mark="!")
+    assert eventually(lambda: not refused(prompts) and chosen() == "hello@2")
+
+
+def test_a_put_writes_the_version_that_it_names(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    text = HELLO.format(state="draft", more="", mark="?")
+
+    def wrote(name, source=text, **headers):
+        return prompts.request("PUT", f"/admin/v1/prompts/{name}", json.dumps({"source": source}), admin, **headers)
+
+    assert wrote("hello@2", if_none_match="*").json()["id"] == "hello@2"
+    assert wrote("hello@2", if_none_match="*").json()["code"] == "exists_already"
+    several = wrote("hello")
+    assert several.status == 422 and "'hello' has several versions (hello@1, hello@2): name the one" in several.json()["detail"]
+    evil = HELLO.format(state="published", more='keyward.successor: "x>; rel=evil"\n', mark="?")
+    assert "'successor' is a name" in wrote("hello@3", evil).json()["detail"]
+
+
 def test_a_conversation_goes_where_the_template_wants_it(prompts, upstream):
     text = '---\nmodel: test/gpt-4o-mini\nkeyward.state: published\n---\n{{role "system"}}Be kind.\n{{history}}\n{{role "user"}}Go on.\n'
     (prompts.prompts / "talk.prompt").write_text(text)
@@ -686,7 +719,7 @@ def test_versions_that_share_calls_are_shown_as_one(prompts, upstream):
     assert "hello@3 gets no call that names no version" in prompts.run("prompts", "publish", "hello").stdout
     put(prompts, "idle.prompt", DEEP.replace("---\n", "---\nkeyward.weight: 0\n", 1) + "x")
     checked = prompts.run("prompts", "check")
-    assert checked.returncode == 1 and "idle.prompt:1: all published versions of 'idle' have the weight 0" in checked.stdout
+    assert checked.returncode == 1 and "idle.prompt:2: all published versions of 'idle' have the weight 0" in checked.stdout
 
 
 def test_a_conversation_goes_on_after_the_first_answer(prompts, upstream):

@@ -1,5 +1,6 @@
 """Versions of REST services: pinned, weighed, drafts, immutable, written and removed over HTTP, and as MCP tools."""
 
+import datetime
 import json
 
 import pytest
@@ -64,11 +65,16 @@ def is_problem(reply, status, code, told=""):
     return True
 
 
+def refused(gateway):
+    return gateway.request("GET", "/readyz").json()["services_refused"]
+
+
 def test_a_call_gets_the_newest_version_or_the_one_that_it_names(weather):
     write(weather, 2, openapi="next.yaml", more='price = "0.002"')
     assert eventually(lambda: answered(weather) == "weather@2/getStation")
     assert answered(weather, "/services/weather@1/stations/a") == "weather@1/getStation"
     assert call(weather, "/services/weather/parrot").status == 200 and call(weather, "/services/weather@1/echo").status == 200
+    assert answered(weather, "/services/weather%401/stations/a") == "weather@1/getStation"
     is_problem(call(weather, "/services/weather@1/parrot"), 404, "operation_not_found", "GET /services/weather@1/openapi.json")
     is_problem(call(weather, "/services/weather@7/echo"), 404, "service_not_found", "There is no service 'weather@7': its versions are weather@1, weather@2.")
     is_problem(call(weather, "/services/weather@01/echo"), 404, "service_not_found", "its versions are")
@@ -95,6 +101,18 @@ def test_versions_share_calls_by_weight(weather):
     assert eventually(lambda: seen() == {"weather@2/getStation"})
     write(weather, 2, more="weight = 0")
     assert "all published versions of 'weather' have the weight 0" in weather.run("services", "check").stdout
+    # What it was goes on, and that is not the newest.
+    write(weather, 2, more="weight = 1")
+    assert eventually(lambda: not refused(weather))
+    write(weather, more="weight = 2")
+    assert eventually(lambda: "weather@1/getStation" in seen())
+    write(weather, 2, more="weight = 0")
+    assert eventually(lambda: seen() == {"weather@1/getStation"})
+    write(weather, more="weight = 0")
+    assert eventually(lambda: refused(weather)) and seen() == {"weather@1/getStation"}
+    weather.stop()
+    weather.start()
+    assert refused(weather) and seen() == {"weather@1/getStation"}
 
 
 def test_each_version_ends_by_itself(weather):
@@ -275,3 +293,91 @@ def test_a_subscription_is_to_all_versions_and_ends_with_the_last(weather):
         assert standings() == ["approved"]
     assert manage(weather, "POST", "/weather@2/retire").status == 200
     assert standings() == ["ended"]
+
+
+def test_what_is_retired_or_past_its_sunset_stays_so(weather):
+    write(weather, 2)
+    assert eventually(lambda: answered(weather) == "weather@2/getStation")
+    assert weather.run("services", "retire", "weather@2").returncode == 0
+    is_gone = lambda version: call(weather, f"/services/weather@{version}/echo").status == 410  # noqa: E731
+    assert eventually(lambda: is_gone(2))
+    back = {"source": text(weather)}
+    is_problem(manage(weather, "PUT", "/weather@2", back), 422, "service_invalid", "'weather@2' is retired and stays so")
+    write(weather, 2)
+    assert eventually(lambda: refused(weather)) and is_gone(2)
+    assert "state = " in (weather.services / "weather@2.toml").read_text().splitlines()[refused(weather)[0]["line"] - 1]
+    weather.stop()
+    weather.start()
+    assert refused(weather) and is_gone(2)
+    # An end that came by itself is one as well.
+    soon = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    write(weather, 2, state="retired")
+    write(weather, more=f'sunset = "{soon}"')
+    assert eventually(lambda: is_gone(1))
+    write(weather)
+    assert eventually(lambda: refused(weather) and "weather.toml" in refused(weather)[0]["file"]) and is_gone(1)
+
+
+def test_a_change_of_the_files_that_the_gateway_has_not_seen_is_not_overwritten(weather):
+    tag = manage(weather, "GET", "/weather@1").headers["etag"]
+    assert weather.run("services", "deprecate", "weather", "--sunset", "2099-01-01").returncode == 0
+    stale = manage(weather, "PUT", "/weather@1", {"source": text(weather)}, if_match=tag)
+    assert is_problem(stale, 412, "changed_meanwhile")
+    tag = manage(weather, "GET", "/weather@1").headers["etag"]
+    file = weather.services / "weather.toml"
+    file.write_text('weight = 3\n' + file.read_text())
+    is_problem(manage(weather, "POST", "/weather@1/retire", if_match=tag), 412, "changed_meanwhile")
+    assert "weight = 3" in file.read_text() and "2099" in file.read_text()
+
+
+def test_a_put_changes_no_other_version(weather):
+    evil = OPENAPI.replace("  /echo:\n", "  /echo:\n    servers: [{ url: /admin }]\n")
+    refusal = manage(weather, "PUT", "/draft", {"source": text(weather, state="draft"), "openapi": evil})
+    is_problem(refusal, 422, "service_invalid", "'weather.yaml' is the description of weather.toml too")
+    assert (weather.services / "weather.yaml").read_text() == OPENAPI and not (weather.services / "draft.toml").exists()
+    assert manage(weather, "PUT", "/draft", {"source": text(weather, state="draft"), "openapi": OPENAPI}).status == 200
+    # A name is that of one version alone.
+    own = {"source": text(weather, state="draft", openapi="own.yaml"), "openapi": OPENAPI}
+    assert manage(weather, "PUT", "/draft", own).json()["id"] == "draft@1"
+    assert manage(weather, "PUT", "/draft", own, if_none_match="*").json()["code"] == "exists_already"
+    next_one = {"source": text(weather, state="draft", openapi="draft2.yaml"), "openapi": OPENAPI}
+    assert manage(weather, "PUT", "/draft@2", next_one, if_none_match="*").json()["id"] == "draft@2"
+    is_problem(manage(weather, "PUT", "/draft", own), 422, "service_invalid", "several versions (draft@1, draft@2): name the one")
+
+
+def test_a_wrong_file_is_mended_and_removed_over_http(weather):
+    file = weather.services / "broken.toml"
+    file.write_text("upstream = ")
+    assert eventually(lambda: refused(weather))
+    assert manage(weather, "PUT", "/broken", {"source": text(weather, state="draft")}).json()["id"] == "broken@1"
+    assert eventually(lambda: not refused(weather))
+    file.write_text("upstream = ")
+    assert eventually(lambda: refused(weather)) and manage(weather, "DELETE", "/broken@1").status == 204
+    assert not file.exists() and eventually(lambda: not refused(weather))
+
+
+def test_a_key_of_one_version_alone_has_its_tools(weather):
+    write(weather, 2, openapi="next.yaml")
+    assert eventually(lambda: answered(weather) == "weather@2/getStation")
+    key = weather.new_key(tools="weather@2/parrot")["key"]
+    assert tool_names(weather, key) == ["weather__parrot"]
+
+    async def parrot(opened):
+        return await opened.call_tool("weather__parrot", {})
+
+    assert not session(weather, key, parrot)[1].is_error
+    assert tool_names(weather, weather.new_key(tools="weather@1/getStation")["key"]) == []
+    # A list of models means nothing beside one of tools.
+    write(weather, 3, state="draft")
+    of_models, broad = (weather.new_key(models="service/weather@3/*", **more)["key"] for more in ({}, {"tools": "*"}))
+    assert eventually(lambda: call(weather, "/services/weather@3/echo", key=of_models).status == 200)
+    is_problem(call(weather, "/services/weather@3/echo", key=broad), 404, "service_not_found", "is a draft")
+
+
+def test_a_description_tells_of_an_end_and_not_of_the_credential(weather):
+    described = call(weather, "/services/weather/openapi.json").json()
+    assert "X-Weather-Key" not in json.dumps(described) and "X-Trace" in json.dumps(described)
+    assert "deprecated" not in described["paths"]["/echo"]["get"]
+    assert weather.run("services", "deprecate", "weather").returncode == 0
+    read = lambda: call(weather, "/services/weather/openapi.json").json()["paths"]["/echo"]["get"]  # noqa: E731
+    assert eventually(lambda: read().get("deprecated") is True)

@@ -509,8 +509,8 @@ def test_a_subscription_ends_with_its_service(weather):
     assert weather.run("services", "retire", "weather").returncode == 0
     assert standings() == ["ended"]
     assert eventually(lambda: call(weather, "/services/weather/echo").status == 410)
-    # Another one of its name has to be asked for anew.
-    write(weather, more=APPROVAL)
+    # Another one of its name is its next version, and has to be asked for anew.
+    write(weather, name="weather@2", more=APPROVAL)
     assert eventually(lambda: call(weather, "/services/weather").status == 200)
     is_problem(call(weather, "/services/weather/echo"), 403, "subscription_needed")
     assert call(weather, "/services/weather/subscription").json()["standing"] == "ended"
@@ -518,7 +518,8 @@ def test_a_subscription_ends_with_its_service(weather):
     assert (asked.status, asked.json()["standing"], standings()) == (202, "pending", ["pending"])
     weather.cli("services", "approve", "weather", weather.made["id"])
     assert eventually(lambda: call(weather, "/services/weather/echo").status == 200)
-    (weather.services / "weather.toml").unlink()
+    for file in ("weather.toml", "weather@2.toml"):
+        (weather.services / file).unlink()
     assert eventually(lambda: standings() == ["ended"], seconds=20)
     assert weather.run("audit").stdout.count("subscription.end") == 2
 
@@ -546,3 +547,40 @@ def test_who_holds_the_folder_is_told(weather):
     is_problem(weather.request("POST", "/admin/v1/services/weather/retire", b"", admin), 503, "folder_locked", ".lock")
     os.close(lock)
     assert weather.request("POST", "/admin/v1/services/weather/retire", b"", admin).status == 200
+
+
+def test_a_service_has_its_time_from_the_end_of_a_body_on_whether_its_length_was_told_or_not(weather):
+    described = OPENAPI.replace("  /slow:\n", "  /slow:\n    post: { operationId: slowPost, responses: { 200: { description: Late } } }\n")
+    (weather.services / "late.yaml").write_text(described)
+    late = FILE.format(url=weather.api.url, state="published", more='timeout = "300ms"', tables="[limits]\nparallel = 1\n")
+    (weather.services / "late.toml").write_text(late.replace("weather.yaml", "late.yaml"))
+    assert eventually(lambda: call(weather, "/services/late").status == 200)
+    for body in (b'{"name": "x"}', b""):
+        is_problem(call(weather, "/services/late/slow", method="POST", body=body), 504, "service_timeout", "0.3 s")
+    chunked = httpx.post(f"{weather.url}/services/late/slow", content=iter([b"x"] * 3), headers={"authorization": f"Bearer {weather.secret}"})
+    assert chunked.status_code == 504
+    assert call(weather, "/services/late/stations/first").status == 200, "none of them holds a place any more"
+
+
+def test_a_head_of_no_known_length_has_none(weather):
+    head = call(weather, "/services/weather/stream", method="HEAD")
+    assert head.status == 200 and "content-length" not in head.headers and head.headers["content-type"] == "text/event-stream"
+
+
+def test_what_a_services_variables_are_gone_for_is_the_gateways_trouble(weather):
+    write(weather, name="old", state="retired", more='successor = "weather"')
+    assert eventually(lambda: call(weather, "/services/old/echo").status == 410)
+    weather.stop()
+    weather.env.pop("WEATHER_KEY")
+    weather.start()
+    is_problem(call(weather, "/services/weather/echo"), 503, "service_not_ready", "Your key is fine")
+    is_problem(call(weather, "/services/old/echo"), 410, "service_retired", "call /services/weather instead")
+    faults = weather.request("GET", "/readyz").json()["services_refused"]
+    assert [fault["file"].rsplit("/", 1)[1] for fault in faults] == ["weather.toml"], faults
+    line = (weather.services / "weather.toml").read_text().splitlines()[faults[0]["line"] - 1]
+    assert line.startswith("value = ") and "the variable WEATHER_KEY is not set" in faults[0]["message"]
+
+
+def test_a_limit_of_a_service_is_no_mistake(weather):
+    made = weather.run("keys", "create", "--name", "x", "--limit", "requests/minute=10@service/weather/*", "--models", "service/weather/*")
+    assert made.returncode == 0 and "no model that is known" not in made.stdout + made.stderr

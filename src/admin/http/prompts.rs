@@ -101,8 +101,8 @@ pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(name):
     Ok(tagged(&answer(&gateway, source)?))
 }
 
-/// Writes a version's file: a new draft, or a draft in the place of what it was.
-#[utoipa::path(put, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), request_body = PromptSource, responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
+/// Writes a version's file: a new draft, or a draft in the place of what it was; one whose `keyward.state` is published is published by it.
+#[utoipa::path(put, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path), ("If-Match" = Option<String>, Header), ("If-None-Match" = Option<String>, Header)), request_body = PromptSource, responses((status = 200, body = PromptAnswer), (status = "4XX", body = Problem)))]
 pub async fn write(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
@@ -175,6 +175,7 @@ async fn change(
 ) -> Result<Response<Body>, Problem> {
     let (folder, shelf, named) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts), name.clone());
     let plan = of_prompts(move || plan(&folder, &named)).await?;
+    if_match.check_new(plan.is_new())?;
     unchanged(gateway, &name, &if_match).await?;
     let what = (if plan.publishes() { "prompt.publish" } else { action }, plan.label().to_owned());
     let source = noted(admin, gateway, what, of_prompts(move || plan.make().inspect(|source| shelf.take(&[&source.path])))).await?;

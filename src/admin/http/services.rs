@@ -99,8 +99,8 @@ pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(name):
     Ok(tagged(&answer(&gateway, &name).await?))
 }
 
-/// Writes a version's two files: a new draft, or a draft in the place of what it was.
-#[utoipa::path(put, path = "/admin/v1/services/{name}", tag = "services", params(("name" = String, Path), ("If-Match" = Option<String>, Header)), request_body = ServiceSource, responses((status = 200, body = ServiceAnswer), (status = "4XX", body = Problem)))]
+/// Writes a version's two files: a new draft, or a draft in the place of what it was; one whose `state` is published is published by it.
+#[utoipa::path(put, path = "/admin/v1/services/{name}", tag = "services", params(("name" = String, Path), ("If-Match" = Option<String>, Header), ("If-None-Match" = Option<String>, Header)), request_body = ServiceSource, responses((status = 200, body = ServiceAnswer), (status = "4XX", body = Problem)))]
 pub async fn write(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
@@ -249,6 +249,7 @@ async fn change(
 ) -> Result<(String, bool), Problem> {
     let (shelf, named) = (Arc::clone(&gateway.services), name.clone());
     let plan = of_services(move || plan(shelf.reading(), &named)).await?;
+    if_match.check_new(plan.is_new())?;
     unchanged(gateway, &name, &if_match).await?;
     let (label, ends) = (plan.label().to_owned(), plan.ends());
     let what = (if plan.publishes() { "service.publish" } else { action }, label.clone());

@@ -127,13 +127,18 @@ fn drafts_are_written_and_removed_and_nothing_else_becomes_wrong_by_it() {
     let document = std::fs::read_to_string(place.path().join("pets.json")).unwrap();
     edit::step(&folder, "pets", &Step::Publish).unwrap().make().unwrap();
     let next = GOOD.replace("pets.json", "pets@2.yaml");
+    std::fs::write(place.path().join("pets@3.toml"), GOOD).unwrap();
     let wrote = |label: &str, text: &str, openapi: Option<&str>| edit::write(&folder, label, text, openapi).map(|plan| plan.publishes());
     let refused = [
         (wrote("pets@2", &next, None), "'pets@2.yaml' is not there"),
         (wrote("pets@2", &next, Some("openapi: [")), "pets@2.yaml:1: it is no YAML"),
         (wrote("pets@2", &GOOD.replace("pets.json", ".served.json"), Some("{}")), "'.served.json' is no name for a description"),
         (wrote("pets@2", &GOOD.replace("pets.json", "pets.toml"), Some("{}")), "'pets.toml' is no name for a description"),
-        (wrote("pets@2", GOOD, Some(&document.replace("/pets", "/cats"))), "pets.json:1: 'pets@1' is published"),
+        (wrote("pets@2", GOOD, Some(&document.replace("/pets", "/cats"))), "'pets.json' is the description of pets.toml too"),
+        (
+            wrote("pets", &next, Some(&document.replace("/pets", "/cats"))),
+            "has several versions (pets@1, pets@3): name the one that is meant",
+        ),
         (wrote("../pets", GOOD, None), "is no name for a service"),
         (wrote("pets@1", &GOOD.replace("draft", "published").replace("[cred", "price = \"9\"\n[cred"), None), "its price must not change"),
         (wrote("pets@2", &GOOD.replace("api.example", "evil.example"), None), "the variable PETS_KEY is not for this"),
@@ -144,6 +149,7 @@ fn drafts_are_written_and_removed_and_nothing_else_becomes_wrong_by_it() {
         assert!(told.contains(wanted), "{told} lacks {wanted}");
     }
     assert!(!there("pets@2.toml") && !there("pets@2.yaml"));
+    edit::remove(&folder, "pets@3").unwrap().make().unwrap();
     edit::write(&folder, "pets@2", &next, Some(&document)).unwrap().make().unwrap();
     assert!(there("pets@2.toml") && there("pets@2.yaml"));
     let compared = edit::compared(&folder, "pets", None).unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
@@ -57,6 +58,10 @@ pub(super) async fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Bo
     let is_empty = is_head || source.is_end_stream() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
     if is_empty {
         ticket.settle(outcome, None);
+        // Of a length that the API does not tell, none is known here either.
+        if is_head && !response.headers().contains_key(header::CONTENT_LENGTH) {
+            *response.body_mut() = Body::from_stream(stream::empty::<io::Result<Bytes>>());
+        }
         return response;
     }
     if service.upstream.as_ref().is_some_and(|upstream| upstream.credential.is_some())

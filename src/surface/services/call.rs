@@ -116,7 +116,7 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
     called.operation = Some(Arc::clone(&name));
     subscribed(gateway, &caller, &service)?;
     let limit = request::check_length(&service, &asked, &gateway.config.limits)?;
-    let upstream = service.upstream.as_ref().ok_or_else(|| not_found(&asked.service, None))?;
+    let upstream = service.upstream.as_ref().ok_or_else(|| request::unready(&service))?;
     let url = upstream.url(server.as_deref(), &asked.path, &asked.query).ok_or_else(|| not_plain("it leads elsewhere"))?;
     let asked_for = upstream.base.join(url.path()).map_err(|_| not_plain("it is no part of a URL"))?;
     let permit = admit(gateway, &caller, &service, &name).await?;

@@ -15,6 +15,7 @@ use axum::routing::{any, get};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 pub use call::Asked;
@@ -79,16 +80,19 @@ pub fn callable(gateway: &Gateway, caller: &Caller) -> Vec<Arc<Service>> {
     services.served().filter(has_some).cloned().collect()
 }
 
-/// Whether the key's scope allows an operation by its service's name, and its subscription where one is wanted.
+/// Whether the key's scope allows an operation by its service's name or its version's, and its subscription where one is wanted.
 pub fn may_call(gateway: &Gateway, caller: &Caller, service: &Service, operation: &Operation) -> bool {
-    in_scope(caller, service, &service.name, operation).is_ok() && call::subscribed(gateway, caller, service).is_ok()
+    in_scope(caller, service, &service.label(), operation).is_ok() && call::subscribed(gateway, caller, service).is_ok()
 }
 
-/// The name that a caller goes by who has read the description of the version that is shown: where versions that share calls have others, it names that one.
-pub fn as_shown(gateway: &Gateway, service: &Service) -> String {
+/// The name that a caller goes by who has read the description of the version that is shown: where versions that share calls have others,
+/// or the key names the version alone, it names that one.
+pub fn as_shown(gateway: &Gateway, caller: &Caller, service: &Service, operation: &Operation) -> String {
     let others = gateway.services.services();
     let is_other = |other: &&Arc<Service>| other.offer.openapi != service.offer.openapi;
-    match others.sharing(&service.name, Timestamp::now()).iter().any(is_other) {
+    let is_pinned =
+        in_scope(caller, service, &service.name, operation).is_err() && in_scope(caller, service, &service.label(), operation).is_ok();
+    match is_pinned || others.sharing(&service.name, Timestamp::now()).iter().any(is_other) {
         true => service.label(),
         false => service.name.clone(),
     }
@@ -104,7 +108,9 @@ async fn call(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
     // The router brings nothing here that does not begin so.
     let below = head.uri.path().strip_prefix("/services/").unwrap_or_default();
     let (name, path) = below.split_at(below.find('/').unwrap_or(below.len()));
-    let (service, path) = (name.to_owned(), path.to_owned());
+    // Some clients escape the '@' of a version.
+    let service = percent_decode_str(name).decode_utf8_lossy().into_owned();
+    let path = path.to_owned();
     let query = head.uri.query().unwrap_or_default().to_owned();
     let (method, headers) = (head.method.clone(), head.headers.clone());
     call::run(&gateway, Asked { head, plane: Plane::Services, service, method, path, query, headers, body }).await
@@ -217,7 +223,8 @@ async fn describe(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>
     };
     let server = format!("{}{PREFIX}/{name}", address(&head.headers));
     let may_call = |operation: &Operation| in_scope(&caller, &service, &name, operation).is_ok();
-    with_life(Json(service.description.told(&server, may_call)).into_response(), &service)
+    let is_deprecated = service.state_at(Timestamp::now()) == Life::Deprecated;
+    with_life(Json(service.description.told(&server, is_deprecated, may_call)).into_response(), &service)
 }
 
 /// The gateway's address as the caller has it.

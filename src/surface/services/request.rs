@@ -232,6 +232,15 @@ pub(super) fn credential_refused(service: &Service) -> Refusal {
     blamed(service, StatusCode::BAD_GATEWAY, "service_credential_refused", message)
 }
 
+/// A variable of its file is not set, so that nobody knows where it is, or what it is shown.
+pub(super) fn unready(service: &Service) -> Refusal {
+    let message = format!(
+        "{} cannot be called now: this gateway lacks something of its own for it. Your key is fine: tell whoever runs this gateway.",
+        service.title
+    );
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "service_not_ready", message)
+}
+
 /// An answer to something that was not asked for, such as another protocol.
 pub(super) fn unasked(service: &Service, status: StatusCode) -> Refusal {
     let message = format!(
