@@ -27,6 +27,8 @@ pub enum Asker {
     Caller,
     /// The author of the prompt that is called.
     Author,
+    /// Nobody: it is what it is, and costs what it costs.
+    Nobody,
 }
 
 /// SDKs of OpenAI and Anthropic try again unless this says that it is useless.
@@ -63,7 +65,7 @@ impl Refused {
         match &self.exceeded {
             Exceeded::Rate(rate, wait) => {
                 let advice = match (rate.unit, asker) {
-                    (super::Unit::Requests, _) => "",
+                    (super::Unit::Requests, _) | (_, Asker::Nobody) => "",
                     (_, Asker::Caller) => ", or ask for fewer with max_tokens",
                     (_, Asker::Author) => ", or let the prompt's author lower config.maxOutputTokens",
                 };
@@ -75,11 +77,12 @@ impl Refused {
             }
             Exceeded::TooLarge(rate, tokens) => {
                 let advice = match asker {
-                    Asker::Caller => "set a lower max_tokens",
-                    Asker::Author => "let the prompt's author lower config.maxOutputTokens",
+                    Asker::Caller => ", or set a lower max_tokens",
+                    Asker::Author => ", or let the prompt's author lower config.maxOutputTokens",
+                    Asker::Nobody => "",
                 };
                 let message = format!(
-                    "This request may take {tokens} {}, and {} may use {}: send a shorter one, or {advice}.",
+                    "This request may take {tokens} {}, and {} may use {}: send a shorter one{advice}.",
                     rate.unit.words(),
                     within_sentence(&subject),
                     per(rate)
@@ -109,13 +112,14 @@ impl Refused {
                     false => String::new(),
                 };
                 let advice = match asker {
-                    Asker::Caller => "Set a lower max_tokens",
-                    Asker::Author => "Let the prompt's author lower config.maxOutputTokens",
+                    Asker::Caller => "Set a lower max_tokens, or ask",
+                    Asker::Author => "Let the prompt's author lower config.maxOutputTokens, or ask",
+                    Asker::Nobody => "Ask",
                 };
                 let message = match left.0 {
                     0 => format!("{subject} has spent its budget of {}{ends}. Ask whoever runs this gateway for more.", amount(budget)),
                     _ => format!(
-                        "{subject} has {left} left of its budget of {}, and this request may cost up to {worst}{ends}. {advice}, or ask whoever runs this gateway for more.",
+                        "{subject} has {left} left of its budget of {}, and this request may cost up to {worst}{ends}. {advice} whoever runs this gateway for more.",
                         amount(budget)
                     ),
                 };
@@ -123,7 +127,7 @@ impl Refused {
             }
             Exceeded::Unpriced(budget) => {
                 let advice = match asker {
-                    Asker::Caller => "use one that has",
+                    Asker::Caller | Asker::Nobody => "use one that has",
                     Asker::Author => "let the prompt's author name one that has",
                 };
                 let message = format!(

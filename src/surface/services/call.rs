@@ -18,7 +18,7 @@ use crate::key::caller::Plane;
 use crate::key::diagnose::holds_key;
 use crate::key::reason::{Place, Reason};
 use crate::life::State;
-use crate::quota::{self, Chain, Need, Permit, limits};
+use crate::quota::{self, Asker, Chain, Need, Permit, limits};
 use crate::service::{Access, Operation, Path, Service, Services, Standing};
 use crate::surface::{REQUEST_ID, shown, write_end};
 use crate::ticket::{SERVICE, Ticket};
@@ -280,7 +280,7 @@ async fn admit(gateway: &Gateway, caller: &Caller, service: &Service, name: &str
     };
     let full = format!("{SERVICE}/{name}");
     let need = Need { cost: Some(service.price), touches: &|glob: &str| limits::names(glob, &full), ..Need::NOTHING };
-    Ok(quota::admit(&chain, &need)?)
+    quota::admit(&chain, &need).map_err(|refused| refused.told(Asker::Nobody))
 }
 
 /// Whether there is a body at all.
