@@ -1,6 +1,7 @@
 //! Other MCP servers behind this one: each is followed by a task of its own, so that one that is down or slow hides only itself.
 
 mod approvals;
+mod approved;
 mod authorized;
 mod changes;
 mod fitting;
