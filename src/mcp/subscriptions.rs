@@ -150,7 +150,7 @@ async fn updates(
         if let ServerNotification::ResourceUpdatedNotification(updated) = notification
             && holder.may_use(&format!("{}/{}", server.name, updated.params.uri)).await
         {
-            let uri = handler.manner().uri(&server.name, &updated.params.uri);
+            let uri = handler.manner().uri(&server.name, &server.secrets().masked(&updated.params.uri));
             let _ = subscription.sink().notify_resource_updated(uri).await;
         }
     }
