@@ -325,6 +325,11 @@ def test_what_cannot_be_meant_is_told(gateway, tmp_path):
         ('[mcp.servers.x]\nurl = "http://h/mcp"\ntoken_url = "http://t"\n', "go together"),
         ('[mcp.servers.x]\nurll = "http://h/mcp"\n', "did you mean"),
         ('[mcp.servers.x]\nurl = "http://h/mcp"\nheaders = { "a b" = "c" }\n', "no header 'a b'"),
+        ('[mcp.servers.x]\nurl = "http://h/mcp"\nheaders = { Accept = "text/html" }\n', "the protocol itself sets"),
+        ('[mcp.servers.x]\nurl = "http://h/mcp"\ntoken_url = "nonsense"\nclient_id = "c"\nclient_secret = "PATH"\n', "'token_url' is no http"),
+        ('[mcp.servers.x]\ncommand = ""\n', "'command' is empty"),
+        ('[mcp]\nhosts = ["https://x/"]\n', "no name of a host"),
+        ('[mcp]\norigins = ["app.example.com"]\n', "is no origin"),
     ]
     for text, told in bad:
         file = tmp_path / "keyward.toml"
