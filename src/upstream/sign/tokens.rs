@@ -191,7 +191,7 @@ impl From<String> for Refused {
 // === impl Granted ===
 
 impl Granted {
-    pub(super) fn into_token(self) -> Result<Token, String> {
+    fn into_token(self) -> Result<Token, String> {
         let header = HeaderValue::try_from(format!("Bearer {}", self.access_token));
         let mut header = header.map_err(|_| "the token server's token holds characters that no header can carry".to_owned())?;
         header.set_sensitive(true);
