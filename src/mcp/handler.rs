@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::request::Parts;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResponse, ClientRequest, CompleteRequest, CompleteRequestParams, CompleteResult,
     CompletionInfo, CustomRequest, CustomResult, DiscoverResult, GetPromptRequest, GetPromptRequestParams, GetPromptResponse,
@@ -15,7 +16,9 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
 
 use super::calls::{Called, Way, held_back, no_tool, unusable};
+use super::endpoint::Presented;
 use super::federation::{Changes, Key, Kind, Listed, Pool, Server};
+use super::holder::Holder;
 use super::names::{self, Manner, shown};
 use super::{introduction, plain, prompts, services, subscriptions, tools};
 use crate::gateway::Gateway;
@@ -492,7 +495,10 @@ impl ServerHandler for Handler {
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         let pool = Arc::downgrade(&self.pool);
-        tokio::spawn(subscriptions::tell_session(self.changes(), context.peer, Arc::clone(&self.gateway), pool));
+        let presented = context.extensions.get::<Parts>().and_then(|head| head.extensions.get::<Presented>()).cloned();
+        let Some(Presented(presented)) = presented else { return };
+        let holder = Holder::new(&self.gateway, self.caller.id(), presented);
+        tokio::spawn(subscriptions::tell_session((self.changes(), holder), context.peer, Arc::clone(&self.gateway), pool));
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

@@ -15,6 +15,8 @@ import pytest
 import mcp_odd
 from gateway import BINARY, ROOT, eventually
 from mcp_fixture import call, tool_names
+from rest_upstream import FILE, OPENAPI, Api
+from rest_upstream import SECRET as REST_SECRET
 from test_mcp_servers import ACCEPT, SECRET, Listening, Raw, lines, modern, modern_text, program, served
 from upstream import Answer, Hold
 
@@ -583,6 +585,19 @@ def test_what_was_approved_holds_at_once_though_it_was_held_back_before(start_ga
     assert eventually(lambda: "web__echo" in tool_names(gateway, gateway.secret), seconds=20)
 
 
+def test_a_key_whose_scopes_change_is_told_so(start_gateway):
+    gateway = started(start_gateway, program("odd"))
+    made = gateway.new_key(name="scoped", tools="keyward/*")
+    opened = Raw(gateway, made["key"])
+    stream = Listening(opened.http.stream("GET", opened.url, headers=opened.headers))
+    news = Listening(modern(gateway, made["key"], "subscriptions/listen", notifications={"toolsListChanged": True}))
+    assert stream.is_open.wait(10) and news.is_open.wait(10)
+    assert eventually(lambda: news.heard)
+    assert gateway.run("keys", "update", made["id"], "--tools", "odd/*").returncode == 0
+    for heard in [stream.heard, news.heard]:
+        assert eventually(lambda: "notifications/tools/list_changed" in [message["method"] for message in heard], seconds=10), heard
+
+
 def test_an_id_that_is_in_flight_is_refused(start_gateway):
     gateway = started(start_gateway, program("odd"))
     opened = Raw(gateway, gateway.secret)
@@ -606,6 +621,23 @@ def test_a_prompt_with_a_servers_name_can_be_got(start_gateway):
     names = lambda: sorted(prompt["name"] for prompt in opened.said(3, "prompts/list")[-1]["result"]["prompts"])
     assert eventually(lambda: names() == ["odd__greet", "prompt__odd__greet"], seconds=10), names()
     assert "Mine." in json.dumps(opened.said(4, "prompts/get", name="prompt__odd__greet"))
+
+
+def test_a_prompt_with_a_services_name_is_a_request(start_gateway):
+    api = Api()
+    gateway = start_gateway(env={"WEATHER_KEY": REST_SECRET})
+    for folder in ["services", "prompts"]:
+        (gateway.folder / folder).mkdir()
+    (gateway.folder / "services" / "weather.yaml").write_text(OPENAPI)
+    (gateway.folder / "services" / "weather.toml").write_text(FILE.format(url=api.url, state="published", more="", tables=""))
+    (gateway.folder / "prompts" / "weather__greet.prompt").write_text("---\nmodel: test/gpt-4o-mini\nkeyward.state: published\n---\nGreet.\n")
+    looks = gateway.new_key(name="looks")["key"]
+    assert eventually(lambda: {"weather__getStation", "prompt__weather__greet"} <= set(tool_names(gateway, looks)), seconds=20)
+    key = gateway.new_key(limit="requests/day=2")["key"]
+    told = [modern_text(gateway, key, "prompts/get", name="weather__greet") for _ in range(3)]
+    assert all("Greet." in one for one in told[:2]) and "2 requests a day" in told[2], told
+    assert gateway.usage("tool", "prompt/prompts/get", 2)["requests"] >= 2
+    api.close()
 
 
 def test_a_page_of_a_named_origin_may_call(start_gateway):
