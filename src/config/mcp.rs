@@ -55,6 +55,8 @@ pub struct Server {
 pub const OWN_TOOLS: &str = "keyward";
 /// Stands before the names of prompts.
 pub const OWN_PROMPTS: &str = "prompt";
+/// Headers that the protocol itself sends.
+const OF_THE_PROTOCOL: [&str; 6] = ["accept", "content-type", "content-length", "mcp-session-id", "mcp-protocol-version", "last-event-id"];
 /// What stands for the gateway itself, and for no other server.
 pub const OWN: [&str; 2] = [OWN_TOOLS, OWN_PROMPTS];
 
@@ -63,6 +65,15 @@ pub const OWN: [&str; 2] = [OWN_TOOLS, OWN_PROMPTS];
 impl Mcp {
     /// Says what cannot be meant.
     pub(super) fn check(&self) -> Result<(), String> {
+        if let Some(host) = self.hosts.iter().find(|host| host.contains('/')) {
+            return Err(format!("mcp.hosts: '{host}' is no name of a host: write 'gateway.example.com', without a scheme and a path"));
+        }
+        let is_origin = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| !host.is_empty() && !host.contains('/'));
+        if let Some(origin) = self.origins.iter().find(|origin| *origin != "*" && *origin != "null" && !is_origin(origin)) {
+            return Err(format!(
+                "mcp.origins: '{origin}' is no origin: write 'https://app.example.com', with its scheme and without a path"
+            ));
+        }
         self.servers.iter().try_for_each(|(name, server)| {
             let mut letters = name.chars();
             let is_name = letters.next().is_some_and(|first| first.is_ascii_lowercase())
@@ -97,6 +108,12 @@ impl Server {
             (None, Some(_)) => of_http.iter().find(|(_, is_set)| *is_set).map(|(name, _)| (*name, "url")),
             _ => return Err("set either 'url' or 'command'".to_owned()),
         };
+        if self.command.as_deref().is_some_and(|command| command.trim().is_empty()) {
+            return Err("'command' is empty: name a program".to_owned());
+        }
+        if let Some(name) = self.headers.keys().find(|name| OF_THE_PROTOCOL.iter().any(|own| name.eq_ignore_ascii_case(own))) {
+            return Err(format!("'headers' sets '{name}', which the protocol itself sets: leave it out"));
+        }
         if let Some((name, other)) = needless {
             return Err(format!("'{name}' goes with '{other}': leave it out"));
         }

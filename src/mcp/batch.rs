@@ -13,6 +13,8 @@ use futures_util::stream::{self, BoxStream};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use sse_stream::SseStream;
 
@@ -46,6 +48,22 @@ pub fn read(body: &[u8]) -> Option<Result<Vec<Value>, String>> {
         )));
     }
     Some(Ok(messages))
+}
+
+/// The ids of requests, as JSON.
+pub fn ids(messages: &[Value]) -> Vec<String> {
+    messages.iter().filter(|message| is_request(message)).filter_map(|message| message.get("id")).map(Value::to_string).collect()
+}
+
+/// The id of a body that is one request.
+pub fn id(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Asked {
+        id: Value,
+        #[serde(rename = "method")]
+        _method: IgnoredAny,
+    }
+    serde_json::from_slice::<Asked>(body).ok().map(|asked| asked.id.to_string())
 }
 
 /// Serves each message by `one`, with the head that they came with together.

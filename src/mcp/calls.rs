@@ -17,7 +17,7 @@ use rmcp::service::{Peer, PeerRequestOptions, RequestContext, RoleClient, RoleSe
 use serde_json::Value;
 
 use super::endpoint::Presented;
-use super::federation::{Key, Kind, Link, Listed, NAMELESS, Pool, Server, Toward, Trouble, Turn};
+use super::federation::{Key, Kind, Link, Listed, NAMELESS, Pool, Server, Toward, Trouble, Turn, can_answer};
 use super::holder::{Holder, LOOK_EVERY};
 use super::kept;
 use super::names::{Manner, shown};
@@ -228,6 +228,7 @@ impl Called {
             progress: self.context.meta.get_progress_token(),
             manner: way.manner,
             holder: Holder::of(way.gateway, self),
+            capabilities: self.context.client_capabilities().unwrap_or_default(),
             level: self.level(way),
             is_modern: !self.version().has_initialize(),
             scope: format!("{}/{}", way.server.name, own_name(request)),
@@ -276,7 +277,8 @@ impl Called {
             link.knows_tools.store(true, Ordering::Relaxed);
         }
         if !link.is_modern || !self.version().has_initialize() {
-            return ask(turn, request, carried(&self.context.meta)).await;
+            let answer = ask(turn, request, carried(&self.context.meta)).await?;
+            return self.can_go_on(way.server, &answer).map(|()| answer);
         }
         // The caller knows nothing of results that ask for something: it is asked, and the server called again with its answers.
         for _ in 0..MOST_ROUNDS {
@@ -286,6 +288,17 @@ impl Called {
             }
         }
         Err(ServiceError::InputRequiredRoundsExceeded { max_rounds: MOST_ROUNDS })
+    }
+
+    /// Whether the caller can be asked all that a result wants to know.
+    fn can_go_on(&self, server: &Server, answer: &ServerResult) -> Result<(), ServiceError> {
+        let ServerResult::InputRequiredResult(wanted) = answer else { return Ok(()) };
+        let capabilities = self.context.client_capabilities().unwrap_or_default();
+        let mut questions = wanted.input_requests.iter().flatten();
+        match questions.all(|(_, question)| can_answer(&capabilities, question)) {
+            true => Ok(()),
+            false => Err(ServiceError::McpError(server.trouble("wants to know what its caller has not said that it can answer").0)),
+        }
     }
 }
 

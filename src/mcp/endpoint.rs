@@ -118,11 +118,22 @@ async fn serve_message(gateway: Arc<Gateway>, name: Option<String>, (mut head, b
     }
     let (method, mut body) = (head.method.clone(), body);
     // A session is used until what runs in it is over.
-    let used = session.as_ref().filter(|_| method == Method::POST).map(|session| gateway.mcp.owned.stream(session));
-    if method == Method::POST && batch::may_come(&head.headers, VERSION) {
+    let mut used = session.as_ref().filter(|_| method == Method::POST).map(|session| gateway.mcp.owned.stream(session));
+    let may_be_batch = batch::may_come(&head.headers, VERSION);
+    if method == Method::POST && (may_be_batch || used.is_some()) {
         let Ok(whole) = Limited::new(body, limit).collect().await else { return too_large() };
         let whole = whole.to_bytes();
-        match batch::read(&whole) {
+        let read = if may_be_batch { batch::read(&whole) } else { None };
+        let ids = match &read {
+            Some(messages) => messages.as_deref().map(batch::ids).unwrap_or_default(),
+            None => batch::id(&whole).into_iter().collect(),
+        };
+        if let Some(Err(twice)) = used.as_mut().map(|used| used.asks(ids)) {
+            return batch::refused(&format!(
+                "The id {twice} is of a request that still runs in this session: each needs one of its own, as answers are told apart by it."
+            ));
+        }
+        match read {
             Some(Ok(messages)) => {
                 let one = |request| async { plain::told(service.handle(request).await.map(Body::new), &Method::POST).await };
                 return while_running(batch::serve(head, messages, one).await, used);

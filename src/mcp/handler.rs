@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::request::Parts;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResponse, ClientRequest, CompleteRequest, CompleteRequestParams, CompleteResult,
     CompletionInfo, CustomRequest, CustomResult, DiscoverResult, GetPromptRequest, GetPromptRequestParams, GetPromptResponse,
@@ -15,7 +16,9 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
 
 use super::calls::{Called, Way, held_back, no_tool, unusable};
+use super::endpoint::Presented;
 use super::federation::{Changes, Key, Kind, Listed, Pool, Server};
+use super::holder::Holder;
 use super::names::{self, Manner, shown};
 use super::{introduction, plain, prompts, services, subscriptions, tools};
 use crate::gateway::Gateway;
@@ -162,6 +165,15 @@ impl Handler {
         called.metered(&self.gateway, (&server.name, name), run).await
     }
 
+    /// A prompt of the gateway's own; one that has the name of a server's prompt is told, and can be got, as its tool is.
+    fn own_prompt(&self, prompt: &crate::prompt::Prompt) -> rmcp::model::Prompt {
+        let mut told = prompts::prompt(prompt);
+        if let Some(Whose::Server(..)) = self.whose(&told.name) {
+            told.name = self.manner.name(prompts::SERVER, &told.name);
+        }
+        told
+    }
+
     /// Passes on what a session subscribes to, and ends.
     async fn subscribed(
         &self,
@@ -174,13 +186,17 @@ impl Handler {
         names::check_uri(own).map_err(|why| ErrorData::invalid_params(why, None))?;
         let request = request(own);
         let is_wanted = matches!(request, ClientRequest::SubscribeRequest(_));
-        if is_wanted {
-            uri_approved(&server, own)?;
-        }
         called.admit(&format!("{}/{own}", server.name))?;
-        called.forward(&self.way(&server), request).await?;
-        self.pool.subscribe(&server.name, own, is_wanted);
-        Ok(())
+        if !is_wanted {
+            called.forward(&self.way(&server), request).await?;
+            self.pool.subscribe(&server.name, own, false);
+            return Ok(());
+        }
+        uri_approved(&server, own)?;
+        // The first that it tells of it may come beside its answer.
+        self.pool.subscribe(&server.name, own, true);
+        let subscribed = called.forward(&self.way(&server), request).await;
+        subscribed.map(drop).inspect_err(|_| self.pool.subscribe(&server.name, own, false))
     }
 }
 
@@ -300,7 +316,7 @@ impl ServerHandler for Handler {
         called.count()?;
         let mut all = match self.alone {
             Some(_) => Vec::new(),
-            None => prompts::allowed(&self.gateway, &called.caller).iter().map(|prompt| prompts::prompt(prompt)).collect(),
+            None => prompts::allowed(&self.gateway, &called.caller).iter().map(|prompt| self.own_prompt(prompt)).collect(),
         };
         let federated = self.gathered(&called, |server, listing, may_use| {
             let told = |prompt: &rmcp::model::Prompt| {
@@ -326,12 +342,14 @@ impl ServerHandler for Handler {
         let whose = self.whose(&name).or(Some(Whose::Own(&name)).filter(|_| self.alone.is_none()));
         match whose.ok_or_else(no_prompt)? {
             Whose::Server(server, own) => {
-                approved(&server, Kind::Prompt, own)?;
                 (asked.name, asked.meta) = (own.to_owned(), None);
                 let request = ClientRequest::GetPromptRequest(GetPromptRequest::new(asked));
-                let used = (&*server.name, own, "prompts/get");
                 let way = self.way(&server);
-                match called.metered_use(&self.gateway, used, called.forward(&way, request)).await? {
+                let run = async {
+                    approved(&server, Kind::Prompt, own)?;
+                    called.forward(&way, request).await
+                };
+                match called.metered_use(&self.gateway, (&server.name, own, "prompts/get"), run).await? {
                     ServerResult::GetPromptResult(mut result) => {
                         result.messages.iter_mut().for_each(|message| self.manner.content(&server.name, &mut message.content));
                         Ok(result.into())
@@ -340,8 +358,8 @@ impl ServerHandler for Handler {
                     _ => Err(server.trouble("answered with no prompt").0),
                 }
             }
-            Whose::Service(..) => prompts::get(&self.gateway, &called.caller, &asked.name, asked.arguments).map(GetPromptResponse::from),
-            Whose::Own(own) | Whose::Prompt(own) => {
+            whose => {
+                let own = if let Whose::Own(own) | Whose::Prompt(own) = whose { own } else { &name };
                 let run = async { prompts::get(&self.gateway, &called.caller, own, asked.arguments).map(GetPromptResponse::from) };
                 called.metered_use(&self.gateway, (prompts::SERVER, prompts::base(own), "prompts/get"), run).await
             }
@@ -404,11 +422,14 @@ impl ServerHandler for Handler {
             return called.metered_use(&self.gateway, (prompts::SERVER, prompts::base(name), "resources/read"), run).await;
         };
         names::check_uri(own).map_err(|why| ErrorData::invalid_params(why, None))?;
-        uri_approved(&server, own)?;
         (asked.uri, asked.meta) = (own.to_owned(), None);
         let request = ClientRequest::ReadResourceRequest(ReadResourceRequest::new(asked));
-        let (way, used) = (self.way(&server), (&*server.name, own, "resources/read"));
-        match called.metered_use(&self.gateway, used, called.forward(&way, request)).await? {
+        let way = self.way(&server);
+        let run = async {
+            uri_approved(&server, own)?;
+            called.forward(&way, request).await
+        };
+        match called.metered_use(&self.gateway, (&server.name, own, "resources/read"), run).await? {
             ServerResult::ReadResourceResult(mut result) => {
                 result.contents.iter_mut().for_each(|contents| self.manner.resource(&server.name, contents));
                 Ok(result.into())
@@ -421,29 +442,33 @@ impl ServerHandler for Handler {
     async fn complete(&self, mut asked: CompleteRequestParams, context: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
         let called = Called::of(context)?;
         let nothing = || Ok(CompleteResult::new(CompletionInfo::default()));
-        let (server, own) = match &mut asked.r#ref {
+        let (server, of) = match &mut asked.r#ref {
             Reference::Prompt(prompt) => {
                 let name = prompt.name.clone();
                 let Some(Whose::Server(server, own)) = self.whose(&name) else { return nothing() };
-                approved(&server, Kind::Prompt, own)?;
                 prompt.name = own.to_owned();
-                (server, prompt.name.clone())
+                (server, Key::new(Kind::Prompt, own))
             }
             Reference::Resource(resource) => {
                 let uri = resource.uri.clone();
                 let Some((server, own)) = self.whose_uri(&uri) else { return nothing() };
                 names::check_uri(own).map_err(|why| ErrorData::invalid_params(why, None))?;
-                approved(&server, Kind::Template, own)?;
-                uri_approved(&server, own)?;
                 resource.uri = own.to_owned();
-                (server, resource.uri.clone())
+                (server, Key::new(Kind::Template, own))
             }
             _ => return nothing(),
         };
         asked.meta = None;
         let request = ClientRequest::CompleteRequest(CompleteRequest::new(asked));
-        let (way, used) = (self.way(&server), (&*server.name, &*own, "completion/complete"));
-        match called.metered_use(&self.gateway, used, called.forward(&way, request)).await? {
+        let way = self.way(&server);
+        let run = async {
+            approved(&server, of.kind, &of.name)?;
+            if of.kind == Kind::Template {
+                uri_approved(&server, &of.name)?;
+            }
+            called.forward(&way, request).await
+        };
+        match called.metered_use(&self.gateway, (&server.name, &of.name, "completion/complete"), run).await? {
             ServerResult::CompleteResult(result) => Ok(result),
             _ => Err(server.trouble("answered with no completion").0),
         }
@@ -470,7 +495,10 @@ impl ServerHandler for Handler {
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         let pool = Arc::downgrade(&self.pool);
-        tokio::spawn(subscriptions::tell_session(self.changes(), context.peer, Arc::clone(&self.gateway), pool));
+        let presented = context.extensions.get::<Parts>().and_then(|head| head.extensions.get::<Presented>()).cloned();
+        let Some(Presented(presented)) = presented else { return };
+        let holder = Holder::new(&self.gateway, self.caller.id(), presented);
+        tokio::spawn(subscriptions::tell_session((self.changes(), holder), context.peer, Arc::clone(&self.gateway), pool));
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

@@ -19,7 +19,12 @@ pub struct Holder(Arc<dyn Judge>);
 trait Judge: Send + Sync {
     /// Whether the key may be used, and for something of a server where that is named.
     fn judge<'a>(&'a self, scope: Option<&'a str>) -> BoxFuture<'a, bool>;
+    /// What the key's scopes are.
+    fn scopes(&self) -> BoxFuture<'_, Option<Scopes>>;
 }
+
+/// The globs of tools and of models that a key and its groups have.
+pub type Scopes = Vec<[Vec<String>; 2]>;
 
 struct Key {
     gateway: Arc<Gateway>,
@@ -53,6 +58,11 @@ impl Holder {
         self.0.judge(Some(scope)).await
     }
 
+    /// What decides which tools, prompts and resources it sees; none where that is not known now.
+    pub async fn scopes(&self) -> Option<Scopes> {
+        self.0.scopes().await
+    }
+
     /// Resolves once the key is no longer good.
     pub async fn ended(&self) {
         while self.is_good().await {
@@ -68,6 +78,14 @@ impl Judge for Key {
                 Ok(caller) => scope.is_none_or(|scope| caller.may_use_tool(scope).is_ok()),
                 Err(rejected) => matches!(rejected.reason, Reason::StoreDown),
             }
+        })
+    }
+
+    fn scopes(&self) -> BoxFuture<'_, Option<Scopes>> {
+        Box::pin(async {
+            let caller = self.gateway.keys.check_by_id(self.id, &self.head).await.ok()?;
+            let limits = caller.chain().iter().map(|account| account.current().limits.clone());
+            Some(limits.map(|limits| [limits.tools, limits.models]).collect())
         })
     }
 }
@@ -87,6 +105,10 @@ pub mod tests {
     impl Judge for AtomicBool {
         fn judge<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, bool> {
             Box::pin(async { self.load(Ordering::Relaxed) })
+        }
+
+        fn scopes(&self) -> BoxFuture<'_, Option<Scopes>> {
+            Box::pin(async { None })
         }
     }
 

@@ -1,6 +1,6 @@
 //! The sessions of the revisions that have them: whose each is, and when it ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ struct Session {
     used: Instant,
     /// Streams that wait for news or for an answer: as long as there is one, somebody is there.
     streams: usize,
+    /// The ids of the requests that run in it, as JSON.
+    asked: HashSet<String>,
     /// Since when its key is no longer good.
     bad_since: Option<Instant>,
 }
@@ -27,6 +29,7 @@ struct Session {
 pub struct Stream {
     sessions: Arc<Sessions>,
     id: String,
+    asked: Vec<String>,
 }
 
 /// One key has so many; where it begins one more, that ends which was not used for the longest time.
@@ -60,7 +63,7 @@ impl Sessions {
     /// A session was begun; tells those that end for it.
     pub fn begun(&self, id: &str, key: KeyId, holder: Holder) -> Vec<String> {
         let mut all = self.all();
-        all.insert(id.to_owned(), Session { key, holder, used: Instant::now(), streams: 0, bad_since: None });
+        all.insert(id.to_owned(), Session { key, holder, used: Instant::now(), streams: 0, asked: HashSet::new(), bad_since: None });
         // One in which something runs, or to which somebody listens, is used now.
         let of_key = all.iter().filter(|(_, session)| session.key == key);
         let mut of_key: Vec<_> = of_key.map(|(id, one)| (one.streams > 0, one.used, id.clone())).collect();
@@ -74,7 +77,7 @@ impl Sessions {
     /// A stream of a session is opened.
     pub fn stream(self: &Arc<Sessions>, id: &str) -> Stream {
         self.all().entry(id.to_owned()).and_modify(|session| session.streams += 1);
-        Stream { sessions: Arc::clone(self), id: id.to_owned() }
+        Stream { sessions: Arc::clone(self), id: id.to_owned(), asked: Vec::new() }
     }
 
     /// Forgets the sessions whose time is over, or whose key is no longer good; tells which.
@@ -108,10 +111,29 @@ impl Sessions {
     }
 }
 
+// === impl Stream ===
+
+impl Stream {
+    /// It is of requests with these ids; the error is one that runs in the session already, since answers are told apart by them.
+    pub fn asks(&mut self, ids: Vec<String>) -> Result<(), String> {
+        let mut all = self.sessions.all();
+        let Some(session) = all.get_mut(&self.id) else { return Ok(()) };
+        match ids.iter().find(|id| session.asked.contains(*id)) {
+            Some(twice) => Err(twice.clone()),
+            None => {
+                session.asked.extend(ids.iter().cloned());
+                self.asked = ids;
+                Ok(())
+            }
+        }
+    }
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
         self.sessions.all().entry(std::mem::take(&mut self.id)).and_modify(|session| {
             session.streams -= 1;
+            session.asked.retain(|id| !self.asked.contains(id));
             session.used = Instant::now();
         });
     }

@@ -14,14 +14,22 @@ use tokio::sync::watch;
 use super::calls::Called;
 use super::federation::{Changes, Pool, Server, Trouble};
 use super::handler::Handler;
-use super::holder::Holder;
+use super::holder::{Holder, Scopes};
 use super::names::check_uri;
 use crate::gateway::Gateway;
 
-/// A session is looked after so often, though nothing changes.
-const TICK: Duration = Duration::from_secs(30);
-/// And so often one that is subscribed to something.
+/// Whether a key sees something else, and whether a connection has ended that a session hears by, is looked at so often.
 const FIRST_REST: Duration = Duration::from_secs(2);
+/// The longest time between two looks at a connection that ends again and again.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// What a session, or who listens, was told of.
+struct News {
+    changes: watch::Receiver<Changes>,
+    told: Changes,
+    holder: Holder,
+    scopes: Option<Scopes>,
+}
 
 /// `subscriptions/listen` of the newest revision: tells until there is nothing more to tell, or nobody to tell it to.
 pub async fn listen(handler: &Handler, subscription: &SubscriptionContext) -> Result<(), ErrorData> {
@@ -45,7 +53,7 @@ pub async fn listen(handler: &Handler, subscription: &SubscriptionContext) -> Re
         by_server.into_values().map(|(server, uris)| updates(handler, (&called, &holder), subscription, server, uris)).collect();
     let updates = async { while told.next().await.is_some() {} };
     tokio::select! {
-        () = async { tokio::join!(updates, changes(handler, subscription)); } => {}
+        () = async { tokio::join!(updates, changes(handler, &holder, subscription)); } => {}
         () = subscription.cancelled() => {}
         () = holder.ended() => {}
         () = gateway.mcp.stopping() => {}
@@ -55,14 +63,19 @@ pub async fn listen(handler: &Handler, subscription: &SubscriptionContext) -> Re
 
 /// Tells a session that what there is has changed, for as long as the session lives, and sees to it that it goes on hearing of what it is
 /// subscribed to. Its connections are not held by that: they end with it.
-pub async fn tell_session(mut changes: watch::Receiver<Changes>, peer: Peer<RoleServer>, gateway: Arc<Gateway>, pool: Weak<Pool>) {
-    let mut told = *changes.borrow_and_update();
+pub async fn tell_session(
+    (changes, holder): (watch::Receiver<Changes>, Holder),
+    peer: Peer<RoleServer>,
+    gateway: Arc<Gateway>,
+    pool: Weak<Pool>,
+) {
+    let mut news = News::new(changes, holder).await;
     let listens = pool.upgrade().map(|pool| pool.listens()).unwrap_or_default();
     let (mut rest, mut looked) = (FIRST_REST, Instant::now());
     while !peer.is_transport_closed() {
         let is_subscribed = pool.upgrade().is_some_and(|pool| pool.is_subscribed());
         tokio::select! {
-            _ = tokio::time::timeout(if is_subscribed { rest } else { TICK }, changes.changed()) => {}
+            _ = news.come() => {}
             () = listens.notified() => {}
             () = gateway.mcp.stopping() => return,
         }
@@ -71,10 +84,10 @@ pub async fn tell_session(mut changes: watch::Receiver<Changes>, peer: Peer<Role
             && let Some(pool) = pool.upgrade()
         {
             // What ends again and again is not started again at once.
-            rest = if revive(&gateway, &pool).await { (rest * 2).min(TICK) } else { (rest / 2).max(FIRST_REST) };
+            rest = if revive(&gateway, &pool).await { (rest * 2).min(LONGEST_REST) } else { (rest / 2).max(FIRST_REST) };
             looked = Instant::now();
         }
-        let (tools, prompts, resources) = news(&mut told, &mut changes);
+        let (tools, prompts, resources) = news.take().await;
         // A session that is gone needs no news; the next turn ends this.
         if tools {
             let _ = peer.notify_tool_list_changed().await;
@@ -102,18 +115,38 @@ async fn revive(gateway: &Gateway, pool: &Pool) -> bool {
     has_ended
 }
 
-/// Whether tools, prompts and resources have changed since they were told of.
-fn news(told: &mut Changes, changes: &mut watch::Receiver<Changes>) -> (bool, bool, bool) {
-    let before = std::mem::replace(told, *changes.borrow_and_update());
-    (told.tools != before.tools, told.prompts != before.prompts, told.resources != before.resources)
+// === impl News ===
+
+impl News {
+    /// Of what comes from now on.
+    async fn new(mut changes: watch::Receiver<Changes>, holder: Holder) -> News {
+        let told = *changes.borrow_and_update();
+        let scopes = holder.scopes().await;
+        News { changes, told, holder, scopes }
+    }
+
+    /// Resolves when there may be some; false when there never will be.
+    async fn come(&mut self) -> bool {
+        !matches!(tokio::time::timeout(FIRST_REST, self.changes.changed()).await, Ok(Err(_)))
+    }
+
+    /// Whether tools, prompts and resources have changed since they were told of, or are others for this key.
+    async fn take(&mut self) -> (bool, bool, bool) {
+        let before = std::mem::replace(&mut self.told, *self.changes.borrow_and_update());
+        let now = self.holder.scopes().await;
+        let is_other = now.is_some() && self.scopes.is_some() && now != self.scopes;
+        self.scopes = now.or(self.scopes.take());
+        let told = &self.told;
+        (is_other || told.tools != before.tools, is_other || told.prompts != before.prompts, is_other || told.resources != before.resources)
+    }
 }
 
 /// Tells that what there is has changed.
-async fn changes(handler: &Handler, subscription: &SubscriptionContext) {
-    let (mut changes, wanted, sink) = (handler.changes(), subscription.accepted(), subscription.sink());
-    let mut told = *changes.borrow_and_update();
-    while changes.changed().await.is_ok() {
-        let (tools, prompts, resources) = news(&mut told, &mut changes);
+async fn changes(handler: &Handler, holder: &Holder, subscription: &SubscriptionContext) {
+    let (wanted, sink) = (subscription.accepted(), subscription.sink());
+    let mut news = News::new(handler.changes(), holder.clone()).await;
+    while news.come().await {
+        let (tools, prompts, resources) = news.take().await;
         // Whoever is gone cancels the subscription: nothing is lost by what cannot be told.
         if tools && wanted.tools_list_changed == Some(true) {
             let _ = sink.notify_tool_list_changed().await;
@@ -150,7 +183,7 @@ async fn updates(
         if let ServerNotification::ResourceUpdatedNotification(updated) = notification
             && holder.may_use(&format!("{}/{}", server.name, updated.params.uri)).await
         {
-            let uri = handler.manner().uri(&server.name, &updated.params.uri);
+            let uri = handler.manner().uri(&server.name, &server.secrets().masked(&updated.params.uri));
             let _ = subscription.sink().notify_resource_updated(uri).await;
         }
     }

@@ -68,7 +68,7 @@ fn what_changed_is_held_back_until_exactly_that_is_approved() {
     let same = listing("use", &[tool("says", json!({ "properties": { "b": {}, "a": {} }, "type": "object" }))]);
     let after = listing("use it so", &[tool("says something else", json!({}))]);
     let held_back = |listing: &Listing| gateway.held_back("web", listing).unwrap().iter().map(Key::to_string).collect::<Vec<_>>();
-    assert!(command_line.changes("web", &before).unwrap().iter().all(|change| change.before.is_none()) && gateway.written().is_none());
+    assert!(command_line.changes("web", &before).unwrap().iter().all(|change| change.before.is_none()) && gateway.written("web").is_none());
     assert!(held_back(&before).is_empty(), "the first that is seen counts as approved");
     assert!(held_back(&same).is_empty(), "the order of members says nothing");
     assert_eq!(held_back(&after), ["instructions", "tool t"]);
@@ -80,9 +80,9 @@ fn what_changed_is_held_back_until_exactly_that_is_approved() {
     let digest = Change::digest("web", &changes);
     assert_ne!(digest, Change::digest("web", &changes[1..]));
     assert_ne!(digest, Change::digest("other", &changes));
-    let written = gateway.written();
+    let written = gateway.written("web");
     command_line.approve("web", &changes).unwrap();
-    assert_ne!(gateway.written(), written, "the gateway notices");
+    assert_ne!(gateway.written("web"), written, "the gateway notices");
     assert!(held_back(&after).is_empty());
     assert_eq!(held_back(&before), ["instructions", "tool t"]);
 }

@@ -1,6 +1,6 @@
 //! The forms in which whoever was sent a secret may repeat it: as it is, and escaped in each of the ways that are about.
 
-use base64::Engine as _;
+use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -41,7 +41,14 @@ fn written(text: &str) -> Vec<String> {
     let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     all.extend([html.clone(), html.replace('"', "&quot;").replace('\'', "&#39;"), html.replace('"', "&#34;").replace('\'', "&#x27;")]);
     all.extend([STANDARD_NO_PAD.encode(text), URL_SAFE_NO_PAD.encode(text)]);
+    all.extend((0..3).flat_map(|at| [within(&STANDARD_NO_PAD, text, at), within(&URL_SAFE_NO_PAD, text, at)]));
     all
+}
+
+/// What base64 of something longer has of a text that begins `at` bytes after one of its groups of three: the digits that are the text's alone.
+fn within(alphabet: &impl Engine, text: &str, at: usize) -> String {
+    let whole = alphabet.encode([&vec![0; at], text.as_bytes()].concat());
+    whole.get((at * 8).div_ceil(6)..(at + text.len()) * 8 / 6).unwrap_or_default().to_owned()
 }
 
 /// As JSON by those who escape whatever means something in HTML.

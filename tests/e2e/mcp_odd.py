@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 
-NAMES = ["echo", "pid", "sleep", "chatter", "ask", "big", "die", "touch", "environment", "later", "unreadable", "withdraw", "tell_secret", "flood"]
+NAMES = ["echo", "pid", "sleep", "chatter", "ask", "big", "die", "touch", "environment", "later", "unreadable", "withdraw", "tell_secret", "flood", "headers"]
 # Answers that are none, by what is wrong with them; `%s` is the id.
 UNREADABLE = {
     "surrogate": '{"jsonrpc": "2.0", "id": %s, "result": {"content": [{"type": "text", "text": "\\ud800"}]}}',
@@ -23,6 +23,8 @@ class Odd:
     def __init__(self, words):
         self.words, self.says, self.asked, self.calls = set(words), "For testing", threading.Event(), 0
         self.able, self.answered, self.subscribed = {}, None, set()
+        # What it says of a resource and a template besides; and the headers of its last request.
+        self.more, self.heard = {}, {}
 
     def tools(self):
         listed = [{"name": name, "description": self.says, "inputSchema": {"type": "object"}} for name in NAMES]
@@ -39,7 +41,7 @@ class Odd:
         return listed
 
     def resources(self):
-        listed = [{"uri": "file:///public/a", "name": "a", "description": self.says}, {"uri": "file:///named", "name": self.says}]
+        listed = [{"uri": "file:///public/a", "name": "a", "description": self.says, **self.more}, {"uri": "file:///named", "name": self.says}]
         if "strange" in self.words:
             listed += [{"uri": "file:///rated", "name": "rated", "annotations": {"priority": 5, "lastModified": "yesterday"}}, {"uri": "no uri", "name": "x"}]
         return listed
@@ -72,7 +74,7 @@ class Odd:
             "tools/list": {"tools": self.tools()},
             "prompts/list": {"prompts": [{"name": "greet", "description": self.says}]},
             "resources/list": {"resources": self.resources()},
-            "resources/templates/list": {"resourceTemplates": [{"uriTemplate": "file:///made/{x}", "name": "made", "description": self.says}]},
+            "resources/templates/list": {"resourceTemplates": [{"uriTemplate": "file:///made/{x}", "name": "made", "description": self.says, **self.more}]},
             "completion/complete": {"completion": {"values": ["completed"]}},
             "resources/read": {"contents": [{"uri": params.get("uri"), "text": "read"}]},
             "resources/subscribe": {},
@@ -115,7 +117,7 @@ class Odd:
         return arguments["tag"]
 
     def ask(self, arguments, token, tell):
-        if "elicitation" not in self.able:
+        if "elicitation" not in self.able and "anyway" not in arguments:
             return "nobody can be asked"
         schema, answers = {"type": "object", "properties": {"name": {"type": "string"}}}, []
         for turn in range(arguments.get("times", 1)):
@@ -150,9 +152,12 @@ class Odd:
         os._exit(3)
 
     def touch(self, arguments, token, tell):
-        for uri in list(self.subscribed):
+        for uri in [arguments["uri"]] if "uri" in arguments else list(self.subscribed):
             tell({"method": "notifications/resources/updated", "params": {"uri": uri}})
         return "touched"
+
+    def headers(self, arguments, token, tell):
+        return json.dumps(self.heard)
 
     def environment(self, arguments, token, tell):
         return f"It is {os.environ.get(arguments.get('variable', 'ODD_SECRET'))}."
@@ -229,6 +234,8 @@ class Served(http.server.ThreadingHTTPServer):
 
     def __init__(self, *words, refuses=lambda headers: None):
         self.odd, self.refuses, self.sessions = Odd(words), refuses, set()
+        # When each session asked for its stream of news.
+        self.listened = {}
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -257,6 +264,12 @@ class Answering(http.server.BaseHTTPRequestHandler):
 
 
 class Handler(Answering):
+    def do_GET(self):
+        if "closes" not in self.server.odd.words:
+            return super().do_GET()
+        self.server.listened.setdefault(self.headers["mcp-session-id"], []).append(time.monotonic())
+        self.send(200, b"retry: 0\n\n", "text/event-stream")
+
     def do_POST(self):
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if refused := self.server.refuses(self.headers):
@@ -272,6 +285,9 @@ class Handler(Answering):
         if message.get("method") == "initialize":
             session = uuid.uuid4().hex
             self.server.sessions.add(session)
+        self.server.odd.heard = {name.lower(): value for name, value in self.headers.items()}
+        if message.get("method") == "tools/call" and "answers_nothing" in self.server.odd.words:
+            return self.send(200, b'{"jsonrpc": "2.0", "method": "notifications/x"}', "application/json")
         said = self.server.odd.answer(message, lambda _: None)
         if "id" not in message or said is None:
             return self.send(202, b"", "text/plain")

@@ -21,7 +21,7 @@ from mcp.types import CreateMessageResult, ElicitResult, PromptReference, Resour
 from gateway import BINARY, ROOT, eventually
 from mcp_fixture import FIXTURE, Fixture, call, fixture, session, tool_names
 from mcp_odd import Answering
-from test_mcp_servers import Raw
+from test_mcp_servers import Raw, modern_text
 
 SECRET = "fixture-credential-of-the-gateway"
 DOWN = """
@@ -170,6 +170,15 @@ def test_what_a_server_tells_and_asks_reaches_the_caller(federated, server):
     assert progressed == [0, 50, 100]
     assert logged == ["Tool execution started", "Tool processing data", "Tool execution completed"]
     assert "ada@example.com" in asked.content[0].text and "sampled" in sampled.content[0].text
+
+
+def test_who_cannot_be_asked_by_a_result_is_not(federated):
+    def told(capabilities):
+        return modern_text(federated, federated.secret, "tools/call", name="web__test_input_required_result_elicitation", arguments={}, capabilities=capabilities)
+
+    assert "inputRequests" in told({"elicitation": {}})
+    for able in [{}, {"sampling": {}}, {"elicitation": {"url": {}}}]:
+        assert "has not said that it can answer" in told(able) and "inputRequests" not in told(able)
 
 
 def test_a_caller_who_hangs_up_ends_the_call_there(federated):
@@ -325,6 +334,11 @@ def test_what_cannot_be_meant_is_told(gateway, tmp_path):
         ('[mcp.servers.x]\nurl = "http://h/mcp"\ntoken_url = "http://t"\n', "go together"),
         ('[mcp.servers.x]\nurll = "http://h/mcp"\n', "did you mean"),
         ('[mcp.servers.x]\nurl = "http://h/mcp"\nheaders = { "a b" = "c" }\n', "no header 'a b'"),
+        ('[mcp.servers.x]\nurl = "http://h/mcp"\nheaders = { Accept = "text/html" }\n', "the protocol itself sets"),
+        ('[mcp.servers.x]\nurl = "http://h/mcp"\ntoken_url = "nonsense"\nclient_id = "c"\nclient_secret = "PATH"\n', "'token_url' is no http"),
+        ('[mcp.servers.x]\ncommand = ""\n', "'command' is empty"),
+        ('[mcp]\nhosts = ["https://x/"]\n', "no name of a host"),
+        ('[mcp]\norigins = ["app.example.com"]\n', "is no origin"),
     ]
     for text, told in bad:
         file = tmp_path / "keyward.toml"

@@ -1,5 +1,6 @@
 """Servers behind `/mcp` that die, list what nobody can read or repeat what they were told; batches; and lines that the bridge cannot read."""
 
+import base64
 import contextlib
 import json
 import os
@@ -14,6 +15,8 @@ import pytest
 import mcp_odd
 from gateway import BINARY, ROOT, eventually
 from mcp_fixture import call, tool_names
+from rest_upstream import FILE, OPENAPI, Api
+from rest_upstream import SECRET as REST_SECRET
 from test_mcp_servers import ACCEPT, SECRET, Listening, Raw, lines, modern, modern_text, program, served
 from upstream import Answer, Hold
 
@@ -458,7 +461,7 @@ def test_a_credential_is_in_no_list_and_no_address(start_gateway):
     told = json.dumps([opened.started, *(opened.said(3, method) for method in lists)], ensure_ascii=False)
     assert told.count("connected as …") >= 4 and SECRET not in told
     assert eventually(lambda: "Cannot POST /s/…/mcp" in gateway.log(), seconds=20) and SECRET not in gateway.log()
-    assert SECRET not in json.dumps(gateway.cli("mcp", "servers", code=1)) + (gateway.folder / "data" / "mcp-approvals.json").read_text()
+    assert SECRET not in json.dumps(gateway.cli("mcp", "servers", code=1)) + (gateway.folder / "data" / "mcp-approvals" / "web.json").read_text()
 
 
 def test_a_prompt_that_is_cancelled_is_cancelled_at_its_provider(start_gateway, upstream):
@@ -487,6 +490,154 @@ def test_a_call_of_what_is_held_back_is_in_the_ledger(start_gateway):
     gateway = holding_back(start_gateway)
     assert "is not as it was approved" in call(gateway, gateway.secret, "web__echo").content[0].text
     assert gateway.usage("tool", "web/echo", 1)["failed"] == 1
+
+
+def test_the_use_of_what_is_held_back_is_a_request_under_the_keys_scope(start_gateway):
+    gateway = holding_back(start_gateway)
+    greet, made = {"type": "ref/prompt", "name": "web__greet"}, {"type": "ref/resource", "uri": "web+file:///made/{x}"}
+    uses = [("prompts/get", {"name": "web__greet"}), ("resources/read", {"uri": "web+file:///public/a"})]
+    uses += [("completion/complete", {"ref": ref, "argument": {"name": "x", "value": "a"}}) for ref in [greet, made]]
+    other = Raw(gateway, gateway.new_key(name="other", tools="keyward/*")["key"])
+    for method, params in [*uses, ("resources/subscribe", {"uri": "web+file:///public/a"})]:
+        told = error(other.said(3, method, **params))
+        assert "approved" not in told and "web" in told, told
+    limited = Raw(gateway, gateway.new_key(name="limited", limit="requests/day=4")["key"])
+    assert all("not as it was approved" in error(limited.said(3, method, **params)) for method, params in uses)
+    assert all("4 requests a day" in error(limited.said(3, method, **params)) for method, params in uses)
+    for method, count in [("prompts/get", 1), ("resources/read", 1), ("completion/complete", 2)]:
+        assert gateway.usage("tool", f"web/{method}", 1)["failed"] >= count, method
+
+
+def test_all_that_is_listed_of_a_resource_and_a_template_is_approved(start_gateway):
+    server = mcp_odd.Served()
+    server.odd.more = {"mimeType": "text/plain", "size": 1}
+    gateway = started(start_gateway, served("web", server.url), "web__echo")
+    server.odd.more = {"mimeType": "text/plain", "size": 2}
+    assert "held_back" in gateway.cli("mcp", "servers")[0] and gateway.cli("mcp", "servers")[0]["held_back"] == []
+    for more in [{"mimeType": "text/IGNORE"}, {"mimeType": "text/plain", "_meta": {"note": "IGNORE"}}, {"mimeType": "text/plain", "icons": [{"src": "https://x.example/i.png"}]}]:
+        server.odd.more = more
+        assert gateway.cli("mcp", "servers")[0]["held_back"] == ["resource file:///public/a", "template file:///made/{x}"], more
+
+
+def test_an_update_is_told_to_who_is_subscribed_and_without_a_secret(start_gateway):
+    gateway = started(start_gateway, program("odd", ODD_SECRET="${ODD}"), env={"ODD": SECRET})
+    heard = {}
+    for is_subscribed in [False, True]:
+        opened = Raw(gateway, gateway.secret)
+        stream = Listening(opened.http.stream("GET", opened.url, headers=opened.headers))
+        assert stream.is_open.wait(10)
+        if is_subscribed:
+            assert "result" in opened.said(7, "resources/subscribe", uri="odd+file:///public/a")[-1]
+        opened.text("odd__touch", uri=f"file:///of/{SECRET}")
+        opened.text("odd__chatter", seconds=0.3, tag="after")
+        eventually(lambda: "updated" in json.dumps(stream.heard), seconds=5 if is_subscribed else 1)
+        heard[is_subscribed] = [message["params"]["uri"] for message in stream.heard if message["method"] == "notifications/resources/updated"]
+    assert heard == {False: [], True: ["odd+file:///of/…"]}
+
+
+def test_the_password_of_a_url_is_told_to_nobody(start_gateway):
+    server = mcp_odd.Served()
+    url = server.url.replace("://", "://user:${ODD}@")
+    gateway = started(start_gateway, served("web", url), "web__echo", env={"ODD": "pass-word-of-it"})
+    opened = Raw(gateway, gateway.secret)
+    told = json.loads(opened.text("web__headers"))
+    assert base64.b64decode(server.odd.heard["authorization"].removeprefix("Basic ")) == b"user:pass-word-of-it"
+    assert told["authorization"].startswith("Basic …") and len(told["authorization"]) < 10
+
+
+def test_who_cannot_be_asked_is_not_though_a_server_tries(start_gateway):
+    gateway = started(start_gateway, program("odd"))
+    opened = Raw(gateway, gateway.secret)
+    began = time.monotonic()
+    told = opened.call(3, "odd__ask", anyway=True, seconds=20)
+    assert len(told) == 1 and "has not declared" in told[0]["result"]["content"][0]["text"], told
+    assert "has not declared" in modern_text(gateway, gateway.secret, "tools/call", name="odd__ask", arguments={"anyway": True, "seconds": 20})
+    assert time.monotonic() - began < 15
+
+
+def test_a_stream_of_news_that_ends_is_asked_for_once_a_second_at_the_most(start_gateway):
+    server = mcp_odd.Served("closes")
+    gateway = started(start_gateway, served("web", server.url), "web__echo")
+    Raw(gateway, gateway.secret).text("web__echo")
+    assert eventually(lambda: sum(len(times) >= 3 for times in server.listened.values()) >= 2, seconds=20)
+    rests = [later - before for times in server.listened.values() for before, later in zip(times, times[1:])]
+    assert min(rests) > 0.9, rests
+
+
+def test_an_answer_that_answers_nothing_ends_the_call_at_once(start_gateway):
+    gateway = started(start_gateway, served("web", mcp_odd.Served("answers_nothing").url), "web__echo")
+    began = time.monotonic()
+    assert "it is no answer" in error(Raw(gateway, gateway.secret).call(3, "web__echo"))
+    assert time.monotonic() - began < 10
+
+
+def test_what_was_approved_holds_at_once_though_it_was_held_back_before(start_gateway):
+    server = mcp_odd.Served()
+    gateway = started(start_gateway, served("web", server.url), "web__echo")
+    gateway.stop()
+    server.odd.says = "Second"
+    gateway.start()
+    assert eventually(lambda: "web__for_the_able" in tool_names(gateway, gateway.secret), seconds=20)
+    assert "web__echo" not in tool_names(gateway, gateway.secret)
+    server.odd.says = "Third"
+    digest = gateway.run("mcp", "approve", "web", "echo").stdout.split("--digest ")[1].strip()
+    assert "approved web: tool echo" in gateway.run("mcp", "approve", "web", "echo", "--digest", digest).stdout
+    assert eventually(lambda: "web__echo" in tool_names(gateway, gateway.secret), seconds=20)
+
+
+def test_a_key_whose_scopes_change_is_told_so(start_gateway):
+    gateway = started(start_gateway, program("odd"))
+    made = gateway.new_key(name="scoped", tools="keyward/*")
+    opened = Raw(gateway, made["key"])
+    stream = Listening(opened.http.stream("GET", opened.url, headers=opened.headers))
+    news = Listening(modern(gateway, made["key"], "subscriptions/listen", notifications={"toolsListChanged": True}))
+    assert stream.is_open.wait(10) and news.is_open.wait(10)
+    assert eventually(lambda: news.heard)
+    assert gateway.run("keys", "update", made["id"], "--tools", "odd/*").returncode == 0
+    for heard in [stream.heard, news.heard]:
+        assert eventually(lambda: "notifications/tools/list_changed" in [message["method"] for message in heard], seconds=10), heard
+
+
+def test_an_id_that_is_in_flight_is_refused(start_gateway):
+    gateway = started(start_gateway, program("odd"))
+    opened = Raw(gateway, gateway.secret)
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(opened.call, 500, "odd__sleep", seconds=3)
+        ping = {"jsonrpc": "2.0", "id": 500, "method": "ping"}
+        again = lambda: opened.http.post(opened.url, json=ping, headers=opened.headers)
+        assert eventually(lambda: again().status_code == 400)
+        assert "The id 500 is of a request that still runs" in again().json()["error"]["message"]
+        # A text is another id.
+        assert opened.http.post(opened.url, json={**ping, "id": "500"}, headers=opened.headers).status_code == 200
+        assert running.result()[-1]["result"]["content"][0]["text"] == "slept"
+    assert again().status_code == 200
+
+
+def test_a_prompt_with_a_servers_name_can_be_got(start_gateway):
+    gateway = started(start_gateway, program("odd"))
+    (gateway.folder / "prompts").mkdir()
+    (gateway.folder / "prompts" / "odd__greet.prompt").write_text("---\nmodel: test/gpt-4o-mini\nkeyward.state: published\n---\nMine.\n")
+    opened = Raw(gateway, gateway.secret)
+    names = lambda: sorted(prompt["name"] for prompt in opened.said(3, "prompts/list")[-1]["result"]["prompts"])
+    assert eventually(lambda: names() == ["odd__greet", "prompt__odd__greet"], seconds=10), names()
+    assert "Mine." in json.dumps(opened.said(4, "prompts/get", name="prompt__odd__greet"))
+
+
+def test_a_prompt_with_a_services_name_is_a_request(start_gateway):
+    api = Api()
+    gateway = start_gateway(env={"WEATHER_KEY": REST_SECRET})
+    for folder in ["services", "prompts"]:
+        (gateway.folder / folder).mkdir()
+    (gateway.folder / "services" / "weather.yaml").write_text(OPENAPI)
+    (gateway.folder / "services" / "weather.toml").write_text(FILE.format(url=api.url, state="published", more="", tables=""))
+    (gateway.folder / "prompts" / "weather__greet.prompt").write_text("---\nmodel: test/gpt-4o-mini\nkeyward.state: published\n---\nGreet.\n")
+    looks = gateway.new_key(name="looks")["key"]
+    assert eventually(lambda: {"weather__getStation", "prompt__weather__greet"} <= set(tool_names(gateway, looks)), seconds=20)
+    key = gateway.new_key(limit="requests/day=2")["key"]
+    told = [modern_text(gateway, key, "prompts/get", name="weather__greet") for _ in range(3)]
+    assert all("Greet." in one for one in told[:2]) and "2 requests a day" in told[2], told
+    assert gateway.usage("tool", "prompt/prompts/get", 2)["requests"] >= 2
+    api.close()
 
 
 def test_a_page_of_a_named_origin_may_call(start_gateway):
@@ -529,6 +680,24 @@ def test_the_bridge_answers_whatever_it_reads(start_gateway):
     told = bridge(gateway, begin + b'\n{"id":9,"x":"\xff"}\n42\nnull\n{"jsonrpc":"2.0","id":null,"method":"ping"}\n[]\n[' + ping % 1 + b"," + ping % 2 + b"]\n" + ping % 3 + b"\n")
     assert [message["error"]["code"] for message in told if "error" in message] == [-32700, -32600, -32600, -32600, -32600]
     assert {message["id"] for message in told if "result" in message} == {0, 1, 2, 3}
+
+
+def test_the_bridge_speaks_of_one_server_alone(start_gateway):
+    gateway = started(start_gateway, program("odd"))
+    begin = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "e2e", "version": "1"}}
+    text = "\n".join(json.dumps({"jsonrpc": "2.0", **message}) for message in [
+        {"id": 0, "method": "initialize", "params": begin},
+        {"method": "notifications/initialized"},
+        {"id": 1, "method": "tools/list"},
+    ])
+    listed = [message for message in bridge(gateway, text.encode() + b"\n", "/mcp/odd") if message.get("id") == 1]
+    assert "echo" in [tool["name"] for tool in listed[0]["result"]["tools"]]
+
+
+def test_what_is_no_message_of_the_protocol_is_told_as_one(gateway, key):
+    gateway.secret = key
+    [told] = bridge(gateway, b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n', "/nowhere")
+    assert (told["jsonrpc"], told["id"], told["error"]["code"]) == ("2.0", 1, -32000) and "404" in told["error"]["message"], told
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/v1", "/mcp/"])

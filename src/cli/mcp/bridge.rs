@@ -96,6 +96,12 @@ fn base(url: &str) -> &str {
     ["/mcp", "/v1"].iter().find_map(|path| url.strip_suffix(path)).unwrap_or(url).trim_end_matches('/')
 }
 
+/// Where the protocol is spoken: by the gateway, or as one server alone where the URL says so.
+pub fn endpoint(url: &str) -> String {
+    let alone = url.rsplit_once("/mcp/").filter(|(_, name)| !name.is_empty() && !name.contains('/'));
+    alone.map_or_else(|| format!("{url}/mcp"), |_| url.to_owned())
+}
+
 /// Whether a URL is of this machine, to which no proxy leads.
 fn is_local(url: &str) -> bool {
     match url::Url::parse(url).ok().as_ref().and_then(url::Url::host) {
@@ -114,7 +120,7 @@ pub async fn run(env: &Environment, url: &str) -> Result<(), CliError> {
     let (out, mut lines) = mpsc::unbounded_channel::<String>();
     let bridge = Arc::new(Bridge {
         http,
-        url: format!("{url}/mcp"),
+        url: endpoint(url),
         key: Secret::new(key),
         session: Mutex::default(),
         renewing: tokio::sync::Mutex::default(),
@@ -410,6 +416,10 @@ impl Bridge {
         }
         let body = response.text().await.map_err(|error| format!("the gateway's answer broke off ({error})"))?;
         match serde_json::from_str::<Value>(&body) {
+            Ok(answer) if !is_message(&answer) => {
+                let said = answer.pointer("/error/message").or_else(|| answer.get("detail")).and_then(Value::as_str);
+                Err(format!("the gateway answered with status {}: {}", status.as_u16(), said.unwrap_or("no message of the protocol")))
+            }
             Ok(mut answer) => {
                 // What is refused before it is read names no request.
                 if answer.get("id").is_none_or(Value::is_null) && answer.get("error").is_some() {
@@ -487,6 +497,12 @@ impl Bridge {
 fn is_stream(response: &Response) -> bool {
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
+}
+
+/// Whether what came is of JSON-RPC: another server, or another path, may answer with something else.
+fn is_message(answer: &Value) -> bool {
+    let is_one = |message: &Value| message.get("jsonrpc").is_some_and(|version| version == "2.0");
+    is_one(answer) || answer.as_array().is_some_and(|all| all.iter().all(is_one))
 }
 
 fn failure(id: &Value, code: i32, message: &str) -> Value {

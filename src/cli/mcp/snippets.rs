@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::bridge::endpoint;
 use crate::cli::{CliError, output};
 
 /// An assistant.
@@ -36,7 +37,7 @@ pub fn print(client: Option<Client>, url: &str) -> Result<(), CliError> {
 impl Client {
     /// The assistant's name, where its settings are, and what has to be there.
     fn snippet(self, url: &str) -> (&'static str, &'static str, String) {
-        let mcp = format!("{url}/mcp");
+        let mcp = endpoint(url);
         let bearer = |key: &str| json!({ "Authorization": format!("Bearer {key}") });
         match self {
             Client::ClaudeCode => {

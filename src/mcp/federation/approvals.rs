@@ -5,28 +5,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring::digest::{Context, SHA256};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Listing;
+use super::approved::{self, Approved};
 use super::said::{Key, Kind, Said};
 use crate::hex::hex;
 use crate::hidden::is_hidden;
 use crate::prompt::examples::diff;
 use crate::shelf;
 
-/// Texts that were approved, in a file that the command line changes too.
+/// Texts that were approved, in a file for each server that the command line changes too.
 #[derive(Debug)]
 pub struct Approvals {
-    file: PathBuf,
+    folder: PathBuf,
+    /// Where older versions had those of all servers.
+    older: PathBuf,
 }
 
-/// By server, by what says it.
-type Texts = BTreeMap<String, BTreeMap<Key, Value>>;
+/// What was approved of one server, by what says it.
+type Texts = BTreeMap<Key, Approved>;
 
 /// What is not as it was approved, or was never seen.
 #[derive(Clone, Debug)]
@@ -41,75 +46,176 @@ pub struct Change {
 
 /// So many resources of one server are kept, and so much else; what it has beyond that is held back.
 const MOST: usize = 5000;
+/// So is what it has beyond so many bytes.
+const MOST_BYTES: usize = 8 << 20;
+/// What a server has had no more for so long makes room for what it has, in seconds: less, and it could come back as another at once.
+const LONG_GONE: u64 = 30 * 24 * 3600;
 /// Hexadecimal digits of a digest that somebody repeats.
 const DIGITS: usize = 32;
+
+/// How much is kept of one server.
+#[derive(Default)]
+struct Room {
+    resources: usize,
+    others: usize,
+    bytes: usize,
+}
 
 // === impl Approvals ===
 
 impl Approvals {
     /// The approvals of a data folder.
     pub fn open(data: &Path) -> Approvals {
-        Approvals { file: data.join("mcp-approvals.json") }
+        Approvals { folder: data.join("mcp-approvals"), older: data.join("mcp-approvals.json") }
     }
 
-    /// What tells one state of the file from the next: each is a file of its own.
-    pub fn written(&self) -> Option<(SystemTime, u64)> {
-        let facts = std::fs::metadata(&self.file).ok()?;
+    /// What tells one state of a server's file from the next: each is a file of its own.
+    pub fn written(&self, server: &str) -> Option<(SystemTime, u64)> {
+        let facts = std::fs::metadata(self.file(server)).ok()?;
         Some((facts.modified().ok()?, facts.ino()))
     }
 
     /// What of a server is not as it was approved; what was never seen before is approved now.
     pub fn held_back(&self, server: &str, listing: &Listing) -> std::io::Result<BTreeSet<Key>> {
-        self.changed(server, |approved| {
-            let (mut held_back, said) = (BTreeSet::new(), Said::by(listing));
-            let mut resources = approved.keys().filter(|key| key.kind == Kind::Resource).count();
-            let new = said.iter().filter(|said| said.key.kind == Kind::Resource && !approved.contains_key(&said.key)).count();
-            if resources + new > MOST {
-                // Resources come and go all day: those that are there no longer make room.
-                let there: BTreeSet<&Key> = said.iter().map(|said| &said.key).collect();
-                approved.retain(|key, _| key.kind != Kind::Resource || there.contains(key));
-                resources = approved.keys().filter(|key| key.kind == Kind::Resource).count();
-            }
-            for Said { key, text } in said {
-                let (is_new, is_resource) = (!approved.contains_key(&key), key.kind == Kind::Resource);
-                let known = if is_resource { resources } else { approved.len() - resources };
-                if is_new && known < MOST {
-                    resources += usize::from(is_resource);
-                    approved.insert(key, text);
-                } else if is_new || approved[&key] != text {
-                    held_back.insert(key);
-                }
-            }
-            held_back
-        })
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.changed(server, |approved| first_seen(approved, Said::by(listing), now))
     }
 
     /// What of a server would have to be approved, and nothing is approved by looking.
     pub fn changes(&self, server: &str, listing: &Listing) -> std::io::Result<Vec<Change>> {
-        let mut approved = read(&self.file)?.remove(server).unwrap_or_default();
-        let change = |Said { key, text: now }| {
-            let before = approved.remove(&key);
-            (before.as_ref() != Some(&now)).then_some(Change { key, before, now })
+        let mut approved = self.read(server)?;
+        let change = |said: Said| {
+            let before = approved.remove(&said.key);
+            let is_approved = before.as_ref().is_some_and(|before| before.is(&said));
+            (!is_approved).then(|| Change { key: said.key, before: before.map(|before| before.text), now: said.text })
         };
         Ok(Said::by(listing).into_iter().filter_map(change).collect())
     }
 
+    /// As what some things were approved, as far as they were.
+    pub fn of(&self, server: &str, keys: &BTreeSet<Key>) -> std::io::Result<Vec<(Key, Value)>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let approved = self.read(server)?.into_iter().filter(|(key, _)| keys.contains(key));
+        Ok(approved.map(|(key, approved)| (key, approved.text)).collect())
+    }
+
     /// Approves what was shown.
     pub fn approve(&self, server: &str, shown: &[Change]) -> std::io::Result<()> {
-        self.changed(server, |approved| approved.extend(shown.iter().map(|change| (change.key.clone(), change.now.clone()))))
+        self.changed(server, |approved| approved.extend(shown.iter().map(|change| (change.key.clone(), Approved::of(&change.now)))))
     }
 
     /// Reads, changes and writes under a lock: the gateway and the command line may do so at once.
-    fn changed<T>(&self, server: &str, change: impl FnOnce(&mut BTreeMap<Key, Value>) -> T) -> std::io::Result<T> {
-        let lock = File::options().create(true).truncate(false).write(true).open(self.file.with_extension("lock"))?;
+    fn changed<T>(&self, server: &str, change: impl FnOnce(&mut Texts) -> T) -> std::io::Result<T> {
+        let lock = File::options().create(true).truncate(false).write(true).open(self.folder.with_extension("lock"))?;
         lock.lock()?;
-        let before = read(&self.file)?;
-        let mut texts = before.clone();
-        let done = change(texts.entry(server.to_owned()).or_default());
-        if texts != before {
-            shelf::put(&self.file, &(serde_json::to_string_pretty(&texts)? + "\n"))?;
+        let file = self.file(server);
+        let before = std::fs::read(&file).unwrap_or_default();
+        let mut texts = self.read(server)?;
+        let done = change(&mut texts);
+        let after = serde_json::to_string_pretty(&texts)? + "\n";
+        if after.as_bytes() != before {
+            std::fs::create_dir_all(&self.folder)?;
+            shelf::put(&file, &after)?;
         }
+        self.move_on(server)?;
         Ok(done)
+    }
+
+    fn file(&self, server: &str) -> PathBuf {
+        self.folder.join(format!("{server}.json"))
+    }
+
+    fn read(&self, server: &str) -> std::io::Result<Texts> {
+        match read(&self.file(server))? {
+            Some(texts) => Ok(texts),
+            None => Ok(self.read_older()?.and_then(|mut all| all.remove(server)).unwrap_or_default()),
+        }
+    }
+
+    fn read_older(&self) -> std::io::Result<Option<BTreeMap<String, Texts>>> {
+        read(&self.older)
+    }
+
+    /// Takes out of the file of all servers what stands in the server's own: whoever removes that begins anew.
+    fn move_on(&self, server: &str) -> std::io::Result<()> {
+        let Some(mut all) = self.read_older()? else { return Ok(()) };
+        match all.remove(server) {
+            None => Ok(()),
+            Some(_) if all.is_empty() => std::fs::remove_file(&self.older),
+            Some(_) => shelf::put(&self.older, &(serde_json::to_string_pretty(&all)? + "\n")),
+        }
+    }
+}
+
+/// Approves what is seen for the first time, as far as there is room; tells what is held back.
+fn first_seen(approved: &mut Texts, said: Vec<Said>, now: u64) -> BTreeSet<Key> {
+    let there: BTreeSet<&Key> = said.iter().map(|said| &said.key).collect();
+    for (key, approved) in approved.iter_mut().filter(|(key, _)| key.kind != Kind::Resource) {
+        approved.gone_since = if there.contains(key) { None } else { approved.gone_since.or(Some(now)) };
+    }
+    let mut room = Room::of(approved.iter());
+    let mut new = Room::of([]);
+    said.iter().filter(|said| !approved.contains_key(&said.key)).for_each(|said| new.take(&said.key, &Approved::of(&said.text)));
+    if room.is_short_of(&new) {
+        // Resources come and go all day.
+        approved.retain(|key, approved| match key.kind {
+            Kind::Resource => there.contains(key),
+            _ => approved.gone_since.is_none_or(|since| now.saturating_sub(since) < LONG_GONE),
+        });
+        room = Room::of(approved.iter());
+    }
+    let mut held_back = BTreeSet::new();
+    for said in said {
+        let text = Approved::of(&said.text);
+        match approved.get_mut(&said.key) {
+            Some(known) if known.is(&said) => *known = text,
+            Some(_) => drop(held_back.insert(said.key)),
+            None if room.has_place(&said.key, &text) => {
+                room.take(&said.key, &text);
+                approved.insert(said.key, text);
+            }
+            None => drop(held_back.insert(said.key)),
+        }
+    }
+    held_back
+}
+
+// === impl Room ===
+
+impl Room {
+    /// What these take.
+    fn of<'a>(approved: impl IntoIterator<Item = (&'a Key, &'a Approved)>) -> Room {
+        let mut room = Room::default();
+        approved.into_iter().for_each(|(key, approved)| room.take(key, approved));
+        room
+    }
+
+    fn take(&mut self, key: &Key, approved: &Approved) {
+        *(if key.kind == Kind::Resource { &mut self.resources } else { &mut self.others }) += 1;
+        self.bytes += bytes(key, approved);
+    }
+
+    fn has_place(&self, key: &Key, approved: &Approved) -> bool {
+        let known = if key.kind == Kind::Resource { self.resources } else { self.others };
+        known < MOST && self.bytes + bytes(key, approved) <= MOST_BYTES
+    }
+
+    fn is_short_of(&self, more: &Room) -> bool {
+        self.resources + more.resources > MOST || self.others + more.others > MOST || self.bytes + more.bytes > MOST_BYTES
+    }
+}
+
+fn bytes(key: &Key, approved: &Approved) -> usize {
+    key.name.len() + approved.text.to_string().len()
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> std::io::Result<Option<T>> {
+    match std::fs::read(file) {
+        Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -118,7 +224,7 @@ impl Approvals {
 impl Change {
     /// How it differs, by lines.
     pub fn shown(&self) -> String {
-        let text = |value: &Value| visible(&format!("{value:#}\n"));
+        let text = |value: &Value| visible(&approved::shown(value));
         let before = self.before.as_ref().map(text).unwrap_or_default();
         let named = |what: &str| visible(&format!("{}, {what}", self.key));
         let before_is = if self.before.is_some() { "as approved" } else { "not seen before" };
@@ -143,10 +249,88 @@ fn visible(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-fn read(file: &Path) -> std::io::Result<Texts> {
-    match std::fs::read(file) {
-        Ok(text) => Ok(serde_json::from_slice(&text)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Texts::new()),
-        Err(error) => Err(error),
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    const TODAY: u64 = 1_800_000_000;
+
+    fn tool(name: &str, description: &str) -> Said {
+        Said { key: Key::new(Kind::Tool, name), text: json!({ "name": name, "description": description }) }
+    }
+
+    fn kept(approved: &Texts) -> usize {
+        serde_json::to_string(approved).unwrap().len()
+    }
+
+    #[test]
+    fn what_is_kept_of_one_server_has_a_bound() {
+        let (mut approved, long) = (Texts::new(), "x".repeat(100_000));
+        let turns = 2 * MOST_BYTES / (5 * 2000);
+        let held_back = (0..turns).map(|turn| {
+            let said = (0..5).map(|one| tool(&format!("t{turn}-{one}"), &long)).collect();
+            first_seen(&mut approved, said, TODAY).len()
+        });
+        assert_eq!(held_back.last(), Some(5), "what is beyond the bound is held back");
+        let full = kept(&approved);
+        assert!((MOST_BYTES / 2..MOST_BYTES * 5 / 4).contains(&full), "{full}");
+        // What is gone for a short time could come back as another; what is gone for long makes room.
+        let new = || vec![tool(&"new".repeat(100), &long)];
+        assert_eq!(first_seen(&mut approved, new(), TODAY + LONG_GONE - 1).len(), 1);
+        assert!(first_seen(&mut approved, new(), TODAY + LONG_GONE).is_empty());
+    }
+
+    #[test]
+    fn a_long_text_is_known_again_and_its_change_is_seen() {
+        let (long, mut approved) = ("x".repeat(100_000), Texts::new());
+        assert!(first_seen(&mut approved, vec![tool("a", &long)], TODAY).is_empty());
+        assert!(kept(&approved) < 5000);
+        let mut read: Texts = serde_json::from_str(&serde_json::to_string(&approved).unwrap()).unwrap();
+        assert!(first_seen(&mut read, vec![tool("a", &long)], TODAY).is_empty());
+        assert_eq!(first_seen(&mut read, vec![tool("a", &(long.clone() + "y"))], TODAY).len(), 1);
+        // One that an older version has kept whole is as good.
+        let mut whole = Texts::from([(Key::new(Kind::Tool, "a"), Approved { text: tool("a", &long).text, gone_since: None })]);
+        assert!(first_seen(&mut whole, vec![tool("a", &long)], TODAY).is_empty() && kept(&whole) < 5000);
+        let change = Change { key: Key::new(Kind::Tool, "a"), before: Some(whole.into_values().next().unwrap().text), now: json!("z") };
+        assert!(change.shown().contains("its beginning; 100") && change.shown().len() < 10_000, "{}", change.shown());
+    }
+
+    #[test]
+    fn what_was_gone_for_a_while_is_still_what_was_approved() {
+        let mut approved = Texts::new();
+        assert!(first_seen(&mut approved, vec![tool("a", "good"), tool("b", "")], TODAY).is_empty());
+        assert!(first_seen(&mut approved, vec![tool("b", "")], TODAY + 1).is_empty());
+        let mut read: Texts = serde_json::from_str(&serde_json::to_string(&approved).unwrap()).unwrap();
+        assert_eq!(read[&Key::new(Kind::Tool, "a")].gone_since, Some(TODAY + 1));
+        assert_eq!(first_seen(&mut read, vec![tool("a", "bad")], TODAY + 2).len(), 1);
+        assert!(first_seen(&mut read, vec![tool("a", "good")], TODAY + 3).is_empty());
+        assert_eq!(read[&Key::new(Kind::Tool, "a")].gone_since, None);
+    }
+
+    #[test]
+    fn what_older_versions_kept_stays_approved_and_moves() {
+        let folder = tempfile::tempdir().unwrap();
+        let older = folder.path().join("mcp-approvals.json");
+        let resource = json!({ "name": "n", "title": null, "description": "d" });
+        let texts = json!({ "web": { "resource file:///a": resource, "instructions": null }, "other": { "instructions": "hi" } });
+        std::fs::write(&older, texts.to_string()).unwrap();
+        let approvals = Approvals::open(folder.path());
+        let listing = |description: &str, kind: &str| {
+            let resource = json!({ "uri": "file:///a", "name": "n", "description": description, "mimeType": kind, "size": 7 });
+            Listing { resources: vec![serde_json::from_value(resource).unwrap()], ..Listing::default() }
+        };
+        let held_back = |listing: &Listing| approvals.held_back("web", listing).unwrap().len();
+        assert_eq!(held_back(&listing("other", "text/plain")), 1);
+        assert_eq!(held_back(&listing("d", "text/plain")), 0);
+        assert_eq!(held_back(&listing("d", "text/evil")), 1, "from now on all that is listed of it counts");
+        let left: Value = serde_json::from_slice(&std::fs::read(&older).unwrap()).unwrap();
+        assert_eq!(left, json!({ "other": { "instructions": "hi" } }));
+        let instructions = Listing { instructions: Some("bye".to_owned()), ..Listing::default() };
+        assert_eq!(approvals.held_back("other", &instructions).unwrap().len(), 1);
+        assert!(!older.exists());
     }
 }

@@ -49,6 +49,8 @@ pub const UNAUTHORIZED: &str = "HTTP 401";
 /// What is told of a server that answers a request with nothing that names it, as one does which has forgotten its session.
 pub const NAMELESS: &str = "it answered with nothing that names the request";
 const SESSION: &str = "mcp-session-id";
+/// Between two requests for one stream, in milliseconds.
+const LEAST_REST: u64 = 1000;
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const ACCEPT: &str = "application/json, text/event-stream";
 
@@ -176,7 +178,7 @@ impl StreamableHttpClient for Authorized {
         let token = self.token().await?;
         let stream = self.client.get_stream(uri, session, last_event, token, headers).await;
         self.may_renew(&stream);
-        stream
+        Ok(stream?.map(rested).boxed())
     }
 }
 
@@ -189,9 +191,12 @@ fn answered(answer: StreamableHttpPostResponse, id: &RequestId) -> Result<Stream
         }
         StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Response(response), _) if response.id != *id => Err(another()),
         StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Error(error), _) if error.id.as_ref() != Some(id) => Err(another()),
+        StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Request(_) | ServerJsonRpcMessage::Notification(_), _) => {
+            Err(Error::UnexpectedServerResponse(format!("{NAMELESS}: it is no answer").into()))
+        }
         StreamableHttpPostResponse::Sse(events, begun) => {
             let id = id.clone();
-            Ok(StreamableHttpPostResponse::Sse(events.map(move |event| event.map(|event| named(event, &id))).boxed(), begun))
+            Ok(StreamableHttpPostResponse::Sse(events.map(move |event| rested(event).map(|event| named(event, &id))).boxed(), begun))
         }
         other => Ok(other),
     }
@@ -199,6 +204,11 @@ fn answered(answer: StreamableHttpPostResponse, id: &RequestId) -> Result<Stream
 
 fn another() -> Error {
     Error::UnexpectedServerResponse(format!("{NAMELESS}: its id is another").into())
+}
+
+/// A stream that ends is asked for again, and never at once, whatever its server says.
+fn rested(event: Result<sse_stream::Sse, sse_stream::Error>) -> Result<sse_stream::Sse, sse_stream::Error> {
+    event.map(|event| sse_stream::Sse { retry: event.retry.map(|wait| wait.max(LEAST_REST)), ..event })
 }
 
 /// An error on a request's own stream is that request's.
@@ -236,6 +246,12 @@ mod tests {
     fn told(data: &Value) -> Value {
         let event = named(Sse { data: Some(data.to_string()), ..Sse::default() }, &RequestId::Number(7));
         event.data.and_then(|data| serde_json::from_str(&data).ok()).unwrap_or_default()
+    }
+
+    #[test]
+    fn no_server_is_asked_for_its_stream_without_rest() {
+        let waits = |retry| rested(Ok(Sse { retry, ..Sse::default() })).map(|event| event.retry).unwrap_or_default();
+        assert_eq!([waits(None), waits(Some(0)), waits(Some(50)), waits(Some(5000))], [None, Some(1000), Some(1000), Some(5000)]);
     }
 
     #[test]

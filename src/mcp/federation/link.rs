@@ -52,6 +52,9 @@ pub struct Made {
 /// The place of one connection; who makes it holds the place meanwhile, and others wait for it.
 pub type Place = tokio::sync::Mutex<Option<Arc<Link>>>;
 
+/// What a session is subscribed to, by server.
+pub type Subscribed = Arc<Mutex<BTreeSet<(Arc<str>, String)>>>;
+
 /// The connections of one session, or of one key.
 #[derive(Debug)]
 pub struct Pool {
@@ -59,7 +62,7 @@ pub struct Pool {
     /// They belong to a session, which a server may remember something of.
     is_session: bool,
     /// What its session is subscribed to, by server: a server that has started again knows nothing of that.
-    subscribed: Mutex<BTreeSet<(Arc<str>, String)>>,
+    subscribed: Subscribed,
     /// By what a session heard last of each server.
     relays: Mutex<BTreeMap<Arc<str>, Relay>>,
     /// Told when a session has subscribed to something.
@@ -200,7 +203,7 @@ impl Drop for Turn {
 impl Pool {
     /// Of a session, or of a key, which may have so much.
     pub fn new(is_session: bool, share: Arc<Share>) -> Arc<Pool> {
-        let (places, subscribed, relays) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (places, subscribed, relays) = (Mutex::default(), Arc::default(), Mutex::default());
         Arc::new(Pool { places, is_session, subscribed, relays, listens: Arc::default(), share })
     }
 
@@ -280,6 +283,7 @@ impl Pool {
         if !self.is_session {
             return;
         }
+        relay.listens_to(&self.subscribed);
         let before = self.relays.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(server), relay.clone());
         if let Some(before) = before {
             relay.goes_on_from(&before);

@@ -1,6 +1,7 @@
 //! Other MCP servers behind this one: each is followed by a task of its own, so that one that is down or slow hides only itself.
 
 mod approvals;
+mod approved;
 mod authorized;
 mod changes;
 mod fitting;
@@ -28,7 +29,7 @@ pub use authorized::NAMELESS;
 pub use changes::Changes;
 pub use link::{Link, Pool, Share, Turn};
 pub use listing::{Listed, Listing};
-pub use relay::{Asking, Relay, Toward};
+pub use relay::{Asking, Relay, Toward, can_answer};
 pub use said::{Key, Kind};
 pub use server::{Server, Trouble, UNMASKED};
 pub use way::{Opening, Way};

@@ -5,12 +5,13 @@
 
 use std::future::pending;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rmcp::model::{
-    CancelledNotificationParam, ClientConfig, ClientResult, CreateMessageRequest, CreateMessageRequestParams, CreateMessageResult,
-    ElicitRequest, ElicitRequestParams, ElicitResult, GetExtensions as _, InputRequest, ListRootsRequest, ListRootsResult, LoggingLevel,
-    LoggingMessageNotificationParam, ProgressNotificationParam, ProgressToken, RequestId, ResourceUpdatedNotificationParam, ServerRequest,
+    CancelledNotificationParam, ClientCapabilities, ClientConfig, ClientResult, CreateMessageRequest, CreateMessageRequestParams,
+    CreateMessageResult, ElicitRequest, ElicitRequestParams, ElicitResult, ErrorCode, GetExtensions as _, InputRequest, ListRootsRequest,
+    ListRootsResult, LoggingLevel, LoggingMessageNotificationParam, ProgressNotificationParam, ProgressToken, RequestId,
+    ResourceUpdatedNotificationParam, ServerRequest,
 };
 use rmcp::service::{
     InboundStreamOrigin, NotificationContext, OriginatingRequestId, Peer, PeerRequestOptions, RequestContext, ServiceError,
@@ -20,6 +21,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::link::Subscribed;
 use super::mended::LeftOut;
 use super::secrets::Secrets;
 use crate::mcp::holder::Holder;
@@ -41,6 +43,8 @@ pub struct Relay {
     left_out: LeftOut,
     /// What waits to be told to a caller who does not read.
     places: Arc<Semaphore>,
+    /// What the session whose connection it is has subscribed to.
+    subscribed: Arc<OnceLock<Subscribed>>,
 }
 
 /// The calls that run by a connection.
@@ -80,6 +84,8 @@ pub struct Toward {
     pub holder: Holder,
     /// What of the server was called last, as scopes name it: who may not use it any more is asked and told nothing.
     pub scope: String,
+    /// What it has said that it can be asked.
+    pub capabilities: ClientCapabilities,
     /// From which level on the caller wants to hear a log.
     pub level: Option<LoggingLevel>,
     /// The caller's revision has no sessions: it is asked by results alone, and hears of a log only what it asked for.
@@ -114,6 +120,7 @@ impl Relay {
             has_expired: Arc::default(),
             left_out: LeftOut::default(),
             places: Arc::new(Semaphore::new(MOST_WAITING)),
+            subscribed: Arc::default(),
         }
     }
 
@@ -130,6 +137,17 @@ impl Relay {
     /// The server's name.
     pub fn server(&self) -> &Arc<str> {
         &self.server
+    }
+
+    /// It is the connection of a session that subscribes to this.
+    pub fn listens_to(&self, subscribed: &Subscribed) {
+        self.subscribed.get_or_init(|| Arc::clone(subscribed));
+    }
+
+    /// Whether its session is subscribed to something of this server: what changed may be a part of that, and need not be named as it was.
+    fn is_subscribed(&self) -> bool {
+        let subscribed = self.subscribed.get().map(|all| all.lock().unwrap_or_else(PoisonError::into_inner));
+        subscribed.is_some_and(|all| all.iter().any(|(server, _)| *server == self.server))
     }
 
     /// Tells the session of another connection, which has ended, what the server tells by this one.
@@ -261,6 +279,9 @@ impl Toward {
         mut request: ServerRequest,
         withdrawn: impl Future<Output = ()> + Send + 'static,
     ) -> Result<ClientResult, ErrorData> {
+        if !self.can_be_asked(&request) {
+            return Err(unable());
+        }
         if !self.may_go_on().await {
             return Err(nobody());
         }
@@ -324,6 +345,16 @@ impl Toward {
         answer.map_err(|_| amiss())
     }
 
+    /// Whether the caller has said that it can answer such a question.
+    fn can_be_asked(&self, request: &ServerRequest) -> bool {
+        match request {
+            ServerRequest::CreateMessageRequest(_) => self.capabilities.sampling.is_some(),
+            ServerRequest::ElicitRequest(request) => can_elicit(&self.capabilities, &request.params),
+            ServerRequest::ListRootsRequest(_) => self.capabilities.roots.is_some(),
+            _ => true,
+        }
+    }
+
     /// Whether its key may still use what was called.
     async fn may_go_on(&self) -> bool {
         self.holder.may_use(&self.scope).await
@@ -350,6 +381,30 @@ impl Asking {
 
 fn nobody() -> ErrorData {
     ErrorData::invalid_request("nobody is there to be asked", None)
+}
+
+/// What a server hears that asks its caller for something which that has not said it can do.
+fn unable() -> ErrorData {
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "the client has not declared the capability that this question needs", None)
+}
+
+/// Whether a caller with such capabilities may be asked something by its results.
+pub fn can_answer(capabilities: &ClientCapabilities, question: &InputRequest) -> bool {
+    match question {
+        InputRequest::CreateMessage(_) => capabilities.sampling.is_some(),
+        InputRequest::Elicitation(request) => can_elicit(capabilities, &request.params),
+        InputRequest::ListRoots(_) => capabilities.roots.is_some(),
+        _ => true,
+    }
+}
+
+/// A caller that names neither way of elicitation has forms alone.
+fn can_elicit(capabilities: &ClientCapabilities, asked: &ElicitRequestParams) -> bool {
+    let is_url = matches!(asked, ElicitRequestParams::UrlElicitationParams { .. });
+    capabilities
+        .elicitation
+        .as_ref()
+        .is_some_and(|able| if is_url { able.url.is_some() } else { able.form.is_some() || able.url.is_none() })
 }
 
 /// What a caller answers to another question than it was asked.
@@ -423,10 +478,10 @@ impl ClientHandler for Relay {
     }
 
     async fn on_resource_updated(&self, mut params: ResourceUpdatedNotificationParam, _: NotificationContext<RoleClient>) {
-        let Some(toward) = self.calls().session.clone() else { return };
+        let Some(toward) = self.calls().session.clone().filter(|_| self.is_subscribed()) else { return };
         let Some(_place) = self.place() else { return };
         if toward.holder.may_use(&format!("{}/{}", self.server, params.uri)).await {
-            params.uri = toward.manner.uri(&self.server, &params.uri);
+            params.uri = toward.manner.uri(&self.server, &self.secrets.masked(&params.uri));
             let _ = toward.peer.notify_resource_updated(params).await;
         }
     }

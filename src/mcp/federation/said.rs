@@ -49,6 +49,9 @@ const KINDS: [(Kind, &str); 5] = [
     (Kind::Template, "template"),
 ];
 
+/// A kind of file, as `application/json` is one, is no longer.
+const LONGEST_KIND: usize = 100;
+
 // === impl Said ===
 
 impl Said {
@@ -59,22 +62,45 @@ impl Said {
             text.sort_all_objects();
             Said { key: Key::new(kind, name), text }
         };
-        let says_more =
-            |uri: &str, name: &str, texts: [&Option<String>; 2]| !uri.ends_with(name) || texts.iter().any(|text| text.is_some());
         let mut all = vec![said(Kind::Instructions, "", json!(listing.instructions))];
         all.extend(listing.tools.iter().map(|tool| said(Kind::Tool, &tool.name, json!(tool))));
         all.extend(listing.prompts.iter().map(|prompt| said(Kind::Prompt, &prompt.name, json!(prompt))));
-        let resources = listing.resources.iter().filter(|one| says_more(&one.uri, &one.name, [&one.title, &one.description]));
-        all.extend(
-            resources
-                .map(|one| said(Kind::Resource, &one.uri, json!({ "name": one.name, "title": one.title, "description": one.description }))),
-        );
-        let templates = listing.templates.iter().filter(|one| says_more(&one.uri_template, &one.name, [&one.title, &one.description]));
-        all.extend(templates.map(|one| {
-            said(Kind::Template, &one.uri_template, json!({ "name": one.name, "title": one.title, "description": one.description }))
-        }));
+        let resources = listing.resources.iter().map(|one| said(Kind::Resource, &one.uri, lasting(json!(one))));
+        let templates = listing.templates.iter().map(|one| said(Kind::Template, &one.uri_template, lasting(json!(one))));
+        all.extend(resources.chain(templates).filter(|said| says_more(&said.key.name, &said.text)));
         all
     }
+
+    /// What older versions kept of it, where that was less.
+    pub fn older(&self) -> Option<Value> {
+        let is_less = matches!(self.key.kind, Kind::Resource | Kind::Template);
+        is_less.then(|| json!({ "name": self.text["name"], "title": self.text["title"], "description": self.text["description"] }))
+    }
+}
+
+/// What of a resource or a template is no other at each change of what it holds: its size and its time say nothing to a model.
+fn lasting(mut text: Value) -> Value {
+    if let Value::Object(members) = &mut text {
+        members.shift_remove("size");
+        if let Some(Value::Object(annotations)) = members.get_mut("annotations") {
+            annotations.shift_remove("lastModified");
+            if annotations.is_empty() {
+                members.shift_remove("annotations");
+            }
+        }
+    }
+    text
+}
+
+/// Whether a resource or a template says more than its URI and what kind of file it is.
+fn says_more(uri: &str, text: &Value) -> bool {
+    let is_kind = |kind: &str| kind.len() <= LONGEST_KIND && kind.chars().all(|c| c.is_ascii_alphanumeric() || "/.+-".contains(c));
+    text.as_object().into_iter().flatten().any(|(name, member)| match (&**name, member.as_str()) {
+        ("uri" | "uriTemplate", _) => false,
+        ("name", Some(name)) => !uri.ends_with(name),
+        ("mimeType", Some(kind)) => !is_kind(kind),
+        _ => true,
+    })
 }
 
 // === impl Key ===

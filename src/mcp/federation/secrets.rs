@@ -1,5 +1,6 @@
 //! Keeps a server's credential out of what is told and logged of it: some servers repeat what they were sent.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -17,12 +18,20 @@ use crate::route::forms::{self, SHORTEST};
 #[derive(Debug, Default)]
 pub struct Secrets {
     fixed: Vec<Secret>,
-    /// The forms of the token that was granted last.
-    granted: Mutex<Arc<[Secret]>>,
+    granted: Mutex<Granted>,
+}
+
+/// The tokens that were granted last: one that was renewed is good for a while, and calls that run carry it.
+#[derive(Debug, Default)]
+struct Granted {
+    tokens: VecDeque<Secret>,
+    forms: Arc<[Secret]>,
 }
 
 /// Characters of an error, and of a line, that are told.
 pub const MOST_TOLD: usize = 500;
+/// A token lives for minutes at least, and what is older than these has ended.
+const MOST_GRANTED: usize = 4;
 const IN_ITS_PLACE: &str = "…";
 /// How the words of a name end whose value is a secret, and what is such a word by itself alone.
 const ENDINGS: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASS", "CREDENTIAL"];
@@ -41,17 +50,31 @@ impl Secrets {
 
     /// A token was granted.
     pub fn granted(&self, token: &str) {
-        *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = forms(token).collect();
+        let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        if granted.tokens.iter().any(|known| known.expose() == token) {
+            return;
+        }
+        if granted.tokens.len() == MOST_GRANTED {
+            granted.tokens.pop_front();
+        }
+        granted.tokens.push_back(Secret::new(token));
+        let mut all: Vec<Secret> = granted.tokens.iter().flat_map(|token| forms(token.expose())).collect();
+        all.sort_by_key(|form| std::cmp::Reverse(form.expose().len()));
+        granted.forms = all.into();
+    }
+
+    fn forms_of_granted(&self) -> Arc<[Secret]> {
+        Arc::clone(&self.granted.lock().unwrap_or_else(PoisonError::into_inner).forms)
     }
 
     /// Whether there is nothing to keep.
     pub fn is_empty(&self) -> bool {
-        self.fixed.is_empty() && self.granted.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.fixed.is_empty() && self.forms_of_granted().is_empty()
     }
 
     /// A text without them, in whichever form they stand there.
     pub fn masked(&self, text: &str) -> String {
-        let granted = Arc::clone(&self.granted.lock().unwrap_or_else(PoisonError::into_inner));
+        let granted = self.forms_of_granted();
         let forms = self.fixed.iter().chain(granted.iter()).map(Secret::expose);
         // A result may be large, and mostly there is none of them in it.
         forms.fold(text.to_owned(), |text, form| if text.contains(form) { text.replace(form, IN_ITS_PLACE) } else { text })
@@ -109,7 +132,7 @@ impl Secrets {
     /// Masks bytes that are told as base64, which stays base64 of as many.
     fn mask_bytes(&self, text: &mut String) -> bool {
         let Ok(mut bytes) = STANDARD.decode(text.as_bytes()) else { return self.mask_text(text) };
-        let granted = Arc::clone(&self.granted.lock().unwrap_or_else(PoisonError::into_inner));
+        let granted = self.forms_of_granted();
         let mut is_masked = false;
         for form in self.fixed.iter().chain(granted.iter()).map(|form| form.expose().as_bytes()) {
             let places: Vec<usize> = memmem::find_iter(&bytes, form).collect();
@@ -131,7 +154,7 @@ impl Secrets {
     }
 
     fn holds(&self, text: &str) -> bool {
-        let granted = Arc::clone(&self.granted.lock().unwrap_or_else(PoisonError::into_inner));
+        let granted = self.forms_of_granted();
         self.fixed.iter().chain(granted.iter()).any(|form| text.contains(form.expose()))
     }
 }
@@ -177,6 +200,25 @@ mod tests {
             assert_eq!(secrets.masked(&format!("bad token '{told}'")), "bad token '…'", "{told}");
         }
         assert_eq!(secrets.masked("none is given"), "none is given");
+    }
+
+    #[test]
+    fn tokens_that_were_renewed_are_masked_for_a_while() {
+        let secrets = Secrets::default();
+        (0..5).for_each(|number| secrets.granted(&format!("granted-{number}")));
+        secrets.granted("granted-4");
+        assert_eq!(secrets.masked("granted-0 granted-1 granted-3 granted-4"), "granted-0 … … …");
+    }
+
+    #[test]
+    fn base64_of_what_holds_a_credential_is_masked_wherever_that_begins() {
+        let secrets = Secrets::of(["secret-zzzzzz".to_owned()]);
+        for before in ["", "a", "ab", "abc", "user:"] {
+            for after in ["", "!", "!!", "!!!"] {
+                let told = secrets.masked(&STANDARD.encode(format!("{before}secret-zzzzzz{after}")));
+                assert!(told.contains('…') && told.chars().count() <= before.len() + after.len() + 8, "{before:?} {after:?}: {told}");
+            }
+        }
     }
 
     #[test]

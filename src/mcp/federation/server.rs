@@ -185,7 +185,9 @@ impl Server {
 
     /// Resolves when what was listed may be right no longer, or the connection has ended.
     async fn lasts(&self, link: &Link, subscription: &mut Option<Subscription>, changes: &watch::Sender<Changes>) -> Result<(), String> {
-        let mut approved = self.approvals.written();
+        let mut written_before = self.approvals.written(&self.name);
+        let unreadable = |error| format!("the file of approvals cannot be used: {error}");
+        let mut before = self.approvals.of(&self.name, &self.listing_now().held_back).map_err(unreadable)?;
         let told = async {
             match subscription {
                 // Whatever comes is a change, and its end is a reason to look too.
@@ -204,11 +206,14 @@ impl Server {
                 () = &mut told => return Ok(()),
                 () = tokio::time::sleep(TICK) => {}
             }
-            let written = self.approvals.written();
-            if std::mem::replace(&mut approved, written) != written {
+            let written = self.approvals.written(&self.name);
+            if std::mem::replace(&mut written_before, written) != written {
                 let mut listing = (*self.listing_now()).clone();
                 let held_back = self.held_back(&listing)?;
-                if !held_back.is_subset(&listing.held_back) {
+                let approved = self.approvals.of(&self.name, &held_back).map_err(unreadable)?;
+                let is_other = approved.iter().any(|one| !before.contains(one));
+                before = approved;
+                if is_other || !held_back.is_subset(&listing.held_back) {
                     // What was approved is not what was listed last, but what whoever approved it has seen since: a new connection tells all anew.
                     link.retire();
                     return Ok(());

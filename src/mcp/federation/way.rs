@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use rmcp::ClientHandler as _;
 use rmcp::model::ProtocolVersion;
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService, ServiceError};
@@ -83,7 +84,11 @@ impl Way {
         let written = settings.url.as_deref().unwrap_or_default();
         let kept = parsed.query_pairs().filter(|(name, value)| !written.contains(&**value) || is_secret(name, value));
         let mut secrets: Vec<String> = kept.map(|(_, value)| value.into_owned()).collect();
-        secrets.extend(parsed.password().map(str::to_owned));
+        if let Some(password) = parsed.password() {
+            // It is sent as `Basic`, decoded, and so may come back.
+            let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+            secrets.extend([password.to_owned(), plain(password), format!("{}:{}", plain(parsed.username()), plain(password))]);
+        }
         // Where it is served is no secret, but much that stands in a path is.
         let is_address =
             |value: &str| value.contains("://") || parsed.host_str().is_some_and(|host| host.contains(value) || value.starts_with(host));
@@ -111,6 +116,8 @@ impl Way {
             (Some(variable), ..) => Some(Token::Fixed(secret(variable)?)),
             (None, Some(token_url), Some(id), Some(variable)) => {
                 let (token_url, id, secret) = (expand(token_url)?, expand(id)?, secret(variable)?);
+                let is_url = reqwest::Url::parse(&token_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+                is_url.then_some(()).ok_or("'token_url' is no http:// or https:// URL")?;
                 let (scope, resource) = (settings.scope.clone(), resource(&url));
                 Some(Token::Granted(Tokens::new(Source::Client(Client { token_url, id, secret, scope, resource }))))
             }

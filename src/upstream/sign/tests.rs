@@ -84,6 +84,8 @@ struct Server {
     url: String,
     asked: Arc<AtomicUsize>,
     fails: Arc<Mutex<bool>>,
+    /// What it answers in the place of a token.
+    body: Arc<Mutex<Option<String>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -115,6 +117,9 @@ impl Server {
         self.seen.lock().unwrap().push(Seen { path: head.uri.path().to_owned(), flavor, form });
         let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         tokio::time::sleep(Duration::from_millis(30)).await;
+        if let Some(body) = self.body.lock().unwrap().clone() {
+            return body.into_response();
+        }
         match *self.fails.lock().unwrap() {
             true => {
                 (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant", "error_description": "no such account" }))).into_response()
@@ -264,5 +269,28 @@ fn what_is_missing_is_named() {
     for (auth, secret, expected) in cases {
         let why = signer(&auth, "X", secret, &[]).unwrap_err();
         assert!(why.starts_with(expected), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_has_a_life_however_its_server_tells_it() {
+    let lives = [json!(3600), json!("3600"), json!(3600.0), json!(null), json!("soon"), json!(u64::MAX), json!(-1), json!({})];
+    let server = Server::start(3600).await;
+    for life in lives {
+        *server.body.lock().unwrap() = Some(json!({ "access_token": "t", "expires_in": life }).to_string());
+        assert_eq!(signed(&server.entra()).await.as_deref(), Ok("Bearer t"), "{life}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_a_token_server_that_is_none_says_what_is_wrong() {
+    let server = Server::start(3600).await;
+    for (body, told) in [
+        ("{\"token\": \"x\"}".to_owned(), "no JSON with an 'access_token' (a member is missing"),
+        ("x".repeat(2 << 20), "longer than 1 MiB"),
+    ] {
+        *server.body.lock().unwrap() = Some(body);
+        let why = signed(&server.entra()).await.unwrap_err();
+        assert!(why.contains(told), "{why}");
     }
 }

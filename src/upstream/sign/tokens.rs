@@ -5,8 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{client_credentials, entra, google};
@@ -35,9 +36,9 @@ pub enum Source {
 #[derive(Debug, Deserialize)]
 pub struct Granted {
     access_token: String,
-    /// In seconds.
-    #[serde(default = "an_hour")]
-    expires_in: u64,
+    /// In seconds, where that is told.
+    #[serde(default, deserialize_with = "seconds")]
+    expires_in: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -62,8 +63,17 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Of a server's description of an error so much is told.
 const QUOTED: usize = 200;
 
-fn an_hour() -> u64 {
-    3600
+/// The life of a token of which none is told, and the longest that is believed.
+const USUAL_LIFE: Duration = Duration::from_secs(3600);
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A token server's answer is no longer.
+const MOST_BYTES: usize = 1 << 20;
+
+/// A number, or one that is written as a text, as some servers do; anything else tells nothing.
+fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let told = Value::deserialize(from)?;
+    let number = told.as_f64().or_else(|| told.as_str()?.trim().parse().ok());
+    Ok(number.filter(|number| *number >= 0.0).map(|number| Duration::try_from_secs_f64(number).unwrap_or(LONGEST_LIFE)))
 }
 
 /// What a form encodes; servers that read HTTP Basic as it comes are served so by most ids and secrets.
@@ -185,7 +195,7 @@ impl Granted {
         let header = HeaderValue::try_from(format!("Bearer {}", self.access_token));
         let mut header = header.map_err(|_| "the token server's token holds characters that no header can carry".to_owned())?;
         header.set_sensitive(true);
-        let (now, lives) = (Instant::now(), Duration::from_secs(self.expires_in));
+        let (now, lives) = (Instant::now(), self.expires_in.unwrap_or(USUAL_LIFE).min(LONGEST_LIFE));
         Ok(Token { header, fresh_until: now + lives.saturating_sub(EARLY).max(lives / 2), good_until: now + lives })
     }
 }
@@ -218,13 +228,21 @@ fn client() -> Result<reqwest::Client, String> {
     builder.build().map_err(|e| format!("no token server can be asked ({e})"))
 }
 
+/// What is wrong with JSON, with nothing that stands in it.
+fn class(why: &serde_json::Error) -> String {
+    let what = if why.is_data() { "a member is missing, or of another type" } else { "it cannot be read" };
+    format!("{what}, at line {} column {}", why.line(), why.column())
+}
+
 async fn send(request: reqwest::RequestBuilder) -> Result<Granted, Refused> {
     let unreachable = |e: reqwest::Error| format!("its token server could not be reached ({})", e.without_url());
     let response = request.send().await.map_err(unreachable)?;
     let status = response.status();
-    let body = response.bytes().await.map_err(unreachable)?;
+    let body = Limited::new(http::Response::<reqwest::Body>::from(response).into_body(), MOST_BYTES).collect().await;
+    let body = body.map_err(|_| format!("its token server's answer broke off, or is longer than {} MiB", MOST_BYTES >> 20))?.to_bytes();
     if status.is_success() {
-        return serde_json::from_slice(&body).map_err(|_| "its token server's answer holds no token".to_owned().into());
+        let granted = serde_json::from_slice::<Granted>(&body);
+        return granted.map_err(|why| format!("its token server's answer is no JSON with an 'access_token' ({})", class(&why)).into());
     }
     let error = serde_json::from_slice::<Value>(&body).unwrap_or_default();
     let said: Vec<&str> = ["error", "error_description"].iter().filter_map(|name| error.get(name)?.as_str()).collect();
