@@ -601,15 +601,14 @@ def test_a_key_whose_scopes_change_is_told_so(start_gateway):
 def test_an_id_that_is_in_flight_is_refused(start_gateway):
     gateway = started(start_gateway, program("odd"))
     opened = Raw(gateway, gateway.secret)
-    with ThreadPoolExecutor() as pool:
-        running = pool.submit(opened.call, 500, "odd__sleep", seconds=3)
-        ping = {"jsonrpc": "2.0", "id": 500, "method": "ping"}
-        again = lambda: opened.http.post(opened.url, json=ping, headers=opened.headers)
-        assert eventually(lambda: again().status_code == 400)
-        assert "The id 500 is of a request that still runs" in again().json()["error"]["message"]
+    ping = {"jsonrpc": "2.0", "id": 500, "method": "ping"}
+    again = lambda: opened.http.post(opened.url, json=ping, headers=opened.headers)
+    with opened.ask(500, "tools/call", name="odd__sleep", arguments={"seconds": 3}) as running:
+        refused = again()
+        assert refused.status_code == 400 and "The id 500 is of a request that still runs" in refused.json()["error"]["message"]
         # A text is another id.
         assert opened.http.post(opened.url, json={**ping, "id": "500"}, headers=opened.headers).status_code == 200
-        assert running.result()[-1]["result"]["content"][0]["text"] == "slept"
+        assert list(lines(running))[-1]["result"]["content"][0]["text"] == "slept"
     assert again().status_code == 200
 
 
