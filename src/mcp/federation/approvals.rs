@@ -258,6 +258,8 @@ mod tests {
     use super::*;
 
     const TODAY: u64 = 1_800_000_000;
+    /// More than is kept of a text.
+    const LONG: usize = 20_000;
 
     fn tool(name: &str, description: &str) -> Said {
         Said { key: Key::new(Kind::Tool, name), text: json!({ "name": name, "description": description }) }
@@ -269,13 +271,13 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_one_server_has_a_bound() {
-        let (mut approved, long) = (Texts::new(), "x".repeat(100_000));
-        let turns = 2 * MOST_BYTES / (5 * 2000);
+        let (mut approved, long) = (Texts::new(), "x".repeat(LONG));
+        let turns = 2 * MOST_BYTES / (500 * 2000);
         let held_back = (0..turns).map(|turn| {
-            let said = (0..5).map(|one| tool(&format!("t{turn}-{one}"), &long)).collect();
+            let said = (0..500).map(|one| tool(&format!("t{turn}-{one}"), &long)).collect();
             first_seen(&mut approved, said, TODAY).len()
         });
-        assert_eq!(held_back.last(), Some(5), "what is beyond the bound is held back");
+        assert_eq!(held_back.last(), Some(500), "what is beyond the bound is held back");
         let full = kept(&approved);
         assert!((MOST_BYTES / 2..MOST_BYTES * 5 / 4).contains(&full), "{full}");
         // What is gone for a short time could come back as another; what is gone for long makes room.
