@@ -87,9 +87,16 @@ pub fn exists(path: &Path) -> String {
     format!("{} is there already: change it, or take another name", path.display())
 }
 
-/// A name is written to as one version, and there are several.
-pub fn several(name: &str, labels: &[String]) -> EditError {
-    EditError::Wrong(format!("'{name}' has several versions ({}): name the one that is meant; nothing was changed", labels.join(", ")))
+/// A name without a version is written to as that of one alone.
+pub fn one_alone<T: Versioned>(versions: &Versions<T>, name: &str) -> Result<(), EditError> {
+    let labels: Vec<String> = versions.each(name).map(|one| one.label()).collect();
+    match labels.len() > 1 {
+        true => {
+            let labels = labels.join(", ");
+            Err(EditError::Wrong(format!("'{name}' has several versions ({labels}): name the one that is meant; nothing was changed")))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Makes a folder for its first files, unless somebody else has made it and one of them meanwhile.

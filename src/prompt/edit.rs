@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Prompts, State, examples};
 use crate::config::hint;
 use crate::shelf::{self, Misfile};
-use crate::steps::{Compared, EditError, Step, alone, away, exists, made_for, meant, several, succeeds};
+use crate::steps::{Compared, EditError, Step, alone, away, exists, made_for, meant, one_alone, succeeds};
 use crate::versions;
 use crate::yaml;
 
@@ -58,11 +58,9 @@ pub fn create(folder: &Path, name: &str, text: &str) -> Result<Plan, EditError> 
 /// Plans a version's file, new or in the place of what it was; a published one does not change.
 pub fn write(folder: &Path, label: &str, text: &str) -> Result<Plan, EditError> {
     let alone = alone(folder)?;
-    let labels: Vec<String> = Prompts::read(folder).each(label).map(|prompt| prompt.label()).collect();
-    if labels.len() > 1 {
-        return Err(several(label, &labels));
-    }
-    match source(folder, label) {
+    let prompts = Prompts::read(folder);
+    one_alone(&prompts, label)?;
+    match found(&prompts, label) {
         Ok(known) => plan(alone, folder, &known.path, text),
         Err(EditError::NotFound(_)) => plan(alone, folder, &folder.join(format!("{}.prompt", checked(label)?)), text),
         Err(other) => Err(other),

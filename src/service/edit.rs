@@ -12,7 +12,7 @@ use crate::config::hint;
 use crate::life::State;
 use crate::prompt::examples;
 use crate::shelf::{self, put};
-use crate::steps::{Compared, EditError, Step, alone, away, made_for, meant, several, succeeds};
+use crate::steps::{Compared, EditError, Step, alone, away, made_for, meant, one_alone, succeeds};
 use crate::versions::{self, Versioned};
 
 /// A version's two files.
@@ -88,7 +88,7 @@ pub fn step(folder: &Folder, name: &str, step: &Step) -> Result<Plan, EditError>
 pub fn write(folder: &Folder, label: &str, text: &str, openapi: Option<&str>) -> Result<Plan, EditError> {
     let alone = alone(folder.path())?;
     let services = folder.read();
-    one_of(&services, label)?;
+    one_alone(&services, label)?;
     let path = match found(&services, label) {
         Ok(known) => known.path,
         // What is wrong there now goes, whatever it is.
@@ -158,15 +158,6 @@ fn naming(folder: &Folder, described: &str, own: &Path) -> Result<Option<PathBuf
     };
     let is_service = |other: &PathBuf| other.extension().is_some_and(|ending| ending == "toml") && *other != own;
     Ok(files.into_keys().filter(is_service).find(names_it))
-}
-
-/// A name without a version is that of one alone.
-fn one_of(services: &Services, label: &str) -> Result<(), EditError> {
-    let labels: Vec<String> = services.each(label).map(|service| service.label()).collect();
-    match labels.len() > 1 {
-        true => Err(several(label, &labels)),
-        false => Ok(()),
-    }
 }
 
 /// The file of a version that is not read of any.

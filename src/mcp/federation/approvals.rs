@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring::digest::{Context, SHA256};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Listing;
@@ -111,11 +110,11 @@ impl Approvals {
         let lock = File::options().create(true).truncate(false).write(true).open(self.folder.with_extension("lock"))?;
         lock.lock()?;
         let file = self.file(server);
-        let before = std::fs::read(&file).unwrap_or_default();
-        let mut texts = self.read(server)?;
+        let before = written(&file)?;
+        let mut texts = self.texts(server, before.as_deref())?;
         let done = change(&mut texts);
         let after = serde_json::to_string_pretty(&texts)? + "\n";
-        if after.as_bytes() != before {
+        if before.as_deref() != Some(after.as_bytes()) {
             std::fs::create_dir_all(&self.folder)?;
             shelf::put(&file, &after)?;
         }
@@ -128,14 +127,19 @@ impl Approvals {
     }
 
     fn read(&self, server: &str) -> std::io::Result<Texts> {
-        match read(&self.file(server))? {
-            Some(texts) => Ok(texts),
+        self.texts(server, written(&self.file(server))?.as_deref())
+    }
+
+    /// What a server's file says, or where there is none yet the file of all servers.
+    fn texts(&self, server: &str, written: Option<&[u8]>) -> std::io::Result<Texts> {
+        match written {
+            Some(text) => Ok(serde_json::from_slice(text)?),
             None => Ok(self.read_older()?.and_then(|mut all| all.remove(server)).unwrap_or_default()),
         }
     }
 
     fn read_older(&self) -> std::io::Result<Option<BTreeMap<String, Texts>>> {
-        read(&self.older)
+        Ok(written(&self.older)?.map(|text| serde_json::from_slice(&text)).transpose()?)
     }
 
     /// Takes out of the file of all servers what stands in the server's own: whoever removes that begins anew.
@@ -211,9 +215,10 @@ fn bytes(key: &Key, approved: &Approved) -> usize {
     key.name.len() + approved.text.to_string().len()
 }
 
-fn read<T: DeserializeOwned>(file: &Path) -> std::io::Result<Option<T>> {
+/// What is in a file; none where there is no file.
+fn written(file: &Path) -> std::io::Result<Option<Vec<u8>>> {
     match std::fs::read(file) {
-        Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
