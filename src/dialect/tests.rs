@@ -223,11 +223,22 @@ proptest! {
             prop_assert_eq!(fast, careful, "{}", json);
         }
     }
+
+    #[test]
+    fn both_readers_end_strings_at_the_same_quote(
+        parts in prop::collection::vec(r#"\\\\|\\"|\\n|\\u0a4F|[\\"na/u0é]|\PC|x{1,40}|\\{1,70}"#, 0..40),
+        padding in "x{0,63}",
+    ) {
+        let json = format!("{{\"a\":\"{padding}{}\",\"b\":1}}", parts.concat());
+        let fast = super::scan::members(json.as_bytes());
+        let careful = Members::read_carefully(json.as_bytes()).ok().map(|members| members.iter().cloned().collect::<Vec<_>>());
+        prop_assert_eq!(fast, careful, "{}", json);
+    }
 }
 
 #[test]
 fn strings_end_where_they_end_whatever_stands_at_the_edge_of_a_word() {
-    for length in 0..40 {
+    for length in 0..150 {
         let plain = "x".repeat(length);
         for escape in [r#"\""#, r"\\", r"\n", r"\u0041", "é", "鍵", r#"\\\""#] {
             let json = format!(r#"{{"a":"{plain}{escape}{plain}","b":1}}"#);

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::dialect::members::Members;
 use crate::ledger::record::Usage;
@@ -14,24 +15,19 @@ const NAME: &[u8] = b"\"usage\"";
 /// Made once: making one costs as much as searching a kilobyte.
 static NAME_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
 
-#[derive(Deserialize)]
+/// What a usage object counts, by whichever names.
+#[derive(Default)]
 struct Reported {
-    #[serde(alias = "input_tokens")]
-    prompt_tokens: Option<u64>,
-    #[serde(alias = "output_tokens")]
-    completion_tokens: Option<u64>,
-    total_tokens: Option<u64>,
-    /// Transcriptions write it in a third way.
-    #[serde(alias = "input_tokens_details", alias = "input_token_details")]
-    prompt_tokens_details: Option<InputDetails>,
-    #[serde(alias = "output_tokens_details")]
-    completion_tokens_details: Option<OutputDetails>,
-    /// DeepSeek's own name for cached input.
-    prompt_cache_hit_tokens: Option<u64>,
-    /// Mistral's.
-    num_cached_tokens: Option<u64>,
-    /// Moonshot's.
-    cached_tokens: Option<u64>,
+    input: Option<u64>,
+    output: Option<u64>,
+    total: Option<u64>,
+    cached: Option<u64>,
+    /// Where the details of the input tell nothing of it.
+    cached_beside: Option<u64>,
+    cache_write: Option<u64>,
+    input_audio: Option<u64>,
+    reasoning: Option<u64>,
+    output_audio: Option<u64>,
 }
 
 /// Usage as OpenAI reports it.
@@ -61,27 +57,9 @@ struct WrittenOutput {
     rejected_prediction_tokens: u64,
 }
 
-#[derive(Default, Deserialize)]
-struct InputDetails {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
-    audio_tokens: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-struct OutputDetails {
-    reasoning_tokens: Option<u64>,
-    audio_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Inner {
-    usage: Option<Reported>,
-}
-
 /// Reads a usage object; `None` where it counts no tokens.
 pub fn parse(usage: &[u8]) -> Option<Usage> {
-    serde_json::from_slice::<Option<Reported>>(usage).ok()??.into_usage()
+    Reported::read(usage)?.into_usage()
 }
 
 /// Reads the usage of an answer or an event; a later one says it all again.
@@ -97,9 +75,9 @@ fn of(json: &[u8]) -> Option<Usage> {
 
 /// A document's own usage, or that of the response in it.
 pub fn own(members: &Members<'_>) -> Option<Usage> {
-    let usage = members.get("usage").and_then(|usage| serde_json::from_str::<Option<Reported>>(usage.raw).ok()?);
-    let of_response = || serde_json::from_str::<Option<Inner>>(members.get("response")?.raw).ok()??.usage;
-    usage.or_else(of_response)?.into_usage()
+    let reported = |members: &Members<'_>| Reported::read(members.get("usage")?.raw.as_bytes());
+    let of_response = || reported(&Members::read(members.get("response")?.raw.as_bytes()).ok()?);
+    reported(members).or_else(of_response)?.into_usage()
 }
 
 /// Where a `"usage": {` begins, from the end on; `"usage": null`, which stands in every event of a stream, costs no more than this look.
@@ -115,7 +93,7 @@ pub fn objects(json: &[u8]) -> impl Iterator<Item = usize> + '_ {
 fn last_in(json: &[u8]) -> Option<Usage> {
     objects(json).find_map(|at| {
         let mut reader = serde_json::Deserializer::from_slice(object_after(json, at)?);
-        Reported::deserialize(&mut reader).ok()?.into_usage()
+        parse(<&RawValue>::deserialize(&mut reader).ok()?.get().as_bytes())
     })
 }
 
@@ -151,23 +129,85 @@ impl Written {
 // === impl Reported ===
 
 impl Reported {
+    /// Reads a usage object; `None` where it is none, or where one of its counts is no count. A general reader takes twice as long.
+    fn read(usage: &[u8]) -> Option<Reported> {
+        let mut all = Reported::default();
+        for member in Members::read(usage).ok()?.iter() {
+            let count = match &*member.name {
+                "prompt_tokens" | "input_tokens" => &mut all.input,
+                "completion_tokens" | "output_tokens" => &mut all.output,
+                "total_tokens" => &mut all.total,
+                // DeepSeek's, Mistral's and Moonshot's own names.
+                "prompt_cache_hit_tokens" | "num_cached_tokens" | "cached_tokens" => &mut all.cached_beside,
+                // Transcriptions write it in the third way.
+                "prompt_tokens_details" | "input_tokens_details" | "input_token_details" => {
+                    all.read_details(member.raw, Reported::of_input)?;
+                    continue;
+                }
+                "completion_tokens_details" | "output_tokens_details" => {
+                    all.read_details(member.raw, Reported::of_output)?;
+                    continue;
+                }
+                _ => continue,
+            };
+            set(count, member.raw)?;
+        }
+        Some(all)
+    }
+
+    fn read_details(&mut self, details: &str, part: impl for<'a> Fn(&'a mut Reported, &str) -> Option<&'a mut Option<u64>>) -> Option<()> {
+        if details == "null" {
+            return Some(());
+        }
+        for member in Members::read(details.as_bytes()).ok()?.iter() {
+            if let Some(count) = part(self, &member.name) {
+                set(count, member.raw)?;
+            }
+        }
+        Some(())
+    }
+
+    fn of_input(&mut self, name: &str) -> Option<&mut Option<u64>> {
+        match name {
+            "cached_tokens" => Some(&mut self.cached),
+            "cache_write_tokens" => Some(&mut self.cache_write),
+            "audio_tokens" => Some(&mut self.input_audio),
+            _ => None,
+        }
+    }
+
+    fn of_output(&mut self, name: &str) -> Option<&mut Option<u64>> {
+        match name {
+            "reasoning_tokens" => Some(&mut self.reasoning),
+            "audio_tokens" => Some(&mut self.output_audio),
+            _ => None,
+        }
+    }
+
     fn into_usage(self) -> Option<Usage> {
-        let input = self.prompt_tokens.or(self.total_tokens)?;
-        let of_input = self.prompt_tokens_details.unwrap_or_default();
-        let of_output = self.completion_tokens_details.unwrap_or_default();
-        let cached = of_input.cached_tokens.or(self.prompt_cache_hit_tokens).or(self.num_cached_tokens).or(self.cached_tokens);
-        let output = self.completion_tokens.unwrap_or(0);
+        let input = self.input.or(self.total)?;
+        let output = self.output.unwrap_or(0);
         // Some count reasoning beside the output, not in it: their total gives them away.
-        let reasoning = of_output.reasoning_tokens.unwrap_or(0);
-        let beside = self.total_tokens == Some(input + output + reasoning) && reasoning > 0;
+        let reasoning = self.reasoning.unwrap_or(0);
+        let with_reasoning = output.saturating_add(reasoning);
+        let beside = self.total == Some(input.saturating_add(with_reasoning)) && reasoning > 0;
         Some(Usage {
             input,
-            cached: cached.unwrap_or(0).min(input),
-            cache_write: of_input.cache_write_tokens.unwrap_or(0),
-            output: if beside { output + reasoning } else { output },
+            cached: self.cached.or(self.cached_beside).unwrap_or(0).min(input),
+            cache_write: self.cache_write.unwrap_or(0),
+            output: if beside { with_reasoning } else { output },
             reasoning,
-            input_audio: of_input.audio_tokens.unwrap_or(0),
-            output_audio: of_output.audio_tokens.unwrap_or(0),
+            input_audio: self.input_audio.unwrap_or(0),
+            output_audio: self.output_audio.unwrap_or(0),
         })
     }
+}
+
+/// Takes a count, the first where several names have one; `None` where it is neither a count nor `null`.
+fn set(count: &mut Option<u64>, raw: &str) -> Option<()> {
+    if raw != "null" {
+        let told = raw.parse().ok()?;
+        count.get_or_insert(told);
+    }
+    Some(())
 }
