@@ -25,6 +25,8 @@ use crate::upstream::{self, Answer, AnswerBody, Concealer, Failure, Partial, REA
 /// An answer that has to be translated is read up to this size.
 const READ_TO_TRANSLATE: usize = 64 << 20;
 
+/// What an answer mostly has: its limits, its content type, and who made it under which name.
+const MOST_HEADERS: usize = 12;
 const PROVIDER: HeaderName = HeaderName::from_static("keyward-provider");
 const DROPPED: HeaderName = HeaderName::from_static("keyward-dropped");
 const UPSTREAM_ID: HeaderName = HeaderName::from_static("keyward-upstream-request-id");
@@ -236,6 +238,8 @@ pub(super) fn write_headers(
     provider: &LiveProvider,
     ticket: &Ticket,
 ) {
+    // At once: a map that grows is hashed anew.
+    to.reserve(MOST_HEADERS);
     let returned = native.map_or(&[][..], |dialect| wire(dialect).returned);
     for (name, value) in head.headers.iter().filter(|(name, _)| returned.contains(&name.as_str())) {
         to.entry(name).or_insert_with(|| value.clone());

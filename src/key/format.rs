@@ -146,7 +146,10 @@ impl<'a> KeyText<'a> {
     pub fn parse(text: &'a str) -> Result<KeyText<'a>, Malformed> {
         let kind = Kind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix())).ok_or_else(|| prefix_error(text))?;
         let body = &text[kind.prefix().len()..];
-        if let Some(strange) = body.chars().find(|c| !c.is_ascii_alphanumeric()) {
+        // Byte by byte first, which takes a fraction of the time.
+        if !body.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && let Some(strange) = body.chars().find(|c| !c.is_ascii_alphanumeric())
+        {
             return Err(Malformed::Character(strange));
         }
         if body.len() != BODY_LEN {
