@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::Guard;
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
 
@@ -60,8 +61,7 @@ impl Known {
         }
         // Mostly there is no list, and no name has to be put together.
         let full = std::cell::LazyCell::new(full);
-        for account in self.chain.iter() {
-            let current = account.current();
+        for current in self.chain.iter().filter_map(|account| account.binding()) {
             if !current.limits.models.is_empty() && !current.limits.allows(&[asked, &full]) {
                 return Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: current.limits.models.clone() });
             }
@@ -72,7 +72,7 @@ impl Known {
     /// Whether the key is good now, and if not why.
     pub fn state(&self) -> Result<(), Reason> {
         self.record.state(Timestamp::now())?;
-        match self.chain.iter().find(|account| account.current().disabled) {
+        match self.chain.iter().find(|account| account.binding().is_some_and(|current| current.disabled)) {
             Some(group) => Err(Reason::GroupDisabled(group.id().subject())),
             None => Ok(()),
         }
@@ -117,7 +117,7 @@ impl Caller {
 
     /// Whether some of its accounts may not spend more than so much.
     pub fn has_hard_budget(&self) -> bool {
-        self.0.chain.iter().any(|account| account.current().limits.budgets.iter().any(|budget| !budget.soft))
+        self.binding().any(|current| current.limits.budgets.iter().any(|budget| !budget.soft))
     }
 
     /// Admits a request to all of the key's accounts.
@@ -142,8 +142,8 @@ impl Caller {
         if self.0.record.kind == Kind::Test && !names.iter().any(is_own) {
             return Err(Reason::TestOnly(told()));
         }
-        for account in self.0.chain.iter() {
-            let Current { limits, .. } = &**account.current();
+        for current in self.binding() {
+            let limits = &current.limits;
             if !limits.tools.is_empty() && !limits.tools.iter().any(|glob| names.iter().any(|name| matches(glob, name))) {
                 return Err(Reason::ToolNotAllowed { tool: told(), allowed: limits.tools.clone() });
             }
@@ -161,8 +161,8 @@ impl Caller {
         })?;
         let full: Vec<String> = names.iter().map(|name| format!("service/{name}")).collect();
         let full: Vec<&str> = full.iter().map(String::as_str).collect();
-        for account in self.0.chain.iter() {
-            let Current { limits, .. } = &**account.current();
+        for current in self.binding() {
+            let limits = &current.limits;
             if limits.tools.is_empty() && !limits.models.is_empty() && !limits.allows(&full) {
                 let operation = shortened(names.first().copied().unwrap_or_default());
                 return Err(Reason::OperationNotAllowed { operation, allowed: limits.models.clone() });
@@ -188,7 +188,12 @@ impl Caller {
     }
 
     fn has_listed(&self, has: impl Fn(&quota::Limits) -> bool) -> bool {
-        self.0.chain.iter().any(|account| has(&account.current().limits))
+        self.binding().any(|current| has(&current.limits))
+    }
+
+    /// What stands of the key's accounts where more than counters does.
+    fn binding(&self) -> impl Iterator<Item = Guard<Arc<Current>>> {
+        self.0.chain.iter().filter_map(|account| account.binding())
     }
 
     /// Whether what the key may call may run on a model: whatever it is, but for keys that reach no provider.
@@ -203,8 +208,8 @@ impl Caller {
     pub(super) fn may_call(&self, parts: &Parts, plane: Plane) -> Result<(), Reason> {
         // What all may do must not shut out those who could change it.
         let binds = |account: &AccountId| plane != Plane::Admin || *account != AccountId::Gateway;
-        for account in self.0.chain.iter().filter(|account| binds(account.id())) {
-            let Current { limits, .. } = &**account.current();
+        for current in self.0.chain.iter().filter(|account| binds(account.id())).filter_map(|account| account.binding()) {
+            let limits = &current.limits;
             if !limits.addresses.is_empty() {
                 let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
                 if !from.is_some_and(|from| limits.addresses.iter().any(|network| network.contains(from))) {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
@@ -36,6 +37,8 @@ pub struct Account {
     id: AccountId,
     /// Read several times a request by every core: a lock, or a count of readers, would go back and forth between them.
     current: ArcSwap<Current>,
+    /// Whether there is anything in it that has to be looked at besides counters.
+    binds: AtomicBool,
     alerts: AlertSender,
 }
 
@@ -80,7 +83,8 @@ pub fn admit(chain: &Chain, need: &Need<'_>) -> Result<Permit, Refused> {
 impl Account {
     /// An account with these limits.
     pub fn new(id: AccountId, current: Current, alerts: AlertSender) -> Account {
-        Account { id, current: ArcSwap::from_pointee(current), alerts }
+        let binds = AtomicBool::new(current.binds());
+        Account { id, current: ArcSwap::from_pointee(current), binds, alerts }
     }
 
     /// Which it is.
@@ -93,9 +97,17 @@ impl Account {
         self.current.load()
     }
 
+    /// The same where anything but counters can stand in a request's way, which mostly nothing does: it is asked for several times a request.
+    pub fn binding(&self) -> Option<Guard<Arc<Current>>> {
+        self.binds.load(Ordering::Acquire).then(|| self.current())
+    }
+
     /// Other limits hold from here on.
     pub fn change(&self, current: impl Into<Arc<Current>>) {
-        self.current.store(current.into());
+        let current = current.into();
+        let binds = current.binds();
+        self.current.store(current);
+        self.binds.store(binds, Ordering::Release);
     }
 
     /// A budget was charged: those who want to know hear when a threshold is passed.
@@ -128,6 +140,17 @@ impl Account {
 
 fn has_passed(spent: Usd, budget: &Budget, percent: u8) -> bool {
     i128::from(spent.0) * 100 >= i128::from(budget.nano_usd.0) * i128::from(percent)
+}
+
+// === impl Current ===
+
+impl Current {
+    /// Whether it says who may do what, or has a budget that must hold.
+    fn binds(&self) -> bool {
+        let Limits { models, tools, addresses, paths, budgets, .. } = &self.limits;
+        let has_list = !(models.is_empty() && tools.is_empty() && addresses.is_empty() && paths.is_empty());
+        self.disabled || has_list || budgets.iter().any(|budget| !budget.soft)
+    }
 }
 
 // === impl AccountId ===
