@@ -133,6 +133,11 @@ impl Marker {
 // === impl Mark ===
 
 impl Mark {
+    /// One of its bytes: each is as likely as any other, and nobody can foresee it.
+    pub(super) fn first(&self) -> u8 {
+        self.0[0]
+    }
+
     /// Compares in constant time.
     pub fn matches(&self, other: &Mark) -> bool {
         self.0.ct_eq(&other.0).into()

@@ -18,6 +18,7 @@ use super::caller::{Caller, Known, Plane};
 use super::format::{KeyId, KeyText};
 use super::guesses::Guesses;
 use super::hash::{KeyHash, Mark, Marker, Pepper};
+use super::lately::{self, Editions};
 use super::record::KeyRecord;
 use super::{Reason, presented};
 use crate::quota::Accounts;
@@ -40,6 +41,8 @@ pub struct Keyring {
     store: Arc<dyn KeyStore>,
     accounts: Arc<Accounts>,
     known: Cache<KeyId, Arc<Known>>,
+    /// Of those that threads keep by themselves.
+    editions: Editions,
     /// Ids that were tried in vain lately, and whether there is such a key.
     failed: Cache<KeyId, bool>,
     /// Always empty: joins those who wait for the same look-up of a key that is in memory.
@@ -80,6 +83,7 @@ impl Keyring {
             store,
             accounts,
             known: Cache::new(CAPACITY),
+            editions: Editions::new(),
             failed: Cache::builder().max_capacity(FAILED_CAPACITY).time_to_live(FAILED_FOR).build(),
             asking: Cache::new(1),
             guesses: Guesses::new(),
@@ -123,11 +127,18 @@ impl Keyring {
     /// Finds the key and proves its secret, whatever its state; what comes from an address of many guesses is not always looked up.
     pub async fn prove(&self, text: KeyText<'_>, from: Option<IpAddr>) -> Result<Arc<Known>, Reason> {
         let (id, mark) = (text.id(), self.marker.mark(text.expose()));
+        let edition = self.editions.now();
+        if let Some(known) = lately::get(edition, &mark) {
+            return if self.is_out_of_touch() { Err(Reason::StoreDown) } else { Ok(known) };
+        }
         let known = self.known.get(&id).await;
         let is_marked = mark.matches(known.as_ref().and_then(|known| known.proven.get()).unwrap_or(&self.nobody.1));
         match known {
             Some(_) if is_marked && self.is_out_of_touch() => Err(Reason::StoreDown),
-            Some(known) if is_marked => Ok(known),
+            Some(known) if is_marked => {
+                lately::keep(edition, mark, &known);
+                Ok(known)
+            }
             // In a place of its own: every request would carry the room that this takes.
             known => Box::pin(self.prove_anew(text, mark, known, from)).await,
         }
@@ -278,6 +289,10 @@ impl Keyring {
             }
             self.read_again(id).await;
         }
+        // Also of those that are not in memory: a thread may have kept one longer.
+        if !changes.keys.is_empty() {
+            self.editions.end();
+        }
         Ok(changes)
     }
 
@@ -298,6 +313,7 @@ impl Keyring {
             // Nobody can tell how it changed, so it does not go on as it was: its next request asks the store again.
             None => self.known.invalidate(&id).await,
         }
+        self.editions.end();
     }
 
     /// A key with its accounts, whether it was used lately or not.

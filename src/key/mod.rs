@@ -12,6 +12,7 @@ pub mod format;
 pub mod guesses;
 pub mod hash;
 pub mod keyring;
+mod lately;
 pub mod presented;
 pub mod reason;
 pub mod record;
