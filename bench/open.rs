@@ -1,5 +1,5 @@
-//! A gateway without its door, for `bench/run`: Keyward's server, peek, route, client, reading of the answer, metrics and log line, and
-//! no key, quota, budget or ledger. What all checks cost together is what Keyward costs beside it.
+//! A gateway without its door, for `bench/run`: whatever Keyward does with a chat request and its answer, metrics and log line included, but
+//! for key, quota, budget and ledger. What all checks cost together is what Keyward costs beside it.
 
 #![forbid(unsafe_code)]
 
@@ -20,12 +20,12 @@ use keyward::dialect::{Ask, Called, Meter, wire};
 use keyward::error::{Kind, Refusal};
 use keyward::ledger::record::{Outcome, Usage};
 use keyward::money::Usd;
-use keyward::route::{Router, Stored, Target};
-use keyward::surface::{REQUEST_ID, body};
+use keyward::route::{self, Router, Stored, Target};
+use keyward::surface::openai::{self, OpenAi};
+use keyward::surface::{REQUEST_ID, Surface as _, body};
 use keyward::telemetry::{self, Ended, Metrics, RequestLine, UNLISTED};
-use keyward::ticket;
-use keyward::upstream::{self, Client, Failure};
-use keyward::{server, surface};
+use keyward::upstream::{self, Client, Failure, is_of};
+use keyward::{server, ticket};
 use tokio::net::TcpListener;
 
 /// A whole answer up to this size is read before it is passed on, as Keyward does.
@@ -65,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 async fn serve(State(open): State<Arc<Open>>, request: Request<Body>) -> Response<Body> {
     let id = ticket::next_id();
     let request_id = ticket::request_id(request.headers(), &id);
-    let mut response = pass(&open, &id, request).await.unwrap_or_else(|refusal| surface::openai::refuse(&refusal));
+    let mut response = pass(&open, &id, request).await.unwrap_or_else(|refusal| openai::refuse(&refusal));
     response.headers_mut().insert(REQUEST_ID, request_id);
     response
 }
@@ -73,15 +73,28 @@ async fn serve(State(open): State<Arc<Open>>, request: Request<Body>) -> Respons
 async fn pass(open: &Open, id: &str, request: Request<Body>) -> Result<Response<Body>, Refusal> {
     let started = Instant::now();
     let (head, body) = request.into_parts();
+    OpenAi.check_head(&head)?;
     let body = body::read(body, &head.headers, &open.config.limits).await?;
     let ask = Ask::read(Called::new(Operation::Chat, Dialect::OpenaiChat), body)?;
-    let targets = open.router.resolve(&ask.model)?;
-    let headers = upstream::headers_to_forward(ask.called.dialect, &head.headers);
+    let (operation, dialect) = (ask.called.operation, ask.called.dialect);
+    let targets = route::serving(open.router.resolve(&ask.model)?, operation, dialect)?;
+    if !targets.iter().all(|target| target.endpoint(operation, dialect).is_ok_and(|endpoint| endpoint.dialect == dialect)) {
+        return Err(bad("It speaks another dialect."));
+    }
+    let headers = upstream::headers_to_forward(dialect, &head.headers);
     let mut answer = open.client.call(&ask, None, &targets, &headers).await.map_err(Failure::refusal)?;
     let (first_byte, target, status) = (started.elapsed(), &targets[answer.target], answer.head.status);
+    let facts = wire(answer.dialect);
+    let is = |media_type| is_of(&answer.head.headers, media_type);
+    if Failure::encoded(&target.provider, &answer.head.headers).is_some() || is(facts.stream_type) || !is("application/json") {
+        return Err(bad("It is no JSON."));
+    }
     let whole = upstream::read_up_to(&mut answer.body, READ_WHOLE, open.client.idle_timeout()).await.map_err(|_| bad("It broke off."))?;
     let members = Members::read(&whole).map_err(|e| bad(&e.to_string()))?;
-    let usage = Meter::read_whole(wire(answer.dialect).tells, &members, &whole).usage.unwrap_or_default();
+    if !facts.answers.iter().any(|name| members.get(name).is_some()) {
+        return Err(bad("It is no answer."));
+    }
+    let usage = Meter::read_whole(facts.tells, &members, &whole).usage.unwrap_or_default();
     let mut response = Response::new(Body::from(whole));
     *response.status_mut() = status;
     write_headers(response.headers_mut(), &answer.head.headers, target);
@@ -95,6 +108,9 @@ fn bad(message: &str) -> Refusal {
 }
 
 fn write_headers(to: &mut HeaderMap, from: &HeaderMap, target: &Target) {
+    for (name, value) in from.iter().filter(|(name, _)| wire(Dialect::OpenaiChat).returned.contains(&name.as_str())) {
+        to.entry(name).or_insert_with(|| value.clone());
+    }
     let json = HeaderValue::from_static("application/json");
     to.insert(header::CONTENT_TYPE, from.get(header::CONTENT_TYPE).cloned().unwrap_or(json));
     to.extend(HeaderValue::try_from(&target.provider.id).map(|id| (HeaderName::from_static("keyward-provider"), id)).ok());
