@@ -289,8 +289,8 @@ impl Keyring {
             }
             self.read_again(id).await;
         }
-        // Also of those that are not in memory: a thread may have kept one longer.
-        if !changes.keys.is_empty() {
+        // Also of keys that are not in memory any more: a thread may have kept one longer.
+        if !changes.groups.is_empty() || !changes.keys.is_empty() {
             self.editions.end();
         }
         Ok(changes)
