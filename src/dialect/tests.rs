@@ -167,6 +167,7 @@ fn a_whole_answer_tells_its_usage_in_each_spelling() {
             r#"{"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":13,"completion_tokens_details":{"reasoning_tokens":3}}}"#,
             (9, 4),
         ),
+        (r#"{"usage":{"prompt_tokens":0,"completion_tokens":0,"input_tokens":9,"output_tokens":4,"cost":0.5,"details":[null]}}"#, (9, 4)),
     ];
     for (text, (input, output)) in cases {
         let (half, rest) = text.as_bytes().split_at(text.len() / 2);

@@ -1,8 +1,8 @@
 //! Who limits sit on: a key, its project, the project's team, the whole gateway. A request passes all of them, or none.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
@@ -39,6 +39,8 @@ pub struct Account {
     current: ArcSwap<Current>,
     /// Whether there is anything in it that has to be looked at besides counters.
     binds: AtomicBool,
+    /// Held while both are changed: they say the same.
+    changing: Mutex<()>,
     alerts: AlertSender,
 }
 
@@ -84,7 +86,7 @@ impl Account {
     /// An account with these limits.
     pub fn new(id: AccountId, current: Current, alerts: AlertSender) -> Account {
         let binds = AtomicBool::new(current.binds());
-        Account { id, current: ArcSwap::from_pointee(current), binds, alerts }
+        Account { id, current: ArcSwap::from_pointee(current), binds, changing: Mutex::default(), alerts }
     }
 
     /// Which it is.
@@ -106,6 +108,7 @@ impl Account {
     pub fn change(&self, current: impl Into<Arc<Current>>) {
         let current = current.into();
         let binds = current.binds();
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.current.store(current);
         self.binds.store(binds, Ordering::Release);
     }

@@ -203,11 +203,10 @@ impl Reported {
     }
 }
 
-/// Takes a count, the first where several names have one; `None` where it is neither a count nor `null`.
+/// Takes a count, the largest where several names have one; `None` where it is neither a count nor `null`.
 fn set(count: &mut Option<u64>, raw: &str) -> Option<()> {
     if raw != "null" {
-        let told = raw.parse().ok()?;
-        count.get_or_insert(told);
+        *count = (*count).max(Some(raw.parse().ok()?));
     }
     Some(())
 }
