@@ -61,7 +61,7 @@ impl Known {
         }
         // Mostly there is no list, and no name has to be put together.
         let full = std::cell::LazyCell::new(full);
-        for current in self.chain.iter().filter_map(|account| account.binding()) {
+        for current in self.binding() {
             if !current.limits.models.is_empty() && !current.limits.allows(&[asked, &full]) {
                 return Err(Reason::ModelNotAllowed { model: asked.to_owned(), allowed: current.limits.models.clone() });
             }
@@ -76,6 +76,11 @@ impl Known {
             Some(group) => Err(Reason::GroupDisabled(group.id().subject())),
             None => Ok(()),
         }
+    }
+
+    /// What stands of the key's accounts where more than counters does.
+    fn binding(&self) -> impl Iterator<Item = Guard<Arc<Current>>> {
+        self.chain.iter().filter_map(|account| account.binding())
     }
 }
 
@@ -117,7 +122,7 @@ impl Caller {
 
     /// Whether some of its accounts may not spend more than so much.
     pub fn has_hard_budget(&self) -> bool {
-        self.binding().any(|current| current.limits.budgets.iter().any(|budget| !budget.soft))
+        self.0.binding().any(|current| current.limits.budgets.iter().any(|budget| !budget.soft))
     }
 
     /// Admits a request to all of the key's accounts.
@@ -142,7 +147,7 @@ impl Caller {
         if self.0.record.kind == Kind::Test && !names.iter().any(is_own) {
             return Err(Reason::TestOnly(told()));
         }
-        for current in self.binding() {
+        for current in self.0.binding() {
             let limits = &current.limits;
             if !limits.tools.is_empty() && !limits.tools.iter().any(|glob| names.iter().any(|name| matches(glob, name))) {
                 return Err(Reason::ToolNotAllowed { tool: told(), allowed: limits.tools.clone() });
@@ -161,7 +166,7 @@ impl Caller {
         })?;
         let full: Vec<String> = names.iter().map(|name| format!("service/{name}")).collect();
         let full: Vec<&str> = full.iter().map(String::as_str).collect();
-        for current in self.binding() {
+        for current in self.0.binding() {
             let limits = &current.limits;
             if limits.tools.is_empty() && !limits.models.is_empty() && !limits.allows(&full) {
                 let operation = shortened(names.first().copied().unwrap_or_default());
@@ -188,12 +193,7 @@ impl Caller {
     }
 
     fn has_listed(&self, has: impl Fn(&quota::Limits) -> bool) -> bool {
-        self.binding().any(|current| has(&current.limits))
-    }
-
-    /// What stands of the key's accounts where more than counters does.
-    fn binding(&self) -> impl Iterator<Item = Guard<Arc<Current>>> {
-        self.0.chain.iter().filter_map(|account| account.binding())
+        self.0.binding().any(|current| has(&current.limits))
     }
 
     /// Whether what the key may call may run on a model: whatever it is, but for keys that reach no provider.

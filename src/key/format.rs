@@ -146,10 +146,9 @@ impl<'a> KeyText<'a> {
     pub fn parse(text: &'a str) -> Result<KeyText<'a>, Malformed> {
         let kind = Kind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix())).ok_or_else(|| prefix_error(text))?;
         let body = &text[kind.prefix().len()..];
-        // Byte by byte first, which takes a fraction of the time.
-        if !body.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            && let Some(strange) = body.chars().find(|c| !c.is_ascii_alphanumeric())
-        {
+        // Looked for by its first byte, which takes a fraction of the time.
+        let strange = body.bytes().position(|byte| !byte.is_ascii_alphanumeric()).and_then(|at| body.get(at..)?.chars().next());
+        if let Some(strange) = strange {
             return Err(Malformed::Character(strange));
         }
         if body.len() != BODY_LEN {

@@ -129,15 +129,14 @@ impl Keyring {
         let (id, mark) = (text.id(), self.marker.mark(text.expose()));
         let edition = self.editions.now();
         if let Some(known) = lately::get(edition, &mark) {
-            return if self.is_out_of_touch() { Err(Reason::StoreDown) } else { Ok(known) };
+            return self.in_touch(known);
         }
         let known = self.known.get(&id).await;
         let is_marked = mark.matches(known.as_ref().and_then(|known| known.proven.get()).unwrap_or(&self.nobody.1));
         match known {
-            Some(_) if is_marked && self.is_out_of_touch() => Err(Reason::StoreDown),
             Some(known) if is_marked => {
                 lately::keep(edition, mark, &known);
-                Ok(known)
+                self.in_touch(known)
             }
             // In a place of its own: every request would carry the room that this takes.
             known => Box::pin(self.prove_anew(text, mark, known, from)).await,
@@ -156,8 +155,7 @@ impl Keyring {
         let fits = |known: &Option<Arc<Known>>| hash.matches(known.as_ref().map_or(&self.nobody.0, |known| &known.record.hash));
         let (is_right, is_known) = (fits(&known), known.is_some());
         let known = match (is_right, known) {
-            (true, Some(_)) if self.is_out_of_touch() => return Err(Reason::StoreDown),
-            (true, Some(known)) => known,
+            (true, Some(known)) => self.in_touch(known)?,
             _ => self.prove_by_store(text.id(), is_known, from, fits).await?,
         };
         // Another caller of the same key may have been first.
@@ -254,6 +252,11 @@ impl Keyring {
             Err(reason) if *reason == Reason::Unknown => Ok(self.known.get(&id).await),
             loaded => loaded.map_err(|reason| reason.as_ref().clone()),
         }
+    }
+
+    /// A key in memory, while what is known of it holds.
+    fn in_touch(&self, known: Arc<Known>) -> Result<Arc<Known>, Reason> {
+        if self.is_out_of_touch() { Err(Reason::StoreDown) } else { Ok(known) }
     }
 
     /// A key that was revoked since would still work: the store has been silent for too long.

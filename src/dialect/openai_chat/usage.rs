@@ -30,6 +30,14 @@ struct Reported {
     output_audio: Option<u64>,
 }
 
+/// Which object of a usage counts are read from.
+#[derive(Clone, Copy)]
+enum Part {
+    All,
+    Input,
+    Output,
+}
+
 /// Usage as OpenAI reports it.
 #[derive(Serialize)]
 pub struct Written {
@@ -131,57 +139,39 @@ impl Written {
 impl Reported {
     /// Reads a usage object; `None` where it is none, or where one of its counts is no count. A general reader takes twice as long.
     fn read(usage: &[u8]) -> Option<Reported> {
-        let mut all = Reported::default();
-        for member in Members::read(usage).ok()?.iter() {
-            let count = match &*member.name {
-                "prompt_tokens" | "input_tokens" => &mut all.input,
-                "completion_tokens" | "output_tokens" => &mut all.output,
-                "total_tokens" => &mut all.total,
+        let mut reported = Reported::default();
+        reported.add(Part::All, usage)?;
+        Some(reported)
+    }
+
+    fn add(&mut self, part: Part, object: &[u8]) -> Option<()> {
+        for member in Members::read(object).ok()?.iter().filter(|member| member.raw != "null") {
+            let count = match (part, &*member.name) {
+                (Part::All, "prompt_tokens" | "input_tokens") => &mut self.input,
+                (Part::All, "completion_tokens" | "output_tokens") => &mut self.output,
+                (Part::All, "total_tokens") => &mut self.total,
                 // DeepSeek's, Mistral's and Moonshot's own names.
-                "prompt_cache_hit_tokens" | "num_cached_tokens" | "cached_tokens" => &mut all.cached_beside,
+                (Part::All, "prompt_cache_hit_tokens" | "num_cached_tokens" | "cached_tokens") => &mut self.cached_beside,
                 // Transcriptions write it in the third way.
-                "prompt_tokens_details" | "input_tokens_details" | "input_token_details" => {
-                    all.read_details(member.raw, Reported::of_input)?;
+                (Part::All, "prompt_tokens_details" | "input_tokens_details" | "input_token_details") => {
+                    self.add(Part::Input, member.raw.as_bytes())?;
                     continue;
                 }
-                "completion_tokens_details" | "output_tokens_details" => {
-                    all.read_details(member.raw, Reported::of_output)?;
+                (Part::All, "completion_tokens_details" | "output_tokens_details") => {
+                    self.add(Part::Output, member.raw.as_bytes())?;
                     continue;
                 }
+                (Part::Input, "cached_tokens") => &mut self.cached,
+                (Part::Input, "cache_write_tokens") => &mut self.cache_write,
+                (Part::Input, "audio_tokens") => &mut self.input_audio,
+                (Part::Output, "reasoning_tokens") => &mut self.reasoning,
+                (Part::Output, "audio_tokens") => &mut self.output_audio,
                 _ => continue,
             };
-            set(count, member.raw)?;
-        }
-        Some(all)
-    }
-
-    fn read_details(&mut self, details: &str, part: impl for<'a> Fn(&'a mut Reported, &str) -> Option<&'a mut Option<u64>>) -> Option<()> {
-        if details == "null" {
-            return Some(());
-        }
-        for member in Members::read(details.as_bytes()).ok()?.iter() {
-            if let Some(count) = part(self, &member.name) {
-                set(count, member.raw)?;
-            }
+            // The largest, where several names have one.
+            *count = (*count).max(Some(member.raw.parse().ok()?));
         }
         Some(())
-    }
-
-    fn of_input(&mut self, name: &str) -> Option<&mut Option<u64>> {
-        match name {
-            "cached_tokens" => Some(&mut self.cached),
-            "cache_write_tokens" => Some(&mut self.cache_write),
-            "audio_tokens" => Some(&mut self.input_audio),
-            _ => None,
-        }
-    }
-
-    fn of_output(&mut self, name: &str) -> Option<&mut Option<u64>> {
-        match name {
-            "reasoning_tokens" => Some(&mut self.reasoning),
-            "audio_tokens" => Some(&mut self.output_audio),
-            _ => None,
-        }
     }
 
     fn into_usage(self) -> Option<Usage> {
@@ -201,12 +191,4 @@ impl Reported {
             output_audio: self.output_audio.unwrap_or(0),
         })
     }
-}
-
-/// Takes a count, the largest where several names have one; `None` where it is neither a count nor `null`.
-fn set(count: &mut Option<u64>, raw: &str) -> Option<()> {
-    if raw != "null" {
-        *count = (*count).max(Some(raw.parse().ok()?));
-    }
-    Some(())
 }
