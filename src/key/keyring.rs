@@ -5,8 +5,8 @@
 //! stated time; after that what they may do is not known any more.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -53,12 +53,22 @@ pub struct Keyring {
     opened: Instant,
     /// Counts up when changes are told, before they are looked at: what was read meanwhile may be older.
     told: AtomicU64,
+    /// Keys that were read while changes were told, by callers who hung up before they could read them again.
+    doubted: Mutex<Vec<KeyId>>,
     /// Held from reading a key anew to keeping it: an older reading never takes the place of a newer one.
     renewing: tokio::sync::Mutex<()>,
     /// When the store last told of changes, in milliseconds since `opened`.
     heard: AtomicU64,
     /// Compared with where an id is unknown, so that both failures do the same work.
     nobody: (KeyHash, Mark),
+}
+
+/// A reading of a key that may be older than a change: dropped before it is settled, it leaves the key to whoever follows the changes.
+struct Doubt<'a> {
+    ring: &'a Keyring,
+    id: KeyId,
+    /// What `told` said before it was read.
+    told: u64,
 }
 
 /// A key that was refused; `key` names it where its holder proved the secret.
@@ -90,6 +100,7 @@ impl Keyring {
             down_for,
             opened: Instant::now(),
             told: AtomicU64::new(0),
+            doubted: Mutex::default(),
             renewing: tokio::sync::Mutex::default(),
             heard: AtomicU64::new(0),
             nobody,
@@ -236,12 +247,14 @@ impl Keyring {
         let loaded = match is_known {
             true => self.asking.try_get_with(id, async { read.await.and(Err(Reason::Unknown)) }).await.map(|()| None),
             false => {
-                let before = self.told.load(Ordering::SeqCst);
+                let mut doubt = Doubt { ring: self, id, told: self.told.load(Ordering::SeqCst) };
                 let load = async { self.known(read.await?.ok_or(Reason::Unknown)?).await.map_err(told) };
                 let known = self.known.try_get_with(id, load).await;
-                match known.is_ok() && self.told.load(Ordering::SeqCst) != before {
+                match known.is_ok() && !doubt.is_settled() {
                     true => {
+                        let now = self.told.load(Ordering::SeqCst);
                         self.read_again(id).await;
+                        doubt.told = now;
                         self.known.get(&id).await.ok_or_else(|| Arc::new(Reason::StoreDown)).map(Some)
                     }
                     false => known.map(Some),
@@ -271,6 +284,10 @@ impl Keyring {
 
     /// Takes in what changed since `seen`.
     pub(super) async fn catch_up(&self, seen: Option<i64>) -> Result<Changes, StoreError> {
+        let doubted = std::mem::take(&mut *self.doubted());
+        for id in doubted {
+            self.read_again(id).await;
+        }
         let changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
         if !changes.groups.is_empty() || !changes.keys.is_empty() {
             self.told.fetch_add(1, Ordering::SeqCst);
@@ -299,6 +316,16 @@ impl Keyring {
         Ok(changes)
     }
 
+    fn doubted(&self) -> MutexGuard<'_, Vec<KeyId>> {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a key out of the memory that all cores share, as it does by itself with one that it takes to be used by nobody.
+    #[cfg(test)]
+    pub(super) async fn forget(&self, id: KeyId) {
+        self.known.invalidate(&id).await;
+    }
+
     /// A key that changed, as the store has it now.
     async fn read_again(&self, id: KeyId) {
         let _one_at_a_time = self.renewing.lock().await;
@@ -322,6 +349,23 @@ impl Keyring {
     /// A key with its accounts, whether it was used lately or not.
     pub async fn known(&self, record: KeyRecord) -> Result<Arc<Known>, StoreError> {
         Ok(Arc::new(Known::new(self.accounts.chain(&record).await?, record)))
+    }
+}
+
+// === impl Doubt ===
+
+impl Doubt<'_> {
+    /// Nothing was told since it was read.
+    fn is_settled(&self) -> bool {
+        self.ring.told.load(Ordering::SeqCst) == self.told
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled() {
+            self.ring.doubted().push(self.id);
+        }
     }
 }
 

@@ -17,11 +17,17 @@ thread_local! {
     static HERE: RefCell<[Option<Seen>; PLACES]> = const { RefCell::new([const { None }; PLACES]) };
 }
 
+/// So often a key is found here before the shared cache is asked for it again: whoever never asked would not be seen to be in use there,
+/// and be put out.
+const LOOKS: u8 = 64;
+
 /// A key as it was at an edition of its ring.
 struct Seen {
     edition: Edition,
     mark: Mark,
     known: Arc<Known>,
+    /// How often it may still be found.
+    left: u8,
 }
 
 /// A ring between two changes of its keys.
@@ -37,17 +43,18 @@ pub(super) struct Editions {
     changes: AtomicU64,
 }
 
-/// A proven key that was kept in this edition.
+/// A proven key that was kept in this edition, but for once in a while.
 pub(super) fn get(edition: Edition, mark: &Mark) -> Option<Arc<Known>> {
-    HERE.with_borrow(|here| {
-        let seen = here[place(mark)].as_ref().filter(|seen| seen.edition == edition && seen.mark.matches(mark))?;
+    HERE.with_borrow_mut(|here| {
+        let seen = here[place(mark)].as_mut().filter(|seen| seen.edition == edition && seen.mark.matches(mark))?;
+        seen.left = seen.left.checked_sub(1)?;
         Some(Arc::clone(&seen.known))
     })
 }
 
 /// Keeps a proven key that was found after this edition was [asked for](Editions::now).
 pub(super) fn keep(edition: Edition, mark: Mark, known: &Arc<Known>) {
-    let seen = Seen { edition, mark, known: Arc::clone(known) };
+    let seen = Seen { edition, mark, known: Arc::clone(known), left: LOOKS };
     let before = HERE.with_borrow_mut(|here| here[place(&mark)].replace(seen));
     // Not while the places are borrowed: it may be the last of its account.
     drop(before);

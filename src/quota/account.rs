@@ -41,6 +41,8 @@ pub struct Account {
     binds: AtomicBool,
     /// Held while both are changed: they say the same.
     changing: Mutex<()>,
+    /// Held from reading its limits anew until they hold: of two changes the later one stays.
+    pub(super) renewing: tokio::sync::Mutex<()>,
     alerts: AlertSender,
 }
 
@@ -86,7 +88,14 @@ impl Account {
     /// An account with these limits.
     pub fn new(id: AccountId, current: Current, alerts: AlertSender) -> Account {
         let binds = AtomicBool::new(current.binds());
-        Account { id, current: ArcSwap::from_pointee(current), binds, changing: Mutex::default(), alerts }
+        Account {
+            id,
+            current: ArcSwap::from_pointee(current),
+            binds,
+            changing: Mutex::default(),
+            renewing: tokio::sync::Mutex::default(),
+            alerts,
+        }
     }
 
     /// Which it is.

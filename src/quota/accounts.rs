@@ -1,5 +1,8 @@
 //! All accounts in memory: groups from the start on, keys for as long as they are known or a request of theirs runs.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -26,6 +29,13 @@ pub struct Accounts {
     /// Counts up when a group is to be read anew: what was read meanwhile may be older.
     refreshed: AtomicU64,
     keys: Mutex<HashMap<AccountId, Weak<Account>>>,
+}
+
+/// An account whose counts begin at nothing: where that is not made up for, by a failure or as nobody waits for it any more, the limits of
+/// before hold again. Whoever changes them hears of it, or tries again.
+struct Unloaded<'a> {
+    account: &'a Account,
+    before: Option<Arc<Current>>,
 }
 
 /// How long an end takes at the most from a limit's count to the ledger.
@@ -69,8 +79,9 @@ impl Accounts {
             return Ok(Arc::clone(account));
         }
         if let Some(account) = old {
+            let _one_at_a_time = account.renewing.lock().await;
             self.change(&account, limits, |current| current).await?;
-            return Ok(account);
+            return Ok(Arc::clone(&account));
         }
         let account = Arc::new(Account::new(id.clone(), self.build(&id, limits).await?, self.alerts.clone()));
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -97,6 +108,7 @@ impl Accounts {
     pub async fn refresh(&self, id: &AccountId) -> Result<(), StoreError> {
         self.refreshed.fetch_add(1, Ordering::SeqCst);
         let Some(account) = self.get(id) else { return Ok(()) };
+        let _one_at_a_time = account.renewing.lock().await;
         let Some(group) = self.groups.group(id).await? else { return Ok(()) };
         self.change(&account, &group.limits, |current| of_group(current, &group)).await
     }
@@ -106,6 +118,7 @@ impl Accounts {
         let old = self.get(&id);
         if let Some(account) = &old {
             if account.current().limits != record.limits {
+                let _one_at_a_time = account.renewing.lock().await;
                 self.change(account, &record.limits, |current| current).await?;
             }
             return Ok(Arc::clone(account));
@@ -169,12 +182,10 @@ impl Accounts {
         }
         let meters = Arc::new(Meters::unloaded(limits, &before.meters, Timestamp::now()));
         account.change(of(Current { limits: limits.clone(), meters: Arc::clone(&meters), ..Current::default() }));
-        let loaded = self.load(account.id(), &meters).await;
-        if loaded.is_err() {
-            // Better the limits of before than a count that begins at nothing; whoever changes them hears of it, or tries again.
-            account.change(before);
-        }
-        loaded
+        let mut unloaded = Unloaded { account, before: Some(before) };
+        self.load(account.id(), &meters).await?;
+        unloaded.before = None;
+        Ok(())
     }
 
     /// Adds what the ledger has of what is counted anew.
@@ -213,6 +224,16 @@ impl Accounts {
         let past = self.past(id, Meters::unknown(limits, old)).await?;
         let meters = Meters::new(limits, old, |of| told(&past, of));
         Ok(Current { limits: limits.clone(), meters: Arc::new(meters), ..Current::default() })
+    }
+}
+
+// === impl Unloaded ===
+
+impl Drop for Unloaded<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.account.change(before);
+        }
     }
 }
 

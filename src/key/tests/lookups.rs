@@ -129,6 +129,11 @@ impl World {
         self.ring.catch_up(Some(seen)).await.unwrap();
     }
 
+    /// Whether the good key is known to be revoked; its record tells, and that this is as old as its reading would be the fault.
+    async fn revoked(&self) -> bool {
+        self.ring.prove(KeyText::parse(self.good.expose()).unwrap(), None).await.unwrap().record.revoked.is_some()
+    }
+
     /// A key with the good one's id and a secret that it has not.
     fn wrong_secret(&self) -> String {
         let other = NewKey::generate(Kind::Live).unwrap();
@@ -244,8 +249,47 @@ async fn a_key_that_is_revoked_while_it_is_being_read_does_not_pass() {
         world.revoke(seen).await;
         gate.opens.notify_one();
     };
-    // Its state is told by the record: that it is as old as the reading was would be the fault.
-    let prove = || async { world.ring.prove(KeyText::parse(world.good.expose()).unwrap(), None).await.unwrap().record.revoked };
-    let (first, ()) = tokio::join!(prove(), revoke);
-    assert!(first.is_some() && prove().await.is_some());
+    let (first, ()) = tokio::join!(world.revoked(), revoke);
+    assert!(first && world.revoked().await);
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_while_it_is_being_read_by_one_who_hangs_up_does_not_pass() {
+    let world = World::new().await;
+    let seen = world.store.changes(i64::MAX).await.unwrap().newest;
+    let (gate, again) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+    *world.store.gate.lock().unwrap() = Some(Arc::clone(&gate));
+    let revoke = async {
+        gate.is_reached.notified().await;
+        world.revoke(seen).await;
+        *world.store.gate.lock().unwrap() = Some(Arc::clone(&again));
+        gate.opens.notify_one();
+        again.is_reached.notified().await;
+    };
+    // Its reading is in memory, and it is being read again.
+    tokio::select! {
+        _ = world.revoked() => panic!("nobody has let it"),
+        () = revoke => {}
+    }
+    world.ring.catch_up(Some(world.store.changes(i64::MAX).await.unwrap().newest)).await.unwrap();
+    assert!(world.revoked().await);
+}
+
+#[tokio::test]
+async fn a_key_that_one_thread_uses_again_and_again_is_seen_to_be_in_use_by_all() {
+    let world = World::new().await;
+    assert_eq!(world.prove(world.good.expose()).await, (None, 1));
+    let asks_all = async || {
+        let mut uses = 0;
+        // Only the cache of all can be made to forget it.
+        world.ring.forget(world.good.id).await;
+        while world.prove(world.good.expose()).await == (None, 0) {
+            uses += 1;
+            assert!(uses < 1000, "it is never looked for");
+        }
+        uses
+    };
+    assert_eq!(asks_all().await, 0, "it was not seen twice");
+    assert_eq!(world.prove(world.good.expose()).await, (None, 0));
+    assert!(asks_all().await > 10);
 }

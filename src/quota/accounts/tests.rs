@@ -1,0 +1,136 @@
+//! Two changes of one account at once, and one that nobody waits for any more.
+
+#![allow(clippy::unwrap_used)]
+
+use std::pin::pin;
+use std::sync::atomic::AtomicUsize;
+
+use tokio::sync::Notify;
+
+use super::*;
+use crate::quota::alert;
+use crate::store::audit::{Actor, Note};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Answer, GroupStore};
+
+/// Counts how often a group is read, and can stop the next reading once it is done.
+struct Gated {
+    inner: Arc<Sqlite>,
+    asked: AtomicUsize,
+    gate: Mutex<Option<Arc<Gate>>>,
+}
+
+#[derive(Default)]
+struct Gate {
+    is_reached: Notify,
+    opens: Notify,
+}
+
+impl GroupStore for Gated {
+    fn group<'a>(&'a self, id: &'a AccountId) -> Answer<'a, Option<Group>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            let group = self.inner.group(id).await;
+            let gate = self.gate.lock().unwrap().take();
+            if let Some(gate) = gate {
+                gate.is_reached.notify_one();
+                gate.opens.notified().await;
+            }
+            group
+        })
+    }
+    fn groups(&self) -> Answer<'_, Vec<Group>> {
+        self.inner.groups()
+    }
+    fn put_group<'a>(&'a self, group: &'a Group, was: Option<&'a Group>, note: &'a Note) -> Answer<'a, bool> {
+        self.inner.put_group(group, was, note)
+    }
+    fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp, body: Option<&'a str>) -> Answer<'a, bool> {
+        self.inner.first_alert(name, at, body)
+    }
+    fn waiting_alerts(&self) -> Answer<'_, Vec<(String, String)>> {
+        self.inner.waiting_alerts()
+    }
+    fn alert_taken<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+        self.inner.alert_taken(name)
+    }
+}
+
+struct World {
+    _folder: tempfile::TempDir,
+    store: Arc<Gated>,
+    accounts: Accounts,
+    team: Arc<Account>,
+}
+
+impl World {
+    /// A team of these limits, in memory.
+    async fn new(limits: Limits) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
+        let store = Arc::new(Gated { inner: Arc::clone(&inner), asked: AtomicUsize::new(0), gate: Mutex::default() });
+        let accounts = Accounts::new(store.clone(), inner.clone(), None, alert::channel(inner, None).0);
+        put(&store.inner, limits).await;
+        let team = accounts.group(&team()).await.unwrap();
+        World { _folder: folder, store, accounts, team }
+    }
+}
+
+fn team() -> AccountId {
+    AccountId::Team("red".into())
+}
+
+fn a_day(rate: u32) -> Limits {
+    Limits { rates: vec![format!("requests/day={rate}").parse().unwrap()], ..Limits::default() }
+}
+
+async fn put(store: &Sqlite, limits: Limits) {
+    let was = store.group(&team()).await.unwrap();
+    let created = was.as_ref().map_or_else(Timestamp::now, |was| was.created);
+    let group = Group { id: team(), name: "Red".to_owned(), team: None, limits, disabled: false, created };
+    let note = Note { actor: Actor::Gateway, action: "team.update", subject: "red".to_owned(), detail: serde_json::Value::Null };
+    assert!(store.put_group(&group, was.as_ref(), &note).await.unwrap());
+}
+
+#[tokio::test]
+async fn of_two_changes_at_once_the_later_one_stays() {
+    let world = World::new(a_day(1)).await;
+    let asked = || world.store.asked.load(Ordering::Relaxed);
+    put(&world.store.inner, a_day(2)).await;
+    let gate = Arc::new(Gate::default());
+    *world.store.gate.lock().unwrap() = Some(Arc::clone(&gate));
+    let team = team();
+    let later = async {
+        gate.is_reached.notified().await;
+        put(&world.store.inner, a_day(3)).await;
+        let mut second = pin!(world.accounts.refresh(&team));
+        let before = asked();
+        assert!(futures_util::poll!(&mut second).is_pending());
+        assert_eq!(asked(), before, "what the first has read does not hold yet");
+        gate.opens.notify_one();
+        second.await.unwrap();
+    };
+    let (first, ()) = tokio::join!(world.accounts.refresh(&team), later);
+    first.unwrap();
+    assert_eq!(world.team.current().limits, a_day(3));
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_waits_for_leaves_no_count_that_began_at_nothing() {
+    let world = World::new(Limits::default()).await;
+    put(&world.store.inner, a_day(2)).await;
+    let begun = async {
+        while world.team.current().limits != a_day(2) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let team = team();
+    tokio::select! {
+        biased;
+        () = begun => {}
+        _ = world.accounts.refresh(&team) => panic!("it takes its time to ask the ledger"),
+    }
+    assert_eq!(world.team.current().limits, Limits::default());
+    world.accounts.refresh(&team).await.unwrap();
+    assert_eq!(world.team.current().limits, a_day(2));
+}
