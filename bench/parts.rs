@@ -14,7 +14,8 @@ use keyward::dialect::{Ask, Asked, Called, Meter, To, codec, wire};
 use keyward::key::format::{KeyText, Kind, NewKey};
 use keyward::key::hash::Pepper;
 use keyward::ledger::Ledger;
-use keyward::ledger::record::{Begin, Outcome, Settle, Source, Usage};
+use keyward::ledger::common::{Common, Facts};
+use keyward::ledger::record::{Begin, Of, Outcome, Settle, Source, Usage};
 use keyward::money::Usd;
 use serde_json::json;
 
@@ -163,26 +164,23 @@ fn decode_stream(bencher: Bencher<'_, '_>, dialect: Dialect) {
 fn ledger_append(bencher: Bencher<'_, '_>) {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = Arc::new(Ledger::open(folder.path()).expect("a ledger"));
-    let text = |text: &str| -> Arc<str> { text.into() };
-    let begin = Begin {
-        id: text("req_abcdefghij00000001"),
-        at: Timestamp::now(),
-        key: text("q5Xk2vW9bT1z"),
-        project: text("chat"),
-        team: text("research"),
-        prompt: text(""),
+    let facts = Facts {
+        key: "q5Xk2vW9bT1z",
+        project: "chat",
+        team: "research",
+        prompt: "",
         operation: "chat".into(),
-        provider: text("openai"),
-        model: text("gpt-4o-mini"),
+        provider: "openai",
+        model: "gpt-4o-mini",
         from: Some([192, 0, 2, 7].into()),
-        reserved: Some(Usd(1_000_000)),
     };
-    let settle = Settle {
-        id: begin.id.clone(),
-        began: Some(begin.at),
+    let id: Arc<str> = "req_abcdefghij00000001".into();
+    let begin =
+        || Arc::new(Begin { id: Arc::clone(&id), at: Timestamp::now(), common: Common::of(&facts), reserved: Some(Usd(1_000_000)) });
+    let settle = |begin: Arc<Begin>| Settle {
         at: begin.at,
-        provider: begin.provider.clone(),
-        model: begin.model.clone(),
+        of: Of::Begun(begin),
+        by: None,
         outcome: Outcome::Answered,
         status: 200,
         usage: Usage { input: 90, output: 30, ..Usage::default() },
@@ -192,7 +190,8 @@ fn ledger_append(bencher: Bencher<'_, '_>) {
         total_ms: 900,
     };
     bencher.bench(|| {
-        ledger.begin(begin.clone()).now_or_never().expect("none waits on this thread").expect("the disk takes it");
-        ledger.settle(settle.clone()).expect("the disk takes it");
+        let begin = begin();
+        ledger.begin(Arc::clone(&begin)).now_or_never().expect("none waits on this thread").expect("the disk takes it");
+        ledger.settle(settle(begin)).expect("the disk takes it");
     });
 }

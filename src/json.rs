@@ -23,6 +23,11 @@ impl<'a> Object<'a> {
         Object(out)
     }
 
+    /// Members of an object that others will write, at the end of `out`, which is empty.
+    pub fn members_of(out: &'a mut Vec<u8>) -> Object<'a> {
+        Object(out)
+    }
+
     /// Ends it.
     pub fn close(self) {
         self.0.push(b'}');
@@ -33,6 +38,15 @@ impl<'a> Object<'a> {
     pub fn object(&mut self, name: &'static str) -> Object<'_> {
         self.name(name);
         Object::open(self.0)
+    }
+
+    /// Members that were [written before](Object::members_of), one or more.
+    #[inline]
+    pub fn members(&mut self, written: &[u8]) {
+        if !self.is_first() {
+            self.0.push(b',');
+        }
+        self.0.extend_from_slice(written);
     }
 
     /// A text.
@@ -144,10 +158,15 @@ impl<'a> Object<'a> {
     /// Inlined to where the name stands: it is copied there by its length, which is known, and not by a call for each of its parts.
     #[inline]
     fn name(&mut self, name: &'static str) {
-        // A value never ends with a brace that opens.
-        self.0.extend_from_slice(if self.0.last() == Some(&b'{') { b"\"" } else { b",\"" });
+        self.0.extend_from_slice(if self.is_first() { b"\"" } else { b",\"" });
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"\":");
+    }
+
+    /// Whether no member was written yet: a value never ends with a brace that opens.
+    #[inline]
+    fn is_first(&self) -> bool {
+        matches!(self.0.last(), None | Some(b'{'))
     }
 }
 
@@ -190,9 +209,15 @@ mod tests {
         inner.number("most", u64::MAX);
         inner.close();
         object.object("empty").close();
-        object.close();
+        let mut members = Vec::new();
+        let mut two = Object::members_of(&mut members);
+        two.text("one", "1");
+        two.number("two", 2);
+        object.members(&members);
+        object.object("alone").members(&members);
+        out.extend_from_slice(b"}}");
         let expected = json!({"plain": "ü {", "escaped": "a\"b\\c\n\u{1}", "from": "203.0.113.255", "from_far": "2001:db8::1",
-            "number": -7, "float": 0.25, "inner": {"most": u64::MAX}, "empty": {}});
+            "number": -7, "float": 0.25, "inner": {"most": u64::MAX}, "empty": {}, "one": "1", "two": 2, "alone": {"one": "1", "two": 2}});
         assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
     }
 

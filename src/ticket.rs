@@ -15,7 +15,8 @@ use crate::exchange::estimate::Estimate;
 use crate::gateway::Gateway;
 use crate::key::diagnose::is_secret;
 use crate::key::{Caller, KeyId};
-use crate::ledger::record::{Begin, Outcome, Settle, Source, Usage};
+use crate::ledger::common::{Common, Facts};
+use crate::ledger::record::{Begin, Of, Outcome, Settle, Source, Usage};
 use crate::money::Usd;
 use crate::prompt::Prompt;
 use crate::quota::{AccountId, Permit, Used, limits};
@@ -38,7 +39,7 @@ pub struct Ticket {
     /// The address that the request came from.
     from: Option<IpAddr>,
     /// The key's project and its team, as the ledger names them.
-    groups: [Arc<str>; 2],
+    groups: [Option<Arc<str>>; 2],
     /// When the key ends, where that is soon.
     pub ends_soon: Option<Timestamp>,
     /// The model as the caller names it, once it is read.
@@ -58,7 +59,8 @@ pub struct Ticket {
     goes_on_unseen: bool,
     /// It is held against a hard budget: what it may have cost unseen is taken to be what was reserved.
     is_budgeted: bool,
-    begun: Option<Permit>,
+    /// Its right to run, and what is written down of its beginning.
+    begun: Option<(Permit, Arc<Begin>)>,
     /// It is written down, and goes to its provider.
     is_under_way: bool,
     is_settled: bool,
@@ -130,8 +132,8 @@ impl Ticket {
         self.key = Some(caller.id());
         for account in caller.chain().iter() {
             match account.id() {
-                AccountId::Project(id) => self.groups[0] = Arc::clone(id),
-                AccountId::Team(id) => self.groups[1] = Arc::clone(id),
+                AccountId::Project(id) => self.groups[0] = Some(Arc::clone(id)),
+                AccountId::Team(id) => self.groups[1] = Some(Arc::clone(id)),
                 AccountId::Key(_) | AccountId::Gateway | AccountId::Service(_) => {}
             }
         }
@@ -148,7 +150,7 @@ impl Ticket {
     pub async fn begin(&mut self, target: &Target, permit: Permit, estimate: &Estimate) -> std::io::Result<()> {
         self.estimate = *estimate;
         self.target = Some(target.clone());
-        self.write_begin(target.provider.id.as_str().into(), Arc::clone(&target.model), estimate.worst, permit).await
+        self.write_begin(&target.provider.id, &target.model, estimate.worst, permit).await
     }
 
     /// The same for an MCP tool, by its name `server/tool`.
@@ -162,9 +164,9 @@ impl Ticket {
     }
 
     async fn begin_beside(&mut self, beside: Beside, permit: Permit) -> std::io::Result<()> {
-        let (provider, name, price) = (beside.provider.into(), Arc::clone(&beside.name), beside.price);
+        let (provider, name, price) = (beside.provider, Arc::clone(&beside.name), beside.price);
         self.beside = Some(beside);
-        self.write_begin(provider, name, Some(price), permit).await
+        self.write_begin(provider, &name, Some(price), permit).await
     }
 
     /// A REST service has answered; what it could not do costs nothing.
@@ -182,23 +184,22 @@ impl Ticket {
         self.settle(outcome, None);
     }
 
-    async fn write_begin(&mut self, provider: Arc<str>, model: Arc<str>, reserved: Option<Usd>, permit: Permit) -> std::io::Result<()> {
-        let [project, team] = self.groups.clone();
-        let begin = Begin {
-            id: Arc::clone(&self.id),
-            at: permit.began(),
-            key: self.key.as_ref().map_or("", KeyId::as_str).into(),
+    async fn write_begin(&mut self, provider: &str, model: &str, reserved: Option<Usd>, permit: Permit) -> std::io::Result<()> {
+        let [project, team] = self.groups.each_ref().map(|group| group.as_deref().unwrap_or_default());
+        let prompt = self.prompt.as_ref().map(|prompt| prompt.label());
+        let common = Common::of(&Facts {
+            key: self.key.as_ref().map_or("", KeyId::as_str),
             project,
             team,
-            prompt: self.prompt.as_ref().map_or_else(Arc::default, |prompt| prompt.label().into()),
+            prompt: prompt.as_deref().unwrap_or_default(),
             operation: self.operation.as_str().into(),
             provider,
             model,
             from: self.from,
-            reserved,
-        };
+        });
+        let begin = Arc::new(Begin { id: Arc::clone(&self.id), at: permit.began(), common, reserved });
         // From here on its line may be written, also where its caller hangs up while it waits.
-        self.begun = Some(permit);
+        self.begun = Some((permit, Arc::clone(&begin)));
         let written = self.gateway.ledger.begin(begin).await;
         self.is_under_way = written.is_ok();
         if written.is_err() {
@@ -216,7 +217,7 @@ impl Ticket {
 
     /// The permit's `x-ratelimit-*` headers.
     pub fn write_limits(&self, headers: &mut HeaderMap) {
-        if let Some(permit) = &self.begun {
+        if let Some((permit, _)) = &self.begun {
             permit.write_headers(headers);
         }
     }
@@ -250,9 +251,9 @@ impl Ticket {
         let (usage, source) = self.used(reading);
         let cost = self.cost(&usage, source);
         let total = self.started.elapsed();
-        if let Some(permit) = self.begun.take() {
+        if let Some((permit, begin)) = self.begun.take() {
             // Before anything is given back: who begins by that is written behind it.
-            self.write_down(permit.began(), outcome, (usage, source, cost), total);
+            self.write_down(begin, outcome, (usage, source, cost), total);
             let of_prompt = |glob: &str| self.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
             let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::names(glob, &name)) || of_prompt(glob);
             permit.settle(&self.used_in_all(&usage, cost), &is_named);
@@ -306,19 +307,14 @@ impl Ticket {
         self.target.as_ref().filter(|_| !is_unknown).and_then(Target::facts).and_then(|facts| facts.cost(usage))
     }
 
-    fn write_down(&self, began: Timestamp, outcome: Outcome, (usage, source, cost): (Usage, Source, Option<Usd>), total: Duration) {
+    fn write_down(&self, begin: Arc<Begin>, outcome: Outcome, (usage, source, cost): (Usage, Source, Option<Usd>), total: Duration) {
+        let answered_by = self.target.as_ref().map(|target| (target.provider.id.as_str(), &target.model));
+        let began_with = begin.common.facts();
+        let by = answered_by.filter(|(provider, model)| *began_with.provider != **provider || *began_with.model != ***model);
         let record = Settle {
-            id: Arc::clone(&self.id),
-            began: Some(began),
             at: Timestamp::now(),
-            provider: self.provider().unwrap_or_default().into(),
-            model: self
-                .target
-                .as_ref()
-                .map(|target| &target.model)
-                .or(self.beside.as_ref().map(|beside| &beside.name))
-                .map(Arc::clone)
-                .unwrap_or_default(),
+            by: by.map(|(provider, model)| (provider.into(), Arc::clone(model))),
+            of: Of::Begun(begin),
             outcome,
             status: self.status,
             usage,

@@ -3,6 +3,7 @@
 //! Records go into the active segment by one `write` to the page cache, which a killed process does not take with it; a background
 //! task ([`drain`]) syncs segments to the disk each second and takes their records into the store.
 
+pub mod common;
 pub mod drain;
 pub mod export;
 mod recent;
@@ -104,14 +105,14 @@ impl Ledger {
     }
 
     /// Writes down that a request begins: once it has returned, the request is known whatever happens.
-    pub async fn begin(&self, begin: Begin) -> io::Result<()> {
+    pub async fn begin(&self, begin: Arc<Begin>) -> io::Result<()> {
         together::write(self, Entry::Begin(begin)).await
     }
 
     /// Writes down how a request ended, on some threads a moment later, but before whatever begins from now on; what cannot be written is
     /// kept for [`Ledger::try_again`].
     pub fn settle(self: &Arc<Self>, settle: Settle) -> io::Result<()> {
-        together::write_soon(self, Entry::Settle(settle))
+        together::write_soon(self, Entry::Settle(Box::new(settle)))
     }
 
     /// After a write that failed: whether the disk has room again, and if so writes down what it had none for.
@@ -181,7 +182,7 @@ impl Ledger {
         self.is_failing.store(written.is_err(), Ordering::Relaxed);
         if written.is_err() {
             self.owed().extend(active.writing.entries.drain(..).filter_map(|(entry, _)| match entry {
-                Entry::Settle(settle) => Some(settle),
+                Entry::Settle(settle) => Some(*settle),
                 Entry::Begin(_) => None,
             }));
         }

@@ -14,7 +14,9 @@ pub struct Recent {
 }
 
 /// Lines whose records are kept at the most, but for the last one: while the store is down, the segments grow and not the memory.
-const MOST_BYTES: u64 = 2 << 20;
+const MOST_BYTES: u64 = 4 << 20;
+/// So many are worth a batch of their own: there is time to take them before there is no room.
+const BATCH_BYTES: u64 = 1 << 20;
 
 // === impl Recent ===
 
@@ -36,7 +38,7 @@ impl Recent {
 
     /// Whether it is time to take it, before there is no room.
     pub fn is_filling(&self) -> bool {
-        !self.entries.is_empty() && self.to - self.from.offset >= MOST_BYTES / 2
+        !self.entries.is_empty() && self.to - self.from.offset >= BATCH_BYTES
     }
 
     /// Takes what is kept, if it begins at `from`; otherwise says how far that segment has to be read before it does.
@@ -58,6 +60,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::ledger::common::{Common, Facts};
     use crate::ledger::record::Begin;
 
     fn at(segment: u64, offset: u64) -> Cursor {
@@ -65,19 +68,8 @@ mod tests {
     }
 
     fn entry(id: &str) -> Entry {
-        Entry::Begin(Begin {
-            id: id.into(),
-            at: jiff::Timestamp::UNIX_EPOCH,
-            key: "".into(),
-            project: "".into(),
-            team: "".into(),
-            prompt: "".into(),
-            operation: "".into(),
-            provider: "".into(),
-            model: "".into(),
-            from: None,
-            reserved: None,
-        })
+        let common = Common::of(&Facts::default());
+        Entry::Begin(Begin { id: id.into(), at: jiff::Timestamp::UNIX_EPOCH, common, reserved: None }.into())
     }
 
     /// Keeps a record whose line has a MiB.
@@ -92,17 +84,17 @@ mod tests {
     #[test]
     fn what_has_no_room_is_left_to_the_segment_and_what_follows_it_is_kept_again() {
         let mut recent = Recent::default();
-        (0..4).for_each(|mib| keep(&mut recent, 1, mib));
+        (0..6).for_each(|mib| keep(&mut recent, 1, mib));
         assert!(recent.is_filling());
         let first = recent.take(at(1, 0)).unwrap();
         assert!(!recent.is_filling(), "it is empty");
-        assert_eq!((ids(&first), first.next), (vec!["1-0", "1-1"], 2 << 20));
+        assert_eq!((ids(&first), first.next), (vec!["1-0", "1-1", "1-2", "1-3"], 4 << 20));
         assert_eq!(recent.take(at(1, first.next)).unwrap_err(), None);
-        keep(&mut recent, 1, 4);
-        assert_eq!(recent.take(at(1, first.next)).unwrap_err(), Some(4 << 20), "the segment has to be read to where memory begins");
+        keep(&mut recent, 1, 6);
+        assert_eq!(recent.take(at(1, first.next)).unwrap_err(), Some(6 << 20), "the segment has to be read to where memory begins");
         assert_eq!(recent.take(at(0, 9)).unwrap_err(), None, "the whole of an earlier one");
-        let second = recent.take(at(1, 4 << 20)).unwrap();
-        assert_eq!((ids(&second), second.next), (vec!["1-4"], 5 << 20));
+        let second = recent.take(at(1, 6 << 20)).unwrap();
+        assert_eq!((ids(&second), second.next), (vec!["1-6"], 7 << 20));
     }
 
     #[test]

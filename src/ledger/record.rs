@@ -1,67 +1,39 @@
 //! What the ledger says of a request: one record before the provider is called, one after.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de};
 
+use super::common::{Common, Facts};
 use crate::json::Object;
 use crate::money::Usd;
 
 /// Written before the provider is called: from then on the request is known, whatever happens.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "BeginLine")]
 pub struct Begin {
     /// The request's id, unique for good.
-    #[serde(deserialize_with = "shared")]
     pub id: Arc<str>,
-    /// When it came.
+    /// When it came; in a line, to the microsecond.
     pub at: Timestamp,
-    /// The caller's key id.
-    #[serde(deserialize_with = "shared")]
-    pub key: Arc<str>,
-    /// The project that the key belongs to, by its id; empty where it belongs to none.
-    #[serde(deserialize_with = "shared", default)]
-    pub project: Arc<str>,
-    /// The project's team, by its id; empty where there is none.
-    #[serde(deserialize_with = "shared", default)]
-    pub team: Arc<str>,
-    /// The prompt that was called, as `name@version`; empty where none was.
-    #[serde(deserialize_with = "shared", default)]
-    pub prompt: Arc<str>,
-    /// `chat`, `embeddings`, …
-    pub operation: Cow<'static, str>,
-    /// The provider first tried.
-    #[serde(deserialize_with = "shared")]
-    pub provider: Arc<str>,
-    /// The model, as the provider names it.
-    #[serde(deserialize_with = "shared")]
-    pub model: Arc<str>,
-    /// The address that it came from.
-    #[serde(default)]
-    pub from: Option<IpAddr>,
+    /// Who asks whom for what.
+    pub common: Arc<Common>,
     /// The most that it can cost; `None` where the catalogue has no price.
     pub reserved: Option<Usd>,
 }
 
 /// Written when the answer ended, however it did.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "SettleLine")]
 pub struct Settle {
-    /// The id in its [`Begin`].
-    #[serde(deserialize_with = "shared")]
-    pub id: Arc<str>,
-    /// When it came, to the microsecond; with it the store finds its row. Lines of before this was written have none.
-    #[serde(default, with = "jiff::fmt::serde::timestamp::microsecond::optional")]
-    pub began: Option<Timestamp>,
-    /// When it ended.
+    /// Which request.
+    pub of: Of,
+    /// When it ended; in a line, to the microsecond.
     pub at: Timestamp,
-    /// The provider that answered.
-    #[serde(deserialize_with = "shared")]
-    pub provider: Arc<str>,
-    /// The model that answered.
-    #[serde(deserialize_with = "shared")]
-    pub model: Arc<str>,
+    /// The provider that answered and its model, where those are others than it began with.
+    pub by: Option<(Arc<str>, Arc<str>)>,
     /// How it ended.
     pub outcome: Outcome,
     /// The status that the caller saw.
@@ -78,23 +50,86 @@ pub struct Settle {
     pub total_ms: u64,
 }
 
+/// A request that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// In the process that began it.
+    Begun(Arc<Begin>),
+    /// By its line.
+    Line {
+        /// The id in its [`Begin`].
+        id: Arc<str>,
+        /// When it came, to the microsecond; with it the store finds its row. Lines of before this was written have none.
+        began: Option<Timestamp>,
+    },
+}
+
+/// Names are short, as every request writes two lines; lines of before they were have their long names.
+#[derive(Deserialize)]
+struct BeginLine {
+    #[serde(rename = "i", alias = "id")]
+    id: Box<str>,
+    #[serde(rename = "t", alias = "at", deserialize_with = "time")]
+    at: Timestamp,
+    #[serde(flatten)]
+    facts: Facts<Box<str>>,
+    #[serde(rename = "r", alias = "reserved")]
+    reserved: Option<Usd>,
+}
+
+/// What most requests have is not written.
+#[derive(Deserialize)]
+struct SettleLine {
+    #[serde(rename = "i", alias = "id")]
+    id: Box<str>,
+    #[serde(rename = "b", alias = "began", default, deserialize_with = "some_time")]
+    began: Option<Timestamp>,
+    #[serde(rename = "t", alias = "at", deserialize_with = "time")]
+    at: Timestamp,
+    #[serde(rename = "p", alias = "provider", default)]
+    provider: Option<Box<str>>,
+    #[serde(rename = "m", alias = "model", default)]
+    model: Option<Box<str>>,
+    #[serde(rename = "o", alias = "outcome", default = "answered")]
+    outcome: Outcome,
+    #[serde(rename = "s", alias = "status", default = "ok")]
+    status: u16,
+    #[serde(rename = "u", alias = "usage")]
+    usage: Usage,
+    #[serde(rename = "q", alias = "source", default = "reported")]
+    source: Source,
+    #[serde(rename = "c", alias = "cost")]
+    cost: Option<Usd>,
+    #[serde(rename = "f", alias = "first_byte_ms")]
+    first_byte_ms: Option<u64>,
+    #[serde(rename = "d", alias = "total_ms")]
+    total_ms: u64,
+}
+
 /// Tokens, as providers count them; `input` includes `cached` and `cache_write`, `output` includes `reasoning`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Usage {
     /// All input tokens.
+    #[serde(rename = "i", alias = "input")]
     pub input: u64,
     /// Those of them read from the provider's cache.
+    #[serde(rename = "r", alias = "cached")]
     pub cached: u64,
     /// Those of them written to the provider's cache.
+    #[serde(rename = "w", alias = "cache_write")]
     pub cache_write: u64,
     /// All output tokens.
+    #[serde(rename = "o", alias = "output")]
     pub output: u64,
     /// Those of them spent on reasoning.
+    #[serde(rename = "t", alias = "reasoning")]
     pub reasoning: u64,
     /// Audio tokens in.
+    #[serde(rename = "a", alias = "input_audio")]
     pub input_audio: u64,
     /// Audio tokens out.
+    #[serde(rename = "s", alias = "output_audio")]
     pub output_audio: u64,
 }
 
@@ -128,47 +163,109 @@ pub enum Source {
     None,
 }
 
-fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
-    String::deserialize(from).map(Arc::from)
+const fn answered() -> Outcome {
+    Outcome::Answered
+}
+
+const fn ok() -> u16 {
+    200
+}
+
+const fn reported() -> Source {
+    Source::Reported
+}
+
+/// Microseconds since 1970, or RFC 3339.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Time<'a> {
+    Micros(i64),
+    Text(#[serde(borrow)] Cow<'a, str>),
+}
+
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+    match Time::deserialize(from)? {
+        Time::Micros(micros) => Timestamp::from_microsecond(micros).map_err(de::Error::custom),
+        Time::Text(text) => text.parse().map_err(de::Error::custom),
+    }
+}
+
+fn some_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    time(from).map(Some)
 }
 
 // === impl Begin ===
 
+impl From<BeginLine> for Begin {
+    fn from(line: BeginLine) -> Begin {
+        let BeginLine { id, at, facts, reserved } = line;
+        Begin { id: id.into(), at, common: Arc::new(Common::new(facts)), reserved }
+    }
+}
+
 impl Begin {
     /// Writes its members.
     pub fn write(&self, to: &mut Object<'_>) {
-        to.text("id", &self.id);
-        to.time("at", self.at, 9);
-        to.text("key", &self.key);
-        let named = [("project", &self.project), ("team", &self.team), ("prompt", &self.prompt)];
-        named.into_iter().filter(|(_, id)| !id.is_empty()).for_each(|(name, id)| to.text(name, id));
-        to.text("operation", &self.operation);
-        to.text("provider", &self.provider);
-        to.text("model", &self.model);
-        to.some_address("from", self.from);
-        to.some_number("reserved", self.reserved.map(|amount| amount.0));
+        to.text("i", &self.id);
+        to.number("t", self.at.as_microsecond());
+        to.members(self.common.line());
+        to.some_number("r", self.reserved.map(|amount| amount.0));
     }
 }
 
 // === impl Settle ===
 
+impl From<SettleLine> for Settle {
+    fn from(line: SettleLine) -> Settle {
+        let SettleLine { id, began, at, provider, model, outcome, status, usage, source, cost, first_byte_ms, total_ms } = line;
+        let by = provider.zip(model).map(|(provider, model)| (provider.into(), model.into()));
+        Settle { of: Of::Line { id: id.into(), began }, at, by, outcome, status, usage, source, cost, first_byte_ms, total_ms }
+    }
+}
+
 impl Settle {
     /// Writes its members.
     pub fn write(&self, to: &mut Object<'_>) {
-        to.text("id", &self.id);
-        to.some_number("began", self.began.map(Timestamp::as_microsecond));
-        to.time("at", self.at, 9);
-        to.text("provider", &self.provider);
-        to.text("model", &self.model);
-        to.text("outcome", self.outcome.as_str());
-        to.number("status", self.status);
-        let mut usage = to.object("usage");
+        to.text("i", self.of.id());
+        to.some_number("b", self.of.began().map(Timestamp::as_microsecond));
+        to.number("t", self.at.as_microsecond());
+        if let Some((provider, model)) = &self.by {
+            to.text("p", provider);
+            to.text("m", model);
+        }
+        if self.outcome != answered() {
+            to.text("o", self.outcome.as_str());
+        }
+        to.some_number("s", Some(self.status).filter(|status| *status != ok()));
+        let mut usage = to.object("u");
         self.usage.write(&mut usage);
         usage.close();
-        to.text("source", self.source.as_str());
-        to.some_number("cost", self.cost.map(|amount| amount.0));
-        to.some_number("first_byte_ms", self.first_byte_ms);
-        to.number("total_ms", self.total_ms);
+        if self.source != reported() {
+            to.text("q", self.source.as_str());
+        }
+        to.some_number("c", self.cost.map(|amount| amount.0));
+        to.some_number("f", self.first_byte_ms);
+        to.number("d", self.total_ms);
+    }
+}
+
+// === impl Of ===
+
+impl Of {
+    /// The request's id.
+    pub fn id(&self) -> &Arc<str> {
+        match self {
+            Of::Begun(begin) => &begin.id,
+            Of::Line { id, .. } => id,
+        }
+    }
+
+    /// When it came, where that is known.
+    pub fn began(&self) -> Option<Timestamp> {
+        match self {
+            Of::Begun(begin) => Some(begin.at),
+            Of::Line { began, .. } => *began,
+        }
     }
 }
 
@@ -178,13 +275,13 @@ impl Usage {
     /// Most requests have none of most kinds: what is not written is not read again either.
     fn write(&self, to: &mut Object<'_>) {
         let kinds = [
-            ("input", self.input),
-            ("cached", self.cached),
-            ("cache_write", self.cache_write),
-            ("output", self.output),
-            ("reasoning", self.reasoning),
-            ("input_audio", self.input_audio),
-            ("output_audio", self.output_audio),
+            ("i", self.input),
+            ("r", self.cached),
+            ("w", self.cache_write),
+            ("o", self.output),
+            ("t", self.reasoning),
+            ("a", self.input_audio),
+            ("s", self.output_audio),
         ];
         kinds.into_iter().filter(|(_, count)| *count > 0).for_each(|(kind, count)| to.number(kind, count));
     }

@@ -135,8 +135,8 @@ pub fn decode(line: &[u8]) -> Option<Entry> {
         return None;
     }
     match serde_json::from_slice(json).ok()? {
-        Read::Begin(begin) => Some(Entry::Begin(begin)),
-        Read::Settle(settle) => Some(Entry::Settle(settle)),
+        Read::Begin(begin) => Some(Entry::Begin(begin.into())),
+        Read::Settle(settle) => Some(Entry::Settle(settle.into())),
     }
 }
 

@@ -9,8 +9,9 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::common::{Common, Facts};
 use super::drain::Drain;
-use super::record::{Outcome, Source, Usage};
+use super::record::{Of, Outcome, Source, Usage};
 use super::*;
 use crate::key::KeyId;
 use crate::money::Usd;
@@ -23,28 +24,28 @@ use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, Place, Request, 
 static CAME: LazyLock<Timestamp> = LazyLock::new(|| Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap());
 
 fn begin(id: &str) -> Begin {
-    Begin {
-        id: id.into(),
-        at: *CAME,
+    begin_of(id, |_| ())
+}
+
+/// The same, with something else about it.
+fn begin_of(id: &str, change: impl FnOnce(&mut Facts<Box<str>>)) -> Begin {
+    let mut facts = Facts {
         key: "k".into(),
-        project: "".into(),
-        team: "".into(),
-        prompt: "".into(),
         operation: "chat".into(),
         provider: "p".into(),
         model: "m".into(),
         from: Some([192, 0, 2, 7].into()),
-        reserved: Some(Usd(500)),
-    }
+        ..Facts::default()
+    };
+    change(&mut facts);
+    Begin { id: id.into(), at: *CAME, common: Arc::new(Common::new(facts)), reserved: Some(Usd(500)) }
 }
 
 fn settle(id: &str) -> Settle {
     Settle {
-        id: id.into(),
-        began: Some(*CAME),
-        at: Timestamp::now(),
-        provider: "p".into(),
-        model: "m".into(),
+        of: Of::Line { id: id.into(), began: Some(*CAME) },
+        at: *CAME,
+        by: None,
         outcome: Outcome::Answered,
         status: 200,
         usage: Usage { input: 7, output: 3, ..Usage::default() },
@@ -55,9 +56,17 @@ fn settle(id: &str) -> Settle {
     }
 }
 
+fn begun(begin: Begin) -> Entry {
+    Entry::Begin(Arc::new(begin))
+}
+
+fn ended(settle: Settle) -> Entry {
+    Entry::Settle(Box::new(settle))
+}
+
 /// Writes a beginning on a thread where none waits.
 fn write_begin(ledger: &Ledger, begin: Begin) -> io::Result<()> {
-    ledger.begin(begin).now_or_never().unwrap()
+    ledger.begin(Arc::new(begin)).now_or_never().unwrap()
 }
 
 async fn usage(store: &Sqlite) -> Vec<UsageRow> {
@@ -71,12 +80,19 @@ async fn store(folder: &Path) -> Sqlite {
 #[test]
 fn a_line_reads_back_and_a_damaged_one_does_not() {
     let used = Usage { cached: 1, cache_write: 2, reasoning: 3, input_audio: 4, output_audio: 5, ..settle("a").usage };
-    let bare = Settle { cost: None, first_byte_ms: None, outcome: Outcome::ProviderError, source: Source::None, ..settle("\"b\"\n") };
+    let by = Some(("q".into(), "\"n".into()));
+    let bare = Settle { cost: None, first_byte_ms: None, outcome: Outcome::ProviderError, source: Source::None, by, ..settle("\"b\"\n") };
+    let all = begin_of("b", |facts| {
+        (facts.project, facts.team, facts.prompt) = ("j".into(), "g".into(), "n@1".into());
+        facts.from = None;
+    });
     let entries = [
-        Entry::Begin(begin("a")),
-        Entry::Begin(Begin { reserved: None, ..begin("\u{1}") }),
-        Entry::Settle(Settle { usage: used, ..settle("a") }),
-        Entry::Settle(bare),
+        begun(begin("a")),
+        begun(all),
+        begun(Begin { reserved: None, ..begin("\u{1}") }),
+        ended(Settle { usage: used, ..settle("a") }),
+        ended(Settle { status: 502, outcome: Outcome::Failed, ..settle("c") }),
+        ended(bare),
     ];
     let mut line = Vec::new();
     for entry in &entries {
@@ -161,7 +177,7 @@ async fn what_is_ready_on_a_thread_is_written_at_once() {
         assert_eq!(batch.damaged, [0; 0]);
         batch.entries.len()
     };
-    let mut beginnings: Vec<_> = ["a", "b", "c"].map(|id| Box::pin(ledger.begin(begin(id)))).into();
+    let mut beginnings: Vec<_> = ["a", "b", "c"].map(|id| Box::pin(ledger.begin(begin(id).into()))).into();
     beginnings.iter_mut().for_each(|beginning| assert!(beginning.now_or_never().is_none(), "none goes on before it is written"));
     ledger.settle(settle("z")).unwrap();
     assert_eq!(lines(), 0);
@@ -205,7 +221,7 @@ async fn a_write_that_fails_fails_for_all_who_wait_for_it() {
     // A file that may only be read takes no line.
     ledger.lock().segment = Segment::read_only(folder.path(), 1).unwrap();
     together::gather();
-    let (a, b) = tokio::join!(ledger.begin(begin("a")), ledger.begin(begin("b")));
+    let (a, b) = tokio::join!(ledger.begin(begin("a").into()), ledger.begin(begin("b").into()));
     assert_eq!(a.unwrap_err().to_string(), b.unwrap_err().to_string());
     assert!(ledger.is_failing());
 }
@@ -214,7 +230,7 @@ async fn a_write_that_fails_fails_for_all_who_wait_for_it() {
 async fn the_same_records_twice_change_nothing_and_a_late_settle_wins_over_an_assumption() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
-    let (first, second) = (Entry::Begin(begin("a")), Entry::Settle(settle("a")));
+    let (first, second) = (begun(begin("a")), ended(settle("a")));
     store.apply("n", std::slice::from_ref(&first), Cursor { segment: 1, offset: 5 }).await.unwrap();
     assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 1);
     assert_eq!(usage(&store).await[0].cost_nano_usd, 500);
@@ -228,15 +244,57 @@ async fn the_same_records_twice_change_nothing_and_a_late_settle_wins_over_an_as
 }
 
 #[tokio::test]
-async fn an_end_written_by_an_older_version_finds_its_row() {
+async fn what_an_older_version_wrote_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
+    let lines = [
+        r#"{"b":{"id":"c","at":"2026-03-01T00:00:00.000001Z","key":"k","project":"j","team":"g","prompt":"n@1","operation":"chat","provider":"p","model":"m","from":"192.0.2.7","reserved":5}}"#,
+        r#"{"s":{"id":"c","began":1772323200000001,"at":"2026-03-01T00:00:01Z","provider":"q","model":"n","outcome":"failed","status":502,"usage":{"input":7,"cache_write":1},"source":"estimated","first_byte_ms":1,"total_ms":2}}"#,
+    ];
+    let [begin_line, settle_line] =
+        lines.map(|json| segment::decode(format!("{:08x} {json}", crc32fast::hash(json.as_bytes())).as_bytes()));
+    let at: Timestamp = "2026-03-01T00:00:00.000001Z".parse().unwrap();
+    let all = begin_of("c", |facts| (facts.project, facts.team, facts.prompt) = ("j".into(), "g".into(), "n@1".into()));
+    assert_eq!(begin_line, Some(begun(Begin { at, reserved: Some(Usd(5)), ..all })));
+    let expected = Settle {
+        of: Of::Line { id: "c".into(), began: Some(at) },
+        at: "2026-03-01T00:00:01Z".parse().unwrap(),
+        by: Some(("q".into(), "n".into())),
+        outcome: Outcome::Failed,
+        status: 502,
+        usage: Usage { input: 7, cache_write: 1, ..Usage::default() },
+        source: Source::Estimated,
+        cost: None,
+        ..settle("c")
+    };
+    assert_eq!(settle_line, Some(ended(expected)));
+
+    // The first ones did not say when their request came.
     let line = br#"825e7512 {"s":{"id":"a","at":"2026-03-01T00:00:00Z","provider":"p","model":"m","outcome":"answered","status":200,"usage":{"input":7},"source":"reported","cost":10,"total_ms":2}}"#;
     let end = segment::decode(line).unwrap();
-    store.apply("n", &[Entry::Begin(begin("a")), Entry::Begin(begin("b"))], Cursor::default()).await.unwrap();
+    store.apply("n", &[begun(begin("a")), begun(begin("b"))], Cursor::default()).await.unwrap();
     store.apply("n", std::slice::from_ref(&end), Cursor::default()).await.unwrap();
     let rows = usage(&store).await;
     assert_eq!((rows.len(), rows[0].requests, rows[0].running, rows[0].cost_nano_usd), (1, 2, 1, 10));
+}
+
+#[tokio::test]
+async fn ends_of_this_process_find_their_beginnings_in_the_same_batch_and_in_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let begins: Vec<Arc<Begin>> = ["a", "b", "c"].map(|id| Arc::new(begin(id))).into();
+    let [a, b, c] = [0, 1, 2].map(|n: usize| Entry::Begin(Arc::clone(&begins[n])));
+    let end = |n: usize| ended(Settle { of: Of::Begun(Arc::clone(&begins[n])), ..settle("") });
+    store.apply("n", &[a.clone(), b, end(0), c], Cursor::default()).await.unwrap();
+    let rows = usage(&store).await;
+    assert_eq!((rows[0].requests, rows[0].running, rows[0].cost_nano_usd), (3, 2, 10));
+    // What the store has taken already is told again with what follows it.
+    store.apply("n", &[a, end(0), end(2)], Cursor::default()).await.unwrap();
+    let rows = usage(&store).await;
+    assert_eq!((rows.len(), rows[0].requests, rows[0].running, rows[0].cost_nano_usd), (1, 3, 1, 20));
+    let rows = store.rows(&RowsQuery::default(), None).await.unwrap();
+    let told: Vec<_> = rows.iter().map(|row| (&*row.id, &*row.outcome, &*row.provider, row.reserved_nano_usd)).collect();
+    assert_eq!(told, [("a", "answered", "p", Some(500)), ("b", "open", "p", Some(500)), ("c", "answered", "p", Some(500))]);
 }
 
 #[tokio::test]
@@ -244,7 +302,7 @@ async fn an_unpriced_request_that_is_assumed_is_no_free_one() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
     let free = Begin { reserved: Some(Usd(0)), ..begin("free") };
-    let begins = [begin("priced"), free, Begin { reserved: None, ..begin("unpriced") }].map(Entry::Begin);
+    let begins = [begin("priced"), free, Begin { reserved: None, ..begin("unpriced") }].map(begun);
     store.apply("n", &begins, Cursor::default()).await.unwrap();
     assert_eq!(usage(&store).await[0].unpriced, 0, "none has ended");
     assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 3);
@@ -256,20 +314,36 @@ async fn an_unpriced_request_that_is_assumed_is_no_free_one() {
 async fn a_name_of_any_length_is_cut_before_it_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
-    let long: Arc<str> = "ü".repeat(1 << 20).into();
-    let entries = [Entry::Begin(Begin { model: long.clone(), ..begin("a") }), Entry::Settle(Settle { model: long, ..settle("a") })];
-    store.apply("n", &entries, Cursor::default()).await.unwrap();
+    let long = "ü".repeat(1 << 20);
+    let another = Settle { by: Some(("q".into(), long.as_str().into())), ..settle("b") };
+    let of_long = |id| begun(begin_of(id, |facts| facts.model = long.as_str().into()));
+    store.apply("n", &[of_long("a"), ended(settle("a")), of_long("b"), ended(another)], Cursor::default()).await.unwrap();
     let rows = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
-    assert_eq!(rows[0].group, format!("p/{}", "ü".repeat(200)));
+    let groups: Vec<&str> = rows.iter().map(|row| row.group.as_str()).collect();
+    assert_eq!(groups, ["p", "q"].map(|provider| format!("{provider}/{}", "ü".repeat(200))));
 }
 
 #[tokio::test]
 async fn a_settle_that_comes_before_its_begin_is_completed_by_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
-    store.apply("n", &[Entry::Settle(settle("a")), Entry::Begin(begin("a"))], Cursor::default()).await.unwrap();
+    let by_model = UsageQuery { by: UsageBy::Model, ..UsageQuery::default() };
+    let by = Some(("q".into(), "n".into()));
+    // In one batch, in two, and where another one answered than it began with.
+    for (id, settle, model) in [("a", settle("a"), "p/m"), ("b", settle("b"), "p/m"), ("c", Settle { by, ..settle("c") }, "q/n")] {
+        let before = store.usage(&by_model).await.unwrap();
+        let count = |rows: &[UsageRow]| rows.iter().find(|row| row.group == model).map_or(0, |row| row.requests);
+        match id {
+            "a" => store.apply("n", &[ended(settle), begun(begin(id))], Cursor::default()).await.unwrap(),
+            _ => {
+                store.apply("n", &[ended(settle)], Cursor::default()).await.unwrap();
+                store.apply("n", &[begun(begin(id))], Cursor::default()).await.unwrap();
+            }
+        }
+        assert_eq!(count(&store.usage(&by_model).await.unwrap()), count(&before) + 1, "{id}");
+    }
     let rows = usage(&store).await;
-    assert_eq!((rows[0].group.as_str(), rows[0].requests, rows[0].cost_nano_usd), ("k", 1, 10));
+    assert_eq!((rows[0].group.as_str(), rows[0].requests, rows[0].cost_nano_usd), ("k", 3, 30));
 }
 
 /// A store that can be switched off.
@@ -343,7 +417,7 @@ async fn a_store_that_is_down_loses_nothing() {
 /// Appends to the active segment until another one follows it.
 fn fill_a_segment(ledger: &Ledger) {
     let first = ledger.end().segment;
-    let filler = Begin { operation: "x".repeat(64 << 10).into(), ..begin("filler") };
+    let filler = begin_of("filler", |facts| facts.operation = "x".repeat(64 << 10).into());
     while ledger.end().segment == first {
         write_begin(ledger, filler.clone()).unwrap();
     }
@@ -355,7 +429,7 @@ async fn a_line_longer_than_a_batch_holds_nothing_up() {
     let store = store(folder.path()).await;
     let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
     // `provider/model` is passed on as it came, so a caller chooses how long it is.
-    write_begin(&ledger, Begin { model: "m".repeat(3 << 20).into(), ..begin("long") }).unwrap();
+    write_begin(&ledger, begin_of("long", |facts| facts.model = "m".repeat(3 << 20).into())).unwrap();
     for n in 0..10 {
         write_begin(&ledger, begin(&n.to_string())).unwrap();
         ledger.settle(settle(&n.to_string())).unwrap();
@@ -438,15 +512,15 @@ async fn new_records_are_taken_from_memory_and_what_has_no_room_there_from_the_s
     assert_eq!((count().await, drain.handle().status().damaged_lines()), (1, 0), "the file was not read");
 
     // More than is kept, and then some: in memory is the beginning, the end is in the file alone.
-    let filler = |n: u32| Begin { operation: "x".repeat(64 << 10).into(), ..begin(&format!("filler {n}")) };
-    (0..50).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
+    let filler = |n: u32| begin_of(&format!("filler {n}"), |facts| facts.operation = "x".repeat(64 << 10).into());
+    (0..90).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
     drain.recover().await;
-    assert_eq!(count().await, 51);
+    assert_eq!(count().await, 91);
     // Now there is room again.
-    (50..80).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
-    ledger.settle(settle("filler 79")).unwrap();
+    (90..120).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
+    ledger.settle(settle("filler 119")).unwrap();
     drain.recover().await;
-    assert_eq!((count().await, drain.handle().status().damaged_lines()), (81, 0));
+    assert_eq!((count().await, drain.handle().status().damaged_lines()), (121, 0));
     assert_eq!(store.cursor(ledger.node()).await.unwrap(), ledger.end());
 }
 
@@ -471,7 +545,7 @@ async fn a_provider_that_counts_nonsense_does_not_break_the_sums() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
     let nonsense = Usage { input: u64::MAX, ..Usage::default() };
-    let settles = ["a", "b"].map(|id| Entry::Settle(Settle { usage: nonsense, cost: Some(Usd(i64::MAX)), ..settle(id) }));
+    let settles = ["a", "b"].map(|id| ended(Settle { usage: nonsense, cost: Some(Usd(i64::MAX)), ..settle(id) }));
     store.apply("n", &settles, Cursor::default()).await.unwrap();
     assert_eq!(usage(&store).await[0].requests, 2);
 }
@@ -480,8 +554,8 @@ async fn a_provider_that_counts_nonsense_does_not_break_the_sums() {
 async fn hundreds_of_requests_in_any_order_and_split_give_the_same_sums() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
-    let begins: Vec<_> = (0..150).map(|n| Entry::Begin(begin(&n.to_string()))).collect();
-    let settles: Vec<_> = (0..150).rev().map(|n| Entry::Settle(settle(&n.to_string()))).collect();
+    let begins: Vec<_> = (0..150).map(|n| begun(begin(&n.to_string()))).collect();
+    let settles: Vec<_> = (0..150).rev().map(|n| ended(settle(&n.to_string()))).collect();
     // Settles before begins, twice, then both at once.
     for entries in [&settles[..100], &begins[50..], &begins[50..], &settles[..], &[begins.clone(), settles.clone()].concat()] {
         store.apply("n", entries, Cursor { segment: 1, offset: 1 }).await.unwrap();

@@ -5,6 +5,7 @@ pub mod sqlite;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -220,9 +221,9 @@ pub struct Group {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A request began.
-    Begin(Begin),
+    Begin(Arc<Begin>),
     /// A request ended.
-    Settle(Settle),
+    Settle(Box<Settle>),
 }
 
 /// A place in a node's segments.
@@ -379,6 +380,18 @@ pub struct UsageRow {
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// What it says of an end.
+    pub fn settle(&self) -> Option<&Settle> {
+        match self {
+            Entry::Begin(_) => None,
+            Entry::Settle(settle) => Some(settle),
+        }
+    }
 }
 
 // === impl Group ===

@@ -1,13 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::Sqlite;
+use crate::ledger::common::{Common, Facts};
 use crate::ledger::export::{Export, Format};
-use crate::ledger::record::{Begin, Outcome, Settle, Source, Usage};
+use crate::ledger::record::{Begin, Of, Outcome, Settle, Source, Usage};
 use crate::money::Usd;
 use crate::quota::AccountId;
 use crate::quota::meters::Past;
@@ -62,28 +64,32 @@ fn prompt_of(model: &str) -> String {
 }
 
 fn begin(id: usize, plain: &Plain) -> Entry {
-    Entry::Begin(Begin {
-        id: id.to_string().into(),
-        at: at(plain.minute),
+    Entry::Begin(Arc::new(beginning(id, plain)))
+}
+
+fn beginning(id: usize, plain: &Plain) -> Begin {
+    let common = Common::new(Facts {
         key: plain.key.as_str().into(),
         project: format!("of-{}", plain.key).into(),
-        team: "".into(),
         prompt: prompt_of(&plain.model).into(),
         operation: "chat".into(),
         provider: "p".into(),
         model: plain.model.as_str().into(),
-        from: None,
-        reserved: plain.reserved.map(Usd),
-    })
+        ..Facts::default()
+    });
+    Begin { id: id.to_string().into(), at: at(plain.minute), common: Arc::new(common), reserved: plain.reserved.map(Usd) }
 }
 
 fn settle(id: usize, plain: &Plain) -> Entry {
-    Entry::Settle(Settle {
-        id: id.to_string().into(),
-        began: Some(at(plain.minute)),
+    // Every second one is read from its line.
+    let of = match id % 2 {
+        0 => Of::Begun(Arc::new(beginning(id, plain))),
+        _ => Of::Line { id: id.to_string().into(), began: Some(at(plain.minute)) },
+    };
+    Entry::Settle(Box::new(Settle {
+        of,
         at: at(MINUTES),
-        provider: "p".into(),
-        model: plain.model.as_str().into(),
+        by: None,
         outcome: if plain.outcome == "answered" { Outcome::Answered } else { Outcome::Failed },
         status: 200,
         usage: Usage { input: plain.tokens, cached: plain.tokens / 2, output: plain.tokens * 2, ..Usage::default() },
@@ -91,7 +97,7 @@ fn settle(id: usize, plain: &Plain) -> Entry {
         cost: plain.cost.map(Usd),
         first_byte_ms: None,
         total_ms: 1,
-    })
+    }))
 }
 
 /// The sums by one request after the other.

@@ -1,6 +1,6 @@
 //! What the ledger says of requests on its way into their table, in batches: mostly a request has begun and ended in the same one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -11,7 +11,8 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, SqliteConnection};
 
 use super::{micros, rollups, signed, timestamp};
-use crate::ledger::record::{Begin, Settle, Source, Usage};
+use crate::ledger::common::{Common, Facts};
+use crate::ledger::record::{Begin, Of, Settle, Source, Usage};
 use crate::money::Usd;
 use crate::store::{Entry, StoreError};
 
@@ -27,13 +28,9 @@ struct Pair<'a> {
 /// What many requests have in common: who asked for what, and how it ended.
 #[derive(PartialEq, Eq)]
 struct Shared<'a> {
-    key: Option<&'a Arc<str>>,
-    /// Project, team and prompt.
-    within: [&'a str; 3],
-    operation: &'a str,
-    provider: Option<&'a Arc<str>>,
-    model: Option<&'a Arc<str>>,
-    from: Option<IpAddr>,
+    common: Option<&'a Common>,
+    /// The provider that answered and its model, where those are others than it began with.
+    by: Option<&'a (Arc<str>, Arc<str>)>,
     outcome: &'static str,
     status: u16,
     source: &'static str,
@@ -47,8 +44,8 @@ struct Texts {
     address: Option<(IpAddr, Arc<str>)>,
 }
 
-/// So many of them: node, operations, outcomes, sources.
-const MOST_SHARED: usize = 16;
+/// So many of them: node, keys, models, operations, outcomes, sources.
+const MOST_SHARED: usize = 32;
 
 /// A provider that counts nonsense must not make the sums over all requests overflow.
 const MOST_TOKENS: u64 = 1 << 40;
@@ -74,8 +71,8 @@ const MERGE: &str = "ON CONFLICT (began, id) DO UPDATE SET
     key = MAX(key, excluded.key), project = MAX(project, excluded.project), team = MAX(team, excluded.team),
     prompt = MAX(prompt, excluded.prompt), operation = MAX(operation, excluded.operation),
     source_address = COALESCE(source_address, excluded.source_address), reserved = COALESCE(excluded.reserved, reserved),
-    provider = CASE WHEN excluded.outcome = 'open' THEN provider ELSE excluded.provider END,
-    model = CASE WHEN excluded.outcome = 'open' THEN model ELSE excluded.model END,
+    provider = CASE WHEN excluded.provider = '' OR (excluded.outcome = 'open' AND provider <> '') THEN provider ELSE excluded.provider END,
+    model = CASE WHEN excluded.provider = '' OR (excluded.outcome = 'open' AND provider <> '') THEN model ELSE excluded.model END,
     ended = COALESCE(excluded.ended, ended), outcome = CASE WHEN excluded.outcome = 'open' THEN outcome ELSE excluded.outcome END,
     status = MAX(status, excluded.status), input = MAX(input, excluded.input), cached = MAX(cached, excluded.cached),
     cache_write = MAX(cache_write, excluded.cache_write), output = MAX(output, excluded.output),
@@ -157,25 +154,36 @@ fn of_each(pairs: &[Pair<'_>], node: &str, texts: &mut Texts) -> Result<SqliteAr
     Ok(arguments)
 }
 
-/// Brings together what a batch says of each request.
+/// Brings together what a batch says of each request, in the order in which they came.
 fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
-    let mut places: HashMap<&str, usize> = HashMap::with_capacity(entries.len() / 2);
-    let mut pairs: Vec<Pair<'_>> = Vec::with_capacity(entries.len() / 2);
+    let mut pairs: Vec<Pair<'_>> = Vec::with_capacity(entries.len() / 2 + 1);
+    // Those that ended in the process that began them, by where their beginnings are.
+    let mut ended: HashSet<*const Begin> = HashSet::with_capacity(entries.len() / 2 + 1);
+    for settle in entries.iter().filter_map(Entry::settle) {
+        if let Of::Begun(begin) = &settle.of {
+            ended.insert(Arc::as_ptr(begin));
+            pairs.push(Pair { began: Some(begin.at), begin: Some(begin), settle: Some(settle) });
+        }
+    }
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for entry in entries {
-        let id = match entry {
-            Entry::Begin(begin) => &begin.id,
-            Entry::Settle(settle) => &settle.id,
+        let (id, begin, settle) = match entry {
+            Entry::Begin(begin) if ended.contains(&Arc::as_ptr(begin)) => continue,
+            Entry::Begin(begin) => (&begin.id, Some(&**begin), None),
+            Entry::Settle(settle) => match &settle.of {
+                Of::Begun(_) => continue,
+                Of::Line { id, .. } => (id, None, Some(&**settle)),
+            },
         };
         let place = *places.entry(id).or_insert_with(|| {
             pairs.push(Pair::default());
             pairs.len() - 1
         });
         let pair = &mut pairs[place];
-        match entry {
-            Entry::Begin(begin) => (pair.begin, pair.began) = (Some(begin), Some(begin.at)),
-            Entry::Settle(settle) => (pair.settle, pair.began) = (Some(settle), pair.began.or(settle.began)),
-        }
+        let began = begin.map(|begin| begin.at).or_else(|| settle?.of.began());
+        *pair = Pair { began: pair.began.or(began), begin: begin.or(pair.begin), settle: settle.or(pair.settle) };
     }
+    pairs.sort_by_key(|pair| pair.began);
     pairs
 }
 
@@ -195,7 +203,7 @@ fn grouped(pairs: Vec<Pair<'_>>) -> (HashMap<Shared<'_>, Vec<Pair<'_>>>, Vec<Pai
 async fn began(connection: &mut SqliteConnection, node: &str, pair: &Pair<'_>) -> Result<Timestamp, StoreError> {
     let Some(settle) = pair.settle else { return Ok(Timestamp::default()) };
     let known = "SELECT began FROM requests WHERE node = ? AND outcome = 'open' AND id = ?";
-    let known: Option<i64> = sqlx::query_scalar(known).bind(node).bind(&*settle.id).fetch_optional(connection).await?;
+    let known: Option<i64> = sqlx::query_scalar(known).bind(node).bind(&**settle.of.id()).fetch_optional(connection).await?;
     Ok(known.map_or(settle.at, timestamp))
 }
 
@@ -221,7 +229,7 @@ impl Pair<'_> {
     fn add_own(&self, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
         let (Pair { begin, settle, .. }, usage) = (self, self.usage());
         to.add(micros(self.began()))?;
-        to.add(settle.map(|settle| &settle.id).or(begin.map(|begin| &begin.id)).map_or_else(Arc::default, Arc::clone))?;
+        to.add(settle.map(|settle| settle.of.id()).or(begin.map(|begin| &begin.id)).map_or_else(Arc::default, Arc::clone))?;
         to.add(begin.and_then(|begin| begin.reserved).map(nanos))?;
         to.add(settle.map(|settle| micros(settle.at)))?;
         [usage.input, usage.cached, usage.output].into_iter().try_for_each(|count| to.add(tokens(count)))?;
@@ -244,12 +252,8 @@ impl<'a> Shared<'a> {
     fn of(pair: &Pair<'a>) -> Shared<'a> {
         let Pair { begin, settle, .. } = *pair;
         Shared {
-            key: begin.map(|begin| &begin.key),
-            within: begin.map_or([""; 3], |begin| [&*begin.project, &*begin.team, &*begin.prompt]),
-            operation: begin.map_or("", |begin| &*begin.operation),
-            provider: settle.map(|settle| &settle.provider).or(begin.map(|begin| &begin.provider)),
-            model: settle.map(|settle| &settle.model).or(begin.map(|begin| &begin.model)),
-            from: begin.and_then(|begin| begin.from),
+            common: begin.map(|begin| &*begin.common),
+            by: settle.and_then(|settle| settle.by.as_ref()),
             outcome: settle.map_or("open", |settle| settle.outcome.as_str()),
             status: settle.map_or(0, |settle| settle.status),
             source: settle.map_or(Source::None, |settle| settle.source).as_str(),
@@ -258,12 +262,16 @@ impl<'a> Shared<'a> {
 
     /// Adds its values in the order of [`SHARED`].
     fn add(&self, to: &mut SqliteArguments, node: &str, texts: &mut Texts) -> Result<(), BoxDynError> {
+        let facts = self.common.map(Common::facts);
+        let text = |of: fn(&Facts<Box<str>>) -> &str| facts.map_or("", of);
+        let began_with = [text(|facts| &facts.provider), text(|facts| &facts.model)];
         to.add(texts.shared(node))?;
-        to.add(self.key.map_or_else(Arc::default, Arc::clone))?;
-        self.within.into_iter().try_for_each(|name| to.add(texts.shared(name)))?;
-        to.add(texts.shared(self.operation))?;
-        [self.provider, self.model].into_iter().try_for_each(|name| to.add(name.map_or_else(Arc::default, shortened)))?;
-        to.add(self.from.map(|address| texts.address(address)))?;
+        let within = [text(|facts| &facts.key), text(|facts| &facts.project), text(|facts| &facts.team), text(|facts| &facts.prompt)];
+        within.into_iter().try_for_each(|name| to.add(texts.shared(name)))?;
+        to.add(texts.shared(text(|facts| &facts.operation)))?;
+        let by = self.by.map_or(began_with, |(provider, model)| [provider, model]);
+        by.into_iter().try_for_each(|name| to.add(texts.shared(shortened(name))))?;
+        to.add(facts.and_then(|facts| facts.from).map(|address| texts.address(address)))?;
         to.add(texts.shared(self.outcome))?;
         to.add(self.status)?;
         to.add(texts.shared(self.source))
@@ -273,7 +281,7 @@ impl<'a> Shared<'a> {
 impl Hash for Shared<'_> {
     /// By what tells most of them apart.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.key, self.model).hash(state);
+        self.common.hash(state);
     }
 }
 
@@ -304,10 +312,10 @@ fn marks(columns: &str) -> String {
     vec!["?"; columns.split(", ").count()].join(", ")
 }
 
-fn shortened(name: &Arc<str>) -> Arc<str> {
+fn shortened(name: &str) -> &str {
     match Some(name).filter(|name| name.len() > LONGEST_NAME).and_then(|name| name.char_indices().nth(LONGEST_NAME)) {
-        Some((end, _)) => name[..end].into(),
-        None => Arc::clone(name),
+        Some((end, _)) => &name[..end],
+        None => name,
     }
 }
 
