@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
@@ -18,6 +19,7 @@ use keyward::config::Config;
 use keyward::dialect::members::Members;
 use keyward::dialect::{Ask, Called, Meter, wire};
 use keyward::error::{Kind, Refusal};
+use keyward::key::diagnose::is_secret;
 use keyward::ledger::record::{Outcome, Usage};
 use keyward::money::Usd;
 use keyward::route::{self, Router, Stored, Target};
@@ -33,7 +35,8 @@ const READ_WHOLE: usize = 1 << 20;
 
 struct Open {
     config: Config,
-    router: Router,
+    /// As a gateway has it, whose credentials may change.
+    router: ArcSwap<Router>,
     client: Client,
     metrics: Metrics,
 }
@@ -55,7 +58,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let client = Client::new(&config.upstream, &config.fetch)?;
     let router = Router::new(Catalog::load(config.providers.as_deref())?, &config, &env, &Stored::default(), None);
     let (limits, trusted) = (config.limits.clone(), Arc::from([]));
-    let open = Arc::new(Open { config, router, client, metrics: Metrics::new() });
+    let open = Arc::new(Open { config, router: ArcSwap::from_pointee(router), client, metrics: Metrics::new() });
     let paths = axum::Router::new().route("/v1/chat/completions", post(serve)).with_state(open);
     writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
     server::serve_paths(listener, paths, available_parallelism()?.get(), &limits, trusted, std::future::pending()).await?;
@@ -77,7 +80,7 @@ async fn pass(open: &Open, id: &str, request: Request<Body>) -> Result<Response<
     let body = body::read(body, &head.headers, &open.config.limits).await?;
     let ask = Ask::read(Called::new(Operation::Chat, Dialect::OpenaiChat), body)?;
     let (operation, dialect) = (ask.called.operation, ask.called.dialect);
-    let targets = route::serving(open.router.resolve(&ask.model)?, operation, dialect)?;
+    let targets = route::serving(open.router.load().resolve(&ask.model)?, operation, dialect)?;
     if !targets.iter().all(|target| target.endpoint(operation, dialect).is_ok_and(|endpoint| endpoint.dialect == dialect)) {
         return Err(bad("It speaks another dialect."));
     }
@@ -95,7 +98,7 @@ async fn pass(open: &Open, id: &str, request: Request<Body>) -> Result<Response<
         return Err(bad("It is no answer."));
     }
     let usage = Meter::read_whole(facts.tells, &members, &whole).usage.unwrap_or_default();
-    let mut response = Response::new(Body::from(whole));
+    let mut response = Response::new(Body::from(upstream::without_secret(whole, &target.provider)));
     *response.status_mut() = status;
     write_headers(response.headers_mut(), &answer.head.headers, target);
     let cost = target.facts().and_then(|facts| facts.cost(&usage));
@@ -134,7 +137,8 @@ fn tell(open: &Open, id: &str, model: &str, target: &Target, told: &Told, total:
         request_id: None,
         key: None,
         operation: Operation::Chat.as_str(),
-        model: Some(model),
+        // A key in a model's place is kept out of the log.
+        model: Some(model).filter(|model| !is_secret(model)),
         prompt: None,
         provider: Some(&target.provider.id),
         status: status.as_u16(),

@@ -6,13 +6,15 @@ import sqlite3
 import time
 
 DAYS, MODELS = 60, 12
-COLUMNS = "id, node, key, project, team, operation, provider, model, began, ended, outcome, status, input, output, source, reserved, cost, total_ms"
+COLUMNS = "began, id, common, reserved, ended, input, output, cost, total_ms"
+COMMON = "number, key, project, team, operation, provider, model, prompt, source_address, node, outcome, status, source"
 
 
 def fill(path, rows, keys, models_a_key):
     """Rows of two months up to now, most in the hours of the day."""
     random.seed(1)
     now = int(time.time() * 1e6)
+    commons = {}
 
     def row(n):
         began = now - int(random.random() * DAYS * 86400e6)
@@ -22,8 +24,13 @@ def fill(path, rows, keys, models_a_key):
         cost = random.randrange(1_000_000)
         whose = (f"key{key:08}", f"project{key % 10}", f"team{key % 3}")
         what = ("embeddings" if model == 0 else "chat", f"provider{model % 4}", f"model{model}")
-        return (f"req_{n:016}", "n", *whose, *what, began, began + 10**6, "answered", 200, 1000, 200, "reported", 2 * cost, cost, 1000)
+        common = commons.setdefault((*whose, *what), len(commons) + 1)
+        return (began, f"req_{n:016}", common, 2 * cost, began + 10**6, 1000, 200, cost, 1000)
 
     with contextlib.closing(sqlite3.connect(path)) as store, store:
-        marks = ", ".join("?" * len(COLUMNS.split(",")))
-        store.executemany(f"INSERT INTO requests ({COLUMNS}) VALUES ({marks})", map(row, range(rows)))
+        def marks(columns):
+            return ", ".join("?" * len(columns.split(",")))
+
+        store.executemany(f"INSERT INTO ledger ({COLUMNS}) VALUES ({marks(COLUMNS)})", map(row, range(rows)))
+        rest = ("", "", "n", "answered", 200, "reported")
+        store.executemany(f"INSERT INTO commons ({COMMON}) VALUES ({marks(COMMON)})", ((number, *common, *rest) for common, number in commons.items()))

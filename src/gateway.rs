@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use http::request::Parts;
 
 use crate::admin::Desk;
@@ -69,7 +70,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// The router that holds now.
-    pub fn router(&self) -> Arc<Router> {
+    pub fn router(&self) -> Guard<Arc<Router>> {
         self.switchboard.router()
     }
 

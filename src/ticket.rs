@@ -22,6 +22,7 @@ use crate::prompt::Prompt;
 use crate::quota::{AccountId, Permit, Used, limits};
 use crate::route::Target;
 use crate::server::Peer;
+use crate::surface::REQUEST_ID;
 use crate::telemetry::{Ended, RequestLine, UNLISTED};
 
 /// One request, from its head to the last byte of its answer.
@@ -212,7 +213,10 @@ impl Ticket {
     pub fn answering(&mut self, status: StatusCode, target: &Target) {
         self.first_byte = Some(self.started.elapsed());
         self.status = status.as_u16();
-        self.target = Some(target.clone());
+        // Mostly the first one answers, and what all workers count is left alone.
+        if !self.target.as_ref().is_some_and(|first| first.is(target)) {
+            self.target = Some(target.clone());
+        }
     }
 
     /// The permit's `x-ratelimit-*` headers.
@@ -388,7 +392,7 @@ impl Drop for Ticket {
 /// What the caller calls its request, or `own` where it gives no name of up to 128 characters, or one that is a key.
 pub fn request_id(headers: &HeaderMap, own: &str) -> HeaderValue {
     let is_name = |text: &str| !text.is_empty() && !is_secret(text);
-    let theirs = headers.get("x-request-id").filter(|value| value.len() <= 128 && value.to_str().is_ok_and(is_name));
+    let theirs = headers.get(REQUEST_ID).filter(|value| value.len() <= 128 && value.to_str().is_ok_and(is_name));
     theirs.cloned().or_else(|| HeaderValue::try_from(own).ok()).unwrap_or(HeaderValue::from_static("unnamed"))
 }
 

@@ -389,6 +389,9 @@ impl LedgerStore for Flaky {
     fn prune(&self, before: Timestamp) -> Answer<'_, u64> {
         self.unless_down(self.inner.prune(before))
     }
+    fn sweep(&self) -> Answer<'_, u64> {
+        self.unless_down(self.inner.sweep())
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::{Ledger, segment};
 use crate::store::Entry;
 
 thread_local! {
-    static HERE: RefCell<Here> = const { RefCell::new(Here { begins: Lines::new(), gathers: false, ends_in: None, turn: None }) };
+    static HERE: RefCell<Here> = const { RefCell::new(Here { begins: Lines::new(), end: Lines::new(), gathers: false, ends_in: None, turn: None }) };
 }
 
 /// Lines that were not written yet.
@@ -29,6 +29,8 @@ pub(super) struct Lines {
 /// What this thread has to write.
 struct Here {
     begins: Lines,
+    /// An end while its line is made, which nobody else has to wait for.
+    end: Lines,
     /// Whether this thread's records wait at all.
     gathers: bool,
     /// Where its ends wait, while a task is under way that writes them.
@@ -77,8 +79,9 @@ pub(super) async fn write(ledger: &Ledger, begin: Entry) -> io::Result<()> {
 
 /// Writes an end soon, where this thread lets it wait.
 pub(super) fn write_soon(ledger: &Arc<Ledger>, end: Entry) -> io::Result<()> {
-    ledger.ends().add(end);
     HERE.with_borrow_mut(|here| {
+        here.end.add(end);
+        ledger.ends().append(&mut here.end);
         let Some(runtime) = Handle::try_current().ok().filter(|_| here.gathers) else { return here.write(ledger) };
         if here.ends_in.is_none() {
             here.ends_in = Some(Arc::clone(ledger));
@@ -108,6 +111,7 @@ impl Lines {
     /// Takes others behind its own.
     pub(super) fn append(&mut self, others: &mut Lines) {
         self.text.append(&mut others.text);
+        others.text.shrink_to(USUAL);
         self.entries.append(&mut others.entries);
     }
 

@@ -49,7 +49,12 @@ impl Upkeep {
             tokio::time::sleep(PAUSE).await;
         }
         if let Some(before) = before(self.keep) {
+            let mut is_less = false;
             while !*shutdown.borrow() && self.store.prune(before).await? > 0 {
+                is_less = true;
+                tokio::time::sleep(PAUSE).await;
+            }
+            while is_less && !*shutdown.borrow() && self.store.sweep().await? > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -65,13 +65,13 @@ pub type Chain = Arc<[Arc<Account>]>;
 /// Admits a request to all of its accounts, or says which limit of which stands in the way; then nothing is taken.
 pub fn admit(chain: &Chain, need: &Need<'_>) -> Result<Permit, Refused> {
     let mut permit = Permit::new(chain, need);
-    for account in chain.iter() {
+    for (place, account) in chain.iter().enumerate() {
         let current = account.current();
         if current.limits.counts_nothing() && !matches!(account.id, AccountId::Key(_)) {
             continue;
         }
         match current.meters.admit(need) {
-            Ok(hold) => permit.hold(account, hold),
+            Ok(hold) => permit.hold(place, hold),
             Err(exceeded) => {
                 account.was_exceeded(&current, &exceeded);
                 drop(permit);

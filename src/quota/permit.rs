@@ -1,11 +1,9 @@
 //! The right to run one request: settled by what it used, or given back whole when it is dropped.
 
-use std::sync::Arc;
-
 use http::HeaderMap;
 use jiff::Timestamp;
 
-use super::account::{Account, Chain};
+use super::account::Chain;
 use super::hold::{Hold, Running};
 use super::meters::Used;
 use super::{Need, headers};
@@ -15,7 +13,8 @@ use super::{Need, headers};
 #[must_use = "a permit that is dropped gives back what it holds"]
 pub struct Permit {
     chain: Chain,
-    holds: Vec<(Arc<Account>, Hold)>,
+    /// What is held of accounts, each by its place in the chain.
+    holds: Vec<(usize, Hold)>,
     running: Running,
 }
 
@@ -33,31 +32,31 @@ impl Permit {
         self.running.began
     }
 
-    pub(super) fn hold(&mut self, account: &Arc<Account>, hold: Hold) {
-        self.holds.push((Arc::clone(account), hold));
+    pub(super) fn hold(&mut self, place: usize, hold: Hold) {
+        self.holds.push((place, hold));
     }
 
     /// Replaces the reservation by what was really used of a model that `touches` a limit's glob, and ends the request.
     pub fn settle(mut self, used: &Used, touches: &dyn Fn(&str) -> bool) {
         self.follow(touches);
-        for (account, hold) in std::mem::take(&mut self.holds) {
+        for (place, hold) in std::mem::take(&mut self.holds) {
             for (budget, tally) in hold.settle(used, touches) {
-                account.charged(&budget, &tally);
+                self.chain[place].charged(&budget, &tally);
             }
         }
     }
 
     /// Limits that were set since the request began count it too.
     fn follow(&mut self, touches: &dyn Fn(&str) -> bool) {
-        for account in self.chain.iter() {
+        for (place, account) in self.chain.iter().enumerate() {
             let current = account.current();
-            match self.holds.iter_mut().find(|(held, _)| Arc::ptr_eq(held, account)) {
+            match self.holds.iter_mut().find(|(held, _)| *held == place) {
                 Some((_, hold)) => hold.move_to(&current.meters, &self.running, touches, false),
                 None if current.limits.counts_nothing() => {}
                 None => {
                     let mut hold = current.meters.join();
                     hold.move_to(&current.meters, &self.running, touches, true);
-                    self.holds.push((Arc::clone(account), hold));
+                    self.holds.push((place, hold));
                 }
             }
         }

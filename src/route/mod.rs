@@ -303,6 +303,11 @@ impl Router {
 // === impl Target ===
 
 impl Target {
+    /// Whether another one is the same, and not only alike.
+    pub fn is(&self, other: &Target) -> bool {
+        Arc::ptr_eq(&self.provider, &other.provider) && Arc::ptr_eq(&self.model, &other.model)
+    }
+
     /// What the catalogue knows of the model.
     pub fn facts(&self) -> Option<&Model> {
         self.provider.models.get(&*self.model)

@@ -1,8 +1,9 @@
 //! The router that holds now: made anew when a stored credential changes, so that no request and no restart waits for it.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{Mutex, watch};
 
 use super::vault::Vault;
@@ -13,7 +14,8 @@ use crate::store::{CredentialStore, StoreError};
 
 /// Hands out the router.
 pub struct Switchboard {
-    current: RwLock<Arc<Router>>,
+    /// Read by every request on every core: a lock, or a count of readers, would go back and forth between them.
+    current: ArcSwap<Router>,
     store: Arc<dyn CredentialStore>,
     vault: Vault,
     env: Environment,
@@ -36,12 +38,12 @@ impl Switchboard {
         let stored = stored(&*store, &vault).await?;
         let router = Router::new(catalog, config, env, &stored, None);
         let (env, config) = (env.clone(), config.clone());
-        Ok(Switchboard { current: RwLock::new(Arc::new(router)), store, vault, env, config, renewing: Mutex::new(()) })
+        Ok(Switchboard { current: ArcSwap::from_pointee(router), store, vault, env, config, renewing: Mutex::new(()) })
     }
 
     /// The router that holds now; a request keeps the one that it began with.
-    pub fn router(&self) -> Arc<Router> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    pub fn router(&self) -> Guard<Arc<Router>> {
+        self.current.load()
     }
 
     /// Where credentials rest.
@@ -78,7 +80,7 @@ impl Switchboard {
         let _alone = self.renewing.lock().await;
         let stored = stored(&*self.store, &self.vault).await?;
         let router = Router::new(Catalog::load(self.providers())?, &self.config, &self.env, &stored, Some(&self.router()));
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(router);
+        self.current.store(Arc::new(router));
         tracing::info!(credentials = stored.open.len(), "providers' credentials were read anew");
         Ok(())
     }

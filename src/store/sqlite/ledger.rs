@@ -5,16 +5,27 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::rollups::{self, Span, Sums};
-use super::{Sqlite, micros, rows, signed, timestamp, writing};
+use super::{Sqlite, commons, micros, rows, signed, timestamp, writing};
 use crate::key::KeyId;
 use crate::quota::meters::{Past, Used};
 use crate::quota::{AccountId, limits};
 use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, Place, Request, RowsQuery, StoreError, UsageBy, UsageQuery, UsageRow};
 
-const ASSUME: &str =
-    "UPDATE requests SET outcome = 'assumed', source = 'estimated', cost = reserved, ended = ? WHERE node = ? AND outcome = 'open'";
+/// How requests end that are taken to have cost what was reserved: for each number of what they had in common, another.
+const ASSUMED: &str =
+    "INSERT INTO commons (key, model, provider, operation, project, team, prompt, source_address, node, outcome, status, source)
+    SELECT key, model, provider, operation, project, team, prompt, source_address, node, 'assumed', status, 'estimated' FROM commons
+    WHERE node = ?1 AND outcome = 'open' ON CONFLICT DO NOTHING";
+const ASSUME: &str = "UPDATE ledger SET cost = reserved, ended = ?2, common = (
+        SELECT assumed.number FROM commons AS open JOIN commons AS assumed USING
+            (key, model, provider, operation, project, team, prompt, source_address, node, status)
+        WHERE open.number = ledger.common AND assumed.outcome = 'assumed' AND assumed.source = 'estimated')
+    WHERE ended IS NULL AND common IN (SELECT number FROM commons WHERE node = ?1 AND outcome = 'open')";
 
-const LAST_USE: &str = "SELECT id, began, operation, provider || '/' || model AS model, source_address, outcome, status FROM requests
+/// The newest of each number of what the key's requests have in common, and of those the newest.
+const LAST_USE: &str =
+    "SELECT id, began, operation, provider || '/' || model AS model, NULLIF(source_address, '') AS source_address, outcome, status
+    FROM commons CROSS JOIN ledger ON common = number AND began = (SELECT MAX(began) FROM ledger WHERE common = number)
     WHERE key = ? ORDER BY began DESC LIMIT 1";
 
 impl LedgerStore for Sqlite {
@@ -47,7 +58,13 @@ impl LedgerStore for Sqlite {
     }
 
     fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64> {
-        Box::pin(async move { Ok(sqlx::query(ASSUME).bind(micros(at)).bind(node).execute(&self.writes).await?.rows_affected()) })
+        Box::pin(async move {
+            let mut transaction = self.writes.begin_with("BEGIN IMMEDIATE").await?;
+            sqlx::query(ASSUMED).bind(node).execute(&mut *transaction).await?;
+            let assumed = sqlx::query(ASSUME).bind(node).bind(micros(at)).execute(&mut *transaction).await?.rows_affected();
+            transaction.commit().await?;
+            Ok(assumed)
+        })
     }
 
     fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used> {
@@ -123,6 +140,10 @@ impl LedgerStore for Sqlite {
 
     fn prune(&self, before: Timestamp) -> Answer<'_, u64> {
         Box::pin(rollups::prune(&self.writes, before, PRUNED_AT_ONCE))
+    }
+
+    fn sweep(&self) -> Answer<'_, u64> {
+        Box::pin(commons::sweep(&self.reads, &self.writes))
     }
 }
 

@@ -1,6 +1,7 @@
 //! SQLite: one file in the data folder, shared by the server and the command line.
 
 mod audit;
+mod commons;
 mod credentials;
 mod groups;
 mod held;

@@ -1,8 +1,8 @@
 //! Sums over requests: closed hours and days are summed once, and a query adds those sums to the rows of the rest.
 //!
-//! A sum is deleted, in the same transaction, by whatever adds a row to it ([`forget`]) or changes one (the trigger in
-//! `0015_requests_by_time.sql`), and made anew by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into
-//! their hour's sums, a few at a time, so that a query is right at every moment.
+//! A sum is deleted, in the same transaction, by whatever adds a row to it ([`forget`]) or changes one (the trigger
+//! `requests_are_changed`), and made anew by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows
+//! into their hour's sums, a few at a time, so that a query is right at every moment.
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
@@ -28,9 +28,9 @@ const OF_ONE: &str = "1 AS requests, outcome NOT IN ('answered', 'open') AS fail
 /// Hours that have requests in [?1, ?2): found by a jump along the index for each.
 const HOURS: &str = "WITH RECURSIVE
     steps (hour) AS (
-        SELECT (SELECT began FROM requests WHERE began >= ?1 AND began < ?2 ORDER BY began LIMIT 1) / 3600000000
+        SELECT (SELECT began FROM ledger WHERE began >= ?1 AND began < ?2 ORDER BY began LIMIT 1) / 3600000000
         UNION ALL
-        SELECT (SELECT began FROM requests WHERE began >= (hour + 1) * 3600000000 AND began < ?2 ORDER BY began LIMIT 1) / 3600000000
+        SELECT (SELECT began FROM ledger WHERE began >= (hour + 1) * 3600000000 AND began < ?2 ORDER BY began LIMIT 1) / 3600000000
         FROM steps WHERE hour IS NOT NULL
     ),
     hours (hour) AS (SELECT hour FROM steps WHERE hour IS NOT NULL)";
@@ -170,7 +170,7 @@ pub(super) async fn roll_up(pool: &SqlitePool, before: Timestamp) -> Result<bool
         AND NOT EXISTS (SELECT 1 FROM rolled AS day WHERE day.span = 24 AND day.number = rolled.number / 24)
         AND NOT EXISTS (SELECT 1 FROM rolled AS hour WHERE hour.span = 1 AND hour.number >= rolled.number / 24 * 24
             AND hour.number < rolled.number / 24 * 24 + 24 AND hour.pruned
-            AND EXISTS (SELECT 1 FROM requests WHERE began >= hour.number * 3600000000 AND began < (hour.number + 1) * 3600000000))
+            AND EXISTS (SELECT 1 FROM ledger WHERE began >= hour.number * 3600000000 AND began < (hour.number + 1) * 3600000000))
         LIMIT 1";
     let Some(day) = sqlx::query_scalar::<_, i64>(day).bind(closed / HOURS_A_DAY).fetch_optional(pool).await? else { return Ok(false) };
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -215,7 +215,7 @@ pub(super) fn hour_of(at: Timestamp) -> i64 {
 /// Moves up to `most` ended requests of one hour, which is over before `before`, into its sums; tells how many.
 pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Result<u64, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let first = "SELECT began FROM requests WHERE began < ? AND outcome <> 'open' ORDER BY began LIMIT 1";
+    let first = "SELECT began FROM ledger WHERE began < ? AND ended IS NOT NULL ORDER BY began LIMIT 1";
     let first = sqlx::query_scalar::<_, i64>(first).bind(micros(before) / HOUR * HOUR).fetch_optional(&mut *transaction).await?;
     let Some(hour) = first.map(|began| began / HOUR) else { return Ok(0) };
     // Its sums so far are of rows that are there, and are made anew of those that go.
@@ -225,10 +225,10 @@ pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Re
     mark(&mut transaction, 1, hour, true).await?;
     delete(&mut transaction, HOURS_A_DAY, hour / HOURS_A_DAY).await?;
     let which =
-        format!("SELECT began, id FROM requests WHERE began >= ?1 AND began < ?2 AND outcome <> 'open' ORDER BY began, id LIMIT {most}");
+        format!("SELECT began, id FROM ledger WHERE began >= ?1 AND began < ?2 AND ended IS NOT NULL ORDER BY began, id LIMIT {most}");
     let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE (began, id) IN ({which})");
     add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
-    let delete = sqlx::AssertSqlSafe(format!("DELETE FROM requests WHERE (began, id) IN ({which})"));
+    let delete = sqlx::AssertSqlSafe(format!("DELETE FROM ledger WHERE (began, id) IN ({which})"));
     let deleted = sqlx::query(delete).bind(hour * HOUR).bind((hour + 1) * HOUR).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(deleted.rows_affected())

@@ -7,13 +7,15 @@ use crate::admin::keys::{self, NewKeyOrder};
 use crate::key::format::NewKey;
 use crate::key::{KeyId, KeyText, Keyring, Kind, Pepper, Reason};
 use crate::ledger::Ledger;
+use crate::ledger::common::{Common, Facts};
 use crate::ledger::drain::Drain;
+use crate::ledger::record::{Begin, Of, Outcome, Settle, Source, Usage};
 use crate::quota::{AccountId, Accounts, Limits, alert};
 use crate::service::{Standing, Subscription, Subscriptions};
 use crate::store::audit::{self, Actor, End};
 use crate::store::{
-    AuditStore, Changes, Claim, CredentialStore, Group, GroupStore, IdempotencyStore, KeptCredential, KeyStore, LedgerStore,
-    SubscriptionStore, UsageBy, UsageQuery,
+    AuditStore, Changes, Claim, CredentialStore, Cursor, Entry, Group, GroupStore, IdempotencyStore, KeptCredential, KeyStore, LedgerStore,
+    RowsQuery, SubscriptionStore, UsageBy, UsageQuery,
 };
 
 #[tokio::test]
@@ -299,6 +301,81 @@ async fn requests_of_the_first_migration_stay_with_their_reservations() {
     let query = UsageQuery { by: UsageBy::Key, ..UsageQuery::default() };
     let rows = store.usage(&query).await.unwrap();
     assert_eq!((rows.len(), rows[0].requests, rows[0].cost_nano_usd), (1, 2, 507));
+}
+
+#[tokio::test]
+async fn requests_of_the_fifteenth_migration_are_told_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyward.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+    let mut old = sqlx::migrate!("src/store/sqlite/migrations");
+    old.migrations = old.migrations.iter().filter(|migration| migration.version <= 15).cloned().collect();
+    old.run(&pool).await.unwrap();
+    let insert = "INSERT INTO requests (began, id, node, key, project, team, prompt, operation, provider, model, source_address, reserved, ended,
+            outcome, status, input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms)
+        VALUES (1, 'a', 'n', 'k', 'j', 'g', 'p@1', 'chat', 'p', 'm', '192.0.2.7', 9, 5, 'answered', 200, 1, 2, 3, 4, 5, 6, 7, 'reported', 8, 1, 2),
+            (1, 'b', 'n', 'k', 'j', 'g', 'p@1', 'chat', 'p', 'm', '192.0.2.7', 9, 6, 'answered', 200, 2, 0, 0, 4, 0, 0, 0, 'reported', 3, 1, 2),
+            (2, 'c', 'n', 'k', '', '', '', 'chat', 'p', 'm', NULL, 9, 6, 'assumed', 0, 0, 0, 0, 0, 0, 0, 0, 'estimated', 9, NULL, NULL),
+            (3, 'd', 'o', 'l', '', '', '', 'tool', 'p', 'ü', NULL, NULL, NULL, 'open', 0, 0, 0, 0, 0, 0, 0, 0, 'none', NULL, NULL, NULL)";
+    sqlx::query(insert).execute(&pool).await.unwrap();
+    let told = async |pool| format!("{:#?}", rows::page(pool, &RowsQuery::default(), None).await.unwrap());
+    let before = told(&pool).await;
+    pool.close().await;
+
+    let store = Sqlite::open(&path).await.unwrap();
+    assert_eq!(told(&store.reads).await, before);
+    assert_eq!(count(&store, "SELECT COUNT(*) FROM commons").await, 3, "two have all of it in common");
+    assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 0, "the open one is another node's");
+    assert_eq!(store.assume_open("o", Timestamp::now()).await.unwrap(), 1);
+    assert_eq!(count(&store, "SELECT COUNT(*) FROM requests WHERE outcome = 'assumed' AND model = 'ü' AND ended > 5").await, 1);
+}
+
+#[tokio::test]
+async fn what_requests_have_in_common_is_kept_once_and_for_as_long_as_one_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    let facts =
+        |model: &str| Facts { key: "k".into(), operation: "chat".into(), provider: "p".into(), model: model.into(), ..Facts::default() };
+    let begin = |id: usize, model: &str| {
+        let common = Arc::new(Common::new(facts(model)));
+        Arc::new(Begin { id: id.to_string().into(), at: Timestamp::UNIX_EPOCH, common, reserved: None })
+    };
+    let end = |begin: &Arc<Begin>| Settle {
+        of: Of::Begun(Arc::clone(begin)),
+        at: Timestamp::now(),
+        by: None,
+        outcome: Outcome::Answered,
+        status: 200,
+        usage: Usage::default(),
+        source: Source::Reported,
+        cost: None,
+        first_byte_ms: None,
+        total_ms: 1,
+    };
+    let commons = async || count(&store, "SELECT COUNT(*) FROM commons").await;
+    // More models than are looked for at once, each of two requests.
+    let begins: Vec<_> = (0..300).map(|n| begin(n, &format!("m{}", n / 2))).collect();
+    let begun: Vec<_> = begins.iter().cloned().map(Entry::Begin).collect();
+    let ended: Vec<_> = begins.iter().map(|begin| Entry::Settle(Box::new(end(begin)))).collect();
+    store.apply("n", &begun, Cursor::default()).await.unwrap();
+    assert_eq!(commons().await, 150);
+    for _ in 0..2 {
+        store.apply("n", &ended, Cursor::default()).await.unwrap();
+        assert_eq!(commons().await, 300, "open and answered");
+    }
+    let models = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
+    assert!(models.len() == 150 && models.iter().all(|row| row.requests == 2 && row.running == 0));
+    assert_eq!(store.sweep().await.unwrap(), 150, "none is open any more");
+    assert_eq!((store.sweep().await.unwrap(), commons().await), (0, 150));
+    assert_eq!(store.prune(Timestamp::now()).await.unwrap(), 300);
+    assert_eq!((store.sweep().await.unwrap(), commons().await), (150, 0));
+    let models = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
+    assert!(models.len() == 150 && models.iter().all(|row| row.requests == 2), "its sums stay");
+}
+
+async fn count(store: &Sqlite, statement: &'static str) -> i64 {
+    sqlx::query_scalar(statement).fetch_one(&store.reads).await.unwrap()
 }
 
 #[tokio::test]

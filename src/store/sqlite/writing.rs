@@ -1,18 +1,17 @@
 //! What the ledger says of requests on its way into their table, in batches: mostly a request has begun and ended in the same one.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments, SqliteConnection};
+use sqlx::{Arguments, Row, SqliteConnection};
 
+use super::commons::{self, Shared, in_pieces};
 use super::{micros, rollups, signed, timestamp};
-use crate::ledger::common::{Common, Facts};
-use crate::ledger::record::{Begin, Of, Settle, Source, Usage};
+use crate::ledger::common::Common;
+use crate::ledger::record::{Begin, Of, Settle, Usage};
 use crate::money::Usd;
 use crate::store::{Entry, StoreError};
 
@@ -25,79 +24,33 @@ struct Pair<'a> {
     settle: Option<&'a Settle>,
 }
 
-/// What many requests have in common: who asked for what, and how it ended.
-#[derive(PartialEq, Eq)]
-struct Shared<'a> {
-    common: Option<&'a Common>,
-    /// The provider that answered and its model, where those are others than it began with.
-    by: Option<&'a (Arc<str>, Arc<str>)>,
-    outcome: &'static str,
-    status: u16,
-    source: &'static str,
-}
-
-/// Texts that the rows of a batch have in common.
-#[derive(Default)]
-struct Texts {
-    all: Vec<Arc<str>>,
-    /// The last address: many requests come from one.
-    address: Option<(IpAddr, Arc<str>)>,
-}
-
-/// So many of them: node, keys, models, operations, outcomes, sources.
-const MOST_SHARED: usize = 32;
-
 /// A provider that counts nonsense must not make the sums over all requests overflow.
 const MOST_TOKENS: u64 = 1 << 40;
 const MOST_NANOS: i64 = 1 << 50;
 
-/// A caller chooses how long a model's name is; what is longer than any real one is cut.
-const LONGEST_NAME: usize = 200;
-
 /// Rows of one statement, many first: each costs one message to the database's thread, and each is prepared once, which costs more
 /// than its rows do.
 const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
-/// The same where what the rows have in common is told once; fewer are not worth a statement of their own.
-const ALIKE: [usize; 3] = [256, 64, 16];
 
-/// Columns that each row has a value of its own for.
-const OWN: &str = "began, id, reserved, ended, input, cached, output, cost, first_byte_ms, total_ms";
-/// Columns that rows have in common.
-const SHARED: &str = "node, key, project, team, prompt, operation, provider, model, source_address, outcome, status, source";
+/// Columns that each row has a value for.
+const OWN: &str = "began, id, common, reserved, ended, input, cached, output, cost, first_byte_ms, total_ms";
 /// Columns that most rows leave as they are by default.
 const RARE: &str = "cache_write, reasoning, input_audio, output_audio";
-/// A row that is there is written over while it is not settled for good, by what is known now and was not before.
-const MERGE: &str = "ON CONFLICT (began, id) DO UPDATE SET
-    key = MAX(key, excluded.key), project = MAX(project, excluded.project), team = MAX(team, excluded.team),
-    prompt = MAX(prompt, excluded.prompt), operation = MAX(operation, excluded.operation),
-    source_address = COALESCE(source_address, excluded.source_address), reserved = COALESCE(excluded.reserved, reserved),
-    provider = CASE WHEN excluded.provider = '' OR (excluded.outcome = 'open' AND provider <> '') THEN provider ELSE excluded.provider END,
-    model = CASE WHEN excluded.provider = '' OR (excluded.outcome = 'open' AND provider <> '') THEN model ELSE excluded.model END,
-    ended = COALESCE(excluded.ended, ended), outcome = CASE WHEN excluded.outcome = 'open' THEN outcome ELSE excluded.outcome END,
-    status = MAX(status, excluded.status), input = MAX(input, excluded.input), cached = MAX(cached, excluded.cached),
-    cache_write = MAX(cache_write, excluded.cache_write), output = MAX(output, excluded.output),
-    reasoning = MAX(reasoning, excluded.reasoning), input_audio = MAX(input_audio, excluded.input_audio),
-    output_audio = MAX(output_audio, excluded.output_audio),
-    source = CASE WHEN excluded.outcome = 'open' THEN source ELSE excluded.source END,
-    cost = CASE WHEN excluded.outcome = 'open' THEN cost ELSE excluded.cost END,
-    first_byte_ms = COALESCE(excluded.first_byte_ms, first_byte_ms), total_ms = COALESCE(excluded.total_ms, total_ms)
-    WHERE requests.outcome IN ('open', 'assumed') OR requests.key = ''";
+/// A row that is there is written over while it is not settled for good, once it is known how it ended.
+const MERGE: &str = "ON CONFLICT (began, id) DO UPDATE SET common = excluded.common, reserved = COALESCE(excluded.reserved, reserved),
+    ended = excluded.ended, input = excluded.input, cached = excluded.cached, cache_write = excluded.cache_write, output = excluded.output,
+    reasoning = excluded.reasoning, input_audio = excluded.input_audio, output_audio = excluded.output_audio, cost = excluded.cost,
+    first_byte_ms = excluded.first_byte_ms, total_ms = excluded.total_ms
+    WHERE excluded.ended IS NOT NULL
+        AND (ledger.ended IS NULL OR ledger.common IN (SELECT number FROM commons WHERE outcome = 'assumed' OR key = ''))";
 
-static OF_EACH: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| {
-    let row = format!("({}, {}, {})", marks(OWN), marks(SHARED), marks(RARE));
-    ROWS.map(|rows| format!("INSERT INTO requests ({OWN}, {SHARED}, {RARE}) VALUES {} {MERGE}", vec![row.as_str(); rows].join(", ")))
-});
-static OF_ALIKE: LazyLock<[String; ALIKE.len()]> = LazyLock::new(|| {
-    let (row, shared) = (format!("({})", marks(OWN)), marks(SHARED));
-    ALIKE.map(|rows| {
-        let rows = vec![row.as_str(); rows].join(", ");
-        format!("WITH alike ({OWN}) AS (VALUES {rows}) INSERT INTO requests ({OWN}, {SHARED}) SELECT {OWN}, {shared} FROM alike WHERE TRUE {MERGE}")
-    })
-});
+/// Statements by the place of their number of rows in [`ROWS`].
+static NARROW: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| inserts(OWN));
+static WIDE: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| inserts(&format!("{OWN}, {RARE}")));
 
 /// Takes a batch in: what it says of a request that is there already is added to its row.
 pub(super) async fn write(connection: &mut SqliteConnection, node: &str, entries: &[Entry]) -> Result<(), StoreError> {
-    let (mut pairs, mut texts) = (pair(entries), Texts::default());
+    let mut pairs = pair(entries);
     for pair in pairs.iter_mut().filter(|pair| pair.began.is_none()) {
         pair.began = Some(began(connection, node, pair).await?);
     }
@@ -107,51 +60,103 @@ pub(super) async fn write(connection: &mut SqliteConnection, node: &str, entries
     for hour in hours {
         rollups::forget(connection, hour).await?;
     }
-    let (groups, mut others) = grouped(pairs);
-    for (shared, pairs) in &groups {
-        let (pieces, left) = in_pieces(pairs, &ALIKE);
-        for (size, pairs) in pieces {
-            let arguments = of_alike(shared, pairs, node, &mut texts).map_err(|e| StoreError(e.to_string()))?;
-            sqlx::query_with(OF_ALIKE[size].as_str(), arguments).execute(&mut *connection).await?;
-        }
-        others.extend_from_slice(left);
+    name_the_nameless(connection, node, &pairs).await?;
+    let known = begins(connection, &pairs).await?;
+    for (place, begin) in &known {
+        pairs[*place].begin = Some(begin);
     }
-    for (size, pairs) in in_pieces(&others, &ROWS).0 {
-        let arguments = of_each(pairs, node, &mut texts).map_err(|e| StoreError(e.to_string()))?;
-        sqlx::query_with(OF_EACH[size].as_str(), arguments).execute(&mut *connection).await?;
+    let numbers = numbers(connection, node, &pairs).await?;
+    let (rare, plain): (Vec<_>, Vec<_>) = pairs.into_iter().zip(numbers).partition(|(pair, _)| pair.has_rare());
+    for (rows, statements, with_rare) in [(plain, &NARROW, false), (rare, &WIDE, true)] {
+        for (size, piece) in in_pieces(&rows, &ROWS) {
+            let arguments = arguments(piece, with_rare).map_err(|e| StoreError(e.to_string()))?;
+            sqlx::query_with(statements[size].as_str(), arguments).execute(&mut *connection).await?;
+        }
     }
     Ok(())
 }
 
-/// Rows in pieces, each with the place of its size among these; and those that are left.
-fn in_pieces<'a, 'b>(mut rows: &'a [Pair<'b>], sizes: &[usize]) -> (Vec<(usize, &'a [Pair<'b>])>, &'a [Pair<'b>]) {
-    let mut pieces = Vec::new();
-    for (place, size) in sizes.iter().enumerate() {
-        while let Some((piece, later)) = rows.split_at_checked(*size) {
-            pieces.push((place, piece));
-            rows = later;
+/// The number of what each has in common with others.
+async fn numbers(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]) -> Result<Vec<i64>, StoreError> {
+    let mut places: HashMap<Shared<'_>, usize> = HashMap::new();
+    let mut all = Vec::new();
+    let of_each: Vec<usize> = pairs
+        .iter()
+        .map(|pair| {
+            let shared = Shared::of(pair.begin, pair.settle);
+            *places.entry(shared).or_insert_with(|| {
+                all.push(shared);
+                all.len() - 1
+            })
+        })
+        .collect();
+    let known = commons::numbers(connection, node, &all).await?;
+    let numbers: Option<Vec<i64>> = all.iter().map(|shared| known.get(shared).copied()).collect();
+    let numbers = numbers.ok_or_else(|| StoreError("what requests have in common was written and is not there".to_owned()))?;
+    Ok(of_each.into_iter().map(|place| numbers[place]).collect())
+}
+
+/// The beginnings, as the store has them, of what ended in another batch than it began in, by their places among the pairs.
+async fn begins(connection: &mut SqliteConnection, pairs: &[Pair<'_>]) -> Result<Vec<(usize, Begin)>, StoreError> {
+    let statement = "SELECT commons.*, reserved FROM ledger JOIN commons ON number = common WHERE began = ? AND id = ?";
+    let mut begins = Vec::new();
+    for (place, pair) in pairs.iter().enumerate().filter(|(_, pair)| pair.begin.is_none()) {
+        let Some(settle) = pair.settle else { continue };
+        let id = settle.of.id();
+        let row = sqlx::query(statement).bind(micros(pair.began())).bind(&**id).fetch_optional(&mut *connection).await?;
+        if let Some(row) = row {
+            let common = Arc::new(Common::new(commons::facts(&row)?));
+            begins.push((
+                place,
+                Begin { id: Arc::clone(id), at: pair.began(), common, reserved: row.try_get::<Option<i64>, _>("reserved")?.map(Usd) },
+            ));
         }
     }
-    (pieces, rows)
+    Ok(begins)
 }
 
-fn of_alike(shared: &Shared<'_>, pairs: &[Pair<'_>], node: &str, texts: &mut Texts) -> Result<SqliteArguments, BoxDynError> {
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(pairs.len() * 10 + 12, 0);
-    pairs.iter().try_for_each(|pair| pair.add_own(&mut arguments))?;
-    shared.add(&mut arguments, node, texts)?;
-    Ok(arguments)
+/// Completes the rows of requests whose end was taken in before their beginning, as no ledger has it whose lines are whole.
+async fn name_the_nameless(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]) -> Result<(), StoreError> {
+    if !sqlx::query_scalar::<_, bool>("SELECT EXISTS (SELECT 1 FROM commons WHERE key = '')").fetch_one(&mut *connection).await? {
+        return Ok(());
+    }
+    let nameless = "SELECT commons.* FROM ledger JOIN commons ON number = common WHERE began = ? AND id = ? AND key = ''";
+    let name = "UPDATE ledger SET common = ?, reserved = COALESCE(reserved, ?) WHERE began = ? AND id = ?";
+    for begin in pairs.iter().filter(|pair| pair.settle.is_none()).filter_map(|pair| pair.begin) {
+        let Some(row) = sqlx::query(nameless).bind(micros(begin.at)).bind(&*begin.id).fetch_optional(&mut *connection).await? else {
+            continue;
+        };
+        let by: (&str, &str) = (row.try_get("provider")?, row.try_get("model")?);
+        let shared = Shared {
+            common: Some(&begin.common),
+            by: Some(by).filter(|(provider, _)| !provider.is_empty()),
+            outcome: row.try_get("outcome")?,
+            status: row.try_get("status")?,
+            source: row.try_get("source")?,
+        };
+        for number in commons::numbers(connection, node, &[shared]).await?.into_values() {
+            let query = sqlx::query(name).bind(number).bind(begin.reserved.map(nanos)).bind(micros(begin.at)).bind(&*begin.id);
+            query.execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
 }
 
-fn of_each(pairs: &[Pair<'_>], node: &str, texts: &mut Texts) -> Result<SqliteArguments, BoxDynError> {
+fn arguments(rows: &[(Pair<'_>, i64)], with_rare: bool) -> Result<SqliteArguments, BoxDynError> {
     let mut arguments = SqliteArguments::default();
-    arguments.reserve(pairs.len() * 26, 0);
-    for pair in pairs {
-        pair.add_own(&mut arguments)?;
-        Shared::of(pair).add(&mut arguments, node, texts)?;
-        pair.add_rare(&mut arguments)?;
+    arguments.reserve(rows.len() * if with_rare { 15 } else { 11 }, 0);
+    for (pair, common) in rows {
+        pair.add_own(*common, &mut arguments)?;
+        if with_rare {
+            pair.add_rare(&mut arguments)?;
+        }
     }
     Ok(arguments)
+}
+
+fn inserts(columns: &str) -> [String; ROWS.len()] {
+    let row = format!("({})", marks(columns));
+    ROWS.map(|rows| format!("INSERT INTO ledger ({columns}) VALUES {} {MERGE}", vec![row.as_str(); rows].join(", ")))
 }
 
 /// Brings together what a batch says of each request, in the order in which they came.
@@ -187,22 +192,10 @@ fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
     pairs
 }
 
-/// Brings together those that have much in common; behind them, those with something rare.
-fn grouped(pairs: Vec<Pair<'_>>) -> (HashMap<Shared<'_>, Vec<Pair<'_>>>, Vec<Pair<'_>>) {
-    let (mut groups, mut others): (HashMap<_, Vec<_>>, _) = (HashMap::new(), Vec::new());
-    for pair in pairs {
-        match pair.has_rare() {
-            true => others.push(pair),
-            false => groups.entry(Shared::of(&pair)).or_default().push(pair),
-        }
-    }
-    (groups, others)
-}
-
 /// When a request came whose end does not tell: what is known of it is open, or nothing is.
 async fn began(connection: &mut SqliteConnection, node: &str, pair: &Pair<'_>) -> Result<Timestamp, StoreError> {
     let Some(settle) = pair.settle else { return Ok(Timestamp::default()) };
-    let known = "SELECT began FROM requests WHERE node = ? AND outcome = 'open' AND id = ?";
+    let known = "SELECT began FROM ledger JOIN commons ON number = common WHERE ended IS NULL AND node = ? AND id = ?";
     let known: Option<i64> = sqlx::query_scalar(known).bind(node).bind(&**settle.of.id()).fetch_optional(connection).await?;
     Ok(known.map_or(settle.at, timestamp))
 }
@@ -226,10 +219,11 @@ impl Pair<'_> {
     }
 
     /// Adds its values in the order of [`OWN`].
-    fn add_own(&self, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    fn add_own(&self, common: i64, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
         let (Pair { begin, settle, .. }, usage) = (self, self.usage());
         to.add(micros(self.began()))?;
         to.add(settle.map(|settle| settle.of.id()).or(begin.map(|begin| &begin.id)).map_or_else(Arc::default, Arc::clone))?;
+        to.add(common)?;
         to.add(begin.and_then(|begin| begin.reserved).map(nanos))?;
         to.add(settle.map(|settle| micros(settle.at)))?;
         [usage.input, usage.cached, usage.output].into_iter().try_for_each(|count| to.add(tokens(count)))?;
@@ -246,77 +240,9 @@ impl Pair<'_> {
     }
 }
 
-// === impl Shared ===
-
-impl<'a> Shared<'a> {
-    fn of(pair: &Pair<'a>) -> Shared<'a> {
-        let Pair { begin, settle, .. } = *pair;
-        Shared {
-            common: begin.map(|begin| &*begin.common),
-            by: settle.and_then(|settle| settle.by.as_ref()),
-            outcome: settle.map_or("open", |settle| settle.outcome.as_str()),
-            status: settle.map_or(0, |settle| settle.status),
-            source: settle.map_or(Source::None, |settle| settle.source).as_str(),
-        }
-    }
-
-    /// Adds its values in the order of [`SHARED`].
-    fn add(&self, to: &mut SqliteArguments, node: &str, texts: &mut Texts) -> Result<(), BoxDynError> {
-        let facts = self.common.map(Common::facts);
-        let text = |of: fn(&Facts<Box<str>>) -> &str| facts.map_or("", of);
-        let began_with = [text(|facts| &facts.provider), text(|facts| &facts.model)];
-        to.add(texts.shared(node))?;
-        let within = [text(|facts| &facts.key), text(|facts| &facts.project), text(|facts| &facts.team), text(|facts| &facts.prompt)];
-        within.into_iter().try_for_each(|name| to.add(texts.shared(name)))?;
-        to.add(texts.shared(text(|facts| &facts.operation)))?;
-        let by = self.by.map_or(began_with, |(provider, model)| [provider, model]);
-        by.into_iter().try_for_each(|name| to.add(texts.shared(shortened(name))))?;
-        to.add(facts.and_then(|facts| facts.from).map(|address| texts.address(address)))?;
-        to.add(texts.shared(self.outcome))?;
-        to.add(self.status)?;
-        to.add(texts.shared(self.source))
-    }
-}
-
-impl Hash for Shared<'_> {
-    /// By what tells most of them apart.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.common.hash(state);
-    }
-}
-
-// === impl Texts ===
-
-impl Texts {
-    fn shared(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.all.iter().find(|known| ***known == *text) {
-            return Arc::clone(known);
-        }
-        let new: Arc<str> = text.into();
-        if self.all.len() < MOST_SHARED {
-            self.all.push(Arc::clone(&new));
-        }
-        new
-    }
-
-    fn address(&mut self, address: IpAddr) -> Arc<str> {
-        match &self.address {
-            Some((known, text)) if *known == address => Arc::clone(text),
-            _ => Arc::clone(&self.address.insert((address, address.to_string().into())).1),
-        }
-    }
-}
-
 /// `?, ?, …`, one for each column.
-fn marks(columns: &str) -> String {
+pub(super) fn marks(columns: &str) -> String {
     vec!["?"; columns.split(", ").count()].join(", ")
-}
-
-fn shortened(name: &str) -> &str {
-    match Some(name).filter(|name| name.len() > LONGEST_NAME).and_then(|name| name.char_indices().nth(LONGEST_NAME)) {
-        Some((end, _)) => &name[..end],
-        None => name,
-    }
 }
 
 fn tokens(count: u64) -> i64 {
