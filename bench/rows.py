@@ -7,7 +7,7 @@ import time
 
 DAYS, MODELS = 60, 12
 COLUMNS = "began, id, common, reserved, ended, input, output, cost, total_ms"
-COMMON = "number, key, project, team, operation, provider, model, prompt, source_address, node, outcome, status, source"
+COMMON = "number, key, project, team, operation, provider, model, prompt, node, outcome, status, source"
 
 
 def fill(path, rows, keys, models_a_key):
@@ -32,5 +32,5 @@ def fill(path, rows, keys, models_a_key):
             return ", ".join("?" * len(columns.split(",")))
 
         store.executemany(f"INSERT INTO ledger ({COLUMNS}) VALUES ({marks(COLUMNS)})", map(row, range(rows)))
-        rest = ("", "", "n", "answered", 200, "reported")
+        rest = ("", "n", "answered", 200, "reported")
         store.executemany(f"INSERT INTO commons ({COMMON}) VALUES ({marks(COMMON)})", ((number, *common, *rest) for common, number in commons.items()))

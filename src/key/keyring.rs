@@ -4,6 +4,7 @@
 //! whichever node or by the command line, and no request pays for it. While the store is down, keys in memory go on working for a
 //! stated time; after that what they may do is not known any more.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,7 +55,7 @@ pub struct Keyring {
     /// Counts up when changes are told, before they are looked at: what was read meanwhile may be older.
     told: AtomicU64,
     /// Keys that were read while changes were told, by callers who hung up before they could read them again.
-    doubted: Mutex<Vec<KeyId>>,
+    doubted: Mutex<HashSet<KeyId>>,
     /// Held from reading a key anew to keeping it: an older reading never takes the place of a newer one.
     renewing: tokio::sync::Mutex<()>,
     /// When the store last told of changes, in milliseconds since `opened`.
@@ -284,11 +285,11 @@ impl Keyring {
 
     /// Takes in what changed since `seen`.
     pub(super) async fn catch_up(&self, seen: Option<i64>) -> Result<Changes, StoreError> {
+        let changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
         let doubted = std::mem::take(&mut *self.doubted());
         for id in doubted {
             self.read_again(id).await;
         }
-        let changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
         if !changes.groups.is_empty() || !changes.keys.is_empty() {
             self.told.fetch_add(1, Ordering::SeqCst);
         }
@@ -316,7 +317,7 @@ impl Keyring {
         Ok(changes)
     }
 
-    fn doubted(&self) -> MutexGuard<'_, Vec<KeyId>> {
+    fn doubted(&self) -> MutexGuard<'_, HashSet<KeyId>> {
         self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -364,7 +365,7 @@ impl Doubt<'_> {
 impl Drop for Doubt<'_> {
     fn drop(&mut self) {
         if !self.is_settled() {
-            self.ring.doubted().push(self.id);
+            self.ring.doubted().insert(self.id);
         }
     }
 }

@@ -49,15 +49,11 @@ impl Upkeep {
             tokio::time::sleep(PAUSE).await;
         }
         if let Some(before) = before(self.keep) {
-            let mut is_less = false;
             while !*shutdown.borrow() && self.store.prune(before).await? > 0 {
-                is_less = true;
-                tokio::time::sleep(PAUSE).await;
-            }
-            while is_less && !*shutdown.borrow() && self.store.sweep().await? > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+        self.store.sweep().await?;
         if let Some(before) = before(self.keep_held) {
             while !*shutdown.borrow() && self.held.forget(before).await? > 0 {
                 tokio::time::sleep(PAUSE).await;

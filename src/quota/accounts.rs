@@ -73,15 +73,12 @@ impl Accounts {
     pub async fn service(&self, label: &str, limits: &Limits) -> Result<Arc<Account>, StoreError> {
         let id = AccountId::Service(label.into());
         let old = self.get(&id);
-        if let Some(account) = &old
-            && account.current().limits == *limits
-        {
-            return Ok(Arc::clone(account));
-        }
         if let Some(account) = old {
-            let _one_at_a_time = account.renewing.lock().await;
-            self.change(&account, limits, |current| current).await?;
-            return Ok(Arc::clone(&account));
+            if account.current().limits != *limits {
+                let _one_at_a_time = account.renewing.lock().await;
+                self.change(&account, limits, |current| current).await?;
+            }
+            return Ok(account);
         }
         let account = Arc::new(Account::new(id.clone(), self.build(&id, limits).await?, self.alerts.clone()));
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -117,8 +114,9 @@ impl Accounts {
         let id = AccountId::Key(record.family);
         let old = self.get(&id);
         if let Some(account) = &old {
+            // Before it is looked at: what holds now may be undone.
+            let _one_at_a_time = account.renewing.lock().await;
             if account.current().limits != record.limits {
-                let _one_at_a_time = account.renewing.lock().await;
                 self.change(account, &record.limits, |current| current).await?;
             }
             return Ok(Arc::clone(account));

@@ -108,7 +108,7 @@ pub trait LedgerStore: Send + Sync {
     fn roll_up(&self, before: Timestamp) -> Answer<'_, bool>;
     /// Deletes some requests that began in an hour that was over at `before` and have ended; their sums stay. Tells how many.
     fn prune(&self, before: Timestamp) -> Answer<'_, u64>;
-    /// Forgets some of what is kept of requests together and none has any more; tells how much.
+    /// Looks at some more of what is kept of requests together, and forgets what none has any more; tells how much.
     fn sweep(&self) -> Answer<'_, u64>;
 }
 

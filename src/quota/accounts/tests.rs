@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicUsize;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::quota::alert;
+use crate::key::{KeyId, Kind, Pepper};
+use crate::quota::{Need, account, alert};
 use crate::store::audit::{Actor, Note};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Answer, GroupStore};
@@ -133,4 +134,54 @@ async fn a_change_that_nobody_waits_for_leaves_no_count_that_began_at_nothing() 
     assert_eq!(world.team.current().limits, Limits::default());
     world.accounts.refresh(&team).await.unwrap();
     assert_eq!(world.team.current().limits, a_day(2));
+}
+
+/// A key of these limits, which no store has.
+fn key(limits: Limits) -> KeyRecord {
+    let id = KeyId::parse("abcdefgh2345").unwrap();
+    let pepper = Pepper::load_or_create(&tempfile::tempdir().unwrap().path().join("server.secret")).unwrap();
+    let (hash, kind, created) = (pepper.hash("key"), Kind::Live, Timestamp::UNIX_EPOCH);
+    let (name, owner) = (String::new(), String::new());
+    let (not_before, expires, revoked, rotated, project, role, changed) = (None, None, None, None, None, None, None);
+    let (disabled, owner_disabled, group_disabled) = (false, false, false);
+    KeyRecord {
+        id,
+        hash,
+        kind,
+        name,
+        owner,
+        limits,
+        created,
+        not_before,
+        expires,
+        revoked,
+        disabled,
+        owner_disabled,
+        group_disabled,
+        rotated,
+        project,
+        role,
+        family: id,
+        changed,
+    }
+}
+
+#[tokio::test]
+async fn whoever_needs_a_change_that_another_has_begun_sees_it_through() {
+    let world = World::new(Limits::default()).await;
+    let account = world.accounts.key(&key(Limits::default())).await.unwrap();
+    // While a request runs, what is counted anew begins at nothing until the ledger was asked.
+    let chain: Chain = Arc::from([Arc::clone(&account)]);
+    let _running = account::admit(&chain, &Need::NOTHING).unwrap();
+    let (changed, limits) = (key(a_day(2)), a_day(2));
+    let mut first = Box::pin(world.accounts.key(&changed));
+    while account.current().limits != limits {
+        assert!(futures_util::poll!(&mut first).is_pending(), "it takes its time to ask the ledger");
+        tokio::task::yield_now().await;
+    }
+    let mut second = pin!(world.accounts.key(&changed));
+    assert!(futures_util::poll!(&mut second).is_pending(), "it may still be undone");
+    drop(first);
+    second.await.unwrap();
+    assert_eq!(account.current().limits, limits);
 }

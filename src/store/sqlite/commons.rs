@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row, SqliteConnection, SqlitePool};
@@ -28,13 +29,13 @@ pub(super) struct Shared<'a> {
 }
 
 /// All of it, in the order of the table's index.
-const COLUMNS: &str = "key, model, provider, operation, project, team, prompt, source_address, node, outcome, status, source";
+const COLUMNS: &str = "key, model, provider, operation, project, team, prompt, node, outcome, status, source";
 /// So many are looked for, or added, by one statement, many first.
 const AT_ONCE: [usize; 3] = [64, 8, 1];
 /// A caller chooses how long a model's name is; what is longer than any real one is cut.
 const LONGEST_NAME: usize = 200;
-/// So few are swept out at once that whoever else writes to the store waits for milliseconds.
-const SWEPT_AT_ONCE: u32 = 500;
+/// So few are looked at at once that it takes milliseconds.
+const SWEPT_AT_ONCE: u32 = 1000;
 
 /// Statements by the place of their size in [`AT_ONCE`].
 static FIND: LazyLock<[String; AT_ONCE.len()]> = LazyLock::new(|| {
@@ -99,20 +100,24 @@ pub(super) fn in_pieces<'a, T>(mut all: &'a [T], sizes: &[usize]) -> Vec<(usize,
     pieces
 }
 
-/// Forgets some of what no request has any more; tells how many.
-pub(super) async fn sweep(reads: &SqlitePool, writes: &SqlitePool) -> Result<u64, StoreError> {
-    let unused = "NOT EXISTS (SELECT 1 FROM ledger WHERE common = number)";
-    // All are looked through before anybody else has to wait.
-    let found = format!("SELECT json_group_array(number) FROM (SELECT number FROM commons WHERE {unused} LIMIT {SWEPT_AT_ONCE})");
-    let found: String = sqlx::query_scalar(sqlx::AssertSqlSafe(found)).fetch_one(reads).await?;
-    if found == "[]" {
-        return Ok(0);
+/// Looks at some more, behind those that it looked at before, and forgets those that no request has any more; tells how many.
+pub(super) async fn sweep(reads: &SqlitePool, writes: &SqlitePool, swept: &AtomicI64) -> Result<u64, StoreError> {
+    // They are looked at before anybody else has to wait.
+    let look = "SELECT COALESCE(MAX(number), 0), json_group_array(number) FILTER (WHERE unused) FROM (
+        SELECT number, NOT EXISTS (SELECT 1 FROM ledger WHERE common = number) AS unused FROM commons WHERE number > ? ORDER BY number LIMIT ?)";
+    let (last, unused): (i64, String) =
+        sqlx::query_as(look).bind(swept.load(Ordering::Relaxed)).bind(SWEPT_AT_ONCE).fetch_one(reads).await?;
+    // Behind the last one it begins anew.
+    swept.store(last, Ordering::Relaxed);
+    let delete =
+        "DELETE FROM commons WHERE number IN (SELECT value FROM json_each(?)) AND NOT EXISTS (SELECT 1 FROM ledger WHERE common = number)";
+    match &*unused {
+        "[]" => Ok(0),
+        unused => Ok(sqlx::query(delete).bind(unused).execute(writes).await?.rows_affected()),
     }
-    let delete = format!("DELETE FROM commons WHERE number IN (SELECT value FROM json_each(?)) AND {unused}");
-    Ok(sqlx::query(sqlx::AssertSqlSafe(delete)).bind(found).execute(writes).await?.rows_affected())
 }
 
-/// Who asked whom for what, as a row has it.
+/// Who asked whom for what, as a row of `commons` has it, and from where.
 pub(super) fn facts(row: &SqliteRow) -> Result<Facts<Box<str>>, StoreError> {
     let text = |column: &str| row.try_get::<&str, _>(column).map(Box::from);
     Ok(Facts {
@@ -123,7 +128,7 @@ pub(super) fn facts(row: &SqliteRow) -> Result<Facts<Box<str>>, StoreError> {
         operation: row.try_get::<String, _>("operation")?.into(),
         provider: text("provider")?,
         model: text("model")?,
-        from: row.try_get::<&str, _>("source_address")?.parse().ok(),
+        from: row.try_get::<Option<&str>, _>("source_address")?.and_then(|address| address.parse().ok()),
     })
 }
 
@@ -146,11 +151,10 @@ impl<'a> Shared<'a> {
         let facts = self.common.map(Common::facts);
         let text = |of: fn(&Facts<Box<str>>) -> &str| facts.map_or("", of);
         let (provider, model) = self.by.unwrap_or((text(|facts| &facts.provider), text(|facts| &facts.model)));
-        let address = facts.and_then(|facts| facts.from).map(|address| address.to_string()).unwrap_or_default();
         for value in [text(|facts| &facts.key), shortened(model), shortened(provider), text(|facts| &facts.operation)] {
             to.add(value.to_owned())?;
         }
-        for value in [text(|facts| &facts.project), text(|facts| &facts.team), text(|facts| &facts.prompt), &address, node, self.outcome] {
+        for value in [text(|facts| &facts.project), text(|facts| &facts.team), text(|facts| &facts.prompt), node, self.outcome] {
             to.add(value.to_owned())?;
         }
         to.add(self.status)?;

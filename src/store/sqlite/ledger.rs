@@ -11,20 +11,18 @@ use crate::quota::meters::{Past, Used};
 use crate::quota::{AccountId, limits};
 use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, Place, Request, RowsQuery, StoreError, UsageBy, UsageQuery, UsageRow};
 
-/// How requests end that are taken to have cost what was reserved: for each number of what they had in common, another.
-const ASSUMED: &str =
-    "INSERT INTO commons (key, model, provider, operation, project, team, prompt, source_address, node, outcome, status, source)
-    SELECT key, model, provider, operation, project, team, prompt, source_address, node, 'assumed', status, 'estimated' FROM commons
-    WHERE node = ?1 AND outcome = 'open' ON CONFLICT DO NOTHING";
+/// How requests end that are taken to have cost what was reserved: for each number of what open ones have in common, another.
+const ASSUMED: &str = "INSERT INTO commons (key, model, provider, operation, project, team, prompt, node, outcome, status, source)
+    SELECT key, model, provider, operation, project, team, prompt, node, 'assumed', status, 'estimated' FROM commons
+    WHERE node = ? AND outcome = 'open' AND number IN (SELECT common FROM ledger WHERE ended IS NULL) ON CONFLICT DO NOTHING";
 const ASSUME: &str = "UPDATE ledger SET cost = reserved, ended = ?2, common = (
         SELECT assumed.number FROM commons AS open JOIN commons AS assumed USING
-            (key, model, provider, operation, project, team, prompt, source_address, node, status)
+            (key, model, provider, operation, project, team, prompt, node, status)
         WHERE open.number = ledger.common AND assumed.outcome = 'assumed' AND assumed.source = 'estimated')
-    WHERE ended IS NULL AND common IN (SELECT number FROM commons WHERE node = ?1 AND outcome = 'open')";
+    WHERE ended IS NULL AND EXISTS (SELECT 1 FROM commons WHERE number = ledger.common AND node = ?1 AND outcome = 'open')";
 
 /// The newest of each number of what the key's requests have in common, and of those the newest.
-const LAST_USE: &str =
-    "SELECT id, began, operation, provider || '/' || model AS model, NULLIF(source_address, '') AS source_address, outcome, status
+const LAST_USE: &str = "SELECT id, began, operation, provider || '/' || model AS model, source_address, outcome, status
     FROM commons CROSS JOIN ledger ON common = number AND began = (SELECT MAX(began) FROM ledger WHERE common = number)
     WHERE key = ? ORDER BY began DESC LIMIT 1";
 
@@ -143,7 +141,7 @@ impl LedgerStore for Sqlite {
     }
 
     fn sweep(&self) -> Answer<'_, u64> {
-        Box::pin(commons::sweep(&self.reads, &self.writes))
+        Box::pin(commons::sweep(&self.reads, &self.writes, &self.swept))
     }
 }
 

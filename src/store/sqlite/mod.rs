@@ -20,6 +20,7 @@ mod writing;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -45,6 +46,8 @@ pub struct Sqlite {
     /// What people change, and the audit list.
     changes: SqlitePool,
     file: Arc<File>,
+    /// How far what requests have in common was swept.
+    swept: Arc<AtomicI64>,
     /// What the end of the audit list is put under; without it, it is under nothing.
     seal: Option<Arc<hmac::Key>>,
 }
@@ -80,7 +83,7 @@ impl Sqlite {
         let tables = sqlx::migrate!("src/store/sqlite/migrations");
         tables.run(&writes).await.map_err(|e| StoreError(format!("{}: {}", path.display(), outdated(&e))))?;
         let file = File { path: path.to_path_buf(), is: identity(path).map_err(|e| StoreError(format!("{}: {e}", path.display())))? };
-        Ok(Sqlite { reads, writes, changes, file: Arc::new(file), seal: None })
+        Ok(Sqlite { reads, writes, changes, file: Arc::new(file), swept: Arc::default(), seal: None })
     }
 
     /// From here on the end of the audit list is kept under a secret; where it never was, or is not any more, an entry tells from when on.

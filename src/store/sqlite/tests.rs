@@ -367,8 +367,10 @@ async fn what_requests_have_in_common_is_kept_once_and_for_as_long_as_one_has_it
     let models = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
     assert!(models.len() == 150 && models.iter().all(|row| row.requests == 2 && row.running == 0));
     assert_eq!(store.sweep().await.unwrap(), 150, "none is open any more");
+    assert_eq!(store.sweep().await.unwrap(), 0, "behind the last one it begins anew");
     assert_eq!((store.sweep().await.unwrap(), commons().await), (0, 150));
     assert_eq!(store.prune(Timestamp::now()).await.unwrap(), 300);
+    assert_eq!((store.sweep().await.unwrap(), commons().await), (0, 150), "it was behind the last one");
     assert_eq!((store.sweep().await.unwrap(), commons().await), (150, 0));
     let models = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
     assert!(models.len() == 150 && models.iter().all(|row| row.requests == 2), "its sums stay");

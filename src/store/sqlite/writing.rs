@@ -1,6 +1,7 @@
 //! What the ledger says of requests on its way into their table, in batches: mostly a request has begun and ended in the same one.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
@@ -33,16 +34,16 @@ const MOST_NANOS: i64 = 1 << 50;
 const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// Columns that each row has a value for.
-const OWN: &str = "began, id, common, reserved, ended, input, cached, output, cost, first_byte_ms, total_ms";
+const OWN: &str = "began, id, common, source_address, reserved, ended, input, cached, output, cost, first_byte_ms, total_ms";
 /// Columns that most rows leave as they are by default.
 const RARE: &str = "cache_write, reasoning, input_audio, output_audio";
 /// A row that is there is written over while it is not settled for good, once it is known how it ended.
-const MERGE: &str = "ON CONFLICT (began, id) DO UPDATE SET common = excluded.common, reserved = COALESCE(excluded.reserved, reserved),
-    ended = excluded.ended, input = excluded.input, cached = excluded.cached, cache_write = excluded.cache_write, output = excluded.output,
+const MERGE: &str = "ON CONFLICT (began, id) DO UPDATE SET common = excluded.common,
+    source_address = COALESCE(excluded.source_address, source_address), reserved = COALESCE(excluded.reserved, reserved), ended = excluded.ended, input = excluded.input, cached = excluded.cached, cache_write = excluded.cache_write, output = excluded.output,
     reasoning = excluded.reasoning, input_audio = excluded.input_audio, output_audio = excluded.output_audio, cost = excluded.cost,
     first_byte_ms = excluded.first_byte_ms, total_ms = excluded.total_ms
     WHERE excluded.ended IS NOT NULL
-        AND (ledger.ended IS NULL OR ledger.common IN (SELECT number FROM commons WHERE outcome = 'assumed' OR key = ''))";
+        AND (ledger.ended IS NULL OR EXISTS (SELECT 1 FROM commons WHERE number = ledger.common AND (outcome = 'assumed' OR key = '')))";
 
 /// Statements by the place of their number of rows in [`ROWS`].
 static NARROW: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| inserts(OWN));
@@ -98,7 +99,7 @@ async fn numbers(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_
 
 /// The beginnings, as the store has them, of what ended in another batch than it began in, by their places among the pairs.
 async fn begins(connection: &mut SqliteConnection, pairs: &[Pair<'_>]) -> Result<Vec<(usize, Begin)>, StoreError> {
-    let statement = "SELECT commons.*, reserved FROM ledger JOIN commons ON number = common WHERE began = ? AND id = ?";
+    let statement = "SELECT commons.*, source_address, reserved FROM ledger JOIN commons ON number = common WHERE began = ? AND id = ?";
     let mut begins = Vec::new();
     for (place, pair) in pairs.iter().enumerate().filter(|(_, pair)| pair.begin.is_none()) {
         let Some(settle) = pair.settle else { continue };
@@ -117,11 +118,14 @@ async fn begins(connection: &mut SqliteConnection, pairs: &[Pair<'_>]) -> Result
 
 /// Completes the rows of requests whose end was taken in before their beginning, as no ledger has it whose lines are whole.
 async fn name_the_nameless(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]) -> Result<(), StoreError> {
-    if !sqlx::query_scalar::<_, bool>("SELECT EXISTS (SELECT 1 FROM commons WHERE key = '')").fetch_one(&mut *connection).await? {
+    if !sqlx::query_scalar::<_, bool>("SELECT EXISTS (SELECT 1 FROM commons JOIN ledger ON common = number WHERE key = '')")
+        .fetch_one(&mut *connection)
+        .await?
+    {
         return Ok(());
     }
     let nameless = "SELECT commons.* FROM ledger JOIN commons ON number = common WHERE began = ? AND id = ? AND key = ''";
-    let name = "UPDATE ledger SET common = ?, reserved = COALESCE(reserved, ?) WHERE began = ? AND id = ?";
+    let name = "UPDATE ledger SET common = ?, source_address = ?, reserved = COALESCE(reserved, ?) WHERE began = ? AND id = ?";
     for begin in pairs.iter().filter(|pair| pair.settle.is_none()).filter_map(|pair| pair.begin) {
         let Some(row) = sqlx::query(nameless).bind(micros(begin.at)).bind(&*begin.id).fetch_optional(&mut *connection).await? else {
             continue;
@@ -135,8 +139,8 @@ async fn name_the_nameless(connection: &mut SqliteConnection, node: &str, pairs:
             source: row.try_get("source")?,
         };
         for number in commons::numbers(connection, node, &[shared]).await?.into_values() {
-            let query = sqlx::query(name).bind(number).bind(begin.reserved.map(nanos)).bind(micros(begin.at)).bind(&*begin.id);
-            query.execute(&mut *connection).await?;
+            let query = sqlx::query(name).bind(number).bind(address_of(begin)).bind(begin.reserved.map(nanos));
+            query.bind(micros(begin.at)).bind(&*begin.id).execute(&mut *connection).await?;
         }
     }
     Ok(())
@@ -144,14 +148,24 @@ async fn name_the_nameless(connection: &mut SqliteConnection, node: &str, pairs:
 
 fn arguments(rows: &[(Pair<'_>, i64)], with_rare: bool) -> Result<SqliteArguments, BoxDynError> {
     let mut arguments = SqliteArguments::default();
-    arguments.reserve(rows.len() * if with_rare { 15 } else { 11 }, 0);
+    arguments.reserve(rows.len() * if with_rare { 16 } else { 12 }, 0);
+    // Many requests come from one address.
+    let mut address: Option<(IpAddr, Arc<str>)> = None;
     for (pair, common) in rows {
-        pair.add_own(*common, &mut arguments)?;
+        let from = pair.begin.and_then(|begin| begin.common.facts().from).map(|from| match &address {
+            Some((known, text)) if *known == from => Arc::clone(text),
+            _ => Arc::clone(&address.insert((from, from.to_string().into())).1),
+        });
+        pair.add_own(*common, from, &mut arguments)?;
         if with_rare {
             pair.add_rare(&mut arguments)?;
         }
     }
     Ok(arguments)
+}
+
+fn address_of(begin: &Begin) -> Option<String> {
+    begin.common.facts().from.map(|from| from.to_string())
 }
 
 fn inserts(columns: &str) -> [String; ROWS.len()] {
@@ -219,11 +233,12 @@ impl Pair<'_> {
     }
 
     /// Adds its values in the order of [`OWN`].
-    fn add_own(&self, common: i64, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    fn add_own(&self, common: i64, from: Option<Arc<str>>, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
         let (Pair { begin, settle, .. }, usage) = (self, self.usage());
         to.add(micros(self.began()))?;
         to.add(settle.map(|settle| settle.of.id()).or(begin.map(|begin| &begin.id)).map_or_else(Arc::default, Arc::clone))?;
         to.add(common)?;
+        to.add(from)?;
         to.add(begin.and_then(|begin| begin.reserved).map(nanos))?;
         to.add(settle.map(|settle| micros(settle.at)))?;
         [usage.input, usage.cached, usage.output].into_iter().try_for_each(|count| to.add(tokens(count)))?;
