@@ -1,6 +1,8 @@
 //! Where keys, groups, the ledger and what providers keep for whom rest: one small trait each, which every database implements.
 
 pub mod audit;
+#[cfg(test)]
+pub mod gate;
 pub mod sqlite;
 
 use std::future::Future;

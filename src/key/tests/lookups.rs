@@ -1,12 +1,11 @@
 //! What a failed attempt costs the store, and that it costs the same whichever way it fails.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::request::Parts;
 use jiff::Timestamp;
-use tokio::sync::Notify;
 
 use crate::key::caller::Plane;
 use crate::key::format::{KeyId, KeyText, Kind, NewKey};
@@ -14,6 +13,7 @@ use crate::key::{KeyRecord, Keyring, Pepper, Reason};
 use crate::quota::{AccountId, Accounts, Limits, alert};
 use crate::server::Peer;
 use crate::store::audit::{Actor, Note};
+use crate::store::gate::Gates;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Answer, Changes, KeyFilter, KeyStore, StoreError};
 
@@ -22,14 +22,7 @@ struct Counting {
     inner: Sqlite,
     asked: AtomicUsize,
     is_down: AtomicBool,
-    /// Stops the next reading of a key once it is done, before it is told.
-    gate: Mutex<Option<Arc<Gate>>>,
-}
-
-#[derive(Default)]
-struct Gate {
-    is_reached: Notify,
-    opens: Notify,
+    gates: Gates,
 }
 
 impl KeyStore for Counting {
@@ -39,11 +32,7 @@ impl KeyStore for Counting {
             true => Box::pin(async { Err(StoreError("switched off".to_owned())) }),
             false => Box::pin(async move {
                 let record = self.inner.key(id).await;
-                let gate = self.gate.lock().unwrap().take();
-                if let Some(gate) = gate {
-                    gate.is_reached.notify_one();
-                    gate.opens.notified().await;
-                }
+                self.gates.pass().await;
                 record
             }),
         }
@@ -108,7 +97,7 @@ impl World {
         inner.put_keys(&[(record, note)]).await.unwrap();
         let all = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
         let accounts = Accounts::new(all.clone(), all.clone(), None, alert::channel(all, None).0);
-        let store = Arc::new(Counting { inner, asked: AtomicUsize::new(0), is_down: AtomicBool::new(false), gate: Mutex::default() });
+        let store = Arc::new(Counting { inner, asked: AtomicUsize::new(0), is_down: AtomicBool::new(false), gates: Gates::default() });
         let ring = Keyring::new(pepper(), store.clone(), Arc::new(accounts), Duration::from_secs(60));
         World { _folder: folder, store, ring, good }
     }
@@ -242,8 +231,7 @@ async fn a_key_that_has_changed_passes_on_no_thread_that_has_seen_it() {
 async fn a_key_that_is_revoked_while_it_is_being_read_does_not_pass() {
     let world = World::new().await;
     let seen = world.store.changes(i64::MAX).await.unwrap().newest;
-    let gate = Arc::new(Gate::default());
-    *world.store.gate.lock().unwrap() = Some(Arc::clone(&gate));
+    let gate = world.store.gates.close();
     let revoke = async {
         gate.is_reached.notified().await;
         world.revoke(seen).await;
@@ -257,12 +245,11 @@ async fn a_key_that_is_revoked_while_it_is_being_read_does_not_pass() {
 async fn a_key_that_is_revoked_while_it_is_being_read_by_one_who_hangs_up_does_not_pass() {
     let world = World::new().await;
     let seen = world.store.changes(i64::MAX).await.unwrap().newest;
-    let (gate, again) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
-    *world.store.gate.lock().unwrap() = Some(Arc::clone(&gate));
+    let gate = world.store.gates.close();
     let revoke = async {
         gate.is_reached.notified().await;
         world.revoke(seen).await;
-        *world.store.gate.lock().unwrap() = Some(Arc::clone(&again));
+        let again = world.store.gates.close();
         gate.opens.notify_one();
         again.is_reached.notified().await;
     };

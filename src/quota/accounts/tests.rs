@@ -5,12 +5,11 @@
 use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
 
-use tokio::sync::Notify;
-
 use super::*;
 use crate::key::{KeyId, Kind, Pepper};
 use crate::quota::{Need, account, alert};
 use crate::store::audit::{Actor, Note};
+use crate::store::gate::Gates;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Answer, GroupStore};
 
@@ -18,13 +17,7 @@ use crate::store::{Answer, GroupStore};
 struct Gated {
     inner: Arc<Sqlite>,
     asked: AtomicUsize,
-    gate: Mutex<Option<Arc<Gate>>>,
-}
-
-#[derive(Default)]
-struct Gate {
-    is_reached: Notify,
-    opens: Notify,
+    gates: Gates,
 }
 
 impl GroupStore for Gated {
@@ -32,11 +25,7 @@ impl GroupStore for Gated {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             let group = self.inner.group(id).await;
-            let gate = self.gate.lock().unwrap().take();
-            if let Some(gate) = gate {
-                gate.is_reached.notify_one();
-                gate.opens.notified().await;
-            }
+            self.gates.pass().await;
             group
         })
     }
@@ -69,7 +58,7 @@ impl World {
     async fn new(limits: Limits) -> World {
         let folder = tempfile::tempdir().unwrap();
         let inner = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
-        let store = Arc::new(Gated { inner: Arc::clone(&inner), asked: AtomicUsize::new(0), gate: Mutex::default() });
+        let store = Arc::new(Gated { inner: Arc::clone(&inner), asked: AtomicUsize::new(0), gates: Gates::default() });
         let accounts = Accounts::new(store.clone(), inner.clone(), None, alert::channel(inner, None).0);
         put(&store.inner, limits).await;
         let team = accounts.group(&team()).await.unwrap();
@@ -98,8 +87,7 @@ async fn of_two_changes_at_once_the_later_one_stays() {
     let world = World::new(a_day(1)).await;
     let asked = || world.store.asked.load(Ordering::Relaxed);
     put(&world.store.inner, a_day(2)).await;
-    let gate = Arc::new(Gate::default());
-    *world.store.gate.lock().unwrap() = Some(Arc::clone(&gate));
+    let gate = world.store.gates.close();
     let team = team();
     let later = async {
         gate.is_reached.notified().await;

@@ -286,11 +286,7 @@ async fn a_rotation_that_cannot_be_read_is_not_taken_for_none() {
 async fn requests_of_the_first_migration_stay_with_their_reservations() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyward.db");
-    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
-    let mut first = sqlx::migrate!("src/store/sqlite/migrations");
-    first.migrations = first.migrations.iter().filter(|migration| migration.version == 1).cloned().collect();
-    first.run(&pool).await.unwrap();
+    let pool = at_version(&path, 1).await;
     let insert = "INSERT INTO requests (id, node, key, operation, provider, model, began, outcome, reserved, cost)
         VALUES ('a', 'n', 'k', 'chat', 'p', 'm', 1, 'open', 500, NULL), ('b', 'n', 'k', 'chat', 'p', 'm', 1, 'answered', 500, 7)";
     sqlx::query(insert).execute(&pool).await.unwrap();
@@ -307,11 +303,7 @@ async fn requests_of_the_first_migration_stay_with_their_reservations() {
 async fn requests_of_the_fifteenth_migration_are_told_as_before() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyward.db");
-    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
-    let mut old = sqlx::migrate!("src/store/sqlite/migrations");
-    old.migrations = old.migrations.iter().filter(|migration| migration.version <= 15).cloned().collect();
-    old.run(&pool).await.unwrap();
+    let pool = at_version(&path, 15).await;
     let insert = "INSERT INTO requests (began, id, node, key, project, team, prompt, operation, provider, model, source_address, reserved, ended,
             outcome, status, input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms)
         VALUES (1, 'a', 'n', 'k', 'j', 'g', 'p@1', 'chat', 'p', 'm', '192.0.2.7', 9, 5, 'answered', 200, 1, 2, 3, 4, 5, 6, 7, 'reported', 8, 1, 2),
@@ -376,6 +368,16 @@ async fn what_requests_have_in_common_is_kept_once_and_for_as_long_as_one_has_it
     assert!(models.len() == 150 && models.iter().all(|row| row.requests == 2), "its sums stay");
 }
 
+/// A new store as it was when a migration was the last one.
+async fn at_version(path: &Path, version: i64) -> SqlitePool {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+    let mut old = sqlx::migrate!("src/store/sqlite/migrations");
+    old.migrations = old.migrations.iter().filter(|migration| migration.version <= version).cloned().collect();
+    old.run(&pool).await.unwrap();
+    pool
+}
+
 async fn count(store: &Sqlite, statement: &'static str) -> i64 {
     sqlx::query_scalar(statement).fetch_one(&store.reads).await.unwrap()
 }
@@ -384,11 +386,7 @@ async fn count(store: &Sqlite, statement: &'static str) -> i64 {
 async fn keys_of_the_third_migration_read_back_with_their_limits_and_families() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyward.db");
-    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
-    let mut old = sqlx::migrate!("src/store/sqlite/migrations");
-    old.migrations = old.migrations.iter().filter(|migration| migration.version <= 3).cloned().collect();
-    old.run(&pool).await.unwrap();
+    let pool = at_version(&path, 3).await;
     let new_id = |_| KeyText::parse(NewKey::generate(Kind::Live).unwrap().expose()).unwrap().id().to_string();
     let ids: Vec<String> = (0..4).map(new_id).collect();
     let limited = r#"{"models":["openai/*"],"requests_per_minute":5,"tokens_per_minute":900,"parallel":2}"#;

@@ -39,7 +39,8 @@ const OWN: &str = "began, id, common, source_address, reserved, ended, input, ca
 const RARE: &str = "cache_write, reasoning, input_audio, output_audio";
 /// A row that is there is written over while it is not settled for good, once it is known how it ended.
 const MERGE: &str = "ON CONFLICT (began, id) DO UPDATE SET common = excluded.common,
-    source_address = COALESCE(excluded.source_address, source_address), reserved = COALESCE(excluded.reserved, reserved), ended = excluded.ended, input = excluded.input, cached = excluded.cached, cache_write = excluded.cache_write, output = excluded.output,
+    source_address = COALESCE(excluded.source_address, source_address), reserved = COALESCE(excluded.reserved, reserved),
+    ended = excluded.ended, input = excluded.input, cached = excluded.cached, cache_write = excluded.cache_write, output = excluded.output,
     reasoning = excluded.reasoning, input_audio = excluded.input_audio, output_audio = excluded.output_audio, cost = excluded.cost,
     first_byte_ms = excluded.first_byte_ms, total_ms = excluded.total_ms
     WHERE excluded.ended IS NOT NULL
