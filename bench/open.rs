@@ -14,6 +14,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use jiff::Timestamp;
 use keyward::catalog::{Catalog, Dialect, Environment, Operation};
 use keyward::config::Config;
 use keyward::dialect::members::Members;
@@ -133,6 +134,7 @@ fn tell(open: &Open, id: &str, model: &str, target: &Target, told: &Told, total:
         total,
     });
     RequestLine {
+        at: Timestamp::now(),
         id,
         request_id: None,
         key: None,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use jiff::Timestamp;
 
@@ -38,18 +39,20 @@ pub fn exchange(
     called: Called,
     request: Request<Body>,
 ) -> BoxFuture<'static, Response<Body>> {
+    let (head, body) = request.into_parts();
     // In a place of its own from the first: whoever hands it on would copy all that it has room for.
-    Box::pin(serve(gateway, surface, called, request))
+    Box::pin(serve(gateway, surface, called, head, body))
 }
 
-async fn serve(gateway: Arc<Gateway>, surface: &'static dyn Surface, called: Called, request: Request<Body>) -> Response<Body> {
-    let mut ticket = Ticket::new(&gateway, called.operation, request.headers(), request.extensions());
+async fn serve(gateway: Arc<Gateway>, surface: &'static dyn Surface, called: Called, head: Parts, body: Body) -> Response<Body> {
+    let mut ticket = Ticket::new(&gateway, called.operation, &head.headers, &head.extensions);
     let request_id = ticket.request_id.clone();
-    let walked = walk(&gateway, surface, called, &mut ticket, request).await;
+    let walked = walk(&gateway, surface, called, &mut ticket, &head, body).await;
     let (prompt, ends_soon) = (ticket.prompt.clone(), ticket.ends_soon);
     let mut response = match walked {
-        Ok((walked, again)) => {
-            let response = handover::hand_over(&gateway, surface, ticket, walked).await;
+        Ok((mut walked, again)) => {
+            let taken = handover::take_in(&gateway, &mut walked).await;
+            let response = handover::hand_over(&gateway, surface, ticket, walked, taken);
             match again {
                 None => response,
                 // In a place of its own: every request would carry the room that this takes.
@@ -95,13 +98,13 @@ async fn walk(
     surface: &dyn Surface,
     called: Called,
     ticket: &mut Ticket,
-    request: Request<Body>,
+    head: &Parts,
+    body: Body,
 ) -> Result<(Walked, Option<Box<Again>>), Refusal> {
-    let (head, body) = request.into_parts();
-    let caller = gateway.keys.check(&head, Plane::Data).await?;
+    let caller = gateway.keys.check(head, Plane::Data).await?;
     ticket.called_by(&caller);
     ticket.prompt = head.extensions.get::<Arc<Prompt>>().cloned();
-    surface.check_head(&head)?;
+    surface.check_head(head)?;
     let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
     let mut ask = Ask::read(called, bytes)?;
     check_name(&ask.model)?;

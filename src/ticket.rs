@@ -254,10 +254,10 @@ impl Ticket {
         self.goes_on_unseen |= self.is_budgeted && matches!(outcome, Outcome::Abandoned | Outcome::Failed);
         let (usage, source) = self.used(reading);
         let cost = self.cost(&usage, source);
-        let total = self.started.elapsed();
+        let (at, total) = (Timestamp::now(), self.started.elapsed());
         if let Some((permit, begin)) = self.begun.take() {
             // Before anything is given back: who begins by that is written behind it.
-            self.write_down(begin, outcome, (usage, source, cost), total);
+            self.write_down(begin, at, outcome, (usage, source, cost), total);
             let of_prompt = |glob: &str| self.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
             let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::names(glob, &name)) || of_prompt(glob);
             permit.settle(&self.used_in_all(&usage, cost), &is_named);
@@ -273,7 +273,7 @@ impl Ticket {
             first_byte: self.first_byte,
             total,
         });
-        self.log(outcome, &usage, cost, total);
+        self.log(at, outcome, &usage, cost, total);
     }
 
     fn used_in_all(&self, usage: &Usage, cost: Option<Usd>) -> Used {
@@ -311,12 +311,12 @@ impl Ticket {
         self.target.as_ref().filter(|_| !is_unknown).and_then(Target::facts).and_then(|facts| facts.cost(usage))
     }
 
-    fn write_down(&self, begin: Arc<Begin>, outcome: Outcome, (usage, source, cost): (Usage, Source, Option<Usd>), total: Duration) {
+    fn write_down(&self, begin: Arc<Begin>, at: Timestamp, outcome: Outcome, used: (Usage, Source, Option<Usd>), total: Duration) {
+        let (usage, source, cost) = used;
         let answered_by = self.target.as_ref().map(|target| (target.provider.id.as_str(), &target.model));
-        let began_with = begin.common.facts();
-        let by = answered_by.filter(|(provider, model)| *began_with.provider != **provider || *began_with.model != ***model);
+        let by = answered_by.filter(|(provider, model)| !begin.common.is_by(provider, model));
         let record = Settle {
-            at: Timestamp::now(),
+            at,
             by: by.map(|(provider, model)| (provider.into(), Arc::clone(model))),
             of: Of::Begun(begin),
             outcome,
@@ -353,9 +353,10 @@ impl Ticket {
         self.target.as_ref().map(|target| target.provider.id.as_str()).or(self.beside().map(|(provider, _)| provider))
     }
 
-    fn log(&self, outcome: Outcome, usage: &Usage, cost: Option<Usd>, total: Duration) {
+    fn log(&self, at: Timestamp, outcome: Outcome, usage: &Usage, cost: Option<Usd>, total: Duration) {
         let prompt = self.prompt.as_ref().map(|prompt| prompt.label());
         RequestLine {
+            at,
             id: &self.id,
             request_id: self.request_id.to_str().ok().filter(|theirs| *theirs != &*self.id),
             key: self.key.as_ref().map(KeyId::as_str),

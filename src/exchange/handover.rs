@@ -54,26 +54,43 @@ pub(super) enum Outgoing {
     Error { status: StatusCode, trouble: Trouble, text: String },
 }
 
-/// Hands the answer over; the ticket is settled when its last byte is on its way.
-pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut ticket: Ticket, walked: Walked) -> Response<Body> {
+/// Takes an answer in, as far as it has to be looked at before any of it goes out.
+pub(super) async fn take_in(gateway: &Gateway, walked: &mut Walked) -> Result<Outgoing, Failure> {
     let Walked { ask, meant, targets, answer } = walked;
-    let Answer { head, body: source, target, dialect, mut dropped } = answer;
+    let (target, is_native) = (&targets[answer.target], answer.dialect == ask.called.dialect);
+    let endpoint = target.endpoint(ask.called.operation, ask.called.dialect);
+    let incoming = Incoming {
+        head: &answer.head,
+        source: std::mem::replace(&mut answer.body, Source::Ready(None)),
+        dialect: answer.dialect,
+        provider: &target.provider,
+        hides_usage: endpoint.is_ok_and(|endpoint| ask.hides_usage(&endpoint.quirks)),
+        idle: gateway.client.idle_timeout(),
+    };
+    match meant.as_ref().filter(|_| !is_native) {
+        _ if !answer.head.status.is_success() => incoming.error().await,
+        None => incoming.pass(ask).await,
+        Some(meant) => incoming.translate(meant).await,
+    }
+}
+
+/// Hands over what was taken in; the ticket is settled when its last byte is on its way.
+pub(super) fn hand_over(
+    gateway: &Gateway,
+    surface: &'static dyn Surface,
+    mut ticket: Ticket,
+    walked: Walked,
+    taken: Result<Outgoing, Failure>,
+) -> Response<Body> {
+    let Walked { ask, targets, answer, .. } = walked;
+    let Answer { head, target, dialect, mut dropped, .. } = answer;
     let Target { provider, .. } = &targets[target];
     let is_native = dialect == ask.called.dialect;
-    let idle = gateway.client.idle_timeout();
-    let endpoint = targets[target].endpoint(ask.called.operation, ask.called.dialect);
-    let hides_usage = endpoint.is_ok_and(|endpoint| ask.hides_usage(&endpoint.quirks));
     // Only who made an answer may see it again, so what its provider keeps is noted on its way.
     let noting = ticket.key.filter(|_| is_native && ask.keeps && !provider.is_simulator()).map(|key| (key, Arc::clone(provider)));
-    let incoming = Incoming { head: &head, source, dialect, provider, hides_usage, idle };
-    let outgoing = match meant.filter(|_| !is_native) {
-        _ if !head.status.is_success() => incoming.error().await,
-        None => incoming.pass(&ask).await,
-        Some(meant) => incoming.translate(&meant).await,
-    };
     let mut response = Response::new(Body::empty());
     write_headers(response.headers_mut(), &head, is_native.then_some(dialect), provider, &ticket);
-    match outgoing {
+    match taken {
         Ok(Outgoing::Whole { body, reading, dropped: also }) => {
             ticket.settle(Outcome::Answered, Some(reading));
             if let Some((key, provider)) = &noting {
@@ -93,7 +110,7 @@ pub async fn hand_over(gateway: &Gateway, surface: &'static dyn Surface, mut tic
             }
             let concealer = Concealer::of(&meter, provider);
             let watch = Watch { meter, ticket, provider: Who::of(provider), concealer, is_stream, surface };
-            let answer = AnswerBody::new(before, source, idle, watch);
+            let answer = AnswerBody::new(before, source, gateway.client.idle_timeout(), watch);
             *response.body_mut() = match noting {
                 None => Body::new(answer),
                 Some((key, provider)) => Body::new(Noting::new(answer, &gateway.held, key, &provider, is_stream)),

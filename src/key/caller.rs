@@ -54,6 +54,11 @@ impl Known {
         Known { record, chain, proven: OnceLock::new() }
     }
 
+    /// The same of the same accounts, held by others.
+    pub(super) fn copied(&self) -> Known {
+        Known { record: self.record.clone(), chain: self.chain.iter().map(Arc::clone).collect(), proven: self.proven.clone() }
+    }
+
     /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.
     pub fn may_use(&self, asked: &str, full: impl FnOnce() -> String, is_simulated: bool) -> Result<(), Reason> {
         if self.record.kind == Kind::Test && !is_simulated {
@@ -71,7 +76,9 @@ impl Known {
 
     /// Whether the key is good now, and if not why.
     pub fn state(&self) -> Result<(), Reason> {
-        self.record.state(Timestamp::now())?;
+        // Most keys neither begin nor end, and then nobody has to ask what time it is.
+        let now = if self.record.has_times() { Timestamp::now() } else { Timestamp::default() };
+        self.record.state(now)?;
         match self.chain.iter().find(|account| account.binding().is_some_and(|current| current.disabled)) {
             Some(group) => Err(Reason::GroupDisabled(group.id().subject())),
             None => Ok(()),

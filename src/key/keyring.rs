@@ -137,13 +137,14 @@ impl Keyring {
     }
 
     /// Finds the key and proves its secret, whatever its state; what comes from an address of many guesses is not always looked up.
-    pub async fn prove(&self, text: KeyText<'_>, from: Option<IpAddr>) -> Result<Arc<Known>, Reason> {
-        let (id, mark) = (text.id(), self.marker.mark(text.expose()));
-        let edition = self.editions.now();
+    pub async fn prove(&self, text: &str, from: Option<IpAddr>) -> Result<Arc<Known>, Reason> {
+        let (edition, mark) = (self.editions.now(), self.marker.mark(text));
+        // What has the mark of a key that was proven is that key: its shape was judged then.
         if let Some(known) = lately::get(edition, &mark) {
             return self.in_touch(known);
         }
-        let known = self.known.get(&id).await;
+        let text = presented::judge(text)?;
+        let known = self.known.get(&text.id()).await;
         let is_marked = mark.matches(known.as_ref().and_then(|known| known.proven.get()).unwrap_or(&self.nobody.1));
         match known {
             Some(known) if is_marked => {

@@ -52,9 +52,10 @@ pub(super) fn get(edition: Edition, mark: &Mark) -> Option<Arc<Known>> {
     })
 }
 
-/// Keeps a proven key that was found after this edition was [asked for](Editions::now).
-pub(super) fn keep(edition: Edition, mark: Mark, known: &Arc<Known>) {
-    let seen = Seen { edition, mark, known: Arc::clone(known), left: LOOKS };
+/// Keeps a proven key that was found after this edition was [asked for](Editions::now), as a copy of this thread's own: each request counts
+/// who holds it, and cores that count in one place wait for each other.
+pub(super) fn keep(edition: Edition, mark: Mark, known: &Known) {
+    let seen = Seen { edition, mark, known: Arc::new(known.copied()), left: LOOKS };
     let before = HERE.with_borrow_mut(|here| here[place(&mark)].replace(seen));
     // Not while the places are borrowed: it may be the last of its account.
     drop(before);

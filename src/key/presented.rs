@@ -33,10 +33,10 @@ const OTHER_SCHEMES: [&str; 14] = [
 
 const BEARER: &str = "bearer";
 
-/// The key that a request carries; two that differ are refused, since either could be the one that was meant.
+/// What a request carries as its key, yet to be [judged](judge); two that differ are refused, since either could be the one that was meant.
 ///
 /// The URL is looked at only where `in_url` says so: some SDKs put it there, and on other paths `key` is a parameter of its own.
-pub fn find(parts: &Parts, in_url: bool) -> Result<KeyText<'_>, Reason> {
+pub fn find(parts: &Parts, in_url: bool) -> Result<&str, Reason> {
     let mut found = Found::default();
     for value in parts.headers.get_all(header::AUTHORIZATION) {
         found.add(bearer(header_text(value)?)?)?;
@@ -54,7 +54,7 @@ pub fn find(parts: &Parts, in_url: bool) -> Result<KeyText<'_>, Reason> {
         }
     }
     match found {
-        Found { text: Some(text), .. } => judge(text),
+        Found { text: Some(text), .. } => Ok(text),
         Found { is_empty: true, .. } => Err(Reason::Empty),
         Found { .. } => Err(misplaced(parts).map_or(Reason::Missing, Reason::Misplaced)),
     }

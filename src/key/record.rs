@@ -74,6 +74,11 @@ const ROLES: [(Role, &str); 3] = [(Role::Viewer, "viewer"), (Role::Admin, "admin
 // === impl KeyRecord ===
 
 impl KeyRecord {
+    /// Whether its state depends on the time.
+    pub fn has_times(&self) -> bool {
+        self.rotated.is_some() || self.expires.is_some() || self.not_before.is_some()
+    }
+
     /// Whether the key is good at `now`, and if not why.
     pub fn state(&self, now: Timestamp) -> Result<(), Reason> {
         if let Some(when) = self.revoked {

@@ -13,9 +13,14 @@ use crate::json::Object;
 /// Such facts, with their text in a ledger's line.
 #[derive(Debug)]
 pub struct Common {
-    facts: Facts<Box<str>>,
+    /// Behind each other, so that looking at all of them is looking at one place.
+    texts: Box<str>,
+    /// Where each ends.
+    ends: [usize; TEXTS],
+    operation: Cow<'static, str>,
+    from: Option<IpAddr>,
     /// Members of an object, which are the same in each line.
-    line: Vec<u8>,
+    line: Box<[u8]>,
     hash: u64,
 }
 
@@ -48,6 +53,8 @@ pub struct Facts<T> {
     pub from: Option<IpAddr>,
 }
 
+/// Texts among them that are stored behind each other.
+const TEXTS: usize = 6;
 /// Places that a thread has for what its requests have in common lately.
 const PLACES: usize = 64;
 /// What is longer is not kept by a thread: a caller chooses how long a model's name is.
@@ -61,19 +68,30 @@ thread_local! {
 
 impl Common {
     /// The facts with their text.
-    pub fn new(facts: Facts<Box<str>>) -> Common {
+    pub fn new(facts: &Facts<&str>) -> Common {
         static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let mut line = Vec::with_capacity(128);
         let mut members = Object::members_of(&mut line);
-        members.text("k", &facts.key);
-        let named = [("j", &facts.project), ("g", &facts.team), ("n", &facts.prompt)];
+        members.text("k", facts.key);
+        let named = [("j", facts.project), ("g", facts.team), ("n", facts.prompt)];
         named.into_iter().filter(|(_, text)| !text.is_empty()).for_each(|(name, text)| members.text(name, text));
         members.text("o", &facts.operation);
-        members.text("p", &facts.provider);
-        members.text("m", &facts.model);
+        members.text("p", facts.provider);
+        members.text("m", facts.model);
         members.some_address("f", facts.from);
-        let hash = HASHES.hash_one(&facts);
-        Common { facts, line, hash }
+        let mut end = 0;
+        let ends = facts.texts().map(|text| {
+            end += text.len();
+            end
+        });
+        Common {
+            texts: facts.texts().concat().into(),
+            ends,
+            operation: facts.operation.clone(),
+            from: facts.from,
+            line: line.into(),
+            hash: HASHES.hash_one(facts),
+        }
     }
 
     /// The same for all requests that come to this thread while it remembers them.
@@ -81,9 +99,9 @@ impl Common {
         LATELY.with_borrow_mut(|lately| {
             let place = &mut lately[facts.place()];
             match place {
-                Some(known) if known.facts.is(facts) => Arc::clone(known),
+                Some(known) if known.facts() == *facts => Arc::clone(known),
                 _ => {
-                    let new = Arc::new(Common::new(facts.to_owned()));
+                    let new = Arc::new(Common::new(facts));
                     if new.line.len() <= LONGEST {
                         *place = Some(Arc::clone(&new));
                     }
@@ -94,8 +112,25 @@ impl Common {
     }
 
     /// The facts.
-    pub fn facts(&self) -> &Facts<Box<str>> {
-        &self.facts
+    pub fn facts(&self) -> Facts<&str> {
+        let mut start = 0;
+        let [key, project, team, prompt, provider, model] = self.ends.map(|end| {
+            let text = &self.texts[start..end];
+            start = end;
+            text
+        });
+        Facts { key, project, team, prompt, operation: self.operation.clone(), provider, model, from: self.from }
+    }
+
+    /// Whether this provider and this model are its own.
+    pub fn is_by(&self, provider: &str, model: &str) -> bool {
+        let facts = self.facts();
+        facts.provider == provider && facts.model == model
+    }
+
+    /// The address that it came from.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.from
     }
 
     /// Its members in a line.
@@ -106,7 +141,8 @@ impl Common {
 
 impl PartialEq for Common {
     fn eq(&self, other: &Common) -> bool {
-        std::ptr::eq(self, other) || (self.hash == other.hash && self.facts == other.facts)
+        // A line says all of them.
+        std::ptr::eq(self, other) || (self.hash == other.hash && self.line == other.line)
     }
 }
 
@@ -120,33 +156,19 @@ impl Hash for Common {
 
 // === impl Facts ===
 
-impl Facts<Box<str>> {
-    fn is(&self, other: &Facts<&str>) -> bool {
-        let Facts { key, project, team, prompt, operation, provider, model, from } = other;
-        *self.key == **key
-            && *self.model == **model
-            && self.from == *from
-            && self.operation == *operation
-            && *self.provider == **provider
-            && *self.project == **project
-            && *self.team == **team
-            && *self.prompt == **prompt
+impl<T: AsRef<str>> Facts<T> {
+    /// The same, whoever has the texts.
+    pub fn borrowed(&self) -> Facts<&str> {
+        let Facts { key, project, team, prompt, operation, provider, model, from } = self;
+        let [key, project, team, prompt, provider, model] = [key, project, team, prompt, provider, model].map(AsRef::as_ref);
+        Facts { key, project, team, prompt, operation: operation.clone(), provider, model, from: *from }
     }
 }
 
-impl Facts<&str> {
-    fn to_owned(&self) -> Facts<Box<str>> {
-        let Facts { key, project, team, prompt, ref operation, provider, model, from } = *self;
-        Facts {
-            key: key.into(),
-            project: project.into(),
-            team: team.into(),
-            prompt: prompt.into(),
-            operation: operation.clone(),
-            provider: provider.into(),
-            model: model.into(),
-            from,
-        }
+impl<'a> Facts<&'a str> {
+    /// What [`Common`] has behind each other.
+    fn texts(&self) -> [&'a str; TEXTS] {
+        [self.key, self.project, self.team, self.prompt, self.provider, self.model]
     }
 
     /// One of [`PLACES`], by what mostly tells them apart; those that share one take it from each other.
@@ -181,8 +203,8 @@ mod tests {
         for other in &others {
             let common = Common::of(other);
             assert_ne!(common, first);
-            assert!(common.facts.is(other) && !first.facts.is(other));
-            assert_eq!(*common, Common::new(other.to_owned()));
+            assert!(common.facts() == *other && !common.is_by("r", "m"));
+            assert_eq!(*common, Common::new(other));
         }
         let long = "ü".repeat(LONGEST);
         assert!(!Arc::ptr_eq(&Common::of(&facts("k", &long)), &Common::of(&facts("k", &long))));

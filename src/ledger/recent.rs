@@ -14,7 +14,7 @@ pub struct Recent {
 }
 
 /// Lines whose records are kept at the most, but for the last one: while the store is down, the segments grow and not the memory.
-const MOST_BYTES: u64 = 4 << 20;
+const MOST_BYTES: u64 = 8 << 20;
 /// So many are worth a batch of their own: there is time to take them before there is no room.
 const BATCH_BYTES: u64 = 1 << 20;
 
@@ -84,17 +84,17 @@ mod tests {
     #[test]
     fn what_has_no_room_is_left_to_the_segment_and_what_follows_it_is_kept_again() {
         let mut recent = Recent::default();
-        (0..6).for_each(|mib| keep(&mut recent, 1, mib));
+        (0..10).for_each(|mib| keep(&mut recent, 1, mib));
         assert!(recent.is_filling());
         let first = recent.take(at(1, 0)).unwrap();
         assert!(!recent.is_filling(), "it is empty");
-        assert_eq!((ids(&first), first.next), (vec!["1-0", "1-1", "1-2", "1-3"], 4 << 20));
+        assert_eq!((ids(&first), first.next), (vec!["1-0", "1-1", "1-2", "1-3", "1-4", "1-5", "1-6", "1-7"], 8 << 20));
         assert_eq!(recent.take(at(1, first.next)).unwrap_err(), None);
-        keep(&mut recent, 1, 6);
-        assert_eq!(recent.take(at(1, first.next)).unwrap_err(), Some(6 << 20), "the segment has to be read to where memory begins");
+        keep(&mut recent, 1, 10);
+        assert_eq!(recent.take(at(1, first.next)).unwrap_err(), Some(10 << 20), "the segment has to be read to where memory begins");
         assert_eq!(recent.take(at(0, 9)).unwrap_err(), None, "the whole of an earlier one");
-        let second = recent.take(at(1, 6 << 20)).unwrap();
-        assert_eq!((ids(&second), second.next), (vec!["1-6"], 7 << 20));
+        let second = recent.take(at(1, 10 << 20)).unwrap();
+        assert_eq!((ids(&second), second.next), (vec!["1-10"], 11 << 20));
     }
 
     #[test]

@@ -199,7 +199,7 @@ fn some_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D:
 impl From<BeginLine> for Begin {
     fn from(line: BeginLine) -> Begin {
         let BeginLine { id, at, facts, reserved } = line;
-        Begin { id: id.into(), at, common: Arc::new(Common::new(facts)), reserved }
+        Begin { id: id.into(), at, common: Arc::new(Common::new(&facts.borrowed())), reserved }
     }
 }
 
@@ -274,16 +274,15 @@ impl Of {
 impl Usage {
     /// Most requests have none of most kinds: what is not written is not read again either.
     fn write(&self, to: &mut Object<'_>) {
-        let kinds = [
-            ("i", self.input),
-            ("r", self.cached),
-            ("w", self.cache_write),
-            ("o", self.output),
-            ("t", self.reasoning),
-            ("a", self.input_audio),
-            ("s", self.output_audio),
-        ];
-        kinds.into_iter().filter(|(_, count)| *count > 0).for_each(|(kind, count)| to.number(kind, count));
+        let some = |count: u64| Some(count).filter(|count| *count > 0);
+        // One by one, since each name is copied by its own length.
+        to.some_number("i", some(self.input));
+        to.some_number("r", some(self.cached));
+        to.some_number("w", some(self.cache_write));
+        to.some_number("o", some(self.output));
+        to.some_number("t", some(self.reasoning));
+        to.some_number("a", some(self.input_audio));
+        to.some_number("s", some(self.output_audio));
     }
 }
 

@@ -38,7 +38,7 @@ fn begin_of(id: &str, change: impl FnOnce(&mut Facts<Box<str>>)) -> Begin {
         ..Facts::default()
     };
     change(&mut facts);
-    Begin { id: id.into(), at: *CAME, common: Arc::new(Common::new(facts)), reserved: Some(Usd(500)) }
+    Begin { id: id.into(), at: *CAME, common: Arc::new(Common::new(&facts.borrowed())), reserved: Some(Usd(500)) }
 }
 
 fn settle(id: &str) -> Settle {

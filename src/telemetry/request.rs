@@ -16,6 +16,8 @@ const TARGET: &str = "keyward::request";
 /// What the line says; an empty text or `None` is left out.
 #[derive(Debug)]
 pub struct RequestLine<'a> {
+    /// When it ended.
+    pub at: Timestamp,
     /// The request's id.
     pub id: &'a str,
     /// What its caller calls it, where that is something else.
@@ -59,7 +61,7 @@ impl RequestLine<'_> {
             return;
         }
         match log::json_queue() {
-            Some(queue) => queue.add(&self.json(Timestamp::now())),
+            Some(queue) => queue.add(&self.json()),
             None => tracing::info!(
                 target: TARGET,
                 id = self.id,
@@ -83,10 +85,10 @@ impl RequestLine<'_> {
     }
 
     /// The same members in the same order as `tracing` writes an event.
-    fn json(&self, now: Timestamp) -> Vec<u8> {
+    fn json(&self) -> Vec<u8> {
         let mut line = Vec::with_capacity(512);
         let mut object = Object::open(&mut line);
-        object.time("timestamp", now, 6);
+        object.time("timestamp", self.at, 6);
         object.text("level", "INFO");
         object.text("id", self.id);
         object.some_text("request_id", self.request_id);

@@ -8,7 +8,7 @@ use http::request::Parts;
 use jiff::Timestamp;
 
 use crate::key::caller::Plane;
-use crate::key::format::{KeyId, KeyText, Kind, NewKey};
+use crate::key::format::{KeyId, Kind, NewKey};
 use crate::key::{KeyRecord, Keyring, Pepper, Reason};
 use crate::quota::{AccountId, Accounts, Limits, alert};
 use crate::server::Peer;
@@ -105,7 +105,7 @@ impl World {
     /// What came of a key, and how often the store was asked for it.
     async fn prove(&self, key: &str) -> (Option<Reason>, usize) {
         let before = self.store.asked.load(Ordering::Relaxed);
-        let proven = self.ring.prove(KeyText::parse(key).unwrap(), None).await;
+        let proven = self.ring.prove(key, None).await;
         (proven.err(), self.store.asked.load(Ordering::Relaxed) - before)
     }
 
@@ -120,7 +120,7 @@ impl World {
 
     /// Whether the good key is known to be revoked; its record tells, and that this is as old as its reading would be the fault.
     async fn revoked(&self) -> bool {
-        self.ring.prove(KeyText::parse(self.good.expose()).unwrap(), None).await.unwrap().record.revoked.is_some()
+        self.ring.prove(self.good.expose(), None).await.unwrap().record.revoked.is_some()
     }
 
     /// A key with the good one's id and a secret that it has not.

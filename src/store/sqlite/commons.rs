@@ -118,8 +118,8 @@ pub(super) async fn sweep(reads: &SqlitePool, writes: &SqlitePool, swept: &Atomi
 }
 
 /// Who asked whom for what, as a row of `commons` has it, and from where.
-pub(super) fn facts(row: &SqliteRow) -> Result<Facts<Box<str>>, StoreError> {
-    let text = |column: &str| row.try_get::<&str, _>(column).map(Box::from);
+pub(super) fn facts(row: &SqliteRow) -> Result<Facts<&str>, StoreError> {
+    let text = |column| row.try_get::<&str, _>(column);
     Ok(Facts {
         key: text("key")?,
         project: text("project")?,
@@ -148,13 +148,10 @@ impl<'a> Shared<'a> {
 
     /// Adds its values in the order of [`COLUMNS`].
     fn add(&self, to: &mut SqliteArguments, node: &str) -> Result<(), sqlx::error::BoxDynError> {
-        let facts = self.common.map(Common::facts);
-        let text = |of: fn(&Facts<Box<str>>) -> &str| facts.map_or("", of);
-        let (provider, model) = self.by.unwrap_or((text(|facts| &facts.provider), text(|facts| &facts.model)));
-        for value in [text(|facts| &facts.key), shortened(model), shortened(provider), text(|facts| &facts.operation)] {
-            to.add(value.to_owned())?;
-        }
-        for value in [text(|facts| &facts.project), text(|facts| &facts.team), text(|facts| &facts.prompt), node, self.outcome] {
+        let facts = self.common.map(Common::facts).unwrap_or_default();
+        let (provider, model) = self.by.unwrap_or((facts.provider, facts.model));
+        let values = [facts.key, shortened(model), shortened(provider), &facts.operation, facts.project, facts.team, facts.prompt];
+        for value in values.into_iter().chain([node, self.outcome]) {
             to.add(value.to_owned())?;
         }
         to.add(self.status)?;

@@ -74,7 +74,9 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             // What is asked for has its index: one that SQLite makes for a single question reads all rows.
-            .pragma("automatic_index", "OFF");
+            .pragma("automatic_index", "OFF")
+            // In pages of 4 KiB: what was written since the last time is brought into its place, which waits for the disk.
+            .pragma("wal_autocheckpoint", "4000");
         let pool = |most: u32, busy: Duration| {
             let options = options.clone().busy_timeout(busy);
             SqlitePoolOptions::new().max_connections(most).acquire_timeout(BUSY).connect_lazy_with(options)

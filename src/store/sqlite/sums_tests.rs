@@ -68,13 +68,13 @@ fn begin(id: usize, plain: &Plain) -> Entry {
 }
 
 fn beginning(id: usize, plain: &Plain) -> Begin {
-    let common = Common::new(Facts {
-        key: plain.key.as_str().into(),
-        project: format!("of-{}", plain.key).into(),
-        prompt: prompt_of(&plain.model).into(),
+    let common = Common::new(&Facts {
+        key: &plain.key,
+        project: &format!("of-{}", plain.key),
+        prompt: &prompt_of(&plain.model),
         operation: "chat".into(),
-        provider: "p".into(),
-        model: plain.model.as_str().into(),
+        provider: "p",
+        model: &plain.model,
         ..Facts::default()
     });
     Begin { id: id.to_string().into(), at: at(plain.minute), common: Arc::new(common), reserved: plain.reserved.map(Usd) }

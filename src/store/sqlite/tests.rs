@@ -279,7 +279,7 @@ async fn a_rotation_that_cannot_be_read_is_not_taken_for_none() {
     }
     // Whoever has the key is refused, and hears that it is not the key's fault.
     let keyring = keyring(folder.path(), store);
-    assert_eq!(keyring.prove(KeyText::parse(&text).unwrap(), None).await.unwrap_err(), Reason::StoreDown);
+    assert_eq!(keyring.prove(&text, None).await.unwrap_err(), Reason::StoreDown);
 }
 
 #[tokio::test]
@@ -327,10 +327,9 @@ async fn requests_of_the_fifteenth_migration_are_told_as_before() {
 async fn what_requests_have_in_common_is_kept_once_and_for_as_long_as_one_has_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
-    let facts =
-        |model: &str| Facts { key: "k".into(), operation: "chat".into(), provider: "p".into(), model: model.into(), ..Facts::default() };
     let begin = |id: usize, model: &str| {
-        let common = Arc::new(Common::new(facts(model)));
+        let facts = Facts { key: "k", operation: "chat".into(), provider: "p", model, ..Facts::default() };
+        let common = Arc::new(Common::new(&facts));
         Arc::new(Begin { id: id.to_string().into(), at: Timestamp::UNIX_EPOCH, common, reserved: None })
     };
     let end = |begin: &Arc<Begin>| Settle {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteArguments;
@@ -80,7 +81,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, node: &str, entries
 
 /// The number of what each has in common with others.
 async fn numbers(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]) -> Result<Vec<i64>, StoreError> {
-    let mut places: HashMap<Shared<'_>, usize> = HashMap::new();
+    let mut places: HashMap<Shared<'_>, usize, RandomState> = HashMap::default();
     let mut all = Vec::new();
     let of_each: Vec<usize> = pairs
         .iter()
@@ -107,7 +108,7 @@ async fn begins(connection: &mut SqliteConnection, pairs: &[Pair<'_>]) -> Result
         let id = settle.of.id();
         let row = sqlx::query(statement).bind(micros(pair.began())).bind(&**id).fetch_optional(&mut *connection).await?;
         if let Some(row) = row {
-            let common = Arc::new(Common::new(commons::facts(&row)?));
+            let common = Arc::new(Common::new(&commons::facts(&row)?));
             begins.push((
                 place,
                 Begin { id: Arc::clone(id), at: pair.began(), common, reserved: row.try_get::<Option<i64>, _>("reserved")?.map(Usd) },
@@ -153,7 +154,7 @@ fn arguments(rows: &[(Pair<'_>, i64)], with_rare: bool) -> Result<SqliteArgument
     // Many requests come from one address.
     let mut address: Option<(IpAddr, Arc<str>)> = None;
     for (pair, common) in rows {
-        let from = pair.begin.and_then(|begin| begin.common.facts().from).map(|from| match &address {
+        let from = pair.begin.and_then(|begin| begin.common.address()).map(|from| match &address {
             Some((known, text)) if *known == from => Arc::clone(text),
             _ => Arc::clone(&address.insert((from, from.to_string().into())).1),
         });
@@ -166,7 +167,7 @@ fn arguments(rows: &[(Pair<'_>, i64)], with_rare: bool) -> Result<SqliteArgument
 }
 
 fn address_of(begin: &Begin) -> Option<String> {
-    begin.common.facts().from.map(|from| from.to_string())
+    begin.common.address().map(|from| from.to_string())
 }
 
 fn inserts(columns: &str) -> [String; ROWS.len()] {
@@ -178,7 +179,7 @@ fn inserts(columns: &str) -> [String; ROWS.len()] {
 fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
     let mut pairs: Vec<Pair<'_>> = Vec::with_capacity(entries.len() / 2 + 1);
     // Those that ended in the process that began them, by where their beginnings are.
-    let mut ended: HashSet<*const Begin> = HashSet::with_capacity(entries.len() / 2 + 1);
+    let mut ended: HashSet<*const Begin, RandomState> = HashSet::with_capacity_and_hasher(entries.len() / 2 + 1, RandomState::default());
     for settle in entries.iter().filter_map(Entry::settle) {
         if let Of::Begun(begin) = &settle.of {
             ended.insert(Arc::as_ptr(begin));

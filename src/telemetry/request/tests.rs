@@ -5,6 +5,7 @@ use super::*;
 #[test]
 fn the_line_is_one_json_object_with_what_is_known() {
     let line = RequestLine {
+        at: Timestamp::UNIX_EPOCH,
         id: "req_1",
         request_id: Some("a \"quoted\"\nname"),
         key: None,
@@ -22,7 +23,7 @@ fn the_line_is_one_json_object_with_what_is_known() {
         first_byte_ms: Some(7),
         total_ms: 9,
     };
-    let text = String::from_utf8(line.json(Timestamp::UNIX_EPOCH)).unwrap();
+    let text = String::from_utf8(line.json()).unwrap();
     assert_eq!(text.matches('\n').count(), 1);
     let expected = serde_json::json!({
         "timestamp": "1970-01-01T00:00:00.000000Z", "level": "INFO", "id": "req_1", "request_id": "a \"quoted\"\nname",
