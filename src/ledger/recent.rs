@@ -1,11 +1,23 @@
 //! Records that were appended lately, kept so that the drain need not read their lines again.
 
+use std::collections::VecDeque;
+
 use super::segment::Batch;
 use crate::store::{Cursor, Entry};
 
-/// Records of lines that follow each other in one segment. Whatever is not here is read from the segment.
+/// What is kept, oldest first. Whatever is not here is read from the segments.
 #[derive(Debug, Default)]
 pub struct Recent {
+    runs: VecDeque<Run>,
+    /// Of all their lines.
+    bytes: u64,
+    /// Entries that were taken the last time: the next ones will have their room at once.
+    usual: usize,
+}
+
+/// Records of lines that follow each other in one segment.
+#[derive(Debug)]
+struct Run {
     /// Where the first one's line begins.
     from: Cursor,
     /// Where the last one's line ends.
@@ -23,35 +35,39 @@ const BATCH_BYTES: u64 = 1 << 20;
 impl Recent {
     /// Keeps a record whose line begins at `at` and ends at `end`, if there is room.
     pub fn keep(&mut self, entry: Entry, at: Cursor, end: u64) {
-        if self.to - self.from.offset >= MOST_BYTES && !self.entries.is_empty() {
+        if self.bytes >= MOST_BYTES {
             return;
         }
-        if (at.segment, at.offset) != (self.from.segment, self.to) {
-            self.entries.clear();
+        self.bytes += end - at.offset;
+        match self.runs.back_mut().filter(|run| (run.from.segment, run.to) == (at.segment, at.offset)) {
+            Some(run) => {
+                run.entries.push(entry);
+                run.to = end;
+            }
+            None => {
+                let mut entries = Vec::with_capacity(self.usual);
+                entries.push(entry);
+                self.runs.push_back(Run { from: at, to: end, entries });
+            }
         }
-        if self.entries.is_empty() {
-            self.from = at;
-        }
-        self.entries.push(entry);
-        self.to = end;
     }
 
     /// Whether it is time to take it, before there is no room.
     pub fn is_filling(&self) -> bool {
-        !self.entries.is_empty() && self.to - self.from.offset >= BATCH_BYTES
+        self.bytes >= BATCH_BYTES
     }
 
-    /// Takes what is kept, if it begins at `from`; otherwise says how far that segment has to be read before it does.
+    /// Takes what follows `from` without a gap, if that is kept; otherwise says how far that segment has to be read before it is.
     pub fn take(&mut self, from: Cursor) -> Result<Batch, Option<u64>> {
-        if self.entries.is_empty() || from > self.from {
-            self.entries.clear();
-            return Err(None);
+        while let Some(run) = self.runs.pop_front_if(|run| run.from <= from) {
+            self.bytes -= run.to - run.from.offset;
+            // Of one that begins before, the store has some already, and the rest is read.
+            if run.from == from {
+                self.usual = run.entries.len();
+                return Ok(Batch { entries: run.entries, next: run.to, damaged: Vec::new() });
+            }
         }
-        if from < self.from {
-            return Err((from.segment == self.from.segment).then_some(self.from.offset));
-        }
-        let room = Vec::with_capacity(self.entries.len());
-        Ok(Batch { entries: std::mem::replace(&mut self.entries, room), next: self.to, damaged: Vec::new() })
+        Err(self.runs.front().filter(|run| run.from.segment == from.segment).map(|run| run.from.offset))
     }
 }
 
@@ -98,14 +114,17 @@ mod tests {
     }
 
     #[test]
-    fn records_are_kept_only_where_one_line_follows_the_other() {
+    fn a_batch_has_records_whose_lines_follow_each_other() {
         let mut recent = Recent::default();
         keep(&mut recent, 1, 0);
         keep(&mut recent, 2, 0);
-        assert_eq!(ids(&recent.take(at(2, 0)).unwrap()), ["2-0"], "another segment");
+        assert_eq!(ids(&recent.take(at(1, 0)).unwrap()), ["1-0"]);
+        assert_eq!(recent.take(at(1, 1 << 20)).unwrap_err(), None, "another segment");
+        assert_eq!(ids(&recent.take(at(2, 0)).unwrap()), ["2-0"]);
         keep(&mut recent, 2, 1);
         recent.keep(entry("after a torn line"), at(2, (2 << 20) + 1), 3 << 20);
-        assert_eq!(recent.take(at(2, 1 << 20)).unwrap_err(), Some((2 << 20) + 1), "something torn lies between");
+        assert_eq!(ids(&recent.take(at(2, 1 << 20)).unwrap()), ["2-1"]);
+        assert_eq!(recent.take(at(2, 2 << 20)).unwrap_err(), Some((2 << 20) + 1), "something torn lies between");
         keep(&mut recent, 2, 7);
         assert_eq!(recent.take(at(2, 9 << 20)).unwrap_err(), None, "the store is ahead");
         assert_eq!(recent.take(at(2, 7 << 20)).unwrap_err(), None, "so it was forgotten");

@@ -82,15 +82,16 @@ pub(super) fn write_soon(ledger: &Arc<Ledger>, end: Entry) -> io::Result<()> {
     HERE.with_borrow_mut(|here| {
         here.end.add(end);
         ledger.ends().append(&mut here.end);
-        let Some(runtime) = Handle::try_current().ok().filter(|_| here.gathers) else { return here.write(ledger) };
-        if here.ends_in.is_none() {
-            here.ends_in = Some(Arc::clone(ledger));
-            // Behind all that is ready to run. Where the runtime is ending it never runs: then its thread writes what waits, at its end.
-            runtime.spawn(async {
-                tokio::task::yield_now().await;
-                flush();
-            });
+        if here.ends_in.is_some() {
+            return Ok(());
         }
+        let Some(runtime) = Handle::try_current().ok().filter(|_| here.gathers) else { return here.write(ledger) };
+        here.ends_in = Some(Arc::clone(ledger));
+        // Behind all that is ready to run. Where the runtime is ending it never runs: then its thread writes what waits, at its end.
+        runtime.spawn(async {
+            tokio::task::yield_now().await;
+            flush();
+        });
         Ok(())
     })
 }

@@ -25,9 +25,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ring::hmac;
-use sqlx::SqlitePool;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqliteConnection, SqlitePool};
 
 use super::StoreError;
 
@@ -35,6 +35,8 @@ use super::StoreError;
 const BUSY: Duration = Duration::from_secs(5);
 /// The same of a change that somebody waits for.
 const CHANGE_BUSY: Duration = Duration::from_secs(1);
+/// Operations of SQLite's machine, which take some 50 us.
+const OPERATIONS_AT_ONCE: i32 = 500;
 
 /// Keys and ledger in one file.
 #[derive(Clone, Debug)]
@@ -79,7 +81,8 @@ impl Sqlite {
             .pragma("wal_autocheckpoint", "4000");
         let pool = |most: u32, busy: Duration| {
             let options = options.clone().busy_timeout(busy);
-            SqlitePoolOptions::new().max_connections(most).acquire_timeout(BUSY).connect_lazy_with(options)
+            let pool = SqlitePoolOptions::new().max_connections(most).acquire_timeout(BUSY);
+            pool.after_connect(|connection, _| Box::pin(give_way(connection))).connect_lazy_with(options)
         };
         let (reads, writes, changes) = (pool(4, BUSY), pool(2, BUSY), pool(2, CHANGE_BUSY));
         let tables = sqlx::migrate!("src/store/sqlite/migrations");
@@ -130,6 +133,15 @@ impl Sqlite {
             ))),
         }
     }
+}
+
+/// Lets a long statement give way to whatever else is ready on its core: requests would wait for a whole turn of the system's scheduler.
+async fn give_way(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    connection.lock_handle().await?.set_progress_handler(OPERATIONS_AT_ONCE, || {
+        std::thread::yield_now();
+        true
+    });
+    Ok(())
 }
 
 /// What keeps tables from being brought up to date, and what to do about it.
