@@ -54,9 +54,9 @@ impl Known {
         Known { record, chain, proven: OnceLock::new() }
     }
 
-    /// The same of the same accounts, held by others.
+    /// A copy that counts by itself who holds it, and who its chain; the accounts are the same ones.
     pub(super) fn copied(&self) -> Known {
-        Known { record: self.record.clone(), chain: self.chain.iter().map(Arc::clone).collect(), proven: self.proven.clone() }
+        Known::new(self.chain.iter().map(Arc::clone).collect(), self.record.clone())
     }
 
     /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.
@@ -76,9 +76,7 @@ impl Known {
 
     /// Whether the key is good now, and if not why.
     pub fn state(&self) -> Result<(), Reason> {
-        // Most keys neither begin nor end, and then nobody has to ask what time it is.
-        let now = if self.record.has_times() { Timestamp::now() } else { Timestamp::default() };
-        self.record.state(now)?;
+        self.record.state(Timestamp::now)?;
         match self.chain.iter().find(|account| account.binding().is_some_and(|current| current.disabled)) {
             Some(group) => Err(Reason::GroupDisabled(group.id().subject())),
             None => Ok(()),

@@ -15,13 +15,14 @@ use moka::future::Cache;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::Reason;
 use super::caller::{Caller, Known, Plane};
 use super::format::{KeyId, KeyText};
 use super::guesses::Guesses;
 use super::hash::{KeyHash, Mark, Marker, Pepper};
 use super::lately::{self, Editions};
+use super::presented::{self, Presented};
 use super::record::KeyRecord;
-use super::{Reason, presented};
 use crate::quota::Accounts;
 use crate::server::Peer;
 use crate::store::{Changes, KeyStore, StoreError};
@@ -136,14 +137,15 @@ impl Keyring {
         Ok(caller)
     }
 
-    /// Finds the key and proves its secret, whatever its state; what comes from an address of many guesses is not always looked up.
-    pub async fn prove(&self, text: &str, from: Option<IpAddr>) -> Result<Arc<Known>, Reason> {
-        let (edition, mark) = (self.editions.now(), self.marker.mark(text));
+    /// Judges a text, finds its key and proves its secret, whatever the key's state; what comes from an address of many guesses is not
+    /// always looked up.
+    pub async fn prove(&self, text: Presented<'_>, from: Option<IpAddr>) -> Result<Arc<Known>, Reason> {
+        let (edition, mark) = (self.editions.now(), self.marker.mark(text.0));
         // What has the mark of a key that was proven is that key: its shape was judged then.
         if let Some(known) = lately::get(edition, &mark) {
             return self.in_touch(known);
         }
-        let text = presented::judge(text)?;
+        let text = text.judge()?;
         let known = self.known.get(&text.id()).await;
         let is_marked = mark.matches(known.as_ref().and_then(|known| known.proven.get()).unwrap_or(&self.nobody.1));
         match known {

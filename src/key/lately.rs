@@ -52,10 +52,14 @@ pub(super) fn get(edition: Edition, mark: &Mark) -> Option<Arc<Known>> {
     })
 }
 
-/// Keeps a proven key that was found after this edition was [asked for](Editions::now), as a copy of this thread's own: each request counts
-/// who holds it, and cores that count in one place wait for each other.
-pub(super) fn keep(edition: Edition, mark: Mark, known: &Known) {
-    let seen = Seen { edition, mark, known: Arc::new(known.copied()), left: LOOKS };
+/// Keeps a proven key that was found after this edition was [asked for](Editions::now).
+///
+/// One that comes again and again is kept as a copy of this thread's own: each request counts who holds it, and cores that count in one
+/// place wait for each other. A copy takes longer than that where keys take the place from each other.
+pub(super) fn keep(edition: Edition, mark: Mark, known: &Arc<Known>) {
+    let comes_again = HERE.with_borrow(|here| here[place(&mark)].as_ref().is_some_and(|seen| seen.mark.matches(&mark)));
+    let known = if comes_again { Arc::new(known.copied()) } else { Arc::clone(known) };
+    let seen = Seen { edition, mark, known, left: LOOKS };
     let before = HERE.with_borrow_mut(|here| here[place(&mark)].replace(seen));
     // Not while the places are borrowed: it may be the last of its account.
     drop(before);

@@ -1,5 +1,7 @@
 //! Finds the key in a request's head, wherever the dialect's SDK puts it, and names what is wrong with how it was sent.
 
+use std::fmt;
+
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, header};
@@ -33,10 +35,14 @@ const OTHER_SCHEMES: [&str; 14] = [
 
 const BEARER: &str = "bearer";
 
-/// What a request carries as its key, yet to be [judged](judge); two that differ are refused, since either could be the one that was meant.
+/// A text that was shown as a key, right or wrong: it is never printed.
+#[derive(Clone, Copy)]
+pub struct Presented<'a>(pub &'a str);
+
+/// What a request carries as its key, yet to be [judged](Presented::judge); two that differ are refused, since either could be the one that was meant.
 ///
 /// The URL is looked at only where `in_url` says so: some SDKs put it there, and on other paths `key` is a parameter of its own.
-pub fn find(parts: &Parts, in_url: bool) -> Result<&str, Reason> {
+pub fn find(parts: &Parts, in_url: bool) -> Result<Presented<'_>, Reason> {
     let mut found = Found::default();
     for value in parts.headers.get_all(header::AUTHORIZATION) {
         found.add(bearer(header_text(value)?)?)?;
@@ -54,9 +60,24 @@ pub fn find(parts: &Parts, in_url: bool) -> Result<&str, Reason> {
         }
     }
     match found {
-        Found { text: Some(text), .. } => Ok(text),
+        Found { text: Some(text), .. } => Ok(Presented(text)),
         Found { is_empty: true, .. } => Err(Reason::Empty),
         Found { .. } => Err(misplaced(parts).map_or(Reason::Missing, Reason::Misplaced)),
+    }
+}
+
+// === impl Presented ===
+
+impl<'a> Presented<'a> {
+    /// Judges it as a key.
+    pub fn judge(self) -> Result<KeyText<'a>, Reason> {
+        judge(self.0)
+    }
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Presented(…)")
     }
 }
 

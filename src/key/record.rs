@@ -1,5 +1,7 @@
 //! What is known of a key at rest: everything but the key itself.
 
+use std::cell::LazyCell;
+
 use jiff::Timestamp;
 
 use super::{KeyHash, KeyId, Kind, Reason};
@@ -74,23 +76,19 @@ const ROLES: [(Role, &str); 3] = [(Role::Viewer, "viewer"), (Role::Admin, "admin
 // === impl KeyRecord ===
 
 impl KeyRecord {
-    /// Whether its state depends on the time.
-    pub fn has_times(&self) -> bool {
-        self.rotated.is_some() || self.expires.is_some() || self.not_before.is_some()
-    }
-
-    /// Whether the key is good at `now`, and if not why.
-    pub fn state(&self, now: Timestamp) -> Result<(), Reason> {
+    /// Whether the key is good at `now`, and if not why; most keys neither begin nor end, and then nobody has to ask what time it is.
+    pub fn state(&self, now: impl FnOnce() -> Timestamp) -> Result<(), Reason> {
+        let now = LazyCell::new(now);
         if let Some(when) = self.revoked {
             return Err(Reason::Revoked(when.to_string()));
         }
-        if let Some(rotation) = self.rotated.as_ref().filter(|rotation| rotation.until <= now) {
+        if let Some(rotation) = self.rotated.as_ref().filter(|rotation| rotation.until <= *now) {
             return Err(Reason::Rotated(rotation.until.to_string()));
         }
-        if let Some(when) = self.expires.filter(|when| *when <= now) {
+        if let Some(when) = self.expires.filter(|when| *when <= *now) {
             return Err(Reason::Expired(when.to_string()));
         }
-        if let Some(when) = self.not_before.filter(|when| *when > now) {
+        if let Some(when) = self.not_before.filter(|when| *when > *now) {
             return Err(Reason::NotYetValid(when.to_string()));
         }
         match (self.disabled, self.owner_disabled) {

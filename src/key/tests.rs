@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::format::{KeyText, Kind, NewKey, Slip};
 use super::guesses::Guesses;
+use super::presented::Presented;
 use super::{KeyId, Reason, presented};
 use crate::quota::limits::matches;
 
@@ -24,7 +25,7 @@ fn parts(headers: &[(&str, &str)], uri: &str) -> Parts {
 
 /// What comes of the key that a request carries: its id, or why it is none.
 fn found(parts: &Parts) -> Result<KeyId, Reason> {
-    presented::find(parts, true).and_then(presented::judge).map(|text| text.id())
+    presented::find(parts, true).and_then(Presented::judge).map(|text| text.id())
 }
 
 fn code(headers: &[(&str, &str)]) -> &'static str {

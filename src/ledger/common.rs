@@ -203,9 +203,10 @@ mod tests {
         for other in &others {
             let common = Common::of(other);
             assert_ne!(common, first);
-            assert!(common.facts() == *other && !common.is_by("r", "m"));
+            assert_eq!(common.facts(), *other);
             assert_eq!(*common, Common::new(other));
         }
+        assert!(first.is_by("p", "m") && !first.is_by("q", "m") && !first.is_by("p", "n"));
         let long = "ü".repeat(LONGEST);
         assert!(!Arc::ptr_eq(&Common::of(&facts("k", &long)), &Common::of(&facts("k", &long))));
     }

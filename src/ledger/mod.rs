@@ -164,7 +164,7 @@ impl Ledger {
         self.filling.notified().await;
     }
 
-    /// The newest records, if those from `from` on are still in memory; otherwise how far its segment has to be read before they are.
+    /// A batch of records from `from` on, if they are still in memory; otherwise how far its segment has to be read before some are.
     pub fn take_recent(&self, from: Cursor) -> Result<Batch, Option<u64>> {
         self.lock().recent.take(from)
     }

@@ -15,7 +15,7 @@ pub struct Recent {
     usual: usize,
 }
 
-/// Records of lines that follow each other in one segment.
+/// Records of lines that follow each other in one segment, as many as are one batch.
 #[derive(Debug)]
 struct Run {
     /// Where the first one's line begins.
@@ -27,7 +27,7 @@ struct Run {
 
 /// Lines whose records are kept at the most, but for the last one: while the store is down, the segments grow and not the memory.
 const MOST_BYTES: u64 = 8 << 20;
-/// So many are worth a batch of their own: there is time to take them before there is no room.
+/// So many are one batch: there is time to take them before there is no room, and the store is never held for long.
 const BATCH_BYTES: u64 = 1 << 20;
 
 // === impl Recent ===
@@ -39,7 +39,8 @@ impl Recent {
             return;
         }
         self.bytes += end - at.offset;
-        match self.runs.back_mut().filter(|run| (run.from.segment, run.to) == (at.segment, at.offset)) {
+        let is_open = |run: &&mut Run| run.to - run.from.offset < BATCH_BYTES;
+        match self.runs.back_mut().filter(|run| (run.from.segment, run.to) == (at.segment, at.offset)).filter(is_open) {
             Some(run) => {
                 run.entries.push(entry);
                 run.to = end;
@@ -102,12 +103,14 @@ mod tests {
         let mut recent = Recent::default();
         (0..10).for_each(|mib| keep(&mut recent, 1, mib));
         assert!(recent.is_filling());
-        let first = recent.take(at(1, 0)).unwrap();
+        for mib in 0..8 {
+            let batch = recent.take(at(1, mib << 20)).unwrap();
+            assert_eq!((ids(&batch), batch.next), (vec![&*format!("1-{mib}")], (mib + 1) << 20), "one is enough for a batch");
+        }
         assert!(!recent.is_filling(), "it is empty");
-        assert_eq!((ids(&first), first.next), (vec!["1-0", "1-1", "1-2", "1-3", "1-4", "1-5", "1-6", "1-7"], 8 << 20));
-        assert_eq!(recent.take(at(1, first.next)).unwrap_err(), None);
+        assert_eq!(recent.take(at(1, 8 << 20)).unwrap_err(), None);
         keep(&mut recent, 1, 10);
-        assert_eq!(recent.take(at(1, first.next)).unwrap_err(), Some(10 << 20), "the segment has to be read to where memory begins");
+        assert_eq!(recent.take(at(1, 8 << 20)).unwrap_err(), Some(10 << 20), "the segment has to be read to where memory begins");
         assert_eq!(recent.take(at(0, 9)).unwrap_err(), None, "the whole of an earlier one");
         let second = recent.take(at(1, 10 << 20)).unwrap();
         assert_eq!((ids(&second), second.next), (vec!["1-10"], 11 << 20));

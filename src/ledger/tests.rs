@@ -495,10 +495,11 @@ async fn a_store_that_was_down_at_the_start_still_settles_the_last_run() {
     running.await.unwrap();
 }
 
-/// Writes another text over all of the active segment: whoever reads it from the file finds nothing.
-fn spoil(ledger: &Ledger) {
-    let Cursor { segment, offset } = ledger.end();
-    std::fs::write(segment::path(ledger.folder(), segment), vec![b'x'; offset as usize]).unwrap();
+/// Writes another text over all of a segment: whoever reads it from the file finds nothing.
+fn spoil(ledger: &Ledger, segment: u64) {
+    let path = segment::path(ledger.folder(), segment);
+    let len = std::fs::metadata(&path).unwrap().len() as usize;
+    std::fs::write(path, vec![b'x'; len]).unwrap();
 }
 
 #[tokio::test]
@@ -510,21 +511,38 @@ async fn new_records_are_taken_from_memory_and_what_has_no_room_there_from_the_s
     let count = async || usage(&store).await.first().map_or(0, |row| row.requests);
     write_begin(&ledger, begin("a")).unwrap();
     ledger.settle(settle("a")).unwrap();
-    spoil(&ledger);
+    spoil(&ledger, ledger.end().segment);
     drain.recover().await;
     assert_eq!((count().await, drain.handle().status().damaged_lines()), (1, 0), "the file was not read");
 
     // More than is kept, and then some: in memory is the beginning, the end is in the file alone.
     let filler = |n: u32| begin_of(&format!("filler {n}"), |facts| facts.operation = "x".repeat(64 << 10).into());
-    (0..90).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
+    (0..140).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
     drain.recover().await;
-    assert_eq!(count().await, 91);
+    assert_eq!(count().await, 141);
     // Now there is room again.
-    (90..120).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
-    ledger.settle(settle("filler 119")).unwrap();
+    (140..170).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
+    ledger.settle(settle("filler 169")).unwrap();
     drain.recover().await;
-    assert_eq!((count().await, drain.handle().status().damaged_lines()), (121, 0));
+    assert_eq!((count().await, drain.handle().status().damaged_lines()), (171, 0));
     assert_eq!(store.cursor(ledger.node()).await.unwrap(), ledger.end());
+}
+
+#[tokio::test]
+async fn records_in_memory_outlive_the_change_of_a_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+    let drain = Drain::new(Arc::clone(&ledger), Arc::new(store.clone()));
+    let first = ledger.end().segment;
+    let filler = |n: u32| begin_of(&format!("filler {n}"), |facts| facts.operation = "x".repeat(64 << 10).into());
+    (0..120).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
+    drain.recover().await;
+    assert_eq!(ledger.end().segment, first, "it has room for more");
+    (120..140).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
+    [first, first + 1].into_iter().for_each(|segment| spoil(&ledger, segment));
+    drain.recover().await;
+    assert_eq!((usage(&store).await[0].requests, drain.handle().status().damaged_lines()), (140, 0), "neither was read");
 }
 
 #[tokio::test]

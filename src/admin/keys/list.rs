@@ -53,7 +53,7 @@ pub async fn page(store: &dyn KeyStore, query: &ListQuery, most: usize) -> Resul
 
 /// `active`, or the code of why a key would be refused.
 pub(super) fn state_of(record: &KeyRecord, now: Timestamp) -> &'static str {
-    match record.state(now) {
+    match record.state(|| now) {
         Err(reason) => reason.code(),
         Ok(()) if record.group_disabled => GROUP_DISABLED,
         Ok(()) => "active",

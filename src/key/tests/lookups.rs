@@ -1,7 +1,7 @@
 //! What a failed attempt costs the store, and that it costs the same whichever way it fails.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::key::caller::Plane;
 use crate::key::format::{KeyId, Kind, NewKey};
+use crate::key::presented::Presented;
 use crate::key::{KeyRecord, Keyring, Pepper, Reason};
 use crate::quota::{AccountId, Accounts, Limits, alert};
 use crate::server::Peer;
@@ -105,7 +106,7 @@ impl World {
     /// What came of a key, and how often the store was asked for it.
     async fn prove(&self, key: &str) -> (Option<Reason>, usize) {
         let before = self.store.asked.load(Ordering::Relaxed);
-        let proven = self.ring.prove(key, None).await;
+        let proven = self.ring.prove(Presented(key), None).await;
         (proven.err(), self.store.asked.load(Ordering::Relaxed) - before)
     }
 
@@ -120,7 +121,7 @@ impl World {
 
     /// Whether the good key is known to be revoked; its record tells, and that this is as old as its reading would be the fault.
     async fn revoked(&self) -> bool {
-        self.ring.prove(self.good.expose(), None).await.unwrap().record.revoked.is_some()
+        self.ring.prove(Presented(self.good.expose()), None).await.unwrap().record.revoked.is_some()
     }
 
     /// A key with the good one's id and a secret that it has not.
@@ -213,16 +214,32 @@ async fn while_the_store_is_down_a_known_key_passes_and_no_other_is_called_wrong
 
 #[tokio::test]
 async fn a_key_that_has_changed_passes_on_no_thread_that_has_seen_it() {
-    let world = World::new().await;
+    let world = Arc::new(World::new().await);
     let seen = world.store.changes(i64::MAX).await.unwrap().newest;
     // The first look-up proves it, the second finds its mark, the third finds it on this thread.
     for asked in [1, 0, 0] {
         assert_eq!(world.prove(world.good.expose()).await, (None, asked));
     }
     assert!(world.ring.check(&shown(world.good.expose()), Plane::Data).await.is_ok());
+    let ((tell, told), (show, shown_there)) = (mpsc::channel(), mpsc::channel());
+    let other = std::thread::spawn({
+        let world = Arc::clone(&world);
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let check =
+                || runtime.block_on(world.ring.check(&shown(world.good.expose()), Plane::Data)).map_err(|rejected| rejected.reason.code());
+            let before = (0..100).all(|_| check().is_ok());
+            show.send(before).unwrap();
+            told.recv().unwrap();
+            check().err()
+        }
+    });
+    assert!(shown_there.recv().unwrap());
     world.revoke(seen).await;
     let rejected = world.ring.check(&shown(world.good.expose()), Plane::Data).await.unwrap_err();
     assert_eq!(rejected.reason.code(), "key_revoked");
+    tell.send(()).unwrap();
+    assert_eq!(other.join().unwrap(), Some("key_revoked"));
     // Another ring of the same process knows nothing of what this one has proven.
     assert_eq!(World::new().await.prove(world.good.expose()).await.0, Some(Reason::Unknown));
 }
@@ -260,6 +277,18 @@ async fn a_key_that_is_revoked_while_it_is_being_read_by_one_who_hangs_up_does_n
     }
     world.ring.catch_up(Some(world.store.changes(i64::MAX).await.unwrap().newest)).await.unwrap();
     assert!(world.revoked().await);
+}
+
+#[tokio::test]
+async fn a_thread_that_has_a_copy_of_a_key_charges_the_same_accounts() {
+    let world = World::new().await;
+    let known = async || world.ring.prove(Presented(world.good.expose()), None).await.unwrap();
+    let (first, mut last) = (known().await, known().await);
+    for _ in 0..200 {
+        last = known().await;
+    }
+    assert!(!Arc::ptr_eq(&first, &last), "it has no copy");
+    assert!(!first.chain.is_empty() && first.chain.iter().zip(last.chain.iter()).all(|(one, other)| Arc::ptr_eq(one, other)));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use ring::hmac;
@@ -77,14 +77,17 @@ impl Sqlite {
             .foreign_keys(true)
             // What is asked for has its index: one that SQLite makes for a single question reads all rows.
             .pragma("automatic_index", "OFF")
-            // In pages of 4 KiB: what was written since the last time is brought into its place, which waits for the disk.
+            // In pages of 4 KiB. What was written since is brought into its place then, which waits for the disk; a loss of power may undo it
+            // until then, which the ledger's segments make good.
             .pragma("wal_autocheckpoint", "4000");
-        let pool = |most: u32, busy: Duration| {
-            let options = options.clone().busy_timeout(busy);
-            let pool = SqlitePoolOptions::new().max_connections(most).acquire_timeout(BUSY);
-            pool.after_connect(|connection, _| Box::pin(give_way(connection))).connect_lazy_with(options)
+        let pool = |most: u32| SqlitePoolOptions::new().max_connections(most).acquire_timeout(BUSY);
+        let ledger = |most: u32| {
+            let giving_way = pool(most).after_connect(|connection, _| Box::pin(give_way(connection)));
+            giving_way.connect_lazy_with(options.clone().busy_timeout(BUSY))
         };
-        let (reads, writes, changes) = (pool(4, BUSY), pool(2, BUSY), pool(2, CHANGE_BUSY));
+        let (reads, writes) = (ledger(4), ledger(2));
+        // A key that was revoked stays revoked.
+        let changes = pool(2).connect_lazy_with(options.busy_timeout(CHANGE_BUSY).synchronous(SqliteSynchronous::Full));
         let tables = sqlx::migrate!("src/store/sqlite/migrations");
         tables.run(&writes).await.map_err(|e| StoreError(format!("{}: {}", path.display(), outdated(&e))))?;
         let file = File { path: path.to_path_buf(), is: identity(path).map_err(|e| StoreError(format!("{}: {e}", path.display())))? };
@@ -137,8 +140,14 @@ impl Sqlite {
 
 /// Lets a long statement give way to whatever else is ready on its core: requests would wait for a whole turn of the system's scheduler.
 async fn give_way(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    connection.lock_handle().await?.set_progress_handler(OPERATIONS_AT_ONCE, || {
-        std::thread::yield_now();
+    let mut goes_on_until = Instant::now();
+    connection.lock_handle().await?.set_progress_handler(OPERATIONS_AT_ONCE, move || {
+        let now = Instant::now();
+        if now >= goes_on_until {
+            std::thread::yield_now();
+            // For as long as others had then, so that it is never held up for more than it runs.
+            goes_on_until = now + 2 * now.elapsed();
+        }
         true
     });
     Ok(())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::admin::keys::{self, NewKeyOrder};
 use crate::key::format::NewKey;
+use crate::key::presented::Presented;
 use crate::key::{KeyId, KeyText, Keyring, Kind, Pepper, Reason};
 use crate::ledger::Ledger;
 use crate::ledger::common::{Common, Facts};
@@ -279,7 +280,7 @@ async fn a_rotation_that_cannot_be_read_is_not_taken_for_none() {
     }
     // Whoever has the key is refused, and hears that it is not the key's fault.
     let keyring = keyring(folder.path(), store);
-    assert_eq!(keyring.prove(&text, None).await.unwrap_err(), Reason::StoreDown);
+    assert_eq!(keyring.prove(Presented(&text), None).await.unwrap_err(), Reason::StoreDown);
 }
 
 #[tokio::test]
