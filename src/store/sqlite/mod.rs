@@ -21,13 +21,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use ring::hmac;
+use sqlx::SqlitePool;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqliteConnection, SqlitePool};
 
 use super::StoreError;
 
@@ -35,8 +35,6 @@ use super::StoreError;
 const BUSY: Duration = Duration::from_secs(5);
 /// The same of a change that somebody waits for.
 const CHANGE_BUSY: Duration = Duration::from_secs(1);
-/// Operations of SQLite's machine, which take some 50 us.
-const OPERATIONS_AT_ONCE: i32 = 500;
 
 /// Keys and ledger in one file.
 #[derive(Clone, Debug)]
@@ -81,11 +79,7 @@ impl Sqlite {
             // until then, which the ledger's segments make good.
             .pragma("wal_autocheckpoint", "4000");
         let pool = |most: u32| SqlitePoolOptions::new().max_connections(most).acquire_timeout(BUSY);
-        let ledger = |most: u32| {
-            let giving_way = pool(most).after_connect(|connection, _| Box::pin(give_way(connection)));
-            giving_way.connect_lazy_with(options.clone().busy_timeout(BUSY))
-        };
-        let (reads, writes) = (ledger(4), ledger(2));
+        let [reads, writes] = [4, 2].map(|most| pool(most).connect_lazy_with(options.clone().busy_timeout(BUSY)));
         // A key that was revoked stays revoked.
         let changes = pool(2).connect_lazy_with(options.busy_timeout(CHANGE_BUSY).synchronous(SqliteSynchronous::Full));
         let tables = sqlx::migrate!("src/store/sqlite/migrations");
@@ -136,21 +130,6 @@ impl Sqlite {
             ))),
         }
     }
-}
-
-/// Lets a long statement give way to whatever else is ready on its core: requests would wait for a whole turn of the system's scheduler.
-async fn give_way(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    let mut goes_on_until = Instant::now();
-    connection.lock_handle().await?.set_progress_handler(OPERATIONS_AT_ONCE, move || {
-        let now = Instant::now();
-        if now >= goes_on_until {
-            std::thread::yield_now();
-            // For as long as others had then, so that it is never held up for more than it runs.
-            goes_on_until = now + 2 * now.elapsed();
-        }
-        true
-    });
-    Ok(())
 }
 
 /// What keeps tables from being brought up to date, and what to do about it.
