@@ -19,7 +19,8 @@ use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate, Input};
 use crate::gateway::Gateway;
 use crate::key::caller::Known;
-use crate::key::{Caller, KeyRecord, KeyText, Keyring, Reason, format, presented};
+use crate::key::presented::Presented;
+use crate::key::{Caller, KeyRecord, KeyText, Keyring, Reason, format};
 use crate::problem::Problem;
 use crate::prompt::Prompts;
 use crate::prompt::chat::{self, PREFIX};
@@ -115,7 +116,7 @@ impl Sources<'_> {
                     .with_hint("There is no key with this id: it was never made here, or deleted.")),
             };
         }
-        match presented::judge(text.strip_prefix("Bearer ").unwrap_or(text)) {
+        match Presented(text.strip_prefix("Bearer ").unwrap_or(text)).judge() {
             Ok(key) => self.of_text(key, model).await,
             Err(reason) => Ok(Explanation::refused(&reason, model)),
         }

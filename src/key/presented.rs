@@ -69,9 +69,9 @@ pub fn find(parts: &Parts, in_url: bool) -> Result<Presented<'_>, Reason> {
 // === impl Presented ===
 
 impl<'a> Presented<'a> {
-    /// Judges it as a key.
+    /// Judges it as a key: what `keys explain` uses too.
     pub fn judge(self) -> Result<KeyText<'a>, Reason> {
-        judge(self.0)
+        KeyText::parse(self.0).map_err(|malformed| diagnose(self.0, malformed))
     }
 }
 
@@ -79,11 +79,6 @@ impl fmt::Debug for Presented<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Presented(…)")
     }
-}
-
-/// Judges a bare text as a key: what `keys explain` uses too.
-pub fn judge(text: &str) -> Result<KeyText<'_>, Reason> {
-    KeyText::parse(text).map_err(|malformed| diagnose(text, malformed))
 }
 
 /// What the places that may hold a key have held so far.
@@ -135,7 +130,7 @@ fn begins_with_bearer(text: &str) -> bool {
 }
 
 fn without_bearer(value: &str) -> Reason {
-    let judged = judge(value);
+    let judged = Presented(value).judge();
     if value.starts_with("kw_") {
         return judged.err().unwrap_or(Reason::NoScheme);
     }

@@ -92,7 +92,7 @@ fn a_bad_key_is_told_what_is_wrong_with_it() {
 fn a_key_pasted_twice_is_known() {
     let new = NewKey::generate(Kind::Live).unwrap();
     let twice = format!("{0}{0}", new.expose());
-    assert_eq!(presented::judge(&twice).unwrap_err(), Reason::Doubled);
+    assert_eq!(Presented(&twice).judge().unwrap_err(), Reason::Doubled);
 }
 
 #[test]
@@ -111,14 +111,14 @@ fn a_typo_is_told_by_its_place() {
         let at = (8..55).find(|at| swapped[*at] != swapped[at + 1]).unwrap();
         swapped.swap(at, at + 1);
         let swapped = String::from_utf8(swapped).unwrap();
-        assert_eq!(presented::judge(&swapped).unwrap_err(), Reason::WrongChecksum(Slip::Swapped(at + 1)));
+        assert_eq!(Presented(&swapped).judge().unwrap_err(), Reason::WrongChecksum(Slip::Swapped(at + 1)));
         if let Some(at) = new.expose()[8..].find('0') {
             let mut alike = new.expose().to_owned();
             alike.replace_range(8 + at..9 + at, "O");
-            assert_eq!(presented::judge(&alike).unwrap_err(), Reason::WrongChecksum(Slip::LookAlike(9 + at)));
+            assert_eq!(Presented(&alike).judge().unwrap_err(), Reason::WrongChecksum(Slip::LookAlike(9 + at)));
         }
         let other_kind = new.expose().replace("kw_live_", "kw_test_");
-        assert_eq!(presented::judge(&other_kind).unwrap_err(), Reason::WrongPrefix);
+        assert_eq!(Presented(&other_kind).judge().unwrap_err(), Reason::WrongPrefix);
     }
 }
 
@@ -186,7 +186,7 @@ proptest! {
     fn no_text_panics_and_none_is_repeated(text in ".*", kind in "kw_(live|test|admin)_|", body in "[0-9A-Za-z]{30,60}") {
         for text in [format!("{kind}{body}{text}"), format!("{text}{kind}{body}"), text] {
             let judged = [
-                presented::judge(&text).err(),
+                Presented(&text).judge().err(),
                 http::HeaderValue::from_str(&text).ok().and_then(|_| found(&parts(&[("authorization", &text)], "/")).err()),
             ];
             for reason in judged.into_iter().flatten() {

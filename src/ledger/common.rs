@@ -25,7 +25,7 @@ pub struct Common {
 }
 
 /// Who asks whom for what; texts are empty where there is nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Facts<T> {
     /// The caller's key id.
     #[serde(rename = "k", alias = "key")]
@@ -89,8 +89,8 @@ impl Common {
             ends,
             operation: facts.operation.clone(),
             from: facts.from,
+            hash: HASHES.hash_one(&line),
             line: line.into(),
-            hash: HASHES.hash_one(facts),
         }
     }
 

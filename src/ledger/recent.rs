@@ -39,8 +39,8 @@ impl Recent {
             return;
         }
         self.bytes += end - at.offset;
-        let is_open = |run: &&mut Run| run.to - run.from.offset < BATCH_BYTES;
-        match self.runs.back_mut().filter(|run| (run.from.segment, run.to) == (at.segment, at.offset)).filter(is_open) {
+        let goes_on = |run: &&mut Run| run.bytes() < BATCH_BYTES && (run.from.segment, run.to) == (at.segment, at.offset);
+        match self.runs.back_mut().filter(goes_on) {
             Some(run) => {
                 run.entries.push(entry);
                 run.to = end;
@@ -61,7 +61,7 @@ impl Recent {
     /// Takes what follows `from` without a gap, if that is kept; otherwise says how far that segment has to be read before it is.
     pub fn take(&mut self, from: Cursor) -> Result<Batch, Option<u64>> {
         while let Some(run) = self.runs.pop_front_if(|run| run.from <= from) {
-            self.bytes -= run.to - run.from.offset;
+            self.bytes -= run.bytes();
             // Of one that begins before, the store has some already, and the rest is read.
             if run.from == from {
                 self.usual = run.entries.len();
@@ -69,6 +69,14 @@ impl Recent {
             }
         }
         Err(self.runs.front().filter(|run| run.from.segment == from.segment).map(|run| run.from.offset))
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    fn bytes(&self) -> u64 {
+        self.to - self.from.offset
     }
 }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -71,6 +72,13 @@ fn write_begin(ledger: &Ledger, begin: Begin) -> io::Result<()> {
 
 async fn usage(store: &Sqlite) -> Vec<UsageRow> {
     store.usage(&UsageQuery { by: UsageBy::Key, ..UsageQuery::default() }).await.unwrap()
+}
+
+/// A store, this run's ledger, and the drain from one to the other.
+async fn opened(folder: &Path) -> (Sqlite, Arc<Ledger>, Drain) {
+    let (store, ledger) = (store(folder).await, Arc::new(Ledger::open(folder).unwrap()));
+    let drain = Drain::new(Arc::clone(&ledger), Arc::new(store.clone()));
+    (store, ledger, drain)
 }
 
 async fn store(folder: &Path) -> Sqlite {
@@ -417,10 +425,20 @@ async fn a_store_that_is_down_loses_nothing() {
     running.await.unwrap();
 }
 
+/// A beginning whose line has 64 KiB.
+fn filler(id: &str) -> Begin {
+    begin_of(id, |facts| facts.operation = "x".repeat(64 << 10).into())
+}
+
+/// Writes so many of them, each with an id by its number.
+fn write_fillers(ledger: &Ledger, numbers: Range<u32>) {
+    numbers.for_each(|n| write_begin(ledger, filler(&format!("filler {n}"))).unwrap());
+}
+
 /// Appends to the active segment until another one follows it.
 fn fill_a_segment(ledger: &Ledger) {
     let first = ledger.end().segment;
-    let filler = begin_of("filler", |facts| facts.operation = "x".repeat(64 << 10).into());
+    let filler = filler("filler");
     while ledger.end().segment == first {
         write_begin(ledger, filler.clone()).unwrap();
     }
@@ -505,9 +523,7 @@ fn spoil(ledger: &Ledger, segment: u64) {
 #[tokio::test]
 async fn new_records_are_taken_from_memory_and_what_has_no_room_there_from_the_segment() {
     let folder = tempfile::tempdir().unwrap();
-    let store = store(folder.path()).await;
-    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
-    let drain = Drain::new(Arc::clone(&ledger), Arc::new(store.clone()));
+    let (store, ledger, drain) = opened(folder.path()).await;
     let count = async || usage(&store).await.first().map_or(0, |row| row.requests);
     write_begin(&ledger, begin("a")).unwrap();
     ledger.settle(settle("a")).unwrap();
@@ -516,12 +532,11 @@ async fn new_records_are_taken_from_memory_and_what_has_no_room_there_from_the_s
     assert_eq!((count().await, drain.handle().status().damaged_lines()), (1, 0), "the file was not read");
 
     // More than is kept, and then some: in memory is the beginning, the end is in the file alone.
-    let filler = |n: u32| begin_of(&format!("filler {n}"), |facts| facts.operation = "x".repeat(64 << 10).into());
-    (0..140).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
+    write_fillers(&ledger, 0..140);
     drain.recover().await;
     assert_eq!(count().await, 141);
     // Now there is room again.
-    (140..170).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
+    write_fillers(&ledger, 140..170);
     ledger.settle(settle("filler 169")).unwrap();
     drain.recover().await;
     assert_eq!((count().await, drain.handle().status().damaged_lines()), (171, 0));
@@ -531,15 +546,12 @@ async fn new_records_are_taken_from_memory_and_what_has_no_room_there_from_the_s
 #[tokio::test]
 async fn records_in_memory_outlive_the_change_of_a_segment() {
     let folder = tempfile::tempdir().unwrap();
-    let store = store(folder.path()).await;
-    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
-    let drain = Drain::new(Arc::clone(&ledger), Arc::new(store.clone()));
+    let (store, ledger, drain) = opened(folder.path()).await;
     let first = ledger.end().segment;
-    let filler = |n: u32| begin_of(&format!("filler {n}"), |facts| facts.operation = "x".repeat(64 << 10).into());
-    (0..120).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
+    write_fillers(&ledger, 0..120);
     drain.recover().await;
     assert_eq!(ledger.end().segment, first, "it has room for more");
-    (120..140).for_each(|n| write_begin(&ledger, filler(n)).unwrap());
+    write_fillers(&ledger, 120..140);
     [first, first + 1].into_iter().for_each(|segment| spoil(&ledger, segment));
     drain.recover().await;
     assert_eq!((usage(&store).await[0].requests, drain.handle().status().damaged_lines()), (140, 0), "neither was read");
@@ -663,9 +675,7 @@ async fn a_full_disk_tears_one_line_and_no_more() {
 #[tokio::test]
 async fn a_blank_line_is_no_damage_and_hides_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let store = store(folder.path()).await;
-    let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
-    let drain = Drain::new(Arc::clone(&ledger), Arc::new(store.clone()));
+    let (store, ledger, drain) = opened(folder.path()).await;
     write_begin(&ledger, begin("a")).unwrap();
     ledger.is_failing.store(true, Ordering::Relaxed);
     ledger.owed().push(settle("a"));

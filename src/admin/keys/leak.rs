@@ -6,7 +6,8 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{KeyError, KeyView, fingerprint, note};
-use crate::key::{KeyRecord, KeyText, Pepper, presented};
+use crate::key::presented::Presented;
+use crate::key::{KeyRecord, KeyText, Pepper};
 use crate::store::audit::{Actor, Note};
 use crate::store::{KeyFilter, KeyStore};
 
@@ -120,7 +121,7 @@ async fn proven(store: &dyn KeyStore, pepper: &Pepper, text: &str) -> Result<Opt
     if let Some(id) = fingerprint(text) {
         return Ok(store.key(id).await?);
     }
-    let Ok(parsed): Result<KeyText<'_>, _> = presented::judge(text) else { return Ok(None) };
+    let Ok(parsed): Result<KeyText<'_>, _> = Presented(text).judge() else { return Ok(None) };
     let record = store.key(parsed.id()).await?;
     Ok(record.filter(|record| pepper.hash(parsed.expose()).matches(&record.hash)))
 }
