@@ -54,14 +54,14 @@ impl Export {
 
     /// A page's text, and what is left after it.
     pub async fn next(self) -> Result<(String, Option<Export>), StoreError> {
-        let page = self.store.rows(&self.query, self.after.as_ref()).await?;
+        let page = self.store.rows(&self.query, self.after).await?;
         let mut text = String::new();
         if self.after.is_none() && self.format == Format::Csv {
             text.push_str(&head()?);
         }
         page.iter().try_for_each(|request| self.write(request, &mut text))?;
         let is_full = page.len() >= PAGE as usize;
-        let last = page.last().filter(|_| is_full).map(|last| Place { began: last.began, id: last.id.clone() });
+        let last = page.last().filter(|_| is_full).map(|last| last.place);
         Ok((text, last.map(|place| Export { after: Some(place), ..self })))
     }
 

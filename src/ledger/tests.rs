@@ -388,7 +388,7 @@ impl LedgerStore for Flaky {
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>> {
         self.unless_down(self.inner.usage(query))
     }
-    fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<&'a Place>) -> Answer<'a, Vec<Request>> {
+    fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<Place>) -> Answer<'a, Vec<Request>> {
         self.unless_down(self.inner.rows(query, after))
     }
     fn roll_up(&self, before: Timestamp) -> Answer<'_, bool> {

@@ -105,7 +105,7 @@ pub trait LedgerStore: Send + Sync {
     /// Sums over the ledger.
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>>;
     /// Up to [`PAGE`] requests in the order in which they began, from the first one after a place.
-    fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<&'a Place>) -> Answer<'a, Vec<Request>>;
+    fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<Place>) -> Answer<'a, Vec<Request>>;
     /// Sums up one more hour or day that ended before `before`, so that it need not be read row by row; false where there is none.
     fn roll_up(&self, before: Timestamp) -> Answer<'_, bool>;
     /// Deletes some requests that began in an hour that was over at `before` and have ended; their sums stay. Tells how many.
@@ -297,18 +297,15 @@ const LOCKED: &str = "the store is locked by another program";
 pub const PAGE: u32 = 1000;
 
 /// Where a request stands among all, by when they began.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// When it began.
-    pub began: Timestamp,
-    /// Its id.
-    pub id: String,
-}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place(pub(in crate::store) i64);
 
 /// One request as the store has it, in the order of an export's columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names are those of Begin, Settle and Usage")]
 pub struct Request {
+    #[serde(skip)]
+    pub place: Place,
     pub id: String,
     pub began: Timestamp,
     pub ended: Option<Timestamp>,

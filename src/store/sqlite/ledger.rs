@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::rollups::{self, Span, Sums};
-use super::{Sqlite, commons, micros, rows, signed, timestamp, writing};
+use super::{PLACES, Sqlite, commons, micros, rows, signed, timestamp, writing};
 use crate::key::KeyId;
 use crate::quota::meters::{Past, Used};
 use crate::quota::{AccountId, limits};
@@ -22,9 +22,9 @@ const ASSUME: &str = "UPDATE ledger SET cost = reserved, ended = ?2, common = (
     WHERE ended IS NULL AND EXISTS (SELECT 1 FROM commons WHERE number = ledger.common AND node = ?1 AND outcome = 'open')";
 
 /// The newest of each number of what the key's requests have in common, and of those the newest.
-const LAST_USE: &str = "SELECT id, began, operation, provider || '/' || model AS model, source_address, outcome, status
-    FROM commons CROSS JOIN ledger ON common = number AND began = (SELECT MAX(began) FROM ledger WHERE common = number)
-    WHERE key = ? ORDER BY began DESC LIMIT 1";
+const LAST_USE: &str = "SELECT id, place, operation, provider || '/' || model AS model, source_address, outcome, status
+    FROM commons CROSS JOIN ledger ON place = (SELECT MAX(place) FROM ledger WHERE common = number)
+    WHERE key = ? ORDER BY place DESC LIMIT 1";
 
 impl LedgerStore for Sqlite {
     fn cursor<'a>(&'a self, node: &'a str) -> Answer<'a, Cursor> {
@@ -128,7 +128,7 @@ impl LedgerStore for Sqlite {
         })
     }
 
-    fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<&'a Place>) -> Answer<'a, Vec<Request>> {
+    fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<Place>) -> Answer<'a, Vec<Request>> {
         Box::pin(rows::page(&self.reads, query, after))
     }
 
@@ -158,7 +158,7 @@ fn is_named(glob: &str, grouped: &str) -> bool {
 fn last_use(row: &SqliteRow) -> Result<LastUse, StoreError> {
     Ok(LastUse {
         request: row.try_get("id")?,
-        at: timestamp(row.try_get("began")?),
+        at: timestamp(row.try_get::<i64, _>("place")? / PLACES),
         operation: row.try_get("operation")?,
         model: row.try_get("model")?,
         from: row.try_get("source_address")?,

@@ -186,6 +186,14 @@ fn micros(time: Timestamp) -> i64 {
     time.as_microsecond()
 }
 
+/// Places of requests that came in the same microsecond.
+const PLACES: i64 = 256;
+
+/// The first place of those that came at a time, or after it.
+fn place(time: Timestamp) -> i64 {
+    micros(time).saturating_mul(PLACES)
+}
+
 fn timestamp(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or_default()
 }

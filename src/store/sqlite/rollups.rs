@@ -8,14 +8,13 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite as Database, SqliteConnection, SqlitePool, Transaction};
 
-use super::micros;
+use super::{PLACES, place};
 use crate::store::{StoreError, UsageBy};
 
-const HOUR: i64 = 3_600_000_000;
+/// In places.
+pub(super) const HOUR: i64 = 3_600_000_000 * PLACES;
 const HOURS_A_DAY: i64 = 24;
 const DAY: i64 = HOURS_A_DAY * HOUR;
-/// The first moment that no calendar has (year 10000): times up to here can be multiplied.
-const END: i64 = 253_402_300_800_000_000;
 
 /// What the rows of a request and of a sum are told apart by.
 const NAMES: &str = "key, project, team, provider, model, operation, prompt";
@@ -28,9 +27,9 @@ const OF_ONE: &str = "1 AS requests, outcome NOT IN ('answered', 'open') AS fail
 /// Hours that have requests in [?1, ?2): found by a jump along the index for each.
 const HOURS: &str = "WITH RECURSIVE
     steps (hour) AS (
-        SELECT (SELECT began FROM ledger WHERE began >= ?1 AND began < ?2 ORDER BY began LIMIT 1) / 3600000000
+        SELECT (SELECT place FROM ledger WHERE place >= ?1 AND place < ?2 ORDER BY place LIMIT 1) / 921600000000
         UNION ALL
-        SELECT (SELECT began FROM ledger WHERE began >= (hour + 1) * 3600000000 AND began < ?2 ORDER BY began LIMIT 1) / 3600000000
+        SELECT (SELECT place FROM ledger WHERE place >= (hour + 1) * 921600000000 AND place < ?2 ORDER BY place LIMIT 1) / 921600000000
         FROM steps WHERE hour IS NOT NULL
     ),
     hours (hour) AS (SELECT hour FROM steps WHERE hour IS NOT NULL)";
@@ -65,7 +64,7 @@ pub(super) struct Sums<'a> {
     pub scope: Option<&'static str>,
 }
 
-/// From when to when: the whole hours and days in it are known by their sums.
+/// From when to when, in places: the whole hours and days in it are known by their sums.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     since: i64,
@@ -76,7 +75,7 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn new(since: Option<Timestamp>, until: Option<Timestamp>) -> Span {
-        Span { since: since.map_or(0, micros).clamp(0, END), until: until.map_or(END, micros).clamp(0, END) }
+        Span { since: since.map_or(0, place).max(0), until: until.map_or(i64::MAX, place).max(0) }
     }
 
     /// The sums that are asked for; the columns are `grouped` and [`COUNTS`]. One statement, so that all of it is of one moment.
@@ -113,7 +112,7 @@ impl Span {
             "(SELECT hour FROM hours WHERE NOT (hour >= ?3 AND hour < ?4
                 AND EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour AND NOT pruned))
               AND NOT (hour / 24 >= ?5 AND hour / 24 < ?6 AND EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = hour / 24)))
-             CROSS JOIN requests WHERE began >= MAX(?1, hour * 3600000000) AND began < MIN(?2, (hour + 1) * 3600000000)",
+             CROSS JOIN requests WHERE place >= MAX(?1, hour * 921600000000) AND place < MIN(?2, (hour + 1) * 921600000000)",
         );
         let statement = format!(
             "{HOURS} SELECT grouped, {} FROM ({days} UNION ALL {hours} UNION ALL {rows}) GROUP BY grouped ORDER BY cost DESC, grouped",
@@ -154,12 +153,12 @@ impl UsageBy {
 
 /// Sums up one more hour or day that ended before `before` and is not summed up; false where there is none.
 pub(super) async fn roll_up(pool: &SqlitePool, before: Timestamp) -> Result<bool, StoreError> {
-    let closed = micros(before) / HOUR;
+    let closed = place(before) / HOUR;
     let hour = format!("{HOURS} SELECT hour FROM hours WHERE NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour) LIMIT 1");
     let hour: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(hour)).bind(0).bind(closed * HOUR).fetch_optional(pool).await?;
     if let Some(hour) = hour {
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-        let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE began >= ?1 AND began < ?2");
+        let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE place >= ?1 AND place < ?2");
         add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
         mark(&mut transaction, 1, hour, false).await?;
         transaction.commit().await?;
@@ -170,7 +169,7 @@ pub(super) async fn roll_up(pool: &SqlitePool, before: Timestamp) -> Result<bool
         AND NOT EXISTS (SELECT 1 FROM rolled AS day WHERE day.span = 24 AND day.number = rolled.number / 24)
         AND NOT EXISTS (SELECT 1 FROM rolled AS hour WHERE hour.span = 1 AND hour.number >= rolled.number / 24 * 24
             AND hour.number < rolled.number / 24 * 24 + 24 AND hour.pruned
-            AND EXISTS (SELECT 1 FROM ledger WHERE began >= hour.number * 3600000000 AND began < (hour.number + 1) * 3600000000))
+            AND EXISTS (SELECT 1 FROM ledger WHERE place >= hour.number * 921600000000 AND place < (hour.number + 1) * 921600000000))
         LIMIT 1";
     let Some(day) = sqlx::query_scalar::<_, i64>(day).bind(closed / HOURS_A_DAY).fetch_optional(pool).await? else { return Ok(false) };
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -209,26 +208,25 @@ async fn delete(connection: &mut SqliteConnection, span: i64, number: i64) -> Re
 
 /// The hour of a moment, counted since 1970.
 pub(super) fn hour_of(at: Timestamp) -> i64 {
-    micros(at) / HOUR
+    place(at) / HOUR
 }
 
 /// Moves up to `most` ended requests of one hour, which is over before `before`, into its sums; tells how many.
 pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Result<u64, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let first = "SELECT began FROM ledger WHERE began < ? AND ended IS NOT NULL ORDER BY began LIMIT 1";
-    let first = sqlx::query_scalar::<_, i64>(first).bind(micros(before) / HOUR * HOUR).fetch_optional(&mut *transaction).await?;
-    let Some(hour) = first.map(|began| began / HOUR) else { return Ok(0) };
+    let first = "SELECT place FROM ledger WHERE place < ? AND ended IS NOT NULL ORDER BY place LIMIT 1";
+    let first = sqlx::query_scalar::<_, i64>(first).bind(place(before) / HOUR * HOUR).fetch_optional(&mut *transaction).await?;
+    let Some(hour) = first.map(|place| place / HOUR) else { return Ok(0) };
     // Its sums so far are of rows that are there, and are made anew of those that go.
     let fresh = "DELETE FROM rollups WHERE span = 1 AND number = ?1
         AND NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = ?1 AND pruned)";
     sqlx::query(fresh).bind(hour).execute(&mut *transaction).await?;
     mark(&mut transaction, 1, hour, true).await?;
     delete(&mut transaction, HOURS_A_DAY, hour / HOURS_A_DAY).await?;
-    let which =
-        format!("SELECT began, id FROM ledger WHERE began >= ?1 AND began < ?2 AND ended IS NOT NULL ORDER BY began, id LIMIT {most}");
-    let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE (began, id) IN ({which})");
+    let which = format!("SELECT place FROM ledger WHERE place >= ?1 AND place < ?2 AND ended IS NOT NULL ORDER BY place LIMIT {most}");
+    let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE place IN ({which})");
     add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
-    let delete = sqlx::AssertSqlSafe(format!("DELETE FROM ledger WHERE (began, id) IN ({which})"));
+    let delete = sqlx::AssertSqlSafe(format!("DELETE FROM ledger WHERE place IN ({which})"));
     let deleted = sqlx::query(delete).bind(hour * HOUR).bind((hour + 1) * HOUR).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(deleted.rows_affected())
@@ -238,7 +236,7 @@ pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Re
 async fn is_covered(transaction: &mut Transaction<'_, Database>, day: i64) -> Result<bool, StoreError> {
     let statement = format!(
         "{HOURS} SELECT NOT EXISTS (SELECT 1 FROM hours WHERE NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour AND NOT pruned))
-         AND NOT EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = ?1 / 86400000000)"
+         AND NOT EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = ?1 / 22118400000000)"
     );
     let query = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).bind(day * DAY).bind((day + 1) * DAY);
     Ok(query.fetch_one(&mut **transaction).await?)

@@ -4,25 +4,21 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 
 use super::ledger::count;
-use super::{micros, timestamp};
+use super::{place, timestamp};
 use crate::store::{PAGE, Place, Request, RowsQuery, StoreError};
 
-const PAGED: &str = "SELECT * FROM requests WHERE began >= ?1 AND began < ?2 AND (began, id) > (?1, ?3) ORDER BY began, id LIMIT ?4";
+const PAGED: &str = "SELECT * FROM requests WHERE place >= ?1 AND place < ?2 ORDER BY place LIMIT ?3";
 
-pub(super) async fn page(pool: &SqlitePool, query: &RowsQuery, after: Option<&Place>) -> Result<Vec<Request>, StoreError> {
-    let since = after.map(|place| place.began).or(query.since);
-    let rows = sqlx::query(PAGED)
-        .bind(since.map_or(i64::MIN, micros))
-        .bind(query.until.map_or(i64::MAX, micros))
-        .bind(after.map_or("", |place| &place.id))
-        .bind(PAGE)
-        .fetch_all(pool)
-        .await?;
+pub(super) async fn page(pool: &SqlitePool, query: &RowsQuery, after: Option<Place>) -> Result<Vec<Request>, StoreError> {
+    let since = after.map(|Place(last)| last.saturating_add(1)).or(query.since.map(place));
+    let rows =
+        sqlx::query(PAGED).bind(since.unwrap_or(i64::MIN)).bind(query.until.map_or(i64::MAX, place)).bind(PAGE).fetch_all(pool).await?;
     rows.iter().map(request).collect()
 }
 
 fn request(row: &SqliteRow) -> Result<Request, StoreError> {
     Ok(Request {
+        place: Place(row.try_get("place")?),
         id: row.try_get("id")?,
         began: timestamp(row.try_get("began")?),
         ended: row.try_get::<Option<i64>, _>("ended")?.map(timestamp),

@@ -312,7 +312,10 @@ async fn requests_of_the_fifteenth_migration_are_told_as_before() {
             (2, 'c', 'n', 'k', '', '', '', 'chat', 'p', 'm', NULL, 9, 6, 'assumed', 0, 0, 0, 0, 0, 0, 0, 0, 'estimated', 9, NULL, NULL),
             (3, 'd', 'o', 'l', '', '', '', 'tool', 'p', 'ü', NULL, NULL, NULL, 'open', 0, 0, 0, 0, 0, 0, 0, 0, 'none', NULL, NULL, NULL)";
     sqlx::query(insert).execute(&pool).await.unwrap();
-    let told = async |pool| format!("{:#?}", rows::page(pool, &RowsQuery::default(), None).await.unwrap());
+    let told = "SELECT GROUP_CONCAT(told) FROM (SELECT JSON_ARRAY(began, id, node, key, project, team, prompt, operation, provider, model, source_address,
+            reserved, ended, outcome, status, input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms,
+            total_ms) AS told FROM requests ORDER BY began, id)";
+    let told = async |pool| sqlx::query_scalar::<_, String>(told).fetch_one(pool).await.unwrap();
     let before = told(&pool).await;
     pool.close().await;
 
@@ -333,23 +336,11 @@ async fn what_requests_have_in_common_is_kept_once_and_for_as_long_as_one_has_it
         let common = Arc::new(Common::new(&facts));
         Arc::new(Begin { id: id.to_string().into(), at: Timestamp::UNIX_EPOCH, common, reserved: None })
     };
-    let end = |begin: &Arc<Begin>| Settle {
-        of: Of::Begun(Arc::clone(begin)),
-        at: Timestamp::now(),
-        by: None,
-        outcome: Outcome::Answered,
-        status: 200,
-        usage: Usage::default(),
-        source: Source::Reported,
-        cost: None,
-        first_byte_ms: None,
-        total_ms: 1,
-    };
     let commons = async || count(&store, "SELECT COUNT(*) FROM commons").await;
     // More models than are looked for at once, each of two requests.
     let begins: Vec<_> = (0..300).map(|n| begin(n, &format!("m{}", n / 2))).collect();
     let begun: Vec<_> = begins.iter().cloned().map(Entry::Begin).collect();
-    let ended: Vec<_> = begins.iter().map(|begin| Entry::Settle(Box::new(end(begin)))).collect();
+    let ended: Vec<_> = begins.iter().map(|begin| answered(Of::Begun(Arc::clone(begin)), 0)).collect();
     store.apply("n", &begun, Cursor::default()).await.unwrap();
     assert_eq!(commons().await, 150);
     for _ in 0..2 {
@@ -366,6 +357,56 @@ async fn what_requests_have_in_common_is_kept_once_and_for_as_long_as_one_has_it
     assert_eq!((store.sweep().await.unwrap(), commons().await), (150, 0));
     let models = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
     assert!(models.len() == 150 && models.iter().all(|row| row.requests == 2), "its sums stay");
+}
+
+#[tokio::test]
+async fn requests_that_came_at_once_have_a_row_each_whatever_their_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    let common = Arc::new(Common::new(&Facts { key: "k", operation: "chat".into(), provider: "p", model: "m", ..Facts::default() }));
+    let begin = |id: &str| Arc::new(Begin { id: id.into(), at: Timestamp::UNIX_EPOCH, common: Arc::clone(&common), reserved: None });
+    let line = |id: &str| Of::Line { id: id.into(), began: Some(Timestamp::UNIX_EPOCH) };
+    let rows = async || {
+        let rows = rows::page(&store.reads, &RowsQuery::default(), None).await.unwrap();
+        rows.into_iter().map(|row| (row.id, row.outcome, row.input_tokens)).collect::<Vec<_>>()
+    };
+    let all = ["a7f", "b7f", "c7f", "d80"].map(begin);
+    let row = |id: &str, outcome: &str, input| (id.to_owned(), outcome.to_owned(), input);
+    store.apply("n", &all.clone().map(Entry::Begin), Cursor::default()).await.unwrap();
+    let open = ["a7f", "d80", "b7f", "c7f"].map(|id| row(id, "open", 0));
+    assert_eq!(rows().await, open, "the first is where it belongs, and so is whoever belongs behind it");
+    // One ends in another batch of the run that began it, one after that, and both are told again.
+    for _ in 0..2 {
+        store.apply("n", &[answered(Of::Begun(Arc::clone(&all[1])), 2)], Cursor::default()).await.unwrap();
+        store.apply("n", &[answered(line("c7f"), 3)], Cursor::default()).await.unwrap();
+        store.apply("n", &all.clone().map(Entry::Begin), Cursor::default()).await.unwrap();
+    }
+    let ended = [row("a7f", "open", 0), row("d80", "open", 0), row("b7f", "answered", 2), row("c7f", "answered", 3)];
+    assert_eq!(rows().await, ended);
+    // More than a microsecond has places for.
+    let many: Vec<_> = (0..300).map(|n| Entry::Begin(begin(&format!("m{n}-7f")))).collect();
+    store.apply("n", &many, Cursor::default()).await.unwrap();
+    assert_eq!(rows().await.len(), 304);
+    assert!(store.roll_up(Timestamp::now()).await.unwrap());
+    store.apply("n", &[Entry::Begin(begin("z7f"))], Cursor::default()).await.unwrap();
+    let models = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
+    assert_eq!((models.len(), models[0].requests, models[0].running, models[0].input_tokens), (1, 305, 303, 5));
+}
+
+/// A request's end.
+fn answered(of: Of, input: u64) -> Entry {
+    Entry::Settle(Box::new(Settle {
+        of,
+        at: Timestamp::now(),
+        by: None,
+        outcome: Outcome::Answered,
+        status: 200,
+        usage: Usage { input, ..Usage::default() },
+        source: Source::Reported,
+        cost: None,
+        first_byte_ms: None,
+        total_ms: 1,
+    }))
 }
 
 /// A new store as it was when a migration was the last one.

@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Row, SqliteConnection};
 
 use super::commons::{self, Shared, in_pieces};
-use super::{micros, rollups, signed, timestamp};
+use super::{PLACES, micros, place, rollups, signed, timestamp};
 use crate::ledger::common::Common;
 use crate::ledger::record::{Begin, Of, Settle, Usage};
 use crate::money::Usd;
@@ -22,6 +22,8 @@ use crate::store::{Entry, StoreError};
 struct Pair<'a> {
     /// When the request came, where its records tell.
     began: Option<Timestamp>,
+    /// Where its row is, where the store was asked for that.
+    found: Option<i64>,
     begin: Option<&'a Begin>,
     settle: Option<&'a Settle>,
 }
@@ -35,27 +37,33 @@ const MOST_NANOS: i64 = 1 << 50;
 const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// Columns that each row has a value for.
-const OWN: &str = "began, id, common, source_address, reserved, ended, input, cached, output, cost, first_byte_ms, total_ms";
+const OWN: &str = "place, id, common, source_address, reserved, ended, input, cached, output, cost, first_byte_ms, total_ms";
 /// Columns that most rows leave as they are by default.
 const RARE: &str = "cache_write, reasoning, input_audio, output_audio";
-/// A row that is there is written over while it is not settled for good, once it is known how it ended.
-const MERGE: &str = "ON CONFLICT (began, id) DO UPDATE SET common = excluded.common,
+/// A row that is there is written over while it is not settled for good, once it is known how it ended; another's row stays.
+const MERGE: &str = "ON CONFLICT (place) DO UPDATE SET common = excluded.common,
     source_address = COALESCE(excluded.source_address, source_address), reserved = COALESCE(excluded.reserved, reserved),
     ended = excluded.ended, input = excluded.input, cached = excluded.cached, cache_write = excluded.cache_write, output = excluded.output,
     reasoning = excluded.reasoning, input_audio = excluded.input_audio, output_audio = excluded.output_audio, cost = excluded.cost,
     first_byte_ms = excluded.first_byte_ms, total_ms = excluded.total_ms
-    WHERE excluded.ended IS NOT NULL
+    WHERE excluded.id = ledger.id AND excluded.ended IS NOT NULL
         AND (ledger.ended IS NULL OR EXISTS (SELECT 1 FROM commons WHERE number = ledger.common AND (outcome = 'assumed' OR key = '')))";
 
 /// Statements by the place of their number of rows in [`ROWS`].
 static NARROW: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| inserts(OWN));
 static WIDE: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| inserts(&format!("{OWN}, {RARE}")));
 
+/// Behind the first place of its microsecond, a request's own is no farther than this.
+const ROOM: i64 = 256 * PLACES;
+/// The first one behind its own that is nobody's.
+const FREE: &str = "SELECT place + 1 FROM ledger AS taken WHERE place >= ?1 AND place < ?2 - 1
+    AND NOT EXISTS (SELECT 1 FROM ledger WHERE place = taken.place + 1) ORDER BY place LIMIT 1";
+
 /// Takes a batch in: what it says of a request that is there already is added to its row.
 pub(super) async fn write(connection: &mut SqliteConnection, node: &str, entries: &[Entry]) -> Result<(), StoreError> {
     let mut pairs = pair(entries);
     for pair in pairs.iter_mut().filter(|pair| pair.began.is_none()) {
-        pair.began = Some(began(connection, node, pair).await?);
+        *pair = came(connection, node, *pair).await?;
     }
     let mut hours: Vec<i64> = pairs.iter().map(|pair| rollups::hour_of(pair.began())).collect();
     hours.sort_unstable();
@@ -65,16 +73,47 @@ pub(super) async fn write(connection: &mut SqliteConnection, node: &str, entries
     }
     name_the_nameless(connection, node, &pairs).await?;
     let known = begins(connection, &pairs).await?;
-    for (place, begin) in &known {
-        pairs[*place].begin = Some(begin);
+    for (which, found, begin) in &known {
+        (pairs[*which].begin, pairs[*which].found) = (Some(begin), Some(*found));
     }
     let numbers = numbers(connection, node, &pairs).await?;
     let (rare, plain): (Vec<_>, Vec<_>) = pairs.into_iter().zip(numbers).partition(|(pair, _)| pair.has_rare());
     for (rows, statements, with_rare) in [(plain, &NARROW, false), (rare, &WIDE, true)] {
         for (size, piece) in in_pieces(&rows, &ROWS) {
             let arguments = arguments(piece, with_rare).map_err(|e| StoreError(e.to_string()))?;
-            sqlx::query_with(statements[size].as_str(), arguments).execute(&mut *connection).await?;
+            let done = sqlx::query_with(statements[size].as_str(), arguments).execute(&mut *connection).await?;
+            if done.rows_affected() < piece.len() as u64 {
+                find_room(connection, piece, &statements[ROWS.len() - 1], with_rare).await?;
+            }
         }
+    }
+    Ok(())
+}
+
+/// Writes those of a piece whose places are others' rows: where they are already, or where there is room behind.
+async fn find_room(
+    connection: &mut SqliteConnection,
+    piece: &[(Pair<'_>, i64)],
+    one: &'static str,
+    with_rare: bool,
+) -> Result<(), StoreError> {
+    for (pair, common) in piece {
+        let owner: String =
+            sqlx::query_scalar("SELECT id FROM ledger WHERE place = ?").bind(pair.place()).fetch_one(&mut *connection).await?;
+        if owner == pair.name() {
+            continue;
+        }
+        let own = "SELECT place FROM ledger WHERE place >= ? AND place < ? AND id = ?";
+        let (first, last) = pair.room();
+        let found: Option<i64> = sqlx::query_scalar(own).bind(first).bind(last).bind(pair.name()).fetch_optional(&mut *connection).await?;
+        let found = match found {
+            Some(found) => found,
+            None => sqlx::query_scalar(FREE).bind(pair.place()).bind(last).fetch_one(&mut *connection).await?,
+        };
+        rollups::forget(connection, found / rollups::HOUR).await?;
+        let moved = Pair { found: Some(found), ..*pair };
+        let arguments = arguments(&[(moved, *common)], with_rare).map_err(|e| StoreError(e.to_string()))?;
+        sqlx::query_with(one, arguments).execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -99,20 +138,19 @@ async fn numbers(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_
     Ok(of_each.into_iter().map(|place| numbers[place]).collect())
 }
 
-/// The beginnings, as the store has them, of what ended in another batch than it began in, by their places among the pairs.
-async fn begins(connection: &mut SqliteConnection, pairs: &[Pair<'_>]) -> Result<Vec<(usize, Begin)>, StoreError> {
-    let statement = "SELECT commons.*, source_address, reserved FROM ledger JOIN commons ON number = common WHERE began = ? AND id = ?";
+/// The beginnings, as the store has them, of what ended in another batch than it began in, each with the pair that it belongs to and where it is.
+async fn begins(connection: &mut SqliteConnection, pairs: &[Pair<'_>]) -> Result<Vec<(usize, i64, Begin)>, StoreError> {
+    let statement = "SELECT place, commons.*, source_address, reserved FROM ledger JOIN commons ON number = common
+        WHERE place >= ? AND place < ? AND id = ?";
     let mut begins = Vec::new();
-    for (place, pair) in pairs.iter().enumerate().filter(|(_, pair)| pair.begin.is_none()) {
+    for (which, pair) in pairs.iter().enumerate().filter(|(_, pair)| pair.begin.is_none()) {
         let Some(settle) = pair.settle else { continue };
-        let id = settle.of.id();
-        let row = sqlx::query(statement).bind(micros(pair.began())).bind(&**id).fetch_optional(&mut *connection).await?;
+        let (id, (first, last)) = (settle.of.id(), pair.room());
+        let row = sqlx::query(statement).bind(first).bind(last).bind(&**id).fetch_optional(&mut *connection).await?;
         if let Some(row) = row {
             let common = Arc::new(Common::new(&commons::facts(&row)?));
-            begins.push((
-                place,
-                Begin { id: Arc::clone(id), at: pair.began(), common, reserved: row.try_get::<Option<i64>, _>("reserved")?.map(Usd) },
-            ));
+            let reserved = row.try_get::<Option<i64>, _>("reserved")?.map(Usd);
+            begins.push((which, row.try_get("place")?, Begin { id: Arc::clone(id), at: pair.began(), common, reserved }));
         }
     }
     Ok(begins)
@@ -126,12 +164,13 @@ async fn name_the_nameless(connection: &mut SqliteConnection, node: &str, pairs:
     {
         return Ok(());
     }
-    let nameless = "SELECT commons.* FROM ledger JOIN commons ON number = common WHERE began = ? AND id = ? AND key = ''";
-    let name = "UPDATE ledger SET common = ?, source_address = ?, reserved = COALESCE(reserved, ?) WHERE began = ? AND id = ?";
-    for begin in pairs.iter().filter(|pair| pair.settle.is_none()).filter_map(|pair| pair.begin) {
-        let Some(row) = sqlx::query(nameless).bind(micros(begin.at)).bind(&*begin.id).fetch_optional(&mut *connection).await? else {
-            continue;
-        };
+    let nameless =
+        "SELECT place, commons.* FROM ledger JOIN commons ON number = common WHERE place >= ? AND place < ? AND id = ? AND key = ''";
+    let name = "UPDATE ledger SET common = ?, source_address = ?, reserved = COALESCE(reserved, ?) WHERE place = ?";
+    for pair in pairs.iter().filter(|pair| pair.settle.is_none()) {
+        let (Some(begin), (first, last)) = (pair.begin, pair.room()) else { continue };
+        let row = sqlx::query(nameless).bind(first).bind(last).bind(&*begin.id).fetch_optional(&mut *connection).await?;
+        let Some(row) = row else { continue };
         let by: (&str, &str) = (row.try_get("provider")?, row.try_get("model")?);
         let shared = Shared {
             common: Some(&begin.common),
@@ -142,7 +181,7 @@ async fn name_the_nameless(connection: &mut SqliteConnection, node: &str, pairs:
         };
         for number in commons::numbers(connection, node, &[shared]).await?.into_values() {
             let query = sqlx::query(name).bind(number).bind(address_of(begin)).bind(begin.reserved.map(nanos));
-            query.bind(micros(begin.at)).bind(&*begin.id).execute(&mut *connection).await?;
+            query.bind(row.try_get::<i64, _>("place")?).execute(&mut *connection).await?;
         }
     }
     Ok(())
@@ -183,7 +222,7 @@ fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
     for settle in entries.iter().filter_map(Entry::settle) {
         if let Of::Begun(begin) = &settle.of {
             ended.insert(Arc::as_ptr(begin));
-            pairs.push(Pair { began: Some(begin.at), begin: Some(begin), settle: Some(settle) });
+            pairs.push(Pair { began: Some(begin.at), found: None, begin: Some(begin), settle: Some(settle) });
         }
     }
     let mut places: HashMap<&str, usize> = HashMap::new();
@@ -202,18 +241,18 @@ fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
         });
         let pair = &mut pairs[place];
         let began = begin.map(|begin| begin.at).or_else(|| settle?.of.began());
-        *pair = Pair { began: pair.began.or(began), begin: begin.or(pair.begin), settle: settle.or(pair.settle) };
+        *pair = Pair { began: pair.began.or(began), found: None, begin: begin.or(pair.begin), settle: settle.or(pair.settle) };
     }
     pairs.sort_by_key(|pair| pair.began);
     pairs
 }
 
-/// When a request came whose end does not tell: what is known of it is open, or nothing is.
-async fn began(connection: &mut SqliteConnection, node: &str, pair: &Pair<'_>) -> Result<Timestamp, StoreError> {
-    let Some(settle) = pair.settle else { return Ok(Timestamp::default()) };
-    let known = "SELECT began FROM ledger JOIN commons ON number = common WHERE ended IS NULL AND node = ? AND id = ?";
-    let known: Option<i64> = sqlx::query_scalar(known).bind(node).bind(&**settle.of.id()).fetch_optional(connection).await?;
-    Ok(known.map_or(settle.at, timestamp))
+/// A request whose end does not tell when it came: what is known of it is open, or nothing is.
+async fn came<'a>(connection: &mut SqliteConnection, node: &str, pair: Pair<'a>) -> Result<Pair<'a>, StoreError> {
+    let known = "SELECT place FROM ledger JOIN commons ON number = common WHERE ended IS NULL AND node = ? AND id = ?";
+    let found: Option<i64> = sqlx::query_scalar(known).bind(node).bind(pair.name()).fetch_optional(connection).await?;
+    let began = found.map(|place| timestamp(place / PLACES)).or(pair.settle.map(|settle| settle.at));
+    Ok(Pair { began, found, ..pair })
 }
 
 // === impl Pair ===
@@ -222,6 +261,29 @@ impl Pair<'_> {
     /// When the request came.
     fn began(&self) -> Timestamp {
         self.began.unwrap_or_default()
+    }
+
+    fn id(&self) -> Option<&Arc<str>> {
+        self.settle.map(|settle| settle.of.id()).or(self.begin.map(|begin| &begin.id))
+    }
+
+    fn name(&self) -> &str {
+        self.id().map_or("", |id| id)
+    }
+
+    /// Where its row is, or is to be: the last digits of its id tell it from others of its microsecond.
+    fn place(&self) -> i64 {
+        self.found.unwrap_or_else(|| {
+            let digits =
+                self.name().bytes().rev().take(2).zip([1, 16]).map(|(digit, of)| (i64::from(digit & 0xf) + i64::from(digit >> 6) * 9) * of);
+            place(self.began()) + digits.sum::<i64>() % PLACES
+        })
+    }
+
+    /// From where to where its row may be.
+    fn room(&self) -> (i64, i64) {
+        let first = place(self.began());
+        (first, first.saturating_add(ROOM))
     }
 
     fn usage(&self) -> Usage {
@@ -237,8 +299,8 @@ impl Pair<'_> {
     /// Adds its values in the order of [`OWN`].
     fn add_own(&self, common: i64, from: Option<Arc<str>>, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
         let (Pair { begin, settle, .. }, usage) = (self, self.usage());
-        to.add(micros(self.began()))?;
-        to.add(settle.map(|settle| settle.of.id()).or(begin.map(|begin| &begin.id)).map_or_else(Arc::default, Arc::clone))?;
+        to.add(self.place())?;
+        to.add(self.id().map_or_else(Arc::default, Arc::clone))?;
         to.add(common)?;
         to.add(from)?;
         to.add(begin.and_then(|begin| begin.reserved).map(nanos))?;
