@@ -189,9 +189,9 @@ fn micros(time: Timestamp) -> i64 {
 /// Places of requests that came in the same microsecond.
 const PLACES: i64 = 256;
 
-/// The first place of those that came at a time, or after it.
+/// The first place of those that came at a time, or after it; of all after the year 3100 the last ones.
 fn place(time: Timestamp) -> i64 {
-    micros(time).saturating_mul(PLACES)
+    micros(time).clamp(i64::MIN / PLACES, i64::MAX / PLACES - PLACES) * PLACES
 }
 
 fn timestamp(micros: i64) -> Timestamp {
