@@ -51,6 +51,11 @@ const MODEL: &str = "provider || '/' || model";
 /// The day that a request began on.
 const DAY_OF: &str = "{day}";
 
+/// Whether nobody needs a request's row: one that came at the same time and is open may be behind it because its own place was taken, where its
+/// end finds it only as long as that is.
+const IS_OVER: &str = "ended IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM ledger AS open NOT INDEXED WHERE open.ended IS NULL AND open.place > ledger.place AND open.place < ledger.place + 65536)";
+
 /// What is summed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sums<'a> {
@@ -214,7 +219,7 @@ pub(super) fn hour_of(at: Timestamp) -> i64 {
 /// Moves up to `most` ended requests of one hour, which is over before `before`, into its sums; tells how many.
 pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Result<u64, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let first = "SELECT place FROM ledger WHERE place < ? AND ended IS NOT NULL ORDER BY place LIMIT 1";
+    let first = sqlx::AssertSqlSafe(format!("SELECT place FROM ledger WHERE place < ? AND {IS_OVER} ORDER BY place LIMIT 1"));
     let first = sqlx::query_scalar::<_, i64>(first).bind(place(before) / HOUR * HOUR).fetch_optional(&mut *transaction).await?;
     let Some(hour) = first.map(|place| place / HOUR) else { return Ok(0) };
     // Its sums so far are of rows that are there, and are made anew of those that go.
@@ -223,7 +228,7 @@ pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Re
     sqlx::query(fresh).bind(hour).execute(&mut *transaction).await?;
     mark(&mut transaction, 1, hour, true).await?;
     delete(&mut transaction, HOURS_A_DAY, hour / HOURS_A_DAY).await?;
-    let which = format!("SELECT place FROM ledger WHERE place >= ?1 AND place < ?2 AND ended IS NOT NULL ORDER BY place LIMIT {most}");
+    let which = format!("SELECT place FROM ledger WHERE place >= ?1 AND place < ?2 AND {IS_OVER} ORDER BY place LIMIT {most}");
     let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE place IN ({which})");
     add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
     let delete = sqlx::AssertSqlSafe(format!("DELETE FROM ledger WHERE place IN ({which})"));

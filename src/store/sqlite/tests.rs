@@ -331,14 +331,9 @@ async fn requests_of_the_fifteenth_migration_are_told_as_before() {
 async fn what_requests_have_in_common_is_kept_once_and_for_as_long_as_one_has_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
-    let begin = |id: usize, model: &str| {
-        let facts = Facts { key: "k", operation: "chat".into(), provider: "p", model, ..Facts::default() };
-        let common = Arc::new(Common::new(&facts));
-        Arc::new(Begin { id: id.to_string().into(), at: Timestamp::UNIX_EPOCH, common, reserved: None })
-    };
     let commons = async || count(&store, "SELECT COUNT(*) FROM commons").await;
     // More models than are looked for at once, each of two requests.
-    let begins: Vec<_> = (0..300).map(|n| begin(n, &format!("m{}", n / 2))).collect();
+    let begins: Vec<_> = (0..300).map(|n| begun(&n.to_string(), &format!("m{}", n / 2))).collect();
     let begun: Vec<_> = begins.iter().cloned().map(Entry::Begin).collect();
     let ended: Vec<_> = begins.iter().map(|begin| answered(Of::Begun(Arc::clone(begin)), 0)).collect();
     store.apply("n", &begun, Cursor::default()).await.unwrap();
@@ -363,14 +358,12 @@ async fn what_requests_have_in_common_is_kept_once_and_for_as_long_as_one_has_it
 async fn requests_that_came_at_once_have_a_row_each_whatever_their_ids() {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
-    let common = Arc::new(Common::new(&Facts { key: "k", operation: "chat".into(), provider: "p", model: "m", ..Facts::default() }));
-    let begin = |id: &str| Arc::new(Begin { id: id.into(), at: Timestamp::UNIX_EPOCH, common: Arc::clone(&common), reserved: None });
     let line = |id: &str| Of::Line { id: id.into(), began: Some(Timestamp::UNIX_EPOCH) };
     let rows = async || {
         let rows = rows::page(&store.reads, &RowsQuery::default(), None).await.unwrap();
         rows.into_iter().map(|row| (row.id, row.outcome, row.input_tokens)).collect::<Vec<_>>()
     };
-    let all = ["a7f", "b7f", "c7f", "d80"].map(begin);
+    let all = ["a7f", "b7f", "c7f", "d80"].map(|id| begun(id, "m"));
     let row = |id: &str, outcome: &str, input| (id.to_owned(), outcome.to_owned(), input);
     store.apply("n", &all.clone().map(Entry::Begin), Cursor::default()).await.unwrap();
     let open = ["a7f", "d80", "b7f", "c7f"].map(|id| row(id, "open", 0));
@@ -384,13 +377,33 @@ async fn requests_that_came_at_once_have_a_row_each_whatever_their_ids() {
     let ended = [row("a7f", "open", 0), row("d80", "open", 0), row("b7f", "answered", 2), row("c7f", "answered", 3)];
     assert_eq!(rows().await, ended);
     // More than a microsecond has places for.
-    let many: Vec<_> = (0..300).map(|n| Entry::Begin(begin(&format!("m{n}-7f")))).collect();
+    let many: Vec<_> = (0..300).map(|n| Entry::Begin(begun(&format!("m{n}-7f"), "m"))).collect();
     store.apply("n", &many, Cursor::default()).await.unwrap();
     assert_eq!(rows().await.len(), 304);
     assert!(store.roll_up(Timestamp::now()).await.unwrap());
-    store.apply("n", &[Entry::Begin(begin("z7f"))], Cursor::default()).await.unwrap();
+    store.apply("n", &[Entry::Begin(begun("z7f", "m"))], Cursor::default()).await.unwrap();
     let models = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
     assert_eq!((models.len(), models[0].requests, models[0].running, models[0].input_tokens), (1, 305, 303, 5));
+}
+
+#[tokio::test]
+async fn a_row_stays_while_one_that_came_at_the_same_time_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    let [first, second] = ["a7f", "b7f"].map(|id| begun(id, "m"));
+    store.apply("n", &[Entry::Begin(Arc::clone(&first)), Entry::Begin(Arc::clone(&second))], Cursor::default()).await.unwrap();
+    store.apply("n", &[answered(Of::Begun(first), 1)], Cursor::default()).await.unwrap();
+    assert_eq!(store.prune(Timestamp::now()).await.unwrap(), 0);
+    store.apply("n", &[answered(Of::Begun(second), 1)], Cursor::default()).await.unwrap();
+    assert_eq!(store.prune(Timestamp::now()).await.unwrap(), 2);
+    let models = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
+    assert_eq!((models.len(), models[0].requests, models[0].running, models[0].input_tokens), (1, 2, 0, 2));
+}
+
+/// A request's beginning, at the same time for all.
+fn begun(id: &str, model: &str) -> Arc<Begin> {
+    let facts = Facts { key: "k", operation: "chat".into(), provider: "p", model, ..Facts::default() };
+    Arc::new(Begin { id: id.into(), at: Timestamp::UNIX_EPOCH, common: Arc::new(Common::new(&facts)), reserved: None })
 }
 
 /// A request's end.
