@@ -91,7 +91,7 @@ def main(rows, keys, models_a_key, only_sums):
         gateway.env["KEYWARD_LEDGER_KEEP"] = f"{DAYS // 2}d"
         gateway.start()
         began, slowest = time.perf_counter(), 0.0
-        first = f"SELECT COUNT(*) FROM requests WHERE began < {int((time.time() - DAYS / 2 * 86400) // 3600 * 3600e6)}"
+        first = f"SELECT COUNT(*) FROM ledger WHERE place < {256 * int((time.time() - DAYS / 2 * 86400) // 3600 * 3600e6)}"
         while count(path, first):
             slowest = max(slowest, asked(gateway, key, "/admin/v1/usage?by=day&limit=1000")[0])
             time.sleep(0.5)

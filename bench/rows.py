@@ -25,7 +25,7 @@ def fill(path, rows, keys, models_a_key):
         whose = (f"key{key:08}", f"project{key % 10}", f"team{key % 3}")
         what = ("embeddings" if model == 0 else "chat", f"provider{model % 4}", f"model{model}")
         common = commons.setdefault((*whose, *what), len(commons) + 1)
-        return (began * 256 + n % 256, f"req_{n:016}", common, 2 * cost, began + 10**6, 1000, 200, cost, 1000)
+        return (began * 256 + int(f"{n % 100:02}", 16), f"req_{n:016}", common, 2 * cost, began + 10**6, 1000, 200, cost, 1000)
 
     with contextlib.closing(sqlite3.connect(path)) as store, store:
         def marks(columns):

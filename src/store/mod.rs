@@ -108,7 +108,8 @@ pub trait LedgerStore: Send + Sync {
     fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<Place>) -> Answer<'a, Vec<Request>>;
     /// Sums up one more hour or day that ended before `before`, so that it need not be read row by row; false where there is none.
     fn roll_up(&self, before: Timestamp) -> Answer<'_, bool>;
-    /// Deletes some requests that began in an hour that was over at `before` and have ended; their sums stay. Tells how many.
+    /// Deletes some requests that began in an hour that was over at `before` and have ended, but for those that came at the time of an open one; their
+    /// sums stay. Tells how many.
     fn prune(&self, before: Timestamp) -> Answer<'_, u64>;
     /// Looks at some more of what is kept of requests together, and forgets what none has any more; tells how much.
     fn sweep(&self) -> Answer<'_, u64>;
@@ -304,6 +305,7 @@ pub struct Place(pub(in crate::store) i64);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names are those of Begin, Settle and Usage")]
 pub struct Request {
+    /// No column: what the next page begins behind.
     #[serde(skip)]
     pub place: Place,
     pub id: String,

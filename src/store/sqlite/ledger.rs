@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::rollups::{self, Span, Sums};
-use super::{PLACES, Sqlite, commons, micros, rows, signed, timestamp, writing};
+use super::{Sqlite, came_at, commons, micros, rows, signed, timestamp, writing};
 use crate::key::KeyId;
 use crate::quota::meters::{Past, Used};
 use crate::quota::{AccountId, limits};
@@ -158,7 +158,7 @@ fn is_named(glob: &str, grouped: &str) -> bool {
 fn last_use(row: &SqliteRow) -> Result<LastUse, StoreError> {
     Ok(LastUse {
         request: row.try_get("id")?,
-        at: timestamp(row.try_get::<i64, _>("place")? / PLACES),
+        at: came_at(row.try_get("place")?),
         operation: row.try_get("operation")?,
         model: row.try_get("model")?,
         from: row.try_get("source_address")?,

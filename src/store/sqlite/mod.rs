@@ -188,10 +188,17 @@ fn micros(time: Timestamp) -> i64 {
 
 /// Places of requests that came in the same microsecond.
 const PLACES: i64 = 256;
+/// A request's row is no farther than this behind the first place of when it came.
+const ROOM: i64 = 256 * PLACES;
 
 /// The first place of those that came at a time, or after it; of all after the year 3100 the last ones.
 fn place(time: Timestamp) -> i64 {
     micros(time).clamp(i64::MIN / PLACES, i64::MAX / PLACES - PLACES) * PLACES
+}
+
+/// When whoever is at a place came.
+fn came_at(place: i64) -> Timestamp {
+    timestamp(place.div_euclid(PLACES))
 }
 
 fn timestamp(micros: i64) -> Timestamp {

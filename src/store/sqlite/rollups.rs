@@ -4,11 +4,13 @@
 //! `requests_are_changed`), and made anew by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows
 //! into their hour's sums, a few at a time, so that a query is right at every moment.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite as Database, SqliteConnection, SqlitePool, Transaction};
 
-use super::{PLACES, place};
+use super::{PLACES, ROOM, place};
 use crate::store::{StoreError, UsageBy};
 
 /// In places.
@@ -51,10 +53,12 @@ const MODEL: &str = "provider || '/' || model";
 /// The day that a request began on.
 const DAY_OF: &str = "{day}";
 
-/// Whether nobody needs a request's row: one that came at the same time and is open may be behind it because its own place was taken, where its
-/// end finds it only as long as that is.
-const IS_OVER: &str = "ended IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM ledger AS open NOT INDEXED WHERE open.ended IS NULL AND open.place > ledger.place AND open.place < ledger.place + 65536)";
+/// Whether a request has ended and nobody needs its row: of one that is open the row may be behind it because its own place was taken, where the
+/// end finds it only as long as that is so.
+static IS_PRUNABLE: LazyLock<String> = LazyLock::new(|| {
+    let open = format!("open.ended IS NULL AND open.place > ledger.place AND open.place < ledger.place + {ROOM}");
+    format!("ended IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ledger AS open WHERE {open})")
+});
 
 /// What is summed.
 #[derive(Clone, Copy, Debug)]
@@ -216,10 +220,11 @@ pub(super) fn hour_of(at: Timestamp) -> i64 {
     place(at) / HOUR
 }
 
-/// Moves up to `most` ended requests of one hour, which is over before `before`, into its sums; tells how many.
+/// Moves up to `most` ended requests of one hour, which is over before `before`, into its sums, but for those that came at the time of an open
+/// one; tells how many.
 pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Result<u64, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let first = sqlx::AssertSqlSafe(format!("SELECT place FROM ledger WHERE place < ? AND {IS_OVER} ORDER BY place LIMIT 1"));
+    let first = sqlx::AssertSqlSafe(format!("SELECT place FROM ledger WHERE place < ? AND {} ORDER BY place LIMIT 1", *IS_PRUNABLE));
     let first = sqlx::query_scalar::<_, i64>(first).bind(place(before) / HOUR * HOUR).fetch_optional(&mut *transaction).await?;
     let Some(hour) = first.map(|place| place / HOUR) else { return Ok(0) };
     // Its sums so far are of rows that are there, and are made anew of those that go.
@@ -228,7 +233,7 @@ pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Re
     sqlx::query(fresh).bind(hour).execute(&mut *transaction).await?;
     mark(&mut transaction, 1, hour, true).await?;
     delete(&mut transaction, HOURS_A_DAY, hour / HOURS_A_DAY).await?;
-    let which = format!("SELECT place FROM ledger WHERE place >= ?1 AND place < ?2 AND {IS_OVER} ORDER BY place LIMIT {most}");
+    let which = format!("SELECT place FROM ledger WHERE place >= ?1 AND place < ?2 AND {} ORDER BY place LIMIT {most}", *IS_PRUNABLE);
     let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE place IN ({which})");
     add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
     let delete = sqlx::AssertSqlSafe(format!("DELETE FROM ledger WHERE place IN ({which})"));

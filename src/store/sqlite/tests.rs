@@ -307,14 +307,15 @@ async fn requests_of_the_fifteenth_migration_are_told_as_before() {
     let pool = at_version(&path, 15).await;
     let insert = "INSERT INTO requests (began, id, node, key, project, team, prompt, operation, provider, model, source_address, reserved, ended,
             outcome, status, input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms)
-        VALUES (1, 'a', 'n', 'k', 'j', 'g', 'p@1', 'chat', 'p', 'm', '192.0.2.7', 9, 5, 'answered', 200, 1, 2, 3, 4, 5, 6, 7, 'reported', 8, 1, 2),
-            (1, 'b', 'n', 'k', 'j', 'g', 'p@1', 'chat', 'p', 'm', '192.0.2.7', 9, 6, 'answered', 200, 2, 0, 0, 4, 0, 0, 0, 'reported', 3, 1, 2),
-            (2, 'c', 'n', 'k', '', '', '', 'chat', 'p', 'm', NULL, 9, 6, 'assumed', 0, 0, 0, 0, 0, 0, 0, 0, 'estimated', 9, NULL, NULL),
-            (3, 'd', 'o', 'l', '', '', '', 'tool', 'p', 'ü', NULL, NULL, NULL, 'open', 0, 0, 0, 0, 0, 0, 0, 0, 'none', NULL, NULL, NULL)";
+        VALUES (1, 'a7f', 'n', 'k', 'j', 'g', 'p@1', 'chat', 'p', 'm', '192.0.2.7', 9, 5, 'answered', 200, 1, 2, 3, 4, 5, 6, 7, 'reported', 8, 1, 2),
+            (1, 'b7f', 'n', 'k', 'j', 'g', 'p@1', 'chat', 'p', 'm', '192.0.2.7', 9, 6, 'answered', 200, 2, 0, 0, 4, 0, 0, 0, 'reported', 3, 1, 2),
+            (2, 'c7f', 'n', 'k', '', '', '', 'chat', 'p', 'm', NULL, 9, 6, 'assumed', 0, 0, 0, 0, 0, 0, 0, 0, 'estimated', 9, NULL, NULL),
+            (3, 'd7f', 'o', 'l', '', '', '', 'tool', 'p', 'ü', NULL, NULL, NULL, 'open', 0, 0, 0, 0, 0, 0, 0, 0, 'none', NULL, NULL, NULL)";
     sqlx::query(insert).execute(&pool).await.unwrap();
-    let told = "SELECT GROUP_CONCAT(told) FROM (SELECT JSON_ARRAY(began, id, node, key, project, team, prompt, operation, provider, model, source_address,
-            reserved, ended, outcome, status, input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms,
-            total_ms) AS told FROM requests ORDER BY began, id)";
+    let told = "SELECT GROUP_CONCAT(told) FROM (SELECT JSON_ARRAY(began, id, node, key, project, team, prompt, operation, provider, model,
+            source_address, reserved, ended, outcome, status, input, cached, cache_write, output, reasoning, input_audio, output_audio, source,
+            cost, first_byte_ms, total_ms) AS told
+        FROM requests ORDER BY began, id)";
     let told = async |pool| sqlx::query_scalar::<_, String>(told).fetch_one(pool).await.unwrap();
     let before = told(&pool).await;
     pool.close().await;
@@ -322,6 +323,12 @@ async fn requests_of_the_fifteenth_migration_are_told_as_before() {
     let store = Sqlite::open(&path).await.unwrap();
     assert_eq!(told(&store.reads).await, before);
     assert_eq!(count(&store, "SELECT COUNT(*) FROM commons").await, 3, "two have all of it in common");
+    // What its ledger tells again, it tells of the same rows.
+    let again = |id: &str| Begin { at: Timestamp::from_microsecond(1).unwrap(), ..Begin::clone(&begun(id, "m")) };
+    let again = ["a7f", "b7f"].map(|id| Arc::new(again(id)));
+    store.apply("n", &again.clone().map(Entry::Begin), Cursor::default()).await.unwrap();
+    store.apply("n", &again.map(|begin| answered(Of::Begun(begin), 1)), Cursor::default()).await.unwrap();
+    assert_eq!(told(&store.reads).await, before);
     assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 0, "the open one is another node's");
     assert_eq!(store.assume_open("o", Timestamp::now()).await.unwrap(), 1);
     assert_eq!(count(&store, "SELECT COUNT(*) FROM requests WHERE outcome = 'assumed' AND model = 'ü' AND ended > 5").await, 1);
@@ -398,6 +405,24 @@ async fn a_row_stays_while_one_that_came_at_the_same_time_is_open() {
     assert_eq!(store.prune(Timestamp::now()).await.unwrap(), 2);
     let models = store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap();
     assert_eq!((models.len(), models[0].requests, models[0].running, models[0].input_tokens), (1, 2, 0, 2));
+}
+
+#[tokio::test]
+async fn a_row_that_is_moved_into_the_next_hour_is_in_its_sums() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    let last = Timestamp::from_microsecond(3_599_999_999).unwrap();
+    let requests = async || store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap()[0].requests;
+    for (count, id) in (1..).zip(["aff", "bff", "cff"]) {
+        let begin = Arc::new(Begin { at: last, ..Begin::clone(&begun(id, "m")) });
+        store.apply("n", &[Entry::Begin(Arc::clone(&begin)), answered(Of::Begun(begin), 1)], Cursor::default()).await.unwrap();
+        assert_eq!(requests().await, count);
+        while store.roll_up(Timestamp::now()).await.unwrap() {}
+        assert_eq!(requests().await, count);
+    }
+    assert_eq!(count(&store, "SELECT COUNT(*) FROM rolled WHERE span = 1").await, 2);
+    while store.prune(Timestamp::now()).await.unwrap() > 0 {}
+    assert_eq!((requests().await, count(&store, "SELECT COUNT(*) FROM ledger").await), (3, 0));
 }
 
 /// A request's beginning, at the same time for all.

@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Row, SqliteConnection};
 
 use super::commons::{self, Shared, in_pieces};
-use super::{PLACES, micros, place, rollups, signed, timestamp};
+use super::{PLACES, ROOM, came_at, micros, place, rollups, signed};
 use crate::ledger::common::Common;
 use crate::ledger::record::{Begin, Of, Settle, Usage};
 use crate::money::Usd;
@@ -53,9 +53,7 @@ const MERGE: &str = "ON CONFLICT (place) DO UPDATE SET common = excluded.common,
 static NARROW: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| inserts(OWN));
 static WIDE: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| inserts(&format!("{OWN}, {RARE}")));
 
-/// Behind the first place of its microsecond, a request's own is no farther than this.
-const ROOM: i64 = 256 * PLACES;
-/// The first one behind its own that is nobody's.
+/// The first place behind its own that is nobody's.
 const FREE: &str = "SELECT place + 1 FROM ledger AS taken WHERE place >= ?1 AND place < ?2 - 1
     AND NOT EXISTS (SELECT 1 FROM ledger WHERE place = taken.place + 1) ORDER BY place LIMIT 1";
 
@@ -71,7 +69,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, node: &str, entries
     for hour in hours {
         rollups::forget(connection, hour).await?;
     }
-    name_the_nameless(connection, node, &pairs).await?;
+    name_the_nameless(connection, node, &mut pairs).await?;
     let known = begins(connection, &pairs).await?;
     for (which, found, begin) in &known {
         (pairs[*which].begin, pairs[*which].found) = (Some(begin), Some(*found));
@@ -100,15 +98,18 @@ async fn find_room(
     for (pair, common) in piece {
         let owner: String =
             sqlx::query_scalar("SELECT id FROM ledger WHERE place = ?").bind(pair.place()).fetch_one(&mut *connection).await?;
-        if owner == pair.name() {
+        if owner == pair.id() {
             continue;
         }
         let own = "SELECT place FROM ledger WHERE place >= ? AND place < ? AND id = ?";
         let (first, last) = pair.room();
-        let found: Option<i64> = sqlx::query_scalar(own).bind(first).bind(last).bind(pair.name()).fetch_optional(&mut *connection).await?;
+        let found: Option<i64> = sqlx::query_scalar(own).bind(first).bind(last).bind(pair.id()).fetch_optional(&mut *connection).await?;
         let found = match found {
             Some(found) => found,
-            None => sqlx::query_scalar(FREE).bind(pair.place()).bind(last).fetch_one(&mut *connection).await?,
+            None => {
+                let free = sqlx::query_scalar(FREE).bind(pair.place()).bind(last).fetch_optional(&mut *connection).await?;
+                free.ok_or_else(|| StoreError(format!("{ROOM} requests came at {}: does the clock stand?", pair.began())))?
+            }
         };
         rollups::forget(connection, found / rollups::HOUR).await?;
         let moved = Pair { found: Some(found), ..*pair };
@@ -135,7 +136,7 @@ async fn numbers(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_
     let known = commons::numbers(connection, node, &all).await?;
     let numbers: Option<Vec<i64>> = all.iter().map(|shared| known.get(shared).copied()).collect();
     let numbers = numbers.ok_or_else(|| StoreError("what requests have in common was written and is not there".to_owned()))?;
-    Ok(of_each.into_iter().map(|place| numbers[place]).collect())
+    Ok(of_each.into_iter().map(|which| numbers[which]).collect())
 }
 
 /// The beginnings, as the store has them, of what ended in another batch than it began in, each with the pair that it belongs to and where it is.
@@ -157,7 +158,7 @@ async fn begins(connection: &mut SqliteConnection, pairs: &[Pair<'_>]) -> Result
 }
 
 /// Completes the rows of requests whose end was taken in before their beginning, as no ledger has it whose lines are whole.
-async fn name_the_nameless(connection: &mut SqliteConnection, node: &str, pairs: &[Pair<'_>]) -> Result<(), StoreError> {
+async fn name_the_nameless(connection: &mut SqliteConnection, node: &str, pairs: &mut [Pair<'_>]) -> Result<(), StoreError> {
     if !sqlx::query_scalar::<_, bool>("SELECT EXISTS (SELECT 1 FROM commons JOIN ledger ON common = number WHERE key = '')")
         .fetch_one(&mut *connection)
         .await?
@@ -167,10 +168,12 @@ async fn name_the_nameless(connection: &mut SqliteConnection, node: &str, pairs:
     let nameless =
         "SELECT place, commons.* FROM ledger JOIN commons ON number = common WHERE place >= ? AND place < ? AND id = ? AND key = ''";
     let name = "UPDATE ledger SET common = ?, source_address = ?, reserved = COALESCE(reserved, ?) WHERE place = ?";
-    for pair in pairs.iter().filter(|pair| pair.settle.is_none()) {
+    for pair in pairs.iter_mut().filter(|pair| pair.settle.is_none()) {
         let (Some(begin), (first, last)) = (pair.begin, pair.room()) else { continue };
         let row = sqlx::query(nameless).bind(first).bind(last).bind(&*begin.id).fetch_optional(&mut *connection).await?;
         let Some(row) = row else { continue };
+        let found = row.try_get("place")?;
+        pair.found = Some(found);
         let by: (&str, &str) = (row.try_get("provider")?, row.try_get("model")?);
         let shared = Shared {
             common: Some(&begin.common),
@@ -181,7 +184,7 @@ async fn name_the_nameless(connection: &mut SqliteConnection, node: &str, pairs:
         };
         for number in commons::numbers(connection, node, &[shared]).await?.into_values() {
             let query = sqlx::query(name).bind(number).bind(address_of(begin)).bind(begin.reserved.map(nanos));
-            query.bind(row.try_get::<i64, _>("place")?).execute(&mut *connection).await?;
+            query.bind(found).execute(&mut *connection).await?;
         }
     }
     Ok(())
@@ -235,11 +238,11 @@ fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
                 Of::Line { id, .. } => (id, None, Some(&**settle)),
             },
         };
-        let place = *places.entry(id).or_insert_with(|| {
+        let which = *places.entry(id).or_insert_with(|| {
             pairs.push(Pair::default());
             pairs.len() - 1
         });
-        let pair = &mut pairs[place];
+        let pair = &mut pairs[which];
         let began = begin.map(|begin| begin.at).or_else(|| settle?.of.began());
         *pair = Pair { began: pair.began.or(began), found: None, begin: begin.or(pair.begin), settle: settle.or(pair.settle) };
     }
@@ -250,8 +253,8 @@ fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
 /// A request whose end does not tell when it came: what is known of it is open, or nothing is.
 async fn came<'a>(connection: &mut SqliteConnection, node: &str, pair: Pair<'a>) -> Result<Pair<'a>, StoreError> {
     let known = "SELECT place FROM ledger JOIN commons ON number = common WHERE ended IS NULL AND node = ? AND id = ?";
-    let found: Option<i64> = sqlx::query_scalar(known).bind(node).bind(pair.name()).fetch_optional(connection).await?;
-    let began = found.map(|place| timestamp(place / PLACES)).or(pair.settle.map(|settle| settle.at));
+    let found: Option<i64> = sqlx::query_scalar(known).bind(node).bind(pair.id()).fetch_optional(connection).await?;
+    let began = found.map(came_at).or(pair.settle.map(|settle| settle.at));
     Ok(Pair { began, found, ..pair })
 }
 
@@ -263,19 +266,19 @@ impl Pair<'_> {
         self.began.unwrap_or_default()
     }
 
-    fn id(&self) -> Option<&Arc<str>> {
+    fn shared_id(&self) -> Option<&Arc<str>> {
         self.settle.map(|settle| settle.of.id()).or(self.begin.map(|begin| &begin.id))
     }
 
-    fn name(&self) -> &str {
-        self.id().map_or("", |id| id)
+    fn id(&self) -> &str {
+        self.shared_id().map_or("", |id| id)
     }
 
     /// Where its row is, or is to be: the last digits of its id tell it from others of its microsecond.
     fn place(&self) -> i64 {
         self.found.unwrap_or_else(|| {
             let digits =
-                self.name().bytes().rev().take(2).zip([1, 16]).map(|(digit, of)| (i64::from(digit & 0xf) + i64::from(digit >> 6) * 9) * of);
+                self.id().bytes().rev().take(2).zip([1, 16]).map(|(digit, of)| (i64::from(digit & 0xf) + i64::from(digit >> 6) * 9) * of);
             place(self.began()) + digits.sum::<i64>() % PLACES
         })
     }
@@ -300,7 +303,7 @@ impl Pair<'_> {
     fn add_own(&self, common: i64, from: Option<Arc<str>>, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
         let (Pair { begin, settle, .. }, usage) = (self, self.usage());
         to.add(self.place())?;
-        to.add(self.id().map_or_else(Arc::default, Arc::clone))?;
+        to.add(self.shared_id().map_or_else(Arc::default, Arc::clone))?;
         to.add(common)?;
         to.add(from)?;
         to.add(begin.and_then(|begin| begin.reserved).map(nanos))?;

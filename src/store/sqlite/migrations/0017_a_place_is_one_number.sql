@@ -1,5 +1,5 @@
--- A request's place among all is one number, so that its row is found by that alone, and what points at a row is as short: 256 places a
--- microsecond, of which a request has one behind when it came.
+-- A request's place among all is one number, so that its row is found by that alone, and what points at a row is as short. There are 256 of
+-- them a microsecond: a request has that of the last two digits of its id, behind when it came, or the first one after it that nobody has.
 DROP VIEW requests;
 CREATE TABLE placed (
     place          INTEGER PRIMARY KEY,
@@ -19,15 +19,27 @@ CREATE TABLE placed (
     first_byte_ms  INTEGER,
     total_ms       INTEGER
 );
-INSERT INTO placed
-    SELECT began * 256 + ROW_NUMBER() OVER (PARTITION BY began ORDER BY id) - 1, id, common, source_address, reserved, ended,
-        input, cached, cache_write, output, reasoning, input_audio, output_audio, cost, first_byte_ms, total_ms
-    FROM ledger ORDER BY began, id;
+-- Each with its own place: the last ones are those of all after the year 3100.
+CREATE VIEW owned AS
+    SELECT MAX(MIN(began, 36028797018963711), -36028797018963968) * 256
+        + ((last & 15) + (last >> 6) * 9 + 16 * ((other & 15) + (other >> 6) * 9)) % 256 AS place, *
+    FROM (SELECT *, COALESCE(unicode(substr(id, -1)), 0) AS last, COALESCE(unicode(substr(id, -2, 1)), 0) AS other FROM ledger);
+INSERT OR IGNORE INTO placed SELECT place, id, common, source_address, reserved, ended, input, cached, cache_write, output, reasoning, input_audio, output_audio, cost,
+    first_byte_ms, total_ms FROM owned ORDER BY began, id;
+-- Those whose places are others'.
+CREATE TRIGGER moved INSTEAD OF INSERT ON owned BEGIN
+    INSERT INTO placed SELECT taken.place + 1, NEW.id, NEW.common, NEW.source_address, NEW.reserved, NEW.ended, NEW.input, NEW.cached,
+        NEW.cache_write, NEW.output, NEW.reasoning, NEW.input_audio, NEW.output_audio, NEW.cost, NEW.first_byte_ms, NEW.total_ms
+    FROM placed AS taken WHERE taken.place >= NEW.place AND NOT EXISTS (SELECT 1 FROM placed AS next WHERE next.place = taken.place + 1)
+    ORDER BY taken.place LIMIT 1;
+END;
+INSERT INTO owned SELECT * FROM owned WHERE NOT EXISTS (SELECT 1 FROM placed WHERE placed.place = owned.place AND placed.id = owned.id);
+DROP VIEW owned;
 DROP TABLE ledger;
 ALTER TABLE placed RENAME TO ledger;
 CREATE INDEX ledger_common ON ledger (common);
-CREATE INDEX ledger_open ON ledger (common) WHERE ended IS NULL;
--- All of it, row by row, for whoever reads.
+CREATE INDEX ledger_open ON ledger (place) WHERE ended IS NULL;
+-- All of it, row by row, for whoever reads: from when to when is asked for by places, which have an index.
 CREATE VIEW requests AS
     SELECT place, place >> 8 AS began, id, node, key, project, team, prompt, operation, provider, model, source_address, reserved,
         ended, outcome, status, input, cached, cache_write, output, reasoning, input_audio, output_audio, source, cost, first_byte_ms, total_ms
