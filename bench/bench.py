@@ -69,7 +69,7 @@ def sample(target, scenario, connections, seconds, length):
 def measure(targets, scenario, connections, options, lengths):
     """Alternating rounds; each starts with another target, so that none is always the one after a loud neighbour."""
     for target in targets:
-        load(target, scenario, connections, 1, lengths[target.name, scenario])
+        load(target, scenario, connections, options.seconds, lengths[target.name, scenario])
     rounds = []
     for index in range(options.rounds):
         turn = index % len(targets)

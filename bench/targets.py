@@ -214,4 +214,5 @@ def start_gateway(stage, upstream, entry):
     process = stage.launch(folder, [fill(word) for word in entry["command"]], env)
     url, key = fill(entry["url"]).rstrip("/"), entry.get("api_key", "bench")
     wanted = {name: fill(value) for name, value in entry.get("headers", {}).items()}
-    return Target(entry["name"], process, url, key, {OPENAI: entry["model"]}, folder, entry.get("ready"), headers=wanted)
+    streams = entry.get("answers_streams", True)
+    return Target(entry["name"], process, url, key, {OPENAI: entry["model"]}, folder, entry.get("ready"), streams, wanted)
