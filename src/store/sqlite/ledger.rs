@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::rollups::{self, Span, Sums};
-use super::{Sqlite, came_at, commons, micros, rows, signed, timestamp, writing};
+use super::{Sqlite, came_at, commons, micros, rows, signed, writing};
 use crate::key::KeyId;
 use crate::quota::meters::{Past, Used};
 use crate::quota::{AccountId, limits};
