@@ -112,6 +112,7 @@ def main(options):
                 result = load(target, SCENARIO, CONNECTIONS, options.seconds, lengths[target.name, SCENARIO])
                 spent[target.name].append(target.settled_cpu().since(before) / 1e3 / result["requests"])
                 note(f"round {index + 1}/{options.rounds}, {target.name}: {spent[target.name][-1]:.1f} us CPU")
+        check_all([upstream, *targets], [SCENARIO])
     print(f"chat, {CONNECTIONS} connections, median of {options.rounds} alternating rounds of {options.seconds} s.\n")
     print("| gateway | start to first answer, ms | CPU us/req | to the smallest (range) |")
     print("| --- | ---: | ---: | ---: |")

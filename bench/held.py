@@ -36,12 +36,14 @@ class Read:
 
     def ask(self):
         self.socket.sendall(self.request)
-        self.asked, self.last, self.tail = time.perf_counter(), None, b""
+        self.asked, self.last, self.tail, self.is_right = time.perf_counter(), None, b"", False
 
     def come(self):
         piece, now = self.socket.recv(1 << 16), time.perf_counter()
         if not piece:
             raise Void("a stream that was being read ended before its end")
+        if not self.tail and not piece.startswith(b"HTTP/1.1 200 "):
+            raise Void(f"a stream was refused: {piece[:200]!r}")
         if b"data:" in piece:
             if self.last is None:
                 self.firsts.append((now - self.asked) * 1000)
@@ -49,7 +51,10 @@ class Read:
                 self.pauses.append((now - self.last) * 1000)
             self.last = now
         self.tail = (self.tail + piece)[-64:]
+        self.is_right |= b"[DONE]" in self.tail
         if self.tail.endswith(b"0\r\n\r\n"):
+            if not self.is_right:
+                raise Void("a stream ended without its last event")
             self.ask()
 
 

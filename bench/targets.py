@@ -146,6 +146,8 @@ credential = ["BENCH_API_KEY"]
 [models]
 "{model}" = {{ context = 128000, max_output = 16384, price = {{ input = 0.15, output = 0.6 }} }}
 """
+# What a key has that is held to something, so wide that nothing is refused.
+LIMITS = ["--rpm", "1000000000", "--tpm", "4000000000", "--budget", "1000000/month"]
 # A dialect on the caller's side, and the model whose provider speaks the same; those of "translated" are the other way round.
 OWN = {dialect: f"bench-{dialect.partition('_')[0]}/{model}" for dialect, model in ANY.items()}
 OTHER = {OPENAI: OWN[ANTHROPIC], ANTHROPIC: OWN[OPENAI]}
@@ -167,7 +169,7 @@ def start_keyward(stage, upstream, binary, name="keyward", prepare=None):
         "KEYWARD_PROVIDERS": str(folder / "providers"),
         "BENCH_API_KEY": "bench",
     }
-    create = [binary, "keys", "create", "--json", "--name", "bench"]
+    create = [binary, "keys", "create", "--json", "--name", "bench", *LIMITS]
     made = subprocess.run(create, check=False, env=clean_env() | env, capture_output=True, text=True)
     if made.returncode != 0:
         raise Fault(f"{' '.join(create)}:\n{made.stderr}")

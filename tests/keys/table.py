@@ -193,6 +193,11 @@ def at_work(table):
     client.close()
 
 
+def nothing_reached(table):
+    upstream = table.upstream
+    table.must("nothing reached a provider", not upstream.requests, [(asked.method, asked.path) for asked in upstream.requests])
+
+
 def guess(table):
     """Tries keys from one address until it is told to wait; unknown ids and wrong secrets are told the same before and after."""
     client = Client(table.gateway.port, GUESSER)
@@ -270,7 +275,9 @@ def main():
         try:
             table = Table(gateway, upstream)
             use_up(table)
+            upstream.requests.clear()
             table.stage("")
+            nothing_reached(table)
             with at_work(table):
                 table.stage("at work")
             in_paths(table)
@@ -280,7 +287,7 @@ def main():
             explain.run(table)
             sdks.run(table)
             for_scanners(table)
-            table.must("nothing reached a provider", not upstream.requests, [(asked.method, asked.path) for asked in upstream.requests])
+            nothing_reached(table)
             upstream.forget()
             fine = [(name, headers, surface) for name, headers in ways.FINE.items() for surface in surfaces.ALL]
             table.run([(f"fine: {name} | {surface.name}", lambda client, it=(name, headers, surface): table.fine(client, *it)) for name, headers, surface in fine])
