@@ -147,11 +147,10 @@ def test_revocation_reaches_running_requests_path_within_a_second(gateway, admin
     made = ok(admin.post(f"{V1}/keys", json={}), 201)
     assert chat(gateway, made["key"]).status == 200
     ok(admin.post(f"{V1}/keys/{made['id']}/revoke"))
-    revoked = asked = time.monotonic()
+    began = time.monotonic()
     while (reply := chat(gateway, made["key"])).status == 200:
-        assert asked - revoked < 1, "it was asked a second after"
-        asked = time.monotonic()
-    assert reply.json()["error"]["code"] == "key_revoked"
+        assert time.monotonic() - began < 1
+    assert reply.json()["error"]["code"] == "key_revoked" and time.monotonic() - began < 1
 
 
 def test_pages_over_a_thousand_keys(start_gateway):
