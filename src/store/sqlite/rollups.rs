@@ -14,7 +14,7 @@ use super::{PLACES, ROOM, place};
 use crate::store::{StoreError, UsageBy};
 
 /// In places.
-pub(super) const HOUR: i64 = 3_600_000_000 * PLACES;
+const HOUR: i64 = 3_600_000_000 * PLACES;
 const HOURS_A_DAY: i64 = 24;
 const DAY: i64 = HOURS_A_DAY * HOUR;
 
@@ -162,7 +162,7 @@ impl UsageBy {
 
 /// Sums up one more hour or day that ended before `before` and is not summed up; false where there is none.
 pub(super) async fn roll_up(pool: &SqlitePool, before: Timestamp) -> Result<bool, StoreError> {
-    let closed = place(before) / HOUR;
+    let closed = hour_of(place(before));
     let hour = format!("{HOURS} SELECT hour FROM hours WHERE NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour) LIMIT 1");
     let hour: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(hour)).bind(0).bind(closed * HOUR).fetch_optional(pool).await?;
     if let Some(hour) = hour {
@@ -215,9 +215,9 @@ async fn delete(connection: &mut SqliteConnection, span: i64, number: i64) -> Re
     Ok(())
 }
 
-/// The hour of a moment, counted since 1970.
-pub(super) fn hour_of(at: Timestamp) -> i64 {
-    place(at) / HOUR
+/// The hour of a place, counted since 1970.
+pub(super) fn hour_of(place: i64) -> i64 {
+    place / HOUR
 }
 
 /// Moves up to `most` ended requests of one hour, which is over before `before`, into its sums, but for those that came at the time of an open
@@ -225,8 +225,8 @@ pub(super) fn hour_of(at: Timestamp) -> i64 {
 pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Result<u64, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
     let first = sqlx::AssertSqlSafe(format!("SELECT place FROM ledger WHERE place < ? AND {} ORDER BY place LIMIT 1", *IS_PRUNABLE));
-    let first = sqlx::query_scalar::<_, i64>(first).bind(place(before) / HOUR * HOUR).fetch_optional(&mut *transaction).await?;
-    let Some(hour) = first.map(|place| place / HOUR) else { return Ok(0) };
+    let first = sqlx::query_scalar::<_, i64>(first).bind(hour_of(place(before)) * HOUR).fetch_optional(&mut *transaction).await?;
+    let Some(hour) = first.map(hour_of) else { return Ok(0) };
     // Its sums so far are of rows that are there, and are made anew of those that go.
     let fresh = "DELETE FROM rollups WHERE span = 1 AND number = ?1
         AND NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = ?1 AND pruned)";

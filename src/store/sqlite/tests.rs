@@ -324,8 +324,7 @@ async fn requests_of_the_fifteenth_migration_are_told_as_before() {
     assert_eq!(told(&store.reads).await, before);
     assert_eq!(count(&store, "SELECT COUNT(*) FROM commons").await, 3, "two have all of it in common");
     // What its ledger tells again, it tells of the same rows.
-    let again = |id: &str| Begin { at: Timestamp::from_microsecond(1).unwrap(), ..Begin::clone(&begun(id, "m")) };
-    let again = ["a7f", "b7f"].map(|id| Arc::new(again(id)));
+    let again = ["a7f", "b7f"].map(|id| begun_at(Timestamp::from_microsecond(1).unwrap(), id, "m"));
     store.apply("n", &again.clone().map(Entry::Begin), Cursor::default()).await.unwrap();
     store.apply("n", &again.map(|begin| answered(Of::Begun(begin), 1)), Cursor::default()).await.unwrap();
     assert_eq!(told(&store.reads).await, before);
@@ -414,7 +413,7 @@ async fn a_row_that_is_moved_into_the_next_hour_is_in_its_sums() {
     let last = Timestamp::from_microsecond(3_599_999_999).unwrap();
     let requests = async || store.usage(&UsageQuery { by: UsageBy::Model, ..UsageQuery::default() }).await.unwrap()[0].requests;
     for (count, id) in (1..).zip(["aff", "bff", "cff"]) {
-        let begin = Arc::new(Begin { at: last, ..Begin::clone(&begun(id, "m")) });
+        let begin = begun_at(last, id, "m");
         store.apply("n", &[Entry::Begin(Arc::clone(&begin)), answered(Of::Begun(begin), 1)], Cursor::default()).await.unwrap();
         assert_eq!(requests().await, count);
         while store.roll_up(Timestamp::now()).await.unwrap() {}
@@ -427,8 +426,12 @@ async fn a_row_that_is_moved_into_the_next_hour_is_in_its_sums() {
 
 /// A request's beginning, at the same time for all.
 fn begun(id: &str, model: &str) -> Arc<Begin> {
+    begun_at(Timestamp::UNIX_EPOCH, id, model)
+}
+
+fn begun_at(at: Timestamp, id: &str, model: &str) -> Arc<Begin> {
     let facts = Facts { key: "k", operation: "chat".into(), provider: "p", model, ..Facts::default() };
-    Arc::new(Begin { id: id.into(), at: Timestamp::UNIX_EPOCH, common: Arc::new(Common::new(&facts)), reserved: None })
+    Arc::new(Begin { id: id.into(), at, common: Arc::new(Common::new(&facts)), reserved: None })
 }
 
 /// A request's end.

@@ -63,7 +63,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, node: &str, entries
     for pair in pairs.iter_mut().filter(|pair| pair.began.is_none()) {
         *pair = came(connection, node, *pair).await?;
     }
-    let mut hours: Vec<i64> = pairs.iter().map(|pair| rollups::hour_of(pair.began())).collect();
+    let mut hours: Vec<i64> = pairs.iter().map(|pair| rollups::hour_of(pair.place())).collect();
     hours.sort_unstable();
     hours.dedup();
     for hour in hours {
@@ -78,9 +78,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, node: &str, entries
     let (rare, plain): (Vec<_>, Vec<_>) = pairs.into_iter().zip(numbers).partition(|(pair, _)| pair.has_rare());
     for (rows, statements, with_rare) in [(plain, &NARROW, false), (rare, &WIDE, true)] {
         for (size, piece) in in_pieces(&rows, &ROWS) {
-            let arguments = arguments(piece, with_rare).map_err(|e| StoreError(e.to_string()))?;
-            let done = sqlx::query_with(statements[size].as_str(), arguments).execute(&mut *connection).await?;
-            if done.rows_affected() < piece.len() as u64 {
+            if insert(connection, &statements[size], piece, with_rare).await? < piece.len() as u64 {
                 find_room(connection, piece, &statements[ROWS.len() - 1], with_rare).await?;
             }
         }
@@ -111,12 +109,21 @@ async fn find_room(
                 free.ok_or_else(|| StoreError(format!("{ROOM} requests came at {}: does the clock stand?", pair.began())))?
             }
         };
-        rollups::forget(connection, found / rollups::HOUR).await?;
-        let moved = Pair { found: Some(found), ..*pair };
-        let arguments = arguments(&[(moved, *common)], with_rare).map_err(|e| StoreError(e.to_string()))?;
-        sqlx::query_with(one, arguments).execute(&mut *connection).await?;
+        rollups::forget(connection, rollups::hour_of(found)).await?;
+        insert(connection, one, &[(Pair { found: Some(found), ..*pair }, *common)], with_rare).await?;
     }
     Ok(())
+}
+
+/// Writes rows by the statement for so many; tells how many were new or changed.
+async fn insert(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    rows: &[(Pair<'_>, i64)],
+    with_rare: bool,
+) -> Result<u64, StoreError> {
+    let arguments = arguments(rows, with_rare).map_err(|e| StoreError(e.to_string()))?;
+    Ok(sqlx::query_with(statement, arguments).execute(connection).await?.rows_affected())
 }
 
 /// The number of what each has in common with others.
