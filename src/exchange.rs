@@ -8,6 +8,7 @@ mod keeping;
 mod list;
 mod naming;
 mod pages;
+mod paying;
 mod streamed;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 
 use self::estimate::{Estimate, Input};
 use self::fitting::Again;
+use self::paying::Paying;
 use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
@@ -146,18 +148,16 @@ async fn walk(
     if let Some(meant) = &meant {
         keeping::holder(gateway, caller.id(), &naming::files_meant(meant)).await?;
     }
-    // What a body only names matters where a budget must hold.
-    let input = if caller.has_hard_budget() { Input::of(&ask.body) } else { Input::Sent(ask.body.len() as u64) };
-    let estimate = Estimate::new(operation, &targets, input, ask.max_output, ask.choices);
+    let estimate = Estimate::new(operation, &targets, Input::of(&ask), ask.max_output, ask.choices);
     let is_part = head.extensions.get::<chat::GoesOn>().is_some();
     let need = |touches| Need { requests: u64::from(!is_part), is_part, ..estimate.need(touches) };
-    let of_prompt = |glob: &str| ticket.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
-    let admitted = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob) || of_prompt(glob)));
+    let admitted = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob) || ticket.prompt_is_named_by(glob)));
     let permit = admitted.map_err(|refused| refused.told(surface.asker()))?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(dialect, &head.headers);
-    let answer = gateway.client.call(&ask, meant.as_ref(), &targets, &headers).await.map_err(Failure::refusal)?;
+    let payer = Paying { ticket, caller: &caller, targets: &targets, estimate: &estimate };
+    let answer = gateway.client.call(&ask, meant.as_ref(), &targets, &headers, &payer).await.map_err(Failure::refusal)?;
     ticket.answering(answer.head.status, &targets[answer.target]);
     Ok((Walked { ask, meant, targets, answer }, again))
 }

@@ -92,6 +92,21 @@ impl Ticket {
     pub fn new(gateway: &Arc<Gateway>, operation: Operation, headers: &HeaderMap, extensions: &Extensions) -> Ticket {
         let id = next_id();
         let request_id = request_id(headers, &id);
+        let mut ticket = Ticket::blank(gateway, operation, id, request_id);
+        ticket.from = extensions.get::<Peer>().map(|peer| peer.0);
+        ticket
+    }
+
+    /// An attempt of this request that another follows: one that ends by itself, of the same caller.
+    pub fn attempt(&self) -> Ticket {
+        let mut attempt = Ticket::blank(&self.gateway, self.operation, next_id(), self.request_id.clone());
+        (attempt.started, attempt.from, attempt.key) = (self.started, self.from, self.key);
+        (attempt.groups, attempt.model, attempt.prompt) = (self.groups.clone(), self.model.clone(), self.prompt.clone());
+        attempt.is_budgeted = self.is_budgeted;
+        attempt
+    }
+
+    fn blank(gateway: &Arc<Gateway>, operation: Operation, id: Arc<str>, request_id: HeaderValue) -> Ticket {
         Ticket {
             gateway: Arc::clone(gateway),
             started: Instant::now(),
@@ -99,7 +114,7 @@ impl Ticket {
             request_id,
             operation,
             key: None,
-            from: extensions.get::<Peer>().map(|peer| peer.0),
+            from: None,
             groups: Default::default(),
             ends_soon: None,
             model: String::new(),
@@ -116,6 +131,11 @@ impl Ticket {
             is_under_way: false,
             is_settled: false,
         }
+    }
+
+    /// Whether a limit's glob names the prompt that is called.
+    pub fn prompt_is_named_by(&self, glob: &str) -> bool {
+        self.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob))
     }
 
     /// The caller has named a model; of a long name the log gets the beginning, and of a key put in its place nothing.
@@ -151,7 +171,7 @@ impl Ticket {
     pub async fn begin(&mut self, target: &Target, permit: Permit, estimate: &Estimate) -> std::io::Result<()> {
         self.estimate = *estimate;
         self.target = Some(target.clone());
-        self.write_begin(&target.provider.id, &target.model, estimate.worst, permit).await
+        self.write_begin(&target.provider.id, &target.model, estimate.worst.ok(), permit).await
     }
 
     /// The same for an MCP tool, by its name `server/tool`.
@@ -250,16 +270,16 @@ impl Ticket {
         if std::mem::replace(&mut self.is_settled, true) {
             return;
         }
-        // The provider may bill what was on its way to a caller who hung up, and what broke off.
-        self.goes_on_unseen |= self.is_budgeted && matches!(outcome, Outcome::Abandoned | Outcome::Failed);
+        // The provider may bill what was on its way to a caller who hung up, what broke off, and sound and pictures that it does not count.
+        let is_uncounted = matches!(outcome, Outcome::Abandoned | Outcome::Failed) || self.operation.is_media();
+        self.goes_on_unseen |= self.is_budgeted && is_uncounted;
         let (usage, source) = self.used(reading);
         let cost = self.cost(&usage, source);
         let (at, total) = (Timestamp::now(), self.started.elapsed());
         if let Some((permit, begin)) = self.begun.take() {
             // Before anything is given back: who begins by that is written behind it.
             self.write_down(begin, at, outcome, (usage, source, cost), total);
-            let of_prompt = |glob: &str| self.prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
-            let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::names(glob, &name)) || of_prompt(glob);
+            let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::names(glob, &name)) || self.prompt_is_named_by(glob);
             permit.settle(&self.used_in_all(&usage, cost), &is_named);
         }
         self.gateway.metrics.ended(&Ended {
@@ -305,7 +325,7 @@ impl Ticket {
             return Some(Usd::default());
         }
         if self.goes_on_unseen && source == Source::Estimated {
-            return self.estimate.worst;
+            return self.estimate.worst.ok();
         }
         let is_unknown = self.operation.is_media() && source == Source::Estimated;
         self.target.as_ref().filter(|_| !is_unknown).and_then(Target::facts).and_then(|facts| facts.cost(usage))

@@ -194,7 +194,7 @@ impl Sources<'_> {
             };
             may_use.map_err(|reason| reason.refusal(None))?;
         }
-        let least = Estimate::new(Operation::Chat, &targets, Input::Sent(0), Some(1), 1).worst;
+        let least = Estimate::new(Operation::Chat, &targets, Input::text(0), Some(1), 1).worst;
         let of_prompt = |glob: &str| prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
         let by_name = |glob: &str| unknown.is_some() && quota::limits::names(glob, model);
         let touches = |glob: &str| estimate::touches(&targets, glob) || of_prompt(glob) || by_name(glob);

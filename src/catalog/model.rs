@@ -111,8 +111,8 @@ impl Model {
         self.price.as_ref().map(|price| price.cost(usage))
     }
 
-    /// The most that so many tokens can cost, of whichever kind and in whichever tier they turn out to be.
-    pub fn worst_cost(&self, input: u64, output: u64) -> Option<Usd> {
+    /// The most that a token in and one out can cost, of whichever kind and in whichever tier they turn out to be.
+    pub fn dearest(&self) -> Option<[Price; 2]> {
         let price = self.price.as_ref()?;
         let most = |usd: &[Option<f64>]| usd.iter().flatten().copied().fold(0.0, f64::max);
         let dearest_input =
@@ -120,8 +120,7 @@ impl Model {
         let dearest_output = price.tiers.iter().fold(0.0, |worst: f64, tier| worst.max(tier.output));
         let input_usd = most(&[Some(price.input), price.cache_read, price.cache_write, price.input_audio, Some(dearest_input)]);
         let output_usd = most(&[Some(price.output), price.reasoning, price.output_audio, Some(dearest_output)]);
-        let parts = [Price::per_million(input_usd).of(input), Price::per_million(output_usd).of(output)];
-        Some(money::from_pico(parts[0].saturating_add(parts[1])))
+        Some([input_usd, output_usd].map(Price::per_million))
     }
 }
 

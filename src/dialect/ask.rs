@@ -31,6 +31,10 @@ pub struct Ask {
     pub keeps: bool,
     /// Whether the provider is to work on it after it has answered.
     pub in_background: bool,
+    /// Whether the model may read what is not in the body, or is no text in it.
+    pub points_out: bool,
+    /// Whether tools are handed to the model.
+    pub hands_tools: bool,
     /// The bytes as they came.
     pub body: Bytes,
     /// Where the body names the model; `None` where the path does.
@@ -70,11 +74,13 @@ impl Ask {
             Some(stream) => stream,
             None => optional::<bool>(&members, "stream", "has to be true or false")?.unwrap_or(peek.stream_default.unwrap_or(false)),
         };
-        let choices = peek.choices.map(|name| optional::<u64>(&members, name, "has to be a whole number")).transpose()?.flatten();
-        let choices = choices.unwrap_or(1).max(1);
+        let mut choices = 1;
+        for path in peek.choices {
+            choices = choices.max(number_at(&members, path, "has to be a whole number")?.unwrap_or(1));
+        }
         let mut max_output = None;
         for path in peek.max_output {
-            max_output = max_output.or(limit_at(&members, path)?);
+            max_output = max_output.or(number_at(&members, path, "has to be a whole number of tokens")?);
         }
         let has_usage_option =
             called.dialect == Dialect::OpenaiChat && matches!(called.operation, Operation::Chat | Operation::Completions);
@@ -85,6 +91,9 @@ impl Ask {
         let in_background = has_state && optional::<bool>(&members, "background", "has to be true or false")?.unwrap_or(false);
         let models_within = if called.operation.has_no_output() { models_within(&members) } else { Vec::new() };
         let max_output = if called.operation.has_no_output() { Some(0) } else { max_output };
+        // A prompt that the provider keeps; elsewhere it is what is said.
+        let names_prompt = has_state && members.get("prompt").is_some();
+        let (points_out, hands_tools) = (members.points_out() || names_prompt, members.hands_tools());
         Ok(Ask {
             called,
             model,
@@ -92,6 +101,8 @@ impl Ask {
             earlier,
             keeps,
             in_background,
+            points_out,
+            hands_tools,
             max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
             choices,
             model_at,
@@ -189,15 +200,14 @@ pub(crate) fn model_in(members: &Members<'_>) -> Result<(String, Option<Range<us
     }
 }
 
-/// A limit of output tokens at a path of one member or two; negative ones are Ollama's for "none".
-fn limit_at(members: &Members<'_>, path: &'static str) -> Result<Option<u64>, Refusal> {
-    const NEED: &str = "has to be a whole number of tokens";
+/// A number at a path of one member or two; negative ones are Ollama's for "none".
+fn number_at(members: &Members<'_>, path: &'static str, need: &str) -> Result<Option<u64>, Refusal> {
     let Some((outer, inner)) = path.split_once('.') else {
-        return optional::<u64>(members, path, NEED);
+        return optional::<u64>(members, path, need);
     };
     let Some(object) = members.get(outer).filter(|member| member.raw != "null") else { return Ok(None) };
     let inside = Members::read(object.raw.as_bytes()).map_err(|_| wrong(outer, "has to be an object"))?;
-    let limit = optional::<i64>(&inside, inner, NEED).map_err(|refusal| refusal.with_param(path))?;
+    let limit = optional::<i64>(&inside, inner, need).map_err(|refusal| refusal.with_param(path))?;
     Ok(limit.and_then(|limit| u64::try_from(limit).ok()))
 }
 

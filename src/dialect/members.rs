@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::scan;
+use super::{pointers, scan};
 
 /// One member: its name, and where its value stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,10 @@ pub struct Member<'a> {
 
 /// The members of an object, in order.
 #[derive(Debug)]
-pub struct Members<'a>(Vec<Member<'a>>);
+pub struct Members<'a> {
+    list: Vec<Member<'a>>,
+    points_out: bool,
+}
 
 /// No dialect's request or answer has nearly as many; each name is compared with those before it.
 pub(super) const MOST_MEMBERS: usize = 512;
@@ -32,8 +35,8 @@ pub(super) const MOST_MEMBERS: usize = 512;
 impl<'a> Members<'a> {
     /// Reads the members of the object that `json` is; the whole of it has to be right, and no name may come twice.
     pub fn read(json: &'a [u8]) -> Result<Members<'a>, serde_json::Error> {
-        if let Some(members) = scan::members(json) {
-            return Ok(Members(members));
+        if let Some((list, pointers)) = scan::members(json) {
+            return Ok(Members { list, points_out: pointers.any() });
         }
         Members::read_carefully(json)
     }
@@ -48,12 +51,22 @@ impl<'a> Members<'a> {
 
     /// The member of that name.
     pub fn get(&self, name: &str) -> Option<&Member<'a>> {
-        self.0.iter().find(|member| member.name == name)
+        self.list.iter().find(|member| member.name == name)
+    }
+
+    /// Whether something in it may point to what is not in it, or be no text: files, pictures, what a provider keeps or finds by itself.
+    pub fn points_out(&self) -> bool {
+        self.points_out
+    }
+
+    /// Whether it hands tools to a model.
+    pub fn hands_tools(&self) -> bool {
+        self.list.iter().any(|member| pointers::hands_tools(&member.name))
     }
 
     /// All members.
     pub fn iter(&self) -> std::slice::Iter<'_, Member<'a>> {
-        self.0.iter()
+        self.list.iter()
     }
 }
 
@@ -82,7 +95,8 @@ impl<'de> Visitor<'de> for TopLevel {
             let start = raw.as_ptr() as usize - self.base;
             members.push(Member { name, raw, range: start..start + raw.len() });
         }
-        Ok(Members(members))
+        // What this reader takes and the other does not is hardly ever sent.
+        Ok(Members { list: members, points_out: true })
     }
 }
 

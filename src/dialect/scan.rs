@@ -9,6 +9,7 @@ use std::ops::Range;
 use wide::u8x16;
 
 use super::members::{MOST_MEMBERS, Member};
+use super::pointers::Pointers;
 
 /// Deeper values are left to the other reader, which has a limit of its own.
 const DEEPEST: usize = 64;
@@ -32,12 +33,13 @@ const ESCAPES: [u8; 256] = {
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
+    pointers: Pointers,
 }
 
-/// The members of the object that `json` is, or `None` where anything about it is not right.
-pub(super) fn members(json: &[u8]) -> Option<Vec<Member<'_>>> {
+/// The members of the object that `json` is, and what its strings point to, or `None` where anything about it is not right.
+pub(super) fn members(json: &[u8]) -> Option<(Vec<Member<'_>>, Pointers)> {
     let text = simdutf8::basic::from_utf8(json).ok()?;
-    let mut scanner = Scanner { bytes: json, at: 0 };
+    let mut scanner = Scanner { bytes: json, at: 0, pointers: Pointers::default() };
     let mut members: Vec<Member<'_>> = Vec::with_capacity(12);
     scanner.object(|scanner, name_at, has_escapes| {
         let name = match has_escapes {
@@ -47,14 +49,15 @@ pub(super) fn members(json: &[u8]) -> Option<Vec<Member<'_>>> {
         if members.len() == MOST_MEMBERS || members.iter().any(|member| member.name == name) {
             return None;
         }
-        let start = scanner.at;
+        let (start, before) = (scanner.at, scanner.pointers);
         scanner.value(DEEPEST)?;
+        scanner.pointers.after_member(&name, before);
         let range = start..scanner.at;
         members.push(Member { name, raw: text.get(range.clone())?, range });
         Some(())
     })?;
     scanner.skip_space();
-    (scanner.at == json.len()).then_some(members)
+    (scanner.at == json.len()).then_some((members, scanner.pointers))
 }
 
 // === impl Scanner ===
@@ -121,11 +124,17 @@ impl Scanner<'_> {
         if let Some(block) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
             let place = specials(*block).trailing_zeros() as usize;
             if block.get(place) == Some(&b'"') {
+                self.pointers.look_at(&block[..place]);
                 self.at += place + 1;
                 return Some(false);
             }
         }
-        self.long_string()
+        let start = self.at;
+        let has_escapes = self.long_string()?;
+        if !has_escapes {
+            self.pointers.look_at(self.bytes.get(start..self.at - 1)?);
+        }
+        Some(has_escapes)
     }
 
     /// The same, 64 bytes at a time.
@@ -183,10 +192,14 @@ impl Scanner<'_> {
 
     /// The length of the escape at `at`.
     #[inline]
-    fn escape(&self, at: usize) -> Option<usize> {
+    fn escape(&mut self, at: usize) -> Option<usize> {
         match ESCAPES[usize::from(*self.bytes.get(at + 1)?)] {
             0 => None,
-            6 => self.bytes.get(at + 2..at + 6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
+            6 => {
+                let digits = self.bytes.get(at + 2..at + 6)?;
+                self.pointers.look_at_escape(digits);
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(6)
+            }
             length => Some(usize::from(length)),
         }
     }

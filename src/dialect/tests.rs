@@ -105,6 +105,63 @@ fn what_is_wrong_is_named() {
     }
 }
 
+#[test]
+fn what_points_out_of_a_request_is_seen_and_what_only_talks_of_it_is_not() {
+    let said = |content: &str| format!(r#"{{"model":"a","messages":[{{"role":"user","content":{content}}}]}}"#);
+    let pointing = [
+        said(r#"[{"type":"file","file":{"file_id":"file-1"}}]"#),
+        said(r#"[{"type":"image","source":{"type":"base64","data":"aGk="}}]"#),
+        said(r#"[{"image":{"format":"png","source":{"bytes":"aGk="}}}]"#),
+        said(r#"[{"type":"input_audio","input_audio":{"data":"aGk="}}]"#),
+        said(r#"[{"type":"text","te\u0078t":"a"}]"#),
+        r#"{"model":"a","contents":[{"parts":[{"inlineData":{"data":"aGk="}}]}]}"#.to_owned(),
+        r#"{"model":"a","messages":[],"web_search_options":{}}"#.to_owned(),
+        r#"{"model":"a","messages":[{"role":"user","content":"hi","images":["aGk="]}]}"#.to_owned(),
+        r#"{"model":"a","tools":[{"type":"web_search_preview_2025_03_11"}],"input":"hi"}"#.to_owned(),
+        r#"{"model":"a","tools":[{"googleSearch":{}}]}"#.to_owned(),
+        r#"{"model":"a","tools":[{"codeExecution":{}}]}"#.to_owned(),
+        r#"{"model":"a","tools":[{"type":"mcp","server_label":"x"}]}"#.to_owned(),
+        r#"{"model":"a","previous_response_id":"resp_1"}"#.to_owned(),
+    ];
+    for body in pointing {
+        assert!(ask(&body).points_out, "{body}");
+    }
+    let talking = [
+        said(r#""an image at a url, with \"file_id\": 1 and web_search\n""#),
+        said(r#""caf\u00e9 \u003cb\u003e \\u0061""#),
+        r#"{"model":"a","tools":[{"type":"function","function":{"name":"fetch","parameters":{"properties":{"url":{"type":"string"}}}}}]}"#
+            .to_owned(),
+        r#"{"model":"a","response_format":{"json_schema":{"schema":{"properties":{"image":{"type":"string"}}}}},"messages":[]}"#.to_owned(),
+        r#"{"model":"a","prompt":"hi"}"#.to_owned(),
+    ];
+    for body in talking {
+        assert!(!ask(&body).points_out, "{body}");
+    }
+    // Whichever of the two comes first.
+    assert!(ask(r#"{"model":"a","messages":[{"content":[{"image_url":"u"}]}],"tools":[{"url":1}]}"#).points_out);
+    assert!(ask(r#"{"model":"a","tools":[{"url":1}],"messages":[{"content":[{"image_url":"u"}]}]}"#).points_out);
+}
+
+#[test]
+fn a_prompt_that_a_provider_keeps_points_out() {
+    let asks =
+        |dialect| Ask::read(Called::new(Operation::Chat, dialect), Bytes::from(r#"{"model":"a","prompt":{"id":"pmpt_1"}}"#)).unwrap();
+    assert!(asks(Dialect::OpenaiResponses).points_out);
+    assert!(!asks(Dialect::OpenaiChat).points_out);
+}
+
+#[test]
+fn every_answer_that_is_billed_is_counted() {
+    let choices = |dialect, body: &'static str| {
+        Ask::read(Called { model: Some("a".into()), stream: Some(false), ..Called::new(Operation::Chat, dialect) }, Bytes::from(body))
+            .unwrap()
+    };
+    let gemini = choices(Dialect::Gemini, r#"{"generationConfig":{"candidateCount":3,"maxOutputTokens":5}}"#);
+    assert_eq!((gemini.choices, gemini.max_output), (3, Some(15)));
+    let completions = choices(Dialect::OpenaiChat, r#"{"model":"a","n":2,"best_of":4,"max_tokens":5}"#);
+    assert_eq!((completions.choices, completions.max_output), (4, Some(20)));
+}
+
 const STREAM: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\": {\"}}],\"usage\":null}\n\n\
     data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4,\"prompt_tokens_details\":{\"cached_tokens\":3}}}\n\n\
     data: [DONE]\n\n";
@@ -219,7 +276,7 @@ proptest! {
     #[test]
     fn both_readers_of_members_agree(json in almost_json(), padding in "[ x]{0,9}") {
         for json in [json.clone(), format!("{{\"{padding}\":{json}}}"), format!("{{\"a\":\"{padding}\\n\",\"b\":{json},\"{padding}c\":1}}")] {
-            let fast = super::scan::members(json.as_bytes());
+            let fast = super::scan::members(json.as_bytes()).map(|(members, _)| members);
             let careful = Members::read_carefully(json.as_bytes()).ok().map(|members| members.iter().cloned().collect::<Vec<_>>());
             prop_assert_eq!(fast, careful, "{}", json);
         }
@@ -231,7 +288,7 @@ proptest! {
         padding in "x{0,63}",
     ) {
         let json = format!("{{\"a\":\"{padding}{}\",\"b\":1}}", parts.concat());
-        let fast = super::scan::members(json.as_bytes());
+        let fast = super::scan::members(json.as_bytes()).map(|(members, _)| members);
         let careful = Members::read_carefully(json.as_bytes()).ok().map(|members| members.iter().cloned().collect::<Vec<_>>());
         prop_assert_eq!(fast, careful, "{}", json);
     }
@@ -243,7 +300,7 @@ fn strings_end_where_they_end_whatever_stands_at_the_edge_of_a_word() {
         let plain = "x".repeat(length);
         for escape in [r#"\""#, r"\\", r"\n", r"\u0041", "é", "鍵", r#"\\\""#] {
             let json = format!(r#"{{"a":"{plain}{escape}{plain}","b":1}}"#);
-            let members = super::scan::members(json.as_bytes()).unwrap();
+            let (members, _) = super::scan::members(json.as_bytes()).unwrap();
             assert_eq!(members.len(), 2, "{json}");
             assert_eq!(members[0].raw, format!(r#""{plain}{escape}{plain}""#));
         }

@@ -45,8 +45,8 @@ pub struct Peek {
     pub stream_default: Option<bool>,
     /// Members that limit the output, first found first, with a dot between an object and its member.
     pub max_output: &'static [&'static str],
-    /// The member that says how many answers are wanted.
-    pub choices: Option<&'static str>,
+    /// Members that say how many answers are made, the most of them; with a dot as above.
+    pub choices: &'static [&'static str],
 }
 
 /// How an answer tells its usage, whole or streamed.

@@ -20,6 +20,7 @@ pub(super) use google::file_of;
 pub use upload::{of_piece, serve_piece};
 
 use super::estimate::{self, Estimate, Input};
+use super::paying::Paying;
 use super::{check_name, ledger_down, list, name_request, pages};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::{broken, model_in};
@@ -30,6 +31,7 @@ use crate::held;
 use crate::key::KeyId;
 use crate::key::caller::Plane;
 use crate::prompt::chat;
+use crate::quota::Asker;
 use crate::route::{self, Target};
 use crate::surface::upload::Upload;
 use crate::surface::{Surface, body};
@@ -100,6 +102,18 @@ pub(super) enum Reply {
     List(http::response::Parts, Bytes),
 }
 
+/// What came with a request.
+struct Sent {
+    load: Load,
+    model: Option<String>,
+    /// What the model is given to read.
+    input: Input,
+    /// How many pictures it is asked for at the most.
+    pictures: u64,
+}
+
+/// As many pictures as OpenAI makes of one request (`n` in "Create image edit"): in a form their number may come after all else.
+const MOST_PICTURES: u64 = 10;
 /// Names the provider in an answer, and in a request that names no model.
 const PROVIDER: HeaderName = HeaderName::from_static("keyward-provider");
 
@@ -170,7 +184,7 @@ async fn walk(
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
     ticket.called_by(&caller);
-    let (mut load, named) = load(gateway, surface, served, &head, body).await?;
+    let Sent { mut load, model: named, input, pictures } = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
     model.as_deref().map_or(Ok(()), check_name)?;
     model.iter().for_each(|model| ticket.called_model(model));
@@ -186,13 +200,11 @@ async fn walk(
     }
     let targets = aim::targets(gateway, served, &caller, &head, &mut load, model.as_deref(), &id).await?;
     let targets = route::serving(targets, served.operation, served.dialect)?;
-    let input_bytes = match &load {
-        Load::Json(body, _) if !served.operation.is_free() => body.len() as u64,
-        _ => 0,
-    };
     let output = served.operation.has_no_output().then_some(0);
-    let estimate = Estimate::new(served.operation, &targets, Input::Sent(input_bytes), output, 1);
-    let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
+    let estimate = Estimate::new(served.operation, &targets, input, output, pictures);
+    // Nobody says in such a request how much the answer may be.
+    let permit =
+        caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob))).map_err(|refused| refused.told(Asker::Nobody))?;
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let mut headers = Errand::headers(served.dialect, &head.headers, &load);
     let begins_upload = served.deed == Deed::Begin;
@@ -205,7 +217,10 @@ async fn walk(
     let answer = match served.deed {
         Deed::List(kind) if dialect == Dialect::Gemini => pages::page(gateway, &caller, kind, errand, &targets).await?,
         Deed::List(kind) => list::list(gateway, &caller, kind, errand, &targets).await?,
-        _ => Reply::Answer(gateway.client.run(&errand, &targets).await.map_err(Failure::refusal)?),
+        _ => {
+            let payer = Paying { ticket, caller: &caller, targets: &targets, estimate: &estimate };
+            Reply::Answer(gateway.client.run(&errand, &targets, &payer).await.map_err(Failure::refusal)?)
+        }
     };
     let (status, index) = match &answer {
         Reply::Answer(answer) => (answer.head.status, answer.target),
@@ -221,32 +236,32 @@ fn unbounded() -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "batch_with_budget", message)
 }
 
-/// What came with the request, and the model that it names.
-async fn load(
-    gateway: &Gateway,
-    surface: &dyn Surface,
-    served: &Served,
-    head: &Parts,
-    body: Body,
-) -> Result<(Load, Option<String>), Refusal> {
+async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &Parts, body: Body) -> Result<Sent, Refusal> {
+    let nothing = Sent { load: Load::Nothing, model: None, input: Input::text(0), pictures: 1 };
     match served.takes {
-        Takes::Nothing => Ok((Load::Nothing, None)),
+        Takes::Nothing => Ok(nothing),
         Takes::Json => {
             surface.check_head(head)?;
             let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
             // Cancelling and the like may come with nothing.
             if bytes.is_empty() && matches!(served.deed, Deed::Use(_) | Deed::Begin) {
-                return Ok((Load::Nothing, None));
+                return Ok(nothing);
             }
             let members = Members::read(&bytes).map_err(|e| broken(&bytes, &e))?;
             let is_named = served.deed == Deed::Call && members.get("model").is_some_and(|member| member.raw != "null");
             let (model, at) = if is_named { model_in(&members).map(|(model, at)| (Some(model), at))? } else { (None, None) };
-            Ok((Load::Json(bytes.clone(), at), model))
+            let text = if served.operation.is_free() { 0 } else { bytes.len() as u64 };
+            let input = if members.points_out() { Input::and_more(text) } else { Input::text(text) };
+            let number = |name: &str| members.get(name).and_then(|member| member.raw.parse::<u64>().ok());
+            // One that is shown before it is ready costs less than a whole one.
+            let pictures = number("n").unwrap_or(1).max(1).saturating_add(number("partial_images").unwrap_or(0));
+            Ok(Sent { load: Load::Json(bytes.clone(), at), model, input, pictures })
         }
         Takes::Form => {
             let upload = Upload::read(body, head, served.deed == Deed::Call, &gateway.config).await?;
             let model = upload.model().map(str::to_owned).filter(|_| served.deed == Deed::Call);
-            Ok((Load::Form(Box::new(upload)), model))
+            let pictures = if matches!(served.operation, Operation::ImageEdits | Operation::ImageVariations) { MOST_PICTURES } else { 1 };
+            Ok(Sent { load: Load::Form(Box::new(upload)), model, input: Input::and_more(0), pictures })
         }
     }
 }

@@ -1,117 +1,87 @@
 //! What a request can take at most, before its provider is asked: what is reserved for it.
 
-use memchr::{memchr_iter, memmem};
-
-use crate::catalog::Operation;
-use crate::money::Usd;
-use crate::quota::{Need, limits};
+use crate::catalog::{Model, Operation};
+use crate::dialect::Ask;
+use crate::money::{self, Price, Usd};
+use crate::quota::{Need, Unbounded, limits};
 use crate::route::Target;
 
-/// How much output is reserved where neither the caller nor the catalogue names a limit.
-const UNNAMED_OUTPUT: u64 = 4096;
 /// A token of text is about four bytes; the true count replaces this when the answer is settled.
 const BYTES_A_TOKEN: u64 = 4;
+/// More tokens than a provider puts around the tools that it hands to a model: Anthropic's page "Pricing" names up to 804.
+const AROUND_TOOLS: u64 = 1024;
 
 /// A request's tokens and cost, before they are known.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Estimate {
     /// Tokens in, as text of its length mostly has.
     pub input: u64,
     /// Tokens out at the most, where the caller says so.
     pub output: u64,
-    /// The most that it can cost, whichever target answers; `None` where one of them has no price.
-    pub worst: Option<Usd>,
+    /// The most that it can cost, whichever target answers, or why nobody can tell.
+    pub worst: Result<Usd, Unbounded>,
 }
 
 /// What a model is given to read.
-#[derive(Clone, Copy, Debug)]
-pub enum Input {
-    /// All of it is in a body of so many bytes.
-    Sent(u64),
-    /// A body of so many bytes names more, which its provider reads: files, pages, what it keeps, what its own tools find.
-    Named(u64),
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Input {
+    /// Bytes of text.
+    text: u64,
+    /// Tokens that its provider adds.
+    added: u64,
+    /// It may be more, or no text at all: files, pictures, sound, pages, what a provider keeps, what its own tools find.
+    may_be_more: bool,
 }
-
-/// Words by which a body may name what is not in it: members, their values, and types of tools, in all dialects.
-const NAMING: [&str; 21] = [
-    "file_id",
-    "file_url",
-    "fileData",
-    "file_data",
-    "fileUri",
-    "file_uri",
-    "image_url",
-    "document_url",
-    "video_url",
-    "audio_url",
-    "s3Location",
-    "url",
-    "previous_response_id",
-    "conversation",
-    "prompt",
-    "cachedContent",
-    "cached_content",
-    "container",
-    "item_reference",
-    "mcp_servers",
-    "web_search_options",
-];
-/// How types of tools that a provider runs by itself begin.
-const RUN_THERE: [&str; 10] =
-    ["web_search", "web_fetch", "file_search", "code_", "mcp", "googleSearch", "google_search", "urlContext", "url_context", "computer"];
-
-/// The letters that these words begin with: of the other strings of a body no more than that is looked at.
-const FIRST_LETTERS: [bool; 256] = first_letters();
 
 // === impl Input ===
 
 impl Input {
-    /// Of a body: a word too many costs no more than a larger reservation, one too few a budget.
-    pub fn of(body: &[u8]) -> Input {
-        let names = |after_quote: &[u8]| {
-            if !after_quote.first().is_some_and(|first| FIRST_LETTERS[usize::from(*first)]) {
-                return false;
-            }
-            NAMING.iter().any(|word| after_quote.strip_prefix(word.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'"')))
-                || RUN_THERE.iter().any(|start| after_quote.starts_with(start.as_bytes()))
-        };
-        // Letters that are written as escapes could be any of these words.
-        let is_escaped = || memmem::find(body, b"\\u00").is_some();
-        let bytes = body.len() as u64;
-        match memchr_iter(b'"', body).any(|at| names(&body[at + 1..])) || is_escaped() {
-            true => Input::Named(bytes),
-            false => Input::Sent(bytes),
-        }
+    /// A text of so many bytes.
+    pub fn text(bytes: u64) -> Input {
+        Input { text: bytes, ..Input::default() }
     }
 
-    fn bytes(self) -> u64 {
-        let (Input::Sent(bytes) | Input::Named(bytes)) = self;
-        bytes
+    /// A text of so many bytes, and what nobody can count beforehand.
+    pub fn and_more(text: u64) -> Input {
+        Input { text, may_be_more: true, ..Input::default() }
+    }
+
+    /// What a request holds, and what it points to.
+    pub fn of(ask: &Ask) -> Input {
+        let added = if ask.hands_tools { AROUND_TOOLS } else { 0 };
+        Input { text: ask.body.len() as u64, added, may_be_more: ask.points_out }
+    }
+
+    /// The most tokens that a model makes of it.
+    fn most(self, model: &Model) -> Result<u64, Unbounded> {
+        let takes = takes(model);
+        match self.may_be_more {
+            true => takes.ok_or(Unbounded::Input),
+            // No tokenizer makes more tokens of a text than it has bytes.
+            false => Ok((self.text.saturating_add(self.added)).min(takes.unwrap_or(u64::MAX))),
+        }
     }
 }
 
 // === impl Estimate ===
 
 impl Estimate {
-    /// Of a request with a body of so many bytes, that wants `choices` answers of `max_output` tokens in all.
+    /// Of a request that wants `choices` answers of `max_output` tokens in all.
     pub fn new(operation: Operation, targets: &[Target], input: Input, max_output: Option<u64>, choices: u64) -> Estimate {
-        let bytes = input.bytes();
         let worst = |target: &Target| {
-            let facts = target.facts()?;
-            let most = facts.max_input.or(facts.context);
-            let input = match input {
-                // No tokenizer makes more tokens of a text than it has bytes; a picture in it has far fewer, and the model's context bounds both.
-                Input::Sent(bytes) => bytes.min(most.unwrap_or(u64::MAX)),
-                Input::Named(_) => most?,
-            };
-            let output = max_output.unwrap_or_else(|| facts.max_output.or(facts.context).unwrap_or(UNNAMED_OUTPUT).saturating_mul(choices));
-            facts.worst_cost(input, output)
+            let model = target.facts().ok_or(Unbounded::Price)?;
+            let gives = || known(model.max_output).or(known(model.context)).map(|most| most.saturating_mul(choices));
+            let output = || max_output.or_else(gives).ok_or(Unbounded::Output);
+            let [price_in, price_out] = model.dearest().ok_or(Unbounded::Price)?;
+            // Of what is free there may be any number.
+            let of = |price: Price, tokens: &dyn Fn() -> Result<u64, Unbounded>| if price.0 == 0 { Ok(0) } else { Ok(price.of(tokens()?)) };
+            Ok(money::from_pico(of(price_in, &|| input.most(model))?.saturating_add(of(price_out, &output)?)))
         };
         let worst = match operation.is_free() {
-            true => Some(Usd::default()),
-            false => targets.iter().map(worst).try_fold(Usd::default(), |most, cost| Some(most.max(cost?))),
+            true => Ok(Usd::default()),
+            false => targets.iter().map(worst).try_fold(Usd::default(), |most, cost| Ok(most.max(cost?))),
         };
-        Estimate { input: bytes / BYTES_A_TOKEN, output: max_output.unwrap_or(0), worst }
+        Estimate { input: input.text / BYTES_A_TOKEN, output: max_output.unwrap_or(0), worst }
     }
 
     /// What has to be admitted; `touches` says whether a limit's glob names one of the targets.
@@ -125,12 +95,20 @@ pub fn touches(targets: &[Target], glob: &str) -> bool {
     targets.iter().any(|target| limits::names(glob, &target.full_name()))
 }
 
-const fn first_letters() -> [bool; 256] {
-    let (mut letters, mut at) = ([false; 256], 0);
-    while at < NAMING.len() + RUN_THERE.len() {
-        let word = if at < NAMING.len() { NAMING[at] } else { RUN_THERE[at - NAMING.len()] };
-        letters[word.as_bytes()[0] as usize] = true;
-        at += 1;
+/// The most tokens that a model reads, where that is known.
+pub fn takes(model: &Model) -> Option<u64> {
+    known(model.max_input).or(known(model.context))
+}
+
+/// The catalogue's 0 is a number that nobody knows: there are models of pictures and sound that it says to read and give nothing.
+fn known(tokens: Option<u64>) -> Option<u64> {
+    tokens.filter(|tokens| *tokens > 0)
+}
+
+// === impl Default ===
+
+impl Default for Estimate {
+    fn default() -> Estimate {
+        Estimate { input: 0, output: 0, worst: Ok(Usd::default()) }
     }
-    letters
 }

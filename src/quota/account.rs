@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
 
 use super::alert::{Alert, AlertSender, THRESHOLDS};
-use super::counter::Tally;
+use super::counter::{State, Tally};
 use super::limits::{Budget, Limits};
 use super::meters::Meters;
 use super::window::Window;
@@ -123,8 +123,7 @@ impl Account {
     }
 
     /// A budget was charged: those who want to know hear when a threshold is passed.
-    pub(super) fn charged(&self, budget: &Budget, tally: &Tally) {
-        let state = tally.state();
+    pub(super) fn charged(&self, budget: &Budget, tally: &Tally, state: &State) {
         let used = Usd::of_nanos(state.used);
         for (place, percent) in (0..).zip(THRESHOLDS) {
             if has_passed(used, budget, percent) && tally.alert(place) {

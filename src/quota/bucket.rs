@@ -69,8 +69,7 @@ impl TokenBucket {
     pub fn remaining(&self) -> (u64, Duration) {
         let until_full = self.full_at.load(Ordering::Relaxed).saturating_sub(self.now());
         let room = MINUTE_NS.saturating_sub(until_full);
-        let tokens = u128::from(room) * u128::from(self.capacity) / u128::from(MINUTE_NS);
-        (tokens as u64, Duration::from_nanos(until_full))
+        (share(room, u64::from(self.capacity), MINUTE_NS), Duration::from_nanos(until_full))
     }
 
     fn update(&self, change: impl Fn(u64) -> u64) {
@@ -81,10 +80,18 @@ impl TokenBucket {
     }
 
     fn nanoseconds(&self, tokens: u64) -> u64 {
-        (u128::from(tokens) * u128::from(MINUTE_NS) / u128::from(self.capacity)).min(u128::from(u64::MAX)) as u64
+        share(tokens, MINUTE_NS, u64::from(self.capacity))
     }
 
     fn now(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
+    }
+}
+
+/// `amount * part / whole`, as far as that can be told; most products are no larger than a division in one step takes.
+fn share(amount: u64, part: u64, whole: u64) -> u64 {
+    match amount.checked_mul(part) {
+        Some(product) => product / whole,
+        None => (u128::from(amount) * u128::from(part) / u128::from(whole)).min(u128::from(u64::MAX)) as u64,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
-use super::counter::{Counter, Taken, Tally};
+use super::counter::{Counter, State, Taken, Tally};
 use super::limits::{Budget, Unit};
 use super::meters::{Meters, Used};
 use super::{Exceeded, Level, Need};
@@ -61,9 +61,9 @@ impl Meters {
                 continue;
             }
             let worst = match need.cost {
-                Some(cost) => cost.nanos(),
-                None if budget.soft => 0,
-                None => return Err(Exceeded::Unpriced(budget.clone())),
+                Ok(cost) => cost.nanos(),
+                Err(_) if budget.soft => 0,
+                Err(why) => return Err(Exceeded::Unbounded(budget.clone(), why)),
             };
             let most = budget.nano_usd.nanos();
             match tally.take(worst, (!budget.soft).then_some(most)) {
@@ -119,8 +119,9 @@ impl Hold {
         }
     }
 
-    /// Replaces what is held by what was used of a model that `touches` a limit's glob; tells which budgets it was charged to.
-    pub(super) fn settle(mut self, used: &Used, touches: &dyn Fn(&str) -> bool) -> Vec<(Budget, Arc<Tally>)> {
+    /// Replaces what is held by what was used of a model that `touches` a limit's glob; `charged` hears which budgets that was charged to,
+    /// and how they stand then.
+    pub(super) fn settle(mut self, used: &Used, touches: &dyn Fn(&str) -> bool, charged: &dyn Fn(&Budget, &Tally, &State)) {
         for (at, taken) in std::mem::take(&mut self.rates) {
             let Some((rate, counter)) = self.meters.rates.get(at) else { continue };
             match is_touched(&rate.models, touches) {
@@ -129,16 +130,14 @@ impl Hold {
                 false => counter.give_back(taken),
             }
         }
-        let mut charged = Vec::new();
         for (at, taken) in std::mem::take(&mut self.budgets) {
             let Some((budget, tally)) = self.meters.budgets.get(at) else { continue };
             let is_touched = is_touched(&budget.models, touches);
-            tally.settle(taken, if is_touched { used.cost.nanos() } else { 0 });
+            let state = tally.settle(taken, if is_touched { used.cost.nanos() } else { 0 });
             if is_touched {
-                charged.push((budget.clone(), Arc::clone(tally)));
+                charged(budget, tally, &state);
             }
         }
-        charged
     }
 }
 

@@ -46,12 +46,23 @@ pub struct Need<'a> {
     pub input: u64,
     /// The most tokens out, as far as the caller limits them.
     pub output: u64,
-    /// The most that it can cost; `None` where one of its models has no price.
-    pub cost: Option<Usd>,
+    /// The most that it can cost, or why nobody can tell.
+    pub cost: Result<Usd, Unbounded>,
     /// Whether a limit's glob names a model that it may go to.
     pub touches: &'a dyn Fn(&str) -> bool,
     /// It is a part of a request that runs, which counts as one of those that run already.
     pub is_part: bool,
+}
+
+/// Why nobody can tell what a request costs at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unbounded {
+    /// One of its models has no price.
+    Price,
+    /// It may read more than the text in it, and nothing says how much one of its models takes.
+    Input,
+    /// Nothing says how much one of its models gives.
+    Output,
 }
 
 /// Which limit was reached, and when there is room again.
@@ -72,15 +83,15 @@ pub enum Exceeded {
         /// The most that the request could cost.
         worst: Usd,
     },
-    /// There is a budget, and no price to hold against it.
-    Unpriced(Budget),
+    /// There is a budget, and no most to hold against it.
+    Unbounded(Budget, Unbounded),
 }
 
 // === impl Need ===
 
 impl Need<'_> {
     /// A request that takes nothing that is counted but itself.
-    pub const NOTHING: Need<'static> = Need { requests: 1, input: 0, output: 0, cost: Some(Usd(0)), touches: &|_| true, is_part: false };
+    pub const NOTHING: Need<'static> = Need { requests: 1, input: 0, output: 0, cost: Ok(Usd(0)), touches: &|_| true, is_part: false };
 
     /// So much of a unit.
     pub fn of(&self, unit: Unit) -> u64 {

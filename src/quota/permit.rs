@@ -40,9 +40,7 @@ impl Permit {
     pub fn settle(mut self, used: &Used, touches: &dyn Fn(&str) -> bool) {
         self.follow(touches);
         for (place, hold) in std::mem::take(&mut self.holds) {
-            for (budget, tally) in hold.settle(used, touches) {
-                self.chain[place].charged(&budget, &tally);
-            }
+            hold.settle(used, touches, &|budget, tally, state| self.chain[place].charged(budget, tally, state));
         }
     }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::account::{Account, AccountId, Chain};
 use super::window::Period;
-use super::{Budget, Exceeded, Rate, headers};
+use super::{Budget, Exceeded, Rate, Unbounded, headers};
 use crate::error::{Kind, Refusal};
 use crate::money::Usd;
 
@@ -125,17 +125,36 @@ impl Refused {
                 };
                 Refusal::new(StatusCode::PAYMENT_REQUIRED, Kind::Budget, "budget_exceeded", message)
             }
-            Exceeded::Unpriced(budget) => {
-                let advice = match asker {
-                    Asker::Caller | Asker::Nobody => "use one that has",
-                    Asker::Author => "let the prompt's author name one that has",
-                };
+            Exceeded::Unbounded(budget, why) => {
+                let (code, lacks, advice, sets) = unbounded(*why, asker);
                 let message = format!(
-                    "{subject} has a budget of {}, and this model has no price to hold against it: {advice}, or ask whoever runs this gateway to set its price (0 if it is free) in the provider's file.",
+                    "{subject} has a budget of {}, and {lacks}: {advice}, or ask whoever runs this gateway to set {sets} in the provider's file.",
                     amount(budget)
                 );
-                Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "model_without_price", message).with_param("model")
+                Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, code, message).with_param("model")
             }
+        }
+    }
+}
+
+/// The code, what is not known, what can be done about it, and what would mend it for good.
+fn unbounded(why: Unbounded, asker: Asker) -> (&'static str, &'static str, &'static str, &'static str) {
+    match (why, asker) {
+        (Unbounded::Price, asker) => {
+            let advice = if asker == Asker::Author { "let the prompt's author name one that has" } else { "use one that has" };
+            ("model_without_price", "this model has no price to hold against it", advice, "its price (0 if it is free)")
+        }
+        (Unbounded::Input, asker) => {
+            let advice = if asker == Asker::Author { "let the prompt's author name another" } else { "send text alone, use another model" };
+            ("model_without_limit", "nothing says how much this model reads of files, pictures and sound", advice, "its context")
+        }
+        (Unbounded::Output, asker) => {
+            let advice = match asker {
+                Asker::Caller => "set max_tokens",
+                Asker::Author => "let the prompt's author set config.maxOutputTokens",
+                Asker::Nobody => "use another",
+            };
+            ("model_without_limit", "nothing says how much this model answers at most", advice, "its max_output")
         }
     }
 }

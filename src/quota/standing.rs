@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::account::{Account, Chain};
 use super::limits::{Budget, Rate};
 use super::window::Period;
-use super::{Exceeded, Refused};
+use super::{Exceeded, Refused, Unbounded};
 use crate::error::Refusal;
 use crate::money::Usd;
 
@@ -88,13 +88,13 @@ impl Standing {
         (self.left == 0 && !is_soft).then(|| self.refused.clone().into())
     }
 
-    /// The same for a request that costs `least` or more, which is `None` where it has no price.
-    pub fn refusal_at(&self, least: Option<Usd>) -> Option<Refusal> {
+    /// The same for a request that costs `least` or more, where anybody can tell.
+    pub fn refusal_at(&self, least: Result<Usd, Unbounded>) -> Option<Refusal> {
         let Exceeded::Budget { budget: budget @ Budget { soft: false, .. }, state, .. } = &self.refused.exceeded else { return None };
         let exceeded = match least {
-            None => Exceeded::Unpriced(budget.clone()),
-            Some(worst) if worst.nanos() > self.left => Exceeded::Budget { budget: budget.clone(), state: *state, worst },
-            Some(_) => return None,
+            Err(why) => Exceeded::Unbounded(budget.clone(), why),
+            Ok(worst) if worst.nanos() > self.left => Exceeded::Budget { budget: budget.clone(), state: *state, worst },
+            Ok(_) => return None,
         };
         Some(Refused { exceeded, ..self.refused.clone() }.into())
     }
@@ -103,7 +103,7 @@ impl Standing {
     pub fn counts(&self, touches: Option<&dyn Fn(&str) -> bool>) -> bool {
         let models = match &self.refused.exceeded {
             Exceeded::Rate(rate, _) | Exceeded::TooLarge(rate, _) => &rate.models,
-            Exceeded::Budget { budget, .. } | Exceeded::Unpriced(budget) => &budget.models,
+            Exceeded::Budget { budget, .. } | Exceeded::Unbounded(budget, _) => &budget.models,
             Exceeded::Parallel(_) => &None,
         };
         models.as_deref().is_none_or(|glob| touches.is_some_and(|touches| touches(glob)))

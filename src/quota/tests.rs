@@ -45,7 +45,7 @@ fn tokens(input: u64) -> Need<'static> {
 }
 
 fn costs(nanos: i64) -> Need<'static> {
-    Need { cost: Some(Usd(nanos)), ..Need::NOTHING }
+    Need { cost: Ok(Usd(nanos)), ..Need::NOTHING }
 }
 
 fn used(input: u64, nanos: i64) -> Used {
@@ -160,7 +160,7 @@ async fn a_budget_says_what_is_left_of_it() {
     let refusal = Refusal::from(admit(&chain, &costs(300_000_000)).unwrap_err());
     assert_eq!((refusal.status, refusal.code), (StatusCode::TOO_MANY_REQUESTS, "budget_reserved"), "{}", refusal.message);
     drop(running);
-    let refusal = Refusal::from(admit(&chain, &Need { cost: None, ..Need::NOTHING }).unwrap_err());
+    let refusal = Refusal::from(admit(&chain, &Need { cost: Err(Unbounded::Price), ..Need::NOTHING }).unwrap_err());
     assert_eq!((refusal.status, refusal.code), (StatusCode::FORBIDDEN, "model_without_price"));
 }
 
@@ -170,7 +170,7 @@ async fn a_soft_budget_refuses_nothing_and_counts() {
     for _ in 0..3 {
         admit(&chain, &costs(1_000_000)).unwrap().settle(&used(1, 1_000_000), ALL);
     }
-    drop(admit(&chain, &Need { cost: None, ..Need::NOTHING }).unwrap());
+    drop(admit(&chain, &Need { cost: Err(Unbounded::Price), ..Need::NOTHING }).unwrap());
     assert_eq!(stands(&chain), (3_000_000, 0));
 }
 
@@ -185,11 +185,11 @@ async fn limits_of_some_models_count_those_that_answer() {
     let either = |glob: &str| ["openai/big", "other/small"].iter().any(|name| limits::matches(glob, name));
     let small = |glob: &str| limits::matches(glob, "other/small");
     // Either may answer, so both are held; the small one does.
-    let need = Need { cost: Some(Usd(900_000_000)), touches: &either, ..Need::NOTHING };
+    let need = Need { cost: Ok(Usd(900_000_000)), touches: &either, ..Need::NOTHING };
     admit(&chain, &need).unwrap().settle(&used(1, 900_000_000), &small);
     assert_eq!(stands(&chain), (0, 0));
     drop(admit(&chain, &need).unwrap());
-    drop(admit(&chain, &Need { touches: &small, cost: Some(Usd(2_000_000_000)), ..Need::NOTHING }).unwrap());
+    drop(admit(&chain, &Need { touches: &small, cost: Ok(Usd(2_000_000_000)), ..Need::NOTHING }).unwrap());
 }
 
 #[tokio::test]

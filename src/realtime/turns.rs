@@ -251,12 +251,10 @@ impl Turns {
 
 /// What a response can take at most to which so much was said before.
 pub fn estimate_of(targets: &[Target], said: u64, max_output: Option<u64>) -> Estimate {
-    let most = |target: &Target| target.facts().and_then(|facts| facts.max_input.or(facts.context));
+    let most = |target: &Target| target.facts().and_then(estimate::takes);
     let most = targets.iter().map(most).try_fold(0, |all, most| Some(all.max(most?)));
-    // A model reads what its provider adds, keeps and finds too, up to what it takes; where nobody knows how much that is, what was said
-    // has to do.
-    let input = if most.is_some() { Input::Named(said) } else { Input::Sent(said) };
-    let estimate = Estimate::new(Operation::Realtime, targets, input, max_output, 1);
+    // A model reads what its provider adds, keeps and finds too, up to what it takes.
+    let estimate = Estimate::new(Operation::Realtime, targets, Input::and_more(said), max_output, 1);
     Estimate { input: estimate.input.min(most.unwrap_or(u64::MAX)), ..estimate }
 }
 

@@ -1,7 +1,8 @@
-//! Attempts: which target of a request is asked next, before the first byte only, and where the one before can have done nothing.
+//! Attempts: which target of a request is asked next, before the first byte only; what the one before may have done has to be paid for.
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
 use serde::de::IgnoredAny;
 
@@ -11,9 +12,26 @@ use crate::dialect::ask::Ask;
 use crate::dialect::{Meant, wire};
 use crate::route::{LiveProvider, Target};
 
+/// Pays for attempts that others follow.
+pub trait Payer: Send + Sync {
+    /// Writes down an attempt whose provider may bill it; false where it cannot be paid for besides the one that would follow.
+    fn pays<'a>(&'a self, failure: Failure, target: &'a Target) -> BoxFuture<'a, bool>;
+}
+
+/// Nothing has to be paid for.
+pub struct Free;
+
 /// Statuses that say that another attempt may fare better. 529 is Anthropic's "overloaded".
 const TRANSIENT: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+
+// === impl Free ===
+
+impl Payer for Free {
+    fn pays<'a>(&'a self, _: Failure, _: &'a Target) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(true))
+    }
+}
 
 // === impl Client ===
 
@@ -21,15 +39,25 @@ impl Client {
     /// Sends a request to the first target that takes it; tried in turn until one answers or the attempts are used up.
     ///
     /// `asked` is the request in the intermediate form, for the targets that do not speak its dialect.
-    pub async fn call(&self, ask: &Ask, meant: Option<&Meant>, targets: &[Target], headers: &HeaderMap) -> Result<Answer, Failure> {
+    pub async fn call(
+        &self,
+        ask: &Ask,
+        meant: Option<&Meant>,
+        targets: &[Target],
+        headers: &HeaderMap,
+        payer: &dyn Payer,
+    ) -> Result<Answer, Failure> {
         // Each target of an alias is tried once, however many there are.
         let attempts = targets.len().max(self.settings.attempts as usize);
         let fetched = Fetched::default();
         let attempt = |index: usize| self.attempt(ask, meant, &targets[index], headers, &fetched);
         match targets.len() {
-            1 => self.in_turn(1, attempts, attempt).await,
+            1 => self.in_turn(targets, attempts, payer, attempt).await,
             // In a place of its own: every request would carry the room that this takes.
-            all => Box::pin(self.in_turn(all, attempts, |index| self.proven(attempt(index), ask.stream, &targets[index].provider))).await,
+            _ => {
+                Box::pin(self.in_turn(targets, attempts, payer, |index| self.proven(attempt(index), ask.stream, &targets[index].provider)))
+                    .await
+            }
         }
     }
 
@@ -68,11 +96,12 @@ impl Client {
         Ok(answer)
     }
 
-    /// Another attempt is made before the first byte only, and where the first can have done nothing.
+    /// Another attempt is made before the first byte only, and at the same target only where the first can have done nothing.
     pub(super) async fn in_turn<F: Future<Output = Result<Answer, Failure>>>(
         &self,
-        targets: usize,
+        targets: &[Target],
         attempts: usize,
+        payer: &dyn Payer,
         attempt_at: impl Fn(usize) -> F,
     ) -> Result<Answer, Failure> {
         let mut wait = FIRST_BACKOFF;
@@ -81,8 +110,8 @@ impl Client {
         let mut given_up: Vec<usize> = Vec::new();
         let mut made = 0;
         for turn in 0.. {
-            let index = turn % targets.max(1);
-            if made == attempts || given_up.len() == targets {
+            let index = turn % targets.len().max(1);
+            if made == attempts || given_up.len() == targets.len() {
                 break;
             }
             if turn > 0 && index == 0 {
@@ -98,10 +127,18 @@ impl Client {
             match &outcome {
                 Ok(answer) if !is_transient(answer.head.status) => return outcome,
                 Err(failure) if failure.is_the_callers() => return outcome,
-                Err(failure) if !failure.is_worth_another_attempt() => given_up.push(index),
+                Err(failure) if !failure.is_worth_another_attempt() => {
+                    given_up.push(index);
+                    let is_told = (is_last || given_up.len() == targets.len()) && !matches!(last, Some(Ok(_)));
+                    if let Some(failure) = failure.of_work().filter(|_| !is_told)
+                        && !payer.pays(failure, &targets[index]).await
+                    {
+                        return outcome;
+                    }
+                }
                 Ok(answer) if !is_last => {
                     let asked = retry_after(&answer.head.headers);
-                    let alone = targets - given_up.len() == 1;
+                    let alone = targets.len() - given_up.len() == 1;
                     if alone && asked.is_some_and(|asked| asked > self.settings.max_backoff) {
                         return outcome;
                     }

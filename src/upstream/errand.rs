@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use super::pieces::PiecesBody;
-use super::{Answer, Client, Failure, IDENTITY, Partial, Source, Who, headers_to_forward, read_up_to};
+use super::{Answer, Client, Failure, IDENTITY, Partial, Payer, Source, Who, headers_to_forward, read_up_to};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::json_string;
 use crate::dialect::ir::Dropped;
@@ -98,14 +98,14 @@ impl Load {
 
 impl Client {
     /// Runs an errand at the first target that takes it; what cannot be sent again goes to one alone, whose credential does not rest.
-    pub async fn run(&self, errand: &Errand, targets: &[Target]) -> Result<Answer, Failure> {
+    pub async fn run(&self, errand: &Errand, targets: &[Target], payer: &dyn Payer) -> Result<Answer, Failure> {
         if !errand.load.is_repeatable() {
             let index = targets.iter().position(|target| !target.rests()).unwrap_or(0);
             let target = targets.get(index).ok_or(Failure::NoTarget)?;
             return self.run_at(errand, target).await.map(|answer| Answer { target: index, ..answer });
         }
         let attempts = targets.len().max(self.settings.attempts as usize);
-        self.in_turn(targets.len(), attempts, |index| self.run_at(errand, &targets[index])).await
+        self.in_turn(targets, attempts, payer, |index| self.run_at(errand, &targets[index])).await
     }
 
     async fn run_at(&self, errand: &Errand, target: &Target) -> Result<Answer, Failure> {

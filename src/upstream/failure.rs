@@ -155,6 +155,16 @@ impl Failure {
         matches!(self, Failure::Unreachable { .. })
     }
 
+    /// The same once more, where its provider may have done the work that it was asked for, and may bill it.
+    pub fn of_work(&self) -> Option<Failure> {
+        Some(match self {
+            Failure::BrokeOff { provider, why } => Failure::BrokeOff { provider: provider.clone(), why: why.clone() },
+            Failure::TimedOut { provider, after } => Failure::TimedOut { provider: provider.clone(), after: *after },
+            Failure::BadAnswer { provider, why } => Failure::BadAnswer { provider: provider.clone(), why: why.clone() },
+            _ => return None,
+        })
+    }
+
     /// Whether the request itself is to blame.
     pub fn is_the_callers(&self) -> bool {
         matches!(self, Failure::Untranslatable(_) | Failure::Upload(_))

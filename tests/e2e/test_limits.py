@@ -8,6 +8,7 @@ from standardwebhooks import Webhook
 
 import upstream as provider
 from gateway import eventually
+from gateway import provider as provider_file
 from test_chat import MESSAGES
 from upstream import Answer, Hold, Upstream
 
@@ -18,7 +19,9 @@ COST = 0.00024
 
 def ask(gateway, key, model="test/gpt-4o-mini", **fields):
     body = {"model": model, "messages": MESSAGES, "max_tokens": 200, **fields}
-    return gateway.request("POST", "/v1/chat/completions", json.dumps(body).encode(), key)
+    # A backslash here is one of JSON's own.
+    text = json.dumps({name: value for name, value in body.items() if value is not None}).replace("\\\\", "\\")
+    return gateway.request("POST", "/v1/chat/completions", text.encode(), key)
 
 
 def code(reply):
@@ -102,7 +105,12 @@ def test_what_goes_on_in_the_background_is_charged_as_reserved(start_gateway, up
 
 @pytest.mark.parametrize(
     "part",
-    [{"type": "file", "file": {"file_id": "file-1"}}, {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, {"type": "f\\u0069le", "text": "x"}],
+    [
+        {"type": "file", "file": {"file_id": "file-1"}},
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}},
+        {"type": "f\\u0069le", "text": "x"},
+    ],
 )
 def test_what_a_request_only_names_is_held_against_the_budget_as_all_that_the_model_reads(start_gateway, upstream, part):
     gateway = start_gateway()
@@ -111,6 +119,23 @@ def test_what_a_request_only_names_is_held_against_the_budget_as_all_that_the_mo
     assert code(ask(gateway, gateway.new_key(budget="0.0193/ever")["key"], **fields)) == (402, "budget_exceeded")
     assert ask(gateway, gateway.new_key(budget="0.0194/ever")["key"], **fields).status == 200
     assert ask(gateway, gateway.new_key(budget="0.0193/ever")["key"]).status == 200
+
+
+@pytest.mark.parametrize("facts", ["", "context = 0, max_output = 0, "], ids=["silent", "zero"])
+def test_model_of_which_nobody_knows_how_much_it_takes_and_gives(start_gateway, upstream, facts):
+    models = f'"dark" = {{ {facts}price = {{ input = 0.15, output = 0.6 }} }}'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, models=models)})
+    key = gateway.new_key(budget="1/ever")["key"]
+    reply = ask(gateway, key, "test/dark", max_tokens=None)
+    assert code(reply) == (403, "model_without_limit")
+    assert "set max_tokens" in reply.json()["error"]["message"] and "its max_output" in reply.json()["error"]["message"]
+    assert ask(gateway, key, "test/dark").status == 200
+    picture = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]}]
+    reply = ask(gateway, key, "test/dark", messages=picture)
+    assert code(reply) == (403, "model_without_limit")
+    assert "its context" in reply.json()["error"]["message"]
+    assert ask(gateway, gateway.new_key(budget="1/ever:soft")["key"], "test/dark", max_tokens=None, messages=picture).status == 200
+    assert len(upstream.requests) == 2
 
 
 def test_usage_that_nobody_can_have_used_ends_no_connection(start_gateway, upstream):

@@ -79,6 +79,48 @@ def test_image_is_metered_and_priced(start_gateway, upstream):
     assert '"operation":"images"' in gateway.log()
 
 
+def image(gateway, key, **fields):
+    body = json.dumps({"model": "test/gpt-image-1", "prompt": "A lighthouse", **fields}).encode()
+    return gateway.request("POST", "/v1/images/generations", body, key)
+
+
+def test_budget_holds_for_images(start_gateway, upstream):
+    upstream.serve_at("POST", "/images/generations", provider.answer_json(IMAGES))
+    # One may cost 0.2 and the little that its prompt takes.
+    models = '"gpt-image-1" = { context = 0, max_output = 5000, price = { input = 5.0, output = 40.0 } }'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, models=models)})
+    key = gateway.new_key(budget="0.5/ever")
+    refused = image(gateway, key["key"], n=3)
+    assert (refused.status, refused.json()["error"]["code"]) == (402, "budget_exceeded")
+    assert image(gateway, key["key"], n=2).status == 200
+    row = gateway.usage("key", key["id"], 1)
+    assert row["cost_nano_usd"] == round((50 * 5.0 + 4000 * 40.0) * 1000)
+    # Which picture a form asks for, and how many, may stand at its end.
+    edit = form(("model", None, b"test/gpt-image-1"), ("image", "a.png", b"\x89PNG"))
+    refused = send(gateway, key["key"], edit, "/v1/images/edits")
+    assert (refused.status, refused.json()["error"]["code"]) == (403, "model_without_limit")
+    assert [asked.path for asked in upstream.requests] == ["/images/generations"]
+
+
+def test_images_that_nobody_counts_are_charged_as_reserved(start_gateway, upstream):
+    upstream.serve_at("POST", "/images/generations", provider.answer_json({**IMAGES, "usage": None}))
+    models = '"gpt-image-1" = { max_output = 5000, price = { input = 5.0, output = 40.0 } }'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, models=models)})
+    key = gateway.new_key(budget="0.3/ever")
+    assert [image(gateway, key["key"]).status for _ in range(2)] == [200, 402]
+    assert 200_000_000 <= gateway.usage("key", key["id"], 1)["cost_nano_usd"] < 201_000_000
+
+
+@pytest.mark.parametrize("facts", ["", "context = 0, max_output = 0, "], ids=["silent", "zero"])
+def test_budget_takes_no_image_whose_most_is_unknown(start_gateway, upstream, facts):
+    models = f'"gpt-image-1" = {{ {facts}price = {{ input = 5.0, output = 40.0 }} }}'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, models=models)})
+    refused = image(gateway, gateway.new_key(budget="100/ever")["key"])
+    assert (refused.status, refused.json()["error"]["code"]) == (403, "model_without_limit")
+    assert "max_tokens" not in refused.json()["error"]["message"]
+    assert upstream.requests == []
+
+
 def test_image_edit_is_a_form_with_nothing_but_the_model_changed(client, upstream):
     upstream.serve_at("POST", "/images/edits", provider.answer_json(IMAGES))
     answer = client.images.edit(model="test/gpt-image-1", image=[("a.png", b"\x89PNG a"), ("b.png", b"\x89PNG b")], prompt="A hat")

@@ -139,3 +139,62 @@ def test_no_other_attempt_for_what_the_caller_did_wrong(gateway, key, upstream):
     upstream.serve("gpt-4o-mini", provider.error(400))
     ask(gateway, key, "test/gpt-4o-mini")
     assert len(upstream.requests) == 1
+
+
+PRICE = "{ context = 1000, max_output = 100, price = { input = 0, output = 10 } }"
+# What an attempt may cost at most, in nano-dollars.
+WORST = 100 * 10 * 1000
+
+
+@pytest.fixture
+def start_priced(start_gateway, first, upstream):
+    def start():
+        models = ((first, "a", "FIRST_KEY"), (upstream, "b", "TEST_PROVIDER_KEY"))
+        files = {name: provider_file(at.url, credential=credential, models=f'"{model}" = {PRICE}')
+                 for name, (at, model, credential) in zip(("first", "second"), models, strict=True)}
+        return start_gateway(providers=files, config=ALIASES, env={"FIRST_KEY": "sk-first"})
+
+    return start
+
+
+def costs(gateway):
+    """Of each model: its rows, and what they cost."""
+    return {row["group"]: (row["requests"], row["cost_nano_usd"]) for row in gateway.cli("usage", "--by", "model")}
+
+
+TORN = [Answer(b'{"choices": ['), dataclasses.replace(provider.chat("one two three four"), hold=provider.Hold.up(after=50))]
+
+
+@pytest.mark.parametrize("torn", TORN, ids=["torn-json", "cut"])
+def test_attempt_that_its_provider_may_bill_is_paid_for_though_another_answers(start_priced, first, upstream, torn):
+    gateway = start_priced()
+    first.serve("a", torn)
+    upstream.serve("b", provider.chat("Hello", usage={"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}))
+    key = gateway.new_key(budget=f"{2 * WORST / 1e9:.9f}/ever")
+    assert ask(gateway, key["key"], "fast").headers["keyward-provider"] == "second"
+    gateway.usage("key", key["id"], 2)
+    assert costs(gateway) == {"first/a": (1, WORST), "second/b": (1, 7 * 10 * 1000)}
+    assert ask(gateway, key["key"], "fast").status == 402
+    [limit] = gateway.admin("POST", "/keys/explain", {"key": key["key"]})["limits"]
+    assert (limit["most"] - limit["left"], limit["held"]) == (WORST + 70_000, 0)
+
+
+def test_no_other_is_asked_where_the_budget_has_no_room_for_both(start_priced, first, upstream):
+    gateway = start_priced()
+    first.serve("a", TORN[0])
+    key = gateway.new_key(budget=f"{1.5 * WORST / 1e9:.9f}/ever")
+    answer = ask(gateway, key["key"], "fast")
+    assert (answer.status, answer.json()["error"]["code"]) == (502, "provider_bad_answer")
+    assert upstream.requests == []
+    gateway.usage("key", key["id"], 1)
+    assert costs(gateway) == {"first/a": (1, WORST)}
+
+
+def test_last_attempt_is_paid_for_though_an_earlier_answer_is_told(start_priced, first, upstream):
+    gateway = start_priced()
+    first.serve("a", provider.error(500))
+    upstream.serve("b", TORN[0])
+    key = gateway.new_key(budget=f"{3 * WORST / 1e9:.9f}/ever")
+    assert ask(gateway, key["key"], "fast").status == 500
+    gateway.usage("key", key["id"], 2)
+    assert costs(gateway)["second/b"] == (1, WORST)

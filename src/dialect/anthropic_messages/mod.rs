@@ -34,7 +34,7 @@ use crate::error::Refusal;
 
 /// Its facts.
 pub const WIRE: Wire = Wire {
-    peek: Peek { model_in_body: true, stream_default: Some(false), max_output: &["max_tokens"], choices: None },
+    peek: Peek { model_in_body: true, stream_default: Some(false), max_output: &["max_tokens"], choices: &[] },
     path: |_, _| Cow::Borrowed("/messages"),
     stream_type: "text/event-stream",
     headers: &[("anthropic-version", "2023-06-01")],

@@ -34,7 +34,7 @@ pub struct Bedrock;
 
 /// Its facts.
 pub const WIRE: Wire = Wire {
-    peek: Peek { model_in_body: false, stream_default: None, max_output: &["inferenceConfig.maxTokens"], choices: None },
+    peek: Peek { model_in_body: false, stream_default: None, max_output: &["inferenceConfig.maxTokens"], choices: &[] },
     path: |model, form| {
         let operation = if form == Form::Whole { "converse" } else { "converse-stream" };
         Cow::Owned(format!("/model/{}/{operation}", encode_label(model)))

@@ -43,7 +43,7 @@ pub const WIRE: Wire = Wire {
         model_in_body: false,
         stream_default: None,
         max_output: &["generationConfig.maxOutputTokens", "generation_config.max_output_tokens"],
-        choices: None,
+        choices: &["generationConfig.candidateCount", "generation_config.candidate_count"],
     },
     path: |model, form| {
         let verb = match form {

@@ -24,7 +24,7 @@ use crate::error::Refusal;
 
 /// Its facts.
 pub const WIRE: Wire = Wire {
-    peek: Peek { model_in_body: true, stream_default: Some(true), max_output: &["options.num_predict"], choices: None },
+    peek: Peek { model_in_body: true, stream_default: Some(true), max_output: &["options.num_predict"], choices: &[] },
     path: |_, _| Cow::Borrowed("/api/chat"),
     stream_type: "application/x-ndjson",
     headers: &[],

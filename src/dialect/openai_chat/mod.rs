@@ -37,7 +37,8 @@ pub const WIRE: Wire = Wire {
         model_in_body: true,
         stream_default: Some(false),
         max_output: &["max_completion_tokens", "max_tokens"],
-        choices: Some("n"),
+        // Of text completions all are billed of which the best are given.
+        choices: &["n", "best_of"],
     },
     path: |_, _| Cow::Borrowed("/chat/completions"),
     stream_type: "text/event-stream",

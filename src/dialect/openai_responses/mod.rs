@@ -34,7 +34,7 @@ pub use state::refuse as refuse_held_state;
 
 /// Its facts.
 pub const WIRE: Wire = Wire {
-    peek: Peek { model_in_body: true, stream_default: Some(false), max_output: &["max_output_tokens"], choices: None },
+    peek: Peek { model_in_body: true, stream_default: Some(false), max_output: &["max_output_tokens"], choices: &[] },
     path: |_, _| Cow::Borrowed("/responses"),
     stream_type: "text/event-stream",
     headers: &[],

@@ -172,7 +172,7 @@ async fn walk(
     }
     let piece = Piece::new(body, &head.headers, number(&head.headers, &OFFSET)?.unwrap_or(0), &gateway.config.limits)?;
     let targets = [target];
-    let estimate = Estimate::new(served.operation, &targets, Input::Sent(0), None, 1);
+    let estimate = Estimate::new(served.operation, &targets, Input::text(0), None, 1);
     let permit = caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob)))?;
     let [target] = targets;
     ticket.begin(&target, permit, &estimate).await.map_err(|e| ledger_down(&e))?;

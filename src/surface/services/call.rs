@@ -279,7 +279,7 @@ async fn admit(gateway: &Gateway, caller: &Caller, service: &Service, name: &str
         }
     };
     let full = format!("{SERVICE}/{name}");
-    let need = Need { cost: Some(service.price), touches: &|glob: &str| limits::names(glob, &full), ..Need::NOTHING };
+    let need = Need { cost: Ok(service.price), touches: &|glob: &str| limits::names(glob, &full), ..Need::NOTHING };
     quota::admit(&chain, &need).map_err(|refused| refused.told(Asker::Nobody))
 }
 
