@@ -5,6 +5,7 @@
 
 import concurrent.futures
 import contextlib
+import itertools
 import json
 import pathlib
 import queue
@@ -16,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 
 import explain
 import keys as made_keys
+import protocol
 import sdks
 import surfaces
 import upstream as provider
@@ -25,14 +27,34 @@ from gateway import Gateway, eventually
 from gateway import provider as provider_file
 
 CREDENTIAL = "sk-upstream-credential"
-MODELS = '"gpt-4o-mini" = { price = { input = 0.15, output = 0.6 } }\n"embed" = {}\n"gpt-image-1" = {}\n"gpt-realtime" = {}'
-RANKS = 'name = "Ranks"\ndocs = "https://example.com"\ndialects = ["cohere_v2"]\nbase_url = "{url}"\nauth = "bearer"\ncredential = ["TEST_PROVIDER_KEY"]\n\n[models]\n"rank" = {{}}\n'
+MODELS = '"gpt-4o-mini" = { price = { input = 0.15, output = 0.6 } }\n"embed" = {}\n"gpt-image-1" = {}\n"gpt-realtime" = {}\n"whisper" = {}'
+OTHER = 'name = "{name}"\ndocs = "https://example.com"\ndialects = ["{dialect}"]\nbase_url = "{url}"\nauth = "bearer"\ncredential = ["TEST_PROVIDER_KEY"]\n\n[models]\n"{model}" = {{}}\n'
+# Providers of other dialects, each with one model.
+OTHERS = {"ranks": ("cohere_v2", "rank"), "claudes": ("anthropic_messages", "claude"), "googles": ("gemini", "flash")}
+PROMPT = "---\nmodel: test/gpt-4o-mini\ninput:\n  schema:\n    name: string\nkeyward.state: published\n---\nGreet {{name}}\n"
+SERVICE = (
+    'upstream = "{url}"\nopenapi = "weather.yaml"\nstate = "published"\nprice = "0.002"\n\n'
+    '[credential]\nin = "header"\nname = "X-Weather-Key"\nvalue = "${{TEST_PROVIDER_KEY}}"\n'
+)
+OPENAPI = 'openapi: 3.1.0\ninfo: {title: Weather, version: "1"}\npaths: {/stations: {get: {operationId: list, responses: {200: {description: Them}}}}}\n'
 # Limits that are set once more than that was used.
 OVER = {"input": "input-tokens/day=100", "output": "output-tokens/day=100", "hour": "requests/hour=1", "day": "requests/day=1"}
+JSON = ("application/json", "application/problem+json")
 LANES = 8
 # Addresses of this machine: none of the others may be held up by what the second one does.
 HERE, GUESSER, NEIGHBOUR = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+# None of these tries so many that it is told to wait.
+STRANGERS = [f"127.0.1.{lane}" for lane in range(1, LANES + 1)]
 MOST_GUESSES = 400
+# Where a key is pasted in place of something.
+PATHS = (
+    "/{}/v1/models", "/v1/{}", "/v1/messages/{}", "/v1beta/{}", "/v2/{}", "/api/{}", "/model/{}/invoke", "/admin/v1/{}", "/v1/responses/{}", "/v1/models/{}",
+    "/anthropic/v1/messages/batches/{}", "/v1beta/files/{}", "/v1beta/models/{}:explain", "/download/v1beta/files/{}", "/mcp/{}", "/prompts/{}", "/prompts/{}/x",
+    "/prompts/hello@{}", "/services/{}", "/services/{}/stations", "/services/weather/{}", "/v1/batches?after={}", "/admin/v1/teams/{}",
+    "/admin/v1/prompts/{}", "/admin/v1/services/{}", "/admin/v1/credentials/{}", "/admin/v1/budgets/{}", "/admin/v1/usage?by={}",
+)
+# What is no UTF-8 in a path is no name of anything, and is refused in its dialect's words.
+NO_TEXT = ("/v1/models/%ff", "/v1beta/%ff", "/v1/projects/%ff", "/download/v1beta/files/%ff", "/mcp/%ff", "/prompts/%ff", "/services/%ff/x", "/admin/v1/teams/%ff")
 ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
 
 
@@ -41,7 +63,7 @@ class Table:
 
     def __init__(self, gateway, upstream):
         self.gateway, self.upstream = gateway, upstream
-        self.tried, self.wrong = 0, []
+        self.tried, self.wrong, self.unchallenged = 0, [], set()
         stranger = stranger_to(gateway)
         self.live = made_keys.make(gateway, stranger, name="data")
         self.admin = made_keys.make(gateway, admin_like(stranger), name="management", kind="admin")
@@ -80,19 +102,23 @@ class Table:
     def case(self, client, way, surface):
         """What is wrong with the answer to one way on one surface; nothing where it is right."""
         reply = self.ask(client, way, surface)
-        if leaked := [piece for piece in self.secrets if piece in reply.text()]:
+        text = reply.text()
+        if leaked := [piece for piece in self.secrets if piece in text]:
             return f"the answer has a piece of a secret ({leaked[0][:3]}…)"
         if reply.status != way.status:
             return f"{reply.status} {reply.body[:200]!r}"
+        if reply.status == 401 and "www-authenticate" not in reply.headers:
+            self.unchallenged.add(surface.name)
         if not way.code:
             # What is no HTTP is refused before anybody knows what was asked for, on every surface in OpenAI's words.
             error = json.loads(reply.body)["error"]
             expected = "head_too_large" if way.status == 431 else "head_malformed"
             return "" if error["code"] == expected and error["message"].endswith(".") else f"an error: {error}"
-        code, message = surface.shape_for(way.headers(self.admin if surface.is_admin else self.live))(reply)
+        keys = self.admin if surface.is_admin else self.live
+        code, message = surface.shape_for(way.headers(keys), way.query(keys))(reply)
         if code != way.code or way.says not in message:
             return f"{code}: {message}"
-        if not message.endswith((".", "them.")) or reply.headers["content-type"] not in ("application/json", "application/problem+json") or not reply.headers.get("x-request-id"):
+        if not message.endswith((".", "them.")) or reply.headers["content-type"] not in JSON or not reply.headers.get("x-request-id"):
             return f"the answer's form: {reply.text()}"
         if way.status == 429 and not 0 < int(reply.headers.get("retry-after", 0)) <= way.wait:
             return f"retry-after is {reply.headers.get('retry-after')}"
@@ -106,10 +132,10 @@ class Table:
 
     # All of them.
 
-    def run(self, cases, source=HERE):
+    def run(self, cases, sources=(HERE,)):
         """Tries `(name, check)` over a few connections; `check` is given one and says what is wrong."""
         lanes = queue.SimpleQueue()
-        clients = [Client(self.gateway.port, source) for _ in range(LANES)]
+        clients = [Client(self.gateway.port, source) for _, source in zip(range(LANES), itertools.cycle(sources))]
         for client in clients:
             lanes.put(client)
 
@@ -132,15 +158,26 @@ class Table:
         for client in clients:
             client.close()
 
-    def stage(self, stage, source=HERE):
+    def stage(self, stage, sources=(HERE,)):
         chosen = [way for way in ways.ALL if way.stage == stage and ONLY in way.name]
         pairs = [(way, surface) for way in chosen for surface in surfaces.ALL if way.on(surface)]
-        self.run([(f"{way.name} | {surface.name}", lambda client, way=way, surface=surface: self.case(client, way, surface)) for way, surface in pairs], source)
+        self.run([(f"{way.name} | {surface.name}", lambda client, way=way, surface=surface: self.case(client, way, surface)) for way, surface in pairs], sources)
 
     def must(self, name, is_so, seen=""):
         self.tried += 1
         if not is_so:
             self.wrong.append((name, str(seen)))
+
+
+def begin(folder, url):
+    """A gateway with a provider of each sort, a prompt and a service, all of which are the same upstream."""
+    others = {name: OTHER.format(name=name.title(), dialect=dialect, url=url, model=model) for name, (dialect, model) in OTHERS.items()}
+    providers = {"test": provider_file(url, models=MODELS), **others}
+    gateway = Gateway(folder, providers=providers, config='[mcp]\nhosts = ["gateway"]\n', env={"TEST_PROVIDER_KEY": CREDENTIAL, "KEYWARD_LOG": "debug"})
+    for file, text in {"prompts/hello.prompt": PROMPT, "services/weather.toml": SERVICE.format(url=url), "services/weather.yaml": OPENAPI}.items():
+        (gateway.folder / file).parent.mkdir(exist_ok=True)
+        (gateway.folder / file).write_text(text)
+    return gateway.start()
 
 
 def stranger_to(gateway):
@@ -227,15 +264,25 @@ def after_guessing(table):
 
 
 def in_paths(table):
-    """A key in the path is not repeated in the answer, whichever dialect the path is of."""
+    """A key in the path is not repeated in the answer, whichever dialect the path is of, whether or not a good one is sent beside it."""
     client = Client(table.gateway.port)
-    for path in ("/{}/v1/models", "/v1/{}", "/v1/messages/{}", "/v1beta/{}", "/v2/{}", "/api/{}", "/model/{}/invoke", "/admin/v1/{}", "/v1/responses/{}"):
-        reply = client.send("GET", path.format(table.live.good), [])
-        table.must(f"a key in the path {path}", reply.status in (401, 404, 405) and table.live.good not in reply.text(), reply.text())
+    beside = lambda keys: [("content-type", "application/json"), ("authorization", f"Bearer {keys.good}")]  # noqa: E731
+    good = beside(table.live)
+    for path, method, is_beside in itertools.product(PATHS, ("GET", "POST", "DELETE"), (False, True)):
+        headers = beside(table.admin if path.startswith("/admin") else table.live) if is_beside else []
+        reply = client.send(method, path.format(table.live.other), headers, b"" if method == "GET" else b"{}")
+        name = f"a key in the path {method} {path}" + (" beside a good one" if is_beside else "")
+        is_right = 400 <= reply.status < 500 if is_beside else reply.status in (401, 404, 405)
+        table.must(name, is_right and table.live.other not in reply.text(), reply.body)
+    for path in NO_TEXT:
+        reply = client.send("GET", path, [])
+        table.must(f"no UTF-8 in the path {path}", reply.status in (401, 404) and reply.headers["content-type"] in JSON, reply.body)
+    for header, path in (("keyward-provider", "/v1/batches"), ("mcp-session-id", "/mcp")):
+        reply = client.send("GET", path, [*good, (header, table.live.other)])
+        table.must(f"a key in place of {header}", 400 <= reply.status < 500 and table.live.other not in reply.text(), reply.body)
     for model in (table.live.other, made_keys.FOREIGN["OpenAI"]):
         body = b'{"model":"%s","messages":[]}' % model.encode()
-        headers = [("content-type", "application/json"), ("authorization", f"Bearer {table.live.good}"), ("x-request-id", table.live.other)]
-        reply = client.send("POST", "/v1/chat/completions", headers, body)
+        reply = client.send("POST", "/v1/chat/completions", [*good, ("x-request-id", table.live.other)], body)
         table.must("a key in place of the model", reply.status == (400 if "kw_" in model else 404) and table.live.other not in reply.head, reply.text())
     client.close()
 
@@ -270,19 +317,22 @@ def main():
     began = time.monotonic()
     upstream = provider.Upstream()
     with tempfile.TemporaryDirectory() as folder:
-        providers = {"test": provider_file(upstream.url, models=MODELS), "ranks": RANKS.format(url=upstream.url)}
-        gateway = Gateway(folder, providers=providers, env={"TEST_PROVIDER_KEY": CREDENTIAL, "KEYWARD_LOG": "debug"}).start()
+        gateway = begin(folder, upstream.url)
         try:
             table = Table(gateway, upstream)
             use_up(table)
             upstream.requests.clear()
+            table.stage("used up")
+            protocol.run(table)
+            table.stage("strangers", STRANGERS)
             table.stage("")
+            table.must("every 401 says how to show a key (RFC 9110, section 15.5.2)", not table.unchallenged, sorted(table.unchallenged))
             nothing_reached(table)
             with at_work(table):
                 table.stage("at work")
             in_paths(table)
             guess(table)
-            table.stage("guessing", GUESSER)
+            table.stage("guessing", [GUESSER])
             after_guessing(table)
             explain.run(table)
             sdks.run(table)

@@ -87,7 +87,7 @@ MISSING = [
     whole("an empty x-api-key", "key_empty", "check that the variable", "", "x-api-key"),
     whole("an empty api-key", "key_empty", "is empty", "", "api-key"),
     whole("an empty x-goog-api-key", "key_empty", "is empty", "", "x-goog-api-key"),
-    Way("an empty ?key=", "key_empty", "is empty", query=lambda k: "key=", on=on.data),
+    Way("an empty ?key=", "key_empty", "is empty", query=lambda k: "key=", on=on.reads_query),
 ]
 
 SCHEME = [
@@ -195,7 +195,7 @@ CHANGED = [
     sent("pasted one and a half times", "key_doubled", "pasted twice", lambda k: k.good + k.good[:20]),
     sent("escaped for a URL", "key_url_encoded", "'%'", lambda k: k.good.replace("_", "%5F")),
     sent("an escaped line break at its end", "key_url_encoded", "'%'", lambda k: f"{k.good}%0A"),
-    Way("escaped in the URL", "key_url_encoded", "'%'", query=lambda k: f"key=%20{k.good}", on=on.data),
+    Way("escaped in the URL", "key_url_encoded", "'%'", query=lambda k: f"key=%20{k.good}", on=on.reads_query),
 ]
 
 STAND_INS = [
@@ -223,7 +223,9 @@ ELSEWHERE = [
     Way("?api_key=", "key_misplaced", "in the URL", query=lambda k: f"api_key={k.good}"),
     Way("?access_token=", "key_misplaced", "in the URL", query=lambda k: f"access_token={k.good}"),
     Way("?token=", "key_misplaced", "in the URL", query=lambda k: f"token={k.good}"),
-    Way("?key= for management", "key_misplaced", "in the URL", query=lambda k: f"key={k.good}", on=on.admin),
+    Way("?key= where it is not read", "key_misplaced", "in the URL", query=lambda k: f"key={k.good}", on=on.reads_no_query),
+    Way("a header and a service's ?key=", "key_misplaced", "in the URL", lambda k: [("Authorization", f"Bearer {k.good}")],
+        query=lambda k: f"key={k.other}", on=on.calls_service),
     Way("before the host's name", "key_misplaced", "in the URL", authority=lambda k: f"{k.good}@"),
     Way("as a password before the host's name", "key_misplaced", "in the URL", authority=lambda k: f"user:{k.good}@"),
     whole("in x-auth-token", "key_misplaced", "in a header", lambda k: k.good, "X-Auth-Token"),
@@ -240,7 +242,7 @@ TWO = [
     Way("the same header twice", "key_conflicting", "two different", lambda k: [("Authorization", f"Bearer {k.good}"), ("Authorization", f"Bearer {k.other}")]),
     Way("x-api-key twice", "key_conflicting", "two different", lambda k: [("x-api-key", k.good), ("x-api-key", k.other)]),
     Way("api-key and x-goog-api-key", "key_conflicting", "two different", lambda k: [("api-key", k.good), ("x-goog-api-key", k.other)]),
-    Way("a header and ?key=", "key_conflicting", "two different", lambda k: [("Authorization", f"Bearer {k.good}")], query=lambda k: f"key={k.other}", on=on.data),
+    Way("a header and ?key=", "key_conflicting", "two different", lambda k: [("Authorization", f"Bearer {k.good}")], query=lambda k: f"key={k.other}", on=on.reads_query),
     Way("a stand-in beside it", "key_conflicting", "a tool", lambda k: [("Authorization", "Bearer sk-dummy"), ("x-api-key", k.good)]),
     Way("another service's beside it", "key_conflicting", "two different", lambda k: [("Authorization", f"Bearer {k.foreign['OpenAI']}"), ("x-api-key", k.good)]),
     sent("two in one header", "key_conflicting", "two different", lambda k: f"{k.good},{k.other}"),
@@ -262,13 +264,13 @@ FOREIGN = [
     sent("OpenAI's in quotes", "key_of_another_service", "was not forwarded or logged", lambda k: f'"{k.foreign["OpenAI"]}"'),
     sent("OpenAI's with a space after it", "key_of_another_service", "was not forwarded or logged", lambda k: f"{k.foreign['OpenAI']}\u00a0"),
     sent("a line of .env with OpenAI's", "key_of_another_service", "was not forwarded or logged", lambda k: f"OPENAI_API_KEY={k.foreign['OpenAI']}"),
-    Way("Google's in ?key=", "key_of_another_service", "a Google key", query=lambda k: f"key={k.foreign['Google']}", on=on.data),
+    Way("Google's in ?key=", "key_of_another_service", "a Google key", query=lambda k: f"key={k.foreign['Google']}", on=on.reads_query),
 ]
 
 STATES = [
-    sent("never issued here", "invalid_api_key", "never issued by this gateway", lambda k: k.stranger),
-    sent("the right id with another secret", "invalid_api_key", "never issued by this gateway", lambda k: k.wrong_secret),
-    whole("never issued here, in x-api-key", "invalid_api_key", "ask for a new key", lambda k: k.stranger, "x-api-key"),
+    sent("never issued here", "invalid_api_key", "never issued by this gateway", lambda k: k.stranger, stage="strangers"),
+    sent("the right id with another secret", "invalid_api_key", "never issued by this gateway", lambda k: k.wrong_secret, stage="strangers"),
+    whole("never issued here, in x-api-key", "invalid_api_key", "ask for a new key", lambda k: k.stranger, "x-api-key", stage="strangers"),
     sent("expired", "key_expired", "expired on 20", lambda k: k.expired),
     sent("not yet valid", "key_not_yet_valid", "is not valid before 20", lambda k: k.not_yet),
     sent("disabled", "key_disabled", "enable it", lambda k: k.disabled),
@@ -285,10 +287,11 @@ STATES = [
     sent("an admin key where models are called", "key_is_admin", "use a kw_live_ key", lambda k: k.of_other_plane, status=403, on=on.data),
     sent("a live key for management", "key_not_admin", "needs an admin key", lambda k: k.of_other_plane, status=403, on=on.admin),
     sent("a test key for management", "key_not_admin", "needs an admin key", lambda k: k.test, status=403, on=on.admin),
-    sent("a test key for a model that costs money", "key_test_only", "simulator", lambda k: k.test, status=403, on=on.calls_model),
+    sent("a test key for a model that costs money", "key_test_only", "simulator", lambda k: k.test, status=403, on=on.calls_something),
     sent("a model that it may not use", "model_not_allowed", "GET /v1/models lists them", lambda k: k.limited, status=403, on=on.calls_model),
-    sent("over its requests a minute", "rate_limit_exceeded", "requests a minute", lambda k: k.out_of_requests, status=429, on=on.calls),
-    sent("over its tokens a minute", "rate_limit_exceeded", "tokens a minute", lambda k: k.out_of_tokens, status=429, on=on.calls),
+    sent("a service that it may not call", "operation_not_allowed", "GET /services lists", lambda k: k.limited, status=403, on=on.calls_service),
+    sent("over its requests a minute", "rate_limit_exceeded", "requests a minute", lambda k: k.out_of_requests, status=429, on=on.calls, stage="used up"),
+    sent("over its tokens a minute", "rate_limit_exceeded", "tokens a minute", lambda k: k.out_of_tokens, status=429, on=on.calls, stage="used up"),
     sent("over its input tokens a day", "rate_limit_exceeded", "100 input tokens a day", lambda k: k.out_of_input, status=429, on=on.calls, wait=DAY),
     sent("over its output tokens a day", "rate_limit_exceeded", "100 output tokens a day", lambda k: k.out_of_output, status=429, on=on.calls, wait=DAY),
     sent("over its requests an hour", "rate_limit_exceeded", "1 requests an hour", lambda k: k.out_of_hour, status=429, on=on.calls, wait=DAY),
