@@ -2,7 +2,8 @@
 """What a million rows of the ledger cost: sums by everything, an export, and deletion, of a running gateway.
 
 `python bench/ledger.py [ROWS]` takes the binary that `tests/e2e/gateway.py` takes (KEYWARD_BIN for another) and prints a table;
-with `--dense` every key uses every model, so that a day has as many sums as it can have, and `--sums` leaves out export and deletion."""
+with `--dense` every key uses every model, so that a day has as many sums as it can have, and `--sums` leaves out export and deletion.
+It fails where sums take longer than they may, or an export or a deletion more memory."""
 
 import argparse
 import contextlib
@@ -20,6 +21,8 @@ from gateway import Gateway, eventually  # noqa: E402
 from rows import DAYS, MODELS, fill  # noqa: E402
 
 ROUNDS = 11
+# What sums take at the median at the most, and exports and deletions beyond what was resident before.
+MOST_MS, MOST_MIB = 100, 64
 
 
 def memory(gateway, what="VmRSS"):
@@ -54,7 +57,19 @@ def export(gateway, key, form):
     return time.perf_counter() - began, lines, most
 
 
+def deletion(gateway, key, path):
+    """Seconds, the slowest sum meanwhile in milliseconds, and the most memory on the way."""
+    began, slowest, most = time.perf_counter(), 0.0, 0.0
+    first = f"SELECT COUNT(*) FROM ledger WHERE place < {256 * int((time.time() - DAYS / 2 * 86400) // 3600 * 3600e6)}"
+    while count(path, first):
+        slowest = max(slowest, asked(gateway, key, "/admin/v1/usage?by=day&limit=1000")[0])
+        most = max(most, memory(gateway))
+        time.sleep(0.5)
+    return time.perf_counter() - began, slowest, most
+
+
 def main(rows, keys, models_a_key, only_sums):
+    wrong = []
     with tempfile.TemporaryDirectory() as folder:
         gateway = Gateway(folder).start()
         key = gateway.new_key(kind="admin")["key"]
@@ -76,30 +91,36 @@ def main(rows, keys, models_a_key, only_sums):
             times = [took for took, _ in answers]
             if "&" not in query:
                 assert sum(row["requests"] for row in answers[0][1]) == rows
-            print(f"| `{query.replace(day, '…T07:30:00Z')}` | {len(answers[0][1])} | {statistics.median(times):.1f} | {max(times):.1f} |")
+            name, median = query.replace(day, "…T07:30:00Z"), statistics.median(times)
+            print(f"| `{name}` | {len(answers[0][1])} | {median:.1f} | {max(times):.1f} |")
+            if median > MOST_MS:
+                wrong.append(f"{name} takes {median:.1f} ms")
         if only_sums:
             gateway.stop()
-            return
+            return wrong
         before = memory(gateway)
         print()
         for form in ("csv", "jsonl"):
             seconds, lines, most = export(gateway, key, form)
             assert lines == rows + (form == "csv")
             print(f"Export as {form}: {seconds:.1f} s, {before:.0f} MiB resident before and at most {most:.0f} MiB on the way.")
+            if most - before > MOST_MIB:
+                wrong.append(f"an export as {form} takes {most - before:.0f} MiB")
         cost = sum(row["cost_nano_usd"] for row in asked(gateway, key, "/admin/v1/usage?by=day&limit=1000")[1])
         gateway.stop()
         gateway.env["KEYWARD_LEDGER_KEEP"] = f"{DAYS // 2}d"
         gateway.start()
-        began, slowest = time.perf_counter(), 0.0
-        first = f"SELECT COUNT(*) FROM ledger WHERE place < {256 * int((time.time() - DAYS / 2 * 86400) // 3600 * 3600e6)}"
-        while count(path, first):
-            slowest = max(slowest, asked(gateway, key, "/admin/v1/usage?by=day&limit=1000")[0])
-            time.sleep(0.5)
+        before = memory(gateway)
+        seconds, slowest, most = deletion(gateway, key, path)
         left = count(path, "SELECT COUNT(*) FROM requests")
         now = sum(row["cost_nano_usd"] for row in asked(gateway, key, "/admin/v1/usage?by=day&limit=1000")[1])
         assert now == cost, "a sum changed by deleting what it sums"
-        print(f"Deleted {rows - left:,} rows in {time.perf_counter() - began:.1f} s, sums by day meanwhile at most {slowest:.0f} ms; all sums are as before.")
+        print(f"Deleted {rows - left:,} rows in {seconds:.1f} s, sums by day meanwhile at most {slowest:.0f} ms, ", end="")
+        print(f"{before:.0f} MiB resident before and at most {most:.0f} MiB on the way; all sums are as before.")
+        if most - before > MOST_MIB:
+            wrong.append(f"deleting takes {most - before:.0f} MiB")
         gateway.stop()
+    return wrong
 
 
 if __name__ == "__main__":
@@ -109,4 +130,5 @@ if __name__ == "__main__":
     parser.add_argument("--dense", action="store_true")
     parser.add_argument("--sums", action="store_true")
     asked_for = parser.parse_args()
-    main(asked_for.rows, asked_for.keys, MODELS if asked_for.dense else 4, asked_for.sums)
+    wrong = main(asked_for.rows, asked_for.keys, MODELS if asked_for.dense else 4, asked_for.sums)
+    sys.exit("; ".join(wrong) or None)
