@@ -1,8 +1,15 @@
 """Keys: made, limited, rotated and ended beside the running gateway, which takes notice within a second."""
 
 import concurrent.futures
+import contextlib
 import datetime
+import http.client
+import itertools
+import json
+import os
+import pathlib
 import re
+import threading
 import time
 
 import openai
@@ -11,6 +18,10 @@ import pytest
 import upstream as provider
 from gateway import eventually
 from test_chat import MESSAGES
+
+FIRST_USES = 200
+# Those that read, that write the ledger, and that change what people change.
+CONNECTIONS = 4 + 2 + 2
 
 
 def ask(client, model="test/gpt-4o-mini", **options):
@@ -63,6 +74,47 @@ def mangled(key):
 def test_mangled_key_is_told_what_is_wrong_with_it(gateway, key, upstream):
     told = {text: gateway.request("GET", "/v1/models", authorization=f"Bearer {text}").json()["error"]["code"] for text in mangled(key)}
     assert told == mangled(key)
+
+
+def test_a_bad_key_is_a_line_of_the_log_and_no_trace(gateway, start_gateway):
+    own = start_gateway()
+    bad = {**mangled(own.new_key()["key"]), gateway.new_key()["key"]: "invalid_api_key"}
+    for text, code in bad.items():
+        reply = own.request("GET", "/v1/models", authorization=f"Bearer {text}")
+        error = reply.json()["error"]
+        assert (reply.status, error["code"], set(error)) == (401, code, {"message", "type", "param", "code"})
+
+    def lines():
+        return [json.loads(line) for line in own.log().splitlines() if '"refused"' in line]
+
+    assert eventually(lambda: [line["refused"] for line in lines()] == [*bad.values()]), lines()
+    assert {line["level"] for line in lines()} == {"INFO"}
+    assert not re.search("backtrace|panicked|ERROR|" + "|".join(re.escape(text) for text in bad if text.lower().startswith("kw_")), own.log())
+
+
+def test_many_first_uses_at_once_are_one_look_up(start_gateway):
+    gateway = start_gateway(env={"KEYWARD_LOG": "info,sqlx::query=debug"})
+    one, *others = [gateway.admin("POST", "/keys", {"budgets": [{"nano_usd": 10**9, "per": "day"}]})["key"] for _ in range(50)]
+    gateway.stop()
+    before = len(gateway.log())
+    gateway.start()
+    ready = threading.Barrier(FIRST_USES)
+
+    def use(key):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)) as connection:
+            connection.connect()
+            ready.wait()
+            connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {key}"})
+            return connection.getresponse().status
+
+    with concurrent.futures.ThreadPoolExecutor(FIRST_USES) as pool:
+        for keys in ([one], others):
+            assert set(pool.map(use, itertools.islice(itertools.cycle(keys), FIRST_USES))) == {200}
+    files = [os.readlink(file) for file in pathlib.Path(f"/proc/{gateway.process.pid}/fd").iterdir()]
+    assert 0 < sum(file.endswith("keyward.db") for file in files) <= CONNECTIONS
+    # By its end the log is whole.
+    gateway.stop()
+    assert gateway.log()[before:].count("FROM owned_keys WHERE id") == 50
 
 
 def test_no_key(gateway):

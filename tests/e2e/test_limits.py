@@ -1,5 +1,7 @@
 """Rates and budgets of keys: what is reserved, what is charged, what is refused, and who is told."""
 
+import contextlib
+import http.client
 import json
 import threading
 
@@ -84,6 +86,45 @@ def test_hung_up_and_failed_requests_leave_nothing_reserved(start_gateway, upstr
     assert ask(gateway, key["key"]).status == 500
     assert ask(gateway, key["key"]).status == 400
     assert ask(gateway, key["key"]).status == 200
+
+
+SAID = [{"role": "user", "content": "Hi"}]
+PARTS = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+ASKED = {
+    "/v1/chat/completions": {"messages": SAID},
+    "/v1/completions": {"prompt": "Hi"},
+    "/v1/responses": {"input": "Hi"},
+    "/v1/embeddings": {"input": "Hi"},
+    "/v1/images/generations": {"prompt": "Hi"},
+    "/v1/audio/speech": {"input": "Hi", "voice": "alloy"},
+    "/v1/moderations": {"input": "Hi"},
+    "/v1/messages": {"messages": SAID, "max_tokens": 200},
+    "/v1beta/models/test/gpt-4o-mini:generateContent": PARTS,
+    "/v1beta/models/test/gpt-4o-mini:embedContent": {"content": PARTS["contents"][0]},
+    "/model/test%2Fgpt-4o-mini/converse": {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]},
+    "/v2/chat": {"messages": SAID},
+    "/v2/embed": {"texts": ["Hi"], "input_type": "search_query", "embedding_types": ["float"]},
+    "/api/chat": {"messages": SAID, "stream": False},
+    "/api/embed": {"input": "Hi"},
+}
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_nothing_stays_reserved_whatever_was_asked_for(gateway, upstream, path):
+    key = gateway.new_key(budget="5/day")
+    body = json.dumps({"model": "test/gpt-4o-mini", **ASKED[path]})
+    held = provider.chat("Hello")
+    held.hold = Hold()
+    upstream.serve("gpt-4o-mini", held, *[provider.error(500)] * 3, provider.error(400), provider.chat("Hello"))
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)) as hangs_up:
+        hangs_up.request("POST", path, body, {"authorization": f"Bearer {key['key']}", "content-type": "application/json"})
+        assert held.hold.reached.wait(5)
+        assert spent(gateway, key)[1] > 0
+    assert eventually(lambda: spent(gateway, key)[1] == 0)
+    # The last is the answer of a chat, which is none of some others.
+    failed, refused, answered = [gateway.request("POST", path, body, key["key"]).status for _ in range(3)]
+    assert (failed, refused) == (500, 400) and answered in (200, 502)
+    assert eventually(lambda: spent(gateway, key)[1] == 0)
 
 
 def test_model_without_a_price_is_not_taken_for_free(start_gateway):
