@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::key::KeyId;
+use crate::key::diagnose::without_keys;
 
 /// What sort of trouble it is, which the dialects name each in their own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl Refusal {
             status,
             kind,
             code,
-            message: message.into(),
+            message: without_keys(message.into()),
             param: None,
             retry_after: None,
             headers: Vec::new(),

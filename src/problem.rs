@@ -10,8 +10,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::Refusal;
+use crate::key::diagnose::without_keys;
 use crate::key::keyring::Rejected;
-use crate::surface::{write_provider, write_retry_after};
+use crate::surface::{write_challenge, write_provider, write_retry_after};
 
 /// A request that did nothing.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -63,7 +64,7 @@ impl Problem {
             kind: format!("urn:keyward:{code}"),
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: without_keys(detail.into()),
             code: Cow::Borrowed(code),
             provider: None,
             errors: Vec::new(),
@@ -112,7 +113,8 @@ impl Problem {
 
     /// The same, with fields to blame.
     pub fn blaming(self, errors: Vec<FieldError>) -> Problem {
-        Problem { errors, ..self }
+        let told = |error: FieldError| FieldError { pointer: without_keys(error.pointer), detail: without_keys(error.detail) };
+        Problem { errors: errors.into_iter().map(told).collect(), ..self }
     }
 }
 
@@ -123,6 +125,7 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        write_challenge(&mut response);
         write_provider(&mut response, self.provider.as_deref());
         response.extensions_mut().insert(Code(self.code));
         for (name, value) in self.headers {

@@ -29,6 +29,24 @@ pub fn holds_key(text: &str) -> bool {
     prefixes(text).next().is_some()
 }
 
+/// A text as an answer may repeat it: of a key in it, whole or not, nothing is told. `kw_live_` alone is none.
+pub fn without_keys(text: String) -> String {
+    let (mut told, mut done) = (String::new(), 0);
+    for start in prefixes(&text) {
+        let length = text[start..].bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+        if start >= done && length >= SHORTEST_SECRET {
+            told.push_str(&text[done..start]);
+            told.push_str("(a key)");
+            done = start + length;
+        }
+    }
+    if done == 0 {
+        return text;
+    }
+    told.push_str(&text[done..]);
+    told
+}
+
 /// Whether a text that was put in the place of a name is a key, ours or another service's, and has to be kept out of logs.
 pub fn is_secret(text: &str) -> bool {
     holds_key(text) || (text.len() >= SHORTEST_SECRET && foreign::issuer(text).is_some())

@@ -15,7 +15,6 @@ use moka::future::Cache;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Reason;
 use super::caller::{Caller, Known, Plane};
 use super::format::{KeyId, KeyText};
 use super::guesses::Guesses;
@@ -23,6 +22,7 @@ use super::hash::{KeyHash, Mark, Marker, Pepper};
 use super::lately::{self, Editions};
 use super::presented::{self, Presented};
 use super::record::KeyRecord;
+use super::{Reason, beat};
 use crate::quota::Accounts;
 use crate::server::Peer;
 use crate::store::{Changes, KeyStore, StoreError};
@@ -32,8 +32,6 @@ const CAPACITY: u64 = 200_000;
 /// Ids of failed attempts kept in memory at the most, so that whoever tries one again costs the store nothing.
 const FAILED_CAPACITY: u64 = 100_000;
 const FAILED_FOR: Duration = Duration::from_secs(30);
-/// A look-up in vain is told at a multiple of this from its beginning, which is many times what it takes.
-const BEAT: Duration = Duration::from_millis(5);
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// All keys, as the hot path sees them.
@@ -192,7 +190,7 @@ impl Keyring {
         if let Some(wait) = from.and_then(|from| self.guesses.hold_off(from, id)) {
             return Err(Reason::TooManyGuesses(wait));
         }
-        let began = Instant::now();
+        let began = std::time::Instant::now();
         let known = self.look_up(id, is_known).await?;
         let (is_right, exists) = (fits(&known), known.is_some());
         match (is_right, known) {
@@ -200,8 +198,7 @@ impl Keyring {
             _ => {
                 self.failed.insert(id, exists).await;
                 // A row that is found takes longer to read than none: both are told at the same beat.
-                let beats = began.elapsed().as_nanos() / BEAT.as_nanos() + 1;
-                tokio::time::sleep_until(began + BEAT * u32::try_from(beats).unwrap_or(u32::MAX)).await;
+                beat::after(began).await;
                 Err(Reason::Unknown)
             }
         }

@@ -5,6 +5,7 @@
 //! a [`caller`] is who passed all three.
 //! [`diagnose`] names the mistake in what is no key, and [`guesses`] slows down whoever tries keys.
 
+mod beat;
 pub mod caller;
 pub mod diagnose;
 pub mod foreign;

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::format::{KeyText, Kind, NewKey, Slip};
 use super::guesses::Guesses;
 use super::presented::Presented;
-use super::{KeyId, Reason, presented};
+use super::{KeyId, Reason, diagnose, presented};
 use crate::quota::limits::matches;
 
 fn parts(headers: &[(&str, &str)], uri: &str) -> Parts {
@@ -101,6 +101,20 @@ fn no_message_or_debug_output_shows_a_key() {
     let text = KeyText::parse(new.expose()).unwrap();
     let shown = format!("{text:?} {new:?}");
     assert!(shown.contains(new.id.as_str()) && !shown.contains(&new.expose()[20..]));
+}
+
+#[test]
+fn an_answer_repeats_no_key_that_was_sent() {
+    let key = NewKey::generate(Kind::Live).unwrap();
+    let told = |text: String| diagnose::without_keys(text);
+    assert_eq!(told(format!("There is no prompt '{}'.", key.expose())), "There is no prompt '(a key)'.");
+    assert_eq!(told(format!("é{0}/é{0}", &key.expose()[..30])), "é(a key)/é(a key)");
+    assert_eq!(told(format!("{0}{0}", key.expose())), "(a key)");
+    for innocent in
+        ["Keys begin with kw_live_, kw_test_ or kw_admin_.", "é", "", "snake_case_of_forty_characters_and_a_few_more", "_", "kw_live_é"]
+    {
+        assert_eq!(told(innocent.to_owned()), innocent);
+    }
 }
 
 #[test]

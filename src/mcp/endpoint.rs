@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::routing::any;
 use futures_util::StreamExt as _;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
@@ -25,7 +25,7 @@ use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::caller::Plane;
 use crate::key::presented::BARE_HEADERS;
-use crate::surface::body;
+use crate::surface::{Segment, body, write_challenge, write_retry_after};
 
 /// The head of a request as it came, with its key, for what is called under that key in turn.
 #[derive(Clone)]
@@ -33,8 +33,6 @@ pub struct Presented(pub Parts);
 
 /// What JSON-RPC leaves to implementations: refused before the method was looked at.
 const REFUSED: i32 = -32001;
-const AUTHENTICATE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="keyward""#);
-const RETRY_AFTER: HeaderName = header::RETRY_AFTER;
 const SESSION: &str = "mcp-session-id";
 const VERSION: &str = "mcp-protocol-version";
 /// The first revision without sessions.
@@ -49,7 +47,7 @@ async fn serve_all(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
     serve(gateway, None, request).await
 }
 
-async fn serve_one(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, request: Request) -> Response<Body> {
+async fn serve_one(State(gateway): State<Arc<Gateway>>, Segment(name): Segment<1>, request: Request) -> Response<Body> {
     serve(gateway, Some(name), request).await
 }
 
@@ -242,11 +240,7 @@ fn refuse(refusal: &Refusal) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = refusal.status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if refusal.status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, AUTHENTICATE);
-    }
-    if let Some(wait) = refusal.retry_after {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
-    }
+    write_challenge(&mut response);
+    write_retry_after(&mut response, refusal.retry_after);
     response
 }

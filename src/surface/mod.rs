@@ -164,6 +164,18 @@ impl<S: Send + Sync, const AT: usize> FromRequestParts<S> for Segment<AT> {
     }
 }
 
+/// All of a request's path from the segment at that place on, read as one of its segments is.
+pub struct Rest<const AT: usize>(pub String);
+
+impl<S: Send + Sync, const AT: usize> FromRequestParts<S> for Rest<AT> {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Rest<AT>, Infallible> {
+        let rest = head.uri.path().splitn(AT + 2, '/').nth(AT + 1).unwrap_or_default();
+        Ok(Rest(percent_decode_str(rest).decode_utf8_lossy().into_owned()))
+    }
+}
+
 /// A path that nothing is served at, in the words of the surface that it looks like.
 async fn unknown_path(headers: HeaderMap, uri: Uri) -> Response<Body> {
     match uri.path() {
@@ -197,6 +209,7 @@ async fn wrong_method(method: Method, headers: HeaderMap, uri: Uri) -> Response<
 /// A JSON response, with what belongs in the head of every refusal: the provider's name, `retry-after`, the refusal's own headers.
 pub fn refusal_response(refusal: &Refusal, body: &Value) -> Response<Body> {
     let mut response = json_response(refusal.status, body);
+    write_challenge(&mut response);
     write_provider(&mut response, refusal.provider.as_deref());
     for (name, value) in &refusal.headers {
         response.headers_mut().insert(name.clone(), value.clone());
@@ -266,6 +279,13 @@ pub(crate) fn write_end(response: &mut Response<Body>, ends_soon: Option<Timesta
 }
 
 /// In whole seconds, rounded up.
+/// A 401 says how to prove who asks (RFC 9110, section 15.5.2).
+pub(crate) fn write_challenge(response: &mut Response<Body>) {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="keyward""#));
+    }
+}
+
 pub(crate) fn write_retry_after(response: &mut Response<Body>, wait: Option<Duration>) {
     if let Some(wait) = wait {
         let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;

@@ -91,7 +91,7 @@ UNCOUNTED = {"calls": False, "model": False}
 class Surface:
     """A path, what is sent to it, and the shape of its errors; `calls` where limits are asked, `model` where scopes and budgets are.
 
-    What `is_free` asks no budget; a list of what the key itself has made is of no `model`.
+    What `is_free` asks no budget.
     """
 
     name: str
@@ -153,7 +153,7 @@ ALL = [
     posted("openai moderations, of no model", "/v1/moderations", openai, {"input": "hi"}, headers=AT_TEST),
     form("openai files", "/v1/files", [('name="purpose"', "batch"), ('name="file"; filename="a.jsonl"', "{}")], is_free=True, headers=AT_TEST),
     posted("openai batches", "/v1/batches", openai, BATCH, **UNCOUNTED),
-    Surface("openai batches, listed", "GET", "/v1/batches", openai, model=False, headers=AT_TEST),
+    Surface("openai batches, listed", "GET", "/v1/batches", openai, is_free=True, headers=AT_TEST),
     listed("openai stored response", "/v1/responses/resp_1", openai),
     posted("openai conversations", "/v1/conversations", openai, {}, is_free=True, headers=AT_TEST),
     Surface("realtime", "GET", "/v1/realtime?model=test/gpt-realtime", openai, headers=HANDSHAKE),
@@ -164,7 +164,7 @@ ALL = [
     posted("anthropic", "/v1/messages", anthropic, CHAT_BODY | {"max_tokens": 64}, headers=ANTHROPIC),
     posted("anthropic count", "/v1/messages/count_tokens", anthropic, CHAT_BODY | {"model": "claudes/claude"}, is_free=True, headers=ANTHROPIC),
     posted("anthropic batches", "/v1/messages/batches", anthropic, ANTHROPIC_BATCH, is_free=True, headers=ANTHROPIC),
-    Surface("anthropic files", "GET", "/v1/files", anthropic, model=False, headers=ANTHROPIC + AT_CLAUDES),
+    Surface("anthropic files", "GET", "/v1/files", anthropic, is_free=True, headers=ANTHROPIC + AT_CLAUDES),
     listed("anthropic batch", "/anthropic/v1/messages/batches/msgbatch_1", anthropic),
     posted("gemini", "/v1beta/models/test/gpt-4o-mini:generateContent", gemini, GEMINI_BODY),
     posted("gemini, streamed", "/v1beta/models/test/gpt-4o-mini:streamGenerateContent", gemini, GEMINI_BODY),
@@ -175,7 +175,7 @@ ALL = [
     posted("gemini batches", "/v1beta/models/googles/flash:batchGenerateContent", gemini, GEMINI_BATCH, is_free=True),
     posted("gemini uploads", "/upload/v1beta/files", gemini, {"file": {"displayName": "a"}}, is_free=True,
            headers=AT_GOOGLES + (("x-goog-upload-protocol", "resumable"), ("x-goog-upload-command", "start"))),
-    Surface("gemini files", "GET", "/v1beta/files", gemini, model=False, headers=AT_GOOGLES),
+    Surface("gemini files", "GET", "/v1beta/files", gemini, is_free=True, headers=AT_GOOGLES),
     listed("gemini download", "/download/v1beta/files/a:download", gemini),
     listed("gemini models", "/v1beta/models", gemini),
     listed("gemini model", "/v1beta/models/test/gpt-4o-mini", gemini),
@@ -248,7 +248,11 @@ def calls_priced(surface):
 
 
 def calls_unpriced(surface):
-    return surface.model and not surface.is_free and not is_priced(surface)
+    return surface.model and not surface.is_free and not is_priced(surface) and not calls_unbounded(surface)
+
+
+def calls_unbounded(surface):
+    return b"gpt-image-1" in surface.body
 
 
 def is_priced(surface):

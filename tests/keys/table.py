@@ -27,7 +27,7 @@ from gateway import Gateway, eventually
 from gateway import provider as provider_file
 
 CREDENTIAL = "sk-upstream-credential"
-MODELS = '"gpt-4o-mini" = { price = { input = 0.15, output = 0.6 } }\n"embed" = {}\n"gpt-image-1" = {}\n"gpt-realtime" = {}\n"whisper" = {}'
+MODELS = '"gpt-4o-mini" = { context = 128000, max_output = 16384, price = { input = 0.15, output = 0.6 } }\n"embed" = {}\n"gpt-image-1" = { price = { input = 5, output = 40 } }\n"gpt-realtime" = {}\n"whisper" = {}'
 OTHER = 'name = "{name}"\ndocs = "https://example.com"\ndialects = ["{dialect}"]\nbase_url = "{url}"\nauth = "bearer"\ncredential = ["TEST_PROVIDER_KEY"]\n\n[models]\n"{model}" = {{}}\n'
 # Providers of other dialects, each with one model.
 OTHERS = {"ranks": ("cohere_v2", "rank"), "claudes": ("anthropic_messages", "claude"), "googles": ("gemini", "flash")}

@@ -298,6 +298,7 @@ STATES = [
     sent("over its requests a day", "rate_limit_exceeded", "1 requests a day", lambda k: k.out_of_day, status=429, on=on.calls, wait=DAY),
     sent("over its budget", "budget_exceeded", "has spent its budget of $0", lambda k: k.out_of_money, status=402, on=on.calls_priced),
     sent("a budget, and a model without a price", "model_without_price", "set its price", lambda k: k.out_of_money, status=403, on=on.calls_unpriced),
+    sent("a budget, and a model of which nobody knows how much it answers", "model_without_limit", "its max_output", lambda k: k.out_of_money, status=403, on=on.calls_unbounded),
     sent("over its parallel requests", "parallel_limit_exceeded", "at a time", lambda k: k.at_work, status=429, on=on.calls, stage="at work"),
     sent("one of too many guesses", "key_too_many_guesses", "a valid key is then let in", lambda k: k.stranger, status=429, stage="guessing"),
 ]

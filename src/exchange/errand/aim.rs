@@ -93,7 +93,11 @@ async fn keepers(
     holders.dedup();
     let is_of_one = holders.windows(2).all(|two| provider(&two[0]) == provider(&two[1]));
     match holders.as_slice() {
-        [] => choose(gateway, served, wanted),
+        [] => {
+            let targets = choose(gateway, served, wanted)?;
+            may_use_some(caller, &targets[0].provider)?;
+            Ok(targets)
+        }
         [_, _, ..] if !is_of_one => Err(ambiguous(&format!("list each '{}' by its provider", kind.as_str()), &holders)),
         [first, ..] => {
             let targets: Vec<Target> = holders.iter().filter_map(|holder| at(gateway, holder).ok()).collect();

@@ -95,7 +95,8 @@ impl Span {
             format!("SELECT {} AS grouped, {counts} FROM {from} AND {filter}", group.replace(DAY_OF, day))
         };
         let (counts, day) = (COUNTS.join(", "), "date(number * 86400, 'unixepoch')");
-        // A look-up for each day: whose they are comes next in both indices.
+        // A look-up for each day: whose they are comes next in both indices. Without the '+' its bounds are known to hold for both sides of
+        // 'number = day', and all days are gone through at once.
         let each = "(SELECT number AS day FROM rolled WHERE span = 24 AND number >= ?5 AND number < ?6)";
         let days = match asked.scope {
             Some(scope) => {
@@ -106,14 +107,14 @@ impl Span {
                      WHERE number = day AND scope = '{scope}' AND whose = {whose} AND name = '{name}'"
                 )
             }
-            None => part(day, &counts, &format!("{each} CROSS JOIN rollups WHERE span = 24 AND number = day")),
+            None => part(day, &counts, &format!("{each} CROSS JOIN rollups WHERE span = 24 AND number = +day")),
         };
         let hours = part(
             "date(rollups.number * 3600, 'unixepoch')",
             &counts,
             "(SELECT number AS hour FROM rolled WHERE span = 1 AND number >= ?3 AND number < ?4 AND NOT (number / 24 >= ?5 AND number / 24 < ?6
                 AND EXISTS (SELECT 1 FROM rolled AS day WHERE day.span = 24 AND day.number = rolled.number / 24)))
-             CROSS JOIN rollups WHERE span = 1 AND number = hour",
+             CROSS JOIN rollups WHERE span = 1 AND number = +hour",
         );
         let rows = part(
             "date(began / 1000000, 'unixepoch')",

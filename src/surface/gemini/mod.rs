@@ -9,12 +9,12 @@ mod tests;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::routing::{any, get, post};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, Uri};
 
-use super::{ProviderError, Surface};
+use super::{ProviderError, Rest, Segment, Surface};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::Called;
 use crate::error::{Kind, Refusal};
@@ -102,19 +102,19 @@ pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
     error::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message))
 }
 
-async fn serve(State(gateway): State<Arc<Gateway>>, Path(rest): Path<String>, request: Request) -> Response<Body> {
+async fn serve(State(gateway): State<Arc<Gateway>>, Rest(rest): Rest<1>, request: Request) -> Response<Body> {
     at(gateway, &rest, request).await
 }
 
-async fn serve_projects(State(gateway): State<Arc<Gateway>>, Path(rest): Path<String>, request: Request) -> Response<Body> {
+async fn serve_projects(State(gateway): State<Arc<Gateway>>, Rest(rest): Rest<2>, request: Request) -> Response<Body> {
     at(gateway, &format!("projects/{rest}"), request).await
 }
 
-async fn serve_publishers(State(gateway): State<Arc<Gateway>>, Path(rest): Path<String>, request: Request) -> Response<Body> {
+async fn serve_publishers(State(gateway): State<Arc<Gateway>>, Rest(rest): Rest<2>, request: Request) -> Response<Body> {
     at(gateway, &format!("publishers/{rest}"), request).await
 }
 
-async fn serve_model(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response<Body> {
+async fn serve_model(State(gateway): State<Arc<Gateway>>, Rest(id): Rest<2>, request: Request) -> Response<Body> {
     let path = format!("models/{id}");
     match place(&path) {
         Some(Place::Model { .. }) => at(gateway, &path, request).await,
@@ -124,7 +124,7 @@ async fn serve_model(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>
 }
 
 /// What OpenAI's surface has not of a path that it shares.
-async fn serve_batch(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response<Body> {
+async fn serve_batch(State(gateway): State<Arc<Gateway>>, Segment(id): Segment<2>, request: Request) -> Response<Body> {
     match operations::are_meant(request.headers(), request.uri()) {
         true => at(gateway, &format!("batches/{id}"), request).await,
         false => super::name(request.headers(), super::openai::wrong_method(request.method(), request.uri())),
@@ -138,7 +138,7 @@ async fn serve_upload(State(gateway): State<Arc<Gateway>>, request: Request) -> 
     }
 }
 
-async fn serve_download(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response<Body> {
+async fn serve_download(State(gateway): State<Arc<Gateway>>, Segment(id): Segment<3>, request: Request) -> Response<Body> {
     match id.ends_with(":download") {
         true => at(gateway, &format!("files/{id}"), request).await,
         false => super::name(request.headers(), unknown_path(request.uri())),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -17,7 +17,7 @@ use crate::gateway::Gateway;
 use crate::key::caller::{Caller, Plane};
 use crate::key::presented::GOOGLE;
 use crate::prompt::chat;
-use crate::surface::{anthropic, gemini};
+use crate::surface::{Rest, anthropic, gemini};
 
 #[derive(Serialize)]
 struct List {
@@ -59,7 +59,7 @@ pub async fn list(State(gateway): State<Arc<Gateway>>, head: Parts) -> Response<
 }
 
 /// One model, by the name that a request would use.
-pub async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, head: Parts) -> Response<Body> {
+pub async fn show(State(gateway): State<Arc<Gateway>>, Rest(id): Rest<2>, head: Parts) -> Response<Body> {
     if head.headers.contains_key(GOOGLE) {
         return gemini::models::show(&gateway, &head, &id).await;
     }
