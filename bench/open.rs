@@ -27,7 +27,7 @@ use keyward::route::{self, Router, Stored, Target};
 use keyward::surface::openai::{self, OpenAi};
 use keyward::surface::{REQUEST_ID, Surface as _, body};
 use keyward::telemetry::{self, Ended, Metrics, RequestLine, UNLISTED};
-use keyward::upstream::{self, Client, Failure, Free, is_of};
+use keyward::upstream::{self, Client, Failed, Failure, Free, is_of};
 use keyward::{server, ticket};
 use tokio::net::TcpListener;
 
@@ -86,7 +86,7 @@ async fn pass(open: &Open, id: &str, request: Request<Body>) -> Result<Response<
         return Err(bad("It speaks another dialect."));
     }
     let headers = upstream::headers_to_forward(dialect, &head.headers);
-    let mut answer = open.client.call(&ask, None, &targets, &headers, &Free).await.map_err(Failure::refusal)?;
+    let mut answer = open.client.call(&ask, None, &targets, &headers, &Free).await.map_err(Failed::refusal)?;
     let (first_byte, target, status) = (started.elapsed(), &targets[answer.target], answer.head.status);
     let facts = wire(answer.dialect);
     let is = |media_type| is_of(&answer.head.headers, media_type);

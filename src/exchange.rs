@@ -32,7 +32,7 @@ use crate::quota::Need;
 use crate::route::{self, Target};
 use crate::surface::{REQUEST_ID, Surface, body, write_end};
 use crate::ticket::Ticket;
-use crate::upstream::{self, Answer, Failure};
+use crate::upstream::{self, Answer};
 
 /// Serves a request, or says in its surface's own shape why not.
 pub fn exchange(
@@ -148,7 +148,12 @@ async fn walk(
     if let Some(meant) = &meant {
         keeping::holder(gateway, caller.id(), &naming::files_meant(meant)).await?;
     }
-    let estimate = Estimate::new(operation, &targets, Input::of(&ask), ask.max_output, ask.choices);
+    if ask.names_others && caller.has_list_or_budget() {
+        return Err(others_named());
+    }
+    let input = Input::of(&ask, caller.has_hard_budget());
+    let estimate_of = |targets: &[Target]| Estimate::new(operation, targets, input, ask.max_output, ask.choices);
+    let estimate = estimate_of(&targets);
     let is_part = head.extensions.get::<chat::GoesOn>().is_some();
     let need = |touches| Need { requests: u64::from(!is_part), is_part, ..estimate.need(touches) };
     let admitted = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob) || ticket.prompt_is_named_by(glob)));
@@ -156,8 +161,9 @@ async fn walk(
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(dialect, &head.headers);
-    let payer = Paying { ticket, caller: &caller, targets: &targets, estimate: &estimate };
-    let answer = gateway.client.call(&ask, meant.as_ref(), &targets, &headers, &payer).await.map_err(Failure::refusal)?;
+    let payer = Paying { ticket, caller: &caller, estimate_of: &estimate_of };
+    let answered = gateway.client.call(&ask, meant.as_ref(), &targets, &headers, &payer).await;
+    let answer = answered.map_err(|failed| ticket.failed(failed, &targets))?;
     ticket.answering(answer.head.status, &targets[answer.target]);
     Ok((Walked { ask, meant, targets, answer }, again))
 }
@@ -171,6 +177,12 @@ pub fn check_name(model: &str) -> Result<(), Refusal> {
             Err(Refusal::invalid("key_in_model", message).with_param("model"))
         }
     }
+}
+
+/// Other models than the one that was judged, whose prices nobody looked at.
+fn others_named() -> Refusal {
+    let message = "'models' and 'fallbacks' let a provider choose a model that this gateway has not judged, and this key may use some models alone or has a budget: name one in 'model', or ask whoever runs this gateway for an alias of several.";
+    Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "other_models_named", message).with_param("models")
 }
 
 /// Nothing is begun that cannot be written down.

@@ -24,6 +24,7 @@ use crate::route::Target;
 use crate::server::Peer;
 use crate::surface::REQUEST_ID;
 use crate::telemetry::{Ended, RequestLine, UNLISTED};
+use crate::upstream::Failed;
 
 /// One request, from its head to the last byte of its answer.
 pub struct Ticket {
@@ -233,6 +234,18 @@ impl Ticket {
     pub fn answering(&mut self, status: StatusCode, target: &Target) {
         self.first_byte = Some(self.started.elapsed());
         self.status = status.as_u16();
+        self.goes_to(target);
+    }
+
+    /// No target has answered: it is the last one's fault, and to be paid to it.
+    pub fn failed(&mut self, failed: Failed, targets: &[Target]) -> Refusal {
+        if let Some(target) = targets.get(failed.target) {
+            self.goes_to(target);
+        }
+        failed.refusal()
+    }
+
+    fn goes_to(&mut self, target: &Target) {
         // Mostly the first one answers, and what all workers count is left alone.
         if !self.target.as_ref().is_some_and(|first| first.is(target)) {
             self.target = Some(target.clone());

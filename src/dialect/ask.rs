@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::members::Members;
+use super::tools::Tools;
 use super::{Called, Form};
 use crate::catalog::{Dialect, Operation, Quirks};
 use crate::error::Refusal;
@@ -33,8 +34,10 @@ pub struct Ask {
     pub in_background: bool,
     /// Whether the model may read what is not in the body, or is no text in it.
     pub points_out: bool,
-    /// Whether tools are handed to the model.
-    pub hands_tools: bool,
+    /// Tools that are handed to the model.
+    pub tools: Tools,
+    /// Whether it names other models that its provider may call instead.
+    pub names_others: bool,
     /// The bytes as they came.
     pub body: Bytes,
     /// Where the body names the model; `None` where the path does.
@@ -54,6 +57,9 @@ pub struct Edit {
 /// A body in pieces that share the caller's bytes: sent in order, cheap to clone for another attempt.
 pub type Pieces = Vec<Bytes>;
 
+/// Members that name other models, of providers that choose between some (OpenRouter).
+const OTHER_MODELS: [&str; 2] = ["models", "fallbacks"];
+
 #[derive(Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
@@ -66,6 +72,10 @@ impl Ask {
     pub fn read(called: Called, body: Bytes) -> Result<Ask, Refusal> {
         let peek = &super::wire(called.dialect).peek;
         let members = Members::read(&body).map_err(|e| broken(&body, &e))?;
+        if let Some(name) = members.twice_but_for_case() {
+            let message = format!("'{name}' is given twice, in upper and lower case: send each field once.");
+            return Err(Refusal::invalid("body_not_json", message));
+        }
         let (model, model_at) = match &called.model {
             Some(model) => (model.clone(), None),
             None => model_in(&members)?,
@@ -78,9 +88,12 @@ impl Ask {
         for path in peek.choices {
             choices = choices.max(number_at(&members, path, "has to be a whole number")?.unwrap_or(1));
         }
+        if called.operation == Operation::Completions {
+            choices = choices.saturating_mul(prompts(&members));
+        }
         let mut max_output = None;
         for path in peek.max_output {
-            max_output = max_output.or(number_at(&members, path, "has to be a whole number of tokens")?);
+            max_output = max_output.max(number_at(&members, path, "has to be a whole number of tokens")?);
         }
         let has_usage_option =
             called.dialect == Dialect::OpenaiChat && matches!(called.operation, Operation::Chat | Operation::Completions);
@@ -93,7 +106,11 @@ impl Ask {
         let max_output = if called.operation.has_no_output() { Some(0) } else { max_output };
         // A prompt that the provider keeps; elsewhere it is what is said.
         let names_prompt = has_state && members.get("prompt").is_some();
-        let (points_out, hands_tools) = (members.points_out() || names_prompt, members.hands_tools());
+        let points_out = members.points_out() || names_prompt;
+        let tools = Tools::find(&members);
+        let names_others = OTHER_MODELS.iter().any(|name| members.get(name).is_some_and(|member| member.raw != "null"));
+        // Of what was foretold all that is not said is billed too, a token for a byte at the most.
+        let foretold = members.get("prediction").map_or(0, |member| member.raw.len() as u64);
         Ok(Ask {
             called,
             model,
@@ -102,8 +119,9 @@ impl Ask {
             keeps,
             in_background,
             points_out,
-            hands_tools,
-            max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
+            tools,
+            names_others,
+            max_output: max_output.map(|tokens| tokens.saturating_add(foretold).saturating_mul(choices)),
             choices,
             model_at,
             usage_edit,
@@ -200,6 +218,13 @@ pub(crate) fn model_in(members: &Members<'_>) -> Result<(String, Option<Range<us
     }
 }
 
+/// How many prompts a request for completions has, each of which is answered: texts or lists of tokens, or one such list.
+fn prompts(members: &Members<'_>) -> u64 {
+    let list = members.get("prompt").and_then(|member| serde_json::from_str::<Vec<&RawValue>>(member.raw).ok()).unwrap_or_default();
+    let is_one = list.first().is_none_or(|first| !first.get().starts_with(['"', '[']));
+    if is_one { 1 } else { list.len() as u64 }
+}
+
 /// A number at a path of one member or two; negative ones are Ollama's for "none".
 fn number_at(members: &Members<'_>, path: &'static str, need: &str) -> Result<Option<u64>, Refusal> {
     let Some((outer, inner)) = path.split_once('.') else {
@@ -270,11 +295,14 @@ fn apply(quirks: &Quirks, body: &[u8]) -> Bytes {
         out.push(b':');
         out.extend_from_slice(raw.as_bytes());
     };
+    let is_given = |name: &str| members.get(name).is_some_and(|member| member.raw != "null");
     for member in members.iter() {
         let name = member.name.as_ref();
         let renamed = quirks.rename.get(name).map(String::as_str);
-        let clashes = renamed.is_some_and(|new| members.get(new).is_some());
-        if quirks.drop.iter().any(|dropped| dropped == name) || clashes {
+        let clashes = renamed.is_some_and(is_given);
+        // Nothing in the place of what another gets its name.
+        let gives_way = member.raw == "null" && quirks.rename.iter().any(|(old, new)| new == name && is_given(old));
+        if quirks.drop.iter().any(|dropped| dropped == name) || clashes || gives_way {
             continue;
         }
         written.push(renamed.unwrap_or(name));

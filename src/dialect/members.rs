@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{pointers, scan};
+use super::scan;
 
 /// One member: its name, and where its value stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +54,15 @@ impl<'a> Members<'a> {
         self.list.iter().find(|member| member.name == name)
     }
 
+    /// A name that comes twice where upper and lower case are the same: to readers in Go, which take the last, it does.
+    pub fn twice_but_for_case(&self) -> Option<&str> {
+        let is_alike = |at: usize, name: &str| self.list[..at].iter().any(|member| member.name.eq_ignore_ascii_case(name));
+        self.list.iter().enumerate().find(|(at, member)| is_alike(*at, &member.name)).map(|(_, member)| &*member.name)
+    }
+
     /// Whether something in it may point to what is not in it, or be no text: files, pictures, what a provider keeps or finds by itself.
     pub fn points_out(&self) -> bool {
         self.points_out
-    }
-
-    /// Whether it hands tools to a model.
-    pub fn hands_tools(&self) -> bool {
-        self.list.iter().any(|member| pointers::hands_tools(&member.name))
     }
 
     /// All members.

@@ -26,6 +26,7 @@ pub mod rerank;
 mod scan;
 #[cfg(test)]
 mod tests;
+pub mod tools;
 pub mod translate;
 mod trouble;
 pub mod wire;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::ask::Ask;
 use super::members::Members;
 use super::meter::Meter;
+use super::tools::Added;
 use super::{Called, wire};
 use crate::catalog::{Dialect, Operation, Quirks};
 use crate::ledger::record::Usage;
@@ -115,12 +116,7 @@ fn what_points_out_of_a_request_is_seen_and_what_only_talks_of_it_is_not() {
         said(r#"[{"type":"input_audio","input_audio":{"data":"aGk="}}]"#),
         said(r#"[{"type":"text","te\u0078t":"a"}]"#),
         r#"{"model":"a","contents":[{"parts":[{"inlineData":{"data":"aGk="}}]}]}"#.to_owned(),
-        r#"{"model":"a","messages":[],"web_search_options":{}}"#.to_owned(),
         r#"{"model":"a","messages":[{"role":"user","content":"hi","images":["aGk="]}]}"#.to_owned(),
-        r#"{"model":"a","tools":[{"type":"web_search_preview_2025_03_11"}],"input":"hi"}"#.to_owned(),
-        r#"{"model":"a","tools":[{"googleSearch":{}}]}"#.to_owned(),
-        r#"{"model":"a","tools":[{"codeExecution":{}}]}"#.to_owned(),
-        r#"{"model":"a","tools":[{"type":"mcp","server_label":"x"}]}"#.to_owned(),
         r#"{"model":"a","previous_response_id":"resp_1"}"#.to_owned(),
     ];
     for body in pointing {
@@ -143,6 +139,53 @@ fn what_points_out_of_a_request_is_seen_and_what_only_talks_of_it_is_not() {
 }
 
 #[test]
+fn tools_that_a_provider_runs_are_told_from_a_callers_own() {
+    let added = |rest: &str| {
+        let ask = ask(&format!(r#"{{"model":"a",{rest}}}"#));
+        ask.tools.added(&ask.body)
+    };
+    let run_there = [
+        r#""messages":[],"web_search_options":{}"#,
+        r#""tools":[{"type":"web_search_preview_2025_03_11"}],"input":"hi""#,
+        r#""tools":[{"type":"function","name":"f"},{"type":"mc\u0070","server_label":"x"}]"#,
+        r#""tools":[{"googleSearch":{}}]"#,
+        r#""tools":[{"functionDeclarations":[],"codeExecution":{}}]"#,
+        r#""toolConfig":{"tools":[{"systemTool":{"name":"nova_grounding"}}]}"#,
+        r#""tools":[{"type":"builtin_function","function":{"name":"$web_search"}}]"#,
+        r#""tools":[{"type":"namespace","name":"n","tools":[{"type":"image_generation"}]}]"#,
+        r#""context_management":{"edits":[{"type":"compact_20260112"}]}"#,
+        r#""enable_search":true"#,
+    ];
+    for rest in run_there {
+        assert!(added(rest).runs_there, "{rest}");
+    }
+    let own = [
+        r#""tools":[{"type":"function","function":{"name":"web_search","parameters":{}}}]"#,
+        r#""tools":[{"name":"f","description":"d","input_schema":{},"cache_control":{}}]"#,
+        r#""tools":[{"functionDeclarations":[{"name":"f"}]}]"#,
+        r#""toolConfig":{"tools":[{"toolSpec":{}},{"cachePoint":{}}],"toolChoice":{"auto":{}}}"#,
+        r#""tools":[{"type":"custom","name":"c"}],"web_search_options":null"#,
+        r#""context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]}"#,
+    ];
+    for rest in own {
+        assert_eq!((added(rest).runs_there, added(rest).described_there), (false, 0), "{rest}");
+    }
+    let shell = added(r#""tools":[{"type":"bash_20250124","name":"bash"},{"type":"text_editor_20250728"},{"name":"f","input_schema":{}}]"#);
+    assert_eq!(shell, Added { runs_there: false, described_there: 2, any: true });
+    assert_eq!(added(r#""messages":[]"#), Added::default());
+}
+
+#[test]
+fn of_two_names_for_a_limit_the_larger_counts_and_nothing_takes_no_others_place() {
+    let both = ask(r#"{"model":"a","max_completion_tokens":1,"max_tokens":384000}"#);
+    assert_eq!(both.max_output, Some(384_000));
+    let renaming = "rename = { max_completion_tokens = \"max_tokens\" }";
+    assert_eq!(encoded(r#"{"model":"a","max_completion_tokens":5,"max_tokens":null}"#, renaming), r#"{"model":"m","max_tokens":5}"#);
+    let refusal = Ask::read(called(), Bytes::from(r#"{"model":"a","Model":"b"}"#)).unwrap_err();
+    assert!(refusal.message.contains("'Model' is given twice"), "{}", refusal.message);
+}
+
+#[test]
 fn a_prompt_that_a_provider_keeps_points_out() {
     let asks =
         |dialect| Ask::read(Called::new(Operation::Chat, dialect), Bytes::from(r#"{"model":"a","prompt":{"id":"pmpt_1"}}"#)).unwrap();
@@ -160,6 +203,18 @@ fn every_answer_that_is_billed_is_counted() {
     assert_eq!((gemini.choices, gemini.max_output), (3, Some(15)));
     let completions = choices(Dialect::OpenaiChat, r#"{"model":"a","n":2,"best_of":4,"max_tokens":5}"#);
     assert_eq!((completions.choices, completions.max_output), (4, Some(20)));
+    let completions = |body: &str| {
+        let called = Called::new(Operation::Completions, Dialect::OpenaiChat);
+        Ask::read(called, Bytes::from(body.to_owned())).unwrap().choices
+    };
+    assert_eq!(completions(r#"{"model":"a","prompt":["a","b","c"],"n":2}"#), 6);
+    assert_eq!(completions(r#"{"model":"a","prompt":[[1,2],[3]]}"#), 2);
+    assert_eq!(completions(r#"{"model":"a","prompt":[1,2,3]}"#), 1);
+    assert_eq!(completions(r#"{"model":"a","prompt":"a"}"#), 1);
+    let mixed = choices(Dialect::Gemini, r#"{"generationConfig":{"candidate_count":8,"maxOutputTokens":1,"max_output_tokens":9}}"#);
+    assert_eq!((mixed.choices, mixed.max_output), (8, Some(72)));
+    let foretold = choices(Dialect::OpenaiChat, r#"{"model":"a","max_tokens":5,"prediction":"0123456789"}"#);
+    assert_eq!(foretold.max_output, Some(5 + 12));
 }
 
 const STREAM: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\": {\"}}],\"usage\":null}\n\n\

@@ -43,7 +43,7 @@ pub struct Peek {
     pub model_in_body: bool,
     /// What the absence of the top-level member `stream` means; `None` where the path says whether to stream.
     pub stream_default: Option<bool>,
-    /// Members that limit the output, first found first, with a dot between an object and its member.
+    /// Members that limit the output, the largest of them, with a dot between an object and its member.
     pub max_output: &'static [&'static str],
     /// Members that say how many answers are made, the most of them; with a dot as above.
     pub choices: &'static [&'static str],

@@ -36,7 +36,7 @@ use crate::route::{self, Target};
 use crate::surface::upload::Upload;
 use crate::surface::{Surface, body};
 use crate::ticket::Ticket;
-use crate::upstream::{Answer, Errand, Failure, Load};
+use crate::upstream::{Answer, Errand, Load};
 
 /// A path that is served beside chat.
 #[derive(Debug)]
@@ -201,7 +201,8 @@ async fn walk(
     let targets = aim::targets(gateway, served, &caller, &head, &mut load, model.as_deref(), &id).await?;
     let targets = route::serving(targets, served.operation, served.dialect)?;
     let output = served.operation.has_no_output().then_some(0);
-    let estimate = Estimate::new(served.operation, &targets, input, output, pictures);
+    let estimate_of = |targets: &[Target]| Estimate::new(served.operation, targets, input, output, pictures);
+    let estimate = estimate_of(&targets);
     // Nobody says in such a request how much the answer may be.
     let permit =
         caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob))).map_err(|refused| refused.told(Asker::Nobody))?;
@@ -218,8 +219,9 @@ async fn walk(
         Deed::List(kind) if dialect == Dialect::Gemini => pages::page(gateway, &caller, kind, errand, &targets).await?,
         Deed::List(kind) => list::list(gateway, &caller, kind, errand, &targets).await?,
         _ => {
-            let payer = Paying { ticket, caller: &caller, targets: &targets, estimate: &estimate };
-            Reply::Answer(gateway.client.run(&errand, &targets, &payer).await.map_err(Failure::refusal)?)
+            let payer = Paying { ticket, caller: &caller, estimate_of: &estimate_of };
+            let answered = gateway.client.run(&errand, &targets, &payer).await;
+            Reply::Answer(answered.map_err(|failed| ticket.failed(failed, &targets))?)
         }
     };
     let (status, index) = match &answer {
@@ -252,9 +254,8 @@ async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &
             let (model, at) = if is_named { model_in(&members).map(|(model, at)| (Some(model), at))? } else { (None, None) };
             let text = if served.operation.is_free() { 0 } else { bytes.len() as u64 };
             let input = if members.points_out() { Input::and_more(text) } else { Input::text(text) };
-            let number = |name: &str| members.get(name).and_then(|member| member.raw.parse::<u64>().ok());
             // One that is shown before it is ready costs less than a whole one.
-            let pictures = number("n").unwrap_or(1).max(1).saturating_add(number("partial_images").unwrap_or(0));
+            let pictures = number(&members, "n")?.unwrap_or(1).max(1).saturating_add(number(&members, "partial_images")?.unwrap_or(0));
             Ok(Sent { load: Load::Json(bytes.clone(), at), model, input, pictures })
         }
         Takes::Form => {
@@ -264,6 +265,13 @@ async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &
             Ok(Sent { load: Load::Form(Box::new(upload)), model, input: Input::and_more(0), pictures })
         }
     }
+}
+
+/// How many pictures are asked for: `10` alone is a number of things, and `1e1` or `"10"` is what only some readers take for one.
+fn number(members: &Members<'_>, name: &'static str) -> Result<Option<u64>, Refusal> {
+    let member = members.get(name).filter(|member| member.raw != "null");
+    let wrong = || Refusal::invalid("invalid_value", format!("'{name}' has to be a whole number.")).with_param(name);
+    member.map(|member| member.raw.parse().map_err(|_| wrong())).transpose()
 }
 
 /// What stands after the operation's own path: ids and words, such as `/file-1/content`.

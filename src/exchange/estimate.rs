@@ -2,13 +2,14 @@
 
 use crate::catalog::{Model, Operation};
 use crate::dialect::Ask;
+use crate::dialect::tools::Added;
 use crate::money::{self, Price, Usd};
 use crate::quota::{Need, Unbounded, limits};
 use crate::route::Target;
 
 /// A token of text is about four bytes; the true count replaces this when the answer is settled.
 const BYTES_A_TOKEN: u64 = 4;
-/// More tokens than a provider puts around the tools that it hands to a model: Anthropic's page "Pricing" names up to 804.
+/// More tokens than a provider puts around tools, or for one that it describes itself: Anthropic's page "Pricing" names up to 804.
 const AROUND_TOOLS: u64 = 1024;
 
 /// A request's tokens and cost, before they are known.
@@ -31,6 +32,8 @@ pub struct Input {
     added: u64,
     /// It may be more, or no text at all: files, pictures, sound, pages, what a provider keeps, what its own tools find.
     may_be_more: bool,
+    /// After each call of a tool that its provider runs, the model reads all of it again.
+    is_read_again: bool,
 }
 
 // === impl Input ===
@@ -46,14 +49,18 @@ impl Input {
         Input { text, may_be_more: true, ..Input::default() }
     }
 
-    /// What a request holds, and what it points to.
-    pub fn of(ask: &Ask) -> Input {
-        let added = if ask.hands_tools { AROUND_TOOLS } else { 0 };
-        Input { text: ask.body.len() as u64, added, may_be_more: ask.points_out }
+    /// What a request holds, what it points to, and what its provider adds because of its tools, which matters where a budget must hold.
+    pub fn of(ask: &Ask, is_budgeted: bool) -> Input {
+        let tools = if is_budgeted { ask.tools.added(&ask.body) } else { Added::default() };
+        let added = AROUND_TOOLS.saturating_mul(u64::from(tools.any) + tools.described_there);
+        Input { text: ask.body.len() as u64, added, may_be_more: ask.points_out, is_read_again: tools.runs_there }
     }
 
     /// The most tokens that a model makes of it.
     fn most(self, model: &Model) -> Result<u64, Unbounded> {
+        if self.is_read_again {
+            return Err(Unbounded::Tools);
+        }
         let takes = takes(model);
         match self.may_be_more {
             true => takes.ok_or(Unbounded::Input),
@@ -86,7 +93,7 @@ impl Estimate {
 
     /// What has to be admitted; `touches` says whether a limit's glob names one of the targets.
     pub fn need<'a>(&self, touches: &'a dyn Fn(&str) -> bool) -> Need<'a> {
-        Need { requests: 1, input: self.input, output: self.output, cost: self.worst, touches, is_part: false }
+        Need { requests: 1, input: self.input, output: self.output, cost: self.worst, touches, is_part: false, is_sent: false }
     }
 }
 

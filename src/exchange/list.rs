@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::held::{Held, Kind};
 use crate::key::caller::Caller;
 use crate::route::Target;
-use crate::upstream::{self, Answer, Errand, Failure, Free, Partial, Who};
+use crate::upstream::{self, Answer, Errand, Failed, Failure, Free, Partial, Who};
 
 /// A page as OpenAI's and Anthropic's lists are (`GET /v1/files`, `GET /v1/batches`, `GET /v1/messages/batches`).
 #[derive(Deserialize)]
@@ -165,7 +165,7 @@ impl Listing<'_> {
             self.errand.query.extend(after.iter().map(|after| (self.paging.after.to_owned(), after.clone())));
             let answer = self.gateway.client.run(&self.errand, keeper.targets, &Free).await;
             self.errand.query.clone_from(&others);
-            let mut answer = answer.map_err(Failure::refusal)?;
+            let mut answer = answer.map_err(Failed::refusal)?;
             if !answer.head.status.is_success() {
                 return Ok(Reply::Answer(answer));
             }

@@ -17,7 +17,7 @@ use crate::gateway::Gateway;
 use crate::held::{Held, Kind};
 use crate::key::caller::Caller;
 use crate::route::{Target, Vault};
-use crate::upstream::{Answer, Errand, Failure, Free};
+use crate::upstream::{Answer, Errand, Failed, Failure, Free};
 
 /// Pages that are looked through for one with something of the key's.
 const MOST_PAGES: usize = 50;
@@ -73,7 +73,7 @@ pub(super) async fn page(gateway: &Gateway, caller: &Caller, kind: Kind, mut err
         let is_first = token.is_none();
         errand.query.retain(|(name, _)| name != WANTED);
         errand.query.extend(token.take().map(|token| (WANTED.to_owned(), token)));
-        let mut answer = gateway.client.run(&errand, keeper.targets, &Free).await.map_err(Failure::refusal)?;
+        let mut answer = gateway.client.run(&errand, keeper.targets, &Free).await.map_err(Failed::refusal)?;
         if !answer.head.status.is_success() {
             match told {
                 // What fails may be asked for again.

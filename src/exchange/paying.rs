@@ -1,5 +1,7 @@
 //! An attempt that its provider may bill though another one follows it: a row of its own in the ledger, held against budgets by itself.
 
+use std::slice;
+
 use futures_util::future::BoxFuture;
 
 use super::estimate::{self, Estimate};
@@ -13,8 +15,8 @@ use crate::upstream::{Failure, Payer};
 pub(super) struct Paying<'a> {
     pub(super) ticket: &'a Ticket,
     pub(super) caller: &'a Caller,
-    pub(super) targets: &'a [Target],
-    pub(super) estimate: &'a Estimate,
+    /// Of some of its targets.
+    pub(super) estimate_of: &'a (dyn Fn(&[Target]) -> Estimate + Sync),
 }
 
 // === impl Paying ===
@@ -28,17 +30,18 @@ impl Payer for Paying<'_> {
 impl Paying<'_> {
     /// False where there is no room for it: then what it may cost is what was reserved for the request, which ends with it.
     async fn write_down(&self, failure: Failure, target: &Target) -> bool {
-        let Some(permit) = self.admitted() else { return false };
+        let estimate = (self.estimate_of)(slice::from_ref(target));
+        let Some(permit) = self.admitted(target, &estimate) else { return false };
         let mut attempt = self.ticket.attempt();
-        let begun = attempt.begin(target, permit, self.estimate).await;
+        let begun = attempt.begin(target, permit, &estimate).await;
         attempt.refused(&failure.refusal());
         begun.is_ok()
     }
 
-    fn admitted(&self) -> Option<Permit> {
-        let touches = |glob: &str| estimate::touches(self.targets, glob) || self.ticket.prompt_is_named_by(glob);
-        let cost = if self.caller.has_hard_budget() { self.estimate.worst } else { Need::NOTHING.cost };
-        // It counts as the request that it belongs to, which has its place among those that run.
-        self.caller.admit(&Need { requests: 0, is_part: true, cost, touches: &touches, ..Need::NOTHING }).ok()
+    fn admitted(&self, target: &Target, estimate: &Estimate) -> Option<Permit> {
+        let touches = |glob: &str| estimate::touches(slice::from_ref(target), glob) || self.ticket.prompt_is_named_by(glob);
+        let cost = if self.caller.has_hard_budget() { estimate.worst } else { Need::NOTHING.cost };
+        // The request that it belongs to has its place among those that run.
+        self.caller.admit(&Need { is_part: true, is_sent: true, cost, touches: &touches, ..Need::NOTHING }).ok()
     }
 }

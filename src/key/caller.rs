@@ -130,6 +130,11 @@ impl Caller {
         self.0.binding().any(|current| current.limits.budgets.iter().any(|budget| !budget.soft))
     }
 
+    /// Whether it matters to some of its accounts which model answers.
+    pub fn has_list_or_budget(&self) -> bool {
+        self.has_hard_budget() || self.0.binding().any(|current| !current.limits.models.is_empty())
+    }
+
     /// Admits a request to all of the key's accounts.
     pub fn admit(&self, need: &Need<'_>) -> Result<Permit, Refused> {
         quota::admit(&self.0.chain, need)

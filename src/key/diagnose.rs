@@ -32,7 +32,9 @@ pub fn holds_key(text: &str) -> bool {
 /// A text as an answer may repeat it: of a key in it, whole or not, nothing is told. `kw_live_` alone is none.
 pub fn without_keys(text: String) -> String {
     let (mut told, mut done) = (String::new(), 0);
-    for start in prefixes(&text) {
+    // Who writes a prefix in capitals has a key all the same.
+    let is_start = |at: &usize| text.get(*at..).is_some_and(|rest| Kind::ALL.iter().any(|kind| begins_alike(rest, kind.prefix())));
+    for start in memchr_iter(b'_', text.as_bytes()).filter_map(|at| at.checked_sub(2)).filter(is_start) {
         let length = text[start..].bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
         if start >= done && length >= SHORTEST_SECRET {
             told.push_str(&text[done..start]);
@@ -45,6 +47,10 @@ pub fn without_keys(text: String) -> String {
     }
     told.push_str(&text[done..]);
     told
+}
+
+fn begins_alike(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// Whether a text that was put in the place of a name is a key, ours or another service's, and has to be kept out of logs.

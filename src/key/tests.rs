@@ -110,6 +110,7 @@ fn an_answer_repeats_no_key_that_was_sent() {
     assert_eq!(told(format!("There is no prompt '{}'.", key.expose())), "There is no prompt '(a key)'.");
     assert_eq!(told(format!("é{0}/é{0}", &key.expose()[..30])), "é(a key)/é(a key)");
     assert_eq!(told(format!("{0}{0}", key.expose())), "(a key)");
+    assert_eq!(told(key.expose().replace("kw_live_", "Kw_LIVE_")), "(a key)");
     for innocent in
         ["Keys begin with kw_live_, kw_test_ or kw_admin_.", "é", "", "snake_case_of_forty_characters_and_a_few_more", "_", "kw_live_é"]
     {

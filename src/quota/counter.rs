@@ -72,9 +72,13 @@ const LITTLE: SignedDuration = SignedDuration::from_mins(2);
 // === impl Counter ===
 
 impl Counter {
-    /// Takes `amount` where it fits under `most`, all or nothing.
+    /// Takes `amount` where it fits under `most`, all or nothing; it fits where that is the most there is.
     pub fn take(&self, amount: u64, most: u64) -> Result<Taken, Level> {
         match self {
+            Counter::Sliding(bucket) if most == u64::MAX => {
+                bucket.charge(amount);
+                Ok(Taken { amount, until: Timestamp::MAX })
+            }
             Counter::Sliding(bucket) => match bucket.take(amount) {
                 Level::Taken => Ok(Taken { amount, until: Timestamp::MAX }),
                 refused => Err(refused),

@@ -49,7 +49,8 @@ impl Meters {
                 continue;
             }
             let amount = need.of(rate.unit);
-            match counter.take(amount, rate.most.get()) {
+            let most = if need.is_sent { u64::MAX } else { rate.most.get() };
+            match counter.take(amount, most) {
                 Ok(taken) => hold.rates.push((at, taken)),
                 Err(Level::Never) => return Err(Exceeded::TooLarge(rate.clone(), amount)),
                 Err(Level::Wait(wait)) => return Err(Exceeded::Rate(rate.clone(), wait)),

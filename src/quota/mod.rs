@@ -52,6 +52,8 @@ pub struct Need<'a> {
     pub touches: &'a dyn Fn(&str) -> bool,
     /// It is a part of a request that runs, which counts as one of those that run already.
     pub is_part: bool,
+    /// It has been sent already: rates count it, and do not refuse it.
+    pub is_sent: bool,
 }
 
 /// Why nobody can tell what a request costs at most.
@@ -63,6 +65,8 @@ pub enum Unbounded {
     Input,
     /// Nothing says how much one of its models gives.
     Output,
+    /// Its provider runs tools by itself, and the model reads all again after each call.
+    Tools,
 }
 
 /// Which limit was reached, and when there is room again.
@@ -91,7 +95,8 @@ pub enum Exceeded {
 
 impl Need<'_> {
     /// A request that takes nothing that is counted but itself.
-    pub const NOTHING: Need<'static> = Need { requests: 1, input: 0, output: 0, cost: Ok(Usd(0)), touches: &|_| true, is_part: false };
+    pub const NOTHING: Need<'static> =
+        Need { requests: 1, input: 0, output: 0, cost: Ok(Usd(0)), touches: &|_| true, is_part: false, is_sent: false };
 
     /// So much of a unit.
     pub fn of(&self, unit: Unit) -> u64 {

@@ -125,6 +125,14 @@ impl Refused {
                 };
                 Refusal::new(StatusCode::PAYMENT_REQUIRED, Kind::Budget, "budget_exceeded", message)
             }
+            Exceeded::Unbounded(budget, Unbounded::Tools) => {
+                let advice = if asker == Asker::Author { "let the prompt's author leave them out" } else { "leave them out" };
+                let message = format!(
+                    "{subject} has a budget of {}, and nothing says how often the tools that its provider runs by itself make a model read all of this again: {advice}, or ask whoever runs this gateway for a soft budget.",
+                    amount(budget)
+                );
+                Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "tools_with_budget", message).with_param("tools")
+            }
             Exceeded::Unbounded(budget, why) => {
                 let (code, lacks, advice, sets) = unbounded(*why, asker);
                 let message = format!(
@@ -144,8 +152,12 @@ fn unbounded(why: Unbounded, asker: Asker) -> (&'static str, &'static str, &'sta
             let advice = if asker == Asker::Author { "let the prompt's author name one that has" } else { "use one that has" };
             ("model_without_price", "this model has no price to hold against it", advice, "its price (0 if it is free)")
         }
-        (Unbounded::Input, asker) => {
-            let advice = if asker == Asker::Author { "let the prompt's author name another" } else { "send text alone, use another model" };
+        (Unbounded::Input | Unbounded::Tools, asker) => {
+            let advice = match asker {
+                Asker::Caller => "send text alone, use another model",
+                Asker::Author => "let the prompt's author name another",
+                Asker::Nobody => "use another",
+            };
             ("model_without_limit", "nothing says how much this model reads of files, pictures and sound", advice, "its context")
         }
         (Unbounded::Output, asker) => {

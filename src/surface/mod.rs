@@ -33,7 +33,7 @@ use crate::dialect::ir::Trouble;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::key::Caller;
-use crate::key::diagnose::holds_key;
+use crate::key::diagnose::{holds_key, without_keys};
 use crate::quota::Asker;
 use crate::route::LiveProvider;
 use crate::ticket;
@@ -146,7 +146,9 @@ fn name_with_end(head: &Parts, response: Response<Body>) -> Response<Body> {
 
 /// A path as an answer repeats it: not endlessly, and with no key in it.
 pub fn shown(path: &str) -> String {
-    match holds_key(path) {
+    // As a reader of the path has it: `%5F` is an underscore.
+    let read = percent_decode_str(path).decode_utf8_lossy().into_owned();
+    match holds_key(&read) || without_keys(read.clone()) != read {
         true => "a path with a key in it".to_owned(),
         false => path.chars().take(LONGEST_PATH).collect(),
     }
@@ -278,7 +280,6 @@ pub(crate) fn write_end(response: &mut Response<Body>, ends_soon: Option<Timesta
     }
 }
 
-/// In whole seconds, rounded up.
 /// A 401 says how to prove who asks (RFC 9110, section 15.5.2).
 pub(crate) fn write_challenge(response: &mut Response<Body>) {
     if response.status() == StatusCode::UNAUTHORIZED {
@@ -286,6 +287,7 @@ pub(crate) fn write_challenge(response: &mut Response<Body>) {
     }
 }
 
+/// In whole seconds, rounded up.
 pub(crate) fn write_retry_after(response: &mut Response<Body>, wait: Option<Duration>) {
     if let Some(wait) = wait {
         let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;

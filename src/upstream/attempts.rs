@@ -10,6 +10,7 @@ use super::fetch::Fetched;
 use super::{Answer, Client, Failure, Partial, READ_WHOLE, Source, Who, is_of, read_up_to, retry_after};
 use crate::dialect::ask::Ask;
 use crate::dialect::{Meant, wire};
+use crate::error::Refusal;
 use crate::route::{LiveProvider, Target};
 
 /// Pays for attempts that others follow.
@@ -21,6 +22,15 @@ pub trait Payer: Send + Sync {
 /// Nothing has to be paid for.
 pub struct Free;
 
+/// No answer, and by which target's fault.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub failure: Failure,
+    /// Whose, by its place.
+    pub target: usize,
+}
+
 /// Statuses that say that another attempt may fare better. 529 is Anthropic's "overloaded".
 const TRANSIENT: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
@@ -30,6 +40,15 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 impl Payer for Free {
     fn pays<'a>(&'a self, _: Failure, _: &'a Target) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(true))
+    }
+}
+
+// === impl Failed ===
+
+impl Failed {
+    /// The refusal as the surfaces render it.
+    pub fn refusal(self) -> Refusal {
+        self.failure.refusal()
     }
 }
 
@@ -46,7 +65,7 @@ impl Client {
         targets: &[Target],
         headers: &HeaderMap,
         payer: &dyn Payer,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Failed> {
         // Each target of an alias is tried once, however many there are.
         let attempts = targets.len().max(self.settings.attempts as usize);
         let fetched = Fetched::default();
@@ -103,7 +122,7 @@ impl Client {
         attempts: usize,
         payer: &dyn Payer,
         attempt_at: impl Fn(usize) -> F,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Failed> {
         let mut wait = FIRST_BACKOFF;
         let mut last = None;
         // Those that may have worked on it, or never will.
@@ -123,11 +142,12 @@ impl Client {
             }
             made += 1;
             let outcome = attempt_at(index).await.map(|answer| Answer { target: index, ..answer });
+            let outcome = outcome.map_err(|failure| Failed { failure, target: index });
             let is_last = made == attempts;
             match &outcome {
                 Ok(answer) if !is_transient(answer.head.status) => return outcome,
-                Err(failure) if failure.is_the_callers() => return outcome,
-                Err(failure) if !failure.is_worth_another_attempt() => {
+                Err(Failed { failure, .. }) if failure.is_the_callers() => return outcome,
+                Err(Failed { failure, .. }) if !failure.is_worth_another_attempt() => {
                     given_up.push(index);
                     let is_told = (is_last || given_up.len() == targets.len()) && !matches!(last, Some(Ok(_)));
                     if let Some(failure) = failure.of_work().filter(|_| !is_told)
@@ -151,7 +171,7 @@ impl Client {
                 last = Some(outcome);
             }
         }
-        last.unwrap_or(Err(Failure::NoTarget))
+        last.unwrap_or(Err(Failed { failure: Failure::NoTarget, target: 0 }))
     }
 }
 

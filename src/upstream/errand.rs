@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use super::pieces::PiecesBody;
-use super::{Answer, Client, Failure, IDENTITY, Partial, Payer, Source, Who, headers_to_forward, read_up_to};
+use super::{Answer, Client, Failed, Failure, IDENTITY, Partial, Payer, Source, Who, headers_to_forward, read_up_to};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::json_string;
 use crate::dialect::ir::Dropped;
@@ -98,11 +98,12 @@ impl Load {
 
 impl Client {
     /// Runs an errand at the first target that takes it; what cannot be sent again goes to one alone, whose credential does not rest.
-    pub async fn run(&self, errand: &Errand, targets: &[Target], payer: &dyn Payer) -> Result<Answer, Failure> {
+    pub async fn run(&self, errand: &Errand, targets: &[Target], payer: &dyn Payer) -> Result<Answer, Failed> {
         if !errand.load.is_repeatable() {
             let index = targets.iter().position(|target| !target.rests()).unwrap_or(0);
-            let target = targets.get(index).ok_or(Failure::NoTarget)?;
-            return self.run_at(errand, target).await.map(|answer| Answer { target: index, ..answer });
+            let failed = |failure| Failed { failure, target: index };
+            let target = targets.get(index).ok_or(Failure::NoTarget).map_err(failed)?;
+            return self.run_at(errand, target).await.map(|answer| Answer { target: index, ..answer }).map_err(failed);
         }
         let attempts = targets.len().max(self.settings.attempts as usize);
         self.in_turn(targets, attempts, payer, |index| self.run_at(errand, &targets[index])).await

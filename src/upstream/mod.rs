@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
-pub use attempts::{Free, Payer, is_transient};
+pub use attempts::{Failed, Free, Payer, is_transient};
 pub use conceal::{Concealer, without_secret};
 pub use errand::{Errand, Load};
 pub use failure::{Failure, Who};

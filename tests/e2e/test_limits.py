@@ -150,7 +150,7 @@ def test_what_goes_on_in_the_background_is_charged_as_reserved(start_gateway, up
         {"type": "file", "file": {"file_id": "file-1"}},
         {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}},
-        {"type": "f\\u0069le", "text": "x"},
+        {"t\\u0079pe": "file", "text": "x"},
     ],
 )
 def test_what_a_request_only_names_is_held_against_the_budget_as_all_that_the_model_reads(start_gateway, upstream, part):
@@ -177,6 +177,34 @@ def test_model_of_which_nobody_knows_how_much_it_takes_and_gives(start_gateway, 
     assert "its context" in reply.json()["error"]["message"]
     assert ask(gateway, gateway.new_key(budget="1/ever:soft")["key"], "test/dark", max_tokens=None, messages=picture).status == 200
     assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("fields", [{"tools": [{"type": "web_search"}]}, {"web_search_options": {}}], ids=["tool", "member"])
+def test_tools_that_a_provider_runs_are_refused_where_a_budget_could_not_hold_them(start_gateway, upstream, fields):
+    gateway = start_gateway()
+    reply = ask(gateway, gateway.new_key(budget="100/ever")["key"], **fields)
+    assert code(reply) == (403, "tools_with_budget")
+    assert upstream.requests == []
+    assert ask(gateway, gateway.new_key(budget="100/ever:soft")["key"], **fields).status == 200
+    own = {"tools": [{"type": "function", "function": {"name": "web_search", "parameters": {"properties": {"url": {"type": "string"}}}}}]}
+    assert ask(gateway, gateway.new_key(budget="0.001/ever")["key"], **own).status == 200
+
+
+@pytest.mark.parametrize("limit", [{"budget": "100/ever"}, {"models": "test/gpt-4o-mini"}], ids=["budget", "list"])
+def test_a_provider_chooses_no_model_that_nobody_has_judged(start_gateway, upstream, limit):
+    gateway = start_gateway()
+    reply = ask(gateway, gateway.new_key(**limit)["key"], models=["openai/o1-pro"])
+    assert code(reply) == (403, "other_models_named")
+    assert upstream.requests == []
+    assert ask(gateway, gateway.new_key()["key"], models=["openai/o1-pro"]).status == 200
+
+
+def test_every_prompt_of_a_completion_is_held_against_the_budget(start_gateway, upstream):
+    gateway = start_gateway()
+    # 500 answers of 1000 tokens at 0.6 a million, and little more.
+    body = json.dumps({"model": "test/gpt-4o-mini", "prompt": ["a"] * 500, "max_tokens": 1000}).encode()
+    replies = [gateway.request("POST", "/v1/completions", body, gateway.new_key(budget=f"{budget}/ever")["key"]).status for budget in (0.3, 0.31)]
+    assert replies == [402, 200]
 
 
 def test_usage_that_nobody_can_have_used_ends_no_connection(start_gateway, upstream):

@@ -99,7 +99,7 @@ def test_budget_holds_for_images(start_gateway, upstream):
     edit = form(("model", None, b"test/gpt-image-1"), ("image", "a.png", b"\x89PNG"))
     refused = send(gateway, key["key"], edit, "/v1/images/edits")
     assert (refused.status, refused.json()["error"]["code"]) == (403, "model_without_limit")
-    assert [asked.path for asked in upstream.requests] == ["/images/generations"]
+    assert [asked.path for asked in upstream.requests] == ["/v1/images/generations"]
 
 
 def test_images_that_nobody_counts_are_charged_as_reserved(start_gateway, upstream):

@@ -1,5 +1,6 @@
 """Aliases, fallback and another attempt."""
 
+import concurrent.futures
 import dataclasses
 import gzip
 import json
@@ -141,20 +142,25 @@ def test_no_other_attempt_for_what_the_caller_did_wrong(gateway, key, upstream):
     assert len(upstream.requests) == 1
 
 
-PRICE = "{ context = 1000, max_output = 100, price = { input = 0, output = 10 } }"
+PRICES = {"a": 10, "b": 20}
 # What an attempt may cost at most, in nano-dollars.
-WORST = 100 * 10 * 1000
+WORST = {model: 100 * price * 1000 for model, price in PRICES.items()}
 
 
 @pytest.fixture
 def start_priced(start_gateway, first, upstream):
     def start():
         models = ((first, "a", "FIRST_KEY"), (upstream, "b", "TEST_PROVIDER_KEY"))
-        files = {name: provider_file(at.url, credential=credential, models=f'"{model}" = {PRICE}')
+        price = "context = 1000, max_output = 100, price = {{ input = 0, output = {} }}"
+        files = {name: provider_file(at.url, credential=credential, models=f'"{model}" = {{ {price.format(PRICES[model])} }}')
                  for name, (at, model, credential) in zip(("first", "second"), models, strict=True)}
         return start_gateway(providers=files, config=ALIASES, env={"FIRST_KEY": "sk-first"})
 
     return start
+
+
+def dollars(nanos):
+    return f"{nanos / 1e9:.9f}/ever"
 
 
 def costs(gateway):
@@ -170,31 +176,56 @@ def test_attempt_that_its_provider_may_bill_is_paid_for_though_another_answers(s
     gateway = start_priced()
     first.serve("a", torn)
     upstream.serve("b", provider.chat("Hello", usage={"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}))
-    key = gateway.new_key(budget=f"{2 * WORST / 1e9:.9f}/ever")
+    key = gateway.new_key(budget=dollars(WORST["a"] + WORST["b"]))
     assert ask(gateway, key["key"], "fast").headers["keyward-provider"] == "second"
     gateway.usage("key", key["id"], 2)
-    assert costs(gateway) == {"first/a": (1, WORST), "second/b": (1, 7 * 10 * 1000)}
+    assert costs(gateway) == {"first/a": (1, WORST["a"]), "second/b": (1, 7 * 20 * 1000)}
     assert ask(gateway, key["key"], "fast").status == 402
     [limit] = gateway.admin("POST", "/keys/explain", {"key": key["key"]})["limits"]
-    assert (limit["most"] - limit["left"], limit["held"]) == (WORST + 70_000, 0)
+    assert (limit["most"] - limit["left"], limit["held"]) == (WORST["a"] + 140_000, 0)
 
 
 def test_no_other_is_asked_where_the_budget_has_no_room_for_both(start_priced, first, upstream):
     gateway = start_priced()
     first.serve("a", TORN[0])
-    key = gateway.new_key(budget=f"{1.5 * WORST / 1e9:.9f}/ever")
+    key = gateway.new_key(budget=dollars(WORST["a"] + WORST["b"] - 1))
     answer = ask(gateway, key["key"], "fast")
     assert (answer.status, answer.json()["error"]["code"]) == (502, "provider_bad_answer")
     assert upstream.requests == []
     gateway.usage("key", key["id"], 1)
-    assert costs(gateway) == {"first/a": (1, WORST)}
+    assert costs(gateway) == {"first/a": (1, WORST["b"])}, "what was reserved for the request"
 
 
 def test_last_attempt_is_paid_for_though_an_earlier_answer_is_told(start_priced, first, upstream):
     gateway = start_priced()
     first.serve("a", provider.error(500))
     upstream.serve("b", TORN[0])
-    key = gateway.new_key(budget=f"{3 * WORST / 1e9:.9f}/ever")
+    key = gateway.new_key(budget=dollars(2 * WORST["b"]))
     assert ask(gateway, key["key"], "fast").status == 500
     gateway.usage("key", key["id"], 2)
-    assert costs(gateway)["second/b"] == (1, WORST)
+    assert costs(gateway)["second/b"] == (1, WORST["b"])
+
+
+def test_what_failed_is_charged_to_the_budget_of_whoever_failed(start_priced, first, upstream):
+    gateway = start_priced()
+    first.close()
+    upstream.serve("b", TORN[0])
+    key = gateway.new_key(budget=dollars(WORST["b"]) + "@second/*")
+    assert ask(gateway, key["key"], "fast").status == 502
+    gateway.usage("key", key["id"], 1)
+    assert costs(gateway) == {"second/b": (1, WORST["b"])}
+    [limit] = gateway.admin("POST", "/keys/explain", {"key": key["key"]})["limits"]
+    assert (limit["left"], limit["held"]) == (0, 0)
+
+
+def test_tokens_that_are_used_up_keep_no_request_that_runs_from_another_target(start_priced, first, upstream):
+    gateway = start_priced()
+    hold = provider.Hold(after=1)
+    first.serve("a", dataclasses.replace(TORN[0], hold=hold), provider.chat("Hello"))
+    key = gateway.new_key(limit="output-tokens/hour=5")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = pool.submit(ask, gateway, key["key"], "fast")
+        hold.reached.wait(5)
+        assert ask(gateway, key["key"], "fast").status == 200
+        hold.released.set()
+        assert waiting.result().headers["keyward-provider"] == "second"

@@ -42,8 +42,19 @@ pub const WIRE: Wire = Wire {
     peek: Peek {
         model_in_body: false,
         stream_default: None,
-        max_output: &["generationConfig.maxOutputTokens", "generation_config.max_output_tokens"],
-        choices: &["generationConfig.candidateCount", "generation_config.candidate_count"],
+        // Readers of protobuf's JSON take either spelling of each name.
+        max_output: &[
+            "generationConfig.maxOutputTokens",
+            "generationConfig.max_output_tokens",
+            "generation_config.maxOutputTokens",
+            "generation_config.max_output_tokens",
+        ],
+        choices: &[
+            "generationConfig.candidateCount",
+            "generationConfig.candidate_count",
+            "generation_config.candidateCount",
+            "generation_config.candidate_count",
+        ],
     },
     path: |model, form| {
         let verb = match form {

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use self::answer::Call;
 use self::surface::{Prompts, refuse};
-use super::{Segment, Surface, body};
+use super::{Segment, Surface, body, shown};
 use crate::catalog::Operation;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
@@ -57,15 +57,15 @@ pub fn owns(path: &str) -> bool {
 
 /// A path that nothing is served at.
 pub fn unknown_path(uri: &Uri) -> Response<Body> {
-    let path: String = uri.path().chars().take(200).collect();
+    let path = shown(uri.path());
     let message = format!("Nothing is served at {path}. GET /prompts lists the prompts; each is called by POST /prompts/NAME.");
     refuse(&Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", message), &[])
 }
 
 /// A path that is served for another method.
 pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
-    let path: String = uri.path().chars().take(200).collect();
-    let right = if path == "/prompts" || path.ends_with("/openapi.json") { "GET" } else { "POST, or GET for its schema" };
+    let path = shown(uri.path());
+    let right = if uri.path() == "/prompts" || uri.path().ends_with("/openapi.json") { "GET" } else { "POST, or GET for its schema" };
     let message = format!("{path} is not called with {method}: use {right}.");
     refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, "method_not_allowed", message), &[])
 }
