@@ -234,8 +234,8 @@ class Served(http.server.ThreadingHTTPServer):
 
     def __init__(self, *words, refuses=lambda headers: None):
         self.odd, self.refuses, self.sessions = Odd(words), refuses, set()
-        # When each session asked for its stream of news.
-        self.listened = {}
+        # When each session's stream of news was open, and when a tool was called last.
+        self.listened, self.called = {}, None
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -267,6 +267,8 @@ class Handler(Answering):
     def do_GET(self):
         if "closes" not in self.server.odd.words:
             return super().do_GET()
+        if "opens_late" in self.server.odd.words:
+            time.sleep(0.2)
         self.server.listened.setdefault(self.headers["mcp-session-id"], []).append(time.monotonic())
         self.send(200, b"retry: 0\n\n", "text/event-stream")
 
@@ -285,6 +287,8 @@ class Handler(Answering):
         if message.get("method") == "initialize":
             session = uuid.uuid4().hex
             self.server.sessions.add(session)
+        if message.get("method") == "tools/call":
+            self.server.called = time.monotonic()
         self.server.odd.heard = {name.lower(): value for name, value in self.headers.items()}
         if message.get("method") == "tools/call" and "answers_nothing" in self.server.odd.words:
             return self.send(200, b'{"jsonrpc": "2.0", "method": "notifications/x"}', "application/json")

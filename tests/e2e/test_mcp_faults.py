@@ -206,6 +206,14 @@ def test_a_subscription_acknowledges_what_it_will_tell(start_gateway):
     assert acknowledged["toolsListChanged"] is True and not acknowledged.get("resourceSubscriptions")
 
 
+def test_a_session_listens_before_it_asks(start_gateway):
+    """Some servers ask back on the session's own stream, and what nobody hears is lost."""
+    server = mcp_odd.Served("closes", "opens_late")
+    gateway = started(start_gateway, served("web", server.url), "web__echo")
+    assert Raw(gateway, gateway.secret).text("web__echo") == "{}"
+    assert min(moment for moments in server.listened.values() for moment in moments) < server.called
+
+
 def test_what_broke_off_says_why(start_gateway):
     server = mcp_odd.Served()
     gateway = started(start_gateway, served("web", server.url), "web__echo")

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -13,6 +14,9 @@ use rmcp::model::{ClientJsonRpcMessage, ClientRequest, RequestId, ServerJsonRpcM
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
 };
+
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::secrets::Secrets;
 use super::tasks;
@@ -39,6 +43,8 @@ pub struct Authorized {
     pub secrets: Arc<Secrets>,
     /// Set when the server knows nothing of the session any more: the library begins another by itself, in which nothing is subscribed to.
     pub has_expired: Arc<AtomicBool>,
+    /// Whether the session's own stream has been asked for and answered.
+    pub listens: Arc<watch::Sender<bool>>,
 }
 
 type Error = StreamableHttpError<reqwest::Error>;
@@ -49,6 +55,8 @@ pub const UNAUTHORIZED: &str = "HTTP 401";
 /// What is told of a server that answers a request with nothing that names it, as one does which has forgotten its session.
 pub const NAMELESS: &str = "it answered with nothing that names the request";
 const SESSION: &str = "mcp-session-id";
+/// So long the first request of a session waits for its stream: some servers answer that with its first event.
+const LONGEST_OPENING: Duration = Duration::from_millis(500);
 /// Between two requests for one stream, in milliseconds.
 const LEAST_REST: u64 = 1000;
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -67,6 +75,14 @@ impl Authorized {
                 let token = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
                 Ok(token.inspect(|token| self.secrets.granted(token)).map(str::to_owned))
             }
+        }
+    }
+
+    /// What a server asks while it works on a request may come on the session's own stream, and is lost where that is not open yet.
+    async fn listening(&self) {
+        let mut listens = self.listens.subscribe();
+        if timeout(LONGEST_OPENING, listens.wait_for(|listens| *listens)).await.is_err() {
+            self.listens.send_replace(true);
         }
     }
 
@@ -143,6 +159,9 @@ impl StreamableHttpClient for Authorized {
         headers: Headers,
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, Error> {
+        if session.is_some() && matches!(message, ClientJsonRpcMessage::Request(_)) {
+            self.listening().await;
+        }
         let post = |token| {
             let (uri, message, session, headers) = (Arc::clone(&uri), message.clone(), session.clone(), headers.clone());
             self.client.post_message_with_response_limits(uri, message, session, token, headers, limits)
@@ -177,6 +196,7 @@ impl StreamableHttpClient for Authorized {
     ) -> Result<BoxStream<'static, Result<sse_stream::Sse, sse_stream::Error>>, Error> {
         let token = self.token().await?;
         let stream = self.client.get_stream(uri, session, last_event, token, headers).await;
+        self.listens.send_replace(true);
         self.may_renew(&stream);
         Ok(stream?.map(rested).boxed())
     }

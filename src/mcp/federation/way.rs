@@ -126,7 +126,7 @@ impl Way {
         let builder = tls::client(tls::BOTH).connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());
         let client = builder.build().map_err(|e| format!("no client can be made ({e})"))?;
         let secrets = Arc::new(Secrets::of(secrets));
-        let authorized = Authorized { client, token, secrets: Arc::clone(&secrets), has_expired: Arc::default() };
+        let authorized = Authorized { client, token, secrets: Arc::clone(&secrets), has_expired: Arc::default(), listens: Arc::default() };
         Ok(Way { means: Means::Http(Http { authorized, url: Secret::new(url), headers }), secrets })
     }
 
@@ -249,7 +249,7 @@ impl Means {
 impl Http {
     fn transport(&self, has_expired: Arc<AtomicBool>) -> StreamableHttpClientTransport<Authorized> {
         let config = StreamableHttpClientTransportConfig::with_uri(self.url.expose()).custom_headers(self.headers.clone());
-        StreamableHttpClientTransport::with_client(Authorized { has_expired, ..self.authorized.clone() }, config)
+        StreamableHttpClientTransport::with_client(Authorized { has_expired, listens: Arc::default(), ..self.authorized.clone() }, config)
     }
 }
 
