@@ -29,7 +29,7 @@ pub enum Kind {
 }
 
 /// A request that is not served: what the caller is told, and what the log says of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Refusal {
     /// The HTTP status.
     pub status: StatusCode,
@@ -49,6 +49,8 @@ pub struct Refusal {
     pub key: Option<KeyId>,
     /// The provider that is to blame.
     pub provider: Option<String>,
+    /// That provider may have done the work that it was asked for, and may bill it.
+    pub may_be_billed: bool,
 }
 
 // === impl Refusal ===
@@ -66,6 +68,7 @@ impl Refusal {
             headers: Vec::new(),
             key: None,
             provider: None,
+            may_be_billed: false,
         }
     }
 

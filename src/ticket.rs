@@ -77,8 +77,6 @@ struct Beside {
     price: Usd,
 }
 
-/// A provider that ended so may have done the work that it was asked for.
-const MAY_HAVE_WORKED: [&str; 3] = ["provider_broke_off", "provider_timeout", "provider_bad_answer"];
 /// What the ledger names as the provider of MCP tools.
 pub const MCP: &str = "mcp";
 /// The same of operations of REST services.
@@ -274,8 +272,8 @@ impl Ticket {
         let outcome = if refusal.provider.is_some() { Outcome::Failed } else { Outcome::Refused };
         // No answer came that could be charged for.
         self.beside.iter_mut().for_each(|beside| beside.price = Usd::default());
-        let may_have_worked = self.is_budgeted && self.begun.is_some() && MAY_HAVE_WORKED.contains(&refusal.code);
-        self.settle(outcome, may_have_worked.then(Reading::default));
+        let is_charged = self.is_budgeted && self.begun.is_some() && refusal.may_be_billed;
+        self.settle(outcome, is_charged.then(Reading::default));
     }
 
     /// The request has ended: from here on the ticket does nothing more.

@@ -108,7 +108,7 @@ impl Ask {
         let names_prompt = has_state && members.get("prompt").is_some();
         let points_out = members.points_out() || names_prompt;
         let tools = Tools::find(&members);
-        let names_others = OTHER_MODELS.iter().any(|name| members.get(name).is_some_and(|member| member.raw != "null"));
+        let names_others = OTHER_MODELS.iter().any(|name| members.given(name).is_some());
         // Of what was foretold all that is not said is billed too, a token for a byte at the most.
         let foretold = members.get("prediction").map_or(0, |member| member.raw.len() as u64);
         Ok(Ask {
@@ -230,7 +230,7 @@ fn number_at(members: &Members<'_>, path: &'static str, need: &str) -> Result<Op
     let Some((outer, inner)) = path.split_once('.') else {
         return optional::<u64>(members, path, need);
     };
-    let Some(object) = members.get(outer).filter(|member| member.raw != "null") else { return Ok(None) };
+    let Some(object) = members.given(outer) else { return Ok(None) };
     let inside = Members::read(object.raw.as_bytes()).map_err(|_| wrong(outer, "has to be an object"))?;
     let limit = optional::<i64>(&inside, inner, need).map_err(|refusal| refusal.with_param(path))?;
     Ok(limit.and_then(|limit| u64::try_from(limit).ok()))
@@ -239,7 +239,7 @@ fn number_at(members: &Members<'_>, path: &'static str, need: &str) -> Result<Op
 /// The edit that asks for usage at a stream's end, or none where the caller asks by itself.
 fn ask_for_usage(body: &Bytes, members: &Members<'_>) -> Result<Option<Edit>, Refusal> {
     let edit = |at: Range<usize>, with: &'static str| Ok(Some(Edit { at, with: Bytes::from_static(with.as_bytes()) }));
-    let Some(options) = members.get("stream_options").filter(|options| options.raw != "null") else {
+    let Some(options) = members.given("stream_options") else {
         return match members.get("stream_options") {
             Some(null) => edit(null.range.clone(), r#"{"include_usage":true}"#),
             None => {
@@ -295,13 +295,12 @@ fn apply(quirks: &Quirks, body: &[u8]) -> Bytes {
         out.push(b':');
         out.extend_from_slice(raw.as_bytes());
     };
-    let is_given = |name: &str| members.get(name).is_some_and(|member| member.raw != "null");
     for member in members.iter() {
         let name = member.name.as_ref();
         let renamed = quirks.rename.get(name).map(String::as_str);
-        let clashes = renamed.is_some_and(is_given);
+        let clashes = renamed.is_some_and(|new| members.given(new).is_some());
         // Nothing in the place of what another gets its name.
-        let gives_way = member.raw == "null" && quirks.rename.iter().any(|(old, new)| new == name && is_given(old));
+        let gives_way = member.raw == "null" && quirks.rename.iter().any(|(old, new)| new == name && members.given(old).is_some());
         if quirks.drop.iter().any(|dropped| dropped == name) || clashes || gives_way {
             continue;
         }
@@ -322,7 +321,8 @@ pub fn json_string(text: &str) -> Bytes {
     Bytes::from(serde_json::Value::from(text).to_string())
 }
 
-fn optional<'a, T: Deserialize<'a>>(members: &Members<'a>, name: &'static str, need: &str) -> Result<Option<T>, Refusal> {
+/// A member that may be absent or `null`; `need` says what it has to be.
+pub(crate) fn optional<'a, T: Deserialize<'a>>(members: &Members<'a>, name: &'static str, need: &str) -> Result<Option<T>, Refusal> {
     match members.get(name) {
         Some(member) => serde_json::from_str::<Option<T>>(member.raw).map_err(|_| wrong(name, need)),
         None => Ok(None),

@@ -54,6 +54,11 @@ impl<'a> Members<'a> {
         self.list.iter().find(|member| member.name == name)
     }
 
+    /// The same, unless it is `null`.
+    pub fn given(&self, name: &str) -> Option<&Member<'a>> {
+        self.get(name).filter(|member| member.raw != "null")
+    }
+
     /// A name that comes twice where upper and lower case are the same: to readers in Go, which take the last, it does.
     pub fn twice_but_for_case(&self) -> Option<&str> {
         let is_alike = |at: usize, name: &str| self.list[..at].iter().any(|member| member.name.eq_ignore_ascii_case(name));

@@ -23,7 +23,7 @@ use super::estimate::{self, Estimate, Input};
 use super::paying::Paying;
 use super::{check_name, ledger_down, list, name_request, pages};
 use crate::catalog::{Dialect, Operation};
-use crate::dialect::ask::{broken, model_in};
+use crate::dialect::ask::{broken, model_in, optional};
 use crate::dialect::members::Members;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
@@ -250,12 +250,13 @@ async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &
                 return Ok(nothing);
             }
             let members = Members::read(&bytes).map_err(|e| broken(&bytes, &e))?;
-            let is_named = served.deed == Deed::Call && members.get("model").is_some_and(|member| member.raw != "null");
+            let is_named = served.deed == Deed::Call && members.given("model").is_some();
             let (model, at) = if is_named { model_in(&members).map(|(model, at)| (Some(model), at))? } else { (None, None) };
             let text = if served.operation.is_free() { 0 } else { bytes.len() as u64 };
             let input = if members.points_out() { Input::and_more(text) } else { Input::text(text) };
             // One that is shown before it is ready costs less than a whole one.
-            let pictures = number(&members, "n")?.unwrap_or(1).max(1).saturating_add(number(&members, "partial_images")?.unwrap_or(0));
+            let number = |name| optional::<u64>(&members, name, "has to be a whole number");
+            let pictures = number("n")?.unwrap_or(1).max(1).saturating_add(number("partial_images")?.unwrap_or(0));
             Ok(Sent { load: Load::Json(bytes.clone(), at), model, input, pictures })
         }
         Takes::Form => {
@@ -265,13 +266,6 @@ async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &
             Ok(Sent { load: Load::Form(Box::new(upload)), model, input: Input::and_more(0), pictures })
         }
     }
-}
-
-/// How many pictures are asked for: `10` alone is a number of things, and `1e1` or `"10"` is what only some readers take for one.
-fn number(members: &Members<'_>, name: &'static str) -> Result<Option<u64>, Refusal> {
-    let member = members.get(name).filter(|member| member.raw != "null");
-    let wrong = || Refusal::invalid("invalid_value", format!("'{name}' has to be a whole number.")).with_param(name);
-    member.map(|member| member.raw.parse().map_err(|_| wrong())).transpose()
 }
 
 /// What stands after the operation's own path: ids and words, such as `/file-1/content`.

@@ -78,11 +78,11 @@ impl Estimate {
         let worst = |target: &Target| {
             let model = target.facts().ok_or(Unbounded::Price)?;
             let gives = || known(model.max_output).or(known(model.context)).map(|most| most.saturating_mul(choices));
-            let output = || max_output.or_else(gives).ok_or(Unbounded::Output);
             let [price_in, price_out] = model.dearest().ok_or(Unbounded::Price)?;
             // Of what is free there may be any number.
-            let of = |price: Price, tokens: &dyn Fn() -> Result<u64, Unbounded>| if price.0 == 0 { Ok(0) } else { Ok(price.of(tokens()?)) };
-            Ok(money::from_pico(of(price_in, &|| input.most(model))?.saturating_add(of(price_out, &output)?)))
+            let input = if price_in == Price(0) { 0 } else { input.most(model)? };
+            let output = if price_out == Price(0) { 0 } else { max_output.or_else(gives).ok_or(Unbounded::Output)? };
+            Ok(money::from_pico(price_in.of(input).saturating_add(price_out.of(output))))
         };
         let worst = match operation.is_free() {
             true => Ok(Usd::default()),
@@ -94,6 +94,12 @@ impl Estimate {
     /// What has to be admitted; `touches` says whether a limit's glob names one of the targets.
     pub fn need<'a>(&self, touches: &'a dyn Fn(&str) -> bool) -> Need<'a> {
         Need { requests: 1, input: self.input, output: self.output, cost: self.worst, touches, is_part: false, is_sent: false }
+    }
+}
+
+impl Default for Estimate {
+    fn default() -> Estimate {
+        Estimate { input: 0, output: 0, worst: Ok(Usd::default()) }
     }
 }
 
@@ -110,12 +116,4 @@ pub fn takes(model: &Model) -> Option<u64> {
 /// The catalogue's 0 is a number that nobody knows: there are models of pictures and sound that it says to read and give nothing.
 fn known(tokens: Option<u64>) -> Option<u64> {
     tokens.filter(|tokens| *tokens > 0)
-}
-
-// === impl Default ===
-
-impl Default for Estimate {
-    fn default() -> Estimate {
-        Estimate { input: 0, output: 0, worst: Ok(Usd::default()) }
-    }
 }

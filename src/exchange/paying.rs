@@ -22,19 +22,19 @@ pub(super) struct Paying<'a> {
 // === impl Paying ===
 
 impl Payer for Paying<'_> {
-    fn pays<'a>(&'a self, failure: Failure, target: &'a Target) -> BoxFuture<'a, bool> {
+    fn pays<'a>(&'a self, failure: &'a Failure, target: &'a Target) -> BoxFuture<'a, bool> {
         Box::pin(self.write_down(failure, target))
     }
 }
 
 impl Paying<'_> {
     /// False where there is no room for it: then what it may cost is what was reserved for the request, which ends with it.
-    async fn write_down(&self, failure: Failure, target: &Target) -> bool {
+    async fn write_down(&self, failure: &Failure, target: &Target) -> bool {
         let estimate = (self.estimate_of)(slice::from_ref(target));
         let Some(permit) = self.admitted(target, &estimate) else { return false };
         let mut attempt = self.ticket.attempt();
         let begun = attempt.begin(target, permit, &estimate).await;
-        attempt.refused(&failure.refusal());
+        attempt.refused(&failure.clone().refusal());
         begun.is_ok()
     }
 

@@ -2,8 +2,7 @@
 //!
 //! Timers of a worker count whole milliseconds from when it last had something to do, which is when the look-up ended.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -13,18 +12,15 @@ use tokio::sync::oneshot;
 /// Longer than a look-up takes; one that takes longer all the same is told at a later beat.
 const BEAT: Duration = Duration::from_millis(5);
 
-/// Who waits for a moment.
-struct Waiting {
-    until: Instant,
-    tell: oneshot::Sender<()>,
-}
+/// A moment, and who waits for it.
+type Waiting = (Instant, oneshot::Sender<()>);
 
 /// Waits for the next beat after what began then.
 pub async fn after(began: Instant) {
     let beats = began.elapsed().as_nanos() / BEAT.as_nanos() + 1;
     let until = began + BEAT * u32::try_from(beats).unwrap_or(u32::MAX);
     let (tell, told) = oneshot::channel();
-    let is_asked = to_sleeper().is_some_and(|sleeper| sleeper.send(Waiting { until, tell }).is_ok());
+    let is_asked = to_sleeper().is_some_and(|sleeper| sleeper.send((until, tell)).is_ok());
     if !is_asked || told.await.is_err() {
         tokio::time::sleep_until(until.into()).await;
     }
@@ -40,43 +36,22 @@ fn to_sleeper() -> Option<Sender<Waiting>> {
 }
 
 fn wake_all(coming: &Receiver<Waiting>) {
-    let mut all = BinaryHeap::new();
+    let mut all: BTreeMap<Instant, Vec<oneshot::Sender<()>>> = BTreeMap::new();
     loop {
-        let first = all.peek().map(|Reverse(first): &Reverse<Waiting>| first.until);
-        let came = match first.map(|until| until.saturating_duration_since(Instant::now())) {
+        let came = match all.first_key_value() {
             None => coming.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(wait) => coming.recv_timeout(wait),
+            Some((until, _)) => coming.recv_timeout(until.saturating_duration_since(Instant::now())),
         };
         match came {
-            Ok(waiting) => all.push(Reverse(waiting)),
+            Ok((until, tell)) => all.entry(until).or_default().push(tell),
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        while all.peek().is_some_and(|Reverse(first)| first.until <= Instant::now()) {
-            // Whoever hung up waits no more.
-            let _ = all.pop().map(|Reverse(first)| first.tell.send(()));
+        while let Some(first) = all.first_entry().filter(|first| *first.key() <= Instant::now()) {
+            for tell in first.remove() {
+                // Whoever hung up waits no more.
+                let _ = tell.send(());
+            }
         }
     }
 }
-
-// === impl Waiting ===
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Waiting) -> Ordering {
-        self.until.cmp(&other.until)
-    }
-}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Waiting) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Waiting) -> bool {
-        self.until == other.until
-    }
-}
-
-impl Eq for Waiting {}

@@ -33,8 +33,7 @@ pub fn holds_key(text: &str) -> bool {
 pub fn without_keys(text: String) -> String {
     let (mut told, mut done) = (String::new(), 0);
     // Who writes a prefix in capitals has a key all the same.
-    let is_start = |at: &usize| text.get(*at..).is_some_and(|rest| Kind::ALL.iter().any(|kind| begins_alike(rest, kind.prefix())));
-    for start in memchr_iter(b'_', text.as_bytes()).filter_map(|at| at.checked_sub(2)).filter(is_start) {
+    for start in places(&text, |rest| Kind::ALL.iter().any(|kind| begins_alike(rest, kind.prefix()))) {
         let length = text[start..].bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
         if start >= done && length >= SHORTEST_SECRET {
             told.push_str(&text[done..start]);
@@ -73,7 +72,11 @@ fn starts_with_prefix(text: &str) -> bool {
 
 /// Where keys begin in a text; it is looked for by their underscore, which the names and paths of every request have few of.
 fn prefixes(text: &str) -> impl Iterator<Item = usize> + '_ {
-    memchr_iter(b'_', text.as_bytes()).filter_map(|at| at.checked_sub(2)).filter(|at| text.get(*at..).is_some_and(starts_with_prefix))
+    places(text, starts_with_prefix)
+}
+
+fn places(text: &str, is_start: impl Fn(&str) -> bool) -> impl Iterator<Item = usize> {
+    memchr_iter(b'_', text.as_bytes()).filter_map(|at| at.checked_sub(2)).filter(move |at| text.get(*at..).is_some_and(&is_start))
 }
 
 fn without_prefix(core: &str, malformed: Malformed) -> Reason {

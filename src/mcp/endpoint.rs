@@ -9,7 +9,7 @@ use axum::routing::any;
 use futures_util::StreamExt as _;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
@@ -25,7 +25,7 @@ use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::caller::Plane;
 use crate::key::presented::BARE_HEADERS;
-use crate::surface::{Segment, body, write_challenge, write_retry_after};
+use crate::surface::{Segment, body, refusal_response};
 
 /// The head of a request as it came, with its key, for what is called under that key in turn.
 #[derive(Clone)]
@@ -237,10 +237,5 @@ fn not_found(name: &str) -> Refusal {
 fn refuse(refusal: &Refusal) -> Response<Body> {
     let data = json!({ "code": refusal.code });
     let body = json!({ "jsonrpc": "2.0", "id": null, "error": { "code": REFUSED, "message": refusal.message, "data": data } });
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = refusal.status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    write_challenge(&mut response);
-    write_retry_after(&mut response, refusal.retry_after);
-    response
+    refusal_response(refusal, &body)
 }

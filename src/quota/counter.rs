@@ -72,10 +72,10 @@ const LITTLE: SignedDuration = SignedDuration::from_mins(2);
 // === impl Counter ===
 
 impl Counter {
-    /// Takes `amount` where it fits under `most`, all or nothing; it fits where that is the most there is.
-    pub fn take(&self, amount: u64, most: u64) -> Result<Taken, Level> {
+    /// Takes `amount`, all or nothing; `most` is the limit, or none.
+    pub fn take(&self, amount: u64, most: Option<u64>) -> Result<Taken, Level> {
         match self {
-            Counter::Sliding(bucket) if most == u64::MAX => {
+            Counter::Sliding(bucket) if most.is_none() => {
                 bucket.charge(amount);
                 Ok(Taken { amount, until: Timestamp::MAX })
             }
@@ -83,7 +83,7 @@ impl Counter {
                 Level::Taken => Ok(Taken { amount, until: Timestamp::MAX }),
                 refused => Err(refused),
             },
-            Counter::Calendar(tally) => tally.take(amount, Some(most)),
+            Counter::Calendar(tally) => tally.take(amount, most),
         }
     }
 

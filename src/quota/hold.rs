@@ -49,8 +49,7 @@ impl Meters {
                 continue;
             }
             let amount = need.of(rate.unit);
-            let most = if need.is_sent { u64::MAX } else { rate.most.get() };
-            match counter.take(amount, most) {
+            match counter.take(amount, (!need.is_sent).then_some(rate.most.get())) {
                 Ok(taken) => hold.rates.push((at, taken)),
                 Err(Level::Never) => return Err(Exceeded::TooLarge(rate.clone(), amount)),
                 Err(Level::Wait(wait)) => return Err(Exceeded::Rate(rate.clone(), wait)),

@@ -125,49 +125,55 @@ impl Refused {
                 };
                 Refusal::new(StatusCode::PAYMENT_REQUIRED, Kind::Budget, "budget_exceeded", message)
             }
-            Exceeded::Unbounded(budget, Unbounded::Tools) => {
-                let advice = if asker == Asker::Author { "let the prompt's author leave them out" } else { "leave them out" };
-                let message = format!(
-                    "{subject} has a budget of {}, and nothing says how often the tools that its provider runs by itself make a model read all of this again: {advice}, or ask whoever runs this gateway for a soft budget.",
-                    amount(budget)
-                );
-                Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "tools_with_budget", message).with_param("tools")
-            }
             Exceeded::Unbounded(budget, why) => {
-                let (code, lacks, advice, sets) = unbounded(*why, asker);
+                let (code, param, lacks) = unknown(*why);
+                let (advice, mends) = (advice(*why, asker), mends(*why));
                 let message = format!(
-                    "{subject} has a budget of {}, and {lacks}: {advice}, or ask whoever runs this gateway to set {sets} in the provider's file.",
+                    "{subject} has a budget of {}, and {lacks}: {advice}, or ask whoever runs this gateway {mends}.",
                     amount(budget)
                 );
-                Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, code, message).with_param("model")
+                Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, code, message).with_param(param)
             }
         }
     }
 }
 
-/// The code, what is not known, what can be done about it, and what would mend it for good.
-fn unbounded(why: Unbounded, asker: Asker) -> (&'static str, &'static str, &'static str, &'static str) {
+/// The code, the field to blame, and what nobody knows.
+fn unknown(why: Unbounded) -> (&'static str, &'static str, &'static str) {
+    match why {
+        Unbounded::Price => ("model_without_price", "model", "this model has no price to hold against it"),
+        Unbounded::Input => ("model_without_limit", "model", "nothing says how much this model reads of files, pictures and sound"),
+        Unbounded::Output => ("model_without_limit", "model", "nothing says how much this model answers at most"),
+        Unbounded::Tools => (
+            "tools_with_budget",
+            "tools",
+            "nothing says how often the tools that its provider runs by itself make a model read all of this again",
+        ),
+    }
+}
+
+/// What can be done about it at once.
+fn advice(why: Unbounded, asker: Asker) -> &'static str {
     match (why, asker) {
-        (Unbounded::Price, asker) => {
-            let advice = if asker == Asker::Author { "let the prompt's author name one that has" } else { "use one that has" };
-            ("model_without_price", "this model has no price to hold against it", advice, "its price (0 if it is free)")
-        }
-        (Unbounded::Input | Unbounded::Tools, asker) => {
-            let advice = match asker {
-                Asker::Caller => "send text alone, use another model",
-                Asker::Author => "let the prompt's author name another",
-                Asker::Nobody => "use another",
-            };
-            ("model_without_limit", "nothing says how much this model reads of files, pictures and sound", advice, "its context")
-        }
-        (Unbounded::Output, asker) => {
-            let advice = match asker {
-                Asker::Caller => "set max_tokens",
-                Asker::Author => "let the prompt's author set config.maxOutputTokens",
-                Asker::Nobody => "use another",
-            };
-            ("model_without_limit", "nothing says how much this model answers at most", advice, "its max_output")
-        }
+        (Unbounded::Price, Asker::Author) => "let the prompt's author name one that has",
+        (Unbounded::Price, _) => "use one that has",
+        (Unbounded::Input, Asker::Caller) => "send text alone, use another model",
+        (Unbounded::Input, Asker::Author) => "let the prompt's author name another",
+        (Unbounded::Output, Asker::Caller) => "set max_tokens",
+        (Unbounded::Output, Asker::Author) => "let the prompt's author set config.maxOutputTokens",
+        (Unbounded::Input | Unbounded::Output, Asker::Nobody) => "use another",
+        (Unbounded::Tools, Asker::Author) => "let the prompt's author leave them out",
+        (Unbounded::Tools, _) => "leave them out",
+    }
+}
+
+/// What mends it for good.
+fn mends(why: Unbounded) -> &'static str {
+    match why {
+        Unbounded::Price => "to set its price (0 if it is free) in the provider's file",
+        Unbounded::Input => "to set its context in the provider's file",
+        Unbounded::Output => "to set its max_output in the provider's file",
+        Unbounded::Tools => "for a soft budget",
     }
 }
 

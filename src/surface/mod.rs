@@ -147,7 +147,7 @@ fn name_with_end(head: &Parts, response: Response<Body>) -> Response<Body> {
 /// A path as an answer repeats it: not endlessly, and with no key in it.
 pub fn shown(path: &str) -> String {
     // As a reader of the path has it: `%5F` is an underscore.
-    let read = percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let read = decoded(path);
     match holds_key(&read) || without_keys(read.clone()) != read {
         true => "a path with a key in it".to_owned(),
         false => path.chars().take(LONGEST_PATH).collect(),
@@ -162,7 +162,7 @@ impl<S: Send + Sync, const AT: usize> FromRequestParts<S> for Segment<AT> {
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Segment<AT>, Infallible> {
         let segment = head.uri.path().split('/').nth(AT + 1).unwrap_or_default();
-        Ok(Segment(percent_decode_str(segment).decode_utf8_lossy().into_owned()))
+        Ok(Segment(decoded(segment)))
     }
 }
 
@@ -174,8 +174,12 @@ impl<S: Send + Sync, const AT: usize> FromRequestParts<S> for Rest<AT> {
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Rest<AT>, Infallible> {
         let rest = head.uri.path().splitn(AT + 2, '/').nth(AT + 1).unwrap_or_default();
-        Ok(Rest(percent_decode_str(rest).decode_utf8_lossy().into_owned()))
+        Ok(Rest(decoded(rest)))
     }
+}
+
+fn decoded(path: &str) -> String {
+    percent_decode_str(path).decode_utf8_lossy().into_owned()
 }
 
 /// A path that nothing is served at, in the words of the surface that it looks like.

@@ -16,7 +16,7 @@ use crate::route::{LiveProvider, Target};
 /// Pays for attempts that others follow.
 pub trait Payer: Send + Sync {
     /// Writes down an attempt whose provider may bill it; false where it cannot be paid for besides the one that would follow.
-    fn pays<'a>(&'a self, failure: Failure, target: &'a Target) -> BoxFuture<'a, bool>;
+    fn pays<'a>(&'a self, failure: &'a Failure, target: &'a Target) -> BoxFuture<'a, bool>;
 }
 
 /// Nothing has to be paid for.
@@ -38,7 +38,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 // === impl Free ===
 
 impl Payer for Free {
-    fn pays<'a>(&'a self, _: Failure, _: &'a Target) -> BoxFuture<'a, bool> {
+    fn pays<'a>(&'a self, _: &'a Failure, _: &'a Target) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(true))
     }
 }
@@ -150,9 +150,7 @@ impl Client {
                 Err(Failed { failure, .. }) if !failure.is_worth_another_attempt() => {
                     given_up.push(index);
                     let is_told = (is_last || given_up.len() == targets.len()) && !matches!(last, Some(Ok(_)));
-                    if let Some(failure) = failure.of_work().filter(|_| !is_told)
-                        && !payer.pays(failure, &targets[index]).await
-                    {
+                    if failure.may_be_billed() && !is_told && !payer.pays(failure, &targets[index]).await {
                         return outcome;
                     }
                 }

@@ -11,7 +11,7 @@ use crate::error::{Kind, Refusal};
 use crate::route::{LiveProvider, Unserved};
 
 /// A provider that did not answer as it should.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Failure {
     /// No connection.
     Unreachable {
@@ -155,14 +155,9 @@ impl Failure {
         matches!(self, Failure::Unreachable { .. })
     }
 
-    /// The same once more, where its provider may have done the work that it was asked for, and may bill it.
-    pub fn of_work(&self) -> Option<Failure> {
-        Some(match self {
-            Failure::BrokeOff { provider, why } => Failure::BrokeOff { provider: provider.clone(), why: why.clone() },
-            Failure::TimedOut { provider, after } => Failure::TimedOut { provider: provider.clone(), after: *after },
-            Failure::BadAnswer { provider, why } => Failure::BadAnswer { provider: provider.clone(), why: why.clone() },
-            _ => return None,
-        })
+    /// Whether its provider may have done the work that it was asked for, and may bill it.
+    pub fn may_be_billed(&self) -> bool {
+        matches!(self, Failure::BrokeOff { .. } | Failure::TimedOut { .. } | Failure::BadAnswer { .. })
     }
 
     /// Whether the request itself is to blame.
@@ -172,7 +167,7 @@ impl Failure {
 
     /// The refusal as the surfaces render it.
     pub fn refusal(self) -> Refusal {
-        let bad_gateway = StatusCode::BAD_GATEWAY;
+        let (bad_gateway, may_be_billed) = (StatusCode::BAD_GATEWAY, self.may_be_billed());
         let (status, code, message, provider) = match self {
             Failure::Unserved(unserved) => return unserved.into(),
             Failure::Untranslatable(refusal) | Failure::Upload(refusal) => return *refusal,
@@ -223,6 +218,7 @@ impl Failure {
         };
         let mut refusal = Refusal::new(status, Kind::Upstream, code, message);
         refusal.provider = Some(provider.id);
+        refusal.may_be_billed = may_be_billed;
         refusal
     }
 }

@@ -15,6 +15,7 @@ import pytest
 
 import upstream as provider
 from gateway import provider as provider_file
+from test_limits import code
 from upstream import Answer, Upstream
 
 MP3 = bytes(range(256)) * 40
@@ -91,14 +92,14 @@ def test_budget_holds_for_images(start_gateway, upstream):
     gateway = start_gateway(providers={"test": provider_file(upstream.url, models=models)})
     key = gateway.new_key(budget="0.5/ever")
     refused = image(gateway, key["key"], n=3)
-    assert (refused.status, refused.json()["error"]["code"]) == (402, "budget_exceeded")
+    assert code(refused) == (402, "budget_exceeded")
     assert image(gateway, key["key"], n=2).status == 200
     row = gateway.usage("key", key["id"], 1)
     assert row["cost_nano_usd"] == round((50 * 5.0 + 4000 * 40.0) * 1000)
     # Which picture a form asks for, and how many, may stand at its end.
     edit = form(("model", None, b"test/gpt-image-1"), ("image", "a.png", b"\x89PNG"))
     refused = send(gateway, key["key"], edit, "/v1/images/edits")
-    assert (refused.status, refused.json()["error"]["code"]) == (403, "model_without_limit")
+    assert code(refused) == (403, "model_without_limit")
     assert [asked.path for asked in upstream.requests] == ["/v1/images/generations"]
 
 
@@ -116,7 +117,7 @@ def test_budget_takes_no_image_whose_most_is_unknown(start_gateway, upstream, fa
     models = f'"gpt-image-1" = {{ {facts}price = {{ input = 5.0, output = 40.0 }} }}'
     gateway = start_gateway(providers={"test": provider_file(upstream.url, models=models)})
     refused = image(gateway, gateway.new_key(budget="100/ever")["key"])
-    assert (refused.status, refused.json()["error"]["code"]) == (403, "model_without_limit")
+    assert code(refused) == (403, "model_without_limit")
     assert "max_tokens" not in refused.json()["error"]["message"]
     assert upstream.requests == []
 

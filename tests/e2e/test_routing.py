@@ -11,6 +11,7 @@ import upstream as provider
 from gateway import free_port
 from gateway import provider as provider_file
 from test_chat import MESSAGES
+from test_limits import code
 from upstream import Answer, Upstream
 
 ALIASES = '[aliases]\nfast = ["first/a", "second/b"]\n'
@@ -190,7 +191,7 @@ def test_no_other_is_asked_where_the_budget_has_no_room_for_both(start_priced, f
     first.serve("a", TORN[0])
     key = gateway.new_key(budget=dollars(WORST["a"] + WORST["b"] - 1))
     answer = ask(gateway, key["key"], "fast")
-    assert (answer.status, answer.json()["error"]["code"]) == (502, "provider_bad_answer")
+    assert code(answer) == (502, "provider_bad_answer")
     assert upstream.requests == []
     gateway.usage("key", key["id"], 1)
     assert costs(gateway) == {"first/a": (1, WORST["b"])}, "what was reserved for the request"

@@ -69,7 +69,7 @@ pub(super) fn aim(gateway: &Gateway, served: &Served, caller: &Caller, load: &mu
 /// A batch as the provider tells it, with its results at the gateway's own path: a relative one, which every SDK takes below its base URL.
 pub(in crate::exchange) fn with_results_here(json: &[u8]) -> Option<Bytes> {
     let members = Members::read(json).ok()?;
-    let results = members.get("results_url").filter(|member| member.raw != "null")?;
+    let results = members.given("results_url")?;
     let id: String = serde_json::from_str(members.get("id")?.raw).ok()?;
     let path = json_string(&format!("/v1/messages/batches/{id}/results"));
     Some([&json[..results.range.start], &path, &json[results.range.end..]].concat().into())
