@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::config::hint;
 use crate::prompt::Prompts;
 use crate::prompt::chat::PREFIX;
-use crate::quota::limits::{matches, names};
+use crate::quota::limits::{ParallelByModel, matches, names};
 use crate::quota::network::Network;
 use crate::quota::{AccountId, Budget, Limits, Rate};
 use crate::route::Router;
@@ -42,6 +42,8 @@ pub struct LimitsChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub parallel: Option<Option<NonZeroU32>>,
+    /// Requests at a time to some models.
+    pub parallel_by_model: Option<Vec<ParallelByModel>>,
     /// How much money at most in a period.
     pub budgets: Option<Vec<Budget>>,
 }
@@ -57,6 +59,8 @@ pub fn check(limits: &Limits) -> Result<(), Wrong> {
     rates.check().map_err(|message| Wrong { field: "rates", message })?;
     let budgets = Limits { budgets: limits.budgets.clone(), ..Limits::default() };
     budgets.check().map_err(|message| Wrong { field: "budgets", message })?;
+    let parallel = Limits { parallel_by_model: limits.parallel_by_model.clone(), ..Limits::default() };
+    parallel.check().map_err(|message| Wrong { field: "parallel_by_model", message })?;
     let paths = Limits { paths: limits.paths.clone(), ..Limits::default() };
     paths.check().map_err(|message| Wrong { field: "paths", message })?;
     limits.check().map_err(|message| Wrong { field: "limits", message })
@@ -93,6 +97,7 @@ const SERVICES: &str = "service/";
 pub fn warnings(limits: &Limits, router: &Router, prompts: &Prompts) -> Vec<String> {
     let counted = limits.rates.iter().filter_map(|rate| rate.models.as_ref());
     let counted = counted.chain(limits.budgets.iter().filter_map(|budget| budget.models.as_ref()));
+    let counted = counted.chain(limits.parallel_by_model.iter().map(|limit| &limit.models));
     let counted = counted.filter_map(|glob| of_alias(glob, router).or_else(|| warning(glob, router, prompts)));
     limits.models.iter().filter_map(|glob| warning(glob, router, prompts)).chain(counted).collect()
 }
@@ -143,19 +148,20 @@ fn warning(glob: &str, router: &Router, prompts: &Prompts) -> Option<String> {
 
 impl LimitsChange {
     /// The names of its fields.
-    pub const FIELDS: [&str; 7] = ["models", "addresses", "paths", "tools", "rates", "parallel", "budgets"];
+    pub const FIELDS: [&str; 8] = ["models", "addresses", "paths", "tools", "rates", "parallel", "parallel_by_model", "budgets"];
 
     /// Says which of the limits that are given names an alias: limits count models, whatever they are called by, so it would count nothing.
     pub fn check_names(&self, router: &Router) -> Result<(), Wrong> {
         let rates = self.rates.iter().flatten().filter_map(|rate| Some(("rates", rate.models.as_ref()?)));
         let budgets = self.budgets.iter().flatten().filter_map(|budget| Some(("budgets", budget.models.as_ref()?)));
-        let wrong = rates.chain(budgets).find_map(|(field, glob)| Some(Wrong { field, message: of_alias(glob, router)? }));
+        let parallel = self.parallel_by_model.iter().flatten().map(|limit| ("parallel_by_model", &limit.models));
+        let wrong = rates.chain(budgets).chain(parallel).find_map(|(field, glob)| Some(Wrong { field, message: of_alias(glob, router)? }));
         wrong.map_or(Ok(()), Err)
     }
 
     /// Changes what is given.
     pub fn apply(self, limits: &mut Limits) {
-        let LimitsChange { models, addresses, paths, tools, rates, parallel, budgets } = self;
+        let LimitsChange { models, addresses, paths, tools, rates, parallel, parallel_by_model, budgets } = self;
         fn set<T>(to: &mut T, new: Option<T>) {
             if let Some(new) = new {
                 *to = new;
@@ -167,6 +173,7 @@ impl LimitsChange {
         set(&mut limits.tools, tools);
         set(&mut limits.rates, rates);
         set(&mut limits.parallel, parallel);
+        set(&mut limits.parallel_by_model, parallel_by_model);
         set(&mut limits.budgets, budgets);
     }
 }

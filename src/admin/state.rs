@@ -17,6 +17,8 @@ pub struct AccountState {
     pub budgets: Vec<BudgetState>,
     /// Its rates.
     pub rates: Vec<RateState>,
+    /// How many requests it may run at a time.
+    pub parallel: Vec<ParallelState>,
     /// Its requests that run now, as far as this process knows.
     pub running: Option<u32>,
 }
@@ -53,6 +55,17 @@ pub struct RateState {
     /// When all of it is there again.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub resets: Option<Timestamp>,
+}
+
+/// How a limit of requests at a time stands.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ParallelState {
+    /// As an explanation of a key has it: `parallel=20`, `parallel=4@openai/*`.
+    pub parallel: String,
+    /// The most of them.
+    pub limit: u64,
+    /// Those that run; null where only the running gateway knows.
+    pub running: Option<u64>,
 }
 
 /// From the counters of the running gateway where it has them, else from the ledger.
@@ -93,7 +106,12 @@ impl AccountState {
                 resets: state.window.has_end().then_some(state.window.ends),
             })
         });
-        let (budgets, rates) = (budgets.collect(), rates.collect());
-        AccountState { account, budgets, rates, running: is_counted_here.then_some(running) }
+        let parallel = all.iter().filter(|standing| matches!(standing.limit(), Exceeded::Parallel(_))).map(|standing| ParallelState {
+            parallel: standing.limit.clone(),
+            limit: standing.most,
+            running: is_counted_here.then_some(standing.held),
+        });
+        let (budgets, rates, parallel) = (budgets.collect(), rates.collect(), parallel.collect());
+        AccountState { account, budgets, rates, parallel, running: is_counted_here.then_some(running) }
     }
 }

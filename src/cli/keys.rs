@@ -337,8 +337,8 @@ fn tell(explanation: &Explanation) -> Result<(), CliError> {
     }
     let Some(view) = &explanation.key else { return Ok(()) };
     show(view, false)?;
-    let Limits { rates, budgets, parallel, .. } = &view.limits;
-    let parallel = parallel.map(|most| format!("parallel={most}"));
+    let Limits { rates, budgets, .. } = &view.limits;
+    let parallel = view.limits.parallels().map(|limit| format!("parallel={limit}"));
     let limits: Vec<String> = rates.iter().map(Rate::to_string).chain(budgets.iter().map(Budget::to_string)).chain(parallel).collect();
     if !limits.is_empty() {
         let told = "POST /admin/v1/keys/explain tells how much of them is left, which the running gateway counts";

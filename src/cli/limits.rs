@@ -1,6 +1,6 @@
 //! Limits as flags: of keys, teams, projects and the gateway.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU64;
 
 use clap::Args;
 
@@ -10,7 +10,7 @@ use crate::catalog::Environment;
 use crate::config::Config;
 use crate::prompt::Prompts;
 use crate::quota::network::Network;
-use crate::quota::{Budget, Limits, Period, Rate, Unit};
+use crate::quota::{Budget, Limits, Parallel, Period, Rate, Unit};
 
 /// What a key, a project, a team or the gateway may do
 #[derive(Args, Clone)]
@@ -30,9 +30,9 @@ pub struct LimitArgs {
     /// Money in USD: '50/month', '5/day:soft', '20/ever@anthropic/*'; as often as needed
     #[arg(long = "budget", value_name = "BUDGET")]
     budgets: Vec<Budget>,
-    /// Requests at a time
-    #[arg(long)]
-    parallel: Option<NonZeroU32>,
+    /// Requests at a time: '20', or '4@openai/*' to some models; as often as needed
+    #[arg(long, value_name = "LIMIT")]
+    parallel: Vec<Parallel>,
     /// Addresses and networks that requests may come from, such as 10.0.0.0/8 [default: all]
     #[arg(long = "from", value_name = "NETWORK", value_delimiter = ',')]
     addresses: Vec<Network>,
@@ -63,7 +63,7 @@ pub enum Clear {
 
 /// Refuses limits that name an alias: they would count nothing.
 pub async fn check(change: &LimitsChange, config: &Config, env: &Environment) -> Result<(), CliError> {
-    if change.rates.is_none() && change.budgets.is_none() {
+    if change.rates.is_none() && change.budgets.is_none() && change.parallel_by_model.is_none() {
         return Ok(());
     }
     let router = installation::router(config, env).await?;
@@ -96,6 +96,7 @@ impl LimitArgs {
             tools: list(given.tools, clears(Clear::Tools)),
             rates: list(given.rates, clears(Clear::Limits)),
             parallel: given.parallel.map(Some).or_else(|| clears(Clear::Parallel).then_some(None)),
+            parallel_by_model: list(given.parallel_by_model, clears(Clear::Parallel)),
             budgets: list(given.budgets, clears(Clear::Budgets)),
         }
     }
@@ -105,13 +106,20 @@ impl From<LimitArgs> for Limits {
     fn from(args: LimitArgs) -> Limits {
         let a_minute = [(Unit::Requests, args.rpm), (Unit::Tokens, args.tpm)];
         let short = a_minute.into_iter().filter_map(|(unit, most)| Some(Rate::new(unit, Period::Minute, most?)));
+        // Of two that count all, both would hold.
+        let parallel = args.parallel.iter().filter(|limit| limit.models().is_none()).map(Parallel::most).min();
+        let by_model = |limit| match limit {
+            Parallel::ByModel(limit) => Some(limit),
+            Parallel::All(_) => None,
+        };
         Limits {
             models: args.models,
             addresses: args.addresses,
             paths: args.paths,
             tools: args.tools,
             rates: short.chain(args.rates).collect(),
-            parallel: args.parallel,
+            parallel,
+            parallel_by_model: args.parallel.into_iter().filter_map(by_model).collect(),
             budgets: args.budgets,
         }
     }

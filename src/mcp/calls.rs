@@ -97,13 +97,18 @@ impl Called {
     /// Whether the key may use something of a server, and a request is left to it.
     pub fn admit(&self, scope: &str) -> Result<(), ErrorData> {
         self.caller.may_use_tool(scope).map_err(|reason| refused(reason.refusal(Some(self.caller.id()))))?;
-        self.count()
+        let full = format!("{MCP}/{scope}");
+        self.count_where(&|glob: &str| limits::names(glob, &full))
     }
 
     /// Whether a request is left to the key, as for a list: it counts, and is no row of the ledger.
     pub fn count(&self) -> Result<(), ErrorData> {
-        let permit = self.caller.admit(&Need::NOTHING).map_err(|reason| refused(reason.into()))?;
-        permit.settle(&Used { requests: 1, ..Used::default() }, &|_| true);
+        self.count_where(&|_| false)
+    }
+
+    fn count_where(&self, touches: &dyn Fn(&str) -> bool) -> Result<(), ErrorData> {
+        let permit = self.caller.admit(&Need { touches, ..Need::NOTHING }).map_err(|reason| refused(reason.into()))?;
+        permit.settle(&Used { requests: 1, ..Used::default() }, touches);
         Ok(())
     }
 

@@ -3,12 +3,12 @@
 //! Limits may change while it runs: what it holds moves to the counters that hold then, so that a new budget counts it by what it used.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::Timestamp;
 
 use super::counter::{Counter, State, Taken, Tally};
-use super::limits::{Budget, Unit};
+use super::limits::{Budget, Parallel, Unit};
 use super::meters::{Meters, Used};
 use super::{Exceeded, Level, Need};
 use crate::money::Usd;
@@ -21,6 +21,8 @@ pub(super) struct Hold {
     budgets: Vec<(usize, Taken)>,
     /// It is one of the requests that run.
     runs: bool,
+    /// Which counts of requests that run to some models it is in.
+    running_by_model: Vec<Arc<AtomicU32>>,
 }
 
 /// A request that runs, as far as limits are concerned that are set while it does.
@@ -40,9 +42,15 @@ impl Meters {
         let runs = !need.is_part;
         let running = if runs { self.running.fetch_add(1, Ordering::Relaxed) } else { 0 };
         // From here on the hold gives back what was taken, whichever limit refuses.
-        let mut hold = Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new(), runs };
+        let mut hold = Hold::new(self, runs);
         if let Some(limit) = self.parallel.filter(|limit| runs && running >= limit.get()) {
-            return Err(Exceeded::Parallel(limit));
+            return Err(Exceeded::Parallel(Parallel::All(limit)));
+        }
+        for (limit, running) in self.parallel_by_model.iter().filter(|(limit, _)| runs && (need.touches)(&limit.models)) {
+            hold.running_by_model.push(Arc::clone(running));
+            if running.fetch_add(1, Ordering::Relaxed) >= limit.most.get() {
+                return Err(Exceeded::Parallel(Parallel::ByModel(limit.clone())));
+            }
         }
         for (at, (rate, counter)) in self.rates.iter().enumerate() {
             if !is_touched(&rate.models, need.touches) {
@@ -77,13 +85,17 @@ impl Meters {
     /// For a request that runs already, and that nothing was counted of here.
     pub(super) fn join(self: &Arc<Self>) -> Hold {
         self.running.fetch_add(1, Ordering::Relaxed);
-        Hold { meters: Arc::clone(self), rates: Vec::new(), budgets: Vec::new(), runs: true }
+        Hold::new(self, true)
     }
 }
 
 // === impl Hold ===
 
 impl Hold {
+    fn new(meters: &Arc<Meters>, runs: bool) -> Hold {
+        Hold { meters: Arc::clone(meters), rates: Vec::new(), budgets: Vec::new(), runs, running_by_model: Vec::new() }
+    }
+
     /// Moves to the counters that hold now; `is_new` where it held none of this account before.
     pub(super) fn move_to(&mut self, current: &Arc<Meters>, running: &Running, touches: &dyn Fn(&str) -> bool, is_new: bool) {
         if Arc::ptr_eq(&self.meters, current) && !is_new {
@@ -155,6 +167,9 @@ impl Drop for Hold {
         }
         if self.runs {
             self.meters.running.fetch_sub(1, Ordering::Relaxed);
+        }
+        for running in &self.running_by_model {
+            running.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

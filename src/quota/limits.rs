@@ -30,8 +30,30 @@ pub struct Limits {
     /// Requests at a time.
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub parallel: Option<NonZeroU32>,
+    /// Requests at a time to some models.
+    pub parallel_by_model: Vec<ParallelByModel>,
     /// How much money at most in a period.
     pub budgets: Vec<Budget>,
+}
+
+/// So many requests at a time to some models; in text `4@openai/*`. It counts those that begin while it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ParallelByModel {
+    /// The most of them.
+    #[schema(value_type = u32, minimum = 1)]
+    pub most: NonZeroU32,
+    /// A glob on `provider/model`: only requests that may go to those count.
+    pub models: String,
+}
+
+/// Requests at a time, whatever the model or to some; in text `20` or `4@openai/*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parallel {
+    /// To all models together.
+    All(NonZeroU32),
+    /// To some.
+    ByModel(ParallelByModel),
 }
 
 /// So many of a unit in a period; in text `requests/minute=60` or `output-tokens/day=1000000@openai/*`.
@@ -99,7 +121,13 @@ impl Limits {
 
     /// Nothing here has to be counted.
     pub fn counts_nothing(&self) -> bool {
-        self.rates.is_empty() && self.budgets.is_empty() && self.parallel.is_none()
+        self.rates.is_empty() && self.budgets.is_empty() && self.parallel.is_none() && self.parallel_by_model.is_empty()
+    }
+
+    /// How many requests may run at a time: of all, and then of some.
+    pub fn parallels(&self) -> impl Iterator<Item = Parallel> {
+        let by_model = self.parallel_by_model.iter().cloned().map(Parallel::ByModel);
+        self.parallel.map(Parallel::All).into_iter().chain(by_model)
     }
 
     /// Says what cannot be meant: two limits on the same thing, or one that can never be reached.
@@ -117,6 +145,11 @@ impl Limits {
             }
             if self.rates[..at].iter().any(|other| other.is_alike(rate)) {
                 return Err(format!("'{rate}' limits what another rate limits already: leave one of them out"));
+            }
+        }
+        for (at, limit) in self.parallel_by_model.iter().enumerate() {
+            if self.parallel_by_model[..at].iter().any(|other| other.models == limit.models) {
+                return Err(format!("'{limit}' limits what another one limits already: leave one of them out"));
             }
         }
         for (at, budget) in self.budgets.iter().enumerate() {
@@ -229,6 +262,50 @@ impl FromStr for Rate {
         let unit = UNITS.iter().find(|(_, name, _)| *name == unit).map(|(unit, ..)| *unit).ok_or_else(wrong)?;
         let rate = Rate { unit, per: Period::parse(per).ok_or_else(wrong)?, most: most.parse().map_err(|_| wrong())?, models };
         Limits { rates: vec![rate.clone()], ..Limits::default() }.check().map(|()| rate)
+    }
+}
+
+// === impl Parallel ===
+
+impl Parallel {
+    /// The most of them.
+    pub fn most(&self) -> NonZeroU32 {
+        match self {
+            Parallel::All(most) | Parallel::ByModel(ParallelByModel { most, .. }) => *most,
+        }
+    }
+
+    /// The glob on the models that it counts; with none it counts all.
+    pub fn models(&self) -> Option<&str> {
+        match self {
+            Parallel::All(_) => None,
+            Parallel::ByModel(ParallelByModel { models, .. }) => Some(models),
+        }
+    }
+}
+
+impl fmt::Display for Parallel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Parallel::All(most) => most.fmt(f),
+            Parallel::ByModel(limit) => limit.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Parallel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Parallel, String> {
+        let (most, models) = at_models(text);
+        let most = most.parse().map_err(|_| format!("'{text}' is no number of requests at a time: write it as 20 or 4@openai/*"))?;
+        Ok(models.map_or(Parallel::All(most), |models| Parallel::ByModel(ParallelByModel { most, models })))
+    }
+}
+
+impl fmt::Display for ParallelByModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.most, self.models)
     }
 }
 

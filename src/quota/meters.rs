@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::bucket::TokenBucket;
 use super::counter::{Counter, Tally};
-use super::limits::{Budget, Limits, Rate, Unit};
+use super::limits::{Budget, Limits, Parallel, ParallelByModel, Rate, Unit};
 use super::window::{Period, Window};
 use crate::money::Usd;
 
@@ -22,6 +22,7 @@ pub struct Meters {
     pub(super) budgets: Vec<(Budget, Arc<Tally>)>,
     pub(super) parallel: Option<NonZeroU32>,
     pub(super) running: Arc<AtomicU32>,
+    pub(super) parallel_by_model: Vec<(ParallelByModel, Arc<AtomicU32>)>,
 }
 
 /// What was used in a period, as the ledger has it.
@@ -95,11 +96,16 @@ impl Meters {
             let new = || Arc::new(tally(budget.per, &budget.models, &|used| used.cost.nanos()));
             (budget.clone(), alike.map_or_else(new, |(_, tally)| Arc::clone(tally)))
         };
+        let by_model = |limit: &ParallelByModel| {
+            let alike = old.and_then(|old| old.parallel_by_model.iter().find(|(other, _)| other.models == limit.models));
+            (limit.clone(), alike.map(|(_, running)| Arc::clone(running)).unwrap_or_default())
+        };
         Meters {
             rates: limits.rates.iter().map(rate).collect(),
             budgets: limits.budgets.iter().map(budget).collect(),
             parallel: limits.parallel,
             running: old.map(|old| Arc::clone(&old.running)).unwrap_or_default(),
+            parallel_by_model: limits.parallel_by_model.iter().map(by_model).collect(),
         }
     }
 
@@ -143,6 +149,13 @@ impl Meters {
     /// Requests that run now.
     pub fn running(&self) -> u32 {
         self.running.load(Ordering::Relaxed)
+    }
+
+    /// How many requests may run at a time, and how many of those do.
+    pub fn parallels(&self) -> impl Iterator<Item = (Parallel, u32)> {
+        let all = self.parallel.map(|most| (Parallel::All(most), self.running()));
+        let by_model = self.parallel_by_model.iter();
+        all.into_iter().chain(by_model.map(|(limit, running)| (Parallel::ByModel(limit.clone()), running.load(Ordering::Relaxed))))
     }
 
     /// The rates, and what is left of each.

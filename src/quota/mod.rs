@@ -20,13 +20,12 @@ pub mod standing;
 mod tests;
 pub mod window;
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 pub use account::{Account, AccountId, Chain, admit};
 pub use accounts::Accounts;
 pub use bucket::{Level, TokenBucket};
-pub use limits::{Budget, Limits, Rate, Unit};
+pub use limits::{Budget, Limits, Parallel, Rate, Unit};
 pub use meters::{Meters, Used};
 pub use permit::Permit;
 pub use refused::{Asker, Refused};
@@ -77,7 +76,7 @@ pub enum Exceeded {
     /// More in one request than a whole period has.
     TooLarge(Rate, u64),
     /// Requests at a time.
-    Parallel(NonZeroU32),
+    Parallel(Parallel),
     /// Money.
     Budget {
         /// Which.
@@ -94,9 +93,9 @@ pub enum Exceeded {
 // === impl Need ===
 
 impl Need<'_> {
-    /// A request that takes nothing that is counted but itself.
+    /// A request to no model, that takes nothing that is counted but itself.
     pub const NOTHING: Need<'static> =
-        Need { requests: 1, input: 0, output: 0, cost: Ok(Usd(0)), touches: &|_| true, is_part: false, is_sent: false };
+        Need { requests: 1, input: 0, output: 0, cost: Ok(Usd(0)), touches: &|_| false, is_part: false, is_sent: false };
 
     /// So much of a unit.
     pub fn of(&self, unit: Unit) -> u64 {

@@ -90,7 +90,8 @@ impl Refused {
                 too_many("tokens", "request_too_large", message, None)
             }
             Exceeded::Parallel(limit) => {
-                let message = format!("{subject} may run {limit} requests at a time: wait until one of them has ended.");
+                let of = limit.models().map_or_else(String::new, |models| format!(" for {models}"));
+                let message = format!("{subject} may run {} requests at a time{of}: wait until one of them has ended.", limit.most());
                 too_many("parallel", "parallel_limit_exceeded", message, Some(Duration::from_secs(1)))
             }
             // What still runs may take less than it holds.

@@ -18,7 +18,7 @@ use crate::money::Usd;
 pub struct Standing {
     /// Whose it is: a key's id, `project:ID`, `team:ID` or `gateway`.
     pub account: String,
-    /// As it is written: `requests/minute=60`, `parallel=4`, `50/month`.
+    /// As it is written: `requests/minute=60`, `parallel=4`, `parallel=2@openai/*`, `50/month`.
     pub limit: String,
     /// The most; of budgets in nano-dollars.
     pub most: u64,
@@ -56,11 +56,11 @@ pub fn of(account: &Account) -> Vec<Standing> {
         let exceeded = Exceeded::Budget { budget: budget.clone(), state, worst: Usd(1) };
         Standing::new(account, budget.to_string(), [most, left, state.held], [room_in, resets], exceeded)
     });
-    let parallel = current.limits.parallel.map(|most| {
-        let running = u64::from(current.meters.running());
-        let (left, most64) = (u64::from(most.get()).saturating_sub(running), u64::from(most.get()));
+    let parallel = current.meters.parallels().map(|(limit, running)| {
+        let (most, running) = (u64::from(limit.most().get()), u64::from(running));
+        let left = most.saturating_sub(running);
         let when = [(left > 0).then_some(Duration::ZERO), (running == 0).then_some(Duration::ZERO)];
-        Standing::new(account, format!("parallel={most}"), [most64, left, running], when, Exceeded::Parallel(most))
+        Standing::new(account, format!("parallel={limit}"), [most, left, running], when, Exceeded::Parallel(limit))
     });
     rates.chain(budgets).chain(parallel).collect()
 }
@@ -102,11 +102,11 @@ impl Standing {
     /// Whether it counts requests that `touches` its models; with none, whether it counts all.
     pub fn counts(&self, touches: Option<&dyn Fn(&str) -> bool>) -> bool {
         let models = match &self.refused.exceeded {
-            Exceeded::Rate(rate, _) | Exceeded::TooLarge(rate, _) => &rate.models,
-            Exceeded::Budget { budget, .. } | Exceeded::Unbounded(budget, _) => &budget.models,
-            Exceeded::Parallel(_) => &None,
+            Exceeded::Rate(rate, _) | Exceeded::TooLarge(rate, _) => rate.models.as_deref(),
+            Exceeded::Budget { budget, .. } | Exceeded::Unbounded(budget, _) => budget.models.as_deref(),
+            Exceeded::Parallel(limit) => limit.models(),
         };
-        models.as_deref().is_none_or(|glob| touches.is_some_and(|touches| touches(glob)))
+        models.is_none_or(|glob| touches.is_some_and(|touches| touches(glob)))
     }
 
     /// Whether any process can tell how it stands: what a minute had and what runs is nowhere written.

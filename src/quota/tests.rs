@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -7,6 +8,7 @@ use jiff::Timestamp;
 
 use super::account::{Account, Current};
 use super::alert::{self, AlertSender};
+use super::limits::ParallelByModel;
 use super::*;
 use crate::error::Refusal;
 use crate::key::KeyId;
@@ -87,6 +89,46 @@ async fn parallel_requests_are_given_back_when_dropped() {
     drop(first);
     admit(&chain, &Need::NOTHING).unwrap().settle(&used(5, 0), ALL);
     assert_eq!(chain[0].current().meters.running(), 0);
+}
+
+#[tokio::test]
+async fn requests_at_a_time_to_some_models_are_counted_by_those_that_may_go_there() {
+    let Ok(Parallel::ByModel(limit)) = "1@openai/*".parse() else { panic!("not of some models") };
+    let limits = Limits { parallel_by_model: vec![limit.clone()], ..Limits::default() };
+    let (openai, other) = (|glob: &str| limits::names(glob, "openai/gpt-5"), |glob: &str| limits::names(glob, "groq/openai/gpt-oss-120b"));
+    let (to_openai, to_other) = (Need { touches: &openai, ..Need::NOTHING }, Need { touches: &other, ..Need::NOTHING });
+    let chain = chain(limits.clone()).await;
+    let first = admit(&chain, &to_openai).unwrap();
+    let refusal = Refusal::from(admit(&chain, &to_openai).unwrap_err());
+    assert_eq!((refusal.code, refusal.status), ("parallel_limit_exceeded", StatusCode::TOO_MANY_REQUESTS));
+    assert_eq!(refusal.message, "This key may run 1 requests at a time for openai/*: wait until one of them has ended.");
+    let told = &standing(&chain)[0];
+    assert_eq!((told.limit.as_str(), told.most, told.left, told.held), ("parallel=1@openai/*", 1, 0, 1));
+    drop(admit(&chain, &to_other).unwrap());
+    drop(admit(&chain, &Need::NOTHING).unwrap());
+    drop(admit(&chain, &Need { is_part: true, ..to_openai }).unwrap());
+    // Another number for the same models counts the one that runs.
+    let more = ParallelByModel { most: NonZeroU32::new(2).unwrap(), ..limit };
+    let limits = Limits { parallel_by_model: vec![more], ..limits };
+    let meters = Arc::new(Meters::new(&limits, Some(&chain[0].current().meters), |_| Used::default()));
+    chain[0].change(Current { limits, meters, ..Current::default() });
+    let second = admit(&chain, &to_openai).unwrap();
+    assert!(matches!(exceeded(&chain, &to_openai), Exceeded::Parallel(limit) if limit.to_string() == "2@openai/*"));
+    first.settle(&used(5, 0), ALL);
+    drop(second);
+    assert_eq!(chain[0].current().meters.parallels().map(|(_, running)| running).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn requests_at_a_time_are_read_as_they_are_written() {
+    for text in ["20", "4@openai/*"] {
+        assert_eq!(text.parse::<Parallel>().unwrap().to_string(), text);
+    }
+    for text in ["0", "-1", "many", "0@openai/*", "@openai/*"] {
+        assert!(text.parse::<Parallel>().unwrap_err().contains("write it as 20 or 4@openai/*"), "{text}");
+    }
+    let limit = ParallelByModel { most: NonZeroU32::MIN, models: "openai/*".to_owned() };
+    assert!(Limits { parallel_by_model: vec![limit.clone(), limit], ..Limits::default() }.check().is_err());
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ def test_a_budget_holds(counting, tmp_path, is_killed, seed):
     with concurrent.futures.ThreadPoolExecutor(CALLERS) as pool:
         calling = all_at_once(pool, gateway, key, range(CALLERS))
         if is_killed:
-            eventually(lambda: len(counting.log) >= 20, seconds=20)
+            assert eventually(lambda: len(counting.log) >= 20, seconds=60)
             gateway.kill()
             counting.gate.set()
             gateway.start()

@@ -234,6 +234,29 @@ def test_parallel_requests(gateway, upstream):
     assert eventually(lambda: code_of(client) is None), "the first has ended, so there is room again"
 
 
+def test_parallel_requests_to_some_models(gateway, upstream):
+    hold = provider.Hold(after=400)
+    upstream.serve("gpt-4o-mini", provider.chat_stream("one two three four", hold=hold), provider.chat("Again."))
+    upstream.serve("gpt-4o", provider.chat("Another."))
+    new = gateway.new_key(parallel="1@*-mini")
+    client = gateway.client(new["key"])
+    stream = ask(client, stream=True)
+    with pytest.raises(openai.RateLimitError) as caught:
+        ask(client)
+    assert caught.value.code == "parallel_limit_exceeded" and "1 requests at a time for *-mini" in caught.value.body["message"]
+    assert ask(client, model="test/gpt-4o").choices
+    told = gateway.admin("POST", "/keys/explain", {"key": new["id"], "model": "test/gpt-4o-mini"})
+    assert (told["code"], told["limits"][0]["limit"], told["limits"][0]["left"]) == ("parallel_limit_exceeded", "parallel=1@*-mini", 0)
+    assert gateway.admin("POST", "/keys/explain", {"key": new["id"], "model": "test/gpt-4o"})["accepted"]
+    more = gateway.admin("PATCH", f"/keys/{new['id']}", {"parallel_by_model": [{"most": 2, "models": "*-mini"}]})
+    assert more["parallel_by_model"] == [{"most": 2, "models": "*-mini"}]
+    assert eventually(lambda: code_of(client) is None), "the running one is counted, and there is room beside it"
+    assert gateway.admin("GET", f"/budgets/{new['id']}")["parallel"] == [{"parallel": "parallel=2@*-mini", "limit": 2, "running": 1}]
+    hold.released.set()
+    assert list(stream)
+    assert gateway.cli("keys", "update", new["id"], "--clear", "parallel")["parallel_by_model"] == []
+
+
 def test_parallel_place_is_given_back_by_who_hangs_up(gateway, upstream):
     hold = provider.Hold(after=400)
     upstream.serve("gpt-4o-mini", provider.chat_stream("one two three four", hold=hold), provider.chat("Hello"))

@@ -19,10 +19,12 @@ const PAGE: &str = "SELECT * FROM owned_keys
     ORDER BY created DESC, id LIMIT ?4";
 /// Accounts whose limits are counted, groups as well as the newest key of each family; its condition is that of the index `limited_keys`.
 pub(super) const LIMITED: &str = r#"SELECT id, limits FROM groups
-    WHERE (?1 IS NULL OR id > ?1) AND (limits LIKE '%"rates":[{%' OR limits LIKE '%"budgets":[{%' OR (limits LIKE '%"parallel":%' AND limits NOT LIKE '%"parallel":null%'))
+    WHERE (?1 IS NULL OR id > ?1) AND (limits LIKE '%"rates":[{%' OR limits LIKE '%"budgets":[{%' OR limits LIKE '%"parallel_by_model":[{%'
+            OR (limits LIKE '%"parallel":%' AND limits NOT LIKE '%"parallel":null%'))
     UNION ALL
     SELECT family, limits FROM keys
-    WHERE (?1 IS NULL OR family > ?1) AND (limits LIKE '%"rates":[{%' OR limits LIKE '%"budgets":[{%' OR (limits LIKE '%"parallel":%' AND limits NOT LIKE '%"parallel":null%'))
+    WHERE (?1 IS NULL OR family > ?1) AND (limits LIKE '%"rates":[{%' OR limits LIKE '%"budgets":[{%' OR limits LIKE '%"parallel_by_model":[{%'
+            OR (limits LIKE '%"parallel":%' AND limits NOT LIKE '%"parallel":null%'))
         AND NOT EXISTS (SELECT 1 FROM keys AS newer WHERE newer.family = keys.family AND (newer.created, newer.id) > (keys.created, keys.id))
     ORDER BY 1 LIMIT ?2"#;
 /// What a key is (hash, kind, when it was made) stays as it is; one that another process has changed since it was read is left alone.
