@@ -28,7 +28,6 @@ use crate::gateway::Gateway;
 use crate::key::caller::Plane;
 use crate::key::diagnose::holds_key;
 use crate::prompt::{Prompt, chat};
-use crate::quota::Need;
 use crate::route::{self, Target};
 use crate::surface::{REQUEST_ID, Surface, body, write_end};
 use crate::ticket::Ticket;
@@ -142,7 +141,7 @@ async fn walk(
         may_use.map_err(|reason| reason.refusal(ticket.key))?;
     }
     let (operation, dialect) = (ask.called.operation, ask.called.dialect);
-    let targets = route::serving(targets, operation, dialect).map_err(|none| chat::own_fault(&ticket.prompt, none.into()))?;
+    let mut targets = route::serving(targets, operation, dialect).map_err(|none| chat::own_fault(&ticket.prompt, none.into()))?;
     let is_same = targets.iter().all(|target| target.endpoint(operation, dialect).is_ok_and(|endpoint| endpoint.dialect == dialect));
     let meant = if is_same { None } else { Some(meant::read(&ask)?) };
     if let Some(meant) = &meant {
@@ -153,11 +152,9 @@ async fn walk(
     }
     let input = Input::of(&ask, caller.has_hard_budget());
     let estimate_of = |targets: &[Target]| Estimate::new(operation, targets, input, ask.max_output, ask.choices);
-    let estimate = estimate_of(&targets);
     let is_part = head.extensions.get::<chat::GoesOn>().is_some();
-    let need = |touches| Need { requests: u64::from(!is_part), is_part, ..estimate.need(touches) };
-    let admitted = caller.admit(&need(&|glob: &str| estimate::touches(&targets, glob) || ticket.prompt_is_named_by(glob)));
-    let permit = admitted.map_err(|refused| refused.told(surface.asker()))?;
+    let admitted = paying::admit(&caller, &mut targets, &estimate_of, &|glob| ticket.prompt_is_named_by(glob), is_part);
+    let (permit, estimate) = admitted.map_err(|refused| refused.told(surface.asker()))?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let headers = upstream::headers_to_forward(dialect, &head.headers);

@@ -38,11 +38,11 @@ pub struct LimitsChange {
     pub tools: Option<Vec<String>>,
     /// How much at most in a period.
     pub rates: Option<Vec<Rate>>,
-    /// Requests at a time; null for no limit.
+    /// Requests at a time; null for no limit. Of a project, a team or the gateway it counts those that begin from then on.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub parallel: Option<Option<NonZeroU32>>,
-    /// Requests at a time to some models.
+    /// Requests at a time to some models, of those that begin from then on.
     pub parallel_by_model: Option<Vec<ParallelByModel>>,
     /// How much money at most in a period.
     pub budgets: Option<Vec<Budget>>,

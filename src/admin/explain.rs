@@ -194,14 +194,25 @@ impl Sources<'_> {
             };
             may_use.map_err(|reason| reason.refusal(None))?;
         }
-        let least = Estimate::new(Operation::Chat, &targets, Input::text(0), Some(1), 1).worst;
         let of_prompt = |glob: &str| prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
         let by_name = |glob: &str| unknown.is_some() && quota::limits::names(glob, model);
-        let touches = |glob: &str| estimate::touches(&targets, glob) || of_prompt(glob) || by_name(glob);
-        // What nobody is known to answer has no price that is known.
-        let too_little = |standing: &Standing| if targets.is_empty() { None } else { standing.refusal_at(least) };
-        let mut limits = standing.iter().filter(|standing| standing.counts(Some(&touches)));
-        limits.find_map(|standing| standing.refusal().or_else(|| too_little(standing))).map_or(Ok(unknown), Err)
+        let (mut asked, mut first) = (targets, None);
+        loop {
+            let least = Estimate::new(Operation::Chat, &asked, Input::text(0), Some(1), 1).worst;
+            let touches = |glob: &str| estimate::touches(&asked, glob) || of_prompt(glob) || by_name(glob);
+            // What nobody is known to answer has no price that is known.
+            let too_little = |standing: &Standing| if asked.is_empty() { None } else { standing.refusal_at(least) };
+            let mut limits = standing.iter().filter(|standing| standing.counts(Some(&touches)));
+            let refused = limits.find_map(|standing| Some((standing, standing.refusal().or_else(|| too_little(standing))?)));
+            let Some((standing, refusal)) = refused else { return Ok(unknown) };
+            // As a request is: whoever a limit on some models leaves is asked.
+            let left = estimate::left(&asked, standing.limit().models());
+            let first = first.get_or_insert(refusal);
+            match left {
+                Some(left) => asked = left,
+                None => return Err(first.clone()),
+            }
+        }
     }
 }
 

@@ -110,6 +110,8 @@ pub struct ExportParams {
     since: Option<String>,
     /// Before this day or time, UTC.
     until: Option<String>,
+    /// Of this key alone, by its id.
+    key: Option<String>,
 }
 
 /// Single requests, oldest first, as lines.
@@ -119,9 +121,11 @@ pub(super) async fn export(
     State(gateway): State<Arc<Gateway>>,
     params: Result<Query<ExportParams>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response<Body>, Problem> {
-    let Query(params) = params.map_err(|e| Problem::query(format!("{}: the parameters are format, since and until.", e.body_text())))?;
+    let Query(params) =
+        params.map_err(|e| Problem::query(format!("{}: the parameters are format, since, until and key.", e.body_text())))?;
     let format = Format::parse(params.format.as_deref().unwrap_or("jsonl")).map_err(Problem::query)?;
     let query = parse_export(params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
+    let query = RowsQuery { key: params.key, ..query };
     let export = Export::new(Arc::clone(&gateway.ledger_store), query, format);
     // The first page before the head: a store that is down is a 503, and not an export that breaks off.
     let (first, export) = export.next().await?;
@@ -138,14 +142,14 @@ pub fn parse(by: &str, since: Option<&str>, until: Option<&str>) -> Result<Usage
     let names = || BY.map(|(name, _)| name).join(", ");
     let known = BY.iter().find(|(name, _)| *name == by).map(|(_, known)| *known);
     let by = known.ok_or_else(|| format!("'{by}' is nothing to sum by: it is one of {}.", names()))?;
-    let RowsQuery { since, until } = parse_export(since, until)?;
+    let RowsQuery { since, until, .. } = parse_export(since, until)?;
     Ok(UsageQuery { by, since, until, ..UsageQuery::default() })
 }
 
 /// Reads from when to when requests are exported.
 pub fn parse_export(since: Option<&str>, until: Option<&str>) -> Result<RowsQuery, String> {
     let time = |text: Option<&str>| text.map(self::time).transpose();
-    Ok(RowsQuery { since: time(since)?, until: time(until)? })
+    Ok(RowsQuery { since: time(since)?, until: time(until)?, ..RowsQuery::default() })
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

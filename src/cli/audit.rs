@@ -7,7 +7,7 @@ use clap::Args;
 use super::{CliError, Installation, output};
 use crate::config::Config;
 use crate::store::AuditStore;
-use crate::store::audit::{self, End, Entry};
+use crate::store::audit::{self, End, Entry, SEAL};
 
 /// Tell who changed what, newest first
 #[derive(Args)]
@@ -28,10 +28,10 @@ pub struct Audit {
 impl Audit {
     /// Reads the store; ends with 1 where the list is broken.
     pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
-        let store = Installation::existing(&config.data).await?.store;
         if self.verify {
-            return verify(&store, self.json).await;
+            return verify(&Installation::existing_to_judge(&config.data).await?.store, self.json).await;
         }
+        let store = Installation::existing(&config.data).await?.store;
         let entries = store.audit(None, self.limit).await?;
         if self.json {
             output::json(&entries)?;
@@ -65,7 +65,10 @@ async fn verify(store: &dyn AuditStore, json: bool) -> Result<ExitCode, CliError
             None => String::new(),
             Some(number) => format!("The entry {number} is not as it was written, or one before it is missing.\n"),
         };
-        output::print(&format!("{rest}{end}"))?;
+        let since = verified.kept_since.map_or_else(String::new, |number| {
+            format!("The end of the list is kept since the entry {number} ({SEAL}): what was taken off it before that, nobody can tell.\n")
+        });
+        output::print(&format!("{rest}{end}{since}"))?;
     }
     Ok(if verified.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -13,7 +13,7 @@ use crate::admin::state::{self, AccountState};
 use crate::catalog::Environment;
 use crate::config::Config;
 use crate::money::Usd;
-use crate::quota::AccountId;
+use crate::quota::{AccountId, Limits};
 use crate::store::audit::Actor;
 use crate::store::sqlite::Sqlite;
 
@@ -36,7 +36,7 @@ pub enum Groups {
         #[arg(long)]
         json: bool,
     },
-    /// Change one; what is not given stays as it is
+    /// Change one; what is not given stays as it is, and rates, budgets and lists that are given take the place of all of their kind
     Update(Box<Change>),
 }
 
@@ -49,7 +49,7 @@ pub enum Whole {
         #[arg(long)]
         json: bool,
     },
-    /// Set them; what is not given stays as it is
+    /// Set them; what is not given stays as it is, and rates, budgets and lists that are given take the place of all of their kind
     Set {
         #[command(flatten)]
         limits: Box<LimitArgs>,
@@ -122,10 +122,13 @@ impl Groups {
                 show(&store, &id, groups::show(&store, &id).await?, json).await?;
             }
             Groups::Update(change) => {
+                let clear = change.clear.clone();
                 let (id, json, change) = change.parts();
                 let id = kind(id.into());
                 limits::check(&change.limits, config, env).await?;
+                let before = groups::show(&store, &id).await?.limits;
                 let group = groups::update(&store, &id, change, &Actor::of_process()).await?;
+                limits::tell_replaced(&before, &group.limits, &clear);
                 changed(&store, &id, group, json, config, env).await?;
             }
         }
@@ -148,7 +151,9 @@ impl Whole {
             Whole::Set { limits, clear, json } => {
                 let change = GroupChange { limits: limits.change(&clear), ..GroupChange::default() };
                 limits::check(&change.limits, config, env).await?;
+                let before = groups::show(&store, &id).await?.limits;
                 let group = groups::update(&store, &id, change, &Actor::of_process()).await?;
+                limits::tell_replaced(&before, &group.limits, &clear);
                 changed(&store, &id, group, json, config, env).await?;
             }
         }
@@ -187,12 +192,28 @@ async fn show(store: &Sqlite, id: &AccountId, group: GroupView, json: bool) -> R
         let [used, left] = [budget.used_nano_usd, budget.left_nano_usd].map(|nanos| Usd(nanos).to_string());
         vec![budget.budget.clone(), used, left, resets(budget.resets)]
     });
-    let rates = state.rates.iter().filter_map(|rate| {
-        let left = rate.left?;
-        Some(vec![rate.rate.clone(), rate.limit.saturating_sub(left).to_string(), left.to_string(), resets(rate.resets)])
+    // What a minute had and what runs is in the memory of the gateway alone.
+    let known = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let rates = state.rates.iter().map(|rate| {
+        let resets = if rate.left.is_some() { resets(rate.resets) } else { known(None) };
+        vec![rate.rate.clone(), known(rate.left.map(|left| rate.limit.saturating_sub(left))), known(rate.left), resets]
     });
-    let rows: Vec<Vec<String>> = budgets.chain(rates).collect();
-    if rows.is_empty() { Ok(()) } else { output::table(&["LIMIT", "USED", "LEFT", "RESETS"], &rows) }
+    let parallel = state.parallel.iter().map(|limit| {
+        let left = limit.running.map(|running| limit.limit.saturating_sub(running));
+        vec![limit.parallel.clone(), known(limit.running), known(left), known(None)]
+    });
+    let rows: Vec<Vec<String>> = budgets.chain(rates).chain(parallel).collect();
+    if !rows.is_empty() {
+        output::table(&["LIMIT", "USED", "LEFT", "RESETS"], &rows)?;
+    }
+    let Limits { models, addresses, paths, tools, .. } = &group.limits;
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    for (what, list) in [("Models", models), ("Addresses", &addresses), ("Paths", paths), ("Tools", tools)] {
+        if !list.is_empty() {
+            output::print(&format!("{what}: {} alone\n", list.join(", ")))?;
+        }
+    }
+    Ok(())
 }
 
 fn row(group: &GroupView) -> Vec<String> {

@@ -29,20 +29,25 @@ pub struct Installation {
 impl Installation {
     /// Opens a folder that has a store: whoever only looks, or changes what is there, makes none.
     pub async fn existing(data: &Path) -> Result<Installation, CliError> {
-        let file = data.join("keyward.db");
-        if !file.exists() && !is_running(data) {
-            return Err(format!(
-                "there is no store in {}: the first start makes one, and so does 'keyward keys create'; if there should be one, set KEYWARD_DATA \
-                 to where it is",
-                data.display()
-            )
-            .into());
-        }
+        is_there(data)?;
         Installation::open(data).await
+    }
+
+    /// The same for whoever looks whether the audit list is whole: one whose end is not kept any more stays so.
+    pub async fn existing_to_judge(data: &Path) -> Result<Installation, CliError> {
+        is_there(data)?;
+        Installation::open_unsealed(data).await
     }
 
     /// Opens the folder, or makes it.
     pub async fn open(data: &Path) -> Result<Installation, CliError> {
+        let Installation { data, pepper, store } = Installation::open_unsealed(data).await?;
+        let store = store.sealed_under(&pepper.derive(END_OF_THE_LIST)).await;
+        let store = store.map_err(|e| format!("the store cannot be written in {}: {e}", data.display()))?;
+        Ok(Installation { data, pepper, store })
+    }
+
+    async fn open_unsealed(data: &Path) -> Result<Installation, CliError> {
         let failed = |what: &str, e: &dyn std::fmt::Display| format!("{} in {}: {e}", what, data.display());
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -77,9 +82,23 @@ impl Installation {
         if !store.is_under(&pepper.derive("to tell it from others")).await.map_err(cannot_look)? {
             return Err(another_secret(&secret, "is not the one").into());
         }
-        let store = store.sealed_under(&pepper.derive("the end of the audit list")).await;
-        let store = store.map_err(|e| failed("the store cannot be written", &e))?;
+        let store = store.judged_under(&pepper.derive(END_OF_THE_LIST));
         Ok(Installation { data: data.to_path_buf(), pepper, store })
+    }
+}
+
+/// What the audit list's end is kept under.
+const END_OF_THE_LIST: &str = "the end of the audit list";
+
+fn is_there(data: &Path) -> Result<(), CliError> {
+    match data.join("keyward.db").exists() || is_running(data) {
+        true => Ok(()),
+        false => Err(format!(
+            "there is no store in {}: the first start makes one, and so does 'keyward keys create'; if there should be one, set KEYWARD_DATA \
+             to where it is",
+            data.display()
+        )
+        .into()),
     }
 }
 

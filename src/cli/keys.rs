@@ -116,7 +116,7 @@ pub enum Keys {
     },
 }
 
-/// Change a key; what is not given stays as it is
+/// Change a key; what is not given stays as it is, and rates, budgets and lists that are given take the place of all of their kind
 #[derive(Args)]
 pub struct Update {
     /// Its id
@@ -231,9 +231,12 @@ impl Keys {
             }
             Keys::Update(update) => {
                 let json = update.json;
+                let clear = update.clear.clone();
                 let (id, change) = update.change();
                 limits::check(&change.limits, config, env).await?;
+                let before = keys::show(&store, &id).await?.limits;
                 let view = keys::update(&store, &store, &id, change, &Actor::of_process()).await?;
+                limits::tell_replaced(&before, &view.limits, &clear);
                 warn(&view.limits, config, env).await?;
                 show(&view, json)?;
             }

@@ -70,6 +70,19 @@ pub async fn check(change: &LimitsChange, config: &Config, env: &Environment) ->
     change.check_names(&router).map_err(|wrong| wrong.to_string().into())
 }
 
+/// Says on standard error which limits hold no more, where nobody asked for that: those that are given take the place of all of their kind.
+pub fn tell_replaced(before: &Limits, after: &Limits, cleared: &[Clear]) {
+    let has = |what| !cleared.contains(&what);
+    let rates = before.rates.iter().filter(|rate| has(Clear::Limits) && !after.rates.iter().any(|other| other.is_alike(rate)));
+    let budgets = before.budgets.iter().filter(|budget| has(Clear::Budgets) && !after.budgets.iter().any(|other| other.is_alike(budget)));
+    let is_kept = |limit: &Parallel| after.parallels().any(|other| other.models() == limit.models());
+    let parallel = before.parallels().filter(|limit| has(Clear::Parallel) && !is_kept(limit)).map(|limit| format!("parallel={limit}"));
+    let gone: Vec<String> = rates.map(Rate::to_string).chain(budgets.map(Budget::to_string)).chain(parallel).collect();
+    if !gone.is_empty() {
+        eprintln!("note: {} no longer limits: what is given takes the place of all of its kind", gone.join(", "));
+    }
+}
+
 /// Says on standard error which globs name no model that is known.
 pub async fn warn(limits: &Limits, config: &Config, env: &Environment) -> Result<(), CliError> {
     let router = installation::router(config, env).await?;

@@ -11,7 +11,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::ledger::export::{Export, Format};
 use crate::money::Usd;
-use crate::store::{LedgerStore, UsageQuery};
+use crate::store::{LedgerStore, RowsQuery, UsageQuery};
 
 /// Sum up requests, tokens and cost
 #[derive(Args)]
@@ -55,6 +55,9 @@ enum Command {
         /// Before this day or time, UTC
         #[arg(long)]
         until: Option<String>,
+        /// Of this key alone, by its id
+        #[arg(long)]
+        key: Option<String>,
     },
 }
 
@@ -63,8 +66,9 @@ enum Command {
 impl Usage {
     /// Reads the store; what a running gateway settled in the last moment may not be in it yet.
     pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
-        if let Some(Command::Export { format, since, until }) = self.command {
-            return export(config, &format, since.as_deref(), until.as_deref()).await;
+        if let Some(Command::Export { format, since, until, key }) = self.command {
+            let query = RowsQuery { key, ..admin::parse_export_query(since.as_deref(), until.as_deref())? };
+            return export(config, &format, query).await;
         }
         let query = admin::parse_usage_query(&self.by, self.since.as_deref(), self.until.as_deref())?;
         let query = UsageQuery { key: self.key, project: self.project, team: self.team, ..query };
@@ -88,8 +92,8 @@ impl Usage {
     }
 }
 
-async fn export(config: &Config, format: &str, since: Option<&str>, until: Option<&str>) -> Result<ExitCode, CliError> {
-    let (format, query) = (Format::parse(format)?, admin::parse_export_query(since, until)?);
+async fn export(config: &Config, format: &str, query: RowsQuery) -> Result<ExitCode, CliError> {
+    let format = Format::parse(format)?;
     let store = Installation::existing(&config.data).await?.store;
     let mut export = Some(Export::new(Arc::new(store), query, format));
     while let Some(page) = export {

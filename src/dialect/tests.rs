@@ -154,6 +154,7 @@ fn tools_that_a_provider_runs_are_told_from_a_callers_own() {
         r#""tools":[{"type":"builtin_function","function":{"name":"$web_search"}}]"#,
         r#""tools":[{"type":"namespace","name":"n","tools":[{"type":"image_generation"}]}]"#,
         r#""context_management":{"edits":[{"type":"compact_20260112"}]}"#,
+        r#""compaction":{"type":"summarize"}"#,
         r#""enable_search":true"#,
     ];
     for rest in run_there {

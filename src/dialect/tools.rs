@@ -9,8 +9,8 @@ use super::members::Members;
 /// Members of the top level that hand tools to a model.
 const HANDED: [&str; 3] = ["tools", "toolConfig", "tool_config"];
 /// The same that let a provider search, read or sum up by itself, in the dialects or of single providers (xAI, OpenRouter, Alibaba, Azure, Cohere).
-const RUN_THERE: [&str; 7] =
-    ["web_search_options", "mcp_servers", "search_parameters", "plugins", "enable_search", "data_sources", "connectors"];
+const RUN_THERE: [&str; 8] =
+    ["web_search_options", "mcp_servers", "search_parameters", "plugins", "enable_search", "data_sources", "connectors", "compaction"];
 /// Types of tools that the caller runs, and those whose description the provider has, which begin so.
 const OWN: [&str; 3] = ["function", "custom", "namespace"];
 const DESCRIBED_THERE: [&str; 6] = ["bash_", "text_editor_", "memory_", "computer", "local_shell", "apply_patch"];

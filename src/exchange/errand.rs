@@ -19,8 +19,8 @@ pub(super) use batch::with_results_here;
 pub(super) use google::file_of;
 pub use upload::{of_piece, serve_piece};
 
-use super::estimate::{self, Estimate, Input};
-use super::paying::Paying;
+use super::estimate::{Estimate, Input};
+use super::paying::{self, Paying};
 use super::{check_name, ledger_down, list, name_request, pages};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::{broken, model_in, optional};
@@ -199,13 +199,12 @@ async fn walk(
         return Err(unbounded());
     }
     let targets = aim::targets(gateway, served, &caller, &head, &mut load, model.as_deref(), &id).await?;
-    let targets = route::serving(targets, served.operation, served.dialect)?;
+    let mut targets = route::serving(targets, served.operation, served.dialect)?;
     let output = served.operation.has_no_output().then_some(0);
     let estimate_of = |targets: &[Target]| Estimate::new(served.operation, targets, input, output, pictures);
-    let estimate = estimate_of(&targets);
     // Nobody says in such a request how much the answer may be.
-    let permit =
-        caller.admit(&estimate.need(&|glob: &str| estimate::touches(&targets, glob))).map_err(|refused| refused.told(Asker::Nobody))?;
+    let (permit, estimate) =
+        paying::admit(&caller, &mut targets, &estimate_of, &|_| false, false).map_err(|refused| refused.told(Asker::Nobody))?;
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let mut headers = Errand::headers(served.dialect, &head.headers, &load);
     let begins_upload = served.deed == Deed::Begin;

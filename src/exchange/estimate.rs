@@ -1,5 +1,7 @@
 //! What a request can take at most, before its provider is asked: what is reserved for it.
 
+use std::slice;
+
 use crate::catalog::{Model, Operation};
 use crate::dialect::Ask;
 use crate::dialect::tools::Added;
@@ -106,6 +108,13 @@ impl Default for Estimate {
 /// Whether a limit's glob names one of the targets.
 pub fn touches(targets: &[Target], glob: &str) -> bool {
     targets.iter().any(|target| limits::names(glob, &target.full_name()))
+}
+
+/// The targets that a limit on some models leaves, where it leaves some and not all.
+pub fn left(targets: &[Target], glob: Option<&str>) -> Option<Vec<Target>> {
+    let left: Vec<Target> =
+        targets.iter().filter(|target| glob.is_some_and(|glob| !touches(slice::from_ref(target), glob))).cloned().collect();
+    (!left.is_empty() && left.len() < targets.len()).then_some(left)
 }
 
 /// The most tokens that a model reads, where that is known.

@@ -1,4 +1,5 @@
-//! An attempt that its provider may bill though another one follows it: a row of its own in the ledger, held against budgets by itself.
+//! What is held against limits: a request, by those of its targets that there is room for, and by itself an attempt that its provider may bill
+//! though another one follows it, which is a row of its own in the ledger.
 
 use std::slice;
 
@@ -6,10 +7,37 @@ use futures_util::future::BoxFuture;
 
 use super::estimate::{self, Estimate};
 use crate::key::Caller;
-use crate::quota::{Need, Permit};
+use crate::quota::{Need, Permit, Refused};
 use crate::route::Target;
 use crate::ticket::Ticket;
 use crate::upstream::{Failure, Payer};
+
+/// Admits a request, which is asked of those targets alone that no limit on some models stops; where none is left, the first one that did is told.
+///
+/// `is_named` says whether a limit's glob names what the request is beside its targets, `is_part` that it goes on with one that runs.
+pub(super) fn admit(
+    caller: &Caller,
+    targets: &mut Vec<Target>,
+    estimate_of: &dyn Fn(&[Target]) -> Estimate,
+    is_named: &dyn Fn(&str) -> bool,
+    is_part: bool,
+) -> Result<(Permit, Estimate), Refused> {
+    let mut first: Option<Refused> = None;
+    loop {
+        let estimate = estimate_of(targets);
+        let touches = |glob: &str| estimate::touches(targets, glob) || is_named(glob);
+        let refused = match caller.admit(&Need { requests: u64::from(!is_part), is_part, ..estimate.need(&touches) }) {
+            Ok(permit) => return Ok((permit, estimate)),
+            Err(refused) => refused,
+        };
+        let left = estimate::left(targets, refused.exceeded.models());
+        let first = first.get_or_insert(refused);
+        match left {
+            Some(left) => *targets = left,
+            None => return Err(first.clone()),
+        }
+    }
+}
 
 /// Whoever pays for the attempts of one request.
 pub(super) struct Paying<'a> {

@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::request::Parts;
 use moka::future::Cache;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::caller::{Caller, Known, Plane};
@@ -23,7 +26,7 @@ use super::lately::{self, Editions};
 use super::presented::{self, Presented};
 use super::record::KeyRecord;
 use super::{Reason, beat};
-use crate::quota::Accounts;
+use crate::quota::{AccountId, Accounts};
 use crate::server::Peer;
 use crate::store::{Changes, KeyStore, StoreError};
 
@@ -33,6 +36,10 @@ const CAPACITY: u64 = 200_000;
 const FAILED_CAPACITY: u64 = 100_000;
 const FAILED_FOR: Duration = Duration::from_secs(30);
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+/// Keys that are read anew at the same time: one whose new limit has to be counted first holds no other up.
+const RENEWED_AT_ONCE: usize = 8;
+/// So many of them have nothing to do with each other.
+const RENEWED_APART: usize = 64;
 
 /// All keys, as the hot path sees them.
 pub struct Keyring {
@@ -55,8 +62,8 @@ pub struct Keyring {
     told: AtomicU64,
     /// Keys that were read while changes were told, by callers who hung up before they could read them again.
     doubted: Mutex<HashSet<KeyId>>,
-    /// Held from reading a key anew to keeping it: an older reading never takes the place of a newer one.
-    renewing: tokio::sync::Mutex<()>,
+    /// Held from reading a key anew to keeping it, each for some of the keys: an older reading never takes the place of a newer one.
+    renewing: [tokio::sync::Mutex<()>; RENEWED_APART],
     /// When the store last told of changes, in milliseconds since `opened`.
     heard: AtomicU64,
     /// Compared with where an id is unknown, so that both failures do the same work.
@@ -101,7 +108,7 @@ impl Keyring {
             opened: Instant::now(),
             told: AtomicU64::new(0),
             doubted: Mutex::default(),
-            renewing: tokio::sync::Mutex::default(),
+            renewing: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             heard: AtomicU64::new(0),
             nobody,
         }
@@ -213,12 +220,20 @@ impl Keyring {
     pub async fn follow(self: Arc<Self>, credentials: watch::Sender<i64>, mut shutdown: watch::Receiver<bool>) {
         let mut seen = None;
         let mut was_down = false;
+        // Beside the loop: a new limit may take long to be counted, and a key that is revoked meanwhile must not wait for that.
+        let (mut taking_in, mut failed) = (JoinSet::new(), Vec::new());
         loop {
-            match self.catch_up(seen).await {
+            failed.extend(std::iter::from_fn(|| taking_in.try_join_next()).flat_map(Result::unwrap_or_default));
+            match self.changes(seen).await {
                 Ok(changes) => {
                     seen = Some(changes.newest);
                     if changes.credentials {
                         credentials.send_replace(changes.newest);
+                    }
+                    let (keys, groups) = (changes.keys, [changes.groups, std::mem::take(&mut failed)].concat());
+                    if !groups.is_empty() || !keys.is_empty() {
+                        let ring = Arc::clone(&self);
+                        taking_in.spawn(async move { ring.take_in(keys, groups).await });
                     }
                     self.heard.store(self.now(), Ordering::Relaxed);
                     if std::mem::take(&mut was_down) {
@@ -283,8 +298,8 @@ impl Keyring {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Takes in what changed since `seen`.
-    pub(super) async fn catch_up(&self, seen: Option<i64>) -> Result<Changes, StoreError> {
+    /// What changed since `seen`; from here on what is read is not older.
+    async fn changes(&self, seen: Option<i64>) -> Result<Changes, StoreError> {
         let changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
         let doubted = std::mem::take(&mut *self.doubted());
         for id in doubted {
@@ -293,28 +308,66 @@ impl Keyring {
         if !changes.groups.is_empty() || !changes.keys.is_empty() {
             self.told.fetch_add(1, Ordering::SeqCst);
         }
-        for group in &changes.groups {
-            self.accounts.refresh(group).await?;
-            // A project may have gone to another team: its keys find their accounts anew.
-            for (id, _) in self.known.iter().filter(|(_, known)| known.chain.iter().any(|account| account.id() == group)) {
-                let _one_at_a_time = self.renewing.lock().await;
-                if let Some(known) = self.known.get(&*id).await {
-                    self.keep(*id, Some(known.record.clone())).await;
+        Ok(changes)
+    }
+
+    /// Takes changes in; tells which groups could not be read.
+    async fn take_in(&self, keys: Vec<KeyId>, groups: Vec<AccountId>) -> Vec<AccountId> {
+        let (mut keys, mut groups) = (keys.into_iter(), groups.into_iter());
+        let (mut renewing, mut failed) = (FuturesUnordered::new(), Vec::new());
+        loop {
+            while renewing.len() < RENEWED_AT_ONCE {
+                let next = keys.next().map(|id| self.take_in_key(id).boxed());
+                match next.or_else(|| groups.next().map(|group| self.take_in_group(group).boxed())) {
+                    Some(next) => renewing.push(next),
+                    None => break,
                 }
             }
-        }
-        for &id in &changes.keys {
-            self.failed.invalidate(&id).await;
-            if self.known.get(&id).await.is_none() {
-                continue;
+            match renewing.next().await {
+                Some(done) => failed.extend(done),
+                None => break,
             }
-            self.read_again(id).await;
         }
         // Also of keys that are not in memory any more: a thread may have kept one longer.
-        if !changes.groups.is_empty() || !changes.keys.is_empty() {
-            self.editions.end();
+        self.editions.end();
+        failed
+    }
+
+    async fn take_in_key(&self, id: KeyId) -> Option<AccountId> {
+        self.failed.invalidate(&id).await;
+        if self.known.get(&id).await.is_some() {
+            self.read_again(id).await;
         }
-        Ok(changes)
+        None
+    }
+
+    async fn take_in_group(&self, group: AccountId) -> Option<AccountId> {
+        if let Err(e) = self.accounts.refresh(&group).await {
+            tracing::warn!(%group, error = %e, "new limits cannot be counted yet, and the ones of before hold until they can");
+            return Some(group);
+        }
+        // Whoever was read meanwhile may have found it as it was.
+        self.told.fetch_add(1, Ordering::SeqCst);
+        // A project may have gone to another team: its keys find their accounts anew.
+        for (id, _) in self.known.iter().filter(|(_, known)| known.chain.iter().any(|account| *account.id() == group)) {
+            let _one_at_a_time = self.renewing(*id).lock().await;
+            if let Some(known) = self.known.get(&*id).await {
+                self.keep(*id, Some(known.record.clone())).await;
+            }
+        }
+        None
+    }
+
+    /// Takes in what changed since `seen`.
+    #[cfg(test)]
+    pub(super) async fn catch_up(&self, seen: Option<i64>) {
+        let changes = self.changes(seen).await.unwrap();
+        assert!(self.take_in(changes.keys, changes.groups).await.is_empty());
+    }
+
+    fn renewing(&self, id: KeyId) -> &tokio::sync::Mutex<()> {
+        let place = id.as_str().bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        &self.renewing[place % RENEWED_APART]
     }
 
     fn doubted(&self) -> MutexGuard<'_, HashSet<KeyId>> {
@@ -329,8 +382,13 @@ impl Keyring {
 
     /// A key that changed, as the store has it now.
     async fn read_again(&self, id: KeyId) {
-        let _one_at_a_time = self.renewing.lock().await;
+        let _one_at_a_time = self.renewing(id).lock().await;
         let record = self.store.key(id).await.ok().flatten();
+        // That it is revoked holds at once, whatever of its limits has to be counted first.
+        if let (Some(record), Some(known)) = (&record, self.known.get(&id).await) {
+            self.known.insert(id, Arc::new(Known::new(Arc::clone(&known.chain), record.clone()))).await;
+            self.editions.end();
+        }
         self.keep(id, record).await;
     }
 

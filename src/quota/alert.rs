@@ -98,6 +98,12 @@ impl AlertSender {
 // === impl Alerts ===
 
 impl Alerts {
+    /// What was handed in so far.
+    #[cfg(test)]
+    pub(super) fn waiting(&mut self) -> Vec<Alert> {
+        std::iter::from_fn(|| self.queue.try_recv().ok()).collect()
+    }
+
     /// Delivers until shutdown, and then for a moment what is under way: one that is not taken keeps no other waiting, and is told
     /// again after a restart.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {

@@ -18,11 +18,16 @@ pub struct TokenBucket {
     full_at: AtomicU64,
 }
 
-/// What came of asking for tokens.
+/// Tokens that were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Nanoseconds after the bucket's start at which it has filled up by these, and by all that were taken before.
+    filled_at: u64,
+}
+
+/// Why tokens are not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// They are taken.
-    Taken,
     /// There is room for them after this time.
     Wait(Duration),
     /// They are more than the bucket holds.
@@ -38,9 +43,9 @@ impl TokenBucket {
     }
 
     /// Takes `tokens`, all or none.
-    pub fn take(&self, tokens: u64) -> Level {
+    pub fn take(&self, tokens: u64) -> Result<Slot, Level> {
         if tokens > u64::from(self.capacity) {
-            return Level::Never;
+            return Err(Level::Never);
         }
         let (now, price) = (self.now(), self.nanoseconds(tokens));
         let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
@@ -48,20 +53,21 @@ impl TokenBucket {
             (after - now <= MINUTE_NS).then_some(after)
         });
         match taken {
-            Ok(_) => Level::Taken,
-            Err(full_at) => Level::Wait(Duration::from_nanos((full_at.max(now) + price).saturating_sub(now + MINUTE_NS))),
+            Ok(full_at) => Ok(Slot { filled_at: full_at.max(now) + price }),
+            Err(full_at) => Err(Level::Wait(Duration::from_nanos((full_at.max(now) + price).saturating_sub(now + MINUTE_NS)))),
         }
     }
 
     /// Takes `tokens` that are used already, even if that leaves a debt to wait out.
-    pub fn charge(&self, tokens: u64) {
+    pub fn charge(&self, tokens: u64) -> Slot {
         let (now, price) = (self.now(), self.nanoseconds(tokens));
-        self.update(|full_at| full_at.max(now).saturating_add(price));
+        let after = |full_at: u64| full_at.max(now).saturating_add(price);
+        Slot { filled_at: after(self.update(after)) }
     }
 
-    /// Gives back what was taken and not used.
-    pub fn refund(&self, tokens: u64) {
-        let price = self.nanoseconds(tokens);
+    /// Gives back tokens of a slot that were not used, as far as they have not come back by themselves: the bucket was filling meanwhile.
+    pub fn refund(&self, slot: Slot, tokens: u64) {
+        let price = self.nanoseconds(tokens).min(slot.filled_at.saturating_sub(self.now()));
         self.update(|full_at| full_at.saturating_sub(price));
     }
 
@@ -72,11 +78,13 @@ impl TokenBucket {
         (share(room, u64::from(self.capacity), MINUTE_NS), Duration::from_nanos(until_full))
     }
 
-    fn update(&self, change: impl Fn(u64) -> u64) {
+    /// Tells what it was before.
+    fn update(&self, change: impl Fn(u64) -> u64) -> u64 {
         let mut seen = self.full_at.load(Ordering::Relaxed);
         while let Err(newer) = self.full_at.compare_exchange_weak(seen, change(seen), Ordering::Relaxed, Ordering::Relaxed) {
             seen = newer;
         }
+        seen
     }
 
     fn nanoseconds(&self, tokens: u64) -> u64 {
@@ -93,5 +101,54 @@ fn share(amount: u64, part: u64, whole: u64) -> u64 {
     match amount.checked_mul(part) {
         Some(product) => product / whole,
         None => (u128::from(amount) * u128::from(part) / u128::from(whole)).min(u128::from(u64::MAX)) as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn bucket(capacity: u32) -> TokenBucket {
+        TokenBucket::per_minute(NonZeroU32::new(capacity).unwrap())
+    }
+
+    /// Lets time pass.
+    fn wait(bucket: &mut TokenBucket, seconds: u64) {
+        bucket.start -= Duration::from_secs(seconds);
+    }
+
+    #[test]
+    fn what_has_come_back_by_itself_is_not_given_back_again() {
+        let mut bucket = bucket(600);
+        let long = bucket.take(560).unwrap();
+        wait(&mut bucket, 32);
+        bucket.take(280).unwrap();
+        bucket.refund(long, 550);
+        // As if it had taken ten: those were back before the other came.
+        assert!((318..=321).contains(&bucket.remaining().0), "{}", bucket.remaining().0);
+        assert!(matches!(bucket.take(570), Err(Level::Wait(_))));
+    }
+
+    #[test]
+    fn what_was_not_used_comes_back_whole_while_others_stand_before_it() {
+        let mut bucket = bucket(6000);
+        bucket.charge(5000);
+        let late = bucket.take(900).unwrap();
+        wait(&mut bucket, 30);
+        assert!((3100..=3101).contains(&bucket.remaining().0));
+        bucket.refund(late, 890);
+        assert!((3990..=3991).contains(&bucket.remaining().0), "{}", bucket.remaining().0);
+    }
+
+    #[test]
+    fn what_is_given_back_at_once_is_all_of_it() {
+        let bucket = bucket(10);
+        let slot = bucket.take(10).unwrap();
+        assert!(matches!(bucket.take(1), Err(Level::Wait(_))));
+        bucket.refund(slot, 10);
+        assert_eq!(bucket.remaining().0, 10);
+        assert_eq!(bucket.take(11), Err(Level::Never));
     }
 }

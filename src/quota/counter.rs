@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::bucket::{Level, TokenBucket};
+use super::bucket::{Level, Slot, TokenBucket};
 use super::window::{Period, Window};
 
 /// How much of something was used in the period that runs.
@@ -58,12 +58,20 @@ pub struct State {
     pub alerted: u8,
 }
 
-/// What was taken, and in which period; only whoever gives it back makes it undone.
+/// What was taken, and when; only whoever gives it back makes it undone.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
     amount: u64,
-    /// The period's end: what was taken in one that is over belongs to no later one.
-    until: Timestamp,
+    of: Of,
+}
+
+/// What it was taken of.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    /// A minute that slides.
+    Minute(Slot),
+    /// A period that ends then: what was taken in one that is over belongs to no later one.
+    Until(Timestamp),
 }
 
 /// By so much a clock may be put back without a word.
@@ -75,26 +83,26 @@ impl Counter {
     /// Takes `amount`, all or nothing; `most` is the limit, or none.
     pub fn take(&self, amount: u64, most: Option<u64>) -> Result<Taken, Level> {
         match self {
-            Counter::Sliding(bucket) if most.is_none() => {
-                bucket.charge(amount);
-                Ok(Taken { amount, until: Timestamp::MAX })
+            Counter::Sliding(bucket) => {
+                let slot = if most.is_none() { bucket.charge(amount) } else { bucket.take(amount)? };
+                Ok(Taken { amount, of: Of::Minute(slot) })
             }
-            Counter::Sliding(bucket) => match bucket.take(amount) {
-                Level::Taken => Ok(Taken { amount, until: Timestamp::MAX }),
-                refused => Err(refused),
-            },
             Counter::Calendar(tally) => tally.take(amount, most),
         }
     }
 
     /// Replaces what was taken by what was used, be it more.
     pub fn settle(&self, taken: Taken, used: u64) {
-        match self {
-            Counter::Sliding(bucket) => match used.checked_sub(taken.amount) {
-                Some(more) => bucket.charge(more),
-                None => bucket.refund(taken.amount - used),
+        match (self, taken.of) {
+            (Counter::Sliding(bucket), Of::Minute(slot)) => match used.checked_sub(taken.amount) {
+                Some(0) => {}
+                Some(more) => {
+                    bucket.charge(more);
+                }
+                None => bucket.refund(slot, taken.amount - used),
             },
-            Counter::Calendar(tally) => {
+            (Counter::Sliding(_), Of::Until(_)) => {}
+            (Counter::Calendar(tally), _) => {
                 tally.settle(taken, used);
             }
         }
@@ -102,12 +110,7 @@ impl Counter {
 
     /// Gives back what was taken.
     pub fn give_back(&self, taken: Taken) {
-        match self {
-            Counter::Sliding(bucket) => bucket.refund(taken.amount),
-            Counter::Calendar(tally) => {
-                tally.settle(taken, 0);
-            }
-        }
+        self.settle(taken, 0);
     }
 
     /// What is left under `most`, and how long until all of it is.
@@ -182,7 +185,7 @@ impl Tally {
             state.used = state.used.saturating_sub(open);
         }
         state.held = state.held.saturating_add(held);
-        Some(Taken { amount: held, until: state.window.ends })
+        Some(Taken { amount: held, of: Of::Until(state.window.ends) })
     }
 
     /// Takes `amount`; `most` is the limit, or none.
@@ -196,13 +199,13 @@ impl Tally {
             return Err(Level::Wait(state.window.left(Timestamp::now())));
         }
         state.held += amount;
-        Ok(Taken { amount, until: state.window.ends })
+        Ok(Taken { amount, of: Of::Until(state.window.ends) })
     }
 
     /// Replaces what was taken by what was used; tells how the count stands then.
     pub fn settle(&self, taken: Taken, used: u64) -> State {
         let state = &mut self.lock().state;
-        if state.window.ends == taken.until {
+        if matches!(taken.of, Of::Until(until) if until == state.window.ends) {
             state.held = state.held.saturating_sub(taken.amount);
             state.used = state.used.saturating_add(used);
         }
@@ -212,6 +215,11 @@ impl Tally {
     /// How the count stands.
     pub fn state(&self) -> State {
         self.lock().state
+    }
+
+    /// Its budget has another amount now, of which other sums are so many percent.
+    pub fn alert_anew(&self) {
+        self.lock().state.alerted = 0;
     }
 
     /// Marks an alert as given in this period; false where it was.

@@ -61,7 +61,6 @@ impl Meters {
                 Ok(taken) => hold.rates.push((at, taken)),
                 Err(Level::Never) => return Err(Exceeded::TooLarge(rate.clone(), amount)),
                 Err(Level::Wait(wait)) => return Err(Exceeded::Rate(rate.clone(), wait)),
-                Err(Level::Taken) => {}
             }
         }
         for (at, (budget, tally)) in self.budgets.iter().enumerate() {

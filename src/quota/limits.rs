@@ -136,6 +136,14 @@ impl Limits {
         if let Some(glob) = self.paths.iter().find(|glob| !is_of_path(glob)) {
             return Err(format!("'{glob}' matches no path: write it as 'POST /v1/chat/*', or as '* /v1/models' for all methods"));
         }
+        let globs = self
+            .rates
+            .iter()
+            .filter_map(|rate| rate.models.as_ref())
+            .chain(self.budgets.iter().filter_map(|budget| budget.models.as_ref()));
+        if globs.chain(self.parallel_by_model.iter().map(|limit| &limit.models)).any(String::is_empty) {
+            return Err("no model is named behind '@': write a limit for some as 4@openai/*, and one for all without '@'".to_owned());
+        }
         for (at, rate) in self.rates.iter().enumerate() {
             if !matches!(rate.per, Period::Minute | Period::Hour | Period::Day) {
                 return Err(format!("'{rate}' is no rate: it is per minute, hour or day (a budget can be per week or month)"));
@@ -299,7 +307,9 @@ impl FromStr for Parallel {
     fn from_str(text: &str) -> Result<Parallel, String> {
         let (most, models) = at_models(text);
         let most = most.parse().map_err(|_| format!("'{text}' is no number of requests at a time: write it as 20 or 4@openai/*"))?;
-        Ok(models.map_or(Parallel::All(most), |models| Parallel::ByModel(ParallelByModel { most, models })))
+        let Some(models) = models else { return Ok(Parallel::All(most)) };
+        let limit = ParallelByModel { most, models };
+        Limits { parallel_by_model: vec![limit.clone()], ..Limits::default() }.check().map(|()| Parallel::ByModel(limit))
     }
 }
 

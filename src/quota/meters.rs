@@ -94,6 +94,9 @@ impl Meters {
         let budget = |budget: &Budget| {
             let alike = old.and_then(|old| old.budgets.iter().find(|(other, _)| other.is_alike(budget)));
             let new = || Arc::new(tally(budget.per, &budget.models, &|used| used.cost.nanos()));
+            if let Some((_, tally)) = alike.filter(|(other, _)| other.nano_usd != budget.nano_usd) {
+                tally.alert_anew();
+            }
             (budget.clone(), alike.map_or_else(new, |(_, tally)| Arc::clone(tally)))
         };
         let by_model = |limit: &ParallelByModel| {

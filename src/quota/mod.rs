@@ -90,6 +90,19 @@ pub enum Exceeded {
     Unbounded(Budget, Unbounded),
 }
 
+// === impl Exceeded ===
+
+impl Exceeded {
+    /// The glob on the models that it counts; with none it counts all.
+    pub fn models(&self) -> Option<&str> {
+        match self {
+            Exceeded::Rate(rate, _) | Exceeded::TooLarge(rate, _) => rate.models.as_deref(),
+            Exceeded::Budget { budget, .. } | Exceeded::Unbounded(budget, _) => budget.models.as_deref(),
+            Exceeded::Parallel(limit) => limit.models(),
+        }
+    }
+}
+
 // === impl Need ===
 
 impl Need<'_> {

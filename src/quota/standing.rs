@@ -101,12 +101,7 @@ impl Standing {
 
     /// Whether it counts requests that `touches` its models; with none, whether it counts all.
     pub fn counts(&self, touches: Option<&dyn Fn(&str) -> bool>) -> bool {
-        let models = match &self.refused.exceeded {
-            Exceeded::Rate(rate, _) | Exceeded::TooLarge(rate, _) => rate.models.as_deref(),
-            Exceeded::Budget { budget, .. } | Exceeded::Unbounded(budget, _) => budget.models.as_deref(),
-            Exceeded::Parallel(limit) => limit.models(),
-        };
-        models.is_none_or(|glob| touches.is_some_and(|touches| touches(glob)))
+        self.limit().models().is_none_or(|glob| touches.is_some_and(|touches| touches(glob)))
     }
 
     /// Whether any process can tell how it stands: what a minute had and what runs is nowhere written.

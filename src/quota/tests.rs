@@ -127,6 +127,7 @@ fn requests_at_a_time_are_read_as_they_are_written() {
     for text in ["0", "-1", "many", "0@openai/*", "@openai/*"] {
         assert!(text.parse::<Parallel>().unwrap_err().contains("write it as 20 or 4@openai/*"), "{text}");
     }
+    assert!("4@".parse::<Parallel>().is_err() && "5/day@".parse::<Budget>().is_err() && "requests/minute=5@".parse::<Rate>().is_err());
     let limit = ParallelByModel { most: NonZeroU32::MIN, models: "openai/*".to_owned() };
     assert!(Limits { parallel_by_model: vec![limit.clone(), limit], ..Limits::default() }.check().is_err());
 }
@@ -417,4 +418,27 @@ async fn a_request_that_is_too_large_spends_no_budget_that_has_more_left() {
     // What is left may be too little for any request: then it will never be spent to the last.
     assert_eq!(spend(100_000_000), [80, 100]);
     assert_eq!(spend(110_000_000), [0; 0]);
+}
+
+#[tokio::test]
+async fn a_budget_that_is_raised_alerts_of_its_new_amount() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    let (alerts, mut queue) = alert::channel(Arc::new(store), None);
+    let mut told = || queue.waiting().iter().map(|alert| alert.percent).collect::<Vec<_>>();
+    let limits = budgets(&["0.001/ever:soft"]);
+    let chain: Chain = Arc::from([account(id(), limits.clone(), Used::default(), &alerts)]);
+    let spend = |nanos| admit(&chain, &costs(nanos)).unwrap().settle(&used(0, nanos), ALL);
+    spend(1_000_000);
+    assert_eq!(told(), [50, 80, 100]);
+    let change = |limits: Limits| {
+        let meters = Arc::new(Meters::new(&limits, Some(&chain[0].current().meters), |_| Used::default()));
+        chain[0].change(Current { limits, meters, ..Current::default() });
+    };
+    change(budgets(&["0.004/ever:soft"]));
+    spend(1_000_000);
+    assert_eq!(told(), [50], "half of the new amount");
+    change(budgets(&["0.004/ever:soft", "9/ever:soft@openai/*"]));
+    spend(1_500_000);
+    assert_eq!(told(), [80], "what was told of the same amount is not told again");
 }

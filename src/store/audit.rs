@@ -9,6 +9,8 @@ use super::{AuditStore, StoreError};
 use crate::hex::hex;
 use crate::key::KeyId;
 
+/// What is noted when the list's end begins to be kept.
+pub const SEAL: &str = "audit.seal";
 /// Entries that are verified at a time.
 const PIECE: u32 = 1000;
 
@@ -141,6 +143,8 @@ pub struct Verified {
     pub first_broken: Option<i64>,
     /// Whether the list ends where it did when it was last written.
     pub end: End,
+    /// The newest entry `audit.seal`: since then the end is kept, and what was taken off it before, nobody can tell. None where it always was.
+    pub kept_since: Option<i64>,
     /// The newest entry's hash: one that was kept on another machine proves that list and end were not put back to an earlier time together.
     pub newest_hash: Option<String>,
 }
@@ -161,13 +165,16 @@ pub enum End {
 
 /// Verifies the whole list, newest part first, in pieces.
 pub async fn verify(store: &dyn AuditStore) -> Result<Verified, StoreError> {
-    let mut verified = Verified { entries: 0, first_broken: None, end: End::Whole, newest_hash: None };
+    let mut verified = Verified { entries: 0, first_broken: None, end: End::Whole, kept_since: None, newest_hash: None };
     let (before, mut newest, mut at_head) = (store.audit_head().await?, 0, None);
     let mut newer: Option<Entry> = None;
     loop {
         let piece = store.audit(newer.as_ref().map(|entry| entry.number), PIECE).await?;
         for entry in piece.iter() {
             verified.entries += 1;
+            if entry.action == SEAL {
+                verified.kept_since.get_or_insert(entry.number);
+            }
             match &newer {
                 Some(newer) if !newer.follows(entry) => verified.first_broken = Some(newer.number),
                 Some(_) => {}

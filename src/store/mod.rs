@@ -284,12 +284,14 @@ pub enum UsageBy {
 }
 
 /// Which requests to list.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RowsQuery {
     /// Requests from here on.
     pub since: Option<Timestamp>,
     /// Requests before here.
     pub until: Option<Timestamp>,
+    /// Those of this key alone, by its id.
+    pub key: Option<String>,
 }
 
 const LOCKED: &str = "the store is locked by another program";
@@ -334,6 +336,8 @@ pub struct Request {
     pub cost_nano_usd: Option<i64>,
     pub first_byte_ms: Option<i64>,
     pub total_ms: Option<i64>,
+    /// Where it came from.
+    pub source_address: Option<String>,
 }
 
 /// A key's newest request that a provider was to answer.

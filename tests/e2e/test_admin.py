@@ -461,7 +461,18 @@ def test_an_audit_list_whose_end_is_cut_off_is_found(start_gateway):
         assert (told["end"], told["first_broken"]) == ("cut", None)
         gateway.new_key(name="after")
         told = ok(http.get(f"{V1}/audit/verification"))
-        assert (told["end"], told["first_broken"]) == ("whole", whole["entries"] + 1), "the gap stays"
+        assert (told["end"], told["first_broken"], told["kept_since"]) == ("whole", whole["entries"] + 1, None), "the gap stays"
+    gateway.stop()
+    with sqlite3.connect(gateway.folder / "data" / "keyward.db") as db:
+        db.execute("DELETE FROM audit WHERE number >= ?", [whole["entries"]])
+        db.execute("DELETE FROM audit_head")
+    db.close()
+    for _ in range(2):
+        done = gateway.run("audit", "--verify")
+        assert done.returncode == 1 and "What was kept of the end of the list is gone" in done.stdout, "it does not make good what it looks for"
+    gateway.cli("keys", "list")
+    done = gateway.run("audit", "--verify")
+    assert done.returncode == 0 and f"kept since the entry {whole['entries']} (audit.seal)" in done.stdout
 
 
 # Leaks.

@@ -422,3 +422,28 @@ def test_an_alert_that_nobody_took_is_told_after_a_restart(start_gateway):
     assert ask(gateway, key["key"]).status == 402
     assert len(seen) == tried, "it was taken"
     receiver.close()
+
+
+@pytest.mark.parametrize("full", [{"budget": "0/ever@test/*"}, {"limit": "requests/minute=1@test/*"}, {"parallel": "1@test/*"}], ids=["budget", "rate", "parallel"])
+def test_a_limit_on_some_models_leaves_an_aliass_others(start_gateway, upstream, full):
+    """What one target of an alias has no room for goes to the next; where none is left, the first limit is told."""
+    gateway = start_gateway(config='[aliases]\nfast = ["test/gpt-4o-mini", "simulator/echo"]\n')
+    key = gateway.new_key(**full)
+    hold = Hold(after=400)
+    upstream.serve("gpt-4o-mini", provider.chat_stream("one two three four", hold=hold))
+    running = threading.Thread(target=ask, args=(gateway, key["key"]), kwargs={"stream": True})
+    running.start()
+    assert eventually(lambda: "budget" in full or upstream.requests)
+    reply = ask(gateway, key["key"], model="fast")
+    assert (reply.status, reply.headers["keyward-provider"]) == (200, "simulator")
+    alone = ask(gateway, key["key"])
+    assert alone.status in (402, 429) and "for test/*" in alone.json()["error"]["message"]
+    for model, accepted in [("fast", True), ("test/gpt-4o-mini", False)]:
+        assert gateway.admin("POST", "/keys/explain", {"key": key["id"], "model": model})["accepted"] == accepted
+    also = {name: value.replace("test", "simulator") for name, value in full.items()} | {"name": "both"}
+    both = gateway.new_key(**also)
+    gateway.cli("limits", "set", *(word for name, value in full.items() for word in (f"--{name}", value)))
+    if "budget" in full:
+        assert eventually(lambda: code(ask(gateway, both["key"], model="fast")) == (402, "budget_exceeded"))
+    hold.released.set()
+    running.join()

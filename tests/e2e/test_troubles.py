@@ -210,6 +210,43 @@ def test_a_store_of_a_newer_version_is_told_of(counting, tmp_path):
     assert wrong == ["data folder"], "one finding, and where it is"
 
 
+def test_a_revocation_waits_for_no_new_limit(counting, tmp_path):
+    """A new budget is counted from the ledger, which waits while another program holds the store; a key that is revoked meanwhile is at an end."""
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS).start()
+    key = gateway.new_key()
+    gateway.cli("limits", "set", "--rpm", "100000")
+    assert eventually(lambda: call(gateway.port, key["key"], 0, "whole")[0] == 200)
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "keyward.db", isolation_level=None)) as store:
+        store.execute("BEGIN IMMEDIATE")
+        [(limits,)] = store.execute("SELECT limits FROM groups WHERE id = 'gateway'")
+        limits = json.loads(limits) | {"budgets": [{"nano_usd": 10**12, "per": "day"}]}
+        store.execute("UPDATE changes SET newest = newest + 1")
+        store.execute("UPDATE groups SET limits = ?, changed = (SELECT newest FROM changes) WHERE id = 'gateway'", [json.dumps(limits)])
+        store.execute("UPDATE keys SET revoked = created, changed = (SELECT newest FROM changes) WHERE id = ?", [key["id"]])
+        # So that something waits to be taken in, which the new budget has to count.
+        call(gateway.port, key["key"], 0, "whole")
+        store.execute("COMMIT")
+        store.execute("BEGIN IMMEDIATE")
+        assert eventually(lambda: call(gateway.port, key["key"], 0, "whole")[1] == "key_revoked")
+        store.execute("ROLLBACK")
+    assert eventually(lambda: gateway.admin("GET", "/budgets/gateway")["budgets"], seconds=20), "and the budget holds in the end"
+    gateway.stop()
+
+
+def test_an_upgrade_of_the_store_is_told(counting, tmp_path):
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS).start()
+    assert "brought up to date" not in gateway.log(), "a new store needs nothing"
+    key = gateway.new_key()["key"]
+    gateway.stop()
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "keyward.db", isolation_level=None)) as store:
+        # Which can be made a second time.
+        store.execute("DELETE FROM _sqlx_migrations WHERE version >= 18")
+    gateway.start()
+    assert "being brought up to date" in gateway.log() and '"from":17' in gateway.log() and "the store is up to date" in gateway.log()
+    assert call(gateway.port, key, 0, "whole")[0] == 200
+    gateway.stop()
+
+
 @pytest.mark.parametrize("is_there", [True, False], ids=["another one", "none"])
 def test_a_store_whose_keys_were_made_under_another_secret_is_not_served(counting, tmp_path, is_there):
     gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS).start()

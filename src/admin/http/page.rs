@@ -7,6 +7,7 @@ use super::Problem;
 
 /// Which part of a list is wanted.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// The most entries, up to 1000 [default: 100].

@@ -10,6 +10,7 @@ use super::Messages;
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ir::{Dropped, Event, Request};
 use crate::dialect::{Asked, Called, Codec, To};
+use crate::ledger::record::Usage;
 
 const DIALECT: Dialect = Dialect::AnthropicMessages;
 
@@ -41,4 +42,27 @@ fn written(events: Vec<Event>, model: &str) -> Vec<u8> {
     let (mut writer, mut out) = (Messages.stream_writer(&asked(model)), Vec::new());
     events.into_iter().for_each(|event| writer.write(event, &mut out));
     out
+}
+
+#[test]
+fn what_it_took_to_sum_up_a_conversation_is_counted_with_the_answer() {
+    let read = |events: &[&str]| {
+        let mut usage = None;
+        events.iter().for_each(|event| super::usage::read(event.as_bytes(), &mut usage));
+        usage.unwrap()
+    };
+    let compacted = r#"{"usage":{"input_tokens":23000,"output_tokens":1000,"cache_read_input_tokens":5,"iterations":[
+        {"type":"compaction","input_tokens":180000,"output_tokens":3500,"cache_read_input_tokens":7,"cache_creation_input_tokens":2},
+        {"type":"message","input_tokens":23000,"output_tokens":1000},
+        {"type":"advisor_message","model":"another","input_tokens":9,"output_tokens":9}]}}"#;
+    let expected = Usage { input: 203_014, cached: 12, cache_write: 2, output: 4500, ..Usage::default() };
+    assert_eq!(read(&[compacted]), expected);
+    // A stream tells it at its end, and what comes behind that without a count of its own adds nothing twice.
+    let start = r#"{"type":"message_start","message":{"usage":{"input_tokens":23000,"output_tokens":1}}}"#;
+    let later = r#"{"type":"message_delta","usage":{"output_tokens":4500,"iterations":[{"type":"compaction","input_tokens":180000}]}}"#;
+    assert_eq!(read(&[start, compacted, later]), expected);
+    for odd in [r#""none""#, r#"[{"type":7}]"#, r#"[{"type":"compaction","input_tokens":null}]"#] {
+        let usage = read(&[&format!(r#"{{"usage":{{"input_tokens":3,"output_tokens":4,"iterations":{odd}}}}}"#)]);
+        assert_eq!((usage.input, usage.output), (3, 4), "{odd}");
+    }
 }

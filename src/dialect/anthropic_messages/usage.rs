@@ -1,8 +1,10 @@
 //! Usage as Messages reports it: in the whole answer, or in a stream's `message_start` and again, in all so far, in each `message_delta`.
 //!
-//! Source: the `usage` object of Anthropic's Messages and streaming references. `input_tokens` counts neither cache reads nor cache writes.
+//! Source: the `usage` object of Anthropic's Messages and streaming references. `input_tokens` counts neither cache reads nor cache writes,
+//! and none of the counts what it took to sum up the conversation on the way ("Compaction"): `iterations` tells that.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::ledger::record::Usage;
 
@@ -25,8 +27,34 @@ pub struct Reported {
     cache_creation_input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     output_tokens_details: Option<OutputDetails>,
+    /// As it came: what has another shape tomorrow must not take the other counts with it.
+    iterations: Option<Box<RawValue>>,
     /// The tier that served the request.
     pub service_tier: Option<String>,
+}
+
+/// One of the times that a model was called for a request.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Iteration {
+    #[serde(rename = "type")]
+    kind: Kind,
+    input_tokens: u64,
+    cache_read_input_tokens: u64,
+    cache_creation_input_tokens: u64,
+    output_tokens: u64,
+}
+
+/// What for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    /// To sum up what was said so far.
+    Compaction,
+    /// For the answer, which is counted outside, or by another model, whose price nobody here knows.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
@@ -48,11 +76,11 @@ pub struct Written {
     pub service_tier: Option<&'static str>,
 }
 
-/// Reads the usage of an answer or an event, over what earlier events said.
+/// Reads what an answer or an event says that was used, over what earlier events said.
 pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
     let Ok(document) = serde_json::from_slice::<Document>(json) else { return };
     if let Some(reported) = document.usage.or_else(|| document.message?.usage) {
-        *so_far = Some(reported.over(so_far.unwrap_or_default()));
+        *so_far = Some(reported.with_compactions(so_far.unwrap_or_default()));
     }
 }
 
@@ -68,6 +96,34 @@ impl Reported {
         let reasoning = self.output_tokens_details.and_then(|details| details.thinking_tokens).unwrap_or(before.reasoning);
         let input = uncached.saturating_add(cached).saturating_add(cache_write);
         Usage { input, cached, cache_write, output, reasoning: reasoning.min(output), ..before }
+    }
+
+    /// The same with what it took to sum up the conversation, which is billed and is no part of what is told of the answer.
+    fn with_compactions(&self, before: Usage) -> Usage {
+        let usage = self.over(before);
+        // An event without a count of its own goes by one of before, which has them already.
+        if self.input_tokens.is_some() { self.compactions().fold(usage, Iteration::added) } else { usage }
+    }
+
+    fn compactions(&self) -> impl Iterator<Item = Iteration> {
+        let iterations = self.iterations.as_ref().and_then(|raw| serde_json::from_str::<Vec<Iteration>>(raw.get()).ok());
+        iterations.into_iter().flatten().filter(|iteration| iteration.kind == Kind::Compaction)
+    }
+}
+
+// === impl Iteration ===
+
+impl Iteration {
+    /// The usage with this one's.
+    fn added(to: Usage, one: Iteration) -> Usage {
+        let input = [one.input_tokens, one.cache_read_input_tokens, one.cache_creation_input_tokens];
+        Usage {
+            input: input.into_iter().fold(to.input, u64::saturating_add),
+            cached: to.cached.saturating_add(one.cache_read_input_tokens),
+            cache_write: to.cache_write.saturating_add(one.cache_creation_input_tokens),
+            output: to.output.saturating_add(one.output_tokens),
+            ..to
+        }
     }
 }
 

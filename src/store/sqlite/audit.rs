@@ -7,11 +7,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::{Sqlite, micros, timestamp};
-use crate::store::audit::{Actor, Entry, Head, Note};
+use crate::store::audit::{Actor, Entry, Head, Note, SEAL};
 use crate::store::{Answer, AuditStore, StoreError};
-
-/// What is noted when the list's end begins to be kept.
-const SEAL: &str = "audit.seal";
 
 impl AuditStore for Sqlite {
     fn note<'a>(&'a self, note: &'a Note) -> Answer<'a, ()> {

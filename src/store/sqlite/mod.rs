@@ -25,9 +25,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ring::hmac;
-use sqlx::SqlitePool;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 
 use super::StoreError;
 
@@ -78,21 +78,30 @@ impl Sqlite {
             // In pages of 4 KiB. What was written since is brought into its place then, which waits for the disk; a loss of power may undo it
             // until then, which the ledger's segments make good.
             .pragma("wal_autocheckpoint", "4000");
-        let pool = |most: u32| SqlitePoolOptions::new().max_connections(most).acquire_timeout(BUSY);
+        bring_up_to_date(path, &options).await.map_err(|e| StoreError(format!("{}: {}", path.display(), outdated(&e))))?;
+        // SQLite undoes a transaction by itself where the disk is full; sqlx takes its connection to be in one from then on, and begins no other.
+        let is_free = |connection: &SqliteConnection| Ok(!connection.is_in_transaction());
+        let pool = |most: u32| {
+            let pool = SqlitePoolOptions::new().max_connections(most).acquire_timeout(BUSY);
+            pool.before_acquire(move |connection, _| Box::pin(std::future::ready(is_free(connection))))
+        };
         let [reads, writes] = [4, 2].map(|most| pool(most).connect_lazy_with(options.clone().busy_timeout(BUSY)));
         // A key that was revoked stays revoked.
         let changes = pool(2).connect_lazy_with(options.busy_timeout(CHANGE_BUSY).synchronous(SqliteSynchronous::Full));
-        let tables = sqlx::migrate!("src/store/sqlite/migrations");
-        tables.run(&writes).await.map_err(|e| StoreError(format!("{}: {}", path.display(), outdated(&e))))?;
         let file = File { path: path.to_path_buf(), is: identity(path).map_err(|e| StoreError(format!("{}: {e}", path.display())))? };
         Ok(Sqlite { reads, writes, changes, file: Arc::new(file), swept: Arc::default(), seal: None })
     }
 
     /// From here on the end of the audit list is kept under a secret; where it never was, or is not any more, an entry tells from when on.
     pub async fn sealed_under(self, secret: &[u8]) -> Result<Sqlite, StoreError> {
-        let store = Sqlite { seal: Some(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret))), ..self };
+        let store = self.judged_under(secret);
         audit::seal(&store).await?;
         Ok(store)
+    }
+
+    /// The same for whoever looks at the list, and must not write what was missing.
+    pub fn judged_under(self, secret: &[u8]) -> Sqlite {
+        Sqlite { seal: Some(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret))), ..self }
     }
 
     /// Notes under which secret keys are made here, by its digest; false where those that are there were made under another.
@@ -130,6 +139,28 @@ impl Sqlite {
             ))),
         }
     }
+}
+
+/// Changes tables of an older version; whoever waits for a large store is told why.
+async fn bring_up_to_date(path: &Path, options: &SqliteConnectOptions) -> Result<(), MigrateError> {
+    let tables = sqlx::migrate!("src/store/sqlite/migrations");
+    // Such a statement is slow by what it does, and as long as a screen.
+    let options = options.clone().busy_timeout(BUSY).disable_statement_logging();
+    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_lazy_with(options);
+    // In a new store there is no such table.
+    let known = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&pool).await;
+    let (is, will_be): (Option<i64>, _) = (known.unwrap_or_default(), tables.iter().map(|change| change.version).max());
+    let is_older = is.is_some() && is < will_be;
+    if is_older {
+        let (store, from, to) = (path.display(), is, will_be);
+        tracing::info!(%store, from, to, "the store is being brought up to date, which may take half a minute for a million requests: let it end");
+    }
+    tables.run(&pool).await?;
+    if is_older {
+        tracing::info!("the store is up to date");
+    }
+    pool.close().await;
+    Ok(())
 }
 
 /// What keeps tables from being brought up to date, and what to do about it.

@@ -7,13 +7,12 @@ use super::ledger::count;
 use super::{place, timestamp};
 use crate::store::{PAGE, Place, Request, RowsQuery, StoreError};
 
-const PAGED: &str = "SELECT * FROM requests WHERE place >= ?1 AND place < ?2 ORDER BY place LIMIT ?3";
+const PAGED: &str = "SELECT * FROM requests WHERE place >= ?1 AND place < ?2 AND (?4 IS NULL OR key = ?4) ORDER BY place LIMIT ?3";
 
 pub(super) async fn page(pool: &SqlitePool, query: &RowsQuery, after: Option<Place>) -> Result<Vec<Request>, StoreError> {
     let since = after.map(|Place(last)| last.saturating_add(1)).or(query.since.map(place));
-    let rows =
-        sqlx::query(PAGED).bind(since.unwrap_or(i64::MIN)).bind(query.until.map_or(i64::MAX, place)).bind(PAGE).fetch_all(pool).await?;
-    rows.iter().map(request).collect()
+    let paged = sqlx::query(PAGED).bind(since.unwrap_or(i64::MIN)).bind(query.until.map_or(i64::MAX, place)).bind(PAGE).bind(&query.key);
+    paged.fetch_all(pool).await?.iter().map(request).collect()
 }
 
 fn request(row: &SqliteRow) -> Result<Request, StoreError> {
@@ -44,5 +43,6 @@ fn request(row: &SqliteRow) -> Result<Request, StoreError> {
         cost_nano_usd: row.try_get("cost")?,
         first_byte_ms: row.try_get("first_byte_ms")?,
         total_ms: row.try_get("total_ms")?,
+        source_address: row.try_get("source_address")?,
     })
 }
