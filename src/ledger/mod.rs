@@ -115,6 +115,11 @@ impl Ledger {
         together::write_soon(self, Entry::Settle(Box::new(settle)))
     }
 
+    /// Writes the ends that wait; what cannot be written is kept for [`Ledger::try_again`].
+    pub fn write_ends(&self) -> io::Result<()> {
+        self.write(&mut Lines::new())
+    }
+
     /// After a write that failed: whether the disk has room again, and if so writes down what it had none for.
     pub fn try_again(self: &Arc<Self>) -> io::Result<()> {
         if self.is_failing() {

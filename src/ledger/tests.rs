@@ -198,13 +198,19 @@ async fn what_is_ready_on_a_thread_is_written_at_once() {
     let recent = ledger.take_recent(ledger.start()).unwrap();
     assert_eq!((recent.entries.len(), recent.next), (4, ledger.end().offset));
     ledger.settle(settle("c")).unwrap();
-    for _ in 0..3 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(lines(), 5, "nothing begins, so the end is written behind all that is ready");
+    assert_eq!(lines(), 4, "it waits for what begins");
+    let written = async {
+        while lines() < 5 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(5), written).await.expect("nothing begins, and the end is written all the same");
+    ledger.settle(settle("e")).unwrap();
+    ledger.write_ends().unwrap();
+    assert_eq!(lines(), 6, "whoever wants to know all need not wait");
     ledger.settle(settle("d")).unwrap();
     together::flush();
-    assert_eq!(lines(), 6, "the thread ends");
+    assert_eq!(lines(), 7, "the thread ends");
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! Records that go into the ledger by one write.
 //!
 //! A beginning is written before its provider is called: its request waits until whatever else is ready on its thread has run, and the
-//! first that goes on writes for all. An end waits for the next beginning of any thread, or for the end of its own thread's turn: a process
-//! that is killed in that fraction of a millisecond leaves its request open, which is then settled at its reservation. What an end gives
-//! back is given back once the end waits, so that whoever begins by it is written behind it, and nothing is ever counted twice.
+//! first that goes on writes for all. An end waits for the next beginning of any thread, or for [`SOON`]: a process that is killed meanwhile
+//! leaves its request open, which is then settled at its reservation. What an end gives back is given back once the end waits, so that whoever
+//! begins by it is written behind it, and nothing is ever counted twice.
 
 use std::cell::RefCell;
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -42,6 +43,8 @@ struct Here {
 /// What became of a write, once it is known: several requests wait for it.
 type Turn = OnceLock<Result<(), (io::ErrorKind, String)>>;
 
+/// How long an end waits for a beginning to be written with: under load one comes much sooner, and writes for both.
+const SOON: Duration = Duration::from_millis(1);
 /// Lines that were longer do not hold their memory.
 const USUAL: usize = 16 << 10;
 
@@ -87,9 +90,9 @@ pub(super) fn write_soon(ledger: &Arc<Ledger>, end: Entry) -> io::Result<()> {
         }
         let Some(runtime) = Handle::try_current().ok().filter(|_| here.gathers) else { return here.write(ledger) };
         here.ends_in = Some(Arc::clone(ledger));
-        // Behind all that is ready to run. Where the runtime is ending it never runs: then its thread writes what waits, at its end.
+        // Where the runtime is ending it never runs: then its thread writes what waits, at its end.
         runtime.spawn(async {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(SOON).await;
             flush();
         });
         Ok(())
