@@ -138,6 +138,10 @@ def test_single_requests_are_exported_by_both_ways(gateway, upstream):
     assert answer.headers["content-type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
     assert [row["id"] for row in rows if row["key"] == key["id"]] == [mine["id"]]
+    # Of one key alone, and from where: what is asked of one that has leaked.
+    alone = gateway.request("GET", f"{path}?key={key['id']}", key=admin).body.decode().splitlines()
+    assert [json.loads(line) for line in alone] == [mine] and mine["source_address"] == "127.0.0.1"
+    assert gateway.run("usage", "export", "--key", key["id"]).stdout.splitlines() == alone
     printed = gateway.run("usage", "export", "--format", "csv").stdout
     assert mine["id"] in printed and printed.startswith("id,began,ended,")
     assert gateway.request("GET", path, key=key["key"]).status == 403
