@@ -28,10 +28,10 @@ pub struct Audit {
 impl Audit {
     /// Reads the store; ends with 1 where the list is broken.
     pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
+        let store = Installation::existing_to_judge(&config.data).await?.store;
         if self.verify {
-            return verify(&Installation::existing_to_judge(&config.data).await?.store, self.json).await;
+            return verify(&store, self.json).await;
         }
-        let store = Installation::existing(&config.data).await?.store;
         let entries = store.audit(None, self.limit).await?;
         if self.json {
             output::json(&entries)?;

@@ -62,7 +62,7 @@ pub struct Keyring {
     told: AtomicU64,
     /// Keys that were read while changes were told, by callers who hung up before they could read them again.
     doubted: Mutex<HashSet<KeyId>>,
-    /// Held from reading a key anew to keeping it, each for some of the keys: an older reading never takes the place of a newer one.
+    /// Held while a key is read anew and kept, each for some of the keys: an older reading never takes the place of a newer one.
     renewing: [tokio::sync::Mutex<()>; RENEWED_APART],
     /// When the store last told of changes, in milliseconds since `opened`.
     heard: AtomicU64,
@@ -300,11 +300,8 @@ impl Keyring {
 
     /// What changed since `seen`; from here on what is read is not older.
     async fn changes(&self, seen: Option<i64>) -> Result<Changes, StoreError> {
-        let changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
-        let doubted = std::mem::take(&mut *self.doubted());
-        for id in doubted {
-            self.read_again(id).await;
-        }
+        let mut changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
+        changes.keys.extend(std::mem::take(&mut *self.doubted()));
         if !changes.groups.is_empty() || !changes.keys.is_empty() {
             self.told.fetch_add(1, Ordering::SeqCst);
         }
@@ -350,9 +347,8 @@ impl Keyring {
         self.told.fetch_add(1, Ordering::SeqCst);
         // A project may have gone to another team: its keys find their accounts anew.
         for (id, _) in self.known.iter().filter(|(_, known)| known.chain.iter().any(|account| *account.id() == group)) {
-            let _one_at_a_time = self.renewing(*id).lock().await;
             if let Some(known) = self.known.get(&*id).await {
-                self.keep(*id, Some(known.record.clone())).await;
+                self.find_accounts(*id, known).await;
             }
         }
         None
@@ -382,27 +378,39 @@ impl Keyring {
 
     /// A key that changed, as the store has it now.
     async fn read_again(&self, id: KeyId) {
-        let _one_at_a_time = self.renewing(id).lock().await;
-        let record = self.store.key(id).await.ok().flatten();
-        // That it is revoked holds at once, whatever of its limits has to be counted first.
-        if let (Some(record), Some(known)) = (&record, self.known.get(&id).await) {
-            self.known.insert(id, Arc::new(Known::new(Arc::clone(&known.chain), record.clone()))).await;
-            self.editions.end();
-        }
-        self.keep(id, record).await;
+        let read = {
+            let _one_at_a_time = self.renewing(id).lock().await;
+            let record = self.store.key(id).await.ok().flatten();
+            let known = self.known.get(&id).await;
+            match (record, known) {
+                // That it is revoked holds at once, whatever of its limits has to be counted first.
+                (Some(record), Some(known)) => {
+                    let read = Arc::new(Known::new(Arc::clone(&known.chain), record));
+                    self.known.insert(id, Arc::clone(&read)).await;
+                    self.editions.end();
+                    read
+                }
+                // Nobody can tell how it changed, so it does not go on as it was: its next request asks the store again.
+                _ => {
+                    self.known.invalidate(&id).await;
+                    return self.editions.end();
+                }
+            }
+        };
+        self.find_accounts(id, read).await;
     }
 
-    async fn keep(&self, id: KeyId, record: Option<KeyRecord>) {
-        let known = match record {
-            Some(record) => self.known(record).await.ok(),
-            None => None,
-        };
-        match known {
-            Some(known) => self.known.insert(id, known).await,
-            // Nobody can tell how it changed, so it does not go on as it was: its next request asks the store again.
-            None => self.known.invalidate(&id).await,
+    /// Finds the accounts of a key anew; where it was read again meanwhile, whoever did finds them.
+    async fn find_accounts(&self, id: KeyId, read: Arc<Known>) {
+        let known = self.known(read.record.clone()).await.ok();
+        let _one_at_a_time = self.renewing(id).lock().await;
+        if self.known.get(&id).await.is_some_and(|now| Arc::ptr_eq(&now, &read)) {
+            match known {
+                Some(known) => self.known.insert(id, known).await,
+                None => self.known.invalidate(&id).await,
+            }
+            self.editions.end();
         }
-        self.editions.end();
     }
 
     /// A key with its accounts, whether it was used lately or not.

@@ -268,8 +268,7 @@ impl Drain {
 impl DrainHandle {
     /// Waits until everything that was begun or ended before this call is in the store.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        // An end that cannot be written is logged as such by whoever tries again.
-        let _ = self.ledger.write_ends();
+        self.ledger.write_ends().map_err(|e| io_error(&e))?;
         let end = self.ledger.end();
         self.wake.notify_one();
         let mut done = self.done.clone();

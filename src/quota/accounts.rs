@@ -107,6 +107,10 @@ impl Accounts {
         let Some(account) = self.get(id) else { return Ok(()) };
         let _one_at_a_time = account.renewing.lock().await;
         let Some(group) = self.groups.group(id).await? else { return Ok(()) };
+        // That it is switched off holds at once, whatever of its limits has to be counted first.
+        let now = account.current();
+        let (limits, meters) = (now.limits.clone(), Arc::clone(&now.meters));
+        account.change(of_group(Current { limits, meters, ..Current::default() }, &group));
         self.change(&account, &group.limits, |current| of_group(current, &group)).await
     }
 

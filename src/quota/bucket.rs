@@ -16,12 +16,16 @@ pub struct TokenBucket {
     start: Instant,
     /// Nanoseconds after `start` at which the bucket is full again.
     full_at: AtomicU64,
+    /// When it was last found full: what was taken before then has come back.
+    found_full: AtomicU64,
 }
 
 /// Tokens that were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Nanoseconds after the bucket's start at which it has filled up by these, and by all that were taken before.
+    /// Nanoseconds after the bucket's start.
+    taken_at: u64,
+    /// The same at which it has filled up by these, and by all that were taken before.
     filled_at: u64,
 }
 
@@ -39,7 +43,7 @@ pub enum Level {
 impl TokenBucket {
     /// A full bucket.
     pub fn per_minute(capacity: NonZeroU32) -> TokenBucket {
-        TokenBucket { capacity: capacity.get(), start: Instant::now(), full_at: AtomicU64::new(0) }
+        TokenBucket { capacity: capacity.get(), start: Instant::now(), full_at: AtomicU64::new(0), found_full: AtomicU64::new(0) }
     }
 
     /// Takes `tokens`, all or none.
@@ -53,7 +57,7 @@ impl TokenBucket {
             (after - now <= MINUTE_NS).then_some(after)
         });
         match taken {
-            Ok(full_at) => Ok(Slot { filled_at: full_at.max(now) + price }),
+            Ok(full_at) => Ok(self.slot(full_at, now, price)),
             Err(full_at) => Err(Level::Wait(Duration::from_nanos((full_at.max(now) + price).saturating_sub(now + MINUTE_NS)))),
         }
     }
@@ -61,12 +65,14 @@ impl TokenBucket {
     /// Takes `tokens` that are used already, even if that leaves a debt to wait out.
     pub fn charge(&self, tokens: u64) -> Slot {
         let (now, price) = (self.now(), self.nanoseconds(tokens));
-        let after = |full_at: u64| full_at.max(now).saturating_add(price);
-        Slot { filled_at: after(self.update(after)) }
+        self.slot(self.update(|full_at| full_at.max(now).saturating_add(price)), now, price)
     }
 
     /// Gives back tokens of a slot that were not used, as far as they have not come back by themselves: the bucket was filling meanwhile.
     pub fn refund(&self, slot: Slot, tokens: u64) {
+        if slot.taken_at < self.found_full.load(Ordering::Relaxed) {
+            return;
+        }
         let price = self.nanoseconds(tokens).min(slot.filled_at.saturating_sub(self.now()));
         self.update(|full_at| full_at.saturating_sub(price));
     }
@@ -76,6 +82,14 @@ impl TokenBucket {
         let until_full = self.full_at.load(Ordering::Relaxed).saturating_sub(self.now());
         let room = MINUTE_NS.saturating_sub(until_full);
         (share(room, u64::from(self.capacity), MINUTE_NS), Duration::from_nanos(until_full))
+    }
+
+    /// What was taken for so much of a bucket that would have been full then.
+    fn slot(&self, full_at: u64, now: u64, price: u64) -> Slot {
+        if full_at <= now {
+            self.found_full.fetch_max(now, Ordering::Relaxed);
+        }
+        Slot { taken_at: now, filled_at: full_at.max(now).saturating_add(price) }
     }
 
     /// Tells what it was before.
@@ -129,6 +143,18 @@ mod tests {
         // As if it had taken ten: those were back before the other came.
         assert!((318..=321).contains(&bucket.remaining().0), "{}", bucket.remaining().0);
         assert!(matches!(bucket.take(570), Err(Level::Wait(_))));
+    }
+
+    #[test]
+    fn what_came_back_as_another_gave_back_is_not_given_back_again() {
+        let mut bucket = bucket(60_000);
+        let (first, second) = (bucket.take(30_000).unwrap(), bucket.take(20_000).unwrap());
+        wait(&mut bucket, 1);
+        bucket.refund(first, 29_000);
+        wait(&mut bucket, 29);
+        bucket.take(60_000).unwrap();
+        bucket.refund(second, 19_000);
+        assert!(bucket.remaining().0 < 100, "{}", bucket.remaining().0);
     }
 
     #[test]

@@ -9,6 +9,7 @@ import pytest
 from standardwebhooks import Webhook
 
 import upstream as provider
+from conftest import PRICED
 from gateway import eventually
 from gateway import provider as provider_file
 from test_chat import MESSAGES
@@ -440,10 +441,23 @@ def test_a_limit_on_some_models_leaves_an_aliass_others(start_gateway, upstream,
     assert alone.status in (402, 429) and "for test/*" in alone.json()["error"]["message"]
     for model, accepted in [("fast", True), ("test/gpt-4o-mini", False)]:
         assert gateway.admin("POST", "/keys/explain", {"key": key["id"], "model": model})["accepted"] == accepted
-    also = {name: value.replace("test", "simulator") for name, value in full.items()} | {"name": "both"}
-    both = gateway.new_key(**also)
-    gateway.cli("limits", "set", *(word for name, value in full.items() for word in (f"--{name}", value)))
-    if "budget" in full:
-        assert eventually(lambda: code(ask(gateway, both["key"], model="fast")) == (402, "budget_exceeded"))
     hold.released.set()
     running.join()
+
+
+def test_an_alias_whose_every_target_is_stopped_tells_the_first_limit(start_gateway):
+    gateway = start_gateway(config='[aliases]\nfast = ["test/gpt-4o-mini", "simulator/echo"]\n')
+    limits = ["--limit", "requests/minute=1@test/*", "--limit", "requests/minute=1@simulator/*"]
+    key = gateway.cli("keys", "create", "--name", "both", *limits)["key"]
+    first, second, third = (ask(gateway, key, model="fast") for _ in range(3))
+    assert [reply.headers["keyward-provider"] for reply in (first, second)] == ["test", "simulator"]
+    assert code(third) == (429, "rate_limit_exceeded") and "for test/*" in third.json()["error"]["message"]
+
+
+def test_a_budget_on_some_models_is_held_against_what_those_cost(start_gateway, upstream):
+    """A dearer target of the alias, which the budget does not count, sends nobody away from the one that there is room for."""
+    models = '"gpt-4o-mini" = { context = 128000, max_output = 16384, price = { input = 1500, output = 6000 } }'
+    files = {"test": provider_file(upstream.url, models=PRICED), "dear": provider_file(upstream.url, models=models)}
+    gateway = start_gateway(providers=files, config='[aliases]\nfast = ["test/gpt-4o-mini", "dear/gpt-4o-mini"]\n')
+    reply = ask(gateway, gateway.new_key(budget="0.01/ever@test/*")["key"], model="fast")
+    assert (reply.status, reply.headers["keyward-provider"]) == (200, "test")

@@ -210,26 +210,33 @@ def test_a_store_of_a_newer_version_is_told_of(counting, tmp_path):
     assert wrong == ["data folder"], "one finding, and where it is"
 
 
-def test_a_revocation_waits_for_no_new_limit(counting, tmp_path):
+@pytest.mark.parametrize("whose", ["gateway", "key"])
+def test_a_revocation_waits_for_no_new_limit(counting, tmp_path, whose):
     """A new budget is counted from the ledger, which waits while another program holds the store; a key that is revoked meanwhile is at an end."""
     gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS).start()
-    key = gateway.new_key()
+    key = gateway.new_key(rpm=100000)
     gateway.cli("limits", "set", "--rpm", "100000")
     assert eventually(lambda: call(gateway.port, key["key"], 0, "whole")[0] == 200)
+    table, row = ("groups", "gateway") if whose == "gateway" else ("keys", key["id"])
     with contextlib.closing(sqlite3.connect(tmp_path / "data" / "keyward.db", isolation_level=None)) as store:
         store.execute("BEGIN IMMEDIATE")
-        [(limits,)] = store.execute("SELECT limits FROM groups WHERE id = 'gateway'")
+        [(limits,)] = store.execute(f"SELECT limits FROM {table} WHERE id = ?", [row])
         limits = json.loads(limits) | {"budgets": [{"nano_usd": 10**12, "per": "day"}]}
         store.execute("UPDATE changes SET newest = newest + 1")
-        store.execute("UPDATE groups SET limits = ?, changed = (SELECT newest FROM changes) WHERE id = 'gateway'", [json.dumps(limits)])
-        store.execute("UPDATE keys SET revoked = created, changed = (SELECT newest FROM changes) WHERE id = ?", [key["id"]])
+        store.execute(f"UPDATE {table} SET limits = ?, changed = (SELECT newest FROM changes) WHERE id = ?", [json.dumps(limits), row])
         # So that something waits to be taken in, which the new budget has to count.
         call(gateway.port, key["key"], 0, "whole")
         store.execute("COMMIT")
         store.execute("BEGIN IMMEDIATE")
-        assert eventually(lambda: call(gateway.port, key["key"], 0, "whole")[1] == "key_revoked")
+        time.sleep(0.5)
+        store.execute("UPDATE changes SET newest = newest + 1")
+        store.execute("UPDATE keys SET revoked = created, changed = (SELECT newest FROM changes) WHERE id = ?", [key["id"]])
+        store.execute("COMMIT")
+        store.execute("BEGIN IMMEDIATE")
+        assert eventually(lambda: call(gateway.port, key["key"], 0, "whole")[1] == "key_revoked", seconds=1.5)
         store.execute("ROLLBACK")
-    assert eventually(lambda: gateway.admin("GET", "/budgets/gateway")["budgets"], seconds=20), "and the budget holds in the end"
+    if whose == "gateway":
+        assert eventually(lambda: gateway.admin("GET", "/budgets/gateway")["budgets"], seconds=20), "and the budget holds in the end"
     gateway.stop()
 
 
