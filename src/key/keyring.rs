@@ -356,9 +356,10 @@ impl Keyring {
 
     /// Takes in what changed since `seen`.
     #[cfg(test)]
-    pub(super) async fn catch_up(&self, seen: Option<i64>) {
-        let changes = self.changes(seen).await.unwrap();
+    pub(super) async fn catch_up(&self, seen: Option<i64>) -> Result<(), StoreError> {
+        let changes = self.changes(seen).await?;
         assert!(self.take_in(changes.keys, changes.groups).await.is_empty());
+        Ok(())
     }
 
     fn renewing(&self, id: KeyId) -> &tokio::sync::Mutex<()> {

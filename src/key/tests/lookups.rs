@@ -116,7 +116,7 @@ impl World {
         record.revoked = Some(Timestamp::now());
         let note = Note { actor: Actor::Gateway, action: "key.revoke", subject: String::new(), detail: serde_json::Value::Null };
         assert!(self.store.put_keys(&[(record, note)]).await.unwrap());
-        self.ring.catch_up(Some(seen)).await;
+        self.ring.catch_up(Some(seen)).await.unwrap();
     }
 
     /// Whether the good key is known to be revoked; its record tells, and that this is as old as its reading would be the fault.
@@ -275,7 +275,7 @@ async fn a_key_that_is_revoked_while_it_is_being_read_by_one_who_hangs_up_does_n
         _ = world.revoked() => panic!("nobody has let it"),
         () = revoke => {}
     }
-    world.ring.catch_up(Some(world.store.changes(i64::MAX).await.unwrap().newest)).await;
+    world.ring.catch_up(Some(world.store.changes(i64::MAX).await.unwrap().newest)).await.unwrap();
     assert!(world.revoked().await);
 }
 
