@@ -410,14 +410,16 @@ def test_news_for_who_does_not_read_have_a_bound(start_gateway):
 
 def test_results_of_idle_sessions_are_not_kept(start_gateway):
     gateway = started(start_gateway, program("odd"))
-    most = []
+    first = None
     for _ in range(3):
         sessions = [Raw(gateway, gateway.secret) for _ in range(8)]
         for opened in sessions:
             assert opened.call(3, "odd__big", mib=12)[-1]["result"]
-        time.sleep(16)
-        most.append(memory(gateway))
-    assert most[2] - most[0] < 60, most
+        if first is None:
+            time.sleep(16)
+            first = memory(gateway)
+        # They are let go of after a quarter of a minute, and the allocator gives pages back a while later.
+        assert eventually(lambda: memory(gateway) - first < 60, seconds=40), (first, memory(gateway))
 
 
 def test_an_error_that_names_no_request_ends_the_call_at_once(start_gateway):
