@@ -347,9 +347,10 @@ impl Keyring {
         self.told.fetch_add(1, Ordering::SeqCst);
         // A project may have gone to another team: its keys find their accounts anew.
         for (id, _) in self.known.iter().filter(|(_, known)| known.chain.iter().any(|account| *account.id() == group)) {
-            if let Some(known) = self.known.get(&*id).await {
-                self.find_accounts(*id, known).await;
-            }
+            // Whoever reads one meanwhile may have found its accounts as they were.
+            while let Some(known) = self.known.get(&*id).await
+                && !self.find_accounts(*id, known).await
+            {}
         }
         None
     }
@@ -401,17 +402,19 @@ impl Keyring {
         self.find_accounts(id, read).await;
     }
 
-    /// Finds the accounts of a key anew; where it was read again meanwhile, whoever did finds them.
-    async fn find_accounts(&self, id: KeyId, read: Arc<Known>) {
+    /// Finds the accounts of a key anew; false where it was read again meanwhile, by somebody who finds them too.
+    async fn find_accounts(&self, id: KeyId, read: Arc<Known>) -> bool {
         let known = self.known(read.record.clone()).await.ok();
         let _one_at_a_time = self.renewing(id).lock().await;
-        if self.known.get(&id).await.is_some_and(|now| Arc::ptr_eq(&now, &read)) {
+        let is_newest = self.known.get(&id).await.is_some_and(|now| Arc::ptr_eq(&now, &read));
+        if is_newest {
             match known {
                 Some(known) => self.known.insert(id, known).await,
                 None => self.known.invalidate(&id).await,
             }
             self.editions.end();
         }
+        is_newest
     }
 
     /// A key with its accounts, whether it was used lately or not.
