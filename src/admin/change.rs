@@ -95,10 +95,7 @@ const SERVICES: &str = "service/";
 
 /// Globs that name nothing that can be called, one sentence each: allowed, and most likely a mistake.
 pub fn warnings(limits: &Limits, router: &Router, prompts: &Prompts) -> Vec<String> {
-    let counted = limits.rates.iter().filter_map(|rate| rate.models.as_ref());
-    let counted = counted.chain(limits.budgets.iter().filter_map(|budget| budget.models.as_ref()));
-    let counted = counted.chain(limits.parallel_by_model.iter().map(|limit| &limit.models));
-    let counted = counted.filter_map(|glob| of_alias(glob, router).or_else(|| warning(glob, router, prompts)));
+    let counted = limits.counted().filter_map(|glob| of_alias(glob, router).or_else(|| warning(glob, router, prompts)));
     limits.models.iter().filter_map(|glob| warning(glob, router, prompts)).chain(counted).collect()
 }
 

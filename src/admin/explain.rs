@@ -25,7 +25,7 @@ use crate::problem::Problem;
 use crate::prompt::Prompts;
 use crate::prompt::chat::{self, PREFIX};
 use crate::quota::{self, Standing};
-use crate::route::{NoRoute, Router};
+use crate::route::{NoRoute, Router, Target};
 use crate::store::{KeyStore, LastUse, LedgerStore};
 
 /// What a text is, judged as a request would be.
@@ -174,7 +174,7 @@ impl Sources<'_> {
         let caller = Caller::from(Arc::clone(known));
         let prompt = asked.strip_prefix(PREFIX).map(|name| chat::shown_of(self.prompts, &caller, name)).transpose()?;
         let model = prompt.as_ref().map_or(asked, |prompt| prompt.front.model.as_deref().unwrap_or(self.prompts_model));
-        let (targets, unknown) = match self.router.resolve(model) {
+        let (mut targets, unknown) = match self.router.resolve(model) {
             // Which variables a gateway has is nothing that another process can tell.
             Err(NoRoute::Dormant { provider, .. }) if !self.is_gateway => {
                 let unknown =
@@ -196,23 +196,17 @@ impl Sources<'_> {
         }
         let of_prompt = |glob: &str| prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
         let by_name = |glob: &str| unknown.is_some() && quota::limits::names(glob, model);
-        let (mut asked, mut first) = (targets, None);
-        loop {
-            let least = Estimate::new(Operation::Chat, &asked, Input::text(0), Some(1), 1).worst;
-            let touches = |glob: &str| estimate::touches(&asked, glob) || of_prompt(glob) || by_name(glob);
+        let judge = |targets: &[Target]| {
+            let least = Estimate::new(Operation::Chat, targets, Input::text(0), Some(1), 1).worst;
+            let touches = |glob: &str| estimate::touches(targets, glob) || of_prompt(glob) || by_name(glob);
             // What nobody is known to answer has no price that is known.
-            let too_little = |standing: &Standing| if asked.is_empty() { None } else { standing.refusal_at(least) };
+            let too_little = |standing: &Standing| if targets.is_empty() { None } else { standing.refusal_at(least) };
             let mut limits = standing.iter().filter(|standing| standing.counts(Some(&touches)));
             let refused = limits.find_map(|standing| Some((standing, standing.refusal().or_else(|| too_little(standing))?)));
-            let Some((standing, refusal)) = refused else { return Ok(unknown) };
-            // As a request is: whoever a limit on some models leaves is asked.
-            let left = estimate::left(&asked, standing.limit().models());
-            let first = first.get_or_insert(refusal);
-            match left {
-                Some(left) => asked = left,
-                None => return Err(first.clone()),
-            }
-        }
+            refused.map_or(Ok(()), Err)
+        };
+        let judged = estimate::among(&mut targets, judge, |(standing, _)| standing.limit());
+        judged.map(|()| unknown).map_err(|(_, refusal)| refusal)
     }
 }
 

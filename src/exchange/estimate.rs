@@ -6,7 +6,7 @@ use crate::catalog::{Model, Operation};
 use crate::dialect::Ask;
 use crate::dialect::tools::Added;
 use crate::money::{self, Price, Usd};
-use crate::quota::{Need, Unbounded, limits};
+use crate::quota::{Exceeded, Need, Unbounded, limits};
 use crate::route::Target;
 
 /// A token of text is about four bytes; the true count replaces this when the answer is settled.
@@ -110,11 +110,35 @@ pub fn touches(targets: &[Target], glob: &str) -> bool {
     targets.iter().any(|target| limits::names(glob, &target.full_name()))
 }
 
-/// The targets that a limit on some models leaves, where it leaves some and not all.
-pub fn left(targets: &[Target], glob: Option<&str>) -> Option<Vec<Target>> {
-    let left: Vec<Target> =
-        targets.iter().filter(|target| glob.is_some_and(|glob| !touches(slice::from_ref(target), glob))).cloned().collect();
-    (!left.is_empty() && left.len() < targets.len()).then_some(left)
+/// Judges a request by those of its targets that no limit on some models stops, which are all that is left of them then; where none is left, the
+/// first refusal is told.
+pub fn among<T, E>(
+    targets: &mut Vec<Target>,
+    judge: impl Fn(&[Target]) -> Result<T, E>,
+    exceeded: impl Fn(&E) -> &Exceeded,
+) -> Result<T, E> {
+    let mut first = None;
+    loop {
+        let refused = match judge(targets) {
+            Ok(judged) => return Ok(judged),
+            Err(refused) => refused,
+        };
+        let exceeded = exceeded(&refused);
+        let is_counted = |target: &Target| exceeded.models().is_some_and(|glob| touches(slice::from_ref(target), glob));
+        let (counted, left): (Vec<Target>, Vec<Target>) = targets.iter().cloned().partition(is_counted);
+        if counted.is_empty() || left.is_empty() {
+            return Err(first.unwrap_or(refused));
+        }
+        // What the others cost at the most is nothing to a budget that does not count them.
+        if matches!(exceeded, Exceeded::Budget { .. } | Exceeded::Unbounded(..))
+            && let Ok(judged) = judge(&counted)
+        {
+            *targets = counted;
+            return Ok(judged);
+        }
+        first.get_or_insert(refused);
+        *targets = left;
+    }
 }
 
 /// The most tokens that a model reads, where that is known.

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::estimate::{self, Estimate};
 use crate::key::Caller;
-use crate::quota::{Exceeded, Need, Permit, Refused};
+use crate::quota::{Need, Permit, Refused};
 use crate::route::Target;
 use crate::ticket::Ticket;
 use crate::upstream::{Failure, Payer};
@@ -22,35 +22,13 @@ pub(super) fn admit(
     is_named: &dyn Fn(&str) -> bool,
     is_part: bool,
 ) -> Result<(Permit, Estimate), Refused> {
-    let of = |targets: &[Target]| {
+    let admitted = |targets: &[Target]| {
         let estimate = estimate_of(targets);
         let touches = |glob: &str| estimate::touches(targets, glob) || is_named(glob);
         let admitted = caller.admit(&Need { requests: u64::from(!is_part), is_part, ..estimate.need(&touches) });
         admitted.map(|permit| (permit, estimate))
     };
-    let mut first = None;
-    loop {
-        let refused = match of(targets) {
-            Ok(admitted) => return Ok(admitted),
-            Err(refused) => refused,
-        };
-        let glob = refused.exceeded.models();
-        let Some(left) = estimate::left(targets, glob) else { return Err(first.unwrap_or(refused)) };
-        // What the others cost at the most is nothing to a budget that does not count them.
-        if matches!(refused.exceeded, Exceeded::Budget { .. } | Exceeded::Unbounded(..)) {
-            let counted: Vec<Target> = targets
-                .iter()
-                .filter(|target| glob.is_some_and(|glob| estimate::touches(slice::from_ref(target), glob)))
-                .cloned()
-                .collect();
-            if let Ok(admitted) = of(&counted) {
-                *targets = counted;
-                return Ok(admitted);
-            }
-        }
-        first.get_or_insert(refused);
-        *targets = left;
-    }
+    estimate::among(targets, admitted, |refused| &refused.exceeded)
 }
 
 /// Whoever pays for the attempts of one request.

@@ -12,7 +12,7 @@ use super::{KeyRecord, Reason};
 use crate::config::mcp;
 use crate::quota::account::Current;
 use crate::quota::limits::matches;
-use crate::quota::{self, AccountId, Chain, Need, Permit, Refused};
+use crate::quota::{self, AccountId, Chain, Need, Permit, Refused, Used};
 use crate::server::Peer;
 
 /// A key that ends within this time is told so with each answer.
@@ -138,6 +138,13 @@ impl Caller {
     /// Admits a request to all of the key's accounts.
     pub fn admit(&self, need: &Need<'_>) -> Result<Permit, Refused> {
         quota::admit(&self.0.chain, need)
+    }
+
+    /// Counts a request that asks no provider, and is no row of the ledger; `touches` says whether a limit's glob names what it asks for.
+    pub fn count(&self, touches: &dyn Fn(&str) -> bool) -> Result<(), Refused> {
+        let permit = self.admit(&Need { touches, ..Need::NOTHING })?;
+        permit.settle(&Used { requests: 1, ..Used::default() }, touches);
+        Ok(())
     }
 
     /// Whether the key may use a model that is asked for by one name and in full has another; `is_simulated` where no provider is called.

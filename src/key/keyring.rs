@@ -38,8 +38,6 @@ const FAILED_FOR: Duration = Duration::from_secs(30);
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// Keys that are read anew at the same time: one whose new limit has to be counted first holds no other up.
 const RENEWED_AT_ONCE: usize = 8;
-/// So many of them have nothing to do with each other.
-const RENEWED_APART: usize = 64;
 
 /// All keys, as the hot path sees them.
 pub struct Keyring {
@@ -62,8 +60,8 @@ pub struct Keyring {
     told: AtomicU64,
     /// Keys that were read while changes were told, by callers who hung up before they could read them again.
     doubted: Mutex<HashSet<KeyId>>,
-    /// Held while a key is read anew and kept, each for some of the keys: an older reading never takes the place of a newer one.
-    renewing: [tokio::sync::Mutex<()>; RENEWED_APART],
+    /// Held while a key is read anew and kept, and not while its limits are counted: an older reading never takes the place of a newer one.
+    renewing: tokio::sync::Mutex<()>,
     /// When the store last told of changes, in milliseconds since `opened`.
     heard: AtomicU64,
     /// Compared with where an id is unknown, so that both failures do the same work.
@@ -108,7 +106,7 @@ impl Keyring {
             opened: Instant::now(),
             told: AtomicU64::new(0),
             doubted: Mutex::default(),
-            renewing: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            renewing: tokio::sync::Mutex::default(),
             heard: AtomicU64::new(0),
             nobody,
         }
@@ -363,11 +361,6 @@ impl Keyring {
         Ok(())
     }
 
-    fn renewing(&self, id: KeyId) -> &tokio::sync::Mutex<()> {
-        let place = id.as_str().bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
-        &self.renewing[place % RENEWED_APART]
-    }
-
     fn doubted(&self) -> MutexGuard<'_, HashSet<KeyId>> {
         self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -381,7 +374,7 @@ impl Keyring {
     /// A key that changed, as the store has it now.
     async fn read_again(&self, id: KeyId) {
         let read = {
-            let _one_at_a_time = self.renewing(id).lock().await;
+            let _one_at_a_time = self.renewing.lock().await;
             let record = self.store.key(id).await.ok().flatten();
             let known = self.known.get(&id).await;
             match (record, known) {
@@ -405,7 +398,7 @@ impl Keyring {
     /// Finds the accounts of a key anew; false where it was read again meanwhile, by somebody who finds them too.
     async fn find_accounts(&self, id: KeyId, read: Arc<Known>) -> bool {
         let known = self.known(read.record.clone()).await.ok();
-        let _one_at_a_time = self.renewing(id).lock().await;
+        let _one_at_a_time = self.renewing.lock().await;
         let is_newest = self.known.get(&id).await.is_some_and(|now| Arc::ptr_eq(&now, &read));
         if is_newest {
             match known {

@@ -27,7 +27,7 @@ use crate::exchange::ledger_down;
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::ledger::record::Outcome;
-use crate::quota::{Need, Used, limits};
+use crate::quota::{Need, limits};
 use crate::ticket::{MCP, Ticket};
 
 /// A request of the protocol, with the key that it came with.
@@ -98,18 +98,12 @@ impl Called {
     pub fn admit(&self, scope: &str) -> Result<(), ErrorData> {
         self.caller.may_use_tool(scope).map_err(|reason| refused(reason.refusal(Some(self.caller.id()))))?;
         let full = format!("{MCP}/{scope}");
-        self.count_where(&|glob: &str| limits::names(glob, &full))
+        self.caller.count(&|glob: &str| limits::names(glob, &full)).map_err(|reason| refused(reason.into()))
     }
 
     /// Whether a request is left to the key, as for a list: it counts, and is no row of the ledger.
     pub fn count(&self) -> Result<(), ErrorData> {
-        self.count_where(&|_| false)
-    }
-
-    fn count_where(&self, touches: &dyn Fn(&str) -> bool) -> Result<(), ErrorData> {
-        let permit = self.caller.admit(&Need { touches, ..Need::NOTHING }).map_err(|reason| refused(reason.into()))?;
-        permit.settle(&Used { requests: 1, ..Used::default() }, touches);
-        Ok(())
+        self.caller.count(&|_| false).map_err(|reason| refused(reason.into()))
     }
 
     /// Runs a tool under the key's limits, and writes it down; a refusal is a result that says why, which a model can read.

@@ -18,7 +18,7 @@ use crate::dialect::{Ask, Called, To, codec, translate};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::{Caller, Reason};
-use crate::quota::{Need, Used, limits};
+use crate::quota::limits;
 use crate::route::Target;
 use crate::surface::REQUEST_ID;
 use crate::versions::chance;
@@ -128,13 +128,7 @@ pub fn may_call(caller: &Caller, name: &str) -> Result<(), Reason> {
 
 /// A request that was refused for what it asks counts as one all the same, so that nobody guesses for nothing.
 pub fn counted(caller: &Caller, refusal: Refusal) -> Refusal {
-    match caller.admit(&Need::NOTHING) {
-        Ok(permit) => {
-            permit.settle(&Used { requests: 1, ..Used::default() }, &|_| true);
-            refusal
-        }
-        Err(refused) => refused.into(),
-    }
+    caller.count(&|_| false).map_or_else(Refusal::from, |()| refusal)
 }
 
 /// The variables with the prompt's defaults, or what in them its schema does not allow.

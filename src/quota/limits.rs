@@ -124,6 +124,13 @@ impl Limits {
         self.rates.is_empty() && self.budgets.is_empty() && self.parallel.is_none() && self.parallel_by_model.is_empty()
     }
 
+    /// The globs of limits that count some models alone.
+    pub fn counted(&self) -> impl Iterator<Item = &str> {
+        let rates = self.rates.iter().filter_map(|rate| rate.models.as_deref());
+        let budgets = self.budgets.iter().filter_map(|budget| budget.models.as_deref());
+        rates.chain(budgets).chain(self.parallel_by_model.iter().map(|limit| limit.models.as_str()))
+    }
+
     /// How many requests may run at a time: of all, and then of some.
     pub fn parallels(&self) -> impl Iterator<Item = Parallel> {
         let by_model = self.parallel_by_model.iter().cloned().map(Parallel::ByModel);
@@ -136,12 +143,7 @@ impl Limits {
         if let Some(glob) = self.paths.iter().find(|glob| !is_of_path(glob)) {
             return Err(format!("'{glob}' matches no path: write it as 'POST /v1/chat/*', or as '* /v1/models' for all methods"));
         }
-        let globs = self
-            .rates
-            .iter()
-            .filter_map(|rate| rate.models.as_ref())
-            .chain(self.budgets.iter().filter_map(|budget| budget.models.as_ref()));
-        if globs.chain(self.parallel_by_model.iter().map(|limit| &limit.models)).any(String::is_empty) {
+        if self.counted().any(str::is_empty) {
             return Err("no model is named behind '@': write a limit for some as 4@openai/*, and one for all without '@'".to_owned());
         }
         for (at, rate) in self.rates.iter().enumerate() {

@@ -17,7 +17,6 @@ use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::life::State;
-use crate::quota::{Need, Used};
 use crate::service::{Access, Service, Standing};
 use crate::surface::Segment;
 use crate::versions::Versioned;
@@ -40,8 +39,7 @@ async fn asked(gateway: &Gateway, head: &Parts, name: &str) -> Result<Response<B
     if service.access == Access::Open {
         return Ok(told(StatusCode::OK, &service, None));
     }
-    let permit = caller.admit(&Need::NOTHING)?;
-    permit.settle(&Used { requests: 1, ..Used::default() }, &|_| true);
+    caller.count(&|_| false)?;
     let family = caller.record().family;
     let asked = gateway.subscriptions.standing(&service.name, family).filter(|standing| *standing != Standing::Ended);
     if let Some(standing) = asked {
