@@ -2,7 +2,8 @@
 """What a million rows of the ledger cost: sums by everything, an export, and deletion, of a running gateway.
 
 `python bench/ledger.py [ROWS]` takes the binary that `tests/e2e/gateway.py` takes (KEYWARD_BIN for another) and prints a table;
-with `--dense` every key uses every model, so that a day has as many sums as it can have, and `--sums` leaves out export and deletion.
+with `--dense` every key uses every model, so that a day has as many sums as it can have, `--sums` leaves out export and deletion, and
+`--hour` has all of it come in the last hour.
 It fails where sums take longer than they may, or an export or a deletion more memory."""
 
 import argparse
@@ -68,30 +69,37 @@ def deletion(gateway, key, path):
     return time.perf_counter() - began, slowest, most
 
 
-def main(rows, keys, models_a_key, only_sums):
+def closed(path):
+    """Whether what is over is summed up: all days but the last, and each part of an hour but the last ones."""
+    days = count(path, "SELECT COUNT(*) FROM rolled WHERE span = 24")
+    part = int(time.time() - 120) // 300 - 1
+    last = f"SELECT EXISTS (SELECT 1 FROM rolled WHERE (span, number) IN ((0, {part}), (1, {part // 12})))"
+    return days >= count(path, "SELECT COUNT(DISTINCT began / 86400000000) - 1 FROM requests") and count(path, last)
+
+
+def main(rows, keys, models_a_key, only_sums, in_an_hour):
     wrong = []
+    days = 1 / 24 if in_an_hour else DAYS
     with tempfile.TemporaryDirectory() as folder:
         gateway = Gateway(folder).start()
         key = gateway.new_key(kind="admin")["key"]
         gateway.stop()
         path = pathlib.Path(folder) / "data" / "keyward.db"
-        fill(path, rows, keys, models_a_key)
+        fill(path, rows, keys, models_a_key, days)
         gateway.start()
         began = time.perf_counter()
-        closed = "SELECT COUNT(DISTINCT began / 86400000000) - 1 FROM requests"
-        wanted = count(path, closed)
-        assert eventually(lambda: count(path, "SELECT COUNT(*) FROM rolled WHERE span = 24") >= wanted, seconds=600)
+        assert eventually(lambda: closed(path), seconds=600)
         sums = count(path, "SELECT COUNT(*) FROM rollups")
-        print(f"{rows:,} rows of {DAYS} days, {keys} keys that use {models_a_key} of {MODELS} models each; {sums:,} sums made in {time.perf_counter() - began:.1f} s\n")
+        print(f"{rows:,} rows of {'an hour' if in_an_hour else f'{DAYS} days'}, {keys} keys that use {models_a_key} of {MODELS} models each; {sums:,} sums made in {time.perf_counter() - began:.1f} s\n")
         print("| sums | rows | median ms | slowest ms |\n| --- | ---: | ---: | ---: |")
-        day = time.strftime("%Y-%m-%dT07:30:00Z", time.gmtime(time.time() - 20 * 86400))
+        since = time.strftime("%Y-%m-%dT%H:%M:00Z", time.gmtime(time.time() - days / 3 * 86400))
         queries = [f"by={by}" for by in ("key", "model", "day", "project", "team", "provider", "operation")]
-        for query in [*queries, "by=model&key=key00000007", "by=day&team=team1", f"by=model&since={day}"]:
+        for query in [*queries, "by=model&key=key00000007", "by=day&team=team1", f"by=model&since={since}"]:
             answers = [asked(gateway, key, f"/admin/v1/usage?{query}&limit=1000") for _ in range(ROUNDS)]
             times = [took for took, _ in answers]
             if "&" not in query:
                 assert sum(row["requests"] for row in answers[0][1]) == rows
-            name, median = query.replace(day, "…T07:30:00Z"), statistics.median(times)
+            name, median = query.replace(since, "…"), statistics.median(times)
             print(f"| `{name}` | {len(answers[0][1])} | {median:.1f} | {max(times):.1f} |")
             if median > MOST_MS:
                 wrong.append(f"{name} takes {median:.1f} ms")
@@ -129,6 +137,7 @@ if __name__ == "__main__":
     parser.add_argument("--keys", type=int, default=40)
     parser.add_argument("--dense", action="store_true")
     parser.add_argument("--sums", action="store_true")
+    parser.add_argument("--hour", action="store_true")
     asked_for = parser.parse_args()
-    wrong = main(asked_for.rows, asked_for.keys, MODELS if asked_for.dense else 4, asked_for.sums)
+    wrong = main(asked_for.rows, asked_for.keys, MODELS if asked_for.dense else 4, asked_for.sums or asked_for.hour, asked_for.hour)
     sys.exit("; ".join(wrong) or None)

@@ -10,14 +10,15 @@ COLUMNS = "place, id, common, reserved, ended, input, output, cost, total_ms"
 COMMON = "number, key, project, team, operation, provider, model, prompt, node, outcome, status, source"
 
 
-def fill(path, rows, keys, models_a_key):
-    """Rows of two months up to now, most in the hours of the day."""
+def fill(path, rows, keys, models_a_key, days=DAYS):
+    """Rows of so many days up to now."""
     random.seed(1)
     now = int(time.time() * 1e6)
     commons = {}
 
     def row(n):
-        began = now - int(random.random() * DAYS * 86400e6)
+        # Each in a piece of time of its own, so that no two have the same place.
+        began = now - int((rows - n - random.random()) / rows * days * 86400e6)
         # A model does one thing.
         key = random.randrange(keys)
         model = (key + random.randrange(models_a_key)) % MODELS

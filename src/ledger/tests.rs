@@ -397,8 +397,8 @@ impl LedgerStore for Flaky {
     fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<Place>) -> Answer<'a, Vec<Request>> {
         self.unless_down(self.inner.rows(query, after))
     }
-    fn roll_up(&self, before: Timestamp) -> Answer<'_, bool> {
-        self.unless_down(self.inner.roll_up(before))
+    fn roll_up(&self, now: Timestamp) -> Answer<'_, bool> {
+        self.unless_down(self.inner.roll_up(now))
     }
     fn prune(&self, before: Timestamp) -> Answer<'_, u64> {
         self.unless_down(self.inner.prune(before))

@@ -10,8 +10,6 @@ use crate::store::{HeldStore, LedgerStore, StoreError};
 
 /// How often it is looked for work.
 const EVERY: Duration = Duration::from_secs(60);
-/// An hour's requests mostly have ended by then: what ends later has its hour summed up anew.
-const SETTLING: SignedDuration = SignedDuration::from_mins(5);
 /// Between two steps, so that whoever else writes to the store gets in.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -45,7 +43,7 @@ impl Upkeep {
     }
 
     async fn work(&self, shutdown: &watch::Receiver<bool>) -> Result<(), StoreError> {
-        while !*shutdown.borrow() && self.store.roll_up(Timestamp::now() - SETTLING).await? {
+        while !*shutdown.borrow() && self.store.roll_up(Timestamp::now()).await? {
             tokio::time::sleep(PAUSE).await;
         }
         if let Some(before) = before(self.keep) {

@@ -106,8 +106,9 @@ pub trait LedgerStore: Send + Sync {
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>>;
     /// Up to [`PAGE`] requests in the order in which they began, from the first one after a place.
     fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<Place>) -> Answer<'a, Vec<Request>>;
-    /// Sums up one more hour or day that ended before `before`, so that it need not be read row by row; false where there is none.
-    fn roll_up(&self, before: Timestamp) -> Answer<'_, bool>;
+    /// Sums up one more day, hour or part of one whose requests mostly have ended by now, so that it need not be read row by row; false where
+    /// there is none.
+    fn roll_up(&self, now: Timestamp) -> Answer<'_, bool>;
     /// Deletes some requests that began in an hour that was over at `before` and have ended, but for those that came at the time of an open one; their
     /// sums stay. Tells how many.
     fn prune(&self, before: Timestamp) -> Answer<'_, u64>;

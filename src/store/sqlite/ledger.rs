@@ -19,7 +19,8 @@ const ASSUME: &str = "UPDATE ledger SET cost = reserved, ended = ?2, common = (
         SELECT assumed.number FROM commons AS open JOIN commons AS assumed USING
             (key, model, provider, operation, project, team, prompt, node, status)
         WHERE open.number = ledger.common AND assumed.outcome = 'assumed' AND assumed.source = 'estimated')
-    WHERE ended IS NULL AND EXISTS (SELECT 1 FROM commons WHERE number = ledger.common AND node = ?1 AND outcome = 'open')";
+    WHERE ended IS NULL AND EXISTS (SELECT 1 FROM commons WHERE number = ledger.common AND node = ?1 AND outcome = 'open')
+    RETURNING place";
 
 /// The newest of each number of what the key's requests have in common, and of those the newest.
 const LAST_USE: &str = "SELECT id, place, operation, provider || '/' || model AS model, source_address, outcome, status
@@ -59,9 +60,10 @@ impl LedgerStore for Sqlite {
         Box::pin(async move {
             let mut transaction = self.writes.begin_with("BEGIN IMMEDIATE").await?;
             sqlx::query(ASSUMED).bind(node).execute(&mut *transaction).await?;
-            let assumed = sqlx::query(ASSUME).bind(node).bind(micros(at)).execute(&mut *transaction).await?.rows_affected();
+            let assumed: Vec<i64> = sqlx::query_scalar(ASSUME).bind(node).bind(micros(at)).fetch_all(&mut *transaction).await?;
+            rollups::forget(&mut transaction, assumed.iter().copied()).await?;
             transaction.commit().await?;
-            Ok(assumed)
+            Ok(assumed.len() as u64)
         })
     }
 
@@ -132,8 +134,8 @@ impl LedgerStore for Sqlite {
         Box::pin(rows::page(&self.reads, query, after))
     }
 
-    fn roll_up(&self, before: Timestamp) -> Answer<'_, bool> {
-        Box::pin(rollups::roll_up(&self.writes, before))
+    fn roll_up(&self, now: Timestamp) -> Answer<'_, bool> {
+        Box::pin(rollups::roll_up(&self.writes, now))
     }
 
     fn prune(&self, before: Timestamp) -> Answer<'_, u64> {

@@ -1,22 +1,30 @@
-//! Sums over requests: closed hours and days are summed once, and a query adds those sums to the rows of the rest.
+//! Sums over requests: what is over is summed once, by hours and days, and by parts of the hour that runs; a query adds those sums to the
+//! rows of the rest.
 //!
-//! A sum is deleted, in the same transaction, by whatever adds a row to it ([`forget`]) or changes one (the trigger
-//! `requests_are_changed`), and made anew by the next [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows
-//! into their hour's sums, a few at a time, so that a query is right at every moment.
+//! A sum is deleted, in the same transaction, by whatever adds a row to it or changes one ([`forget`]), and made anew by the next
+//! [`roll_up`]. Of days there are totals by one name alone too. Pruning moves rows into their hour's sums, a few at a time, so that a
+//! query is right at every moment.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Sqlite as Database, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{PLACES, ROOM, place};
 use crate::store::{StoreError, UsageBy};
 
 /// In places.
 const HOUR: i64 = 3_600_000_000 * PLACES;
+const PARTS_AN_HOUR: i64 = 12;
+const PART: i64 = HOUR / PARTS_AN_HOUR;
 const HOURS_A_DAY: i64 = 24;
 const DAY: i64 = HOURS_A_DAY * HOUR;
+
+/// A part's requests mostly have ended by then, and an hour's: where one ends later, all that it is in is summed up anew.
+const PART_SETTLES: SignedDuration = SignedDuration::from_mins(1);
+const HOUR_SETTLES: SignedDuration = SignedDuration::from_mins(5);
 
 /// What the rows of a request and of a sum are told apart by.
 const NAMES: &str = "key, project, team, provider, model, operation, prompt";
@@ -35,6 +43,18 @@ const HOURS: &str = "WITH RECURSIVE
         FROM steps WHERE hour IS NOT NULL
     ),
     hours (hour) AS (SELECT hour FROM steps WHERE hour IS NOT NULL)";
+
+/// The parts of `some` hours (a table), and whether each is known by its sums alone; one that is not wholly in [?1, ?2) is not.
+const PARTS: &str = "parts (part, is_summed) AS (
+        SELECT number, number * 76800000000 >= ?1 AND (number + 1) * 76800000000 <= ?2
+            AND EXISTS (SELECT 1 FROM rolled WHERE span = 0 AND rolled.number = part.number)
+        FROM (SELECT hour * 12 + column1 AS number FROM some CROSS JOIN
+            (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11))) AS part
+    )";
+/// Their sums, and the rows of the others.
+const SUMMED_PARTS: &str = "parts CROSS JOIN rollups WHERE is_summed AND span = 0 AND number = +part";
+const ROWS_OF_PARTS: &str = "parts CROSS JOIN requests
+    WHERE NOT is_summed AND place >= MAX(?1, part * 76800000000) AND place < MIN(?2, (part + 1) * 76800000000)";
 
 /// What whole days are summed by alone, and the expression for it over [`NAMES`].
 const TOTALS: [(&str, &str); 7] = [
@@ -116,16 +136,14 @@ impl Span {
                 AND EXISTS (SELECT 1 FROM rolled AS day WHERE day.span = 24 AND day.number = rolled.number / 24)))
              CROSS JOIN rollups WHERE span = 1 AND number = +hour",
         );
-        let rows = part(
-            "date(began / 1000000, 'unixepoch')",
-            OF_ONE,
-            "(SELECT hour FROM hours WHERE NOT (hour >= ?3 AND hour < ?4
-                AND EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour AND NOT pruned))
-              AND NOT (hour / 24 >= ?5 AND hour / 24 < ?6 AND EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = hour / 24)))
-             CROSS JOIN requests WHERE place >= MAX(?1, hour * 921600000000) AND place < MIN(?2, (hour + 1) * 921600000000)",
-        );
+        let parts = part("date(part / 12 * 3600, 'unixepoch')", &counts, SUMMED_PARTS);
+        let rows = part("date(began / 1000000, 'unixepoch')", OF_ONE, ROWS_OF_PARTS);
         let statement = format!(
-            "{HOURS} SELECT grouped, {} FROM ({days} UNION ALL {hours} UNION ALL {rows}) GROUP BY grouped ORDER BY cost DESC, grouped",
+            "{HOURS}, some (hour) AS (SELECT hour FROM hours WHERE NOT (hour >= ?3 AND hour < ?4
+                AND EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour AND NOT pruned))
+              AND NOT (hour / 24 >= ?5 AND hour / 24 < ?6 AND EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = hour / 24))), {PARTS}
+             SELECT grouped, {} FROM ({days} UNION ALL {hours} UNION ALL {parts} UNION ALL {rows})
+             GROUP BY grouped ORDER BY cost DESC, grouped",
             sums(&COUNTS)
         );
         let mut query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(self.since).bind(self.until);
@@ -161,63 +179,100 @@ impl UsageBy {
     }
 }
 
-/// Sums up one more hour or day that ended before `before` and is not summed up; false where there is none.
-pub(super) async fn roll_up(pool: &SqlitePool, before: Timestamp) -> Result<bool, StoreError> {
-    let closed = hour_of(place(before));
+/// Sums up one more hour, part of the hour that runs, or day that is over and not summed up; false where there is none.
+pub(super) async fn roll_up(pool: &SqlitePool, now: Timestamp) -> Result<bool, StoreError> {
+    let [settled, closed] = [PART_SETTLES, HOUR_SETTLES].map(|settles| place(now.saturating_sub(settles).unwrap_or(now)));
+    // What is found to be missing is still missing when it is added.
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let is_more = add_hour(&mut transaction, hour_of(closed)).await?
+        || add_part(&mut transaction, hour_of(closed), part_of(settled)).await?
+        || add_day(&mut transaction, hour_of(closed) / HOURS_A_DAY).await?;
+    transaction.commit().await?;
+    Ok(is_more)
+}
+
+/// Sums up an hour before `closed`, by the sums of its parts where there are some.
+async fn add_hour(connection: &mut SqliteConnection, closed: i64) -> Result<bool, StoreError> {
     let hour = format!("{HOURS} SELECT hour FROM hours WHERE NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour) LIMIT 1");
-    let hour: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(hour)).bind(0).bind(closed * HOUR).fetch_optional(pool).await?;
-    if let Some(hour) = hour {
-        let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-        let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE place >= ?1 AND place < ?2");
-        add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
-        mark(&mut transaction, 1, hour, false).await?;
-        transaction.commit().await?;
-        return Ok(true);
-    }
-    // A day is the sum of its hours once no row of it counts beside them.
+    let hour = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(hour)).bind(0).bind(closed * HOUR).fetch_optional(&mut *connection).await?;
+    let Some(hour) = hour else { return Ok(false) };
+    let (some, counts) = (format!("WITH some (hour) AS (SELECT ?1 / {HOUR}), {PARTS}"), COUNTS.join(", "));
+    let from = format!("{some} SELECT {NAMES}, {counts} FROM {SUMMED_PARTS} UNION ALL SELECT {NAMES}, {OF_ONE} FROM {ROWS_OF_PARTS}");
+    add(connection, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
+    mark(connection, 1, hour, false).await?;
+    Ok(true)
+}
+
+/// Sums up a part before `settled` of the hours from `closed` on.
+async fn add_part(connection: &mut SqliteConnection, closed: i64, settled: i64) -> Result<bool, StoreError> {
+    let part = format!(
+        "{HOURS}, some (hour) AS (SELECT hour FROM hours), {PARTS} SELECT part FROM parts
+         WHERE NOT is_summed AND part < ?3 AND EXISTS (SELECT 1 FROM ledger WHERE place >= part * {PART} AND place < (part + 1) * {PART}) LIMIT 1"
+    );
+    let part = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(part)).bind(closed * HOUR).bind(i64::MAX).bind(settled);
+    let Some(part) = part.fetch_optional(&mut *connection).await? else { return Ok(false) };
+    let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE place >= ?1 AND place < ?2");
+    add(connection, (0, part), &from, [part * PART, (part + 1) * PART]).await?;
+    mark(connection, 0, part, false).await?;
+    Ok(true)
+}
+
+/// Sums up a day before `closed`: the sum of its hours once no row of it counts beside them.
+async fn add_day(connection: &mut SqliteConnection, closed: i64) -> Result<bool, StoreError> {
     let day = "SELECT number / 24 AS day FROM rolled WHERE span = 1 AND number / 24 < ?1
         AND NOT EXISTS (SELECT 1 FROM rolled AS day WHERE day.span = 24 AND day.number = rolled.number / 24)
         AND NOT EXISTS (SELECT 1 FROM rolled AS hour WHERE hour.span = 1 AND hour.number >= rolled.number / 24 * 24
             AND hour.number < rolled.number / 24 * 24 + 24 AND hour.pruned
             AND EXISTS (SELECT 1 FROM ledger WHERE place >= hour.number * 921600000000 AND place < (hour.number + 1) * 921600000000))
         LIMIT 1";
-    let Some(day) = sqlx::query_scalar::<_, i64>(day).bind(closed / HOURS_A_DAY).fetch_optional(pool).await? else { return Ok(false) };
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    if is_covered(&mut transaction, day).await? {
-        let from = format!("SELECT {NAMES}, {} FROM rollups WHERE span = 1 AND number >= ?1 AND number < ?2", COUNTS.join(", "));
-        add(&mut transaction, (HOURS_A_DAY, day), &from, [day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY]).await?;
-        mark(&mut transaction, HOURS_A_DAY, day, false).await?;
-        add_totals(&mut transaction, day).await?;
-    }
-    transaction.commit().await?;
+    let Some(day) = sqlx::query_scalar::<_, i64>(day).bind(closed).fetch_optional(&mut *connection).await? else { return Ok(false) };
+    let hours = [day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY];
+    let from = format!("SELECT {NAMES}, {} FROM rollups WHERE span = 1 AND number >= ?1 AND number < ?2", COUNTS.join(", "));
+    add(connection, (HOURS_A_DAY, day), &from, hours).await?;
+    mark(connection, HOURS_A_DAY, day, false).await?;
+    add_totals(connection, day).await?;
+    delete(connection, 0, hours.map(|hour| hour * PARTS_AN_HOUR)).await?;
     Ok(true)
 }
 
-/// Deletes the sums that rows of that moment are missing in, if there are any; those of hours with pruned rows count beside what is added.
-pub(super) async fn forget(connection: &mut SqliteConnection, hour: i64) -> Result<(), StoreError> {
-    let known = "SELECT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = ?1 AND NOT pruned),
-        EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = ?1 / 24)";
-    let (of_hour, of_day): (bool, bool) = sqlx::query_as(known).bind(hour).fetch_one(&mut *connection).await?;
-    if of_hour {
-        delete(connection, 1, hour).await?;
-    }
-    if of_day {
-        delete(connection, HOURS_A_DAY, hour / HOURS_A_DAY).await?;
+/// Deletes the sums that rows at these places are in, or missing in; those of hours with pruned rows count beside what is added.
+pub(super) async fn forget(connection: &mut SqliteConnection, places: impl IntoIterator<Item = i64>) -> Result<(), StoreError> {
+    let parts: BTreeSet<i64> = places.into_iter().map(part_of).collect();
+    for part in parts {
+        forget_part(connection, part).await?;
     }
     Ok(())
 }
 
-/// Deletes the sums of one hour or day, and that there are some.
-async fn delete(connection: &mut SqliteConnection, span: i64, number: i64) -> Result<(), StoreError> {
+async fn forget_part(connection: &mut SqliteConnection, part: i64) -> Result<(), StoreError> {
+    let known = "SELECT EXISTS (SELECT 1 FROM rolled WHERE span = 0 AND number = ?1),
+        EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = ?1 / 12 AND NOT pruned),
+        EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = ?1 / 288)";
+    let (is_known, of_hour, of_day): (bool, bool, bool) = sqlx::query_as(known).bind(part).fetch_one(&mut *connection).await?;
+    let hour = part / PARTS_AN_HOUR;
+    for (is_known, span, number) in [(is_known, 0, part), (of_hour, 1, hour), (of_day, HOURS_A_DAY, hour / HOURS_A_DAY)] {
+        if is_known {
+            delete(connection, span, [number, number + 1]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the sums of the parts, hours or days from one to another, and that there are some.
+async fn delete(connection: &mut SqliteConnection, span: i64, [from, to]: [i64; 2]) -> Result<(), StoreError> {
     for table in ["rollups", "rolled"] {
-        let delete = format!("DELETE FROM {table} WHERE span = ? AND number = ?");
-        sqlx::query(sqlx::AssertSqlSafe(delete)).bind(span).bind(number).execute(&mut *connection).await?;
+        let delete = format!("DELETE FROM {table} WHERE span = ? AND number >= ? AND number < ?");
+        sqlx::query(sqlx::AssertSqlSafe(delete)).bind(span).bind(from).bind(to).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-/// The hour of a place, counted since 1970.
-pub(super) fn hour_of(place: i64) -> i64 {
+/// The part of an hour that a place is in, counted since 1970.
+fn part_of(place: i64) -> i64 {
+    place / PART
+}
+
+fn hour_of(place: i64) -> i64 {
     place / HOUR
 }
 
@@ -233,7 +288,8 @@ pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Re
         AND NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = ?1 AND pruned)";
     sqlx::query(fresh).bind(hour).execute(&mut *transaction).await?;
     mark(&mut transaction, 1, hour, true).await?;
-    delete(&mut transaction, HOURS_A_DAY, hour / HOURS_A_DAY).await?;
+    delete(&mut transaction, 0, [hour, hour + 1].map(|hour| hour * PARTS_AN_HOUR)).await?;
+    delete(&mut transaction, HOURS_A_DAY, [hour / HOURS_A_DAY, hour / HOURS_A_DAY + 1]).await?;
     let which = format!("SELECT place FROM ledger WHERE place >= ?1 AND place < ?2 AND {} ORDER BY place LIMIT {most}", *IS_PRUNABLE);
     let from = format!("SELECT {NAMES}, {OF_ONE} FROM requests WHERE place IN ({which})");
     add(&mut transaction, (1, hour), &from, [hour * HOUR, (hour + 1) * HOUR]).await?;
@@ -241,16 +297,6 @@ pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Re
     let deleted = sqlx::query(delete).bind(hour * HOUR).bind((hour + 1) * HOUR).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(deleted.rows_affected())
-}
-
-/// Whether all rows of a day are in the sums of its hours, and nothing sums them up already.
-async fn is_covered(transaction: &mut Transaction<'_, Database>, day: i64) -> Result<bool, StoreError> {
-    let statement = format!(
-        "{HOURS} SELECT NOT EXISTS (SELECT 1 FROM hours WHERE NOT EXISTS (SELECT 1 FROM rolled WHERE span = 1 AND number = hour AND NOT pruned))
-         AND NOT EXISTS (SELECT 1 FROM rolled WHERE span = 24 AND number = ?1 / 22118400000000)"
-    );
-    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).bind(day * DAY).bind((day + 1) * DAY);
-    Ok(query.fetch_one(&mut **transaction).await?)
 }
 
 /// Adds the rows of `from` (their [`NAMES`] and [`COUNTS`]) to the sums of a span; `?1` and `?2` in it are `bounds`.

@@ -22,7 +22,7 @@ enum Step {
     Begin { minute: i64, key: u8, model: u8, reserved: Option<i64> },
     Settle { which: prop::sample::Index, failed: bool, cost: Option<i64>, tokens: u64 },
     Assume,
-    RollUp(i64),
+    RollUp { minute: i64 },
     Prune { hour: i64, steps: u8 },
     Ask { since: i64, until: i64 },
 }
@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => begin.prop_map(|(minute, key, model, reserved)| Step::Begin { minute, key, model, reserved }),
         8 => settle.prop_map(|(which, failed, cost, tokens)| Step::Settle { which, failed, cost, tokens }),
         1 => Just(Step::Assume),
-        3 => (0..80_i64).prop_map(Step::RollUp),
+        3 => (0..MINUTES + 8 * 60).prop_map(|minute| Step::RollUp { minute }),
         2 => (0..80_i64, 1..6_u8).prop_map(|(hour, steps)| Step::Prune { hour, steps }),
         3 => (0..MINUTES, 0..MINUTES).prop_map(|(since, until)| Step::Ask { since, until }),
     ]
@@ -205,7 +205,7 @@ async fn run(steps: Vec<Step>) {
                     (plain.outcome, plain.cost) = ("assumed", plain.reserved);
                 }
             }
-            Step::RollUp(hour) => while store.roll_up(at(hour * 60)).await.unwrap() {},
+            Step::RollUp { minute } => while store.roll_up(at(minute)).await.unwrap() {},
             Step::Prune { hour, steps } => {
                 pruned_to = pruned_to.max(hour * 60);
                 for _ in 0..steps {

@@ -424,6 +424,25 @@ async fn a_row_that_is_moved_into_the_next_hour_is_in_its_sums() {
     assert_eq!((requests().await, count(&store, "SELECT COUNT(*) FROM ledger").await), (3, 0));
 }
 
+#[tokio::test]
+async fn a_transaction_that_sqlite_undid_by_itself_leaves_the_store_writable() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    for pool in [&store.writes, &store.changes] {
+        // More often than there are connections.
+        for _ in 0..3 {
+            let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            // As SQLite does it where the disk is full.
+            let undone = "INSERT OR ROLLBACK INTO secret (digest) VALUES (NULL)";
+            assert!(sqlx::query(undone).execute(&mut *transaction).await.is_err());
+        }
+    }
+    let begin = begun("a", "m");
+    store.apply("n", &[Entry::Begin(Arc::clone(&begin)), answered(Of::Begun(begin), 1)], Cursor::default()).await.unwrap();
+    AuditStore::note(&store, &note("key.create")).await.unwrap();
+    assert_eq!(count(&store, "SELECT COUNT(*) FROM ledger").await, 1);
+}
+
 /// A request's beginning, at the same time for all.
 fn begun(id: &str, model: &str) -> Arc<Begin> {
     begun_at(Timestamp::UNIX_EPOCH, id, model)

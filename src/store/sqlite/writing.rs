@@ -63,17 +63,13 @@ pub(super) async fn write(connection: &mut SqliteConnection, node: &str, entries
     for pair in pairs.iter_mut().filter(|pair| pair.began.is_none()) {
         *pair = came(connection, node, *pair).await?;
     }
-    let mut hours: Vec<i64> = pairs.iter().map(|pair| rollups::hour_of(pair.place())).collect();
-    hours.sort_unstable();
-    hours.dedup();
-    for hour in hours {
-        rollups::forget(connection, hour).await?;
-    }
     name_the_nameless(connection, node, &mut pairs).await?;
     let known = begins(connection, &pairs).await?;
     for (which, found, begin) in &known {
         (pairs[*which].begin, pairs[*which].found) = (Some(begin), Some(*found));
     }
+    // Each row that is written, or was completed above, is in one of these.
+    rollups::forget(connection, pairs.iter().map(Pair::place)).await?;
     let numbers = numbers(connection, node, &pairs).await?;
     let (rare, plain): (Vec<_>, Vec<_>) = pairs.into_iter().zip(numbers).partition(|(pair, _)| pair.has_rare());
     for (rows, statements, with_rare) in [(plain, &NARROW, false), (rare, &WIDE, true)] {
@@ -109,7 +105,7 @@ async fn find_room(
                 free.ok_or_else(|| StoreError(format!("{ROOM} requests came at {}: does the clock stand?", pair.began())))?
             }
         };
-        rollups::forget(connection, rollups::hour_of(found)).await?;
+        rollups::forget(connection, [found]).await?;
         insert(connection, one, &[(Pair { found: Some(found), ..*pair }, *common)], with_rare).await?;
     }
     Ok(())
