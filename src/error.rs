@@ -49,8 +49,20 @@ pub struct Refusal {
     pub key: Option<KeyId>,
     /// The provider that is to blame.
     pub provider: Option<String>,
-    /// That provider may have done the work that it was asked for, and may bill it.
-    pub may_be_billed: bool,
+    /// Whether that provider did the work that it was asked for.
+    pub billed: Billed,
+}
+
+/// Whether a provider bills what its caller got no answer to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Billed {
+    /// It had not begun.
+    #[default]
+    Not,
+    /// It may have done the work.
+    Perhaps,
+    /// It has done some of it.
+    InPart,
 }
 
 // === impl Refusal ===
@@ -68,7 +80,7 @@ impl Refusal {
             headers: Vec::new(),
             key: None,
             provider: None,
-            may_be_billed: false,
+            billed: Billed::Not,
         }
     }
 

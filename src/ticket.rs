@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::catalog::Operation;
 use crate::dialect::Reading;
-use crate::error::Refusal;
+use crate::error::{Billed, Refusal};
 use crate::exchange::estimate::Estimate;
 use crate::gateway::Gateway;
 use crate::key::diagnose::is_secret;
@@ -272,8 +272,12 @@ impl Ticket {
         let outcome = if refusal.provider.is_some() { Outcome::Failed } else { Outcome::Refused };
         // No answer came that could be charged for.
         self.beside.iter_mut().for_each(|beside| beside.price = Usd::default());
-        let is_charged = self.is_budgeted && self.begun.is_some() && refusal.may_be_billed;
-        self.settle(outcome, is_charged.then(Reading::default));
+        let is_charged = match refusal.billed {
+            Billed::Not => false,
+            Billed::Perhaps => self.is_budgeted,
+            Billed::InPart => true,
+        };
+        self.settle(outcome, (is_charged && self.begun.is_some()).then(Reading::default));
     }
 
     /// The request has ended: from here on the ticket does nothing more.
@@ -281,10 +285,9 @@ impl Ticket {
         if std::mem::replace(&mut self.is_settled, true) {
             return;
         }
-        // The provider may bill what was on its way to a caller who hung up, what broke off, and sound and pictures that it does not count.
-        let is_uncounted = matches!(outcome, Outcome::Abandoned | Outcome::Failed) || self.operation.is_media();
-        self.goes_on_unseen |= self.is_budgeted && is_uncounted;
-        let (usage, source) = self.used(reading);
+        // The provider may bill more than was seen: what was on its way to a caller who hung up, what it thought, what it does not count.
+        self.goes_on_unseen |= self.is_budgeted;
+        let (usage, source) = self.used(outcome, reading);
         let cost = self.cost(&usage, source);
         let (at, total) = (Timestamp::now(), self.started.elapsed());
         if let Some((permit, begin)) = self.begun.take() {
@@ -311,17 +314,18 @@ impl Ticket {
         Used { requests: 1, input: usage.input, output: usage.output, cost: cost.unwrap_or_default() }
     }
 
-    fn used(&self, reading: Option<Reading>) -> (Usage, Source) {
+    fn used(&self, outcome: Outcome, reading: Option<Reading>) -> (Usage, Source) {
+        let is_told = |reading: &Reading| outcome == Outcome::Answered || reading.is_final(self.estimate.answers);
         match reading {
             _ if self.operation.is_free() || self.beside.is_some() => (Usage::default(), Source::None),
-            Some(Reading { usage: Some(usage), .. }) => (usage, Source::Reported),
+            Some(reading @ Reading { usage: Some(usage), .. }) if is_told(&reading) => (usage, Source::Reported),
             Some(_) if self.operation.is_media() => (Usage { input: self.estimate.input, ..Usage::default() }, Source::Estimated),
             Some(_) if self.operation.has_no_output() => (Usage { input: self.estimate.input, ..Usage::default() }, Source::Estimated),
-            Some(Reading { usage: None, .. }) if self.goes_on_unseen => {
-                (Usage { input: self.estimate.input, output: self.estimate.output, ..Usage::default() }, Source::Estimated)
-            }
-            Some(Reading { usage: None, estimated_output, .. }) => {
-                (Usage { input: self.estimate.input, output: estimated_output, ..Usage::default() }, Source::Estimated)
+            Some(Reading { usage, estimated_output, .. }) => {
+                // What was reported on the way is the least of it.
+                let so_far = usage.unwrap_or(Usage { input: self.estimate.input, ..Usage::default() });
+                let output = if self.goes_on_unseen { self.estimate.output.max(estimated_output) } else { estimated_output };
+                (Usage { output: so_far.output.max(output), ..so_far }, Source::Estimated)
             }
             None => (Usage::default(), Source::None),
         }
@@ -335,11 +339,13 @@ impl Ticket {
         if self.operation.is_free() {
             return Some(Usd::default());
         }
-        if self.goes_on_unseen && source == Source::Estimated {
-            return self.estimate.worst.ok();
-        }
         let is_unknown = self.operation.is_media() && source == Source::Estimated;
-        self.target.as_ref().filter(|_| !is_unknown).and_then(Target::facts).and_then(|facts| facts.cost(usage))
+        let cost = self.target.as_ref().filter(|_| !is_unknown).and_then(Target::facts).and_then(|facts| facts.cost(usage));
+        match self.estimate.worst {
+            _ if !(self.goes_on_unseen && source == Source::Estimated) => cost,
+            Ok(worst) => Some(cost.unwrap_or_default().max(worst)),
+            Err(_) => None,
+        }
     }
 
     fn write_down(&self, begin: Arc<Begin>, at: Timestamp, outcome: Outcome, used: (Usage, Source, Option<Usd>), total: Duration) {

@@ -106,7 +106,7 @@ impl Ask {
         let max_output = if called.operation.has_no_output() { Some(0) } else { max_output };
         // A prompt that the provider keeps; elsewhere it is what is said.
         let names_prompt = has_state && members.get("prompt").is_some();
-        let points_out = members.points_out() || names_prompt;
+        let points_out = members.points_out() || names_prompt || (has_state && names_kept_items(&members));
         let tools = Tools::find(&members);
         let names_others = OTHER_MODELS.iter().any(|name| members.given(name).is_some());
         // Of what was foretold all that is not said is billed too, a token for a byte at the most.
@@ -189,6 +189,17 @@ fn earlier(members: &Members<'_>) -> Result<Vec<(Kind, String)>, Refusal> {
         earlier.push((Kind::Conversation, id));
     }
     Ok(earlier)
+}
+
+/// Whether items are named by their ids alone: what was said in them is read where they are kept.
+fn names_kept_items(members: &Members<'_>) -> bool {
+    const SAID_IN: [&str; 5] = ["content", "arguments", "output", "input", "encrypted_content"];
+    let Some(input) = members.get("input").filter(|input| input.raw.contains("\"id\"")) else { return false };
+    let items: Vec<&RawValue> = serde_json::from_str(input.raw).unwrap_or_default();
+    items.into_iter().any(|item| {
+        let Ok(item) = Members::read(item.get().as_bytes()) else { return false };
+        item.given("id").is_some() && !SAID_IN.iter().any(|name| item.given(name).is_some())
+    })
 }
 
 /// The models that the parts of a batch name, as `models/{model}`; alone it is named so too.

@@ -39,8 +39,10 @@ pub enum Meter {
 /// What was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// As the provider reported it.
+    /// As the provider reported it last.
     pub usage: Option<Usage>,
+    /// Of a stream: that came when it said why it ended, or after; what some report on the way is of what was said until then.
+    pub is_last: bool,
     /// Output tokens by what was seen, for where it reported nothing.
     pub estimated_output: u64,
     /// How far the answer came.
@@ -104,6 +106,16 @@ pub struct Frames {
 struct Event {
     choices: Option<Vec<IgnoredAny>>,
     usage: Option<IgnoredAny>,
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// Whether the usage is all that the provider will report of so many answers, wherever whoever reads them stops.
+    pub fn is_final(&self, answers: u64) -> bool {
+        // One of several may have ended alone.
+        self.ending == Ending::Complete || (self.is_last && answers <= 1)
+    }
 }
 
 // === impl Meter ===
@@ -213,7 +225,7 @@ impl Whole {
             [one] => (self.tells.read)(one, &mut usage),
             _ => (self.tells.read)(&tail.into_iter().collect::<Vec<_>>().concat(), &mut usage),
         }
-        Reading { usage, estimated_output: self.seen as u64 / 4, ending: Ending::Open }
+        Reading { usage, estimated_output: self.seen as u64 / 4, ..Reading::default() }
     }
 }
 
@@ -279,6 +291,7 @@ impl Stream {
                 if line.start >= done {
                     done = line.end;
                     (tells.read)(json_of(&lines[line]), &mut self.reading.usage);
+                    self.reading.is_last = self.reading.ending != Ending::Open;
                 }
             }
         }

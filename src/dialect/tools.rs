@@ -8,9 +8,10 @@ use super::members::Members;
 
 /// Members of the top level that hand tools to a model.
 const HANDED: [&str; 3] = ["tools", "toolConfig", "tool_config"];
-/// The same that let a provider search, read or sum up by itself, in the dialects or of single providers (xAI, OpenRouter, Alibaba, Azure, Cohere).
-const RUN_THERE: [&str; 8] =
-    ["web_search_options", "mcp_servers", "search_parameters", "plugins", "enable_search", "data_sources", "connectors", "compaction"];
+/// The same that let a provider search, read or sum up by itself, in the dialects or of single providers (Azure, Venice).
+const RUN_THERE: [&str; 5] = ["mcp_servers", "data_sources", "compaction", "venice_parameters", "enable_enhancement"];
+/// Words in the names of such members, whoever's they are: `web_search_options`, `enable_search`, `plugins`, `connectors`, ….
+const RUN_THERE_WORDS: [&[u8]; 5] = [b"search", b"plugin", b"connector", b"linkup", b"crawl"];
 /// Types of tools that the caller runs, and those whose description the provider has, which begin so.
 const OWN: [&str; 3] = ["function", "custom", "namespace"];
 const DESCRIBED_THERE: [&str; 6] = ["bash_", "text_editor_", "memory_", "computer", "local_shell", "apply_patch"];
@@ -47,8 +48,10 @@ impl Tools {
             if HANDED.contains(&name) {
                 tools.handed.push(member.range.clone());
             }
-            // To sum up what was said so far is a call of the model by itself.
-            tools.are_run_there |= RUN_THERE.contains(&name) || (name == "context_management" && member.raw.contains("compact"));
+            // To sum up what was said so far is a call of the model by itself; a prompt that the provider keeps may have any tools.
+            tools.are_run_there |= is_run_there(name, member.raw)
+                || (name == "context_management" && member.raw.contains("compact"))
+                || (name == "prompt" && member.raw.starts_with('{'));
         }
         tools
     }
@@ -79,6 +82,11 @@ impl Added {
             }
         }
     }
+}
+
+fn is_run_there(name: &str, raw: &str) -> bool {
+    let has = |word: &&[u8]| name.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    raw != "false" && (RUN_THERE.contains(&name) || RUN_THERE_WORDS.iter().any(has))
 }
 
 /// Whether a tool without a type has nothing in it that a provider runs.

@@ -2,8 +2,11 @@
 
 use std::slice;
 
+use serde::de::IgnoredAny;
+
 use crate::catalog::{Model, Operation};
 use crate::dialect::Ask;
+use crate::dialect::members::Members;
 use crate::dialect::tools::Added;
 use crate::money::{self, Price, Usd};
 use crate::quota::{Exceeded, Need, Unbounded, limits};
@@ -11,6 +14,13 @@ use crate::route::Target;
 
 /// A token of text is about four bytes; the true count replaces this when the answer is settled.
 const BYTES_A_TOKEN: u64 = 4;
+/// A string without a space in it that is longer than this is a file in base64.
+const LONGEST_WORD: usize = 4096;
+/// Bytes of text that have as many tokens as a picture or a page mostly has, and one for so many bytes of a file more.
+const A_FILE: u64 = 6000;
+const A_FILE_HOLDS: u64 = 64;
+/// Members that hold what is read part by part, each up to what the model reads at once: texts, prompts, what is ranked.
+const PARTS: [&str; 9] = ["input", "inputs", "texts", "images", "requests", "instances", "prompt", "documents", "passages"];
 /// More tokens than a provider puts around tools, or for one that it describes itself: Anthropic's page "Pricing" names up to 804.
 const AROUND_TOOLS: u64 = 1024;
 
@@ -23,13 +33,19 @@ pub struct Estimate {
     pub output: u64,
     /// The most that it can cost, whichever target answers, or why nobody can tell.
     pub worst: Result<Usd, Unbounded>,
+    /// How many answers it wants.
+    pub answers: u64,
 }
 
 /// What a model is given to read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Input {
-    /// Bytes of text.
+    /// Bytes of all of it, a token each at the most.
     text: u64,
+    /// Bytes of text, about four a token.
+    words: u64,
+    /// Texts, pictures and pairs that are read each by itself.
+    parts: u64,
     /// Tokens that its provider adds.
     added: u64,
     /// It may be more, or no text at all: files, pictures, sound, pages, what a provider keeps, what its own tools find.
@@ -43,19 +59,24 @@ pub struct Input {
 impl Input {
     /// A text of so many bytes.
     pub fn text(bytes: u64) -> Input {
-        Input { text: bytes, ..Input::default() }
+        Input { text: bytes, words: bytes, parts: 1, ..Input::default() }
     }
 
     /// A text of so many bytes, and what nobody can count beforehand.
     pub fn and_more(text: u64) -> Input {
-        Input { text, may_be_more: true, ..Input::default() }
+        Input { may_be_more: true, ..Input::text(text) }
     }
 
     /// What a request holds, what it points to, and what its provider adds because of its tools, which matters where a budget must hold.
     pub fn of(ask: &Ask, is_budgeted: bool) -> Input {
         let tools = if is_budgeted { ask.tools.added(&ask.body) } else { Added::default() };
         let added = AROUND_TOOLS.saturating_mul(u64::from(tools.any) + tools.described_there);
-        Input { text: ask.body.len() as u64, added, may_be_more: ask.points_out, is_read_again: tools.runs_there }
+        let text = ask.body.len() as u64;
+        let words = if ask.points_out { words(&ask.body) } else { text };
+        let has_parts = is_budgeted && (ask.called.operation.has_no_output() || ask.called.operation == Operation::Completions);
+        let (parts, more) = if has_parts { parts(ask) } else { (1, 0) };
+        let text = text.saturating_add(more);
+        Input { text, words, parts, added, may_be_more: ask.points_out, is_read_again: tools.runs_there }
     }
 
     /// The most tokens that a model makes of it.
@@ -63,7 +84,7 @@ impl Input {
         if self.is_read_again {
             return Err(Unbounded::Tools);
         }
-        let takes = takes(model);
+        let takes = takes(model).map(|takes| takes.saturating_mul(self.parts));
         match self.may_be_more {
             true => takes.ok_or(Unbounded::Input),
             // No tokenizer makes more tokens of a text than it has bytes.
@@ -90,7 +111,7 @@ impl Estimate {
             true => Ok(Usd::default()),
             false => targets.iter().map(worst).try_fold(Usd::default(), |most, cost| Ok(most.max(cost?))),
         };
-        Estimate { input: input.text / BYTES_A_TOKEN, output: max_output.unwrap_or(0), worst }
+        Estimate { input: input.words / BYTES_A_TOKEN, output: max_output.unwrap_or(0), worst, answers: choices }
     }
 
     /// What has to be admitted; `touches` says whether a limit's glob names one of the targets.
@@ -101,8 +122,36 @@ impl Estimate {
 
 impl Default for Estimate {
     fn default() -> Estimate {
-        Estimate { input: 0, output: 0, worst: Ok(Usd::default()) }
+        Estimate { input: 0, output: 0, worst: Ok(Usd::default()), answers: 1 }
     }
+}
+
+/// How many parts a request has that are read each by itself, and the bytes that are read once more with each: a query with every document.
+fn parts(ask: &Ask) -> (u64, u64) {
+    let Ok(members) = Members::read(&ask.body) else { return (1, 0) };
+    let count =
+        |name| members.get(name).and_then(|member| serde_json::from_str::<Vec<IgnoredAny>>(member.raw).ok()).map_or(0, |list| list.len());
+    let parts = PARTS.into_iter().map(count).sum::<usize>().max(1) as u64;
+    let query = members.get("query").map_or(0, |query| query.raw.len() as u64);
+    (parts, query.saturating_mul(parts))
+}
+
+/// Bytes of what is text in a body: of a file in base64 so many as mostly come to its tokens.
+fn words(body: &[u8]) -> u64 {
+    let (mut bytes, mut begin) = (0, 0);
+    for end in memchr::memchr_iter(b'"', body).chain([body.len()]) {
+        let string = &body[begin..end];
+        let length = string.len() as u64;
+        bytes += if is_file(string) { (A_FILE + length / A_FILE_HOLDS).min(length) } else { length + 1 };
+        begin = end + 1;
+    }
+    bytes
+}
+
+/// Whether a string has nothing of a text in it: no space, and no letter that is not ASCII's, written out or escaped.
+fn is_file(string: &[u8]) -> bool {
+    let Some(start) = string.get(..LONGEST_WORD) else { return false };
+    start.is_ascii() && memchr::memchr(b' ', start).is_none() && memchr::memmem::find(start, b"\\u").is_none()
 }
 
 /// Whether a limit's glob names one of the targets.

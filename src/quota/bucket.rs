@@ -34,6 +34,8 @@ pub struct Slot {
 pub enum Level {
     /// There is room for them after this time.
     Wait(Duration),
+    /// There is room for them already, but for what is held by requests that still run: after this time whatever these take.
+    Held(u64, Duration),
     /// They are more than the bucket holds.
     Never,
 }
@@ -53,12 +55,12 @@ impl TokenBucket {
         }
         let (now, price) = (self.now(), self.nanoseconds(tokens));
         let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
-            let after = full_at.max(now) + price;
+            let after = full_at.max(now).saturating_add(price);
             (after - now <= MINUTE_NS).then_some(after)
         });
         match taken {
             Ok(full_at) => Ok(self.slot(full_at, now, price)),
-            Err(full_at) => Err(Level::Wait(Duration::from_nanos((full_at.max(now) + price).saturating_sub(now + MINUTE_NS)))),
+            Err(full_at) => Err(Level::Wait(Duration::from_nanos(full_at.max(now).saturating_add(price).saturating_sub(now + MINUTE_NS)))),
         }
     }
 

@@ -119,7 +119,7 @@ impl Counter {
             Counter::Sliding(bucket) => bucket.remaining(),
             Counter::Calendar(tally) => {
                 let (state, now) = (tally.state(), Timestamp::now());
-                (most.saturating_sub(state.used + state.held), state.window.left(now))
+                (most.saturating_sub(state.used.saturating_add(state.held)), state.window.left(now))
             }
         }
     }
@@ -196,7 +196,8 @@ impl Tally {
             return Err(Level::Never);
         }
         if state.used.saturating_add(state.held).saturating_add(amount) > most {
-            return Err(Level::Wait(state.window.left(Timestamp::now())));
+            let wait = state.window.left(Timestamp::now());
+            return Err(if state.used.saturating_add(amount) <= most { Level::Held(state.held, wait) } else { Level::Wait(wait) });
         }
         state.held += amount;
         Ok(Taken { amount, of: Of::Until(state.window.ends) })

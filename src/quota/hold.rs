@@ -60,7 +60,9 @@ impl Meters {
             match counter.take(amount, (!need.is_sent).then_some(rate.most.get())) {
                 Ok(taken) => hold.rates.push((at, taken)),
                 Err(Level::Never) => return Err(Exceeded::TooLarge(rate.clone(), amount)),
-                Err(Level::Wait(wait)) => return Err(Exceeded::Rate(rate.clone(), wait)),
+                // A request counts as one however it ends.
+                Err(Level::Held(held, _)) if rate.unit != Unit::Requests => return Err(Exceeded::Reserved(rate.clone(), held)),
+                Err(Level::Wait(wait) | Level::Held(_, wait)) => return Err(Exceeded::Rate(rate.clone(), wait)),
             }
         }
         for (at, (budget, tally)) in self.budgets.iter().enumerate() {

@@ -73,6 +73,8 @@ pub enum Unbounded {
 pub enum Exceeded {
     /// A rate, and how long until there is room.
     Rate(Rate, Duration),
+    /// Tokens of a rate, of which requests that still run hold so many, and may use fewer.
+    Reserved(Rate, u64),
     /// More in one request than a whole period has.
     TooLarge(Rate, u64),
     /// Requests at a time.
@@ -96,7 +98,7 @@ impl Exceeded {
     /// The glob on the models that it counts; with none it counts all.
     pub fn models(&self) -> Option<&str> {
         match self {
-            Exceeded::Rate(rate, _) | Exceeded::TooLarge(rate, _) => rate.models.as_deref(),
+            Exceeded::Rate(rate, _) | Exceeded::Reserved(rate, _) | Exceeded::TooLarge(rate, _) => rate.models.as_deref(),
             Exceeded::Budget { budget, .. } | Exceeded::Unbounded(budget, _) => budget.models.as_deref(),
             Exceeded::Parallel(limit) => limit.models(),
         }

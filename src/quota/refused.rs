@@ -42,7 +42,7 @@ impl Refused {
     pub(super) fn new(account: &Account, exceeded: Exceeded, chain: &Chain) -> Refused {
         let mut headers = HeaderMap::new();
         // Budgets and what runs at a time have no such headers, and those of another limit would say that there is room.
-        if let Exceeded::Rate(rate, _) | Exceeded::TooLarge(rate, _) = &exceeded {
+        if let Exceeded::Rate(rate, _) | Exceeded::Reserved(rate, _) | Exceeded::TooLarge(rate, _) = &exceeded {
             headers::write(chain, &mut headers);
             headers::write_refusing(account, rate, &mut headers);
         }
@@ -74,6 +74,13 @@ impl Refused {
                 // OpenAI knows two types of these.
                 let kind = if rate.unit == super::Unit::Requests { "requests" } else { "tokens" };
                 too_many(kind, "rate_limit_exceeded", message, Some(*wait))
+            }
+            Exceeded::Reserved(rate, held) => {
+                let message = format!(
+                    "{subject} may use {}, of which requests that still run may take up to {held}: try again when some of them have ended.",
+                    per(rate)
+                );
+                too_many("tokens", "rate_limit_exceeded", message, Some(Duration::from_secs(1)))
             }
             Exceeded::TooLarge(rate, tokens) => {
                 let advice = match asker {
@@ -148,7 +155,7 @@ fn unknown(why: Unbounded) -> (&'static str, &'static str, &'static str) {
         Unbounded::Tools => (
             "tools_with_budget",
             "tools",
-            "nothing says how often the tools that its provider runs by itself make a model read all of this again",
+            "nothing says how often the tools that its provider runs by itself, such as those of a prompt that it keeps, make a model read all of this again",
         ),
     }
 }

@@ -10,7 +10,7 @@ use super::fetch::Fetched;
 use super::{Answer, Client, Failure, Partial, READ_WHOLE, Source, Who, is_of, read_up_to, retry_after};
 use crate::dialect::ask::Ask;
 use crate::dialect::{Meant, wire};
-use crate::error::Refusal;
+use crate::error::{Billed, Refusal};
 use crate::route::{LiveProvider, Target};
 
 /// Pays for attempts that others follow.
@@ -33,7 +33,7 @@ pub struct Failed {
 
 /// Statuses that say that another attempt may fare better. 529 is Anthropic's "overloaded".
 const TRANSIENT: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
-const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
 // === impl Free ===
 
@@ -150,7 +150,7 @@ impl Client {
                 Err(Failed { failure, .. }) if !failure.is_worth_another_attempt() => {
                     given_up.push(index);
                     let is_told = (is_last || given_up.len() == targets.len()) && !matches!(last, Some(Ok(_)));
-                    if failure.may_be_billed() && !is_told && !payer.pays(failure, &targets[index]).await {
+                    if failure.billed() != Billed::Not && !is_told && !payer.pays(failure, &targets[index]).await {
                         return outcome;
                     }
                 }

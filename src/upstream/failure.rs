@@ -7,7 +7,7 @@ use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
 
 use super::http1::Fault;
-use crate::error::{Kind, Refusal};
+use crate::error::{Billed, Kind, Refusal};
 use crate::route::{LiveProvider, Unserved};
 
 /// A provider that did not answer as it should.
@@ -39,6 +39,15 @@ pub enum Failure {
         /// Who.
         provider: Who,
         /// What was wrong with it.
+        why: String,
+    },
+    /// Of several calls for one request it answered some, and then one was not.
+    InPart {
+        /// Who.
+        provider: Who,
+        /// How many of them it answered, and how many there are.
+        answered: [usize; 2],
+        /// What became of the one that was not.
         why: String,
     },
     /// It refused our credential, now or lately.
@@ -156,8 +165,12 @@ impl Failure {
     }
 
     /// Whether its provider may have done the work that it was asked for, and may bill it.
-    pub fn may_be_billed(&self) -> bool {
-        matches!(self, Failure::BrokeOff { .. } | Failure::TimedOut { .. } | Failure::BadAnswer { .. })
+    pub fn billed(&self) -> Billed {
+        match self {
+            Failure::BrokeOff { .. } | Failure::TimedOut { .. } | Failure::BadAnswer { .. } => Billed::Perhaps,
+            Failure::InPart { .. } => Billed::InPart,
+            _ => Billed::Not,
+        }
     }
 
     /// Whether the request itself is to blame.
@@ -167,7 +180,7 @@ impl Failure {
 
     /// The refusal as the surfaces render it.
     pub fn refusal(self) -> Refusal {
-        let (bad_gateway, may_be_billed) = (StatusCode::BAD_GATEWAY, self.may_be_billed());
+        let (bad_gateway, billed) = (StatusCode::BAD_GATEWAY, self.billed());
         let (status, code, message, provider) = match self {
             Failure::Unserved(unserved) => return unserved.into(),
             Failure::Untranslatable(refusal) | Failure::Upload(refusal) => return *refusal,
@@ -198,6 +211,14 @@ impl Failure {
                 ),
                 provider,
             ),
+            Failure::InPart { provider, answered: [answered, all], why } => (
+                bad_gateway,
+                "provider_answered_in_part",
+                format!(
+                    "{provider} takes these inputs one by one, answered {answered} of {all}, and then not: {why} What it did is charged. Your key is fine: send fewer at once, or those alone that are right."
+                ),
+                provider,
+            ),
             Failure::CredentialRefused { provider, variable, rest } => (
                 bad_gateway,
                 "provider_credential_refused",
@@ -218,7 +239,7 @@ impl Failure {
         };
         let mut refusal = Refusal::new(status, Kind::Upstream, code, message);
         refusal.provider = Some(provider.id);
-        refusal.may_be_billed = may_be_billed;
+        refusal.billed = billed;
         refusal
     }
 }

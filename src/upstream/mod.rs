@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
+use attempts::FIRST_BACKOFF;
 pub use attempts::{Failed, Free, Payer, is_transient};
 pub use conceal::{Concealer, without_secret};
 pub use errand::{Errand, Load};
@@ -168,7 +169,8 @@ impl Client {
         Ok(answer(Box::pin(self.send_all(&place, &headers, calls, endpoint, provider, attempt.as_ref())).await?))
     }
 
-    /// Several calls for one request, and their answers as one list; the first that is no success stands for all.
+    /// Several calls for one request, and their answers as one list; where the first is no success it stands for all. What was answered before
+    /// another that is none is billed.
     async fn send_all(
         &self,
         place: &Place,
@@ -180,12 +182,31 @@ impl Client {
     ) -> Result<(http::response::Parts, Source), Failure> {
         let mut answers = Vec::with_capacity(calls.len());
         let mut last = None;
+        let all = calls.len();
         for pieces in calls {
-            let (head, mut body) = self.send_ours(place, headers.clone(), pieces, endpoint, provider, attempt).await?;
-            if !head.status.is_success() {
-                return Ok((head, body));
+            let answered = [answers.len(), all];
+            let in_part = |why| Failure::InPart { provider: Who::of(provider), answered, why };
+            let mut sent = self.send_ours(place, headers.clone(), pieces.clone(), endpoint, provider, attempt).await;
+            // Another attempt at all of them would have these billed twice: it is made at this one alone.
+            let mut wait = FIRST_BACKOFF;
+            for _ in 1..self.settings.attempts {
+                if answers.is_empty() || !sent.as_ref().is_ok_and(|(head, _)| is_transient(head.status)) {
+                    break;
+                }
+                tokio::time::sleep(wait.min(self.settings.max_backoff)).await;
+                wait *= 2;
+                sent = self.send_ours(place, headers.clone(), pieces.clone(), endpoint, provider, attempt).await;
             }
-            answers.push(self.whole(&mut body, provider).await?);
+            let answer = match sent {
+                Ok((head, body)) if answers.is_empty() && !head.status.is_success() => return Ok((head, body)),
+                Ok((head, mut body)) if !head.status.is_success() => {
+                    return Err(in_part(self.why(&head, &mut body, endpoint, provider).await));
+                }
+                Ok((head, mut body)) => self.whole(&mut body, provider).await.map(|whole| (head, whole)),
+                Err(failure) => Err(failure),
+            };
+            let (head, whole) = answer.map_err(|failure| if answers.is_empty() { failure } else { in_part(failure.refusal().message) })?;
+            answers.push(whole);
             last = Some(head);
         }
         let head = last.ok_or(Failure::NoTarget)?;
@@ -209,6 +230,18 @@ impl Client {
         let (head, body) = self.send(place, headers, pieces, provider).await?.into_parts();
         let body = judge_credential(head.status, body, endpoint, provider, attempt, self.idle_timeout()).await?;
         Ok((head, body))
+    }
+
+    /// What a provider says of a call that it does not serve.
+    async fn why(&self, head: &http::response::Parts, body: &mut Source, endpoint: &Endpoint, provider: &LiveProvider) -> String {
+        let text = read_up_to(body, READ_ERROR, self.idle_timeout()).await.unwrap_or_else(Partial::read);
+        match error_text(head.status, &text, provider) {
+            Ok(text) => {
+                let said = codec(endpoint.dialect).decode_trouble(head.status.as_u16(), text.as_bytes()).message;
+                format!("status {} ({said}).", head.status.as_u16())
+            }
+            Err(failure) => failure.refusal().message,
+        }
     }
 
     /// The answer to one of several calls.

@@ -1,0 +1,267 @@
+"""What a provider reports late, in part or never: a hard budget holds by the provider's own bill all the same."""
+
+import base64
+import http.client
+import json
+import os
+import threading
+
+import pytest
+
+import upstream as provider
+from gateway import eventually
+from test_limits import ask, code
+from upstream import Answer, Hold
+
+# A million tokens in are a dollar, and ten out.
+MODELS = {"m": "context = 200000, max_output = 10000", "e": "context = 8192", "r": "context = 4096"}
+SAID = "word " * 50
+MOST = 4000
+# What 4,000 tokens out cost, and a little for what was read.
+WORST, LITTLE = 40_000_000, 1_000_000
+
+
+def file(url, dialects, operations="", models=MODELS):
+    listed = "\n".join(f'"{name}" = {{ {facts}, price = {{ input = 1, output = 10 }} }}' for name, facts in models.items())
+    return f'name = "P"\ndocs = "https://example.com"\ndialects = {json.dumps(dialects)}\nbase_url = "{url}"\nauth = "bearer"\ncredential = ["TEST_PROVIDER_KEY"]\n{operations}\n[models]\n{listed}\n'
+
+
+@pytest.fixture
+def gateway(start_gateway, upstream):
+    files = {"oa": file(upstream.url, ["openai_chat", "openai_responses"]), "an": file(upstream.url, ["anthropic_messages"]), "ge": file(upstream.url, ["gemini"])}
+    return start_gateway(providers=files)
+
+
+def events(*all_of_them, named=False):
+    return b"".join((f"event: {event['type']}\n" if named else "").encode() + f"data: {json.dumps(event)}\n\n".encode() for event in all_of_them)
+
+
+def anthropic():
+    start = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None, "stop_sequence": None}
+    begin = [
+        {"type": "message_start", "message": {**start, "usage": {"input_tokens": 20, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    ]
+    deltas = [{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": SAID}}] * 40
+    stop = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 2000}}
+    told = events({"type": "content_block_stop", "index": 0}, stop, named=True)
+    return events(*begin, *deltas, named=True), told, events({"type": "message_stop"}, named=True)
+
+
+def gemini():
+    def chunk(tokens, **more):
+        usage = {"promptTokenCount": 20, "candidatesTokenCount": tokens, "totalTokenCount": 20 + tokens}
+        return {"candidates": [{"content": {"role": "model", "parts": [{"text": SAID}]}, "index": 0, **more}], "usageMetadata": usage}
+
+    return events(*[chunk(5)] * 40), events(chunk(2000, finishReason="STOP")), b""
+
+
+def openai():
+    def chunk(tokens, finish=None):
+        choice = {"index": 0, "delta": {"content": SAID}, "finish_reason": finish}
+        usage = {"prompt_tokens": 20, "completion_tokens": tokens, "total_tokens": 20 + tokens}
+        return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+
+    return events(*[chunk(1)] * 40), events(chunk(2000, "stop")), b"data: [DONE]\n\n"
+
+
+OPENAI = ("/v1/chat/completions", {"max_tokens": MOST, "stream": True, "messages": [{"role": "user", "content": "Hi"}]})
+MESSAGES = ("/v1/messages", OPENAI[1])
+GENERATE = ("/v1beta/models/ge/m:streamGenerateContent?alt=sse", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], "generationConfig": {"maxOutputTokens": MOST}})
+STREAMS = {
+    "anthropic": (anthropic, "/messages", *MESSAGES, "an/m"),
+    "gemini": (gemini, "/models/m:streamGenerateContent", *GENERATE, None),
+    "openai": (openai, "/chat/completions", *OPENAI, "oa/m"),
+    "anthropic for openai": (anthropic, "/messages", *OPENAI, "an/m"),
+    "gemini for openai": (gemini, "/models/m:streamGenerateContent", *OPENAI, "ge/m"),
+}
+
+
+def hang_up(gateway, key, path, body, at_least):
+    """Calls, reads so many bytes and goes."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    connection.request("POST", path, json.dumps(body), {"authorization": f"Bearer {key}", "content-type": "application/json"})
+    answer = connection.getresponse()
+    read = 0
+    while read < at_least and (piece := answer.read1(65536)):
+        read += len(piece)
+    status = answer.status
+    answer.close()
+    connection.close()
+    return status
+
+
+def charged(gateway, key, requests=1):
+    return gateway.usage("key", key["id"], requests)
+
+
+def serve(upstream, path, body, hold):
+    upstream.serve_at("POST", path, lambda _: Answer(body, headers={"content-type": "text/event-stream"}, stream=True, hold=hold))
+
+
+@pytest.mark.parametrize("which", STREAMS)
+@pytest.mark.parametrize("how", ["hung up", "broken off"])
+def test_usage_that_was_reported_on_the_way_is_not_all_of_it(gateway, upstream, which, how):
+    stream, at, path, body, model = STREAMS[which]
+    said, told, end = stream()
+    key, soft = gateway.new_key(budget="1/ever"), gateway.new_key()
+    for caller in (key, soft):
+        hold = Hold(after=len(said)) if how == "hung up" else Hold.up(after=len(said))
+        serve(upstream, at, said + told + end, hold)
+        wanted = 4000 if how == "hung up" else 1 << 30
+        assert hang_up(gateway, caller["key"], path, body | ({"model": model} if model else {}), wanted) == 200
+    used = charged(gateway, key)
+    # The most that it may have said, and what it may have read.
+    assert WORST <= used["cost_nano_usd"] <= WORST + LITTLE and used["output_tokens"] == MOST
+    # Where nothing has to hold it is an estimate of what was seen, and no less than what was reported.
+    used = charged(gateway, soft)
+    assert (used["input_tokens"], used["output_tokens"] > 5, used["cost_nano_usd"] < WORST) == (20, True, True)
+
+
+@pytest.mark.parametrize("which", ["anthropic", "gemini", "openai"])
+def test_usage_that_was_reported_with_the_end_is_final_wherever_its_reader_stops(gateway, upstream, which):
+    stream, at, path, body, model = STREAMS[which]
+    said, told, end = stream()
+    hold = Hold(after=len(said + told))
+    serve(upstream, at, said + told + (end or b"\n"), hold)
+    key = gateway.new_key(budget="1/ever")
+    assert hang_up(gateway, key["key"], path, body | ({"model": model} if model else {}), len(said + told)) == 200
+    used = charged(gateway, key)
+    assert (used["input_tokens"], used["output_tokens"], used["cost_nano_usd"]) == (20, 2000, 20 * 1000 + 2000 * 10000)
+
+
+def test_one_answer_of_several_that_has_ended_is_not_the_end(gateway, upstream):
+    said, told, end = openai()
+    serve(upstream, "/chat/completions", said + told + end, Hold(after=len(said + told)))
+    key = gateway.new_key(budget="1/ever")
+    assert hang_up(gateway, key["key"], OPENAI[0], {**OPENAI[1], "model": "oa/m", "n": 2}, len(said + told)) == 200
+    assert charged(gateway, key)["cost_nano_usd"] >= 2 * WORST
+
+
+def test_an_answer_without_any_usage_is_charged_what_was_reserved(gateway, upstream):
+    upstream.serve("m", provider.chat("Hi", usage=None))
+    key, soft = gateway.new_key(budget="1/ever"), gateway.new_key()
+    for caller in (key, soft):
+        assert ask(gateway, caller["key"], "oa/m", max_tokens=MOST).status == 200
+    assert WORST <= charged(gateway, key)["cost_nano_usd"] <= WORST + LITTLE
+    assert charged(gateway, soft)["cost_nano_usd"] < LITTLE
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "least"),
+    [
+        # Forty texts of at most 8,192 tokens each, not one.
+        ("/v1/embeddings", {"model": "oa/e", "input": ["x" * 8000] * 40}, 0.32),
+        ("/v1/completions", {"model": "oa/e", "prompt": ["x" * 8000] * 40, "max_tokens": 0}, 0.32),
+        # The query is read with every document.
+        ("/v2/rerank", {"model": "co/r", "query": "x" * 3000, "documents": ["y" * 20] * 200}, 0.6),
+    ],
+    ids=["embeddings", "completions", "rerank"],
+)
+def test_every_input_is_held_against_the_budget(start_gateway, upstream, path, body, least):
+    gateway = start_gateway(providers={"oa": file(upstream.url, ["openai_chat"]), "co": file(upstream.url, ["cohere_v2"])})
+    reply = gateway.request("POST", path, json.dumps(body).encode(), gateway.new_key(budget=f"{least - 0.01:.3f}/ever")["key"])
+    assert reply.status == 402, reply
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("item", [{"id": "msg_1"}, {"type": "reasoning", "id": "rs_1", "summary": []}, {"type": "image_generation_call", "id": "ig_1"}])
+def test_an_item_that_is_named_by_its_id_alone_counts_as_all_that_the_model_reads(gateway, upstream, item):
+    body = {"model": "oa/m", "max_output_tokens": 16, "input": [item, {"role": "user", "content": "Go on"}]}
+    # 200,000 tokens are 0.2 USD.
+    reply = gateway.request("POST", "/v1/responses", json.dumps(body).encode(), gateway.new_key(budget="0.2/ever")["key"])
+    assert code(reply) == (402, "budget_exceeded")
+    own = {"id": "msg_1", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
+    upstream.serve_at("POST", "/responses", provider.error(500))
+    reply = gateway.request("POST", "/v1/responses", json.dumps(body | {"input": [own]}).encode(), gateway.new_key(budget="0.2/ever")["key"])
+    assert reply.status >= 500 and upstream.requests
+
+
+@pytest.mark.parametrize("fields", [{"venice_parameters": {"enable_web_search": "on"}}, {"webSearch": True}, {"linkup": {}}, {"force_search_enhancement": True}])
+def test_searches_by_any_name_are_refused_where_a_budget_could_not_hold_them(gateway, upstream, fields):
+    assert code(ask(gateway, gateway.new_key(budget="100/ever")["key"], "oa/m", **fields)) == (403, "tools_with_budget")
+    assert upstream.requests == []
+    upstream.serve("m", provider.chat("Hi"))
+    assert ask(gateway, gateway.new_key(budget="100/ever")["key"], "oa/m", enable_search=False).status == 200
+
+
+def test_a_prompt_that_the_provider_keeps_may_have_any_tools(gateway, upstream):
+    body = {"model": "oa/m", "max_output_tokens": 16, "prompt": {"id": "pmpt_1"}}
+    reply = gateway.request("POST", "/v1/responses", json.dumps(body).encode(), gateway.new_key(budget="100/ever")["key"])
+    assert code(reply) == (403, "tools_with_budget") and "a prompt that it keeps" in reply.json()["error"]["message"]
+    assert upstream.requests == []
+
+
+TITAN = "amazon.titan-embed-text-v2:0"
+
+
+@pytest.fixture
+def titan(start_gateway, upstream):
+    """A gateway before a model that takes one text a call, and what it was called with."""
+    called, busy = [], [1]
+
+    def answer(asked):
+        text = asked.json()["inputText"]
+        called.append(text)
+        if text == "wrong" or (text == "busy" and busy and busy.pop()):
+            return provider.error(400 if text == "wrong" else 429)
+        return Answer(json.dumps({"embedding": [0.5], "inputTextTokenCount": 8}).encode())
+
+    for place in (TITAN, TITAN.replace(":", "%3A")):
+        upstream.serve_at("POST", f"/model/{place}/invoke", answer)
+    providers = {"be": file(upstream.url, ["bedrock_converse"], models={TITAN: "context = 8192"})}
+    return start_gateway(providers=providers, env={"KEYWARD_UPSTREAM_MAX_BACKOFF": "20ms"}), called
+
+
+def embed(gateway, key, texts):
+    return gateway.request("POST", "/v1/embeddings", json.dumps({"model": f"be/{TITAN}", "input": texts}).encode(), key["key"])
+
+
+def test_calls_that_were_answered_before_one_that_was_not_are_charged(titan):
+    gateway, called = titan
+    for key in (gateway.new_key(budget="1/ever"), gateway.new_key()):
+        called.clear()
+        reply = embed(gateway, key, ["fine"] * 3 + ["wrong"])
+        assert code(reply) == (502, "provider_answered_in_part") and "answered 3 of 4" in reply.json()["error"]["message"], reply
+        assert called == ["fine"] * 3 + ["wrong"], "those that were answered are asked once"
+        assert charged(gateway, key)["cost_nano_usd"] > 0
+    called.clear()
+    key = gateway.new_key(budget="1/ever")
+    assert embed(gateway, key, ["wrong", "fine"]).status == 400 and called == ["wrong"]
+    assert charged(gateway, key)["cost_nano_usd"] == 0
+
+
+def test_one_call_of_several_that_is_too_much_for_now_is_made_again_alone(titan):
+    gateway, called = titan
+    key = gateway.new_key(budget="1/ever")
+    assert embed(gateway, key, ["fine", "busy", "fine"]).status == 200
+    assert called == ["fine", "busy", "busy", "fine"]
+    assert charged(gateway, key)["input_tokens"] == 24
+
+
+def test_a_picture_is_no_text_of_its_length(gateway, upstream):
+    upstream.serve("m", provider.chat("Hi"))
+    picture = "data:image/png;base64," + base64.b64encode(os.urandom(1_000_000)).decode()
+    messages = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": picture}}]}]
+    assert ask(gateway, gateway.new_key(limit="tokens/minute=20000")["key"], "oa/m", max_tokens=10, messages=messages).status == 200
+    # A text stays one.
+    messages = [{"role": "user", "content": [{"type": "text", "text": "x y" * 100_000}, {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}]
+    reply = ask(gateway, gateway.new_key(limit="tokens/minute=20000")["key"], "oa/m", max_tokens=10, messages=messages)
+    assert code(reply) == (429, "request_too_large")
+
+
+def test_tokens_that_are_held_are_waited_for_and_not_the_end_of_the_hour(gateway, upstream):
+    hold = Hold()
+    first = provider.chat("Hi", usage={"prompt_tokens": 5, "completion_tokens": 200, "total_tokens": 205})
+    first.hold = hold
+    upstream.serve("m", first, provider.chat("Hi"))
+    key = gateway.new_key(limit="output-tokens/hour=10000")["key"]
+    caller = threading.Thread(target=ask, args=(gateway, key, "oa/m"), kwargs={"max_tokens": 8000})
+    caller.start()
+    assert hold.reached.wait(timeout=10)
+    reply = ask(gateway, key, "oa/m", max_tokens=8000)
+    assert code(reply) == (429, "rate_limit_exceeded") and reply.headers["retry-after"] == "1" and "x-should-retry" not in reply.headers
+    assert "requests that still run may take up to 8000" in reply.json()["error"]["message"]
+    hold.released.set()
+    caller.join()
+    assert eventually(lambda: ask(gateway, key, "oa/m", max_tokens=8000).status == 200)
