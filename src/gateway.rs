@@ -16,9 +16,10 @@ use crate::ledger::drain::DrainHandle;
 use crate::prompt::Shelf;
 use crate::quota::Accounts;
 use crate::route::{Router, Switchboard, Vault};
+use crate::server::Peer;
 use crate::service::Subscriptions;
 use crate::store::{AuditStore, GroupStore, KeyStore, LedgerStore, SubscriptionStore};
-use crate::surface::EndsSoon;
+use crate::surface::{EndsSoon, Named, shown};
 use crate::telemetry::Metrics;
 use crate::upstream::Client;
 
@@ -84,7 +85,10 @@ impl Gateway {
             let refusal = Refusal::from(rejected);
             self.metrics.refused(refusal.code);
             let (key, status) = (refusal.key.as_ref().map(KeyId::as_str), refusal.status.as_u16());
-            tracing::info!(target: "keyward::request", key, ?plane, status, refused = refusal.code, "refused");
+            let request_id = head.extensions.get::<Named>().and_then(|named| named.0.to_str().ok());
+            let from = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.0));
+            let (method, path) = (head.method.as_str(), shown(head.uri.path()));
+            tracing::info!(target: "keyward::request", request_id, from, key, ?plane, method, path, status, refused = refusal.code, "refused");
             refusal
         })
     }

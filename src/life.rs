@@ -42,7 +42,7 @@ pub fn is_successor(name: &str) -> bool {
 
 /// A day or a time, UTC, as files have it; the error says how it is written.
 pub fn time(text: &str) -> Result<Timestamp, String> {
-    let day = || TimeZone::UTC.to_timestamp(text.parse::<Date>().ok()?.at(0, 0, 0, 0)).ok();
+    let day = || TimeZone::UTC.to_timestamp(Date::strptime("%Y-%m-%d", text).ok()?.at(0, 0, 0, 0)).ok();
     let read = text.parse().ok().or_else(day);
     read.ok_or_else(|| format!("'{text}' is no time: write it as 2027-01-31 or 2027-01-31T12:00:00Z"))
 }

@@ -43,8 +43,8 @@ pub struct Explanation {
     pub key: Option<KeyView>,
     /// The model that was asked about.
     pub model: Option<String>,
-    /// How its limits stand, as this process counts them; `None` where another process does.
-    pub limits: Option<Vec<Standing>>,
+    /// How its limits stand, and those of its project, its team and the gateway; on the command line those that the ledger tells of.
+    pub limits: Vec<Standing>,
     /// Its newest request that reached a provider.
     pub last_use: Option<LastUse>,
 }
@@ -138,9 +138,9 @@ impl Sources<'_> {
     async fn of(&self, record: KeyRecord, model: Option<&str>) -> Result<Explanation, KeyError> {
         let known = self.keyring.known(record).await?;
         let record = &known.record;
-        let mut standing = quota::standing(&known.chain);
+        let all = quota::standing(&known.chain);
         // What a minute had and what runs is in the memory of the gateway alone.
-        standing.retain(|standing| self.is_gateway || standing.is_in_the_ledger());
+        let (standing, unknown): (Vec<_>, Vec<_>) = all.into_iter().partition(|standing| self.is_gateway || standing.is_in_the_ledger());
         let last_use = self.ledger.last_use(record.id).await?;
         let mut hint = only_there(&known);
         let refusal = match (known.state(), model) {
@@ -157,13 +157,22 @@ impl Sources<'_> {
         let (code, message) = match refusal {
             Some(refusal) => (Some(refusal.code), refusal.message),
             None => {
-                (None, model.map_or_else(|| "This key is good.".to_owned(), |_| "This key is good, and may use this model.".to_owned()))
+                let good = model.map_or("This key is good", |_| "This key is good, and may use this model");
+                let but = unknown.iter().map(|standing| standing.limit.as_str()).collect::<Vec<_>>().join(", ");
+                let told = "which the running gateway alone counts: POST /admin/v1/keys/explain tells";
+                (
+                    None,
+                    if but.is_empty() {
+                        format!("{good}.")
+                    } else {
+                        format!("{good}, as far as the ledger tells; not known here is how {but} stands, {told}.")
+                    },
+                )
             }
         };
         let state = known.state().map_or_else(|reason| reason.code(), |()| "active").to_owned();
         let (key, model) = (Some(KeyView { state, ..KeyView::of(record) }), model.map(str::to_owned));
-        let limits = self.is_gateway.then_some(standing);
-        Ok(Explanation { accepted: code.is_none(), code, message, hint, key, model, limits, last_use })
+        Ok(Explanation { accepted: code.is_none(), code, message, hint, key, model, limits: standing, last_use })
     }
 
     /// Why a request for a model would be refused, be it the smallest; where it would not, what is not known of it here.
@@ -233,7 +242,7 @@ impl Explanation {
             hint: None,
             key: None,
             model: model.map(str::to_owned),
-            limits: None,
+            limits: Vec::new(),
             last_use: None,
         }
     }

@@ -9,8 +9,6 @@ use axum::response::IntoResponse;
 use futures_util::StreamExt as _;
 use http::{Response, header};
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -18,6 +16,7 @@ use super::http::Viewer;
 use super::http::page::{self, Page};
 use crate::gateway::Gateway;
 use crate::ledger::export::{Export, Format};
+use crate::life;
 use crate::problem::Problem;
 use crate::store::{RowsQuery, UsageBy, UsageQuery, UsageRow};
 
@@ -126,6 +125,9 @@ pub(super) async fn export(
     let format = Format::parse(params.format.as_deref().unwrap_or("jsonl")).map_err(Problem::query)?;
     let query = parse_export(params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let query = RowsQuery { key: params.key, ..query };
+    if let Err(e) = gateway.drain.flush().await {
+        tracing::warn!(error = %e, "usage is exported without the newest records");
+    }
     let export = Export::new(Arc::clone(&gateway.ledger_store), query, format);
     // The first page before the head: a store that is down is a 503, and not an export that breaks off.
     let (first, export) = export.next().await?;
@@ -153,9 +155,5 @@ pub fn parse_export(since: Option<&str>, until: Option<&str>) -> Result<RowsQuer
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
-    let of_day = |day: Date| TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok();
-    text.parse::<Timestamp>()
-        .ok()
-        .or_else(|| of_day(text.parse().ok()?))
-        .ok_or_else(|| format!("'{text}' is no time: write it as 2026-01-31 or 2026-01-31T12:00:00Z."))
+    life::time(text).map_err(|why| format!("{why}."))
 }

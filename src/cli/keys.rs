@@ -15,8 +15,9 @@ use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrd
 use crate::catalog::Environment;
 use crate::config::Config;
 use crate::key::{Keyring, Kind, Role};
+use crate::money::Usd;
 use crate::prompt::Prompts;
-use crate::quota::{Budget, Limits, Rate};
+use crate::quota::{Exceeded, Standing};
 use crate::store::audit::Actor;
 use crate::store::{KeyFilter, KeyStore};
 
@@ -340,13 +341,7 @@ fn tell(explanation: &Explanation) -> Result<(), CliError> {
     }
     let Some(view) = &explanation.key else { return Ok(()) };
     show(view, false)?;
-    let Limits { rates, budgets, .. } = &view.limits;
-    let parallel = view.limits.parallels().map(|limit| format!("parallel={limit}"));
-    let limits: Vec<String> = rates.iter().map(Rate::to_string).chain(budgets.iter().map(Budget::to_string)).chain(parallel).collect();
-    if !limits.is_empty() {
-        let told = "POST /admin/v1/keys/explain tells how much of them is left, which the running gateway counts";
-        output::print(&format!("Limits: {}; {told}.\n", limits.join(", ")))?;
-    }
+    explanation.limits.iter().try_for_each(|standing| output::print(&stands(standing)))?;
     match &explanation.last_use {
         Some(last) => {
             let from = last.from.as_deref().unwrap_or("an address that was not written down");
@@ -355,6 +350,20 @@ fn tell(explanation: &Explanation) -> Result<(), CliError> {
         }
         None => output::print("Last used: never, as far as the ledger goes back.\n"),
     }
+}
+
+/// How a limit stands that the ledger tells of.
+fn stands(standing: &Standing) -> String {
+    let Standing { account, limit, most, left, room_in_seconds, .. } = standing;
+    let amount = |amount: u64| match standing.limit() {
+        Exceeded::Budget { .. } => Usd::of_nanos(amount).to_string(),
+        _ => amount.to_string(),
+    };
+    let room = match room_in_seconds {
+        Some(seconds) if *left == 0 && *seconds > 0.0 => format!(", and there is room again in {:.0} s", seconds.ceil()),
+        _ => String::new(),
+    };
+    format!("Limit {limit} of {account}: {} of {} left{room}.\n", amount(*left), amount(*most))
 }
 
 /// The lines of a file that are not empty; of standard input where it is '-'.

@@ -30,6 +30,7 @@ use crate::gateway::Gateway;
 use crate::held;
 use crate::key::KeyId;
 use crate::key::caller::Plane;
+use crate::key::presented;
 use crate::prompt::chat;
 use crate::quota::Asker;
 use crate::route::{self, Target};
@@ -184,6 +185,7 @@ async fn walk(
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
     ticket.called_by(&caller);
+    let query = presented::query_beside_key(&head).map_err(|reason| reason.refusal(ticket.key))?;
     let Sent { mut load, model: named, input, pictures } = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
     model.as_deref().map_or(Ok(()), check_name)?;
@@ -213,7 +215,7 @@ async fn walk(
         headers.extend(upload::beginning(&head, &gateway.config.limits)?);
     }
     let (operation, dialect) = (served.operation, served.dialect);
-    let errand = Errand { operation, dialect, method: served.method.clone(), rest, query: query(&head), headers, load, begins_upload };
+    let errand = Errand { operation, dialect, method: served.method.clone(), rest, query, headers, load, begins_upload };
     let answer = match served.deed {
         Deed::List(kind) if dialect == Dialect::Gemini => pages::page(gateway, &caller, kind, errand, &targets).await?,
         Deed::List(kind) => list::list(gateway, &caller, kind, errand, &targets).await?,
@@ -283,15 +285,6 @@ fn rest(served: &Served, head: &Parts) -> Result<String, Refusal> {
         true => Ok(rest.to_owned()),
         false => Err(Refusal::new(StatusCode::NOT_FOUND, Kind::NotFound, "path_not_found", "The path holds an id that is none.")),
     }
-}
-
-/// The query without our own key, which may stand in it.
-fn query(head: &Parts) -> Vec<(String, String)> {
-    let query = head.uri.query().unwrap_or_default();
-    url::form_urlencoded::parse(query.as_bytes())
-        .filter(|(name, _)| name != "key")
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect()
 }
 
 fn not_served(message: String) -> Refusal {

@@ -48,9 +48,9 @@ pub struct Keyring {
     known: Cache<KeyId, Arc<Known>>,
     /// Of those that threads keep by themselves.
     editions: Editions,
-    /// Ids that were tried in vain lately, and whether there is such a key.
-    failed: Cache<KeyId, bool>,
-    /// Always empty: joins those who wait for the same look-up of a key that is in memory.
+    /// Ids that were tried in vain lately, and the hash of the key that there is, if there is one: its holder is looked up all the same.
+    failed: Cache<KeyId, Option<KeyHash>>,
+    /// Always empty: joins those who wait for the same record.
     asking: Cache<KeyId, ()>,
     guesses: Guesses,
     /// How long keys in memory go on working while the store cannot be asked.
@@ -66,6 +66,14 @@ pub struct Keyring {
     heard: AtomicU64,
     /// Compared with where an id is unknown, so that both failures do the same work.
     nobody: (KeyHash, Mark),
+}
+
+/// What the store says of an id.
+#[derive(Clone)]
+enum Asked {
+    /// The record, if there is one, and what `told` said before it was read.
+    Read(Option<Arc<KeyRecord>>, u64),
+    Down,
 }
 
 /// A reading of a key that may be older than a change: dropped before it is settled, it leaves the key to whoever follows the changes.
@@ -133,7 +141,10 @@ impl Keyring {
         let known = match known {
             Some(_) if self.is_out_of_touch() => return Err(rejected(Reason::StoreDown)),
             Some(known) => known,
-            None => self.look_up(id, false).await.map_err(rejected)?.ok_or(rejected(Reason::Unknown))?,
+            None => {
+                let (record, told) = self.read(id).await.map_err(rejected)?;
+                self.look_up(record.ok_or(rejected(Reason::Unknown))?, told).await.map_err(rejected)?
+            }
         };
         let caller = Caller::from(known);
         caller.admitted_to(Plane::Data).and_then(|()| caller.may_call(parts, Plane::Data)).map_err(rejected)?;
@@ -170,38 +181,33 @@ impl Keyring {
         from: Option<IpAddr>,
     ) -> Result<Arc<Known>, Reason> {
         let hash = self.pepper.hash(text.expose());
-        let fits = |known: &Option<Arc<Known>>| hash.matches(known.as_ref().map_or(&self.nobody.0, |known| &known.record.hash));
-        let (is_right, is_known) = (fits(&known), known.is_some());
-        let known = match (is_right, known) {
-            (true, Some(known)) => self.in_touch(known)?,
-            _ => self.prove_by_store(text.id(), is_known, from, fits).await?,
+        let is_right = hash.matches(known.as_ref().map_or(&self.nobody.0, |known| &known.record.hash));
+        let known = match known.filter(|_| is_right) {
+            Some(known) => self.in_touch(known)?,
+            None => self.prove_by_store(text.id(), hash, from).await?,
         };
         // Another caller of the same key may have been first.
         let _ = known.proven.set(mark);
         Ok(known)
     }
 
-    async fn prove_by_store(
-        &self,
-        id: KeyId,
-        is_known: bool,
-        from: Option<IpAddr>,
-        fits: impl Fn(&Option<Arc<Known>>) -> bool,
-    ) -> Result<Arc<Known>, Reason> {
-        // A key that was put out of memory is looked up again, though somebody else has tried its id in vain.
-        if self.failed.get(&id).await.is_some_and(|exists| exists == is_known) {
+    /// Asks the store, also for a wrong secret of a key in memory, so that no clock tells which ids are in use. Nothing but the record is read
+    /// before the secret is proven: what its limits have used may take long to count.
+    async fn prove_by_store(&self, id: KeyId, hash: KeyHash, from: Option<IpAddr>) -> Result<Arc<Known>, Reason> {
+        let fits = |kept: Option<KeyHash>| hash.matches(kept.as_ref().unwrap_or(&self.nobody.0));
+        if self.failed.get(&id).await.is_some_and(|kept| !fits(kept)) {
             return Err(Reason::Unknown);
         }
         if let Some(wait) = from.and_then(|from| self.guesses.hold_off(from, id)) {
             return Err(Reason::TooManyGuesses(wait));
         }
         let began = std::time::Instant::now();
-        let known = self.look_up(id, is_known).await?;
-        let (is_right, exists) = (fits(&known), known.is_some());
-        match (is_right, known) {
-            (true, Some(known)) => Ok(known),
-            _ => {
-                self.failed.insert(id, exists).await;
+        let (record, told) = self.read(id).await?;
+        let kept = record.as_ref().map(|record| record.hash);
+        match record.filter(|_| fits(kept)) {
+            Some(record) => self.look_up(record, told).await,
+            None => {
+                self.failed.insert(id, kept).await;
                 // A row that is found takes longer to read than none: both are told at the same beat.
                 beat::after(began).await;
                 Err(Reason::Unknown)
@@ -251,34 +257,38 @@ impl Keyring {
         }
     }
 
-    /// Asks the store. A wrong secret of a key in memory asks it too, so that no clock tells which ids are in use.
-    async fn look_up(&self, id: KeyId, is_known: bool) -> Result<Option<Arc<Known>>, Reason> {
-        let told = |e: StoreError| {
-            tracing::error!(key = %id, error = %e, "a key cannot be read from the store, and is refused until it can");
-            Reason::StoreDown
-        };
-        let read = async { self.store.key(id).await.map_err(told) };
-        let loaded = match is_known {
-            true => self.asking.try_get_with(id, async { read.await.and(Err(Reason::Unknown)) }).await.map(|()| None),
-            false => {
-                let mut doubt = Doubt { ring: self, id, told: self.told.load(Ordering::SeqCst) };
-                let load = async { self.known(read.await?.ok_or(Reason::Unknown)?).await.map_err(told) };
-                let known = self.known.try_get_with(id, load).await;
-                match known.is_ok() && !doubt.is_settled() {
-                    true => {
-                        let now = self.told.load(Ordering::SeqCst);
-                        self.read_again(id).await;
-                        doubt.told = now;
-                        self.known.get(&id).await.ok_or_else(|| Arc::new(Reason::StoreDown)).map(Some)
-                    }
-                    false => known.map(Some),
+    /// A key's record, and what `told` said before it was read.
+    async fn read(&self, id: KeyId) -> Result<(Option<Arc<KeyRecord>>, u64), Reason> {
+        let ask = async {
+            let told = self.told.load(Ordering::SeqCst);
+            // What is no answer is not kept.
+            Err::<(), Asked>(match self.store.key(id).await {
+                Ok(record) => Asked::Read(record.map(Arc::new), told),
+                Err(error) => {
+                    unreadable(id, &error);
+                    Asked::Down
                 }
-            }
+            })
         };
-        match loaded {
-            Err(reason) if *reason == Reason::Unknown => Ok(self.known.get(&id).await),
-            loaded => loaded.map_err(|reason| reason.as_ref().clone()),
+        match self.asking.try_get_with(id, ask).await.map_err(|asked| (*asked).clone()) {
+            Err(Asked::Read(record, told)) => Ok((record, told)),
+            Ok(()) | Err(Asked::Down) => Err(Reason::StoreDown),
         }
+    }
+
+    /// A key with its accounts, kept in memory from here on.
+    async fn look_up(&self, record: Arc<KeyRecord>, told: u64) -> Result<Arc<Known>, Reason> {
+        let id = record.id;
+        let mut doubt = Doubt { ring: self, id, told };
+        let load = async { self.known(KeyRecord::clone(&record)).await.inspect_err(|error| unreadable(id, error)) };
+        let known = self.known.try_get_with(id, load).await.map_err(|_| Reason::StoreDown);
+        if known.is_ok() && !doubt.is_settled() {
+            let now = self.told.load(Ordering::SeqCst);
+            self.read_again(id).await;
+            doubt.told = now;
+            return self.known.get(&id).await.ok_or(Reason::StoreDown);
+        }
+        known
     }
 
     /// A key in memory, while what is known of it holds.
@@ -414,6 +424,10 @@ impl Keyring {
     pub async fn known(&self, record: KeyRecord) -> Result<Arc<Known>, StoreError> {
         Ok(Arc::new(Known::new(self.accounts.chain(&record).await?, record)))
     }
+}
+
+fn unreadable(id: KeyId, error: &StoreError) {
+    tracing::error!(key = %id, %error, "a key cannot be read from the store, and is refused until it can");
 }
 
 // === impl Doubt ===

@@ -66,6 +66,17 @@ pub fn find(parts: &Parts, in_url: bool) -> Result<Presented<'_>, Reason> {
     }
 }
 
+/// What the query of a request says beside the key that may stand in it; one that stands elsewhere is for its holder to mend, and for nobody
+/// else to see.
+pub fn query_beside_key(parts: &Parts) -> Result<Vec<(String, String)>, Reason> {
+    let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+    let pairs: Vec<(String, String)> = pairs.filter(|(name, _)| name != "key").map(|(name, value)| (name.into(), value.into())).collect();
+    match pairs.iter().any(|(name, value)| holds_key(name) || holds_key(value)) {
+        true => Err(Reason::Misplaced(Place::Url)),
+        false => Ok(pairs),
+    }
+}
+
 // === impl Presented ===
 
 impl<'a> Presented<'a> {

@@ -57,7 +57,7 @@ impl Segment {
         Ok(Segment { file, number, len: 0, whole: 0, is_torn: false })
     }
 
-    /// Appends lines by one write; after one that failed half-way the next begin on a line of their own.
+    /// Appends lines by one write, all or none: whoever is told that it failed begins nothing, so none of them may be read as a beginning.
     pub fn append(&mut self, line: &[u8]) -> io::Result<()> {
         if self.is_torn {
             self.len += self.file.write(b"\n")? as u64;
@@ -66,8 +66,13 @@ impl Segment {
         let written = self.file.write(line)?;
         self.len += written as u64;
         self.is_torn = written < line.len();
+        // A full disk lets go of what it took; where it does not, the next lines begin on a line of their own.
+        if self.is_torn && self.file.set_len(self.whole).is_ok() {
+            (self.len, self.is_torn) = (self.whole, false);
+            return Err(half_written());
+        }
         match self.is_torn {
-            true => Err(io::Error::new(io::ErrorKind::StorageFull, "the disk took only a part of a record")),
+            true => Err(half_written()),
             false => {
                 self.whole = self.len;
                 Ok(())
@@ -105,6 +110,10 @@ impl Segment {
     pub fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
+}
+
+fn half_written() -> io::Error {
+    io::Error::new(io::ErrorKind::StorageFull, "the disk took only a part of a record")
 }
 
 /// Adds a record's line to `lines`.

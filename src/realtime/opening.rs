@@ -7,7 +7,6 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use reqwest::Url;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
@@ -19,8 +18,8 @@ use crate::dialect::{Form, codec};
 use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate};
 use crate::gateway::Gateway;
-use crate::key::Caller;
 use crate::key::caller::Plane;
+use crate::key::{Caller, KeyId, presented};
 use crate::ledger::record::Outcome;
 use crate::money::Usd;
 use crate::prompt::chat;
@@ -78,7 +77,7 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     let caller = gateway.keys.check(head, Plane::Data).await?;
     ticket.called_by(&caller);
     handshake::check(head)?;
-    let (model, others) = query(head)?;
+    let (model, others) = query(head, ticket.key)?;
     ticket.called_model(&model);
     chat::check_operation(&model, Operation::Realtime, Dialect::OpenaiChat)?;
     let targets = gateway.router().resolve(&model)?;
@@ -138,11 +137,9 @@ async fn shake_hands<'a>(
 }
 
 /// The model, and what else the query says that is not for this gateway.
-fn query(head: &Parts) -> Result<(String, Vec<(String, String)>), Refusal> {
-    let url = Url::parse(&format!("http://caller/?{}", head.uri.query().unwrap_or_default()));
-    let pairs: Vec<(String, String)> = url.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
-    let (models, mut others): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| name == "model");
-    others.retain(|(name, _)| name != "key");
+fn query(head: &Parts, key: Option<KeyId>) -> Result<(String, Vec<(String, String)>), Refusal> {
+    let pairs = presented::query_beside_key(head).map_err(|reason| reason.refusal(key))?;
+    let (models, others): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| name == "model");
     let mut models = models.into_iter().map(|(_, model)| model);
     match (models.next().filter(|model| !model.is_empty()), models.next()) {
         (Some(model), None) => Ok((model, others)),

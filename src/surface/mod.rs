@@ -113,8 +113,12 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
 pub fn admin_router(gateway: Arc<Gateway>) -> axum::Router {
     let named = || middleware::from_fn(named);
     let router = crate::admin::routes(&gateway).merge(ops::routes()).layer(named());
-    router.fallback(unknown_path.layer(named())).with_state(gateway)
+    router.fallback(unknown_path.layer(named())).method_not_allowed_fallback(wrong_method.layer(named())).with_state(gateway)
 }
+
+/// In the extensions of requests beside the corridor: how its answer names it.
+#[derive(Clone)]
+pub struct Named(pub HeaderValue);
 
 /// Names an answer by its request, and tells when the key that was shown ends.
 async fn named(mut request: Request, next: Next) -> Response<Body> {
@@ -122,6 +126,7 @@ async fn named(mut request: Request, next: Next) -> Response<Body> {
     let is_anthropics = request.headers().contains_key(anthropic::VERSION);
     let ends_soon = EndsSoon::default();
     request.extensions_mut().insert(ends_soon.clone());
+    request.extensions_mut().insert(Named(id.clone()));
     let mut response = next.run(request).await;
     write_end(&mut response, ends_soon.0.get().copied());
     if is_anthropics {

@@ -223,6 +223,7 @@ impl Metrics {
             let labels = Line { provider: unusable.provider.clone(), credential: unusable.credential.clone() };
             self.credential_unusable.get_or_create(&labels).set(1);
         }
+        self.credential_resting.clear();
         for provider in router.lines() {
             if let Some(credential) = &provider.credential {
                 let labels = Line { provider: provider.id.clone(), credential: provider.line.clone() };

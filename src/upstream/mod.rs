@@ -38,6 +38,7 @@ use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_quirks};
 use crate::dialect::ir::Dropped;
 use crate::dialect::{Asked, Form, Meant, To, codec, meant, translate, wire};
+use crate::key::diagnose::holds_key;
 use crate::route::{Attempt, Endpoint, LiveProvider, Place, Target};
 use pieces::PiecesBody;
 use pool::{Connector, SendError};
@@ -393,11 +394,12 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Duration::try_from(date.duration_since(jiff::Timestamp::now())).ok()
 }
 
-/// The caller's headers that mean something to a provider of the same dialect.
+/// The caller's headers that mean something to a provider of the same dialect; a key that was put into one goes nowhere.
 pub fn headers_to_forward(dialect: Dialect, from: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-    for (name, value) in from.iter().filter(|(name, _)| wire(dialect).forwarded.contains(&name.as_str())) {
+    let is_theirs = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_ok_and(|text| !holds_key(text));
+    for (name, value) in from.iter().filter(|(name, value)| wire(dialect).forwarded.contains(&name.as_str()) && is_theirs(value)) {
         headers.entry(name).or_insert_with(|| value.clone());
     }
     headers

@@ -631,5 +631,6 @@ def test_a_listener_of_its_own(start_gateway):
     with client(gateway, base=f"http://127.0.0.1:{port}") as http:
         assert ok(http.get(f"{V1}/limits"))["id"] == "gateway"
         assert http.get("/v1/models").status_code == 404
+        problem(http.delete(f"{V1}/keys"), 405, "method_not_allowed")
         assert httpx.get(f"{gateway.url}{V1}/limits", headers=http.headers).status_code == 404
         assert httpx.get(f"{gateway.url}{V1}/openapi.json").status_code == 404

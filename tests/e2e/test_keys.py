@@ -9,8 +9,10 @@ import json
 import os
 import pathlib
 import re
+import sqlite3
 import threading
 import time
+import zlib
 
 import openai
 import pytest
@@ -88,8 +90,60 @@ def test_a_bad_key_is_a_line_of_the_log_and_no_trace(gateway, start_gateway):
         return [json.loads(line) for line in own.log().splitlines() if '"refused"' in line]
 
     assert eventually(lambda: [line["refused"] for line in lines()] == [*bad.values()]), lines()
+    assert {(line["from"], line["method"], line["path"]) for line in lines()} == {("127.0.0.1", "GET", "/v1/models")}
+    reply = own.request("POST", "/admin/v1/keys", b"{}", "kw_admin_wrong", x_request_id="mine")
+    assert reply.status == 401
+    assert eventually(lambda: [line["path"] for line in lines() if line.get("request_id") == "mine"] == ["/admin/v1/keys"]), lines()
     assert {line["level"] for line in lines()} == {"INFO"}
     assert not re.search("backtrace|panicked|ERROR|" + "|".join(re.escape(text) for text in bad if text.lower().startswith("kw_")), own.log())
+
+
+def test_a_key_goes_to_no_provider_wherever_it_is_put(start_gateway, upstream):
+    gateway = start_gateway()
+    key = gateway.new_key()["key"]
+    shaken = {"connection": "upgrade", "upgrade": "websocket", "sec_websocket_version": "13", "sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    asked = [
+        ("/v1/files?purpose=x&api_key=" + key, {"keyward_provider": "test"}),
+        ("/v1/files?purpose=" + key.replace("_", "%5F"), {"keyward_provider": "test"}),
+        ("/v1/realtime?model=test/gpt-4o-mini&token=" + key, shaken),
+    ]
+    for path, headers in asked:
+        reply = gateway.request("GET", path, key=key, **headers)
+        assert reply.json()["error"]["code"] == "key_misplaced", reply
+    assert upstream.requests == []
+    upstream.serve("gpt-4o-mini", provider.chat("Hi"))
+    body = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES}).encode()
+    for name in ("x_client_request_id", "openai_beta", "openai_organization", "user_agent"):
+        assert gateway.request("POST", "/v1/chat/completions", body, key, **{name: f"of {key}"}).status == 200
+    assert not [asked for asked in upstream.requests if key in str(asked)]
+
+
+def test_a_wrong_secret_is_told_as_an_unknown_id_whatever_limits_its_key_has(start_gateway):
+    gateway = start_gateway()
+    busy, limited = gateway.new_key()["key"], gateway.new_key(limit="requests/day=9", budget="1/month")
+    wrong = mangle_secret(limited["key"])
+    body = json.dumps({"model": "simulator/echo", "messages": MESSAGES}).encode()
+    # With its lock held by another program, what the limits have used cannot be counted.
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert gateway.request("POST", "/v1/chat/completions", body, busy).status == 200
+        for _ in range(3):
+            reply = gateway.request("POST", "/v1/chat/completions", body, wrong)
+            assert (reply.status, reply.json()["error"]["code"]) == (401, "invalid_api_key")
+        other.execute("ROLLBACK")
+    assert gateway.request("POST", "/v1/chat/completions", body, limited["key"]).status == 200, "who guesses its id keeps no holder out"
+    assert gateway.request("POST", "/v1/chat/completions", body, wrong).status == 401
+
+
+def mangle_secret(key):
+    """A key of the same id with another secret and a right checksum, as its form is told in docs/keys.md."""
+    prefix, rest = key[: key.rindex("_") + 1], key[key.rindex("_") + 1 :]
+    text = prefix + rest[:12] + rest[12:-6][::-1]
+    letters, number, digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", zlib.crc32(text.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits = letters[digit] + digits
+    return text + digits
 
 
 def test_many_first_uses_at_once_are_one_look_up(start_gateway):

@@ -1082,13 +1082,14 @@ def test_who_holds_a_folder_is_not_waited_for_without_end(prompts):
     lock = os.open(prompts.prompts / ".lock", os.O_WRONLY | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
     began = time.monotonic()
-    reply = prompts.request("POST", "/admin/v1/prompts/held@1/publish", b"", admin)
+    reply = prompts.request("POST", "/admin/v1/prompts/held@1/publish", b"", admin, idempotency_key="held")
     assert (reply.status, reply.json()["code"]) == (503, "folder_locked") and ".lock" in reply.json()["detail"], reply.body
     by_cli = prompts.run("prompts", "publish", "held")
     assert by_cli.returncode != 0 and ".lock" in by_cli.stderr
     assert time.monotonic() - began < 15 and "draft" in (prompts.prompts / "held.prompt").read_text()
     os.close(lock)
-    assert prompts.request("POST", "/admin/v1/prompts/held@1/publish", b"", admin).status == 200
+    again = prompts.request("POST", "/admin/v1/prompts/held@1/publish", b"", admin, idempotency_key="held")
+    assert again.status == 200, "what was not done may be sent again under its name"
     assert not refused(prompts)
 
 

@@ -1,5 +1,6 @@
 """The disk is full, the store is locked or gone: nothing is lost, and who is refused hears why."""
 
+import asyncio
 import collections
 import concurrent.futures
 import contextlib
@@ -11,6 +12,7 @@ import sqlite3
 import subprocess
 import time
 
+import httpx
 import pytest
 
 from counting import Counting, call, rows
@@ -162,10 +164,16 @@ def test_a_store_that_is_moved_away_and_comes_back_has_everything(counting, gate
 
 def test_a_store_whose_file_is_gone_is_told_and_no_new_one_is_made(counting, gateway):
     key, data = gateway.new_key(), gateway.folder / "data"
+    unused, admin = gateway.new_key()["key"], gateway.new_key(kind="admin", role="admin", name="admin")["key"]
     assert call(gateway.port, key["key"], 0, "whole")[0] == 200
+    assert gateway.request("GET", "/admin/v1/keys", key=admin).status == 200
     away = gateway.folder / "away"
     (data / "keyward.db").rename(away)
     assert eventually(lambda: ready(gateway)[1]["store"] != "ok")
+    # Nobody can tell what is kept of it, and what is changed would be lost.
+    assert call(gateway.port, unused, 1, "whole")[:2] == (503, "key_store_unavailable")
+    for path in (f"keys/{key['id']}/revoke", "keys"):
+        assert gateway.request("POST", f"/admin/v1/{path}", b"{}", admin).status == 503
     done = gateway.run("keys", "create", "--name", "lost")
     assert done.returncode != 0 and "keyward.db is gone, and a gateway runs on it" in done.stderr
     assert not (data / "keyward.db").exists()
@@ -315,6 +323,41 @@ def test_a_full_disk_refuses_and_recovers_by_itself(counting, tmp_path):
         assert eventually(lambda: call(gateway.port, key, next(models), "whole")[0] == 200)
         assert eventually(lambda: ready(gateway)[0] == 200 and ready(gateway)[1]["ledger_waiting_bytes"] == 0, seconds=20)
         assert eventually(lambda: has_all(gateway, counting), seconds=20), sorted(set(counting.log) - {row["model"] for row in rows(gateway)})
+        gateway.stop()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+async def burst(port, key, count):
+    """So many requests over one connection at once, so that their beginnings are written together; their statuses."""
+    body = {"model": "simulator/echo", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]}
+    # Over one connection that speaks HTTP/2 from its first byte.
+    async with httpx.AsyncClient(http1=False, http2=True, timeout=30, headers={"authorization": f"Bearer {key}"}) as client:
+        calls = [client.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body) for _ in range(count)]
+        return collections.Counter(answer.status_code for answer in await asyncio.gather(*calls))
+
+
+def test_a_full_disk_that_takes_some_of_many_beginnings_keeps_none_that_was_refused(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("a small disk needs the right to mount one")
+    try:
+        gateway = Gateway(tmp_path, env={**SETTINGS, "KEYWARD_DATA": str(disk)}).start()
+        key, told = gateway.new_key(budget="1/month")["key"], collections.Counter()
+        filler = disk / "filler"
+        for pages in [0, 1, 2, 3] * 5:
+            with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while file.write(b"x" * 4096):
+                    pass
+            os.truncate(filler, (filler.stat().st_size // 4096 - pages) * 4096)
+            told += asyncio.run(burst(gateway.port, key, 100))
+            os.truncate(filler, 0)
+            assert eventually(lambda: ready(gateway)[0] == 200 and ready(gateway)[1]["ledger_waiting_bytes"] == 0, seconds=20)
+        filler.unlink()
+        assert told[503] > 500, told
+        assert eventually(lambda: {row["outcome"] for row in rows(gateway)} <= {"answered"}), collections.Counter(row["outcome"] for row in rows(gateway))
+        assert eventually(lambda: len(rows(gateway)) == told[200]), (len(rows(gateway)), told)
         gateway.stop()
     finally:
         subprocess.run(["umount", "-l", disk], check=True)

@@ -133,6 +133,10 @@ def test_single_requests_are_exported_by_both_ways(gateway, upstream):
     path = "/admin/v1/usage/export"
     lines = gateway.request("GET", f"{path}?since=2026-01-01", key=admin).body.decode().splitlines()
     (mine,) = [row for row in map(json.loads, lines) if row["key"] == key["id"]]
+    # A time that does not say of which zone is none, and least of all that day's midnight.
+    for since in ("2026-01-31T12:00:00", "2026-01-31 12:00", "20260131"):
+        told = gateway.request("GET", f"{path}?since={since.replace(' ', '%20')}", key=admin)
+        assert told.status == 400 and "write it as 2027-01-31 or 2027-01-31T12:00:00Z" in told.json()["detail"], told
     assert (mine["outcome"], mine["cost_nano_usd"], mine["provider"], mine["source"]) == ("answered", COST, "test", "reported")
     answer = gateway.request("GET", f"{path}?format=csv", key=admin)
     assert answer.headers["content-type"].startswith("text/csv")

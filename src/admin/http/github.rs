@@ -63,10 +63,8 @@ pub struct Found {
     token: String,
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default)]
-    url: String,
-    #[serde(default)]
-    source: String,
+    url: Option<String>,
+    source: Option<String>,
 }
 
 /// Whether it was one of ours.
@@ -116,7 +114,7 @@ pub async fn report(
     let _alone = once::turn(&gateway).await?;
     let mut labels = Vec::with_capacity(found.len());
     for Found { token, kind, url, source } in found {
-        let (place, action) = (format!("{source} {url}"), gateway.config.admin.leaks);
+        let (place, action) = (format!("{} {}", source.unwrap_or_default(), url.unwrap_or_default()), gateway.config.admin.leaks);
         let texts = std::slice::from_ref(&token);
         let leaks =
             keys::leaked(&*gateway.key_store, &gateway.admin.pepper, texts, place.trim(), action, &Actor::Scanner("github")).await?;

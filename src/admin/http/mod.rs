@@ -75,12 +75,11 @@ pub fn wrong_method(method: &Method, uri: &Uri) -> Response<Body> {
 }
 
 /// The paths of the management API, as they are written in its description.
-const RESOURCES: [Resource; 42] = [
+const RESOURCES: [Resource; 41] = [
     ("/admin/v1/keys", || get(keys::list).post(keys::create)),
     ("/admin/v1/keys/revoke", || post(keys::revoke_all)),
     ("/admin/v1/keys/disable", || post(keys::disable_all)),
     ("/admin/v1/keys/enable", || post(keys::enable_all)),
-    ("/admin/v1/keys/explain", || post(explain::serve)),
     ("/admin/v1/keys/{id}", || get(keys::show).patch(keys::update)),
     ("/admin/v1/keys/{id}/rotate", || post(keys::rotate)),
     ("/admin/v1/keys/{id}/revoke", || post(keys::revoke)),
@@ -119,9 +118,12 @@ const RESOURCES: [Resource; 42] = [
     ("/admin/v1/audit/verification", || get(audit::verification)),
     ("/admin/v1/leaks", || post(leaks::report)),
 ];
-/// What makes no change wait: what is signed instead of carrying a key, before its signature is proven; and what changes nothing and takes long.
-const BESIDE: [Resource; 2] =
-    [("/admin/v1/leaks/github", || post(github::report)), ("/admin/v1/prompts/{name}/test", || post(examples::test))];
+/// What makes no change wait: what is signed instead of carrying a key, before its signature is proven; and what changes nothing.
+const BESIDE: [Resource; 3] = [
+    ("/admin/v1/leaks/github", || post(github::report)),
+    ("/admin/v1/prompts/{name}/test", || post(examples::test)),
+    ("/admin/v1/keys/explain", || post(explain::serve)),
+];
 
 /// Whether a path is beside the changes, which wait for each other and may name themselves.
 fn is_beside(path: &str) -> bool {

@@ -22,8 +22,13 @@ use super::{Problem, access, failed};
 use crate::gateway::Gateway;
 use crate::key::Pepper;
 use crate::problem::Code;
-use crate::store::Claim;
+use crate::store::{Claim, IdempotencyStore};
 
+/// Server errors that say that nothing was done: the same name may try again.
+const UNDONE: [&str; 4] = [failed::LOCKED, "store_busy", "folder_locked", "no_randomness"];
+/// How often an answer that the store did not take is brought again, and after how long.
+const KEPT_LATER: u32 = 240;
+const AGAIN: Duration = Duration::from_millis(250);
 const NAME: HeaderName = HeaderName::from_static("idempotency-key");
 /// In an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -118,15 +123,35 @@ async fn once(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Result
     let unreadable =
         |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "answer_too_large", "It was done, and its answer is too large to be kept.");
     let body = axum::body::to_bytes(Body::new(body), LARGEST).await.map_err(unreadable)?;
-    // A server error may have come after the effect: the name stays taken.
-    if head.status.is_success() {
-        store.answered(&scope, &name, Some(&seal.close(&bound, head.status, &body)?)).await?;
-    } else if head.status.is_client_error() {
-        store.answered(&scope, &name, None).await?;
-    }
-    let is_kept = head.status.is_success();
+    let is_undone = head.extensions.get::<Code>().is_some_and(|code| UNDONE.contains(&&*code.0));
+    let is_kept = match head.status {
+        status if status.is_success() => keep(store, scope, name, Some(seal.close(&bound, status, &body)?)).await,
+        status if status.is_client_error() || is_undone => {
+            keep(store, scope, name, None).await;
+            false
+        }
+        // It may have come after the effect: the name stays taken.
+        _ => false,
+    };
     let response = Response::from_parts(head, Body::from(body));
     Ok(if is_kept { with_end(response, now) } else { response })
+}
+
+/// Keeps an answer, or frees its name; false where the store could not do so yet. Whoever asked is answered all the same: what was done is done.
+async fn keep(store: &Arc<dyn IdempotencyStore>, scope: String, name: String, sealed: Option<Vec<u8>>) -> bool {
+    let Err(error) = store.answered(&scope, &name, sealed.as_deref()).await else { return true };
+    tracing::warn!(%error, "the answer to a change is not kept under its Idempotency-Key yet");
+    let store = Arc::clone(store);
+    tokio::spawn(async move {
+        for _ in 0..KEPT_LATER {
+            tokio::time::sleep(AGAIN).await;
+            if store.answered(&scope, &name, sealed.as_deref()).await.is_ok() {
+                return;
+            }
+        }
+        tracing::error!("the answer to a change could not be kept under its Idempotency-Key, which stays in doubt for a day");
+    });
+    false
 }
 
 /// An answer that is given again until then; from then on the name is free for another request.

@@ -13,7 +13,7 @@ use crate::store::{Answer, AuditStore, StoreError};
 impl AuditStore for Sqlite {
     fn note<'a>(&'a self, note: &'a Note) -> Answer<'a, ()> {
         Box::pin(async move {
-            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.change().await?;
             self.append(&mut transaction, note).await?;
             Ok(transaction.commit().await?)
         })
@@ -44,7 +44,7 @@ pub(super) async fn seal(store: &Sqlite) -> Result<(), StoreError> {
     if is_open {
         return Ok(());
     }
-    let mut transaction = store.changes.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = store.change().await?;
     // Another program may have been faster.
     if store.head(&mut transaction).await? == Head::None {
         store.append(&mut transaction, &sealing("the end of the list was not kept before")).await?;

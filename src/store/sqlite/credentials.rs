@@ -23,7 +23,7 @@ impl CredentialStore for Sqlite {
 
     fn put_credential<'a>(&'a self, kept: &'a KeptCredential, was: Option<&'a KeptCredential>, note: &'a Note) -> Answer<'a, bool> {
         Box::pin(async move {
-            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.change().await?;
             let one = "SELECT * FROM credentials WHERE name = ? AND sealed IS NOT NULL";
             let stored = sqlx::query(one).bind(&kept.name).fetch_optional(&mut *transaction).await?;
             if stored.as_ref().map(credential).transpose()?.as_ref() != was {
@@ -50,7 +50,7 @@ impl CredentialStore for Sqlite {
 
     fn remove_credential<'a>(&'a self, name: &'a str, note: &'a Note) -> Answer<'a, bool> {
         Box::pin(async move {
-            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.change().await?;
             let changed = keys::next_change(&mut transaction).await?;
             let removed = sqlx::query(REMOVE).bind(name).bind(changed).execute(&mut *transaction).await?.rows_affected();
             if removed == 0 {

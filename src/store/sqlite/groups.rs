@@ -32,7 +32,7 @@ impl GroupStore for Sqlite {
 
     fn put_group<'a>(&'a self, group: &'a Group, was: Option<&'a Group>, note: &'a Note) -> Answer<'a, bool> {
         Box::pin(async move {
-            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.change().await?;
             let stored = sqlx::query(ONE).bind(group.id.to_string()).fetch_optional(&mut *transaction).await?;
             if stored.as_ref().map(self::group).transpose()?.as_ref() != was {
                 return Ok(false);

@@ -9,7 +9,7 @@ use crate::store::{Answer, Claim, IdempotencyStore};
 impl IdempotencyStore for Sqlite {
     fn claim<'a>(&'a self, scope: &'a str, name: &'a str, request: &'a [u8], oldest: Timestamp) -> Answer<'a, Claim> {
         Box::pin(async move {
-            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.change().await?;
             sqlx::query("DELETE FROM idempotency WHERE at < ?").bind(micros(oldest)).execute(&mut *transaction).await?;
             let row = sqlx::query("SELECT request, answer, at FROM idempotency WHERE scope = ? AND name = ?");
             let row = row.bind(scope).bind(name).fetch_optional(&mut *transaction).await?;

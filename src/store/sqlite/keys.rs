@@ -34,6 +34,7 @@ const UPDATE: &str = "UPDATE keys SET name = ?4, owner = ?5, limits = ?6, not_be
 impl KeyStore for Sqlite {
     fn key(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
         Box::pin(async move {
+            self.is_there()?;
             let row = sqlx::query("SELECT * FROM owned_keys WHERE id = ?").bind(id.to_string()).fetch_optional(&self.reads).await?;
             row.as_ref().map(record).transpose()
         })
@@ -75,7 +76,7 @@ impl KeyStore for Sqlite {
     fn put_keys<'a>(&'a self, records: &'a [(KeyRecord, Note)]) -> Answer<'a, bool> {
         Box::pin(async move {
             // A write lock from the start: two writers then wait for each other instead of failing half-way.
-            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.change().await?;
             for (record, note) in records {
                 if !write(self, &mut transaction, record, note).await? {
                     return Ok(false);
@@ -88,7 +89,7 @@ impl KeyStore for Sqlite {
 
     fn switch_owner<'a>(&'a self, owner: &'a str, disabled: bool, note: &'a Note) -> Answer<'a, bool> {
         Box::pin(async move {
-            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.change().await?;
             let switched = match disabled {
                 true => "INSERT OR IGNORE INTO disabled_owners (owner) VALUES (?)",
                 false => "DELETE FROM disabled_owners WHERE owner = ?",

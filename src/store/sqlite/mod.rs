@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use ring::hmac;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool, Transaction};
 
 use super::StoreError;
 
@@ -127,6 +127,12 @@ impl Sqlite {
     pub async fn count_keys(&self) -> Result<u64, StoreError> {
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM keys").fetch_one(&self.reads).await?;
         Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Begins what people change: not in a file that no restart would find.
+    async fn change(&self) -> Result<Transaction<'static, sqlx::Sqlite>, StoreError> {
+        self.is_there()?;
+        Ok(self.changes.begin_with("BEGIN IMMEDIATE").await?)
     }
 
     /// Whether the file that was opened is still the one that a restart would find: what is written to another one is lost.

@@ -45,7 +45,7 @@ impl SubscriptionStore for Sqlite {
 
     fn end_subscriptions<'a>(&'a self, service: &'a str, at: Timestamp, note: &'a Note) -> Answer<'a, ()> {
         Box::pin(async move {
-            let mut transaction = self.changes.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.change().await?;
             let changed = keys::next_change(&mut transaction).await?;
             let done = sqlx::query(END).bind(micros(at)).bind(changed).bind(service).execute(&mut *transaction).await?;
             if done.rows_affected() > 0 {
@@ -58,7 +58,7 @@ impl SubscriptionStore for Sqlite {
 }
 
 async fn write(store: &Sqlite, statement: &'static str, subscription: &Subscription, note: &Note) -> Result<bool, StoreError> {
-    let mut transaction = store.changes.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = store.change().await?;
     let changed = keys::next_change(&mut transaction).await?;
     let done = sqlx::query(statement)
         .bind(&subscription.service)
