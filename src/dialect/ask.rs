@@ -34,6 +34,8 @@ pub struct Ask {
     pub in_background: bool,
     /// Whether the model may read what is not in the body, or is no text in it.
     pub points_out: bool,
+    /// Whether it may name files that a provider keeps.
+    pub names_files: bool,
     /// Tools that are handed to the model.
     pub tools: Tools,
     /// Whether it names other models that its provider may call instead.
@@ -119,6 +121,7 @@ impl Ask {
             keeps,
             in_background,
             points_out,
+            names_files: members.may_name_files(),
             tools,
             names_others,
             max_output: max_output.map(|tokens| tokens.saturating_add(foretold).saturating_mul(choices)),

@@ -25,6 +25,7 @@ pub struct Member<'a> {
 pub struct Members<'a> {
     list: Vec<Member<'a>>,
     points_out: bool,
+    may_name_files: bool,
 }
 
 /// No dialect's request or answer has nearly as many; each name is compared with those before it.
@@ -36,7 +37,7 @@ impl<'a> Members<'a> {
     /// Reads the members of the object that `json` is; the whole of it has to be right, and no name may come twice.
     pub fn read(json: &'a [u8]) -> Result<Members<'a>, serde_json::Error> {
         if let Some((list, pointers)) = scan::members(json) {
-            return Ok(Members { list, points_out: pointers.any() });
+            return Ok(Members { list, points_out: pointers.any(), may_name_files: pointers.may_name_files() });
         }
         Members::read_carefully(json)
     }
@@ -68,6 +69,11 @@ impl<'a> Members<'a> {
     /// Whether something in it may point to what is not in it, or be no text: files, pictures, what a provider keeps or finds by itself.
     pub fn points_out(&self) -> bool {
         self.points_out
+    }
+
+    /// Whether something in it may name a file that a provider keeps.
+    pub fn may_name_files(&self) -> bool {
+        self.may_name_files
     }
 
     /// All members.
@@ -102,7 +108,7 @@ impl<'de> Visitor<'de> for TopLevel {
             members.push(Member { name, raw, range: start..start + raw.len() });
         }
         // What this reader takes and the other does not is hardly ever sent.
-        Ok(Members { list: members, points_out: true })
+        Ok(Members { list: members, points_out: true, may_name_files: true })
     }
 }
 

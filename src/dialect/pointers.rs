@@ -13,6 +13,8 @@ const LONGEST: usize = 20;
 pub(super) struct Pointers {
     /// Files, pictures and sound, or the place of something.
     is_named: bool,
+    /// Files that a provider keeps, wherever.
+    has_files: bool,
     /// Letters and digits that are written as escapes, which could make any of these words.
     is_hidden: bool,
 }
@@ -25,10 +27,18 @@ impl Pointers {
         self.is_named || self.is_hidden
     }
 
+    /// Whether there may be files among them.
+    pub(super) fn may_name_files(self) -> bool {
+        self.has_files || self.is_hidden
+    }
+
     /// Looks at a string without escapes, the name of a member or a value.
     #[inline]
     pub(super) fn look_at(&mut self, string: &[u8]) {
-        self.is_named |= string.len() <= LONGEST && is_name(string);
+        if string.len() <= LONGEST {
+            self.is_named |= is_name(string);
+            self.has_files |= matches!(string, b"file_id" | b"file_ids");
+        }
     }
 
     /// Looks at the four digits of an escape: digits, letters and `_` are `\u0030` to `\u007a`.

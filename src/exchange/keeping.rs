@@ -10,7 +10,7 @@ use http_body::{Body, Frame};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::naming::files_named;
+use super::naming::{file_ids, files_named};
 use crate::catalog::Dialect;
 use crate::dialect::Ask;
 use crate::dialect::members::Members;
@@ -44,6 +44,10 @@ const MOST_PIECES: usize = 8;
 pub(super) async fn targets(gateway: &Gateway, ask: &Ask, key: KeyId) -> Result<Vec<Target>, Refusal> {
     match ask.called.dialect {
         Dialect::Gemini => targets_with(gateway, &ask.model, key, &files_named(&ask.body)?).await,
+        _ if ask.names_files => {
+            let kept = [ask.earlier.clone(), file_ids(&ask.body)?].concat();
+            targets_with(gateway, &ask.model, key, &kept).await
+        }
         _ => targets_with(gateway, &ask.model, key, &ask.earlier).await,
     }
 }

@@ -1,4 +1,4 @@
-//! Google's files that a request names by their addresses, found without building anything of it.
+//! Files that a request names, by their ids or, Google's, by their addresses, found without building anything of it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,11 +13,18 @@ use crate::error::Refusal;
 use crate::held::Kind;
 use crate::upstream::media_of;
 
-/// Looks through JSON for addresses of files, and builds nothing of it.
+/// Looks through JSON for files, and builds nothing of it.
 struct FilesNamed<'a> {
     into: &'a mut Vec<String>,
-    /// The value that comes is one.
-    is_address: bool,
+    /// What the value that comes is, where it names some.
+    by: Option<By>,
+}
+
+/// How a member names files.
+#[derive(Clone, Copy)]
+enum By {
+    Address,
+    Id,
 }
 
 /// What the name of a file of Google's begins with.
@@ -30,12 +37,22 @@ pub(super) fn files_named(body: &[u8]) -> Result<Vec<(Kind, String)>, Refusal> {
     let has_letter = || memmem::find_iter(body, b"\\u00").any(|at| matches!(body.get(at + 4), Some(b'4'..=b'7')));
     let mut found = Vec::new();
     if has("fileUri") || has("file_uri") || has_letter() {
-        let looking = FilesNamed { into: &mut found, is_address: false };
-        let looked = looking.deserialize(&mut serde_json::Deserializer::from_slice(body));
-        // What was not looked through to its end may name any file.
-        looked.map_err(|e| Refusal::invalid("invalid_json", format!("The body cannot be read: {e}.")))?;
+        look_through(body, &mut found)?;
     }
     Ok(found.into_iter().map(|file| (Kind::File, file)).collect())
+}
+
+/// Files of the other dialects that a body names by their ids, wherever it does: `"file_id": "file-1"`.
+pub(super) fn file_ids(body: &[u8]) -> Result<Vec<(Kind, String)>, Refusal> {
+    let mut found = Vec::new();
+    look_through(body, &mut found)?;
+    Ok(found.into_iter().map(|file| (Kind::File, file)).collect())
+}
+
+fn look_through(body: &[u8], into: &mut Vec<String>) -> Result<(), Refusal> {
+    let looked = FilesNamed { into, by: None }.deserialize(&mut serde_json::Deserializer::from_slice(body));
+    // What was not looked through to its end may name any file.
+    looked.map_err(|e| Refusal::invalid("invalid_json", format!("The body cannot be read: {e}.")))
 }
 
 /// Each `files/ID` in an address, or as the whole of it: which of several its provider takes is its own affair.
@@ -76,20 +93,27 @@ impl<'de> Visitor<'de> for FilesNamed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            let is_address = matches!(&*name, "fileUri" | "file_uri");
-            map.next_value_seed(FilesNamed { into: self.into, is_address })?;
+            let by = match &*name {
+                "fileUri" | "file_uri" => Some(By::Address),
+                "file_id" | "file_ids" => Some(By::Id),
+                _ => None,
+            };
+            map.next_value_seed(FilesNamed { into: self.into, by })?;
         }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(FilesNamed { into: self.into, is_address: false })?.is_some() {}
+        let by = self.by.filter(|by| matches!(by, By::Id));
+        while list.next_element_seed(FilesNamed { into: self.into, by })?.is_some() {}
         Ok(())
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        if self.is_address {
-            self.into.extend(files_at(text));
+        match self.by {
+            Some(By::Address) => self.into.extend(files_at(text)),
+            Some(By::Id) => self.into.push(text.to_owned()),
+            None => {}
         }
         Ok(())
     }
@@ -130,6 +154,12 @@ mod tests {
         assert_eq!(named(r#"{"\u0066ileUri":"https:\/\/g.example\/v1\/files\/c"}"#), ["files/c"]);
         assert_eq!(named(r#"{"fileUri":"https://g.example/v1/files/%61bc"}"#), ["files/abc"]);
         assert_eq!(named(r#"{"fileUri":"https://g.example/v1/files/a?x=/files/b#files/c"}"#), ["files/a", "files/b", "files/c"]);
+        let ids = |body: &str| file_ids(body.as_bytes()).unwrap().into_iter().map(|(_, id)| id).collect::<Vec<_>>();
+        assert_eq!(
+            ids(r#"{"a":[{"file":{"file_id":"file-1"}}],"tools":[{"container":{"file_ids":["file-2","file-3"]}}],"text":"file_id"}"#),
+            ["file-1", "file-2", "file-3"]
+        );
+        assert_eq!(ids(r#"{"\u0066ile_id":"file-1","x":["file-9"]}"#), ["file-1"]);
         for none in [r#"{"fileUri":"gs://bucket/profiles/a"}"#, r#"{"fileUri":"https://youtu.be/x"}"#, r#"{"text":"\u00e4 files/a"}"#] {
             assert!(named(none).is_empty(), "{none}");
         }

@@ -35,6 +35,9 @@ const CAPACITY: u64 = 200_000;
 /// Ids of failed attempts kept in memory at the most, so that whoever tries one again costs the store nothing.
 const FAILED_CAPACITY: u64 = 100_000;
 const FAILED_FOR: Duration = Duration::from_secs(30);
+/// Records that were read a moment ago.
+const READ_CAPACITY: u64 = 10_000;
+const READ_FOR: Duration = Duration::from_secs(1);
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// Keys that are read anew at the same time: one whose new limit has to be counted first holds no other up.
 const RENEWED_AT_ONCE: usize = 8;
@@ -50,8 +53,8 @@ pub struct Keyring {
     editions: Editions,
     /// Ids that were tried in vain lately, and the hash of the key that there is, if there is one: its holder is looked up all the same.
     failed: Cache<KeyId, Option<KeyHash>>,
-    /// Always empty: joins those who wait for the same record.
-    asking: Cache<KeyId, ()>,
+    /// Records of keys on their way into memory, or that there is none, for a moment: who comes meanwhile asks for none again.
+    read: Cache<KeyId, Read>,
     guesses: Guesses,
     /// How long keys in memory go on working while the store cannot be asked.
     down_for: Duration,
@@ -68,13 +71,8 @@ pub struct Keyring {
     nobody: (KeyHash, Mark),
 }
 
-/// What the store says of an id.
-#[derive(Clone)]
-enum Asked {
-    /// The record, if there is one, and what `told` said before it was read.
-    Read(Option<Arc<KeyRecord>>, u64),
-    Down,
-}
+/// The record of an id, if there is one, and what `told` said before it was read.
+type Read = (Option<Arc<KeyRecord>>, u64);
 
 /// A reading of a key that may be older than a change: dropped before it is settled, it leaves the key to whoever follows the changes.
 struct Doubt<'a> {
@@ -108,7 +106,7 @@ impl Keyring {
             known: Cache::new(CAPACITY),
             editions: Editions::new(),
             failed: Cache::builder().max_capacity(FAILED_CAPACITY).time_to_live(FAILED_FOR).build(),
-            asking: Cache::new(1),
+            read: Cache::builder().max_capacity(READ_CAPACITY).time_to_live(READ_FOR).build(),
             guesses: Guesses::new(),
             down_for,
             opened: Instant::now(),
@@ -142,7 +140,7 @@ impl Keyring {
             Some(_) if self.is_out_of_touch() => return Err(rejected(Reason::StoreDown)),
             Some(known) => known,
             None => {
-                let (record, told) = self.read(id).await.map_err(rejected)?;
+                let (record, told) = self.read(id, false).await.map_err(rejected)?;
                 self.look_up(record.ok_or(rejected(Reason::Unknown))?, told).await.map_err(rejected)?
             }
         };
@@ -182,9 +180,10 @@ impl Keyring {
     ) -> Result<Arc<Known>, Reason> {
         let hash = self.pepper.hash(text.expose());
         let is_right = hash.matches(known.as_ref().map_or(&self.nobody.0, |known| &known.record.hash));
+        let is_known = known.is_some();
         let known = match known.filter(|_| is_right) {
             Some(known) => self.in_touch(known)?,
-            None => self.prove_by_store(text.id(), hash, from).await?,
+            None => self.prove_by_store(text.id(), hash, is_known, from).await?,
         };
         // Another caller of the same key may have been first.
         let _ = known.proven.set(mark);
@@ -193,7 +192,7 @@ impl Keyring {
 
     /// Asks the store, also for a wrong secret of a key in memory, so that no clock tells which ids are in use. Nothing but the record is read
     /// before the secret is proven: what its limits have used may take long to count.
-    async fn prove_by_store(&self, id: KeyId, hash: KeyHash, from: Option<IpAddr>) -> Result<Arc<Known>, Reason> {
+    async fn prove_by_store(&self, id: KeyId, hash: KeyHash, is_known: bool, from: Option<IpAddr>) -> Result<Arc<Known>, Reason> {
         let fits = |kept: Option<KeyHash>| hash.matches(kept.as_ref().unwrap_or(&self.nobody.0));
         if self.failed.get(&id).await.is_some_and(|kept| !fits(kept)) {
             return Err(Reason::Unknown);
@@ -202,7 +201,7 @@ impl Keyring {
             return Err(Reason::TooManyGuesses(wait));
         }
         let began = std::time::Instant::now();
-        let (record, told) = self.read(id).await?;
+        let (record, told) = self.read(id, is_known).await?;
         let kept = record.as_ref().map(|record| record.hash);
         match record.filter(|_| fits(kept)) {
             Some(record) => self.look_up(record, told).await,
@@ -257,22 +256,23 @@ impl Keyring {
         }
     }
 
-    /// A key's record, and what `told` said before it was read.
-    async fn read(&self, id: KeyId) -> Result<(Option<Arc<KeyRecord>>, u64), Reason> {
-        let ask = async {
-            let told = self.told.load(Ordering::SeqCst);
-            // What is no answer is not kept.
-            Err::<(), Asked>(match self.store.key(id).await {
-                Ok(record) => Asked::Read(record.map(Arc::new), told),
-                Err(error) => {
-                    unreadable(id, &error);
-                    Asked::Down
-                }
-            })
+    /// A key's record, as the store has it; or had it a moment ago, where the key was in memory for nobody yet.
+    async fn read(&self, id: KeyId, is_known: bool) -> Result<Read, Reason> {
+        let told = self.told.load(Ordering::SeqCst);
+        let read = async || {
+            let record = self.store.key(id).await.inspect_err(|error| unreadable(id, error))?;
+            Ok::<Read, StoreError>((record.map(Arc::new), told))
         };
-        match self.asking.try_get_with(id, ask).await.map_err(|asked| (*asked).clone()) {
-            Err(Asked::Read(record, told)) => Ok((record, told)),
-            Ok(()) | Err(Asked::Down) => Err(Reason::StoreDown),
+        let read_once = async {
+            match self.known.get(&id).await {
+                // Another caller has just brought it there.
+                Some(known) => Ok((Some(Arc::new(known.record.clone())), told)),
+                None => read().await,
+            }
+        };
+        match is_known {
+            true => read().await.map_err(|_| Reason::StoreDown),
+            false => self.read.try_get_with(id, read_once).await.map_err(|_| Reason::StoreDown),
         }
     }
 
@@ -282,6 +282,7 @@ impl Keyring {
         let mut doubt = Doubt { ring: self, id, told };
         let load = async { self.known(KeyRecord::clone(&record)).await.inspect_err(|error| unreadable(id, error)) };
         let known = self.known.try_get_with(id, load).await.map_err(|_| Reason::StoreDown);
+        self.read.invalidate(&id).await;
         if known.is_ok() && !doubt.is_settled() {
             let now = self.told.load(Ordering::SeqCst);
             self.read_again(id).await;
@@ -340,6 +341,7 @@ impl Keyring {
 
     async fn take_in_key(&self, id: KeyId) -> Option<AccountId> {
         self.failed.invalidate(&id).await;
+        self.read.invalidate(&id).await;
         if self.known.get(&id).await.is_some() {
             self.read_again(id).await;
         }

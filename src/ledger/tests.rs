@@ -694,7 +694,7 @@ async fn a_full_disk_takes_all_lines_of_a_write_or_none() {
     assert_eq!(drain.recover().await, requests - 1);
     assert_eq!(drain.handle().status().damaged_lines(), 0);
     let rows = usage(&store).await;
-    assert!(requests > 10 && requests % 5 == 0, "{requests}");
+    assert!(requests > 10 && requests.is_multiple_of(5), "{requests}");
     assert_eq!((rows[0].requests, rows[0].input_tokens), (requests, 7), "request 0 is settled, the others are assumed");
 }
 

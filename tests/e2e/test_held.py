@@ -143,6 +143,32 @@ def test_file_of_another_key_is_not_there(client, other, upstream, shelf):
     assert client.files.retrieve(file.id).id == file.id
 
 
+NAMING = {
+    "chat": lambda id: {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": id}}]}]},
+    "responses": lambda id: {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": id}]}]},
+    "a tool's": lambda id: {"input": "Hi", "tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-elsewhere", id]}}]},
+}
+
+
+@pytest.mark.parametrize("how", NAMING)
+def test_a_request_names_no_file_of_another_key(client, other, upstream, shelf, how):
+    file, fields = upload(client), NAMING[how]
+    upstream.serve("gpt-4o-mini", provider.chat("Hi"))
+
+    def ask(whose, id):
+        create = whose.chat.completions.create if how == "chat" else whose.responses.create
+        return create(model="test/gpt-4o-mini", **fields(id))
+
+    count = len(upstream.requests)
+    with nothing_there():
+        ask(other, file.id)
+    assert len(upstream.requests) == count
+    ask(client, file.id)
+    # One that was not made here is its provider's to judge.
+    ask(other, "file-of-somebody")
+    assert len(upstream.requests) == count + 2
+
+
 def test_list_has_the_keys_own_files_over_all_pages(gateway, upstream):
     Shelf(upstream, page=3)
     clients = [gateway.client(gateway.new_key()["key"]) for _ in range(2)]
