@@ -75,6 +75,13 @@ impl Gateway {
         self.switchboard.router()
     }
 
+    /// What ended before this call is in the store after it; where that fails, what is told is told without it.
+    pub async fn take_in_newest(&self, what_is_told: &str) {
+        if let Err(error) = self.drain.flush().await {
+            tracing::warn!(%error, "{what_is_told} without the newest records");
+        }
+    }
+
     /// Judges the key of a request beside the corridor, which has no ticket to count and log its refusal.
     pub async fn caller(&self, head: &Parts, plane: Plane) -> Result<Caller, Refusal> {
         let checked = self.keys.check(head, plane).await;

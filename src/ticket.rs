@@ -319,8 +319,9 @@ impl Ticket {
         match reading {
             _ if self.operation.is_free() || self.beside.is_some() => (Usage::default(), Source::None),
             Some(reading @ Reading { usage: Some(usage), .. }) if is_told(&reading) => (usage, Source::Reported),
-            Some(_) if self.operation.is_media() => (Usage { input: self.estimate.input, ..Usage::default() }, Source::Estimated),
-            Some(_) if self.operation.has_no_output() => (Usage { input: self.estimate.input, ..Usage::default() }, Source::Estimated),
+            Some(_) if self.operation.is_media() || self.operation.has_no_output() => {
+                (Usage { input: self.estimate.input, ..Usage::default() }, Source::Estimated)
+            }
             Some(Reading { usage, estimated_output, .. }) => {
                 // What was reported on the way is the least of it.
                 let so_far = usage.unwrap_or(Usage { input: self.estimate.input, ..Usage::default() });
@@ -339,12 +340,12 @@ impl Ticket {
         if self.operation.is_free() {
             return Some(Usd::default());
         }
-        let is_unknown = self.operation.is_media() && source == Source::Estimated;
+        let is_estimated = source == Source::Estimated;
+        let is_unknown = self.operation.is_media() && is_estimated;
         let cost = self.target.as_ref().filter(|_| !is_unknown).and_then(Target::facts).and_then(|facts| facts.cost(usage));
-        match self.estimate.worst {
-            _ if !(self.goes_on_unseen && source == Source::Estimated) => cost,
-            Ok(worst) => Some(cost.unwrap_or_default().max(worst)),
-            Err(_) => None,
+        match self.goes_on_unseen && is_estimated {
+            true => self.estimate.worst.ok().map(|worst| worst.max(cost.unwrap_or_default())),
+            false => cost,
         }
     }
 

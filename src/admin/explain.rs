@@ -86,9 +86,7 @@ pub(super) async fn serve(
     JsonBody(asked): JsonBody<Asked>,
 ) -> Result<Response<Body>, Problem> {
     let key = asked.key.ok_or_else(|| Wrong { field: "key", message: "is missing: send a whole key, or its id".to_owned() })?;
-    if let Err(e) = gateway.drain.flush().await {
-        tracing::warn!(error = %e, "a key is explained without the newest records");
-    }
+    gateway.take_in_newest("a key is explained").await;
     let (keys, ledger, router) = (&*gateway.key_store, &*gateway.ledger_store, gateway.router());
     let (prompts, prompts_model) = (&*gateway.prompts.prompts(), gateway.config.prompts.model.as_str());
     let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router, prompts, prompts_model };
@@ -156,19 +154,7 @@ impl Sources<'_> {
         };
         let (code, message) = match refusal {
             Some(refusal) => (Some(refusal.code), refusal.message),
-            None => {
-                let good = model.map_or("This key is good", |_| "This key is good, and may use this model");
-                let but = unknown.iter().map(|standing| standing.limit.as_str()).collect::<Vec<_>>().join(", ");
-                let told = "which the running gateway alone counts: POST /admin/v1/keys/explain tells";
-                (
-                    None,
-                    if but.is_empty() {
-                        format!("{good}.")
-                    } else {
-                        format!("{good}, as far as the ledger tells; not known here is how {but} stands, {told}.")
-                    },
-                )
-            }
+            None => (None, good(model, &unknown)),
         };
         let state = known.state().map_or_else(|reason| reason.code(), |()| "active").to_owned();
         let (key, model) = (Some(KeyView { state, ..KeyView::of(record) }), model.map(str::to_owned));
@@ -229,6 +215,18 @@ fn only_there(known: &Known) -> Option<Cow<'static, str>> {
     });
     let conditions: Vec<String> = conditions.collect();
     (!conditions.is_empty()).then(|| format!("It works only {}.", conditions.join(" and ")).into())
+}
+
+/// That nothing is wrong with a key, as far as this process knows its limits.
+fn good(model: Option<&str>, unknown: &[Standing]) -> String {
+    let good = model.map_or("This key is good", |_| "This key is good, and may use this model");
+    if unknown.is_empty() {
+        return format!("{good}.");
+    }
+    let limits = unknown.iter().map(|standing| standing.limit.as_str()).collect::<Vec<_>>().join(", ");
+    format!(
+        "{good}, as far as the ledger tells; not known here is how {limits} stands, which the running gateway alone counts: POST /admin/v1/keys/explain tells."
+    )
 }
 
 // === impl Explanation ===

@@ -81,10 +81,7 @@ pub(super) async fn show(
     let by = params.by.as_deref().unwrap_or("day");
     let query = parse(by, params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let query = UsageQuery { key: params.key, project: params.project, team: params.team, ..query };
-    // What ended before this call is in the answer.
-    if let Err(e) = gateway.drain.flush().await {
-        tracing::warn!(error = %e, "usage is shown without the newest records");
-    }
+    gateway.take_in_newest("usage is shown").await;
     let rows = gateway.ledger_store.usage(&query).await?;
     if let Some(after) = params.after.as_ref().filter(|after| rows.iter().all(|row| row.group != **after)) {
         return Err(Problem::query(format!(
@@ -125,9 +122,7 @@ pub(super) async fn export(
     let format = Format::parse(params.format.as_deref().unwrap_or("jsonl")).map_err(Problem::query)?;
     let query = parse_export(params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let query = RowsQuery { key: params.key, ..query };
-    if let Err(e) = gateway.drain.flush().await {
-        tracing::warn!(error = %e, "usage is exported without the newest records");
-    }
+    gateway.take_in_newest("usage is exported").await;
     let export = Export::new(Arc::clone(&gateway.ledger_store), query, format);
     // The first page before the head: a store that is down is a 503, and not an export that breaks off.
     let (first, export) = export.next().await?;

@@ -71,7 +71,7 @@ impl Meant {
                 (rerank::write_answer(&answer, asked), Dropped::default(), answer.usage)
             }
         };
-        Ok(Translated { body, dropped, reading: Reading { usage, estimated_output: 0, is_last: true, ending: Ending::Complete } })
+        Ok(Translated { body, dropped, reading: Reading { usage, ending: Ending::Complete, ..Reading::default() } })
     }
 }
 

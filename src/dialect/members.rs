@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::pointers::Pointers;
 use super::scan;
 
 /// One member: its name, and where its value stands.
@@ -24,8 +25,7 @@ pub struct Member<'a> {
 #[derive(Debug)]
 pub struct Members<'a> {
     list: Vec<Member<'a>>,
-    points_out: bool,
-    may_name_files: bool,
+    pointers: Pointers,
 }
 
 /// No dialect's request or answer has nearly as many; each name is compared with those before it.
@@ -37,7 +37,7 @@ impl<'a> Members<'a> {
     /// Reads the members of the object that `json` is; the whole of it has to be right, and no name may come twice.
     pub fn read(json: &'a [u8]) -> Result<Members<'a>, serde_json::Error> {
         if let Some((list, pointers)) = scan::members(json) {
-            return Ok(Members { list, points_out: pointers.any(), may_name_files: pointers.may_name_files() });
+            return Ok(Members { list, pointers });
         }
         Members::read_carefully(json)
     }
@@ -68,12 +68,12 @@ impl<'a> Members<'a> {
 
     /// Whether something in it may point to what is not in it, or be no text: files, pictures, what a provider keeps or finds by itself.
     pub fn points_out(&self) -> bool {
-        self.points_out
+        self.pointers.any()
     }
 
     /// Whether something in it may name a file that a provider keeps.
     pub fn may_name_files(&self) -> bool {
-        self.may_name_files
+        self.pointers.may_name_files()
     }
 
     /// All members.
@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for TopLevel {
             members.push(Member { name, raw, range: start..start + raw.len() });
         }
         // What this reader takes and the other does not is hardly ever sent.
-        Ok(Members { list: members, points_out: true, may_name_files: true })
+        Ok(Members { list: members, pointers: Pointers::UNSEEN })
     }
 }
 

@@ -22,6 +22,9 @@ pub(super) struct Pointers {
 // === impl Pointers ===
 
 impl Pointers {
+    /// Nobody has looked: there may be any.
+    pub(super) const UNSEEN: Pointers = Pointers { is_named: false, has_files: false, is_hidden: true };
+
     /// Whether there are any.
     pub(super) fn any(self) -> bool {
         self.is_named || self.is_hidden

@@ -91,7 +91,7 @@ fn write_answer(mut answer: Answer, asked: &Asked) -> Translated {
     let to: &dyn Codec = codec(asked.called.dialect);
     let mut dropped = Dropped::default();
     let said: usize = answer.choices.iter().map(|choice| choice.text().len()).sum();
-    let reading = Reading { usage: answer.usage, estimated_output: (said / 4) as u64, is_last: true, ending: Ending::Complete };
+    let reading = Reading { usage: answer.usage, estimated_output: (said / 4) as u64, ending: Ending::Complete, ..Reading::default() };
     // To another dialect's caller a turn that was paused looks like one that has ended.
     let is_paused = answer.choices.iter().any(|choice| choice.finish == Finish::Pause);
     dropped.note_if(is_paused && asked.called.dialect != Dialect::AnthropicMessages, "finish_reason");
@@ -149,7 +149,7 @@ impl Translation {
             State::Ended => Ending::Complete,
             State::Failed => Ending::Failed,
         };
-        let reading = Reading { usage: self.usage, estimated_output: (self.said / 4) as u64, is_last: false, ending };
+        let reading = Reading { usage: self.usage, estimated_output: (self.said / 4) as u64, ending, ..Reading::default() };
         (self.take_out(), reading)
     }
 

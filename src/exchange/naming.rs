@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::catalog::Dialect;
 use crate::dialect::Meant;
+use crate::dialect::ask::broken;
 use crate::dialect::ir::MediaSource;
 use crate::error::Refusal;
 use crate::held::Kind;
@@ -16,14 +17,17 @@ use crate::upstream::media_of;
 /// Looks through JSON for files, and builds nothing of it.
 struct FilesNamed<'a> {
     into: &'a mut Vec<String>,
-    /// What the value that comes is, where it names some.
-    by: Option<By>,
+    by: By,
+    /// The value that comes names some.
+    is_name: bool,
 }
 
-/// How a member names files.
+/// How files are named.
 #[derive(Clone, Copy)]
 enum By {
+    /// Google's, one a member.
     Address,
+    /// The others', one a member or a list of them.
     Id,
 }
 
@@ -35,24 +39,21 @@ pub(super) fn files_named(body: &[u8]) -> Result<Vec<(Kind, String)>, Refusal> {
     let has = |text: &str| memmem::find(body, text.as_bytes()).is_some();
     // An escape may stand for any letter of the name; nearly all bodies have neither.
     let has_letter = || memmem::find_iter(body, b"\\u00").any(|at| matches!(body.get(at + 4), Some(b'4'..=b'7')));
-    let mut found = Vec::new();
-    if has("fileUri") || has("file_uri") || has_letter() {
-        look_through(body, &mut found)?;
-    }
-    Ok(found.into_iter().map(|file| (Kind::File, file)).collect())
+    if has("fileUri") || has("file_uri") || has_letter() { look_through(body, By::Address) } else { Ok(Vec::new()) }
 }
 
 /// Files of the other dialects that a body names by their ids, wherever it does: `"file_id": "file-1"`.
 pub(super) fn file_ids(body: &[u8]) -> Result<Vec<(Kind, String)>, Refusal> {
-    let mut found = Vec::new();
-    look_through(body, &mut found)?;
-    Ok(found.into_iter().map(|file| (Kind::File, file)).collect())
+    look_through(body, By::Id)
 }
 
-fn look_through(body: &[u8], into: &mut Vec<String>) -> Result<(), Refusal> {
-    let looked = FilesNamed { into, by: None }.deserialize(&mut serde_json::Deserializer::from_slice(body));
+fn look_through(body: &[u8], by: By) -> Result<Vec<(Kind, String)>, Refusal> {
+    let mut found = Vec::new();
+    let looking = FilesNamed { into: &mut found, by, is_name: false };
+    let looked = looking.deserialize(&mut serde_json::Deserializer::from_slice(body));
     // What was not looked through to its end may name any file.
-    looked.map_err(|e| Refusal::invalid("invalid_json", format!("The body cannot be read: {e}.")))
+    looked.map_err(|e| broken(body, &e))?;
+    Ok(found.into_iter().map(|file| (Kind::File, file)).collect())
 }
 
 /// Each `files/ID` in an address, or as the whole of it: which of several its provider takes is its own affair.
@@ -93,27 +94,26 @@ impl<'de> Visitor<'de> for FilesNamed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            let by = match &*name {
-                "fileUri" | "file_uri" => Some(By::Address),
-                "file_id" | "file_ids" => Some(By::Id),
-                _ => None,
+            let is_name = match self.by {
+                By::Address => matches!(&*name, "fileUri" | "file_uri"),
+                By::Id => matches!(&*name, "file_id" | "file_ids"),
             };
-            map.next_value_seed(FilesNamed { into: self.into, by })?;
+            map.next_value_seed(FilesNamed { into: self.into, by: self.by, is_name })?;
         }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let by = self.by.filter(|by| matches!(by, By::Id));
-        while list.next_element_seed(FilesNamed { into: self.into, by })?.is_some() {}
+        let is_name = self.is_name && matches!(self.by, By::Id);
+        while list.next_element_seed(FilesNamed { into: self.into, by: self.by, is_name })?.is_some() {}
         Ok(())
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
         match self.by {
-            Some(By::Address) => self.into.extend(files_at(text)),
-            Some(By::Id) => self.into.push(text.to_owned()),
-            None => {}
+            _ if !self.is_name => {}
+            By::Address => self.into.extend(files_at(text)),
+            By::Id => self.into.push(text.to_owned()),
         }
         Ok(())
     }

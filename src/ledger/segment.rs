@@ -65,19 +65,16 @@ impl Segment {
         }
         let written = self.file.write(line)?;
         self.len += written as u64;
-        self.is_torn = written < line.len();
+        if written == line.len() {
+            self.whole = self.len;
+            return Ok(());
+        }
         // A full disk lets go of what it took; where it does not, the next lines begin on a line of their own.
-        if self.is_torn && self.file.set_len(self.whole).is_ok() {
-            (self.len, self.is_torn) = (self.whole, false);
-            return Err(half_written());
+        match self.file.set_len(self.whole) {
+            Ok(()) => self.len = self.whole,
+            Err(_) => self.is_torn = true,
         }
-        match self.is_torn {
-            true => Err(half_written()),
-            false => {
-                self.whole = self.len;
-                Ok(())
-            }
-        }
+        Err(io::Error::new(io::ErrorKind::StorageFull, "the disk took only a part of a record"))
     }
 
     /// A segment that takes no line.
@@ -110,10 +107,6 @@ impl Segment {
     pub fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
-}
-
-fn half_written() -> io::Error {
-    io::Error::new(io::ErrorKind::StorageFull, "the disk took only a part of a record")
 }
 
 /// Adds a record's line to `lines`.

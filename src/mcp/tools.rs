@@ -110,9 +110,7 @@ async fn usage(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<V
     }
     let query = parse_usage_query(by, since.as_deref(), until.as_deref())?;
     let query = UsageQuery { key: Some(caller.id().to_string()), ..query };
-    if let Err(e) = gateway.drain.flush().await {
-        tracing::warn!(error = %e, "usage is shown without the newest records");
-    }
+    gateway.take_in_newest("usage is shown").await;
     let rows = gateway.ledger_store.usage(&query).await.map_err(|e| down(&e))?;
     Ok(json!({ "rows": rows }))
 }

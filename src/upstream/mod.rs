@@ -185,33 +185,40 @@ impl Client {
         let mut last = None;
         let all = calls.len();
         for pieces in calls {
-            let answered = [answers.len(), all];
+            let (is_first, answered) = (answers.is_empty(), [answers.len(), all]);
             let in_part = |why| Failure::InPart { provider: Who::of(provider), answered, why };
-            let mut sent = self.send_ours(place, headers.clone(), pieces.clone(), endpoint, provider, attempt).await;
-            // Another attempt at all of them would have these billed twice: it is made at this one alone.
-            let mut wait = FIRST_BACKOFF;
-            for _ in 1..self.settings.attempts {
-                if answers.is_empty() || !sent.as_ref().is_ok_and(|(head, _)| is_transient(head.status)) {
-                    break;
-                }
-                tokio::time::sleep(wait.min(self.settings.max_backoff)).await;
-                wait *= 2;
-                sent = self.send_ours(place, headers.clone(), pieces.clone(), endpoint, provider, attempt).await;
+            let failed = |failure: Failure| if is_first { failure } else { in_part(failure.refusal().message) };
+            let send = || self.send_ours(place, headers.clone(), pieces.clone(), endpoint, provider, attempt);
+            let sent = if is_first { send().await } else { self.again_while_busy(send).await };
+            let (head, mut body) = sent.map_err(failed)?;
+            if !head.status.is_success() {
+                return match is_first {
+                    true => Ok((head, body)),
+                    false => Err(in_part(self.why(&head, &mut body, endpoint, provider).await)),
+                };
             }
-            let answer = match sent {
-                Ok((head, body)) if answers.is_empty() && !head.status.is_success() => return Ok((head, body)),
-                Ok((head, mut body)) if !head.status.is_success() => {
-                    return Err(in_part(self.why(&head, &mut body, endpoint, provider).await));
-                }
-                Ok((head, mut body)) => self.whole(&mut body, provider).await.map(|whole| (head, whole)),
-                Err(failure) => Err(failure),
-            };
-            let (head, whole) = answer.map_err(|failure| if answers.is_empty() { failure } else { in_part(failure.refusal().message) })?;
-            answers.push(whole);
+            answers.push(self.whole(&mut body, provider).await.map_err(failed)?);
             last = Some(head);
         }
         let head = last.ok_or(Failure::NoTarget)?;
         Ok((head, Source::Ready(Some(meant::as_list(&answers)))))
+    }
+
+    /// Makes a call again by itself: another attempt at all of a request's calls would have those billed twice that were answered.
+    async fn again_while_busy<F: Future<Output = Result<(http::response::Parts, Source), Failure>>>(
+        &self,
+        send: impl Fn() -> F,
+    ) -> Result<(http::response::Parts, Source), Failure> {
+        let mut wait = FIRST_BACKOFF;
+        for _ in 1..self.settings.attempts {
+            let sent = send().await;
+            if !sent.as_ref().is_ok_and(|(head, _)| is_transient(head.status)) {
+                return sent;
+            }
+            tokio::time::sleep(wait.min(self.settings.max_backoff)).await;
+            wait *= 2;
+        }
+        send().await
     }
 
     /// Sends one call with what makes it ours, and learns from its answer what our credential is worth.

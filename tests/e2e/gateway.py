@@ -173,12 +173,12 @@ class Gateway:
             connection.close()
 
 
-def provider(base_url, *, name="Test", credential="TEST_PROVIDER_KEY", models='"gpt-4o-mini" = {}'):
+def provider(base_url, *, name="Test", dialects=("openai_chat", "openai_responses"), credential="TEST_PROVIDER_KEY", models='"gpt-4o-mini" = {}'):
     """A provider's file."""
     return f"""
 name = "{name}"
 docs = "https://example.com"
-dialects = ["openai_chat", "openai_responses"]
+dialects = {json.dumps(dialects)}
 base_url = "{base_url}"
 auth = "bearer"
 credential = ["{credential}"]

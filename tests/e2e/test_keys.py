@@ -10,9 +10,9 @@ import os
 import pathlib
 import re
 import sqlite3
+import sys
 import threading
 import time
-import zlib
 
 import openai
 import pytest
@@ -20,6 +20,9 @@ import pytest
 import upstream as provider
 from gateway import eventually
 from test_chat import MESSAGES
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "keys"))
+from keys import with_secret_of  # noqa: E402
 
 FIRST_USES = 200
 # Those that read, that write the ledger, and that change what people change.
@@ -121,7 +124,7 @@ def test_a_key_goes_to_no_provider_wherever_it_is_put(start_gateway, upstream):
 def test_a_wrong_secret_is_told_as_an_unknown_id_whatever_limits_its_key_has(start_gateway):
     gateway = start_gateway()
     busy, limited = gateway.new_key()["key"], gateway.new_key(limit="requests/day=9", budget="1/month")
-    wrong = mangle_secret(limited["key"])
+    wrong = with_secret_of(limited["key"], busy)
     body = json.dumps({"model": "simulator/echo", "messages": MESSAGES}).encode()
     # With its lock held by another program, what the limits have used cannot be counted.
     with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
@@ -133,17 +136,6 @@ def test_a_wrong_secret_is_told_as_an_unknown_id_whatever_limits_its_key_has(sta
         other.execute("ROLLBACK")
     assert gateway.request("POST", "/v1/chat/completions", body, limited["key"]).status == 200, "who guesses its id keeps no holder out"
     assert gateway.request("POST", "/v1/chat/completions", body, wrong).status == 401
-
-
-def mangle_secret(key):
-    """A key of the same id with another secret and a right checksum, as its form is told in docs/keys.md."""
-    prefix, rest = key[: key.rindex("_") + 1], key[key.rindex("_") + 1 :]
-    text = prefix + rest[:12] + rest[12:-6][::-1]
-    letters, number, digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", zlib.crc32(text.encode()), ""
-    for _ in range(6):
-        number, digit = divmod(number, 62)
-        digits = letters[digit] + digits
-    return text + digits
 
 
 def test_many_first_uses_at_once_are_one_look_up(start_gateway):

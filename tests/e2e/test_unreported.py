@@ -10,6 +10,7 @@ import pytest
 
 import upstream as provider
 from gateway import eventually
+from gateway import provider as provider_file
 from test_limits import ask, code
 from upstream import Answer, Hold
 
@@ -21,9 +22,9 @@ MOST = 4000
 WORST, LITTLE = 40_000_000, 1_000_000
 
 
-def file(url, dialects, operations="", models=MODELS):
+def file(url, dialects, models=MODELS):
     listed = "\n".join(f'"{name}" = {{ {facts}, price = {{ input = 1, output = 10 }} }}' for name, facts in models.items())
-    return f'name = "P"\ndocs = "https://example.com"\ndialects = {json.dumps(dialects)}\nbase_url = "{url}"\nauth = "bearer"\ncredential = ["TEST_PROVIDER_KEY"]\n{operations}\n[models]\n{listed}\n'
+    return provider_file(url, dialects=dialects, models=listed)
 
 
 @pytest.fixture

@@ -15,6 +15,10 @@ use crate::store::StoreError;
 
 /// The code of what a locked store did not do.
 pub const LOCKED: &str = "store_locked";
+/// The same of a folder that another program holds.
+pub const FOLDER_LOCKED: &str = "folder_locked";
+/// Of what nobody could make up.
+pub const NO_RANDOMNESS: &str = "no_randomness";
 
 impl From<StoreError> for Problem {
     fn from(e: StoreError) -> Problem {
@@ -48,7 +52,7 @@ impl From<KeyError> for Problem {
             KeyError::Revoked(_) => Problem::new(StatusCode::CONFLICT, "key_revoked", detail),
             KeyError::Wrong(wrong) => wrong.into(),
             KeyError::Store(e) => e.into(),
-            KeyError::NoRandomness => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_randomness", detail),
+            KeyError::NoRandomness => Problem::new(StatusCode::SERVICE_UNAVAILABLE, NO_RANDOMNESS, detail),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use super::failed::of_service;
+use super::failed::{FOLDER_LOCKED, of_service};
 use super::{Admin, Problem};
 use crate::gateway::Gateway;
 use crate::steps::EditError;
@@ -49,7 +49,7 @@ async fn edited<T: Send + 'static>(
     };
     let done = tokio::task::spawn_blocking(edit).await.map_err(|_| not_done())?;
     done.map_err(|e| match e.is_locked() {
-        true => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "folder_locked", e.to_string()).with_retry_after(Duration::from_secs(1)),
+        true => Problem::new(StatusCode::SERVICE_UNAVAILABLE, FOLDER_LOCKED, e.to_string()).with_retry_after(Duration::from_secs(1)),
         false => problem(e),
     })
 }

@@ -25,7 +25,7 @@ use crate::problem::Code;
 use crate::store::{Claim, IdempotencyStore};
 
 /// Server errors that say that nothing was done: the same name may try again.
-const UNDONE: [&str; 4] = [failed::LOCKED, "store_busy", "folder_locked", "no_randomness"];
+const UNDONE: [&str; 3] = [failed::LOCKED, failed::FOLDER_LOCKED, failed::NO_RANDOMNESS];
 /// How often an answer that the store did not take is brought again, and after how long.
 const KEPT_LATER: u32 = 240;
 const AGAIN: Duration = Duration::from_millis(250);
