@@ -28,23 +28,29 @@ pub struct Wrong {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct LimitsChange {
     /// Globs (`*`, `?`) on `provider/model` and alias names; an empty list allows all.
+    #[schema(nullable = false)]
     pub models: Option<Vec<String>>,
     /// Addresses and networks (CIDR) that requests may come from; an empty list allows all.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<String>>, nullable = false)]
     pub addresses: Option<Vec<Network>>,
     /// Globs on `METHOD /path`; an empty list allows all.
+    #[schema(nullable = false)]
     pub paths: Option<Vec<String>>,
     /// Globs on `server/tool` of MCP and `service/operation` of REST services; an empty list allows all.
+    #[schema(nullable = false)]
     pub tools: Option<Vec<String>>,
     /// How much at most in a period.
+    #[schema(nullable = false)]
     pub rates: Option<Vec<Rate>>,
     /// Requests at a time; null for no limit. Of a project, a team or the gateway it counts those that begin from then on.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub parallel: Option<Option<NonZeroU32>>,
     /// Requests at a time to some models, of those that begin from then on.
+    #[schema(nullable = false)]
     pub parallel_by_model: Option<Vec<ParallelByModel>>,
     /// How much money at most in a period.
+    #[schema(nullable = false)]
     pub budgets: Option<Vec<Budget>>,
 }
 

@@ -16,12 +16,14 @@ use crate::store::{self, Group, GroupStore, StoreError};
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct GroupChange {
     /// What people call it.
+    #[schema(nullable = false)]
     pub name: Option<String>,
     /// Of a project: the team that it belongs to, by its id; null for none.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     pub team: Option<Option<String>>,
     /// None of its keys works for now.
+    #[schema(nullable = false)]
     pub disabled: Option<bool>,
     /// What all of its keys together may do.
     #[serde(flatten)]

@@ -17,6 +17,7 @@ pub(super) use update::difference;
 pub use update::{KeyChange, disable, enable, switch_owner, update};
 
 use super::change::Wrong;
+use crate::key::diagnose::without_keys;
 use crate::key::format::{KeyText, NewKey};
 use crate::key::record::Rotation;
 use crate::key::{KeyId, KeyRecord, Kind, Pepper, Role};
@@ -98,6 +99,8 @@ pub struct Overlap {
 pub enum KeyError {
     /// No such id.
     NotFound(String),
+    /// No key has that owner.
+    NoneOf(String),
     /// It is revoked, and stays so.
     Revoked(KeyId),
     /// It was rotated: it has a successor.
@@ -302,6 +305,13 @@ impl From<StoreError> for KeyError {
 impl std::fmt::Display for KeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            KeyError::NoneOf(owner) => {
+                write!(
+                    f,
+                    "no key has the owner '{}', and nothing was done: 'keyward keys list' shows them all",
+                    without_keys(owner.clone())
+                )
+            }
             KeyError::NotFound(id) => write!(f, "there is no key with the id '{id}': 'keyward keys list' shows them all"),
             KeyError::Rotated(id, successor) => {
                 write!(f, "the key {id} was rotated already: rotate its successor {successor}")

@@ -108,7 +108,7 @@ pub enum Keys {
         /// All keys of this owner
         #[arg(long, conflicts_with = "leaked")]
         owner: Option<String>,
-        /// The keys in this file, one a line, each as its text or its id; '-' reads standard input
+        /// The keys in this file: lines with their texts in them, or an id each; '-' reads standard input
         #[arg(long, value_name = "FILE")]
         leaked: Option<PathBuf>,
         /// Print JSON
@@ -256,9 +256,6 @@ impl Keys {
             Keys::Revoke { id: Some(id), json, .. } => show(&keys::revoke(&store, &id, &Actor::of_process()).await?, json)?,
             Keys::Revoke { owner: Some(owner), json, .. } => {
                 let keys = keys::of_owner(&store, &owner).await?;
-                if keys.is_empty() {
-                    return Err(format!("no key has the owner '{owner}', and nothing was done: 'keyward keys list' shows them all").into());
-                }
                 show_all(&keys::revoke_all(&store, keys, "all of its owner", &Actor::of_process()).await?, json)?
             }
             Keys::Revoke { leaked, json, .. } => {

@@ -4,7 +4,7 @@ use memchr::memchr_iter;
 
 use super::Reason;
 use super::foreign;
-use super::format::{BODY_LEN, Kind, Malformed, Slip, is_of_another_prefix};
+use super::format::{BODY_LEN, KeyText, Kind, Malformed, Slip, is_of_another_prefix};
 use crate::hidden::is_hidden;
 
 /// Names that only begin like another service's key are shorter.
@@ -27,6 +27,15 @@ pub fn diagnose(text: &str, malformed: Malformed) -> Reason {
 /// Whether a text holds a Keyward key, or enough of one to be kept out of logs.
 pub fn holds_key(text: &str) -> bool {
     prefixes(text).next().is_some()
+}
+
+/// The whole keys in a text, such as a line of a log or a configuration.
+pub fn keys_within(text: &str) -> impl Iterator<Item = KeyText<'_>> {
+    let word = |at: usize| {
+        let rest = &text[at..];
+        &rest[..rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count()]
+    };
+    prefixes(text).filter_map(move |at| KeyText::parse(word(at)).ok())
 }
 
 /// A text as an answer may repeat it: of a key in it, whole or not, nothing is told. `kw_live_` alone is none.

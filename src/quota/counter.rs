@@ -30,6 +30,8 @@ pub struct Tally {
 #[derive(Debug)]
 struct Count {
     state: State,
+    /// How the period before this one stood: a clock that was ahead for a moment comes back to it.
+    before: Option<State>,
     since: Option<Since>,
 }
 
@@ -134,23 +136,31 @@ impl Taken {
     }
 }
 
+// === impl State ===
+
+impl State {
+    fn new(window: Window, used: u64) -> State {
+        State { window, used, held: 0, alerted: 0 }
+    }
+}
+
 // === impl Tally ===
 
 impl Tally {
     /// A count that begins with what was used since `window` began.
     pub fn new(per: Period, window: Window, used: u64) -> Tally {
-        Tally { per, count: Mutex::new(Count { state: State { window, used, held: 0, alerted: 0 }, since: None }) }
+        Tally { per, count: Mutex::new(Count { state: State::new(window, used), before: None, since: None }) }
     }
 
     /// A count of what begins from `from` on; what began before is [loaded](Tally::load).
     pub fn unloaded(per: Period, window: Window, from: Timestamp) -> Tally {
         let since = Some(Since { from, until: window.ends, is_loaded: false, ended: 0 });
-        Tally { per, count: Mutex::new(Count { state: State { window, used: 0, held: 0, alerted: 0 }, since }) }
+        Tally { per, count: Mutex::new(Count { state: State::new(window, 0), before: None, since }) }
     }
 
     /// Which period has to be loaded, and up to when; `None` where nothing has to be.
     pub fn begin_to_load(&self) -> Option<(Window, Timestamp)> {
-        let Count { state, since } = &mut *self.lock();
+        let Count { state, since, .. } = &mut *self.lock();
         let since = since.as_mut().filter(|since| !since.is_loaded)?;
         since.ended = 0;
         Some((state.window, since.from))
@@ -158,7 +168,7 @@ impl Tally {
 
     /// Adds what was used before; false where requests of before have ended since that was asked, unless it is the `last` try.
     pub fn load(&self, last: bool, used: impl FnOnce((Window, Timestamp)) -> u64) -> bool {
-        let Count { state, since } = &mut *self.lock();
+        let Count { state, since, .. } = &mut *self.lock();
         let Some(since) = since.as_mut().filter(|since| !since.is_loaded) else { return true };
         if since.ended > 0 && !last {
             return false;
@@ -173,7 +183,7 @@ impl Tally {
 
     /// Holds `held` for a request that runs already: one of before is in the ledger's part as `open`, if it belongs to this period at all.
     pub fn take_over(&self, began: Timestamp, held: u64, open: u64) -> Option<Taken> {
-        let Count { state, since } = &mut *self.lock();
+        let Count { state, since, .. } = &mut *self.lock();
         if began < state.window.begins {
             return None;
         }
@@ -205,8 +215,9 @@ impl Tally {
 
     /// Replaces what was taken by what was used; tells how the count stands then.
     pub fn settle(&self, taken: Taken, used: u64) -> State {
-        let state = &mut self.lock().state;
-        if matches!(taken.of, Of::Until(until) if until == state.window.ends) {
+        let Count { state, before, .. } = &mut *self.lock();
+        let of = |state: &State| matches!(taken.of, Of::Until(until) if until == state.window.ends);
+        if let Some(state) = Some(&mut *state).filter(|state| of(state)).or_else(|| before.as_mut().filter(|state| of(state))) {
             state.held = state.held.saturating_sub(taken.amount);
             state.used = state.used.saturating_add(used);
         }
@@ -232,20 +243,53 @@ impl Tally {
     }
 
     /// In the period that runs now.
-    ///
-    /// A clock that is put back a little starts no period again: the one that ran goes on. One that was wrong by more has counted in a
-    /// period that is far away: what was used in it is taken for what was used in this one, which at least ends.
     fn lock(&self) -> MutexGuard<'_, Count> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Timestamp::now();
-        if count.state.window.is_over(now) {
-            count.state = State { window: self.per.window(now), used: 0, held: 0, alerted: 0 };
-        }
-        let period = count.state.window;
-        if now < period.begins && period.begins.duration_since(now) > LITTLE {
-            let used = count.state.used.saturating_add(count.state.held);
-            count.state = State { window: self.per.window(now), used, held: 0, alerted: count.state.alerted };
-        }
+        count.go_to(self.per, Timestamp::now());
         count
+    }
+}
+
+// === impl Count ===
+
+impl Count {
+    /// Begins a period where the one that was counted is over.
+    ///
+    /// A clock that is put back a little starts no period again: the one that ran goes on. One that was wrong by more goes on with the
+    /// period that it had left, or with a new one; what it has counted in the one that is far away counts there too.
+    fn go_to(&mut self, per: Period, now: Timestamp) {
+        let Count { state, before, .. } = self;
+        if state.window.is_over(now) {
+            *before = Some(std::mem::replace(state, State::new(per.window(now), 0)));
+        } else if now < state.window.begins && state.window.begins.duration_since(now) > LITTLE {
+            let ahead = std::mem::replace(state, State::new(per.window(now), 0));
+            if let Some(left) = before.take_if(|left| left.window == state.window) {
+                *state = left;
+            }
+            state.used = state.used.saturating_add(ahead.used).saturating_add(ahead.held);
+            state.alerted |= ahead.alerted;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_moment_forgets_nothing() {
+        let (noon, per): (Timestamp, _) = ("2026-11-25T12:00:00Z".parse().unwrap(), Period::Day);
+        let after = |days: i64| noon + SignedDuration::from_hours(24 * days);
+        let mut count = Count { state: State { held: 5, ..State::new(per.window(noon), 70) }, before: None, since: None };
+        count.go_to(per, after(40));
+        assert_eq!((count.state.used, count.state.held), (0, 0), "another day");
+        (count.state.used, count.state.held) = (8, 4);
+        count.go_to(per, noon);
+        assert_eq!(count.state, State { held: 5, ..State::new(per.window(noon), 82) });
+        count.go_to(per, after(1));
+        count.go_to(per, after(-1));
+        assert_eq!(count.state, State::new(per.window(after(-1)), 0), "no day that was left");
     }
 }

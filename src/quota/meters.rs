@@ -84,9 +84,15 @@ impl Meters {
             match (alike, rate.per) {
                 // How fast a bucket fills depends on its size.
                 (Some((other, counter)), per) if per != Period::Minute || other.most == rate.most => (rate.clone(), Arc::clone(counter)),
-                (_, Period::Minute) => {
+                (alike, Period::Minute) => {
                     let most = u32::try_from(rate.most.get()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
-                    (rate.clone(), Arc::new(Counter::Sliding(TokenBucket::per_minute(most))))
+                    let bucket = TokenBucket::per_minute(most);
+                    // A changed limit is no new minute: what was used of the old one is used of it.
+                    if let Some((old, counter)) = alike {
+                        let used = old.most.get().saturating_sub(counter.remaining(old.most.get()).0);
+                        bucket.charge(used.min(rate.most.get()));
+                    }
+                    (rate.clone(), Arc::new(Counter::Sliding(bucket)))
                 }
                 (_, per) => (rate.clone(), Arc::new(Counter::Calendar(tally(per, &rate.models, &|used| used.of(rate.unit))))),
             }

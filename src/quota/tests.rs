@@ -273,6 +273,18 @@ async fn counts_outlive_a_change_of_limits_and_begin_with_the_ledgers_past() {
     assert!(matches!(exceeded(&chain, &tokens(950)), Exceeded::Rate(..)), "100 of them were used before there was a limit");
 }
 
+#[tokio::test]
+async fn a_minute_goes_on_under_a_changed_limit() {
+    for (most, left) in [(1000, 700), (400, 100), (200, 0)] {
+        let chain = chain(rates(&["tokens/minute=600"])).await;
+        admit(&chain, &tokens(300)).unwrap().settle(&used(300, 0), ALL);
+        let meters = change(&chain[0], rates(&[&format!("tokens/minute={most}")]));
+        let (rate, counter) = meters.rates().next().unwrap();
+        let remaining = counter.remaining(rate.most.get()).0;
+        assert!((left..=left + most / 60).contains(&remaining), "{remaining} of {most}");
+    }
+}
+
 /// Other limits while requests run; what is counted anew is not loaded yet.
 fn change(account: &Account, limits: Limits) -> Arc<Meters> {
     let before = Arc::clone(&account.current());

@@ -44,11 +44,29 @@ pub enum Told {
     Done(Option<Usage>),
     /// An event is refused: the one of that name, where its caller gave it one.
     Error(Option<String>),
+    /// How the session is: the model that writes out what it hears, where there is one.
+    Session(Option<String>),
+    /// What was said is complete.
+    Committed,
+    /// It is written out, which used so much.
+    Transcribed(Option<Usage>),
+    /// It could not be.
+    NotTranscribed,
 }
 
 /// Made once: making one costs as much as searching a kilobyte.
-static MARKS: LazyLock<[Finder<'static>; 3]> =
-    LazyLock::new(|| ["\"response.created\"", "\"response.done\"", "\"error\""].map(|mark| Finder::new(mark.as_bytes())));
+static MARKS: LazyLock<[Finder<'static>; 7]> = LazyLock::new(|| {
+    let marks = [
+        "\"response.created\"",
+        "\"response.done\"",
+        "\"error\"",
+        "session.created\"",
+        "session.updated\"",
+        "\"input_audio_buffer.committed\"",
+        "\"conversation.item.input_audio_transcription.",
+    ];
+    marks.map(|mark| Finder::new(mark.as_bytes()))
+});
 
 #[derive(Deserialize)]
 struct Event<'a> {
@@ -60,6 +78,33 @@ struct Event<'a> {
 #[derive(Deserialize)]
 struct About {
     event_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SessionEvent {
+    session: Session,
+}
+
+/// A session, as far as it says who writes out what it hears: where sessions have that now, and where they had it before.
+#[derive(Deserialize)]
+struct Session {
+    audio: Option<Audio>,
+    input_audio_transcription: Option<Transcription>,
+}
+
+#[derive(Deserialize)]
+struct Audio {
+    input: Option<AudioIn>,
+}
+
+#[derive(Deserialize)]
+struct AudioIn {
+    transcription: Option<Transcription>,
+}
+
+#[derive(Deserialize)]
+struct Transcription {
+    model: Option<String>,
 }
 
 /// The names of a limit, newer and older.
@@ -89,6 +134,15 @@ impl Asked {
     }
 }
 
+// === impl Session ===
+
+impl Session {
+    fn transcriber(self) -> Option<String> {
+        let now = self.audio.and_then(|audio| audio.input?.transcription);
+        now.or(self.input_audio_transcription)?.model
+    }
+}
+
 // === impl Told ===
 
 impl Told {
@@ -100,6 +154,13 @@ impl Told {
             "response.created" => Some(Told::Created),
             "response.done" => Some(Told::Done(meter::read(text))),
             "error" => Some(Told::Error(event.error.and_then(|about| about.event_id))),
+            "session.created" | "session.updated" | "transcription_session.created" | "transcription_session.updated" => {
+                let told: Option<SessionEvent> = serde_json::from_str(text).ok();
+                told.map(|told| Told::Session(told.session.transcriber()))
+            }
+            "input_audio_buffer.committed" => Some(Told::Committed),
+            "conversation.item.input_audio_transcription.completed" => Some(Told::Transcribed(meter::read_transcript(text))),
+            "conversation.item.input_audio_transcription.failed" => Some(Told::NotTranscribed),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
-//! Reads what a session used from its provider's `response.done` events, and nothing else of what passes.
+//! Reads what a session used from its provider's events, and nothing else of what passes.
 //!
-//! Source: OpenAI's Realtime reference, server event `response.done`.
+//! Source: OpenAI's Realtime reference, server events `response.done` and `conversation.item.input_audio_transcription.completed`.
 
 use std::sync::LazyLock;
 
@@ -22,6 +22,19 @@ struct Event<'a> {
 #[derive(Deserialize)]
 struct Response {
     usage: Option<Reported>,
+}
+
+#[derive(Deserialize)]
+struct Transcript {
+    usage: Option<OfTranscript>,
+}
+
+#[derive(Deserialize)]
+struct OfTranscript {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(flatten)]
+    reported: Reported,
 }
 
 #[derive(Deserialize)]
@@ -55,17 +68,30 @@ struct CachedDetails {
 pub fn read(text: &str) -> Option<Usage> {
     DONE.find(text.as_bytes())?;
     let event: Event<'_> = serde_json::from_str(text).ok()?;
-    let reported = event.response.filter(|_| event.kind == "response.done")?.usage?;
-    let (input, output) = (reported.input_token_details.unwrap_or_default(), reported.output_token_details.unwrap_or_default());
-    let cached_audio = input.cached_tokens_details.and_then(|details| details.audio_tokens).unwrap_or(0);
-    Some(Usage {
-        input: reported.input_tokens,
-        cached: input.cached_tokens.unwrap_or(0),
-        output: reported.output_tokens,
-        reasoning: output.reasoning_tokens.unwrap_or(0),
-        // Sound from the cache has the price of the cache: counted as both it would be paid for twice.
-        input_audio: input.audio_tokens.unwrap_or(0).saturating_sub(cached_audio),
-        output_audio: output.audio_tokens.unwrap_or(0),
-        ..Usage::default()
-    })
+    event.response.filter(|_| event.kind == "response.done")?.usage.map(Reported::usage)
+}
+
+/// The usage of one transcript, where its event reports it in tokens: some models are paid for by the second.
+pub fn read_transcript(text: &str) -> Option<Usage> {
+    let event: Transcript = serde_json::from_str(text).ok()?;
+    event.usage.filter(|usage| usage.kind == "tokens").map(|usage| usage.reported.usage())
+}
+
+// === impl Reported ===
+
+impl Reported {
+    fn usage(self) -> Usage {
+        let (input, output) = (self.input_token_details.unwrap_or_default(), self.output_token_details.unwrap_or_default());
+        let cached_audio = input.cached_tokens_details.and_then(|details| details.audio_tokens).unwrap_or(0);
+        Usage {
+            input: self.input_tokens,
+            cached: input.cached_tokens.unwrap_or(0),
+            output: self.output_tokens,
+            reasoning: output.reasoning_tokens.unwrap_or(0),
+            // Sound from the cache has the price of the cache: counted as both it would be paid for twice.
+            input_audio: input.audio_tokens.unwrap_or(0).saturating_sub(cached_audio),
+            output_audio: output.audio_tokens.unwrap_or(0),
+            ..Usage::default()
+        }
+    }
 }

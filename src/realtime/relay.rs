@@ -183,8 +183,8 @@ async fn look(turns: &Turns, silence: &Silence) -> End {
             may_use.map_err(|reason| (reason, Some(caller.id())))
         });
         match judged {
-            // A store that is down says nothing about the key.
-            Ok(()) | Err((Reason::StoreDown, _)) => {}
+            // A store that is down says nothing about the key, and neither do others who try theirs from the same address.
+            Ok(()) | Err((Reason::StoreDown | Reason::TooManyGuesses(_), _)) => {}
             Err((reason, key)) => return End::Refused(reason.refusal(key)),
         }
     }

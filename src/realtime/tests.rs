@@ -48,3 +48,26 @@ fn of_a_providers_events_those_count_that_begin_end_or_refuse_a_response() {
     assert_eq!(Told::read(r#"{"type":"error","error":{"event_id":null}}"#), Some(Told::Error(None)));
     assert_eq!(Told::read(r#"{"type":"response.output_text.delta","delta":"\"response.done\" \"error\""}"#), None);
 }
+
+#[test]
+fn what_a_session_hears_is_written_out_by_the_model_that_its_provider_tells() {
+    let by = |session: &str| match Told::read(&format!(r#"{{"type":"session.updated","session":{session}}}"#)) {
+        Some(Told::Session(by)) => by,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(by(r#"{"type":"realtime","audio":{"input":{"transcription":{"model":"whisper-1"}}}}"#).as_deref(), Some("whisper-1"));
+    assert_eq!(by(r#"{"input_audio_transcription":{"model":"whisper-1","language":"de"}}"#).as_deref(), Some("whisper-1"));
+    for none in [r#"{"audio":{"input":{"transcription":null}}}"#, r#"{"input_audio_transcription":null}"#, "{}", r#"{"audio":{}}"#] {
+        assert_eq!(by(none), None, "{none}");
+    }
+    assert_eq!(Told::read(r#"{"type":"transcription_session.updated","session":{}}"#), Some(Told::Session(None)));
+    assert_eq!(Told::read(r#"{"type":"input_audio_buffer.committed","item_id":"i"}"#), Some(Told::Committed));
+    let event = |what: &str, rest: &str| Told::read(&format!(r#"{{"type":"conversation.item.input_audio_transcription.{what}"{rest}}}"#));
+    let tokens =
+        r#","usage":{"type":"tokens","total_tokens":22,"input_tokens":13,"input_token_details":{"audio_tokens":12},"output_tokens":9}"#;
+    let usage = Usage { input: 13, input_audio: 12, output: 9, ..Usage::default() };
+    assert_eq!(event("completed", tokens), Some(Told::Transcribed(Some(usage))));
+    assert_eq!(event("completed", r#","usage":{"type":"duration","seconds":4.2}"#), Some(Told::Transcribed(None)));
+    assert_eq!(event("failed", r#","error":{"code":"audio_unintelligible"}"#), Some(Told::NotTranscribed));
+    assert_eq!(event("delta", r#","delta":"a""#), None);
+}

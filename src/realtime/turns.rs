@@ -11,6 +11,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::events::{Asked, Told, What};
+use super::transcripts::Transcripts;
 use crate::catalog::Operation;
 use crate::dialect::Reading;
 use crate::error::Refusal;
@@ -35,6 +36,7 @@ pub struct Turns {
     pub target: Target,
     /// The model as the caller names it.
     pub model: String,
+    transcripts: Transcripts,
     state: Mutex<State>,
 }
 
@@ -48,9 +50,10 @@ struct State {
     said: u64,
 }
 
-/// One response.
-struct Turn {
-    ticket: Ticket,
+/// One response, or transcript.
+pub struct Turn {
+    /// The request that it is.
+    pub ticket: Ticket,
     /// What its caller calls the event that asks for it.
     event_id: Option<String>,
     has_begun: bool,
@@ -74,7 +77,7 @@ const SOUND_A_TOKEN: u64 = 500;
 impl Turns {
     /// Of a session that has just been opened.
     pub fn new(gateway: Arc<Gateway>, head: Parts, caller: Caller, target: Target, model: String) -> Turns {
-        Turns { gateway, head, caller, target, model, state: Mutex::default() }
+        Turns { gateway, head, caller, target, model, transcripts: Transcripts::default(), state: Mutex::default() }
     }
 
     /// A caller's message, before it is sent on; `is_text` where it is an event and nothing else.
@@ -91,7 +94,7 @@ impl Turns {
                 Ok(()) => Verdict::Pass,
                 Err(refusal) => Verdict::Refuse(refusal, asked.event_id),
             },
-            What::Sound => match self.hear(bytes).await {
+            What::Sound => match self.heard(bytes).await {
                 Ok(()) => Verdict::Pass,
                 // Sound comes without end: each piece of it refused would be told without end.
                 Err(refusal) => Verdict::End(refusal),
@@ -116,7 +119,7 @@ impl Turns {
                 // Nothing asked for it: it is charged all the same.
                 None => {
                     let said = self.lock().said;
-                    let turn = self.reserve(said, None).await?;
+                    let turn = self.reserve_response(said, None).await?;
                     self.ended(turn, usage);
                     Ok(())
                 }
@@ -125,13 +128,25 @@ impl Turns {
                 self.not_begun(about.as_deref());
                 Ok(())
             }
+            Told::Session(transcriber) => {
+                self.transcripts.written_by(transcriber.as_deref(), &self.target);
+                Ok(())
+            }
+            Told::Committed => self.transcripts.begun(self).await,
+            Told::Transcribed(usage) => self.transcripts.told(self, usage).await,
+            Told::NotTranscribed => {
+                self.transcripts.failed();
+                Ok(())
+            }
         }
     }
 
     /// The end of a response that was told after the session's, when nobody is left to be refused anything.
     pub fn told_late(&self, text: &str) {
-        if let (Some(Told::Done(usage)), Some(turn)) = (Told::read(text), self.take()) {
-            self.ended(turn, usage);
+        match Told::read(text) {
+            Some(Told::Done(usage)) => self.take().into_iter().for_each(|turn| self.ended(turn, usage)),
+            Some(Told::Transcribed(usage)) => self.transcripts.told_late(usage),
+            _ => {}
         }
     }
 
@@ -141,6 +156,7 @@ impl Turns {
         let outcome = if outcome == Outcome::Failed { Outcome::Failed } else { Outcome::Abandoned };
         open.into_iter().for_each(|mut turn| turn.ticket.settle(outcome, Some(Reading::default())));
         waiting.into_iter().for_each(|mut turn| turn.ticket.settle(Outcome::Answered, None));
+        self.transcripts.end(outcome);
     }
 
     async fn create(&self, bytes: u64, asked: &Asked) -> Result<(), Refusal> {
@@ -151,7 +167,7 @@ impl Turns {
         };
         let mut turn = match waiting {
             Some(turn) => turn,
-            None => self.reserve(said, asked.max_output).await?,
+            None => self.reserve_response(said, asked.max_output).await?,
         };
         turn.event_id.clone_from(&asked.event_id);
         self.lock().open.push_back(turn);
@@ -159,17 +175,17 @@ impl Turns {
     }
 
     /// Sound has come: whatever it brings about is held for.
-    async fn hear(&self, bytes: u64) -> Result<(), Refusal> {
+    async fn heard(&self, bytes: u64) -> Result<(), Refusal> {
         let (said, is_held) = {
             let mut state = self.lock();
             state.said += bytes.div_ceil(SOUND_A_TOKEN);
             (state.said, state.waiting.is_some())
         };
         if !is_held {
-            let turn = self.reserve(said, None).await?;
+            let turn = self.reserve_response(said, None).await?;
             self.lock().waiting = Some(turn);
         }
-        Ok(())
+        self.transcripts.hear(self).await
     }
 
     /// A response has begun: one that was asked for, or one that sound has brought about.
@@ -187,7 +203,7 @@ impl Turns {
             }
             state.said
         };
-        let mut turn = self.reserve(said, None).await?;
+        let mut turn = self.reserve_response(said, None).await?;
         turn.begin(&self.target);
         self.lock().open.push_back(turn);
         Ok(())
@@ -223,16 +239,21 @@ impl Turns {
     }
 
     /// Reserves a response where so much was said before it, and writes it down.
-    async fn reserve(&self, said: u64, max_output: Option<u64>) -> Result<Turn, Refusal> {
-        let targets = std::slice::from_ref(&self.target);
-        let estimate = estimate_of(targets, said, max_output);
-        let mut ticket = Ticket::new(&self.gateway, Operation::Realtime, &self.head.headers, &self.head.extensions);
+    async fn reserve_response(&self, said: u64, max_output: Option<u64>) -> Result<Turn, Refusal> {
+        let estimate = estimate_of(std::slice::from_ref(&self.target), said, max_output);
+        self.reserve(&self.target, Operation::Realtime, &self.model, &estimate).await
+    }
+
+    /// Reserves what a model is to do for the session, and writes it down.
+    pub async fn reserve(&self, target: &Target, operation: Operation, model: &str, estimate: &Estimate) -> Result<Turn, Refusal> {
+        let targets = std::slice::from_ref(target);
+        let mut ticket = Ticket::new(&self.gateway, operation, &self.head.headers, &self.head.extensions);
         ticket.called_by(&self.caller);
-        ticket.called_model(&self.model);
+        ticket.called_model(model);
         // The session is one of its key's parallel requests already.
         let admitted = self.caller.admit(&Need { is_part: true, ..estimate.need(&|glob: &str| estimate::touches(targets, glob)) });
         let begun = match admitted.map_err(Refusal::from) {
-            Ok(permit) => ticket.begin(&self.target, permit, &estimate).await.map_err(|e| ledger_down(&e)),
+            Ok(permit) => ticket.begin(target, permit, estimate).await.map_err(|e| ledger_down(&e)),
             Err(refusal) => Err(refusal),
         };
         match begun {
@@ -261,7 +282,8 @@ pub fn estimate_of(targets: &[Target], said: u64, max_output: Option<u64>) -> Es
 // === impl Turn ===
 
 impl Turn {
-    fn begin(&mut self, target: &Target) {
+    /// It has begun to be answered.
+    pub fn begin(&mut self, target: &Target) {
         self.has_begun = true;
         self.ticket.answering(StatusCode::OK, target);
     }

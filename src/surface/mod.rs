@@ -93,8 +93,12 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     // The corridor names its requests itself, in the ledger and the log too.
     let beside =
         openai::models_routes().merge(ops::routes()).merge(prompts::routes()).merge(services::routes()).merge(crate::mcp::routes());
-    // Where management has a listener of its own, this one knows nothing of it.
-    let beside = if gateway.config.admin.listen.is_some() { beside } else { beside.merge(crate::admin::routes(&gateway)) };
+    // Where management has a listener of its own, this one knows nothing of it but where a scanner reports.
+    let beside = match (gateway.config.admin.listen, &gateway.admin.scanner) {
+        (None, _) => beside.merge(crate::admin::routes(&gateway)),
+        (Some(_), Some(_)) => beside.merge(crate::admin::scanner_routes()),
+        (Some(_), None) => beside,
+    };
     axum::Router::new()
         .merge(openai::routes())
         .merge(anthropic::routes())

@@ -28,13 +28,13 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let store = gateway.key_store.changes(i64::MAX).await.err().map(|_| "the key store does not answer");
     let ledger = gateway.ledger.is_failing().then_some("the ledger cannot be written");
     let drain = gateway.drain.status().last_error().map(|_| "the ledger's store does not answer; records wait on disk");
-    let resting: Vec<Value> = gateway
+    let refused: Vec<Value> = gateway
         .router()
         .lines()
         .filter_map(|provider| {
             let credential = provider.credential.as_ref()?;
-            let rest = credential.rests_for()?;
-            Some(json!({ "provider": provider.id, "credential": credential.variable, "tried_again_in_s": rest.as_secs() }))
+            let rest_s = credential.refused_for_s()?;
+            Some(json!({ "provider": provider.id, "credential": credential.variable, "tried_again_in_s": rest_s }))
         })
         .collect();
     let down = |server: &Arc<Server>| Some(json!({ "server": server.name, "why": server.listing_now().trouble.as_ref()? }));
@@ -51,7 +51,8 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
         "store": store.unwrap_or("ok"),
         "ledger": ledger.or(drain).unwrap_or("ok"),
         "ledger_waiting_bytes": gateway.drain.status().lag_bytes(),
-        "credentials_refused": resting,
+        "ledger_damaged_lines": gateway.drain.status().damaged_lines(),
+        "credentials_refused": refused,
         "credentials_unusable": router.unusable(),
         "prompts_refused": gateway.prompts.faults(),
         "services_refused": gateway.services.faults(),

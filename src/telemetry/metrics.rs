@@ -1,7 +1,7 @@
 //! What is counted, in OpenMetrics' text format or in Prometheus' own before it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub struct Metrics {
     seconds: Family<Model, Histogram, fn() -> Histogram>,
     first_byte: Family<Model, Histogram, fn() -> Histogram>,
     ledger_waiting: Gauge,
+    ledger_damaged_lines: Counter,
     credential_resting: Family<Line, Gauge>,
     credential_unusable: Family<Line, Gauge>,
     /// By provider and model.
@@ -130,6 +131,7 @@ impl Metrics {
             seconds: Family::new_with_constructor(durations),
             first_byte: Family::new_with_constructor(durations),
             ledger_waiting: Gauge::default(),
+            ledger_damaged_lines: Counter::default(),
             credential_resting: Family::default(),
             credential_unusable: Family::default(),
             prepared: RwLock::default(),
@@ -141,8 +143,14 @@ impl Metrics {
         registry.register("cost_usd", "What they cost, in USD", metrics.cost.clone());
         registry.register_with_unit("request_duration", "From head to last byte", Unit::Seconds, metrics.seconds.clone());
         registry.register_with_unit("first_byte", "From head to the answer's first byte", Unit::Seconds, metrics.first_byte.clone());
+        let damaged = "Ledger lines that were torn or damaged and are passed over, since the start";
+        registry.register("ledger_damaged_lines", damaged, metrics.ledger_damaged_lines.clone());
         registry.register_with_unit("ledger_waiting", "Ledger records not in the store yet", Unit::Bytes, metrics.ledger_waiting.clone());
-        registry.register("credential_resting", "1 while a provider's credential is refused", metrics.credential_resting.clone());
+        registry.register(
+            "credential_resting",
+            "1 from when a provider refused a credential until it takes it again",
+            metrics.credential_resting.clone(),
+        );
         let unusable = "1 for a credential that is kept and cannot be used, as for one under another master key";
         registry.register("credential_unusable", unusable, metrics.credential_unusable.clone());
         metrics
@@ -215,6 +223,7 @@ impl Metrics {
 
     /// Everything as text; gauges are read now.
     pub fn render(&self, gateway: &Gateway, format: Format) -> String {
+        self.ledger_damaged_lines.inner().store(gateway.drain.status().damaged_lines(), Ordering::Relaxed);
         self.ledger_waiting.set(i64::try_from(gateway.drain.status().lag_bytes()).unwrap_or(i64::MAX));
         let router = gateway.router();
         // One that was mended is not shown any more.
@@ -227,7 +236,7 @@ impl Metrics {
         for provider in router.lines() {
             if let Some(credential) = &provider.credential {
                 let labels = Line { provider: provider.id.clone(), credential: provider.line.clone() };
-                self.credential_resting.get_or_create(&labels).set(i64::from(credential.rests_for().is_some()));
+                self.credential_resting.get_or_create(&labels).set(i64::from(credential.refused_for_s().is_some()));
             }
         }
         let mut text = String::new();

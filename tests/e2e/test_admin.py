@@ -117,6 +117,20 @@ def test_a_bad_field_is_named(admin, body, pointer):
     assert [error["pointer"] for error in answer["errors"]] == [pointer]
 
 
+def test_null_in_a_change_is_no_word(admin):
+    path = f"{V1}/keys/{ok(admin.post(f'{V1}/keys', json={'owner': None, 'models': ['simulator/*'], 'parallel': 2}), 201)['id']}"
+    for name in ("name", "owner", "role", "disabled", "models", "addresses", "paths", "tools", "rates", "parallel_by_model", "budgets"):
+        [error] = problem(admin.patch(path, json={name: None, "parallel": 9}), 422, "invalid_fields")["errors"]
+        assert (error["pointer"], "null" in error["detail"]) == (f"/{name}", True)
+    assert ok(admin.get(path))["parallel"] == 2
+    cleared = ok(admin.patch(path, json={"parallel": None, "expires": None, "not_before": None, "project": None}))
+    assert (cleared["parallel"], cleared["models"]) == (None, ["simulator/*"])
+    problem(admin.patch(f"{V1}/limits", json={"budgets": None}), 422, "invalid_fields")
+    schemas = ok(admin.get(f"{V1}/openapi.json"))["components"]["schemas"]
+    assert schemas["LimitsChange"]["properties"]["budgets"]["type"] == "array"
+    assert schemas["LimitsChange"]["properties"]["parallel"]["type"] == ["integer", "null"]
+
+
 def test_bad_json_and_bad_queries(admin):
     problem(admin.post(f"{V1}/keys", content=b"{"), 400, "invalid_json")
     problem(admin.get(f"{V1}/keys?limit=0"), 400, "invalid_query")
@@ -141,6 +155,8 @@ def test_what_all_may_call_does_not_shut_out_who_can_change_it(start_gateway):
 def test_paths_and_methods_that_are_not_served_are_problems_too(admin):
     problem(admin.get(f"{V1}/nothing"), 404, "path_not_found")
     problem(admin.put(f"{V1}/leaks"), 405, "method_not_allowed")
+    for path in ("keys", "teams", "projects", "credentials", "budgets", "prompts", "services"):
+        assert problem(admin.get(f"{V1}/{path}/%ff%00"), 404, admin.get(f"{V1}/{path}/nothing").json()["code"])
 
 
 def test_revocation_reaches_running_requests_path_within_a_second(gateway, admin):
@@ -291,6 +307,9 @@ def test_an_owner_is_switched_off_with_all_keys(gateway, admin, owner):
     assert eventually(lambda: chat(gateway, first["key"]).status == 200, seconds=1)
     assert [newest(admin, "eve")["action"], newest(admin, first["id"])["action"]] == ["owner.enable", "key.create"]
     problem(admin.post(f"{V1}/keys/disable", json={}), 422, "invalid_fields")
+    for step in ("disable", "revoke"):
+        assert "'evee'" in problem(admin.post(f"{V1}/keys/{step}", json={"owner": "evee"}), 404, "owner_not_found")["detail"]
+    assert ok(admin.get(f"{V1}/keys/{first['id']}"))["state"] == "active"
     ok(owner.post(f"{V1}/keys", json={"owner": "boss", "kind": "admin", "role": "viewer"}), 201)
     problem(admin.post(f"{V1}/keys/disable", json={"owner": "boss"}), 403, "role_too_low")
 
@@ -489,6 +508,16 @@ def test_leaked_keys_are_ended(gateway, admin):
     problem(admin.post(f"{V1}/leaks", json={}), 422, "invalid_fields")
 
 
+def test_keys_in_lines_of_a_leak_are_all_ended(gateway, admin, tmp_path):
+    made = [gateway.new_key() for _ in range(5)]
+    lines = [f'OPENAI_API_KEY="{made[0]["key"]}" # old: {made[1]["key"]}', f"authorization: Bearer {made[2]['key']}, curl", "no key at all"]
+    leaks = ok(admin.post(f"{V1}/leaks", json={"keys": lines}))["data"]
+    assert [leak["id"] for leak in leaks] == [*(key["id"] for key in made[:3]), None]
+    (tmp_path / "found").write_text(f"a.env:3:KEY={made[3]['key']};{made[3]['key'][:-1]}\n")
+    assert [leak["outcome"] for leak in gateway.cli("keys", "revoke", "--leaked", str(tmp_path / "found"))] == ["revoked"]
+    assert [ok(admin.get(f"{V1}/keys/{key['id']}"))["state"] for key in made] == ["key_revoked"] * 4 + ["active"]
+
+
 def test_a_leak_is_reported_as_it_is_shown_and_all_of_it_or_nothing_is_done(gateway, admin):
     made = [gateway.new_key() for _ in range(3)]
     shown = [f"kw_live_{made[0]['id']}…", f"kw_live_{made[0]['id']}", made[1]["key"]]
@@ -574,7 +603,10 @@ def test_leaks_as_githubs_secret_scanner_reports_them(start_gateway):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keys)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    gateway = start_gateway(config=f'[admin]\nleaks = "disable"\ngithub_public_keys = "http://127.0.0.1:{server.server_port}/keys"\n')
+    admin = f'[admin]\nlisten = "127.0.0.1:{free_port()}"\nleaks = "disable"\ngithub_public_keys = "http://127.0.0.1:{server.server_port}/keys"\n'
+    # A scanner is outside: it reports to the listener that all can reach.
+    gateway = start_gateway(config=admin)
+    assert httpx.get(f"{gateway.url}{V1}/limits").status_code == 404
     made = gateway.new_key()
     found = [
         {"token": made["key"], "type": "keyward_key", "url": "https://example.com/a", "source": "content"},

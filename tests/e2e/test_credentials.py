@@ -349,21 +349,25 @@ def test_files_go_to_a_credential_that_works_and_stay_with_it(dormant, upstream)
         assert reply.status == 200, reply.body
         return [file["id"] for file in reply.json()["data"]]
 
+    def waits():
+        return [one["tried_again_in_s"] for one in gateway.request("GET", "/readyz").json()["credentials_refused"]]
+
     assert files(key) == [], "nothing is kept, so that any may say so"
     first = [upload(key) for _ in range(4)]
     assert {kept[name] for name in first} == {SECRETS["backup"]}
     assert files(key) == first
     refused.clear()
     # A rest of five seconds is over.
-    assert eventually(lambda: not gateway.request("GET", "/readyz").json()["credentials_refused"], seconds=8)
+    assert eventually(lambda: waits() == [0], seconds=8)
     assert kept[upload(key)] == SECRETS["backup"], "what a key makes can be used together"
     others = [gateway.new_key()["key"] for _ in range(4)]
     assert {kept[upload(other)] for other in others} == set(SECRETS.values()), "a key's first goes by the weights"
+    assert waits() == [], "the provider took it"
     refused.add(SECRETS["backup"])
     away = upload(key)
     assert kept[away] == SECRETS["main"]
     refused.clear()
-    assert eventually(lambda: not gateway.request("GET", "/readyz").json()["credentials_refused"], seconds=8)
+    assert eventually(lambda: waits() == [0], seconds=8)
     mine = [*first, "file-4", away]
     assert sorted(files(key)) == sorted(mine), "of both credentials"
     in_order = files(key)

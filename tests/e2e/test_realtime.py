@@ -36,6 +36,7 @@ class Provider:
         self.heads, self.received, self.sent, self.closed = [], [], [], []
         self.refusal, self.refused_credential = None, None
         self.release, self.usage = threading.Event(), USAGE
+        self.transcript = None
         self.server = serve(self.session, "127.0.0.1", 0, process_request=self.handshake, max_size=None)
         self.url = f"http://127.0.0.1:{self.server.socket.getsockname()[1]}/v1"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -74,6 +75,12 @@ class Provider:
                         self.respond(connection)
                     case "input_audio_buffer.append" if event["audio"] == "c2lsZW5jZQ==":
                         self.respond(connection)
+                    case "session.update":
+                        self.say(connection, {"type": "session.updated", "event_id": "event_5", "session": event["session"]})
+                    case "input_audio_buffer.commit":
+                        self.say(connection, {"type": "input_audio_buffer.committed", "event_id": "event_6", "item_id": "item_2"})
+                        if self.transcript:
+                            self.say(connection, {"event_id": "event_7", "item_id": "item_2", "content_index": 0, **self.transcript})
                     case "test.vanish":
                         connection.socket.shutdown(socket.SHUT_RDWR)
                     case "test.close":
@@ -464,6 +471,67 @@ def test_what_sound_brings_about_is_reserved_before(dear, played):
         assert eventually(lambda: spent(dear, key) == (pytest.approx(1.2), 0))
         session.input_audio_buffer.append(audio="AAAA")
     assert eventually(lambda: spent(dear, key) == (pytest.approx(1.2), 0)), "nothing came of the last"
+
+
+WRITES = '"scribe" = { context = 500, max_output = 100, price = { input = 1000, output = 2000 } }'
+TRANSCRIPT = "conversation.item.input_audio_transcription."
+
+
+def hear(session, model="scribe"):
+    """Has what is heard written out, and says something."""
+    transcription = {"model": model} if model else None
+    session.session.update(session={"type": "realtime", "audio": {"input": {"transcription": transcription}}})
+    while session.recv().type != "session.updated":
+        pass
+    session.input_audio_buffer.append(audio="AAAA")
+    session.input_audio_buffer.commit()
+    while session.recv().type != "input_audio_buffer.committed":
+        pass
+
+
+@pytest.mark.parametrize("told", ["tokens", "duration", "failed", "nothing"])
+def test_transcripts_of_what_is_heard_are_requests_of_their_own(start_gateway, played, told):
+    gateway = start_gateway(providers={"test": provider_file(played.url, models=f"{DEAR}\n{WRITES}")})
+    # All that it reads, and the most that it writes.
+    most = 0.5 + 0.2
+    usage = {"type": "tokens", "total_tokens": 300, "input_tokens": 200, "output_tokens": 100, "input_token_details": {"audio_tokens": 200}}
+    played.transcript, cost = {
+        "tokens": ({"type": f"{TRANSCRIPT}completed", "transcript": "Hello", "usage": usage}, 0.4),
+        "duration": ({"type": f"{TRANSCRIPT}completed", "transcript": "Hello", "usage": {"type": "duration", "seconds": 1.5}}, most),
+        "failed": ({"type": f"{TRANSCRIPT}failed", "error": {"type": "x", "code": "audio_unintelligible", "message": "?"}}, 0),
+        "nothing": (None, most),
+    }[told]
+    key = gateway.new_key(budget="5/day")
+    with connect(gateway, key["key"]) as session:
+        hear(session)
+        if played.transcript:
+            assert session.recv().type == played.transcript["type"]
+            # The response that sound may bring about is held for until the session ends.
+            assert eventually(lambda: spent(gateway, key) == (pytest.approx(cost), 1.5)), spent(gateway, key)
+    assert eventually(lambda: spent(gateway, key) == (pytest.approx(cost), 0)), spent(gateway, key)
+    row = gateway.usage("model", "test/scribe", 1)
+    assert (row["requests"], row["input_tokens"]) == (1, 200 if told == "tokens" else 0)
+
+
+def test_transcripts_stay_within_the_budget(start_gateway, played):
+    gateway = start_gateway(providers={"test": provider_file(played.url, models=f"{DEAR}\n{WRITES}")})
+    usage = {"type": "tokens", "total_tokens": 600, "input_tokens": 500, "output_tokens": 100}
+    played.transcript = {"type": f"{TRANSCRIPT}completed", "transcript": "Hello", "usage": usage}
+    key = gateway.new_key(budget="4/day")
+    with connect(gateway, key["key"]) as session, pytest.raises(websockets.exceptions.ConnectionClosed) as closed:
+        for _ in range(10):
+            hear(session)
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "budget_reserved"), "for the response that sound may bring about"
+    assert eventually(lambda: spent(gateway, key) == (pytest.approx(2.1), 0)), spent(gateway, key)
+    assert gateway.usage("model", "test/scribe", 3)["requests"] == 3
+    # One whose price nobody knows is not asked for under a budget; without transcripts there is nothing to hold.
+    other = gateway.new_key(budget="4/day")
+    with connect(gateway, other["key"]) as session:
+        hear(session, None)
+        assert spent(gateway, other) == (0, 1.5)
+        with pytest.raises(websockets.exceptions.ConnectionClosed) as closed:
+            hear(session, "whisper-1")
+    assert closed.value.rcvd.code == 1008
 
 
 def test_what_was_reported_survives_a_kill(dear, played):

@@ -380,3 +380,17 @@ def test_a_clock_that_goes_back_loses_nothing(counting, tmp_path):
     began = {row["model"]: row["began"] for row in rows(gateway)}
     assert began["m1"] < began["m0"] - 80_000_000_000
     gateway.stop()
+
+
+def test_a_torn_last_record_is_told(gateway, counting):
+    key = gateway.new_key()["key"]
+    assert call(gateway.port, key, 0, "whole")[0] == 200
+    gateway.kill()
+    segment = max((gateway.folder / "data" / "ledger").glob("*.seg"))
+    with segment.open("ab") as file:
+        file.write(b"0badc0de {\"begi")
+    gateway.start()
+    assert eventually(lambda: ready(gateway)[1]["ledger_damaged_lines"] == 1), ready(gateway)
+    assert b"keyward_ledger_damaged_lines_total 1" in gateway.request("GET", "/metrics").body
+    assert call(gateway.port, key, 1, "whole")[0] == 200
+    assert eventually(lambda: len(rows(gateway)) == 2), rows(gateway)

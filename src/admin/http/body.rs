@@ -15,6 +15,10 @@ use crate::problem::FieldError;
 pub trait Fields: DeserializeOwned {
     /// The names of all fields.
     fn names() -> Vec<&'static str>;
+    /// Of a change, those that can be nothing: null in another would be taken for "as it is" by some, and for "none" by others.
+    fn clearable() -> Option<&'static [&'static str]> {
+        None
+    }
 }
 
 /// A body that was read.
@@ -61,6 +65,15 @@ pub(super) fn read<T: Fields>(bytes: &[u8]) -> Result<T, Problem> {
     let unknown: Vec<FieldError> = unknown.collect();
     if !unknown.is_empty() {
         return Err(Problem::fields(unknown));
+    }
+    let keeps = |name: &str| T::clearable().is_some_and(|clearable| !clearable.contains(&name));
+    let nulls = object.iter().filter(|(name, value)| value.is_null() && keeps(name)).map(|(name, _)| {
+        let detail = "it cannot be null: leave it out to keep it as it is, or send what it is to be ([] empties a list)".to_owned();
+        FieldError { pointer: format!("/{}", escaped(name)), detail }
+    });
+    let nulls: Vec<FieldError> = nulls.collect();
+    if !nulls.is_empty() {
+        return Err(Problem::fields(nulls));
     }
     serde_json::from_value(Value::Object(object.clone())).map_err(|e| blame::<T>(&object, &e.to_string()))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 
@@ -13,6 +13,7 @@ use super::{Problem, Viewer};
 use crate::admin::state::{self, AccountState};
 use crate::gateway::Gateway;
 use crate::quota::AccountId;
+use crate::surface::Segment;
 
 /// All accounts with a budget or a rate, by name.
 #[utoipa::path(get, path = "/admin/v1/budgets", tag = "budgets", params(PageQuery), responses((status = 200, body = Page<AccountState>), (status = "4XX", body = Problem)))]
@@ -36,7 +37,7 @@ pub async fn list(
 
 /// One account: `gateway`, `team:ID`, `project:ID` or a key's id.
 #[utoipa::path(get, path = "/admin/v1/budgets/{account}", tag = "budgets", params(("account" = String, Path)), responses((status = 200, body = AccountState), (status = "4XX", body = Problem)))]
-pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(account): Path<String>) -> Result<Response<Body>, Problem> {
+pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(account): Segment<3>) -> Result<Response<Body>, Problem> {
     let not_found = || {
         let detail = "There is no such account: it is gateway, team:ID, project:ID or a key's id.";
         Problem::new(StatusCode::NOT_FOUND, "not_found", detail)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use serde::de::Error;
@@ -21,6 +21,7 @@ use crate::admin::change::Wrong;
 use crate::admin::credentials::{CredentialChange, CredentialView, Given, Safe};
 use crate::gateway::Gateway;
 use crate::route::{Secret, Variables};
+use crate::surface::Segment;
 
 /// A credential that is to be kept.
 #[derive(Default, Deserialize, ToSchema)]
@@ -39,17 +40,18 @@ pub struct NewCredential {
 #[derive(Default, Deserialize, ToSchema)]
 pub struct Changed {
     /// Its share of the provider's requests, from 1 to 1000 [default: 1].
-    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000, nullable = false)]
     weight: Option<NonZeroU32>,
     /// Whether it is switched off for now.
+    #[schema(nullable = false)]
     disabled: Option<bool>,
     /// The secret, where the provider takes a single one; it is written, and never read again.
     #[serde(default, deserialize_with = "secret")]
-    #[schema(value_type = Option<String>, write_only)]
+    #[schema(value_type = Option<String>, write_only, nullable = false)]
     value: Option<Secret>,
     /// Several variables with their values, instead of `value`.
     #[serde(default, deserialize_with = "secrets")]
-    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>, write_only)]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>, write_only, nullable = false)]
     variables: Option<Variables>,
 }
 
@@ -58,7 +60,7 @@ pub struct Changed {
 pub struct CredentialAnswer {
     #[serde(flatten)]
     view: CredentialView,
-    /// Seconds until it is tried again, where the provider refused it.
+    /// Seconds until it is tried again, where the provider refused it; 0 where the next request does so.
     refused_for_s: Option<u64>,
 }
 
@@ -71,6 +73,10 @@ impl Fields for NewCredential {
 impl Fields for Changed {
     fn names() -> Vec<&'static str> {
         vec!["weight", "disabled", "value", "variables"]
+    }
+
+    fn clearable() -> Option<&'static [&'static str]> {
+        Some(&[])
     }
 }
 
@@ -129,7 +135,7 @@ pub async fn create(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(new)
 
 /// One credential.
 #[utoipa::path(get, path = "/admin/v1/credentials/{name}", tag = "credentials", params(("name" = String, Path)), responses((status = 200, body = CredentialAnswer), (status = "4XX", body = Problem)))]
-pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Response<Body>, Problem> {
+pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(name): Segment<3>) -> Result<Response<Body>, Problem> {
     Ok(answer(&gateway, Safe::of(&gateway.switchboard).show(&name).await?))
 }
 
@@ -138,7 +144,7 @@ pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(name): Pa
 pub async fn update(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(name): Path<String>,
+    Segment(name): Segment<3>,
     if_match: IfMatch,
     Json(changed): Json<Changed>,
 ) -> Result<Response<Body>, Problem> {
@@ -153,7 +159,7 @@ pub async fn update(
 pub async fn remove(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(name): Path<String>,
+    Segment(name): Segment<3>,
     if_match: IfMatch,
 ) -> Result<StatusCode, Problem> {
     let safe = Safe::of(&gateway.switchboard);
@@ -201,7 +207,7 @@ impl CredentialAnswer {
     fn of(gateway: &Gateway, view: CredentialView) -> CredentialAnswer {
         let router = gateway.router();
         let line = router.provider(&format!("{}#{}", view.provider, view.name));
-        let rest = line.and_then(|line| line.credential.as_ref()?.rests_for());
-        CredentialAnswer { view, refused_for_s: rest.map(|rest| rest.as_secs()) }
+        let refused_for_s = line.and_then(|line| line.credential.as_ref()?.refused_for_s());
+        CredentialAnswer { view, refused_for_s }
     }
 }

@@ -47,6 +47,7 @@ impl From<KeyError> for Problem {
     fn from(e: KeyError) -> Problem {
         let detail = e.to_string();
         match e {
+            KeyError::NoneOf(_) => Problem::new(StatusCode::NOT_FOUND, "owner_not_found", detail),
             KeyError::NotFound(_) => Problem::new(StatusCode::NOT_FOUND, "key_not_found", detail),
             KeyError::Rotated(..) => Problem::new(StatusCode::CONFLICT, "key_rotated", detail),
             KeyError::Revoked(_) => Problem::new(StatusCode::CONFLICT, "key_revoked", detail),

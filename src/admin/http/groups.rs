@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use crate::admin::groups::{self, GroupChange, GroupView};
 use crate::admin::state::{self, AccountState};
 use crate::gateway::Gateway;
 use crate::quota::AccountId;
+use crate::surface::Segment;
 
 /// A new team or project.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -54,6 +55,10 @@ impl Fields for GroupChange {
     fn names() -> Vec<&'static str> {
         GroupChange::FIELDS.into_iter().chain(LimitsChange::FIELDS).collect()
     }
+
+    fn clearable() -> Option<&'static [&'static str]> {
+        Some(&["team", "parallel"])
+    }
 }
 
 /// Teams, by id.
@@ -70,7 +75,7 @@ pub async fn create_team(admin: Admin, State(gateway): State<Arc<Gateway>>, Json
 
 /// One team.
 #[utoipa::path(get, path = "/admin/v1/teams/{id}", tag = "teams", params(("id" = String, Path)), responses((status = 200, body = GroupAnswer), (status = "4XX", body = Problem)))]
-pub async fn team(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response<Body>, Problem> {
+pub async fn team(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(id): Segment<3>) -> Result<Response<Body>, Problem> {
     show(&gateway, &AccountId::Team(id.into())).await
 }
 
@@ -79,7 +84,7 @@ pub async fn team(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(id): Path
 pub async fn update_team(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
+    Segment(id): Segment<3>,
     if_match: IfMatch,
     Json(change): Json<GroupChange>,
 ) -> Result<Response<Body>, Problem> {
@@ -104,7 +109,7 @@ pub async fn create_project(
 
 /// One project.
 #[utoipa::path(get, path = "/admin/v1/projects/{id}", tag = "projects", params(("id" = String, Path)), responses((status = 200, body = GroupAnswer), (status = "4XX", body = Problem)))]
-pub async fn project(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response<Body>, Problem> {
+pub async fn project(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(id): Segment<3>) -> Result<Response<Body>, Problem> {
     show(&gateway, &AccountId::Project(id.into())).await
 }
 
@@ -113,7 +118,7 @@ pub async fn project(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(id): P
 pub async fn update_project(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
+    Segment(id): Segment<3>,
     if_match: IfMatch,
     Json(change): Json<GroupChange>,
 ) -> Result<Response<Body>, Problem> {

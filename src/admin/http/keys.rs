@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrd
 use crate::gateway::Gateway;
 use crate::key::{KeyId, KeyRecord, Kind};
 use crate::store::KeyFilter;
+use crate::surface::Segment;
 
 /// What a new key is to be.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -90,6 +91,10 @@ impl Fields for KeyChange {
     fn names() -> Vec<&'static str> {
         KeyChange::FIELDS.into_iter().chain(LimitsChange::FIELDS).collect()
     }
+
+    fn clearable() -> Option<&'static [&'static str]> {
+        Some(&["project", "not_before", "expires", "parallel"])
+    }
 }
 
 impl Fields for Rotation {
@@ -136,7 +141,7 @@ pub async fn create(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(new)
 
 /// One key.
 #[utoipa::path(get, path = "/admin/v1/keys/{id}", tag = "keys", params(("id" = String, Path)), responses((status = 200, body = KeyView), (status = "4XX", body = Problem)))]
-pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response<Body>, Problem> {
+pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(id): Segment<3>) -> Result<Response<Body>, Problem> {
     Ok(tagged(&keys::show(&*gateway.key_store, &id).await?))
 }
 
@@ -145,7 +150,7 @@ pub async fn show(_: Viewer, State(gateway): State<Arc<Gateway>>, Path(id): Path
 pub async fn update(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
+    Segment(id): Segment<3>,
     if_match: IfMatch,
     Json(change): Json<KeyChange>,
 ) -> Result<Response<Body>, Problem> {
@@ -161,7 +166,7 @@ pub async fn update(
 pub async fn rotate(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
+    Segment(id): Segment<3>,
     if_match: IfMatch,
     Json(rotation): Json<Rotation>,
 ) -> Result<Response<Body>, Problem> {
@@ -180,7 +185,7 @@ pub async fn rotate(
 pub async fn revoke(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
+    Segment(id): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
     of_mine(&admin, &gateway, &id, &if_match).await?;
@@ -192,7 +197,7 @@ pub async fn revoke(
 pub async fn disable(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
+    Segment(id): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
     of_mine(&admin, &gateway, &id, &if_match).await?;
@@ -204,7 +209,7 @@ pub async fn disable(
 pub async fn enable(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
+    Segment(id): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
     of_mine(&admin, &gateway, &id, &if_match).await?;

@@ -18,14 +18,14 @@ use crate::gateway::Gateway;
 /// Keys that leaked.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct Leaked {
-    /// Up to 1000 keys, each as its text or its id.
+    /// Up to 1000 keys, each as its text or its id, or lines that have their texts in them.
     #[schema(value_type = Vec<String>, required, min_items = 1, max_items = 1000)]
     keys: Option<Vec<String>>,
     /// Where they were seen.
     source: Option<String>,
 }
 
-/// What became of each, in the order of the report.
+/// What became of each key, in the order of the report.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Leaks {
     data: Vec<Leak>,

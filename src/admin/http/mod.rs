@@ -118,12 +118,11 @@ const RESOURCES: [Resource; 41] = [
     ("/admin/v1/audit/verification", || get(audit::verification)),
     ("/admin/v1/leaks", || post(leaks::report)),
 ];
+/// Signed by a scanner of secrets, instead of carrying a key.
+const SCANNER: Resource = ("/admin/v1/leaks/github", || post(github::report));
 /// What makes no change wait: what is signed instead of carrying a key, before its signature is proven; and what changes nothing.
-const BESIDE: [Resource; 3] = [
-    ("/admin/v1/leaks/github", || post(github::report)),
-    ("/admin/v1/prompts/{name}/test", || post(examples::test)),
-    ("/admin/v1/keys/explain", || post(explain::serve)),
-];
+const BESIDE: [Resource; 3] =
+    [SCANNER, ("/admin/v1/prompts/{name}/test", || post(examples::test)), ("/admin/v1/keys/explain", || post(explain::serve))];
 
 /// Whether a path is beside the changes, which wait for each other and may name themselves.
 fn is_beside(path: &str) -> bool {
@@ -133,10 +132,17 @@ fn is_beside(path: &str) -> bool {
 /// A path, and what answers there.
 type Resource = (&'static str, fn() -> axum::routing::MethodRouter<Arc<Gateway>>);
 
+/// Where a scanner reports: it comes from outside, so that a listener which is management's alone is out of its reach.
+pub fn scanner_routes() -> axum::Router<Arc<Gateway>> {
+    routed(&[SCANNER])
+}
+
 /// The management API.
 pub fn routes(gateway: &Arc<Gateway>) -> axum::Router<Arc<Gateway>> {
-    let routed =
-        |resources: &[Resource]| resources.iter().fold(axum::Router::new(), |router, (path, methods)| router.route(path, methods()));
     let changes = middleware::from_fn_with_state(Arc::clone(gateway), once::changes);
     routed(&RESOURCES).layer(changes).merge(routed(&BESIDE)).route("/admin/v1/openapi.json", get(openapi::show))
+}
+
+fn routed(resources: &[Resource]) -> axum::Router<Arc<Gateway>> {
+    resources.iter().fold(axum::Router::new(), |router, (path, methods)| router.route(path, methods()))
 }

@@ -34,8 +34,6 @@ const NAME: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Until when an answer is given again (RFC 3339).
 const EXPIRES: HeaderName = HeaderName::from_static("idempotency-expires");
-/// Where reports come without a key.
-const SCANNERS: &str = "/leaks/github";
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_NAME: usize = 255;
 /// How long a change waits for those before it.
@@ -48,15 +46,13 @@ struct Seal(LessSafeKey);
 
 /// Lets reads pass; makes changes wait for each other, and does those that name themselves once.
 pub async fn changes(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response<Body> {
-    if request.method() == Method::GET {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
     let named = request.method() == Method::POST && request.headers().contains_key(&NAME);
     let (head, body) = request.into_parts();
-    // Whoever has no key is turned away before anybody waits for them; a scanner of secrets signs what it reports instead.
-    if !head.uri.path().ends_with(SCANNERS)
-        && let Err(problem) = access::caller(&gateway, &head).await
-    {
+    // Whoever has no key is turned away before anybody waits for them.
+    if let Err(problem) = access::caller(&gateway, &head).await {
         return problem.into_response();
     }
     let Ok(body) = axum::body::to_bytes(body, LARGEST).await else {

@@ -6,7 +6,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{KeyError, KeyView, fingerprint, note};
-use crate::key::presented::Presented;
+use crate::key::diagnose::keys_within;
 use crate::key::{KeyRecord, KeyText, Pepper};
 use crate::store::audit::{Actor, Note};
 use crate::store::{KeyFilter, KeyStore};
@@ -31,10 +31,13 @@ pub struct Leak {
     pub outcome: &'static str,
 }
 
-/// All keys of an owner that are not revoked.
+/// All keys of an owner that are not revoked; whose name is in no key at all was mistyped.
 pub async fn of_owner(store: &dyn KeyStore, owner: &str) -> Result<Vec<KeyRecord>, KeyError> {
     let filter = KeyFilter { owner: Some(owner.to_owned()), ..KeyFilter::default() };
     let mut keys = store.keys_page(&filter, None, u32::MAX).await?;
+    if keys.is_empty() {
+        return Err(KeyError::NoneOf(owner.to_owned()));
+    }
     keys.retain(|record| record.revoked.is_none());
     Ok(keys)
 }
@@ -62,7 +65,7 @@ pub async fn revoke_all(store: &dyn KeyStore, keys: Vec<KeyRecord>, why: &str, b
     }
 }
 
-/// Ends keys that leaked, each given by its text (which has to be right to the last character) or its id.
+/// Ends keys that leaked, each given by its id or its text (which has to be right to the last character), or by a line with such texts in it.
 pub async fn leaked(
     store: &dyn KeyStore,
     pepper: &Pepper,
@@ -74,8 +77,8 @@ pub async fn leaked(
     // All or none; where another process has changed one in between, they are ended as they are now.
     loop {
         let (mut leaks, mut ended): (Vec<Leak>, Vec<(KeyRecord, Note)>) = Default::default();
-        for text in texts {
-            let (leak, change) = leak(store, pepper, text.trim(), source, action, by).await?;
+        for text in texts.iter().flat_map(|text| reported(text)) {
+            let (leak, change) = leak(store, pepper, text, source, action, by).await?;
             // A key may be reported twice.
             let is_first = |(record, _): &(KeyRecord, Note)| ended.iter().all(|(other, _)| other.id != record.id);
             if let Some(change) = change.filter(is_first) {
@@ -117,11 +120,17 @@ async fn leak(
     Ok((Leak { id, outcome }, Some((record, note))))
 }
 
+/// What a line reports: the keys that stand in it, or else itself.
+fn reported(line: &str) -> Vec<&str> {
+    let keys: Vec<&str> = keys_within(line).map(|key| key.expose()).collect();
+    if keys.is_empty() { vec![line.trim()] } else { keys }
+}
+
 async fn proven(store: &dyn KeyStore, pepper: &Pepper, text: &str) -> Result<Option<KeyRecord>, KeyError> {
     if let Some(id) = fingerprint(text) {
         return Ok(store.key(id).await?);
     }
-    let Ok(parsed): Result<KeyText<'_>, _> = Presented(text).judge() else { return Ok(None) };
+    let Ok(parsed) = KeyText::parse(text) else { return Ok(None) };
     let record = store.key(parsed.id()).await?;
     Ok(record.filter(|record| pepper.hash(parsed.expose()).matches(&record.hash)))
 }

@@ -17,14 +17,17 @@ use crate::store::{GroupStore, KeyStore};
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct KeyChange {
     /// What people call it.
+    #[schema(nullable = false)]
     pub name: Option<String>,
     /// Whose it is; free text.
+    #[schema(nullable = false)]
     pub owner: Option<String>,
     /// The project that it belongs to, by its id; null for none.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     pub project: Option<Option<String>>,
     /// Of an admin key: viewer, admin or owner.
+    #[schema(nullable = false)]
     pub role: Option<Role>,
     /// When it begins to be valid; null for at once.
     #[serde(default, deserialize_with = "given")]
@@ -35,6 +38,7 @@ pub struct KeyChange {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires: Option<Option<Timestamp>>,
     /// Switched off for now.
+    #[schema(nullable = false)]
     pub disabled: Option<bool>,
     /// What it may do.
     #[serde(flatten)]

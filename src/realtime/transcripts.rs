@@ -1,0 +1,127 @@
+//! What a session hears, written out by a model of its own beside the one that answers: each transcript is a request by itself, reserved
+//! when sound comes, and settled when it is told.
+//!
+//! Source: OpenAI's Realtime reference, server events `session.updated`, `input_audio_buffer.committed` and
+//! `conversation.item.input_audio_transcription.completed`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::turns::{Turn, Turns};
+use crate::catalog::Operation;
+use crate::dialect::Reading;
+use crate::error::Refusal;
+use crate::exchange::estimate::{Estimate, Input};
+use crate::ledger::record::{Outcome, Usage};
+use crate::route::Target;
+
+/// A session's transcripts.
+#[derive(Default)]
+pub struct Transcripts {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Who writes them, where the session has any.
+    by: Option<Target>,
+    /// Held for the next, once there is sound for it.
+    waiting: Option<Turn>,
+    /// Those that have begun.
+    open: VecDeque<Turn>,
+}
+
+// === impl Transcripts ===
+
+impl Transcripts {
+    /// The session is as the provider tells: its sound is written out by this model, or by none.
+    pub fn written_by(&self, model: Option<&str>, session: &Target) {
+        let by = model.map(|model| Target { provider: Arc::clone(&session.provider), model: model.into() });
+        let mut state = self.lock();
+        if by.as_ref().map(|by| &by.model) != state.by.as_ref().map(|by| &by.model) {
+            state.by = by;
+            // It was held for another model.
+            state.waiting.take().into_iter().for_each(unused);
+        }
+    }
+
+    /// Sound has come: what writes it out is held for.
+    pub async fn hear(&self, turns: &Turns) -> Result<(), Refusal> {
+        let by = {
+            let state = self.lock();
+            state.by.clone().filter(|_| state.waiting.is_none())
+        };
+        if let Some(by) = by {
+            let turn = reserve(turns, &by).await?;
+            self.lock().waiting = Some(turn);
+        }
+        Ok(())
+    }
+
+    /// What was said is complete: it is being written out.
+    pub async fn begun(&self, turns: &Turns) -> Result<(), Refusal> {
+        let turn = self.begin(turns).await?;
+        self.lock().open.extend(turn);
+        Ok(())
+    }
+
+    /// One is there; one that nothing was held for is charged all the same.
+    pub async fn told(&self, turns: &Turns, usage: Option<Usage>) -> Result<(), Refusal> {
+        let open = self.lock().open.pop_front();
+        let turn = if open.is_some() { open } else { self.begin(turns).await? };
+        turn.into_iter().for_each(|turn| settle(turn, Outcome::Answered, usage));
+        Ok(())
+    }
+
+    /// The same after the session's end, when nobody is left to be refused anything.
+    pub fn told_late(&self, usage: Option<Usage>) {
+        let open = self.lock().open.pop_front();
+        open.into_iter().for_each(|turn| settle(turn, Outcome::Answered, usage));
+    }
+
+    /// One could not be written.
+    pub fn failed(&self) {
+        let open = self.lock().open.pop_front();
+        open.into_iter().for_each(|mut turn| turn.ticket.settle(Outcome::ProviderError, None));
+    }
+
+    /// The session has ended: what was under way may be billed by its provider.
+    pub fn end(&self, outcome: Outcome) {
+        let State { open, waiting, .. } = std::mem::take(&mut *self.lock());
+        open.into_iter().for_each(|turn| settle(turn, outcome, None));
+        waiting.into_iter().for_each(unused);
+    }
+
+    /// The next, where somebody writes it.
+    async fn begin(&self, turns: &Turns) -> Result<Option<Turn>, Refusal> {
+        let (by, waiting) = {
+            let mut state = self.lock();
+            (state.by.clone(), state.waiting.take())
+        };
+        let Some(by) = by else { return Ok(None) };
+        let mut turn = match waiting {
+            Some(turn) => turn,
+            None => reserve(turns, &by).await?,
+        };
+        turn.begin(&by);
+        Ok(Some(turn))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn reserve(turns: &Turns, by: &Target) -> Result<Turn, Refusal> {
+    // Nobody can tell how long somebody speaks.
+    let estimate = Estimate::new(Operation::Transcriptions, std::slice::from_ref(by), Input::and_more(0), None, 1);
+    turns.reserve(by, Operation::Transcriptions, &by.full_name(), &estimate).await
+}
+
+fn settle(mut turn: Turn, outcome: Outcome, usage: Option<Usage>) {
+    turn.ticket.settle(outcome, Some(Reading { usage, ..Reading::default() }));
+}
+
+fn unused(mut turn: Turn) {
+    turn.ticket.settle(Outcome::Answered, None);
+}
