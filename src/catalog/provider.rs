@@ -136,6 +136,8 @@ pub struct Quirks {
     pub headers: BTreeMap<String, String>,
     /// Operations beside chat that it has not, though others of its dialect have.
     pub lacks: Vec<Operation>,
+    /// What a caller sets as the most tokens of an answer is no bound of what is thought before it.
+    pub thinks_beside_max_output: bool,
 }
 
 // === impl Dialect ===

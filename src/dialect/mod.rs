@@ -35,7 +35,7 @@ pub use ask::Ask;
 pub use codec::{Asked, Called, Codec, StreamReader, StreamWriter, To};
 pub use meant::Meant;
 pub use meter::{Ending, Meter, Reading};
-pub use wire::{Form, Peek, Tells, Wire};
+pub use wire::{Form, Peek, Tells, Wire, in_path};
 
 use crate::catalog::Dialect;
 

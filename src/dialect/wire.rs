@@ -89,3 +89,10 @@ impl Tells {
         usage
     }
 }
+
+/// A model's name as one segment of a path; Google's names have an `@` in them, which may stand as it is.
+pub fn in_path(model: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte);
+    let encoded = model.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+    encoded.collect()
+}

@@ -9,7 +9,7 @@ use crate::dialect::Ask;
 use crate::dialect::members::Members;
 use crate::dialect::tools::Added;
 use crate::money::{self, Price, Usd};
-use crate::quota::{Exceeded, Need, Unbounded, limits};
+use crate::quota::{Exceeded, Need, Stage, Unbounded, limits};
 use crate::route::Target;
 
 /// A token of text is about four bytes; the true count replaces this when the answer is settled.
@@ -104,7 +104,12 @@ impl Estimate {
             let [price_in, price_out] = model.dearest().ok_or(Unbounded::Price)?;
             // Of what is free there may be any number.
             let input = if price_in == Price(0) { 0 } else { input.most(model)? };
-            let output = if price_out == Price(0) { 0 } else { max_output.or_else(gives).ok_or(Unbounded::Output)? };
+            let most = match target.provider.thinks_beside_max_output && !operation.has_no_output() {
+                true => known(model.context).map(|most| most.saturating_mul(choices)),
+                // Some take none at all for no limit.
+                false => max_output.filter(|most| *most > 0 || operation.has_no_output()).or_else(gives),
+            };
+            let output = if price_out == Price(0) { 0 } else { most.ok_or(Unbounded::Output)? };
             Ok(money::from_pico(price_in.of(input).saturating_add(price_out.of(output))))
         };
         let worst = match operation.is_free() {
@@ -116,7 +121,7 @@ impl Estimate {
 
     /// What has to be admitted; `touches` says whether a limit's glob names one of the targets.
     pub fn need<'a>(&self, touches: &'a dyn Fn(&str) -> bool) -> Need<'a> {
-        Need { requests: 1, input: self.input, output: self.output, cost: self.worst, touches, is_part: false, is_sent: false }
+        Need { requests: 1, input: self.input, output: self.output, cost: self.worst, touches, is_part: false, stage: Stage::ToSend }
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::estimate::{self, Estimate};
 use crate::key::Caller;
-use crate::quota::{Need, Permit, Refused};
+use crate::quota::{Need, Permit, Refused, Stage};
 use crate::route::Target;
 use crate::ticket::Ticket;
 use crate::upstream::{Failure, Payer};
@@ -62,6 +62,6 @@ impl Paying<'_> {
         let touches = |glob: &str| estimate::touches(slice::from_ref(target), glob) || self.ticket.prompt_is_named_by(glob);
         let cost = if self.caller.has_hard_budget() { estimate.worst } else { Need::NOTHING.cost };
         // The request that it belongs to has its place among those that run.
-        self.caller.admit(&Need { is_part: true, is_sent: true, cost, touches: &touches, ..Need::NOTHING }).ok()
+        self.caller.admit(&Need { is_part: true, stage: Stage::Sent, cost, touches: &touches, ..Need::NOTHING }).ok()
     }
 }

@@ -175,10 +175,7 @@ impl Accounts {
     /// Other limits for an account whose requests may run: what is counted anew counts them too.
     async fn change(&self, account: &Account, limits: &Limits, of: impl Fn(Current) -> Current) -> Result<(), StoreError> {
         let before = Arc::clone(&account.current());
-        let is_quiet = before.meters.running() == 0 && (matches!(account.id(), AccountId::Key(_)) || !before.limits.counts_nothing());
-        let unknown = Meters::unknown(limits, Some(&before.meters));
-        if unknown.is_empty() || is_quiet {
-            self.flush(!unknown.is_empty()).await?;
+        if Meters::unknown(limits, Some(&before.meters)).is_empty() {
             account.change(of(self.read(account.id(), limits, Some(&before.meters)).await?));
             return Ok(());
         }

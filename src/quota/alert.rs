@@ -3,6 +3,7 @@
 //! The call is one of the Standard Webhooks (<https://www.standardwebhooks.com>): `webhook-id`, `webhook-timestamp`, and in
 //! `webhook-signature` the HMAC-SHA-256 of both and the body, so that any of their libraries can verify it.
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +28,7 @@ use crate::upstream::tls;
 /// Per cent of a budget at which somebody is told.
 pub const THRESHOLDS: [u8; 3] = [50, 80, 100];
 
-/// Waiting to be told at the most; more would be of no use to anybody.
-const WAITING: usize = 1024;
-/// Under way at the most.
+/// Accounts whose alerts are under way at the most.
 const AT_ONCE: usize = 16;
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 8;
@@ -60,13 +59,13 @@ struct Call {
     body: String,
 }
 
-/// Where alerts are handed in; never waits.
+/// Where alerts are handed in; never waits, and loses none: of a budget there are three at the most in a period.
 #[derive(Clone, Debug)]
-pub struct AlertSender(mpsc::Sender<Alert>);
+pub struct AlertSender(mpsc::UnboundedSender<Alert>);
 
 /// Delivers alerts in the background.
 pub struct Alerts {
-    queue: mpsc::Receiver<Alert>,
+    queue: mpsc::UnboundedReceiver<Alert>,
     store: Arc<dyn GroupStore>,
     webhook: Option<Arc<Webhook>>,
 }
@@ -80,16 +79,16 @@ pub struct Webhook {
 
 /// A sender, and who delivers what it is given.
 pub fn channel(store: Arc<dyn GroupStore>, webhook: Option<Webhook>) -> (AlertSender, Alerts) {
-    let (sender, queue) = mpsc::channel(WAITING);
+    let (sender, queue) = mpsc::unbounded_channel();
     (AlertSender(sender), Alerts { queue, store, webhook: webhook.map(Arc::new) })
 }
 
 // === impl AlertSender ===
 
 impl AlertSender {
-    /// Hands an alert in; where too many wait it is only logged.
+    /// Hands an alert in.
     pub fn tell(&self, alert: Alert) {
-        if let Err(e) = self.0.try_send(alert) {
+        if let Err(e) = self.0.send(alert) {
             tracing::warn!(error = %e, "an alert cannot be delivered");
         }
     }
@@ -104,54 +103,57 @@ impl Alerts {
         std::iter::from_fn(|| self.queue.try_recv().ok()).collect()
     }
 
-    /// Delivers until shutdown, and then for a moment what is under way: one that is not taken keeps no other waiting, and is told
-    /// again after a restart.
+    /// Delivers until shutdown, and then for a moment what is under way. Each is written down before it is told, and each account's are told
+    /// in their order, beside all others': one that is not taken keeps no other waiting, and is told again after a restart.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
-        let mut delivering = JoinSet::new();
-        for (name, body) in self.left().await {
-            if let Some(webhook) = self.webhook.clone() {
-                let (call, store) = (Call::of(name, body), Arc::clone(&self.store));
-                delivering.spawn(async move { webhook.deliver(&call, &*store, "the gateway was stopped".to_owned()).await });
-            }
-        }
+        let mut waiting = VecDeque::from(self.left().await);
+        let (mut calling, mut insisting, mut busy) = (JoinSet::new(), JoinSet::new(), HashSet::new());
         loop {
+            while let Some(webhook) = self.webhook.clone().filter(|_| calling.len() + insisting.len() < AT_ONCE)
+                && let Some(call) = next(&mut waiting, &busy)
+            {
+                busy.insert(call.account().to_owned());
+                let store = Arc::clone(&self.store);
+                calling.spawn(async move { webhook.tell(call, &*store).await });
+            }
             let alert = tokio::select! {
-                alert = self.queue.recv(), if delivering.len() < AT_ONCE => alert,
-                Some(_) = delivering.join_next() => continue,
+                alert = self.queue.recv() => alert,
+                Some(told) = calling.join_next() => {
+                    // A call that panicked has no account any more; there is nothing in one that could.
+                    let Ok((call, refused)) = told else { continue };
+                    busy.remove(call.account());
+                    if let (Some(why), Some(webhook)) = (refused, self.webhook.clone()) {
+                        let store = Arc::clone(&self.store);
+                        insisting.spawn(async move { webhook.insist(&call, &*store, why).await });
+                    }
+                    continue;
+                }
+                Some(_) = insisting.join_next() => continue,
                 _ = shutdown.wait_for(|stop| *stop) => break,
             };
             let Some(alert) = alert else { break };
-            let call = Call::of(alert.name(), alert.body());
-            if !self.is_first(&alert, &call).await {
-                continue;
-            }
-            let Alert { account, budget, percent, spent, .. } = &alert;
-            tracing::warn!(account = %account, budget = %budget, percent, spent = %spent, "a budget passed a threshold");
-            // In their order, where the webhook takes them.
-            let Some(webhook) = self.webhook.clone() else { continue };
-            let taken = tokio::select! {
-                taken = webhook.call(&call) => taken,
-                _ = shutdown.wait_for(|stop| *stop) => break,
-            };
-            let store = Arc::clone(&self.store);
-            match taken {
-                Ok(()) => call.taken(&*store).await,
-                Err(why) => drop(delivering.spawn(async move { webhook.deliver(&call, &*store, why).await })),
-            }
+            waiting.extend(self.written_down(alert).await);
         }
         // What is not taken by then waits in the store.
-        let _ = tokio::time::timeout(LAST_MOMENT, async { while delivering.join_next().await.is_some() {} }).await;
+        let last = async {
+            while let Ok(alert) = self.queue.try_recv() {
+                self.written_down(alert).await;
+            }
+            while calling.join_next().await.is_some() {}
+        };
+        let _ = tokio::time::timeout(LAST_MOMENT, last).await;
     }
 
     /// What the last run left untold.
-    async fn left(&self) -> Vec<(String, String)> {
+    async fn left(&self) -> Vec<Call> {
         if self.webhook.is_none() {
             return Vec::new();
         }
-        self.store.waiting_alerts().await.unwrap_or_else(|error| {
+        let left = self.store.waiting_alerts().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "alerts that waited when the gateway stopped cannot be read");
             Vec::new()
-        })
+        });
+        left.into_iter().map(|(name, body)| Call::of(name, body)).collect()
     }
 
     /// The next alert that waits.
@@ -160,13 +162,25 @@ impl Alerts {
         self.queue.try_recv().ok()
     }
 
-    /// Whether no other node, and no earlier run of this one, told of it.
-    async fn is_first(&self, alert: &Alert, call: &Call) -> bool {
+    /// What is to be told of an alert; nothing where another node, or an earlier run of this one, has told of it.
+    async fn written_down(&self, alert: Alert) -> Option<Call> {
+        let call = Call::of(alert.name(), alert.body());
         let body = self.webhook.is_some().then_some(call.body.as_str());
         let told: Result<bool, StoreError> = self.store.first_alert(&call.name, alert.at, body).await;
         // Told twice is better than never.
-        told.unwrap_or(true)
+        if !told.unwrap_or(true) {
+            return None;
+        }
+        let Alert { account, budget, percent, spent, .. } = &alert;
+        tracing::warn!(account = %account, budget = %budget, percent, spent = %spent, "a budget passed a threshold");
+        Some(call)
     }
+}
+
+/// What waits for longest of an account of which nothing is being told.
+fn next(waiting: &mut VecDeque<Call>, busy: &HashSet<String>) -> Option<Call> {
+    let at = waiting.iter().position(|call| !busy.contains(call.account()))?;
+    waiting.remove(at)
 }
 
 // === impl Call ===
@@ -176,6 +190,11 @@ impl Call {
     fn of(name: String, body: String) -> Call {
         let id = format!("alert_{}", hex(&digest(&SHA256, name.as_bytes()).as_ref()[..16]));
         Call { name, id, body }
+    }
+
+    /// Whose budget it tells of, as its name begins.
+    fn account(&self) -> &str {
+        self.name.split_once('|').map_or(self.name.as_str(), |(account, _)| account)
     }
 
     async fn taken(&self, store: &dyn GroupStore) {
@@ -205,8 +224,17 @@ impl Webhook {
         Ok(Webhook { url, key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), http: http.map_err(|e| e.to_string())? })
     }
 
+    /// Calls it once; why it did not take the alert, where it did not.
+    async fn tell(&self, call: Call, store: &dyn GroupStore) -> (Call, Option<String>) {
+        let refused = self.call(&call).await.err();
+        if refused.is_none() {
+            call.taken(store).await;
+        }
+        (call, refused)
+    }
+
     /// Calls it until it takes an alert that it did not take at first, a few times.
-    async fn deliver(&self, call: &Call, store: &dyn GroupStore, mut why: String) {
+    async fn insist(&self, call: &Call, store: &dyn GroupStore, mut why: String) {
         let mut pause = FIRST_PAUSE;
         for _ in 1..ATTEMPTS {
             tracing::warn!(error = why, retry_s = pause.as_secs(), "the alert webhook did not take an alert");

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::counter::{Counter, State, Taken, Tally};
 use super::limits::{Budget, Parallel, Unit};
 use super::meters::{Meters, Used};
-use super::{Exceeded, Level, Need};
+use super::{Exceeded, Level, Need, Stage};
 use crate::money::Usd;
 
 /// What a request holds of an account; given back, or settled, by its [`super::Permit`].
@@ -57,7 +57,7 @@ impl Meters {
                 continue;
             }
             let amount = need.of(rate.unit);
-            match counter.take(amount, (!need.is_sent).then_some(rate.most.get())) {
+            match counter.take(amount, (need.stage == Stage::ToSend).then_some(rate.most.get())) {
                 Ok(taken) => hold.rates.push((at, taken)),
                 Err(Level::Never) => return Err(Exceeded::TooLarge(rate.clone(), amount)),
                 // A request counts as one however it ends.
@@ -69,13 +69,14 @@ impl Meters {
             if !is_touched(&budget.models, need.touches) {
                 continue;
             }
+            let is_soft = budget.soft || need.stage == Stage::Begun;
             let worst = match need.cost {
                 Ok(cost) => cost.nanos(),
-                Err(_) if budget.soft => 0,
+                Err(_) if is_soft => 0,
                 Err(why) => return Err(Exceeded::Unbounded(budget.clone(), why)),
             };
             let most = budget.nano_usd.nanos();
-            match tally.take(worst, (!budget.soft).then_some(most)) {
+            match tally.take(worst, (!is_soft).then_some(most)) {
                 Ok(taken) => hold.budgets.push((at, taken)),
                 Err(_) => return Err(Exceeded::Budget { budget: budget.clone(), state: tally.state(), worst: Usd::of_nanos(worst) }),
             }

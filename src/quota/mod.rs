@@ -51,8 +51,20 @@ pub struct Need<'a> {
     pub touches: &'a dyn Fn(&str) -> bool,
     /// It is a part of a request that runs, which counts as one of those that run already.
     pub is_part: bool,
-    /// It has been sent already: rates count it, and do not refuse it.
-    pub is_sent: bool,
+    /// Which limits may still refuse it.
+    pub stage: Stage,
+}
+
+/// How far what is to be counted has come: limits that cannot refuse it any more count it all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// All may refuse it.
+    #[default]
+    ToSend,
+    /// It was sent, and may be billed: only budgets may refuse to have it paid by itself.
+    Sent,
+    /// It is being answered, and will be billed: none may.
+    Begun,
 }
 
 /// Why nobody can tell what a request costs at most.
@@ -110,7 +122,7 @@ impl Exceeded {
 impl Need<'_> {
     /// A request to no model, that takes nothing that is counted but itself.
     pub const NOTHING: Need<'static> =
-        Need { requests: 1, input: 0, output: 0, cost: Ok(Usd(0)), touches: &|_| false, is_part: false, is_sent: false };
+        Need { requests: 1, input: 0, output: 0, cost: Ok(Usd(0)), touches: &|_| false, is_part: false, stage: Stage::ToSend };
 
     /// So much of a unit.
     pub fn of(&self, unit: Unit) -> u64 {

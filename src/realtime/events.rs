@@ -128,8 +128,9 @@ impl Asked {
         };
         let limits: Option<Limits> = members.get("response").and_then(|member| serde_json::from_str(member.raw).ok());
         let named = limits.into_iter().flat_map(|limits| [limits.max_output_tokens, limits.max_response_output_tokens]).flatten();
-        // `inf` is none.
-        let max_output = named.filter_map(|limit| limit.as_u64()).max();
+        // `inf` is none, and whichever of two names its provider reads may have it.
+        let named: Option<Vec<u64>> = named.map(|limit| limit.as_u64()).collect();
+        let max_output = named.and_then(|named| named.into_iter().max());
         Ok(Asked { what, event_id: text("event_id"), max_output })
     }
 }

@@ -67,10 +67,10 @@ impl Relay {
             if let Some(event) = event {
                 to_caller.send(Message::text(event)).await?;
             }
-            shut(&mut to_caller, &mut from_caller, caller_frame, |_| {}).await
+            shut(&mut to_caller, &mut from_caller, caller_frame, None).await
         };
         // What ended before the close arrived was used all the same.
-        let provider_side = shut(&mut to_provider, &mut from_provider, provider_frame, |text| turns.told_late(text));
+        let provider_side = shut(&mut to_provider, &mut from_provider, provider_frame, Some(turns));
         // A side that is gone already has nothing to be told.
         let both = async { tokio::join!(caller_side, provider_side) };
         let _ = tokio::time::timeout(CLOSE_WITHIN, both).await;
@@ -180,7 +180,7 @@ async fn look(turns: &Turns, silence: &Silence) -> End {
         }
         let judged = gateway.keys.check(head, Plane::Data).await.map_err(|rejected| (rejected.reason, rejected.key)).and_then(|caller| {
             let may_use = caller.may_use(model, || target.full_name(), target.provider.is_simulator());
-            may_use.map_err(|reason| (reason, Some(caller.id())))
+            may_use.map_err(|reason| (reason, Some(caller.id()))).map(|()| turns.called_by(caller))
         });
         match judged {
             // A store that is down says nothing about the key, and neither do others who try theirs from the same address.
@@ -197,12 +197,12 @@ async fn stopping(lasting: &mut Option<Lasting>) {
     }
 }
 
-/// Closes one side and reads it to its end; a side that has sent its own close only gets the answer to it out.
+/// Closes one side and reads it to its end, of which a provider's still counts; a side that has sent its own close only gets the answer to it out.
 async fn shut<S>(
     to: &mut SplitSink<WebSocketStream<S>, Message>,
     from: &mut SplitStream<WebSocketStream<S>>,
     frame: Option<CloseFrame>,
-    mut read: impl FnMut(&str),
+    turns: Option<&Turns>,
 ) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -210,8 +210,8 @@ where
     // One that is closing already says so by an error, and is read to its end all the same.
     let _ = to.send(Message::Close(frame)).await;
     while let Some(message) = from.next().await {
-        if let Message::Text(text) = message? {
-            read(&text);
+        if let (Message::Text(text), Some(turns)) = (message?, turns) {
+            turns.told_late(&text).await;
         }
     }
     Ok(())

@@ -32,6 +32,8 @@ fn what_brings_a_response_about_is_known_however_it_is_written() {
     assert_eq!(asked, Asked { what: What::Create, event_id: Some("e1".to_owned()), max_output: Some(7) });
     let unlimited = read(r#"{"type":"response.create","response":{"max_output_tokens":"inf"}}"#).unwrap();
     assert_eq!((unlimited.what, unlimited.max_output), (What::Create, None));
+    let twice = r#"{"type":"response.create","response":{"max_output_tokens":"inf","max_response_output_tokens":1}}"#;
+    assert_eq!(read(twice).unwrap().max_output, None);
     assert_eq!(read(r#"{"type":"input_audio_buffer.append","audio":"AA=="}"#).unwrap().what, What::Sound);
     assert_eq!(read(r#"{"type":"session.update","note":"response.create"}"#).unwrap().what, What::Other);
     for text in [r#"{"type":"x","type":"response.create"}"#, "response.create", "[]", "{"] {

@@ -13,6 +13,7 @@ use crate::dialect::Reading;
 use crate::error::Refusal;
 use crate::exchange::estimate::{Estimate, Input};
 use crate::ledger::record::{Outcome, Usage};
+use crate::quota::Stage;
 use crate::route::Target;
 
 /// A session's transcripts.
@@ -52,7 +53,7 @@ impl Transcripts {
             state.by.clone().filter(|_| state.waiting.is_none())
         };
         if let Some(by) = by {
-            let turn = reserve(turns, &by).await?;
+            let turn = turns.reserve(&by, Operation::Transcriptions, &by.full_name(), &estimate(&by), Stage::ToSend).await?;
             self.lock().waiting = Some(turn);
         }
         Ok(())
@@ -60,23 +61,21 @@ impl Transcripts {
 
     /// What was said is complete: it is being written out.
     pub async fn begun(&self, turns: &Turns) -> Result<(), Refusal> {
-        let turn = self.begin(turns).await?;
-        self.lock().open.extend(turn);
-        Ok(())
+        let Some((turn, room)) = self.begin(turns).await? else { return Ok(()) };
+        self.lock().open.push_back(turn);
+        room
     }
 
     /// One is there; one that nothing was held for is charged all the same.
     pub async fn told(&self, turns: &Turns, usage: Option<Usage>) -> Result<(), Refusal> {
         let open = self.lock().open.pop_front();
-        let turn = if open.is_some() { open } else { self.begin(turns).await? };
-        turn.into_iter().for_each(|turn| settle(turn, Outcome::Answered, usage));
-        Ok(())
-    }
-
-    /// The same after the session's end, when nobody is left to be refused anything.
-    pub fn told_late(&self, usage: Option<Usage>) {
-        let open = self.lock().open.pop_front();
-        open.into_iter().for_each(|turn| settle(turn, Outcome::Answered, usage));
+        let turn = match open {
+            Some(turn) => Some((turn, Ok(()))),
+            None => self.begin(turns).await?,
+        };
+        let Some((turn, room)) = turn else { return Ok(()) };
+        settle(turn, Outcome::Answered, usage);
+        room
     }
 
     /// One could not be written.
@@ -93,18 +92,18 @@ impl Transcripts {
     }
 
     /// The next, where somebody writes it.
-    async fn begin(&self, turns: &Turns) -> Result<Option<Turn>, Refusal> {
+    async fn begin(&self, turns: &Turns) -> Result<Option<(Turn, Result<(), Refusal>)>, Refusal> {
         let (by, waiting) = {
             let mut state = self.lock();
             (state.by.clone(), state.waiting.take())
         };
         let Some(by) = by else { return Ok(None) };
-        let mut turn = match waiting {
-            Some(turn) => turn,
-            None => reserve(turns, &by).await?,
+        let (mut turn, room) = match waiting {
+            Some(turn) => (turn, Ok(())),
+            None => turns.reserve_begun(&by, Operation::Transcriptions, &by.full_name(), &estimate(&by)).await?,
         };
         turn.begin(&by);
-        Ok(Some(turn))
+        Ok(Some((turn, room)))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -112,10 +111,9 @@ impl Transcripts {
     }
 }
 
-async fn reserve(turns: &Turns, by: &Target) -> Result<Turn, Refusal> {
-    // Nobody can tell how long somebody speaks.
-    let estimate = Estimate::new(Operation::Transcriptions, std::slice::from_ref(by), Input::and_more(0), None, 1);
-    turns.reserve(by, Operation::Transcriptions, &by.full_name(), &estimate).await
+/// Nobody can tell how long somebody speaks.
+fn estimate(by: &Target) -> Estimate {
+    Estimate::new(Operation::Transcriptions, std::slice::from_ref(by), Input::and_more(0), None, 1)
 }
 
 fn settle(mut turn: Turn, outcome: Outcome, usage: Option<Usage>) {

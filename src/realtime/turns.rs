@@ -20,7 +20,7 @@ use crate::exchange::ledger_down;
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::ledger::record::{Outcome, Usage};
-use crate::quota::Need;
+use crate::quota::{Need, Stage};
 use crate::route::Target;
 use crate::ticket::Ticket;
 
@@ -30,8 +30,8 @@ pub struct Turns {
     pub gateway: Arc<Gateway>,
     /// The caller's request.
     pub head: Parts,
-    /// Whose session it is.
-    pub caller: Caller,
+    /// Whose session it is, as the key is now.
+    caller: Mutex<Caller>,
     /// Who answers.
     pub target: Target,
     /// The model as the caller names it.
@@ -77,7 +77,12 @@ const SOUND_A_TOKEN: u64 = 500;
 impl Turns {
     /// Of a session that has just been opened.
     pub fn new(gateway: Arc<Gateway>, head: Parts, caller: Caller, target: Target, model: String) -> Turns {
-        Turns { gateway, head, caller, target, model, transcripts: Transcripts::default(), state: Mutex::default() }
+        Turns { gateway, head, caller: Mutex::new(caller), target, model, transcripts: Transcripts::default(), state: Mutex::default() }
+    }
+
+    /// The key as it is now: it may belong to another project than before.
+    pub fn called_by(&self, caller: Caller) {
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller;
     }
 
     /// A caller's message, before it is sent on; `is_text` where it is an event and nothing else.
@@ -108,7 +113,13 @@ impl Turns {
 
     /// An event of the provider's, before it is passed on; a refusal where a response has begun that its caller may not have.
     pub async fn told(&self, text: &str) -> Result<(), Refusal> {
-        let Some(told) = Told::read(text) else { return Ok(()) };
+        match Told::read(text) {
+            Some(told) => self.tell(told).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn tell(&self, told: Told) -> Result<(), Refusal> {
         match told {
             Told::Created => self.begun().await,
             Told::Done(usage) => match self.take() {
@@ -118,10 +129,9 @@ impl Turns {
                 }
                 // Nothing asked for it: it is charged all the same.
                 None => {
-                    let said = self.lock().said;
-                    let turn = self.reserve_response(said, None).await?;
+                    let (turn, room) = self.response_begun().await?;
                     self.ended(turn, usage);
-                    Ok(())
+                    room
                 }
             },
             Told::Error(about) => {
@@ -142,11 +152,13 @@ impl Turns {
     }
 
     /// The end of a response that was told after the session's, when nobody is left to be refused anything.
-    pub fn told_late(&self, text: &str) {
-        match Told::read(text) {
-            Some(Told::Done(usage)) => self.take().into_iter().for_each(|turn| self.ended(turn, usage)),
-            Some(Told::Transcribed(usage)) => self.transcripts.told_late(usage),
-            _ => {}
+    pub async fn told_late(&self, text: &str) {
+        let late = match Told::read(text) {
+            Some(told @ (Told::Done(_) | Told::Transcribed(_))) => self.tell(told).await,
+            _ => Ok(()),
+        };
+        if let Err(refusal) = late {
+            tracing::warn!(code = refusal.code, "a session used more at its end than its key has room for");
         }
     }
 
@@ -160,15 +172,14 @@ impl Turns {
     }
 
     async fn create(&self, bytes: u64, asked: &Asked) -> Result<(), Refusal> {
-        let (said, waiting) = {
+        let said = {
             let mut state = self.lock();
             state.said += bytes;
-            (state.said, state.waiting.take())
+            state.said
         };
-        let mut turn = match waiting {
-            Some(turn) => turn,
-            None => self.reserve_response(said, asked.max_output).await?,
-        };
+        // What is held for sound is for the response that sound brings about.
+        let estimate = estimate_of(std::slice::from_ref(&self.target), said, asked.max_output);
+        let mut turn = self.reserve(&self.target, Operation::Realtime, &self.model, &estimate, Stage::ToSend).await?;
         turn.event_id.clone_from(&asked.event_id);
         self.lock().open.push_back(turn);
         Ok(())
@@ -182,7 +193,8 @@ impl Turns {
             (state.said, state.waiting.is_some())
         };
         if !is_held {
-            let turn = self.reserve_response(said, None).await?;
+            let estimate = estimate_of(std::slice::from_ref(&self.target), said, None);
+            let turn = self.reserve(&self.target, Operation::Realtime, &self.model, &estimate, Stage::ToSend).await?;
             self.lock().waiting = Some(turn);
         }
         self.transcripts.hear(self).await
@@ -190,7 +202,7 @@ impl Turns {
 
     /// A response has begun: one that was asked for, or one that sound has brought about.
     async fn begun(&self) -> Result<(), Refusal> {
-        let said = {
+        {
             let mut state = self.lock();
             if let Some(turn) = state.open.iter_mut().find(|turn| !turn.has_begun) {
                 turn.begin(&self.target);
@@ -201,12 +213,11 @@ impl Turns {
                 state.open.push_back(turn);
                 return Ok(());
             }
-            state.said
-        };
-        let mut turn = self.reserve_response(said, None).await?;
+        }
+        let (mut turn, room) = self.response_begun().await?;
         turn.begin(&self.target);
         self.lock().open.push_back(turn);
-        Ok(())
+        room
     }
 
     /// The provider refuses an event: where that is one that asked for a response, there will be none.
@@ -238,20 +249,42 @@ impl Turns {
         turn.ticket.settle(outcome, Some(Reading { usage, ..Reading::default() }));
     }
 
-    /// Reserves a response where so much was said before it, and writes it down.
-    async fn reserve_response(&self, said: u64, max_output: Option<u64>) -> Result<Turn, Refusal> {
-        let estimate = estimate_of(std::slice::from_ref(&self.target), said, max_output);
-        self.reserve(&self.target, Operation::Realtime, &self.model, &estimate).await
+    /// A response that has begun with nothing held for it.
+    async fn response_begun(&self) -> Result<(Turn, Result<(), Refusal>), Refusal> {
+        let said = self.lock().said;
+        let estimate = estimate_of(std::slice::from_ref(&self.target), said, None);
+        self.reserve_begun(&self.target, Operation::Realtime, &self.model, &estimate).await
+    }
+
+    /// What has begun with nothing held for it is written down and charged, whatever room there is; where there was none, the session ends.
+    pub async fn reserve_begun(
+        &self,
+        target: &Target,
+        operation: Operation,
+        model: &str,
+        estimate: &Estimate,
+    ) -> Result<(Turn, Result<(), Refusal>), Refusal> {
+        match self.reserve(target, operation, model, estimate, Stage::ToSend).await {
+            Ok(turn) => Ok((turn, Ok(()))),
+            Err(refusal) => Ok((self.reserve(target, operation, model, estimate, Stage::Begun).await?, Err(refusal))),
+        }
     }
 
     /// Reserves what a model is to do for the session, and writes it down.
-    pub async fn reserve(&self, target: &Target, operation: Operation, model: &str, estimate: &Estimate) -> Result<Turn, Refusal> {
-        let targets = std::slice::from_ref(target);
+    pub async fn reserve(
+        &self,
+        target: &Target,
+        operation: Operation,
+        model: &str,
+        estimate: &Estimate,
+        stage: Stage,
+    ) -> Result<Turn, Refusal> {
+        let (targets, caller) = (std::slice::from_ref(target), self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone());
         let mut ticket = Ticket::new(&self.gateway, operation, &self.head.headers, &self.head.extensions);
-        ticket.called_by(&self.caller);
+        ticket.called_by(&caller);
         ticket.called_model(model);
         // The session is one of its key's parallel requests already.
-        let admitted = self.caller.admit(&Need { is_part: true, ..estimate.need(&|glob: &str| estimate::touches(targets, glob)) });
+        let admitted = caller.admit(&Need { is_part: true, stage, ..estimate.need(&|glob: &str| estimate::touches(targets, glob)) });
         let begun = match admitted.map_err(Refusal::from) {
             Ok(permit) => ticket.begin(target, permit, estimate).await.map_err(|e| ledger_down(&e)),
             Err(refusal) => Err(refusal),

@@ -12,7 +12,7 @@ use super::address::Address;
 use super::credential::{Credential, Secret};
 use crate::catalog::operation::BESIDE_CHAT;
 use crate::catalog::{Auth, Dialect, Door, Environment, Model, Operation, Provider, Quirks, env};
-use crate::dialect::{Form, wire};
+use crate::dialect::{Form, in_path, wire};
 use crate::error::{Kind, Refusal};
 use crate::upstream::sign::Signer;
 
@@ -29,6 +29,8 @@ pub struct LiveProvider {
     pub models: Arc<BTreeMap<String, Model>>,
     /// What we present to it.
     pub credential: Option<Arc<Credential>>,
+    /// What a caller sets as the most tokens of an answer is no bound of what it thinks before that, at one of its doors at least.
+    pub thinks_beside_max_output: bool,
     /// The base URL's doors first, under the empty name.
     doors: Vec<LiveDoor>,
 }
@@ -148,6 +150,7 @@ impl LiveProvider {
             let other = door.auth.as_ref().filter(|_| way.is_none()).map(|auth| Access::new(auth, credential.as_deref(), env));
             LiveDoor::open(provider, name, door, other.as_ref().unwrap_or(&access), env)
         };
+        let quirks = || std::iter::once(&provider.quirks).chain(provider.doors.values().filter_map(|door| door.quirks.as_ref()));
         let others = provider.doors.iter().map(|(name, door)| open(name, door));
         Ok(LiveProvider {
             id: provider.id.clone(),
@@ -156,6 +159,7 @@ impl LiveProvider {
             doors: std::iter::once(open("", &own)).chain(others).collect(),
             models: Arc::new(provider.models.clone()),
             credential,
+            thinks_beside_max_output: quirks().any(|quirks| quirks.thinks_beside_max_output),
         })
     }
 
@@ -397,13 +401,6 @@ fn vector_paths(dialect: Dialect) -> &'static [(Operation, &'static str)] {
         Dialect::BedrockConverse => &[(Operation::Embeddings, "/model/{model}/invoke")],
         Dialect::OpenaiResponses | Dialect::AnthropicMessages => &[],
     }
-}
-
-/// A model's name as one segment of a path; Google's names have an `@` in them, which may stand as it is.
-fn in_path(model: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte);
-    let encoded = model.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
-    encoded.collect()
 }
 
 fn headers(quirks: &Quirks, auth: &Auth, credential: Option<&Credential>) -> Result<HeaderMap, String> {

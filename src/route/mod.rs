@@ -268,7 +268,8 @@ impl Router {
     }
 
     fn resolve_one(&self, name: &str) -> Result<Vec<Target>, NoRoute> {
-        if let Some((id, model)) = name.split_once('/').filter(|(_, model)| !model.is_empty()) {
+        // Those two are no names in a path, however they are written there.
+        if let Some((id, model)) = name.split_once('/').filter(|(_, model)| !matches!(*model, "" | "." | "..")) {
             if let Some(lines) = self.live.get(id) {
                 return Ok(lines.targets(&model.into()).collect());
             }

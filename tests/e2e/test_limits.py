@@ -163,6 +163,19 @@ def test_what_a_request_only_names_is_held_against_the_budget_as_all_that_the_mo
     assert ask(gateway, gateway.new_key(budget="0.0193/ever")["key"]).status == 200
 
 
+def test_what_is_thought_beside_the_most_that_is_answered_is_held_too(start_gateway, upstream):
+    """Such as SiliconFlow and Alibaba: their `max_tokens` is of the answer alone."""
+    price = "{ context = 4000, max_output = 1000, price = { input = 1, output = 100 } }"
+    file = provider_file(upstream.url, models=f'"m" = {price}')
+    beside = file.replace("[models]", "[quirks]\nthinks_beside_max_output = true\n\n[models]")
+    gateway = start_gateway(providers={"one": file, "two": beside})
+    key = gateway.new_key(budget="0.3/ever")["key"]
+    assert ask(gateway, key, "one/m", max_tokens=1).status == 200
+    assert code(ask(gateway, key, "two/m", max_tokens=1)) == (402, "budget_exceeded"), "all that the model has room for"
+    other = gateway.new_key(budget="0.05/ever")["key"]
+    assert code(ask(gateway, other, "one/m", max_tokens=0)) == (402, "budget_exceeded"), "none may be taken for no limit"
+
+
 @pytest.mark.parametrize("facts", ["", "context = 0, max_output = 0, "], ids=["silent", "zero"])
 def test_model_of_which_nobody_knows_how_much_it_takes_and_gives(start_gateway, upstream, facts):
     models = f'"dark" = {{ {facts}price = {{ input = 0.15, output = 0.6 }} }}'
@@ -240,6 +253,27 @@ def test_limit_of_a_model_holds_by_whichever_of_its_names_it_is_set(start_gatewa
     assert ask(gateway, limited["key"], "simulator/echo").status == 200
     budgeted = gateway.new_key(budget=f"{COST:.6f}/day@{glob}")
     assert [ask(gateway, budgeted["key"], model).status for model in ("gpt-4o-mini", "fast")] == [200, 402]
+
+
+@pytest.mark.parametrize("dialect", ["gemini", "bedrock_converse"])
+def test_a_models_name_leads_to_no_other_path(start_gateway, dialect):
+    """What a limit allows or counts is what the provider is asked for, also where the name stands in its path."""
+    price = "{ context = 1000, max_output = 100, price = { input = 1, output = 1 } }"
+    asked_of = Upstream()
+    asked_of.fallback = lambda model: provider.error(404)
+    file = provider_file(asked_of.url, dialects=[dialect], models=f'"flash" = {price}\n"pro" = {price}')
+    gateway = start_gateway(providers={"gg": file})
+    key = gateway.new_key(models="gg/flash*,gg/.*", limit="requests/day=1@gg/pro")["key"]
+    assert code(ask(gateway, key, "gg/pro")) == (403, "model_not_allowed")
+    tricks = ["flash/../pro", "flash/./../pro", "flash%2F..%2Fpro", "flash/%2e%2e/pro", "flash/../../files?x=", "flash/../../files#", "flash/..\\\\pro", "flash\\t/../pro", "..", "."]
+    for trick in tricks:
+        ask(gateway, key, f"gg/{trick}")
+        gateway.request("POST", f"/v1beta/models/gg/{trick.partition('#')[0].partition('?')[0]}:generateContent", b'{"contents": []}', key)
+    seen = {asked.path.partition("?")[0] for asked in asked_of.requests}
+    folder = "/v1/models/" if dialect == "gemini" else "/v1/model/"
+    names = [path.removeprefix(folder).removesuffix(":generateContent").removesuffix("/converse") for path in seen]
+    assert len(names) >= 7 and all(name.startswith("flash") and "/" not in name for name in names), seen
+    asked_of.close()
 
 
 def test_limit_that_names_an_alias_is_refused_with_what_to_name(start_gateway):
@@ -396,6 +430,30 @@ def test_an_alert_that_is_not_taken_keeps_no_other_waiting(start_gateway):
     assert eventually(lambda: len(seen) >= 3, seconds=15), seen
     assert [account for account, _ in seen[:3]] == [first["id"], second["id"], first["id"]]
     assert seen[0][1] == seen[2][1] != seen[1][1] and "." not in seen[0][1]
+    receiver.close()
+
+
+def test_alerts_to_a_webhook_that_hangs_are_all_told_after_a_restart(start_gateway):
+    receiver, told, hold = Upstream(), set(), threading.Event()
+
+    def take(asked):
+        hold.wait(30)
+        data = json.loads(asked.body)["data"]
+        told.add((data["account"], data["percent"]))
+        return Answer(b"{}")
+
+    receiver.serve_at("POST", "/alerts", take)
+    gateway = start_gateway(config=f'[alerts]\nwebhook = "{receiver.url}/alerts"\n', env={"KEYWARD_ALERT_SECRET": SECRET})
+    keys = [gateway.new_key(budget=f"{COST:.6f}/month") for _ in range(20)]
+    for key in keys:
+        assert ask(gateway, key["key"]).status == 200
+    # More than are called at once: what one of them holds up is told by itself.
+    assert eventually(lambda: len(receiver.requests) >= 16)
+    gateway.stop()
+    hold.set()
+    told.clear()
+    gateway.start()
+    assert eventually(lambda: told == {(key["id"], percent) for key in keys for percent in (50, 80, 100)}, seconds=20), told
     receiver.close()
 
 

@@ -75,6 +75,10 @@ class Provider:
                         self.respond(connection)
                     case "input_audio_buffer.append" if event["audio"] == "c2lsZW5jZQ==":
                         self.respond(connection)
+                    case "input_audio_buffer.append" if event["audio"] == "dHdpY2U=":
+                        first, second = self.begin(connection), self.begin(connection)
+                        self.end(connection, first)
+                        self.end(connection, second)
                     case "session.update":
                         self.say(connection, {"type": "session.updated", "event_id": "event_5", "session": event["session"]})
                     case "input_audio_buffer.commit":
@@ -471,6 +475,46 @@ def test_what_sound_brings_about_is_reserved_before(dear, played):
         assert eventually(lambda: spent(dear, key) == (pytest.approx(1.2), 0))
         session.input_audio_buffer.append(audio="AAAA")
     assert eventually(lambda: spent(dear, key) == (pytest.approx(1.2), 0)), "nothing came of the last"
+
+
+def test_second_response_to_one_sound_is_charged_though_there_is_no_room(dear, played):
+    key = dear.new_key(budget="2/day")
+    with connect(dear, key["key"]) as session, pytest.raises(websockets.exceptions.ConnectionClosed) as closed:
+        session.recv()
+        session.input_audio_buffer.append(audio="dHdpY2U=")
+        for _ in range(9):
+            session.recv()
+    assert closed.value.rcvd.code == 1008
+    assert eventually(lambda: spent(dear, key) == (pytest.approx(2.4), 0)), "as many as the provider gave"
+    assert dear.usage("key", key["id"], 3)["requests"] == 3, "the session, and both responses"
+
+
+def test_limit_of_two_names_is_the_larger(dear, played):
+    key = dear.new_key(budget="2.3/day")
+    with connect(dear, key["key"]) as session:
+        session.recv()
+        respond(session)
+        session.send({"type": "response.create", "response": {"max_output_tokens": "inf", "max_response_output_tokens": 1}})
+        assert session.recv().error.code == "budget_exceeded"
+        assert eventually(lambda: spent(dear, key) == (1.2, 0))
+        session.send({"type": "response.create", "response": {"max_output_tokens": 2, "max_response_output_tokens": 1}})
+        assert session.recv().type == "response.created"
+
+
+def test_key_that_moves_takes_its_session_with_it(dear, played):
+    for name, budget in (("rich", "100000/day"), ("poor", "0.01/day")):
+        dear.cli("projects", "create", name, "--budget", budget)
+    key = dear.new_key(project="rich")
+    with connect(dear, key["key"]) as session:
+        session.recv()
+        respond(session)
+        dear.cli("keys", "update", key["id"], "--project", "poor")
+
+        def is_refused():
+            create(session)
+            return until_quiet(session, 1)[1]
+
+        assert eventually(is_refused, seconds=3) == ["budget_exceeded"]
 
 
 WRITES = '"scribe" = { context = 500, max_output = 100, price = { input = 1000, output = 2000 } }'

@@ -167,6 +167,19 @@ def test_limits_of_keys_and_of_the_service(weather):
     is_problem(call(weather, "/services/weather/echo"), 429, "rate_limit_exceeded", "All callers of the service 'weather@1' together may send 2 requests a minute")
 
 
+def test_limits_that_come_again_count_what_came_between(weather):
+    def statuses(year, tables, calls):
+        """Of so many calls, once the file is read that says so."""
+        write(weather, more=f'sunset = "{year}-01-01"', tables=tables)
+        assert eventually(lambda: str(year) in call(weather, "/services/weather").headers.get("sunset", ""), seconds=8)
+        return [call(weather, "/services/weather/echo").status for _ in range(calls)]
+
+    limit = '[limits]\nrates = ["requests/day=20"]\n'
+    assert statuses(2041, limit, 2) == [200] * 2
+    assert statuses(2042, "", 30) == [200] * 30
+    assert statuses(2043, limit, 1) == [429]
+
+
 def test_at_most_so_many_at_a_time(weather):
     write(weather, tables="[limits]\nparallel = 1\n")
     # Longer than it takes until a file is seen.

@@ -30,7 +30,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::ir::{Answer, Dropped, MediaKind, Request};
-use super::wire::{Form, Peek, Tells, Wire};
+use super::wire::{Form, Peek, Tells, Wire, in_path};
 use super::{Asked, Called, Codec, StreamReader, StreamWriter, To};
 use crate::error::Refusal;
 
@@ -62,7 +62,7 @@ pub const WIRE: Wire = Wire {
             Form::Stream => "streamGenerateContent?alt=sse",
             Form::Array => "streamGenerateContent",
         };
-        Cow::Owned(format!("/models/{model}:{verb}"))
+        Cow::Owned(format!("/models/{}:{verb}", in_path(model)))
     },
     stream_type: "text/event-stream",
     headers: &[],

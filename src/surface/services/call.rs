@@ -18,7 +18,7 @@ use crate::key::caller::Plane;
 use crate::key::diagnose::holds_key;
 use crate::key::reason::{Place, Reason};
 use crate::life::State;
-use crate::quota::{self, Asker, Chain, Need, Permit, limits};
+use crate::quota::{self, AccountId, Asker, Chain, Need, Permit, limits};
 use crate::service::{Access, Operation, Path, Service, Services, Standing};
 use crate::surface::{REQUEST_ID, shown, write_end};
 use crate::ticket::{SERVICE, Ticket};
@@ -271,7 +271,9 @@ pub(super) fn subscribed(gateway: &Gateway, caller: &Caller, service: &Service) 
 
 /// Leaves it to the key's limits, and to those of the service.
 async fn admit(gateway: &Gateway, caller: &Caller, service: &Service, name: &str) -> Result<Permit, Refusal> {
-    let chain: Chain = match service.limits.counts_nothing() {
+    // Limits that were taken away have counted something: where they come again, they count from the ledger.
+    let had_limits = || gateway.accounts.get(&AccountId::Service(service.label().into())).is_some();
+    let chain: Chain = match service.limits.counts_nothing() && !had_limits() {
         true => Arc::clone(caller.chain()),
         false => {
             let account = gateway.accounts.service(&service.label(), &service.limits).await.map_err(|e| store_down(&e))?;
