@@ -1,7 +1,7 @@
 """Whether a clock tells an unknown key id from a wrong secret: interleaved samples, Mann-Whitney's test and the difference of the medians.
 
-Two states are measured, each over one connection to a running release build (or KEYWARD_BIN): ids that are tried for the first time,
-and an id that is tried again and again. A third sample of unknown ids is held against the first as a control: what differs there is noise.
+Three states are measured, each over one connection to a running release build (or KEYWARD_BIN): ids that are tried for the first time,
+and an id that is tried again and again; and, after a restart, ids of keys with limits that nobody has used since. A third sample of unknown ids is held against the first as a control: what differs there is noise.
 """
 
 import argparse
@@ -119,7 +119,17 @@ def measure(gateway, keys, rounds):
     wrong = [with_secret_of(key, with_own_id(key)) for key in made]
     first = sample(asker, {"unknown id": new(keys), "wrong secret": wrong, "unknown id again": new(keys)})
     again = sample(asker, {"unknown id": new(1) * rounds, "wrong secret": wrong[:1] * rounds, "unknown id again": new(1) * rounds})
-    return judge("tried first", first) | judge("tried again", again)
+    return judge("tried first", first) | judge("tried again", again) | judge("limited, at rest", at_rest(gateway, keys))
+
+
+def at_rest(gateway, keys):
+    """Of keys whose limits would have to be counted before they are let in."""
+    limited = [gateway.new_key(budget="5/month", limit="requests/day=1000")["key"] for _ in range(keys)]
+    gateway.stop()
+    gateway.start()
+    new = lambda: [with_own_id(limited[0]) for _ in range(keys)]  # noqa: E731
+    wrong = [with_secret_of(key, with_own_id(key)) for key in limited]
+    return sample(Asker(gateway.port), {"unknown id": new(), "wrong secret": wrong, "unknown id again": new()})
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ pub struct Params {
     project: Option<String>,
     /// Of this team alone, by its id.
     team: Option<String>,
-    /// The most sums, up to 1000, dearest first [default: 100].
+    /// The most sums, up to 1000, dearest first [default: 100]; one that grows dearer between two pages may be on neither: end the time before now.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// What `next` was in the answer before.

@@ -21,6 +21,7 @@ pub mod meter;
 pub mod ollama;
 pub mod openai_chat;
 pub mod openai_responses;
+pub mod parts;
 mod pointers;
 pub mod rerank;
 mod scan;

@@ -2,11 +2,8 @@
 
 use std::slice;
 
-use serde::de::IgnoredAny;
-
 use crate::catalog::{Model, Operation};
 use crate::dialect::Ask;
-use crate::dialect::members::Members;
 use crate::dialect::tools::Added;
 use crate::money::{self, Price, Usd};
 use crate::quota::{Exceeded, Need, Stage, Unbounded, limits};
@@ -19,8 +16,6 @@ const LONGEST_WORD: usize = 4096;
 /// Bytes of text that have as many tokens as a picture or a page mostly has, and one for so many bytes of a file more.
 const A_FILE: u64 = 6000;
 const A_FILE_HOLDS: u64 = 64;
-/// Members that hold what is read part by part, each up to what the model reads at once: texts, prompts, what is ranked.
-const PARTS: [&str; 9] = ["input", "inputs", "texts", "images", "requests", "instances", "prompt", "documents", "passages"];
 /// More tokens than a provider puts around tools, or for one that it describes itself: Anthropic's page "Pricing" names up to 804.
 const AROUND_TOOLS: u64 = 1024;
 
@@ -73,10 +68,8 @@ impl Input {
         let added = AROUND_TOOLS.saturating_mul(u64::from(tools.any) + tools.described_there);
         let text = ask.body.len() as u64;
         let words = if ask.points_out { words(&ask.body) } else { text };
-        let has_parts = is_budgeted && (ask.called.operation.has_no_output() || ask.called.operation == Operation::Completions);
-        let (parts, more) = if has_parts { parts(ask) } else { (1, 0) };
-        let text = text.saturating_add(more);
-        Input { text, words, parts, added, may_be_more: ask.points_out, is_read_again: tools.runs_there }
+        let text = text.saturating_add(ask.parts.again);
+        Input { text, words, parts: ask.parts.count, added, may_be_more: ask.points_out, is_read_again: tools.runs_there }
     }
 
     /// The most tokens that a model makes of it.
@@ -129,16 +122,6 @@ impl Default for Estimate {
     fn default() -> Estimate {
         Estimate { input: 0, output: 0, worst: Ok(Usd::default()), answers: 1 }
     }
-}
-
-/// How many parts a request has that are read each by itself, and the bytes that are read once more with each: a query with every document.
-fn parts(ask: &Ask) -> (u64, u64) {
-    let Ok(members) = Members::read(&ask.body) else { return (1, 0) };
-    let count =
-        |name| members.get(name).and_then(|member| serde_json::from_str::<Vec<IgnoredAny>>(member.raw).ok()).map_or(0, |list| list.len());
-    let parts = PARTS.into_iter().map(count).sum::<usize>().max(1) as u64;
-    let query = members.get("query").map_or(0, |query| query.raw.len() as u64);
-    (parts, query.saturating_mul(parts))
 }
 
 /// Bytes of what is text in a body: of a file in base64 so many as mostly come to its tokens.
