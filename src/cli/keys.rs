@@ -255,7 +255,7 @@ impl Keys {
             }
             Keys::Revoke { id: Some(id), json, .. } => show(&keys::revoke(&store, &id, &Actor::of_process()).await?, json)?,
             Keys::Revoke { owner: Some(owner), json, .. } => {
-                let keys = keys::of_owner(&store, &owner).await?;
+                let keys = keys::of_known_owner(&store, &owner).await?;
                 show_all(&keys::revoke_all(&store, keys, "all of its owner", &Actor::of_process()).await?, json)?
             }
             Keys::Revoke { leaked, json, .. } => {

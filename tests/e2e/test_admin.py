@@ -307,8 +307,8 @@ def test_an_owner_is_switched_off_with_all_keys(gateway, admin, owner):
     assert eventually(lambda: chat(gateway, first["key"]).status == 200, seconds=1)
     assert [newest(admin, "eve")["action"], newest(admin, first["id"])["action"]] == ["owner.enable", "key.create"]
     problem(admin.post(f"{V1}/keys/disable", json={}), 422, "invalid_fields")
-    for step in ("disable", "revoke"):
-        assert "'evee'" in problem(admin.post(f"{V1}/keys/{step}", json={"owner": "evee"}), 404, "owner_not_found")["detail"]
+    assert "'evee'" in problem(admin.post(f"{V1}/keys/revoke", json={"owner": "evee"}), 404, "owner_not_found")["detail"]
+    assert ok(admin.post(f"{V1}/keys/disable", json={"owner": "later"}))["data"] == []
     assert ok(admin.get(f"{V1}/keys/{first['id']}"))["state"] == "active"
     ok(owner.post(f"{V1}/keys", json={"owner": "boss", "kind": "admin", "role": "viewer"}), 201)
     problem(admin.post(f"{V1}/keys/disable", json={"owner": "boss"}), 403, "role_too_low")

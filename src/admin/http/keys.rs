@@ -18,7 +18,7 @@ use super::{Admin, Json, Problem, Viewer};
 use crate::admin::change::{LimitsChange, Wrong, given, warnings};
 use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder, Overlap};
 use crate::gateway::Gateway;
-use crate::key::{KeyId, KeyRecord, Kind};
+use crate::key::{KeyId, Kind};
 use crate::store::KeyFilter;
 use crate::surface::Segment;
 
@@ -219,7 +219,8 @@ pub async fn enable(
 /// Ends all keys of an owner for good, all or none.
 #[utoipa::path(post, path = "/admin/v1/keys/revoke", tag = "keys", request_body = OwnersKeys, responses((status = 200, body = Page<KeyView>), (status = "4XX", body = Problem)))]
 pub async fn revoke_all(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(of): Json<OwnersKeys>) -> Result<Response<Body>, Problem> {
-    let (_, keys) = of_owner(&admin, &gateway, of).await?;
+    let keys = keys::of_known_owner(&*gateway.key_store, &owner(of)?).await?;
+    admin.may_change_all(&keys)?;
     let data = keys::revoke_all(&*gateway.key_store, keys, "all of its owner", &admin.actor()).await?;
     Ok(axum::Json(Page { data, next: None }).into_response())
 }
@@ -237,18 +238,15 @@ pub async fn enable_all(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(
 }
 
 async fn switch_owner(admin: &Admin, gateway: &Gateway, of: OwnersKeys, disabled: bool) -> Result<Response<Body>, Problem> {
-    let (owner, _) = of_owner(admin, gateway, of).await?;
+    let owner = owner(of)?;
+    admin.may_change_all(&keys::of_owner(&*gateway.key_store, &owner).await?)?;
     let data = keys::switch_owner(&*gateway.key_store, &owner, disabled, &admin.actor()).await?;
     Ok(axum::Json(Page { data, next: None }).into_response())
 }
 
-/// An owner, and all of its keys, which the caller may change.
-async fn of_owner(admin: &Admin, gateway: &Gateway, of: OwnersKeys) -> Result<(String, Vec<KeyRecord>), Problem> {
+fn owner(of: OwnersKeys) -> Result<String, Problem> {
     let owner = of.owner.filter(|owner| !owner.is_empty());
-    let owner = owner.ok_or(Wrong { field: "owner", message: "say whose keys".to_owned() })?;
-    let keys = keys::of_owner(&*gateway.key_store, &owner).await?;
-    admin.may_change_all(&keys)?;
-    Ok((owner, keys))
+    Ok(owner.ok_or(Wrong { field: "owner", message: "say whose keys".to_owned() })?)
 }
 
 /// Whether the caller may change the key, and it is as the caller has read it.

@@ -31,15 +31,21 @@ pub struct Leak {
     pub outcome: &'static str,
 }
 
-/// All keys of an owner that are not revoked; whose name is in no key at all was mistyped.
+/// All keys of an owner that are not revoked.
 pub async fn of_owner(store: &dyn KeyStore, owner: &str) -> Result<Vec<KeyRecord>, KeyError> {
     let filter = KeyFilter { owner: Some(owner.to_owned()), ..KeyFilter::default() };
     let mut keys = store.keys_page(&filter, None, u32::MAX).await?;
-    if keys.is_empty() {
-        return Err(KeyError::NoneOf(owner.to_owned()));
-    }
     keys.retain(|record| record.revoked.is_none());
     Ok(keys)
+}
+
+/// The same to be ended; an owner whom no key ever had was mistyped.
+pub async fn of_known_owner(store: &dyn KeyStore, owner: &str) -> Result<Vec<KeyRecord>, KeyError> {
+    let filter = KeyFilter { owner: Some(owner.to_owned()), ..KeyFilter::default() };
+    match store.keys_page(&filter, None, 1).await?.is_empty() {
+        true => Err(KeyError::NoneOf(owner.to_owned())),
+        false => of_owner(store, owner).await,
+    }
 }
 
 /// Ends keys for good, all or none.
