@@ -93,7 +93,7 @@ impl Gateway {
             self.metrics.refused(refusal.code);
             let (key, status) = (refusal.key.as_ref().map(KeyId::as_str), refusal.status.as_u16());
             let request_id = head.extensions.get::<Named>().and_then(|named| named.0.to_str().ok());
-            let from = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.0));
+            let from = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.address));
             let (method, path) = (head.method.as_str(), shown(head.uri.path()));
             tracing::info!(target: "keyward::request", request_id, from, key, ?plane, method, path, status, refused = refusal.code, "refused");
             refusal

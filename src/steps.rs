@@ -30,6 +30,17 @@ pub enum Step {
     Retire,
 }
 
+impl Step {
+    /// What the audit calls it, of a prompt and of a service.
+    pub fn actions(&self) -> [&'static str; 2] {
+        match self {
+            Step::Publish => ["prompt.publish", "service.publish"],
+            Step::Deprecate { .. } => ["prompt.deprecate", "service.deprecate"],
+            Step::Retire => ["prompt.retire", "service.retire"],
+        }
+    }
+}
+
 /// How one version differs from another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Compared {

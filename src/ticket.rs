@@ -92,7 +92,7 @@ impl Ticket {
         let id = next_id();
         let request_id = request_id(headers, &id);
         let mut ticket = Ticket::blank(gateway, operation, id, request_id);
-        ticket.from = extensions.get::<Peer>().map(|peer| peer.0);
+        ticket.from = extensions.get::<Peer>().map(|peer| peer.address);
         ticket
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use crate::config::hint;
+use crate::key::diagnose::holds_whole_key;
 use crate::prompt::Prompts;
 use crate::prompt::chat::PREFIX;
 use crate::quota::limits::{ParallelByModel, matches, names};
@@ -59,8 +60,16 @@ pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> 
     T::deserialize(from).map(Some)
 }
 
+/// Of a text that all who may look are shown.
+pub const WHOLE_KEY: &str =
+    "there is a whole key in it, which everybody who may see it could use: leave that out, and consider replacing the key";
+
 /// Says which field of some limits cannot be meant.
 pub fn check(limits: &Limits) -> Result<(), Wrong> {
+    let lists = [("models", &limits.models), ("paths", &limits.paths), ("tools", &limits.tools)];
+    if let Some((field, _)) = lists.into_iter().find(|(_, list)| list.iter().any(|glob| holds_whole_key(glob))) {
+        return Err(Wrong { field, message: WHOLE_KEY.to_owned() });
+    }
     let rates = Limits { rates: limits.rates.clone(), ..Limits::default() };
     rates.check().map_err(|message| Wrong { field: "rates", message })?;
     let budgets = Limits { budgets: limits.budgets.clone(), ..Limits::default() };

@@ -14,6 +14,7 @@ use crate::quota::account::is_slug;
 use crate::route::{LiveProvider, Sealed, Secret, StoredCredential, Switchboard, Variables, Vault};
 use crate::store::audit::{Actor, Note};
 use crate::store::{self, CredentialStore, KeptCredential, StoreError};
+use crate::upstream::sign::is_file;
 
 /// Where credentials rest, and what seals and judges them.
 pub struct Safe<'a> {
@@ -25,6 +26,8 @@ pub struct Safe<'a> {
     pub providers: Option<&'a Path>,
     /// What is set beside them.
     pub env: &'a Environment,
+    /// Whether a credential may be the name of a file: whoever manages from elsewhere could have any of this machine's files read.
+    pub takes_files: bool,
 }
 
 /// What may be shown of a credential.
@@ -131,7 +134,7 @@ impl<'a> Safe<'a> {
     /// The safe of a running gateway.
     pub fn of(switchboard: &'a Switchboard) -> Safe<'a> {
         let (store, vault, env) = (switchboard.store(), switchboard.vault(), switchboard.environment());
-        Safe { store, vault, providers: switchboard.providers(), env }
+        Safe { store, vault, providers: switchboard.providers(), env, takes_files: false }
     }
 
     /// Keeps a credential: the values of the variables that would switch its provider on.
@@ -217,6 +220,16 @@ impl<'a> Safe<'a> {
         };
         if variables.values().any(|value| value.expose().is_empty() || value.expose().len() > LONGEST) {
             return Err(wrong(field, "a secret has 1 to 16384 bytes"));
+        }
+        let names_file = |(variable, value): (&String, &Secret)| {
+            let way = provider.ways.get(variable).unwrap_or(&provider.auth);
+            *way == Auth::Gcp && is_file(variable, value)
+        };
+        if !self.takes_files && variables.iter().any(names_file) {
+            return Err(wrong(
+                field,
+                "send what the credentials file says, its JSON: the name of one would be a file of the gateway's machine",
+            ));
         }
         let names = json!(variables.keys().collect::<Vec<_>>());
         let new = StoredCredential { name: name.to_owned(), provider: provider.id.clone(), weight: 1, variables };

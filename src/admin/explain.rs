@@ -86,11 +86,13 @@ pub(super) async fn serve(
     JsonBody(asked): JsonBody<Asked>,
 ) -> Result<Response<Body>, Problem> {
     let key = asked.key.ok_or_else(|| Wrong { field: "key", message: "is missing: send a whole key, or its id".to_owned() })?;
+    // As around a header's value.
+    let key = key.trim_matches([' ', '\t']);
     gateway.take_in_newest("a key is explained").await;
     let (keys, ledger, router) = (&*gateway.key_store, &*gateway.ledger_store, gateway.router());
     let (prompts, prompts_model) = (&*gateway.prompts.prompts(), gateway.config.prompts.model.as_str());
     let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router, prompts, prompts_model };
-    Ok(Json(sources.explain(&key, asked.model.as_deref()).await?).into_response())
+    Ok(Json(sources.explain(key, asked.model.as_deref()).await?).into_response())
 }
 
 // === impl Asked ===

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::change::{self, LimitsChange, Wrong, given};
 use super::keys::difference;
+use crate::key::diagnose::holds_whole_key;
 use crate::quota::account::is_slug;
 use crate::quota::{AccountId, Limits};
 use crate::store::audit::{Actor, Note};
@@ -131,6 +132,9 @@ async fn check(store: &dyn GroupStore, group: &Group) -> Result<(), GroupError> 
     let wrong = |field, message: &str| Err(GroupError::Wrong(Wrong { field, message: message.to_owned() }));
     if group.name.is_empty() || group.name.len() > LONGEST {
         return wrong("name", "a name has 1 to 200 bytes");
+    }
+    if holds_whole_key(&group.name) {
+        return wrong("name", change::WHOLE_KEY);
     }
     if group.disabled && group.id == AccountId::Gateway {
         return wrong("disabled", "the gateway itself is not switched off here: stop its process");

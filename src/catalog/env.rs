@@ -53,6 +53,21 @@ impl Environment {
         }
         Ok(out)
     }
+
+    /// The same of an address: a variable within it is a part of a host or of a path, and makes no other address of it.
+    pub fn address(&self, template: &str) -> Result<String, String> {
+        let within = parts(template).skip(1).filter_map(|part| match part {
+            Part::Variable { name, default } => Some((name, self.get(name).or(default)?)),
+            Part::Text(_) => None,
+        });
+        let bare = |value: &str| value.split_once("://").map_or(value, |(_, host)| host).trim_end_matches('/').to_owned();
+        if let Some((name, _)) =
+            within.map(|(name, value)| (name, bare(value))).find(|(_, value)| value.contains(['/', '?', '#', '@', '\\']))
+        {
+            return Err(format!("{name} has a '/', '?', '#', '@' or '\\' in it, which would end its part of the address"));
+        }
+        self.expand(template).map_err(|unset| format!("{} is not set, which its address needs", unset.0))
+    }
 }
 
 impl FromIterator<(String, String)> for Environment {

@@ -22,6 +22,22 @@ fn variables_are_filled_in() {
 }
 
 #[test]
+fn a_variable_within_an_address_makes_no_other_of_it() {
+    let address = |value: &str, template: &str| {
+        let env: Environment = [("X".to_owned(), value.to_owned())].into_iter().collect();
+        env.address(template)
+    };
+    let host = "https://${X}.example.com/v1/projects/${X}/models";
+    assert_eq!(address("eu-1", host).unwrap(), "https://eu-1.example.com/v1/projects/eu-1/models");
+    assert_eq!(address("https://a.b:8443/", "https://${X}/v1").unwrap(), "https://a.b:8443/v1");
+    assert_eq!(address("http://a.b/c?d", "${X}/v1").unwrap(), "http://a.b/c?d/v1", "an address of its own");
+    for value in ["evil.host/x?", "evil.host#", "a@evil.host", "evil.host\\", "a/../../b"] {
+        assert!(address(value, host).unwrap_err().starts_with("X has a '/'"), "{value}");
+    }
+    assert_eq!(address("", host).unwrap_err(), "X is not set, which its address needs");
+}
+
+#[test]
 fn each_part_of_the_usage_has_its_price() {
     let price: PriceList = toml::from_str(
         "input = 2\noutput = 8\ncache_read = 0.5\nreasoning = 10\ntiers = [{ above = 200000, input = 4, output = 16, cache_read = 1 }]",

@@ -82,7 +82,7 @@ impl Credentials {
             _ => Installation::existing(&config.data).await?,
         };
         let (by, vault) = (Actor::of_process(), Vault::open(env, &pepper)?);
-        let safe = Safe { store: &store, vault: &vault, providers: config.providers.as_deref(), env };
+        let safe = Safe { store: &store, vault: &vault, providers: config.providers.as_deref(), env, takes_files: true };
         let view = match self {
             Credentials::Add { provider, name, weight, from_env, json } => {
                 let view = safe.add(&name, &provider, weight, given(env, &from_env)?, &by).await?;

@@ -11,8 +11,11 @@ use crate::key::Pepper;
 use crate::ledger::Ledger;
 use crate::quota::{Accounts, alert};
 use crate::route::{Router, Stored, Vault, switchboard};
+use crate::store::AuditStore as _;
 use crate::store::StoreError;
+use crate::store::audit::{Actor, Note};
 use crate::store::sqlite::Sqlite;
+use serde_json::json;
 
 /// An opened data folder.
 pub struct Installation {
@@ -37,6 +40,16 @@ impl Installation {
     pub async fn existing_to_judge(data: &Path) -> Result<Installation, CliError> {
         is_there(data)?;
         Installation::open_unsealed(data).await
+    }
+
+    /// Notes what is done to files, before it is done; where no gateway has run yet there is nothing that would tell of it.
+    pub async fn note(data: &Path, action: &'static str, subject: &str) -> Result<(), CliError> {
+        if data.join("keyward.db").exists() {
+            let Installation { store, .. } = Installation::existing(data).await?;
+            let note = Note { actor: Actor::of_process(), action, subject: subject.to_owned(), detail: json!({}) };
+            store.note(&note).await?;
+        }
+        Ok(())
     }
 
     /// Opens the folder, or makes it.

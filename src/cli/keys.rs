@@ -247,6 +247,7 @@ impl Keys {
                 let owner = owner.unwrap_or_default();
                 let switched = keys::switch_owner(&store, &owner, true, &Actor::of_process()).await?;
                 let now = if switched.is_empty() { "no key has this owner now" } else { "these are all" };
+                let owner = output::harmless(&owner);
                 eprintln!("{now}; what is made for '{owner}' later is off too, until 'keyward keys enable --owner' says otherwise");
                 show_all(&switched, json)?
             }
@@ -334,20 +335,18 @@ fn show_created(created: &Created, json: bool) -> Result<(), CliError> {
 }
 
 fn tell(explanation: &Explanation) -> Result<(), CliError> {
-    output::print(&format!("{}\n", explanation.message))?;
-    if let Some(hint) = &explanation.hint {
-        output::print(&format!("{hint}\n"))?;
-    }
+    output::say(&explanation.message)?;
+    explanation.hint.iter().try_for_each(|hint| output::say(hint))?;
     let Some(view) = &explanation.key else { return Ok(()) };
     show(view, false)?;
-    explanation.limits.iter().try_for_each(|standing| output::print(&stands(standing)))?;
+    explanation.limits.iter().try_for_each(|standing| output::say(&stands(standing)))?;
     match &explanation.last_use {
         Some(last) => {
             let from = last.from.as_deref().unwrap_or("an address that was not written down");
             let what = format!("{} for {} ({}, {} {})", last.at, last.model, last.operation, last.status, last.outcome);
-            output::print(&format!("Last used: {what}, from {from}.\n"))
+            output::say(&format!("Last used: {what}, from {from}."))
         }
-        None => output::print("Last used: never, as far as the ledger goes back.\n"),
+        None => output::say("Last used: never, as far as the ledger goes back."),
     }
 }
 
@@ -362,7 +361,7 @@ fn stands(standing: &Standing) -> String {
         Some(seconds) if *left == 0 && *seconds > 0.0 => format!(", and there is room again in {:.0} s", seconds.ceil()),
         _ => String::new(),
     };
-    format!("Limit {limit} of {account}: {} of {} left{room}.\n", amount(*left), amount(*most))
+    format!("Limit {limit} of {account}: {} of {} left{room}.", amount(*left), amount(*most))
 }
 
 /// The lines of a file that are not empty; of standard input where it is '-'.

@@ -36,7 +36,8 @@ fn laid_out(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-fn harmless(cell: &str) -> String {
+/// A text in which nothing steers a terminal.
+pub fn harmless(cell: &str) -> String {
     let steers = |c: char| c.is_control() || is_hidden(c);
     cell.chars().fold(String::with_capacity(cell.len()), |mut shown, c| {
         match steers(c) {
@@ -45,6 +46,11 @@ fn harmless(cell: &str) -> String {
         }
         shown
     })
+}
+
+/// Prints sentences with names in them that callers chose: what would steer a terminal is shown as an escape.
+pub fn say(text: &str) -> Result<(), CliError> {
+    print(&format!("{}\n", text.lines().map(harmless).collect::<Vec<_>>().join("\n")))
 }
 
 /// Prints text; a reader that has gone away, such as `head`, is no error.

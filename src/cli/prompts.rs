@@ -9,6 +9,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use reqwest::{StatusCode, header};
 
+use super::Installation;
 use super::{CliError, installation, output};
 use crate::catalog::Environment;
 use crate::config::Config;
@@ -85,7 +86,9 @@ impl Prompts {
         let folder = &config.prompts.folder;
         match self {
             Prompts::New { name } => {
-                let made = edit::create(folder, &name, edit::STARTER)?.make()?;
+                let plan = edit::create(folder, &name, edit::STARTER)?;
+                Installation::note(&config.data, "prompt.write", plan.label()).await?;
+                let made = plan.make()?;
                 output::print(&format!(
                     "{} is there, as a draft: change it, then 'keyward prompts publish {name}'.\n",
                     made.path.display()
@@ -98,16 +101,19 @@ impl Prompts {
                 return test(folder, &names, (&url, key.as_deref()), json).await;
             }
             Prompts::Diff { name, other } => output::compared(&edit::compared(folder, &name, other.as_deref())?)?,
-            Prompts::Publish { name } => take(folder, &name, &Step::Publish)?,
-            Prompts::Retire { name } => take(folder, &name, &Step::Retire)?,
-            Prompts::Deprecate { name, sunset, successor } => take(folder, &name, &Step::Deprecate { sunset, successor })?,
+            Prompts::Publish { name } => take(config, &name, &Step::Publish).await?,
+            Prompts::Retire { name } => take(config, &name, &Step::Retire).await?,
+            Prompts::Deprecate { name, sunset, successor } => take(config, &name, &Step::Deprecate { sunset, successor }).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn take(folder: &Path, name: &str, step: &Step) -> Result<(), CliError> {
+async fn take(config: &Config, name: &str, step: &Step) -> Result<(), CliError> {
+    let folder = &config.prompts.folder;
     let plan = edit::step(folder, name, step)?;
+    let [action, _] = step.actions();
+    Installation::note(&config.data, action, plan.label()).await?;
     let said: Vec<String> = plan.said().iter().map(|(field, value)| format!("{field}: {value}")).collect();
     let edit::Source { label, path, .. } = plan.make()?;
     output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), path.display()))?;

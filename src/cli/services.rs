@@ -101,16 +101,18 @@ impl Services {
             Services::List { json } => list(&folder, json)?,
             Services::Check => return check(&Folder::of(config, Some(env))),
             Services::Diff { name, other } => output::compared(&edit::compared(&folder, &name, other.as_deref())?)?,
-            Services::Publish { name } => drop(take(&folder, &name, &Step::Publish)?),
+            Services::Publish { name } => drop(take(config, &folder, &name, &Step::Publish).await?),
             Services::Retire { name } => {
-                let (label, ends) = take(&folder, &name, &Step::Retire)?;
+                let (label, ends) = take(config, &folder, &name, &Step::Retire).await?;
                 // Where no gateway has run yet, nobody has asked for anything.
                 if ends && config.data.join("keyward.db").exists() {
                     let Installation { store, .. } = Installation::existing(&config.data).await?;
                     services::end(&store, versions::split(&label).0, &Actor::of_process()).await?;
                 }
             }
-            Services::Deprecate { name, sunset, successor } => drop(take(&folder, &name, &Step::Deprecate { sunset, successor })?),
+            Services::Deprecate { name, sunset, successor } => {
+                drop(take(config, &folder, &name, &Step::Deprecate { sunset, successor }).await?)
+            }
             Services::Subscriptions { name, json } => {
                 let Installation { store, .. } = Installation::existing(&config.data).await?;
                 show(&services::list(&store, &folder.read(), &name).await?, json)?;
@@ -140,8 +142,10 @@ fn show(subscriptions: &[SubscriptionView], json: bool) -> Result<(), CliError> 
 }
 
 /// Takes a step; the version that it is of, and whether that was the last of its service.
-fn take(folder: &Folder, name: &str, step: &Step) -> Result<(String, bool), CliError> {
+async fn take(config: &Config, folder: &Folder, name: &str, step: &Step) -> Result<(String, bool), CliError> {
     let plan = edit::step(folder, name, step)?;
+    let [_, action] = step.actions();
+    Installation::note(&config.data, action, plan.label()).await?;
     let (label, ends) = (plan.label().to_owned(), plan.ends());
     let said: Vec<String> = plan.said().iter().map(|(field, value)| format!("{field} = {value}")).collect();
     let files: Vec<String> = plan.make()?.iter().map(|path| path.display().to_string()).collect();

@@ -228,7 +228,7 @@ impl Caller {
         for current in self.0.chain.iter().filter(|account| binds(account.id())).filter_map(|account| account.binding()) {
             let limits = &current.limits;
             if !limits.addresses.is_empty() {
-                let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
+                let from = parts.extensions.get::<Peer>().filter(|peer| peer.is_callers).map(|peer| peer.address);
                 if !from.is_some_and(|from| limits.addresses.iter().any(|network| network.contains(from))) {
                     return Err(Reason::AddressNotAllowed(from.map_or_else(|| "unknown".to_owned(), |from| from.to_string())));
                 }

@@ -1,6 +1,7 @@
 //! Says what is wrong with a text that is no key: the most helpful of what the text itself shows, and nothing that needs a look-up.
 
 use memchr::memchr_iter;
+use percent_encoding::percent_decode_str;
 
 use super::Reason;
 use super::foreign;
@@ -38,6 +39,17 @@ pub fn keys_within(text: &str) -> impl Iterator<Item = KeyText<'_>> {
     prefixes(text).filter_map(move |at| KeyText::parse(word(at)).ok())
 }
 
+/// Whether a text holds a whole key, which works for whoever reads it.
+pub fn holds_whole_key(text: &str) -> bool {
+    let length = |at: usize| text[at..].bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+    prefixes(text).any(|at| length(at) >= BODY_LEN + "kw_live_".len())
+}
+
+/// The same as [`holds_key`], also of what is written with escapes, as in a URL.
+pub fn holds_escaped_key(text: &str) -> bool {
+    holds_key(text) || (text.contains('%') && holds_key(&percent_decode_str(text).decode_utf8_lossy()))
+}
+
 /// A text as an answer may repeat it: of a key in it, whole or not, nothing is told. `kw_live_` alone is none.
 pub fn without_keys(text: String) -> String {
     let (mut told, mut done) = (String::new(), 0);
@@ -63,7 +75,8 @@ fn begins_alike(text: &str, prefix: &str) -> bool {
 
 /// Whether a text that was put in the place of a name is a key, ours or another service's, and has to be kept out of logs.
 pub fn is_secret(text: &str) -> bool {
-    holds_key(text) || (text.len() >= SHORTEST_SECRET && foreign::issuer(text).is_some())
+    let is_ours = places(text, |rest| Kind::ALL.iter().any(|kind| begins_alike(rest, kind.prefix()))).next().is_some();
+    is_ours || (text.len() >= SHORTEST_SECRET && foreign::issuer(text).is_some())
 }
 
 /// White space, what cannot be seen, and what steers text without being seen.

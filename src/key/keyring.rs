@@ -121,7 +121,7 @@ impl Keyring {
     /// Judges the key in a request's head.
     pub async fn check(&self, parts: &Parts, plane: Plane) -> Result<Caller, Rejected> {
         let text = presented::find(parts, plane == Plane::Data)?;
-        let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
+        let from = parts.extensions.get::<Peer>().map(|peer| peer.address);
         let known = match self.prove(text, from).await {
             Err(Reason::Unknown) => return Err(self.guesses.note(from).into()),
             proven => proven?,
@@ -298,7 +298,7 @@ impl Keyring {
     }
 
     /// A key that was revoked since would still work: the store has been silent for too long.
-    fn is_out_of_touch(&self) -> bool {
+    pub fn is_out_of_touch(&self) -> bool {
         let silent = self.now().saturating_sub(self.heard.load(Ordering::Relaxed));
         Duration::from_millis(silent) > self.down_for
     }

@@ -143,6 +143,10 @@ impl Limits {
         if let Some(glob) = self.paths.iter().find(|glob| !is_of_path(glob)) {
             return Err(format!("'{glob}' matches no path: write it as 'POST /v1/chat/*', or as '* /v1/models' for all methods"));
         }
+        let method = |glob: &str| glob.split_once(' ').map(|(method, _)| method.to_owned()).unwrap_or_default();
+        if let Some(glob) = self.paths.iter().find(|glob| method(glob).bytes().any(|byte| byte.is_ascii_lowercase())) {
+            return Err(format!("'{glob}' matches no method: write it in capitals, as in 'POST /v1/chat/*'"));
+        }
         if self.counted().any(str::is_empty) {
             return Err("no model is named behind '@': write a limit for some as 4@openai/*, and one for all without '@'".to_owned());
         }

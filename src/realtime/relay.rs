@@ -180,11 +180,13 @@ async fn look(turns: &Turns, silence: &Silence) -> End {
         }
         let judged = gateway.keys.check(head, Plane::Data).await.map_err(|rejected| (rejected.reason, rejected.key)).and_then(|caller| {
             let may_use = caller.may_use(model, || target.full_name(), target.provider.is_simulator());
-            may_use.map_err(|reason| (reason, Some(caller.id()))).map(|()| turns.called_by(caller))
+            may_use.map_err(|reason| (reason, Some(caller.id()))).map(|()| turns.called_by(Ok(caller)))
         });
         match judged {
-            // A store that is down says nothing about the key, and neither do others who try theirs from the same address.
-            Ok(()) | Err((Reason::StoreDown | Reason::TooManyGuesses(_), _)) => {}
+            // Others who try their keys from the same address say nothing about this one.
+            Ok(()) | Err((Reason::TooManyGuesses(_), _)) => {}
+            // A store that is down says nothing either, but where it is down for long nothing new may begin.
+            Err((reason @ Reason::StoreDown, key)) => turns.called_by(Err(reason.refusal(key))),
             Err((reason, key)) => return End::Refused(reason.refusal(key)),
         }
     }

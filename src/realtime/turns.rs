@@ -30,8 +30,8 @@ pub struct Turns {
     pub gateway: Arc<Gateway>,
     /// The caller's request.
     pub head: Parts,
-    /// Whose session it is, as the key is now.
-    caller: Mutex<Caller>,
+    /// Whose session it is, as the key is now; nobody's while nobody can tell whether that may go on.
+    caller: Mutex<Result<Caller, Refusal>>,
     /// Who answers.
     pub target: Target,
     /// The model as the caller names it.
@@ -77,11 +77,11 @@ const SOUND_A_TOKEN: u64 = 500;
 impl Turns {
     /// Of a session that has just been opened.
     pub fn new(gateway: Arc<Gateway>, head: Parts, caller: Caller, target: Target, model: String) -> Turns {
-        Turns { gateway, head, caller: Mutex::new(caller), target, model, transcripts: Transcripts::default(), state: Mutex::default() }
+        Turns { gateway, head, caller: Mutex::new(Ok(caller)), target, model, transcripts: Transcripts::default(), state: Mutex::default() }
     }
 
-    /// The key as it is now: it may belong to another project than before.
-    pub fn called_by(&self, caller: Caller) {
+    /// The key as it is now: it may belong to another project than before, or nobody may be able to tell.
+    pub fn called_by(&self, caller: Result<Caller, Refusal>) {
         *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller;
     }
 
@@ -279,7 +279,7 @@ impl Turns {
         estimate: &Estimate,
         stage: Stage,
     ) -> Result<Turn, Refusal> {
-        let (targets, caller) = (std::slice::from_ref(target), self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let (targets, caller) = (std::slice::from_ref(target), self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()?);
         let mut ticket = Ticket::new(&self.gateway, operation, &self.head.headers, &self.head.extensions);
         ticket.called_by(&caller);
         ticket.called_model(model);

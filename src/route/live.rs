@@ -238,10 +238,7 @@ impl LiveDoor {
     fn open(provider: &Provider, name: &str, door: &Door, access: &Access<'_>, env: &Environment) -> LiveDoor {
         let template = door.base_url.as_ref().unwrap_or(&provider.base_url);
         let quirks = Arc::new(door.quirks.as_ref().unwrap_or(&provider.quirks).clone());
-        let opened = env
-            .expand(template)
-            .map_err(|unset| format!("{} is not set, which its address needs", unset.0))
-            .and_then(|base| endpoints(&quirks, &door.dialects, base.trim_end_matches('/'), access));
+        let opened = env.address(template).and_then(|base| endpoints(&quirks, &door.dialects, base.trim_end_matches('/'), access));
         let (endpoints, closed) = match opened {
             Ok(endpoints) => (endpoints, None),
             Err(why) => (Vec::new(), Some(why)),

@@ -31,9 +31,14 @@ pub struct Lasting {
     _open: Arc<Open>,
 }
 
-/// The address that a connection comes from, in the extensions of its requests.
+/// The address that a request comes from, in its extensions.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
+pub struct Peer {
+    /// The last that is known.
+    pub address: IpAddr,
+    /// That is the caller's, and not the one of a proxy which does not say in so many words whom it asks for.
+    pub is_callers: bool,
+}
 
 /// In the extensions of requests that a trusted proxy passes on: what it says of them holds.
 #[derive(Clone, Copy, Debug)]
@@ -44,23 +49,33 @@ pub struct Proxied;
 impl Peer {
     /// Who asks: whoever the connection is from, or for whom a trusted proxy at its other end asks.
     ///
-    /// `x-forwarded-for` grows on the right: from there, the first address that is no trusted proxy is the caller's.
+    /// `x-forwarded-for` grows on the right: from there, the first address that is no trusted proxy is the caller's. What stands further to the
+    /// left may be anybody's words, in any bytes.
     pub fn of(connection: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Peer {
         let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(*address));
         let mut peer = connection.to_canonical();
         if trusted.is_empty() || !is_trusted(&peer) {
-            return Peer(peer);
+            return Peer { address: peer, is_callers: true };
         }
-        let hops: Vec<&str> =
-            headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).collect();
+        let hops: Vec<&[u8]> = headers
+            .get_all(FORWARDED_FOR)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .collect();
+        if let [b""] = hops[..] {
+            return Peer { address: peer, is_callers: true };
+        }
         for hop in hops.iter().rev() {
-            let Some(address) = address(hop.trim()) else { break };
+            let Some(address) = std::str::from_utf8(hop).ok().and_then(address) else {
+                return Peer { address: peer, is_callers: false };
+            };
             peer = address.to_canonical();
             if !is_trusted(&peer) {
                 break;
             }
         }
-        Peer(peer)
+        Peer { address: peer, is_callers: true }
     }
 }
 

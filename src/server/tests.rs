@@ -133,15 +133,22 @@ fn the_caller_is_whoever_the_last_trusted_proxy_heard_from() {
         ("10.0.0.1", "203.0.113.5", "203.0.113.5"),
         ("10.0.0.1", "6.6.6.6, 203.0.113.5, 10.9.9.9", "203.0.113.5"),
         ("10.0.0.1", "", "10.0.0.1"),
-        ("10.0.0.1", "203.0.113.5, unknown", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.5, unknown", "10.0.0.1 at the most"),
+        ("10.0.0.1", "203.0.113.5,", "10.0.0.1 at the most"),
+        ("10.0.0.1", "203.0.113.5, \u{e9}, 10.1.1.1", "10.1.1.1 at the most"),
+        ("10.0.0.1", "\u{e9}, 203.0.113.5", "203.0.113.5"),
         ("10.0.0.1", "203.0.113.5:4711", "203.0.113.5"),
         ("10.0.0.1", "[2001:db8::1]:4711, 10.9.9.9:80", "2001:db8::1"),
         ("10.0.0.1", "[2001:db8::1]", "2001:db8::1"),
         ("::ffff:127.0.0.1", "2001:db8::1", "2001:db8::1"),
     ];
     for (connection, forwarded, expected) in cases {
-        let headers = HeaderMap::from_iter([(FORWARDED_FOR, forwarded.parse().unwrap())]);
-        assert_eq!(Peer::of(connection.parse().unwrap(), &headers, &trusted).0.to_string(), expected, "{connection} {forwarded}");
-        assert_eq!(Peer::of(connection.parse().unwrap(), &headers, &[]).0, connection.parse::<IpAddr>().unwrap().to_canonical());
+        let forwarded = http::HeaderValue::from_bytes(forwarded.as_bytes()).unwrap();
+        let headers = HeaderMap::from_iter([(FORWARDED_FOR, forwarded.clone())]);
+        let Peer { address, is_callers } = Peer::of(connection.parse().unwrap(), &headers, &trusted);
+        let told = if is_callers { address.to_string() } else { format!("{address} at the most") };
+        assert_eq!(told, expected, "{connection} {forwarded:?}");
+        let untrusted = Peer::of(connection.parse().unwrap(), &headers, &[]);
+        assert_eq!((untrusted.address, untrusted.is_callers), (connection.parse::<IpAddr>().unwrap().to_canonical(), true));
     }
 }

@@ -40,11 +40,12 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let down = |server: &Arc<Server>| Some(json!({ "server": server.name, "why": server.listing_now().trouble.as_ref()? }));
     let servers_down: Vec<Value> = gateway.mcp.federation.servers().filter_map(down).collect();
     let router = gateway.router();
-    let (status, word) = match (ledger, router.unusable()) {
-        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
-        (None, []) => (StatusCode::OK, "ready"),
-        // What it has of its providers is not all that it was given.
-        (None, _) => (StatusCode::OK, "degraded"),
+    let (status, word) = match (ledger, gateway.keys.is_out_of_touch(), store, router.unusable()) {
+        // Every request would be refused.
+        (Some(_), ..) | (_, true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+        (None, false, None, []) => (StatusCode::OK, "ready"),
+        // Keys that are not in memory are refused, or what it has of its providers is not all that it was given.
+        (None, ..) => (StatusCode::OK, "degraded"),
     };
     let body = json!({
         "status": word,

@@ -38,7 +38,7 @@ use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_quirks};
 use crate::dialect::ir::Dropped;
 use crate::dialect::{Asked, Form, Meant, To, codec, meant, translate, wire};
-use crate::key::diagnose::holds_key;
+use crate::key::diagnose::holds_escaped_key;
 use crate::route::{Attempt, Endpoint, LiveProvider, Place, Target};
 use pieces::PiecesBody;
 use pool::{Connector, SendError};
@@ -405,7 +405,7 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 pub fn headers_to_forward(dialect: Dialect, from: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-    let is_theirs = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_ok_and(|text| !holds_key(text));
+    let is_theirs = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_ok_and(|text| !holds_escaped_key(text));
     for (name, value) in from.iter().filter(|(name, value)| wire(dialect).forwarded.contains(&name.as_str()) && is_theirs(value)) {
         headers.entry(name).or_insert_with(|| value.clone());
     }

@@ -110,6 +110,7 @@ def test_a_key_from_its_making_to_its_end(gateway, admin):
         ({"rates": [{"unit": "apples", "per": "day", "most": 1}]}, "/rates/0"),
         ({"budgets": [{"nano_usd": -1, "per": "day"}]}, "/budgets"),
         ({"addresses": ["10.0.0.1/8"]}, "/addresses/0"),
+        ({"paths": ["get /v1/models"]}, "/paths"),
     ],
 )
 def test_a_bad_field_is_named(admin, body, pointer):
@@ -264,6 +265,22 @@ def test_a_bad_field_of_a_credential_is_named_and_no_secret_repeated(admin, body
     assert "7351926" not in answer.text
     assert "7351926" not in admin.post(f"{V1}/credentials", json="sk-7351926").text
     assert ok(admin.get(f"{V1}/credentials"))["data"] == []
+
+
+def test_a_credential_over_http_names_no_file_of_the_gateway_and_leads_nowhere_else(start_gateway):
+    gateway = start_gateway()
+    with client(gateway, "admin") as http:
+        places = {"GOOGLE_VERTEX_PROJECT": "p", "GOOGLE_VERTEX_LOCATION": "eu"}
+        new = {"name": "g", "provider": "google-vertex"}
+        told = set()
+        for path in ("/etc/passwd", "/no/such/file"):
+            answer = http.post(f"{V1}/credentials", json=new | {"variables": places | {"GOOGLE_APPLICATION_CREDENTIALS": path}})
+            [error] = problem(answer, 422, "invalid_fields")["errors"]
+            told.add((error["pointer"], error["detail"]))
+        assert len(told) == 1, "nothing of what files there are"
+        azure = {"AZURE_API_KEY": "secret-of-azure", "AZURE_RESOURCE_NAME": "127.0.0.1:9/x?"}
+        answer = problem(http.post(f"{V1}/credentials", json={"name": "a", "provider": "azure", "variables": azure}), 422, "invalid_fields")
+        assert "AZURE_RESOURCE_NAME has a '/'" in answer["detail"]
 
 
 # Two who change the same.
@@ -516,6 +533,20 @@ def test_keys_in_lines_of_a_leak_are_all_ended(gateway, admin, tmp_path):
     (tmp_path / "found").write_text(f"a.env:3:KEY={made[3]['key']};{made[3]['key'][:-1]}\n")
     assert [leak["outcome"] for leak in gateway.cli("keys", "revoke", "--leaked", str(tmp_path / "found"))] == ["revoked"]
     assert [ok(admin.get(f"{V1}/keys/{key['id']}"))["state"] for key in made] == ["key_revoked"] * 4 + ["active"]
+
+
+def test_no_whole_key_is_kept_where_others_read(gateway, admin, viewer):
+    other, leaked = gateway.new_key()["key"], gateway.new_key()
+    ok(admin.post(f"{V1}/leaks", json={"keys": [leaked["id"]], "source": f"a log: export KEY={other}"}))
+    path = f"{V1}/keys/{gateway.new_key()['id']}"
+    for field in ("name", "owner"):
+        problem(admin.patch(path, json={field: f"key of {other}"}), 422, "invalid_fields")
+    for field in ("models", "tools", "paths"):
+        problem(admin.patch(path, json={field: [f"* /{other}*"]}), 422, "invalid_fields")
+    problem(admin.post(f"{V1}/teams", json={"id": "t", "name": other}), 422, "invalid_fields")
+    problem(admin.post(f"{V1}/keys", json={}, headers={"idempotency-key": other}), 400, "invalid_idempotency_key")
+    assert other not in viewer.get(f"{V1}/audit?limit=1000").text + viewer.get(f"{V1}/keys?limit=1000").text
+    assert json.loads(newest(admin, leaked["id"])["detail"])["source"] == "a log: export KEY=(a key)"
 
 
 def test_a_leak_is_reported_as_it_is_shown_and_all_of_it_or_nothing_is_done(gateway, admin):

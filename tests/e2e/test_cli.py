@@ -35,6 +35,26 @@ def test_owners_without_keys_are_told_of(gateway):
     assert gateway.run("keys", "enable", "--owner", "frank").returncode == 0
 
 
+def test_nothing_that_callers_write_steers_a_terminal(gateway):
+    key = gateway.new_key(owner="eve\x1b[2J")
+    body = json.dumps({"model": "simulator/\x1b]0;x\x07\u202ex", "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    gateway.request("POST", "/v1/chat/completions", body, key["key"])
+    gateway.usage("key", key["id"], 1)
+    for arguments in (("keys", "explain", key["id"]), ("keys", "explain", key["id"], "--model", "\x1b[2Jx"), ("keys", "disable", "--owner", "eve\x1b[2J")):
+        done = gateway.run(*arguments)
+        assert not {"\x1b", "\x07", "\u202e"} & set(done.stdout + done.stderr), (arguments, done)
+        assert "\\u{1b}" in done.stdout + done.stderr
+
+
+def test_what_the_command_line_does_to_files_is_in_the_audit(start_gateway):
+    gateway = start_gateway()
+    gateway.run("prompts", "new", "hello")
+    assert gateway.run("prompts", "publish", "hello").returncode == 0
+    assert gateway.run("prompts", "retire", "hello").returncode == 0
+    done = [(entry["action"], entry["subject"]) for entry in gateway.cli("audit") if entry["action"].startswith("prompt.")]
+    assert sorted(done) == [("prompt.publish", "hello@1"), ("prompt.retire", "hello@1"), ("prompt.write", "hello@1")]
+
+
 def test_a_path_that_is_none_is_refused(gateway):
     done = gateway.run("keys", "create", "--path", "chat")
     assert done.returncode == 1 and "'chat' matches no path: write it as 'POST /v1/chat/*'" in done.stderr

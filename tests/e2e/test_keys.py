@@ -175,6 +175,27 @@ def test_never_issued_key_is_an_authentication_error(gateway, start_gateway):
     assert caught.value.code == "invalid_api_key"
 
 
+def test_an_address_list_believes_no_words_before_those_of_a_trusted_proxy(start_gateway):
+    gateway = start_gateway(config='trusted_proxies = ["127.0.0.1"]\n')
+    key = gateway.new_key(**{"from": "127.0.0.0/8"})["key"]
+
+    def status(*forwarded):
+        """Of a request with these headers as a proxy here would send them, to the byte."""
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.putrequest("GET", "/v1/models")
+            connection.putheader("authorization", f"Bearer {key}")
+            for value in forwarded:
+                connection.putheader("x-forwarded-for", value)
+            connection.endheaders()
+            return connection.getresponse().status
+
+    assert [status(), status(b""), status(b"127.0.0.9"), status(b"\xe9, 127.0.0.9")] == [200] * 4
+    for hidden in (b"192.0.2.2", b"\xe9, 192.0.2.2", b"127.0.0.1, 192.0.2.2", b"192.0.2.2, \xe9", b"unknown", b'"127.0.0.1"', b"127.0.0.1,"):
+        assert status(hidden) == 403, hidden
+    assert status(b"127.0.0.9", b"\xe9") == 403
+
+
 def test_model_that_the_key_may_not_use(gateway, upstream):
     client = gateway.client(gateway.new_key(models="simulator/*")["key"])
     with pytest.raises(openai.PermissionDeniedError) as caught:

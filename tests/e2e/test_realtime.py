@@ -517,6 +517,24 @@ def test_key_that_moves_takes_its_session_with_it(dear, played):
         assert eventually(is_refused, seconds=3) == ["budget_exceeded"]
 
 
+def test_nothing_new_begins_while_nobody_can_tell_whether_the_key_holds(start_gateway, played):
+    gateway = start_gateway(providers={"test": provider_file(played.url, models=DEAR)}, env={"KEYWARD_STORE_DOWN_FOR": "1s"})
+    key = gateway.new_key()
+    store = gateway.folder / "data" / "keyward.db"
+    with connect(gateway, key["key"]) as session:
+        session.recv()
+        respond(session)
+        store.rename(store.with_suffix(".away"))
+
+        def refused():
+            create(session)
+            return until_quiet(session, 1)[1]
+
+        assert eventually(refused, seconds=8) == ["key_store_unavailable"]
+        store.with_suffix(".away").rename(store)
+        assert eventually(lambda: not refused(), seconds=8), "the session goes on"
+
+
 WRITES = '"scribe" = { context = 500, max_output = 100, price = { input = 1000, output = 2000 } }'
 TRANSCRIPT = "conversation.item.input_audio_transcription."
 

@@ -108,7 +108,9 @@ def test_what_there_is_not_says_what_there_is(weather):
     is_problem(call(weather, "/services/wether/echo"), 404, "service_not_found", "did you mean 'weather'?")
     is_problem(call(weather, "/services/weather", method="POST"), 405, "method_not_allowed")
     is_problem(weather.request("GET", "/services/weather/echo"), 401, "key_missing")
-    is_problem(call(weather, f"/services/weather/echo?k={weather.secret}"), 401, "key_misplaced")
+    for written in (weather.secret, weather.secret.replace("_", "%5F"), weather.secret.replace("k", "%6b", 1)):
+        is_problem(call(weather, f"/services/weather/echo?k={written}"), 401, "key_misplaced")
+        is_problem(call(weather, f"/services/weather/stations/{written}"), 401, "key_misplaced")
     assert not weather.api.seen
 
 

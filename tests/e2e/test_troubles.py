@@ -382,6 +382,21 @@ def test_a_clock_that_goes_back_loses_nothing(counting, tmp_path):
     gateway.stop()
 
 
+@pytest.mark.parametrize("gateway", [{"KEYWARD_STORE_DOWN_FOR": "2s"}], indirect=True)
+def test_readyz_tells_when_no_key_is_let_in_any_more(gateway):
+    key = gateway.new_key()["key"]
+    ask = lambda: call(gateway.port, key, 0, "whole")[0]  # noqa: E731
+    assert ask() == 200
+    store = gateway.folder / "data" / "keyward.db"
+    store.rename(store.with_suffix(".away"))
+    assert eventually(lambda: ready(gateway)[1]["status"] == "degraded") and ready(gateway)[0] == 200
+    assert eventually(lambda: ready(gateway)[0] == 503, seconds=8) and ready(gateway)[1]["status"] == "not ready"
+    assert ask() == 503
+    store.with_suffix(".away").rename(store)
+    assert eventually(lambda: ready(gateway) and ready(gateway)[0] == 200, seconds=8)
+    assert eventually(lambda: ask() == 200)
+
+
 def test_a_torn_last_record_is_told(gateway, counting):
     key = gateway.new_key()["key"]
     assert call(gateway.port, key, 0, "whole")[0] == 200

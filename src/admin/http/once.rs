@@ -21,6 +21,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::{Problem, access, failed};
 use crate::gateway::Gateway;
 use crate::key::Pepper;
+use crate::key::diagnose::is_secret;
 use crate::problem::Code;
 use crate::store::{Claim, IdempotencyStore};
 
@@ -92,6 +93,11 @@ async fn once(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Result
     let name = head.headers.get(&NAME).and_then(|value| value.to_str().ok()).filter(|name| (1..=LONGEST_NAME).contains(&name.len()));
     let bad_name = || Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 ASCII characters.");
     let name = name.ok_or_else(bad_name)?.to_owned();
+    // It is kept as it is.
+    if is_secret(&name) {
+        let detail = "An API key stands in the Idempotency-Key: make one up for each request.";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", detail));
+    }
     let (caller, role) = access::caller(gateway, &head).await?;
     // A key whose role has changed is told nothing that it may not see any more.
     let scope = format!("{}:{}", caller.id(), role.as_str());

@@ -139,7 +139,7 @@ pub async fn publish(
     Segment(name): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
-    change(&admin, &gateway, "prompt.publish", (name, if_match), move |folder, name| edit::step(folder, name, &Step::Publish)).await
+    step(&admin, &gateway, (name, if_match), Step::Publish).await
 }
 
 /// Tells callers that a version will go.
@@ -151,8 +151,7 @@ pub async fn deprecate(
     if_match: IfMatch,
     Json(Deprecation { sunset, successor }): Json<Deprecation>,
 ) -> Result<Response<Body>, Problem> {
-    let step = Step::Deprecate { sunset, successor };
-    change(&admin, &gateway, "prompt.deprecate", (name, if_match), move |folder, name| edit::step(folder, name, &step)).await
+    step(&admin, &gateway, (name, if_match), Step::Deprecate { sunset, successor }).await
 }
 
 /// Serves a version no longer: 410.
@@ -163,7 +162,12 @@ pub async fn retire(
     Segment(name): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
-    change(&admin, &gateway, "prompt.retire", (name, if_match), move |folder, name| edit::step(folder, name, &Step::Retire)).await
+    step(&admin, &gateway, (name, if_match), Step::Retire).await
+}
+
+async fn step(admin: &Admin, gateway: &Arc<Gateway>, what: (String, IfMatch), step: Step) -> Result<Response<Body>, Problem> {
+    let [action, _] = step.actions();
+    change(admin, gateway, action, what, move |folder, name| edit::step(folder, name, &step)).await
 }
 
 async fn change(

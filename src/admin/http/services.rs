@@ -153,7 +153,7 @@ pub async fn publish(
     Segment(name): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
-    step(&admin, &gateway, "service.publish", (name, if_match), Step::Publish).await
+    step(&admin, &gateway, (name, if_match), Step::Publish).await
 }
 
 /// Tells callers that a version will go.
@@ -165,7 +165,7 @@ pub async fn deprecate(
     if_match: IfMatch,
     Json(Deprecation { sunset, successor }): Json<Deprecation>,
 ) -> Result<Response<Body>, Problem> {
-    step(&admin, &gateway, "service.deprecate", (name, if_match), Step::Deprecate { sunset, successor }).await
+    step(&admin, &gateway, (name, if_match), Step::Deprecate { sunset, successor }).await
 }
 
 /// Serves a version no longer: 410.
@@ -176,7 +176,7 @@ pub async fn retire(
     Segment(name): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
-    step(&admin, &gateway, "service.retire", (name, if_match), Step::Retire).await
+    step(&admin, &gateway, (name, if_match), Step::Retire).await
 }
 
 /// The keys that have asked for a service, and how they stand.
@@ -223,13 +223,8 @@ async fn decide(admin: &Admin, gateway: &Gateway, (name, key): (String, String),
     Ok(axum::Json(decided).into_response())
 }
 
-async fn step(
-    admin: &Admin,
-    gateway: &Arc<Gateway>,
-    action: &'static str,
-    what: (String, IfMatch),
-    step: Step,
-) -> Result<Response<Body>, Problem> {
+async fn step(admin: &Admin, gateway: &Arc<Gateway>, what: (String, IfMatch), step: Step) -> Result<Response<Body>, Problem> {
+    let [_, action] = step.actions();
     let (label, ends) = change(admin, gateway, action, what, move |folder, name| edit::step(folder, name, &step)).await?;
     if ends {
         let (base, _) = versions::split(&label);

@@ -6,7 +6,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{KeyError, KeyView, fingerprint, note};
-use crate::key::diagnose::keys_within;
+use crate::key::diagnose::{keys_within, without_keys};
 use crate::key::{KeyRecord, KeyText, Pepper};
 use crate::store::audit::{Actor, Note};
 use crate::store::{KeyFilter, KeyStore};
@@ -122,7 +122,7 @@ async fn leak(
             "disabled"
         }
     };
-    let note = note(by, "key.leak", &record, json!({ "outcome": outcome, "source": source.chars().take(500).collect::<String>() }));
+    let note = note(by, "key.leak", &record, json!({ "outcome": outcome, "source": without_keys(source.chars().take(500).collect()) }));
     Ok((Leak { id, outcome }, Some((record, note))))
 }
 

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::{KeyError, KeyView, NewKeyOrder, find, note};
 use crate::admin::change::{self, LimitsChange, Wrong, given};
+use crate::key::diagnose::holds_whole_key;
 use crate::key::{KeyRecord, Kind, Role};
 use crate::quota::AccountId;
 use crate::quota::account::is_slug;
@@ -116,6 +117,11 @@ pub(in crate::admin) async fn check(record: &KeyRecord, groups: &dyn GroupStore)
     }
     if record.owner.len() > LONGEST {
         return wrong("owner", "an owner has at most 200 bytes");
+    }
+    for (field, text) in [("name", &record.name), ("owner", &record.owner)] {
+        if holds_whole_key(text) {
+            return wrong(field, change::WHOLE_KEY);
+        }
     }
     if record.role.is_some() && record.kind != Kind::Admin {
         return wrong("role", "only admin keys have a role: leave it out");

@@ -154,7 +154,7 @@ async fn a_key_that_is_not_in_memory_passes_though_its_id_was_tried_in_vain() {
 /// A request that shows a key, from one address of all.
 fn shown(key: &str) -> Parts {
     let request = http::Request::builder().header("authorization", format!("Bearer {key}"));
-    request.extension(Peer("192.0.2.7".parse().unwrap())).body(()).unwrap().into_parts().0
+    request.extension(Peer { address: "192.0.2.7".parse().unwrap(), is_callers: true }).body(()).unwrap().into_parts().0
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::exchange::ledger_down;
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::key::caller::Plane;
-use crate::key::diagnose::holds_key;
+use crate::key::diagnose::holds_escaped_key;
 use crate::key::reason::{Place, Reason};
 use crate::life::State;
 use crate::quota::{self, AccountId, Asker, Chain, Need, Permit, limits};
@@ -99,7 +99,7 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
     ticket.called_by(&caller);
     ticket.called_model(&format!("{SERVICE}/{}", asked.service));
     let holder = |reason: Reason| reason.refusal(Some(caller.id()));
-    if holds_key(&asked.path) || holds_key(&asked.query) {
+    if holds_escaped_key(&asked.path) || holds_escaped_key(&asked.query) {
         return Err(holder(Reason::Misplaced(Place::Url)));
     }
     if asked.headers.contains_key(header::UPGRADE) {

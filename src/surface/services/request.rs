@@ -13,7 +13,7 @@ use super::call::{Asked, has_body};
 use crate::config::RequestLimits;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
-use crate::key::diagnose::holds_key;
+use crate::key::diagnose::holds_escaped_key;
 use crate::key::presented::BARE_HEADERS;
 use crate::service::{Credential, Service, Upstream};
 use crate::surface::{REQUEST_ID, body};
@@ -106,7 +106,9 @@ pub(super) fn headers(from: &HeaderMap, upstream: &Upstream, cookies: &[String],
         // In pieces, nobody could find the credential in an answer that repeats it.
         let is_part = upstream.credential.is_some() && PARTS.contains(&name.as_str());
         let is_other = is_credential || is_part || OTHERS.contains(&name.as_str()) || KEPT.iter().any(|kept| kept.as_str() == name);
-        is_other || ["x-forwarded-", "keyward-"].iter().any(|prefix| name.starts_with(prefix)) || value.to_str().is_ok_and(holds_key)
+        is_other
+            || ["x-forwarded-", "keyward-"].iter().any(|prefix| name.starts_with(prefix))
+            || value.to_str().is_ok_and(holds_escaped_key)
     };
     let ours: Vec<HeaderName> = to.iter().filter(|(name, value)| is_ours(name, value)).map(|(name, _)| name.clone()).collect();
     ours.iter().for_each(|name| drop(to.remove(name)));
@@ -127,8 +129,9 @@ pub(super) fn headers(from: &HeaderMap, upstream: &Upstream, cookies: &[String],
 /// The caller's cookies of these names.
 fn named_cookies(from: &HeaderMap, names: &[String]) -> Option<HeaderValue> {
     let all = from.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';')).map(str::trim);
-    let is_named =
-        |pair: &&str| pair.split_once('=').is_some_and(|(name, value)| names.iter().any(|named| named == name) && !holds_key(value));
+    let is_named = |pair: &&str| {
+        pair.split_once('=').is_some_and(|(name, value)| names.iter().any(|named| named == name) && !holds_escaped_key(value))
+    };
     let named = all.filter(is_named).collect::<Vec<_>>().join("; ");
     HeaderValue::try_from(named).ok().filter(|named| !named.is_empty())
 }

@@ -74,6 +74,11 @@ fn token_url() -> String {
     "https://oauth2.googleapis.com/token".to_owned()
 }
 
+/// Whether a credential is the name of a file that says more.
+pub fn is_file(variable: &str, value: &Secret) -> bool {
+    variable != METADATA_HOST && !value.expose().starts_with('{')
+}
+
 // === impl Account ===
 
 impl Account {
@@ -83,9 +88,9 @@ impl Account {
         if variable == METADATA_HOST {
             return Ok(Account::Machine(format!("http://{value}/computeMetadata/v1/instance/service-accounts/default/token")));
         }
-        let text = match value.starts_with('{') {
-            true => value.to_owned(),
-            false => std::fs::read_to_string(value).map_err(|e| format!("the file that {variable} names cannot be read ({e})"))?,
+        let text = match is_file(variable, &credential.secret) {
+            false => value.to_owned(),
+            true => std::fs::read_to_string(value).map_err(|e| format!("the file that {variable} names cannot be read ({e})"))?,
         };
         let bad = |why: &str| format!("the credentials file of {variable} is not right: {why}");
         let file = serde_json::from_str(&text)

@@ -17,6 +17,7 @@ use reqwest::Url;
 use crate::catalog::{Auth, Environment};
 use crate::route::Credential;
 pub use client_credentials::Client;
+pub use google::is_file;
 pub use tokens::{Source, Tokens};
 
 /// Makes requests to one provider ours.
