@@ -30,17 +30,6 @@ pub enum Step {
     Retire,
 }
 
-impl Step {
-    /// What the audit calls it, of a prompt and of a service.
-    pub fn actions(&self) -> [&'static str; 2] {
-        match self {
-            Step::Publish => ["prompt.publish", "service.publish"],
-            Step::Deprecate { .. } => ["prompt.deprecate", "service.deprecate"],
-            Step::Retire => ["prompt.retire", "service.retire"],
-        }
-    }
-}
-
 /// How one version differs from another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Compared {
@@ -152,6 +141,24 @@ pub fn succeeds<T: Versioned>(versions: &Versions<T>, what: &str, one: &T, succe
 // === impl Step ===
 
 impl Step {
+    /// What the audit calls it of a prompt.
+    pub fn of_prompt(&self) -> &'static str {
+        match self {
+            Step::Publish => "prompt.publish",
+            Step::Deprecate { .. } => "prompt.deprecate",
+            Step::Retire => "prompt.retire",
+        }
+    }
+
+    /// The same of a service.
+    pub fn of_service(&self) -> &'static str {
+        match self {
+            Step::Publish => "service.publish",
+            Step::Deprecate { .. } => "service.deprecate",
+            Step::Retire => "service.retire",
+        }
+    }
+
     /// Whether something in this state can take it, and what it says can stand in a file.
     pub fn check(&self, state: State, label: &str, what: &str) -> Result<(), EditError> {
         let refused = |why: String| Err(EditError::Wrong(format!("{why}; nothing was changed")));

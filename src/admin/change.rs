@@ -66,8 +66,10 @@ pub const WHOLE_KEY: &str =
 
 /// Says which field of some limits cannot be meant.
 pub fn check(limits: &Limits) -> Result<(), Wrong> {
-    let lists = [("models", &limits.models), ("paths", &limits.paths), ("tools", &limits.tools)];
-    if let Some((field, _)) = lists.into_iter().find(|(_, list)| list.iter().any(|glob| holds_whole_key(glob))) {
+    let globs = |field, list: &'_ [String]| list.iter().any(|glob| holds_whole_key(glob)).then_some(field);
+    let counted = || limits.counted().any(holds_whole_key).then_some("limits");
+    let field = globs("models", &limits.models).or_else(|| globs("paths", &limits.paths)).or_else(|| globs("tools", &limits.tools));
+    if let Some(field) = field.or_else(counted) {
         return Err(Wrong { field, message: WHOLE_KEY.to_owned() });
     }
     let rates = Limits { rates: limits.rates.clone(), ..Limits::default() };

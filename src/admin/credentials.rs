@@ -221,9 +221,12 @@ impl<'a> Safe<'a> {
         if variables.values().any(|value| value.expose().is_empty() || value.expose().len() > LONGEST) {
             return Err(wrong(field, "a secret has 1 to 16384 bytes"));
         }
+        let is_googles = |variable: &String| {
+            let ways = provider.doors.values().filter_map(|door| door.auth.as_ref()).chain([&provider.auth]);
+            provider.ways.get(variable).into_iter().chain(ways).any(|way| *way == Auth::Gcp)
+        };
         let names_file = |(variable, value): (&String, &Secret)| {
-            let way = provider.ways.get(variable).unwrap_or(&provider.auth);
-            *way == Auth::Gcp && is_file(variable, value)
+            provider.credential.contains(variable) && is_googles(variable) && is_file(variable, value)
         };
         if !self.takes_files && variables.iter().any(names_file) {
             return Err(wrong(

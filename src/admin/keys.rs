@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-pub use leak::{Leak, LeakAction, leaked, of_known_owner, of_owner, revoke_all};
+pub use leak::{Leak, LeakAction, leaked, of_known_owner, of_owner, reported, revoke_all};
 pub use list::{ListQuery, page};
 pub(super) use update::difference;
 pub use update::{KeyChange, disable, enable, switch_owner, update};

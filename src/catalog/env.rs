@@ -43,11 +43,7 @@ impl Environment {
                 Part::Text(text) => out.push_str(text),
                 Part::Variable { name, default } => {
                     let value = self.get(name).or(default).ok_or_else(|| Unset(name.to_owned()))?;
-                    let value = match out.ends_with("://") {
-                        true => value.split_once("://").map_or(value, |(_, host)| host),
-                        false => value,
-                    };
-                    out.push_str(value.trim_end_matches('/'));
+                    out.push_str(inserted(&out, value));
                 }
             }
         }
@@ -56,18 +52,37 @@ impl Environment {
 
     /// The same of an address: a variable within it is a part of a host or of a path, and makes no other address of it.
     pub fn address(&self, template: &str) -> Result<String, String> {
-        let within = parts(template).skip(1).filter_map(|part| match part {
-            Part::Variable { name, default } => Some((name, self.get(name).or(default)?)),
-            Part::Text(_) => None,
-        });
-        let bare = |value: &str| value.split_once("://").map_or(value, |(_, host)| host).trim_end_matches('/').to_owned();
-        if let Some((name, _)) =
-            within.map(|(name, value)| (name, bare(value))).find(|(_, value)| value.contains(['/', '?', '#', '@', '\\']))
-        {
-            return Err(format!("{name} has a '/', '?', '#', '@' or '\\' in it, which would end its part of the address"));
+        let mut out = String::with_capacity(template.len());
+        for part in parts(template) {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Variable { name, default } => {
+                    let value = self.get(name).or(default).ok_or_else(|| format!("{name} is not set, which its address needs"))?;
+                    let value = inserted(&out, value);
+                    if !out.is_empty() && !is_part(value) {
+                        return Err(format!("{name} is no part of an address: it has letters, digits, '.', '-', '_', '~' and ':' alone"));
+                    }
+                    out.push_str(value);
+                }
+            }
         }
-        self.expand(template).map_err(|unset| format!("{} is not set, which its address needs", unset.0))
+        Ok(out)
     }
+}
+
+/// Whether a text can stand within an address, as a host or as a segment of a path, and ends neither.
+pub fn is_part(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_~:".contains(&byte);
+    !matches!(text, "." | "..") && text.bytes().all(is_plain)
+}
+
+/// A variable's value as it stands behind what is there before: without its own scheme behind another.
+fn inserted<'a>(before: &str, value: &'a str) -> &'a str {
+    let value = match before.ends_with("://") {
+        true => value.split_once("://").map_or(value, |(_, host)| host),
+        false => value,
+    };
+    value.trim_end_matches('/')
 }
 
 impl FromIterator<(String, String)> for Environment {

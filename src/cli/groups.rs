@@ -210,7 +210,7 @@ async fn show(store: &Sqlite, id: &AccountId, group: GroupView, json: bool) -> R
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     for (what, list) in [("Models", models), ("Addresses", &addresses), ("Paths", paths), ("Tools", tools)] {
         if !list.is_empty() {
-            output::print(&format!("{what}: {} alone\n", list.join(", ")))?;
+            output::say(&format!("{what}: {} alone", list.join(", ")))?;
         }
     }
     Ok(())

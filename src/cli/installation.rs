@@ -4,6 +4,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::CliError;
 use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
@@ -11,11 +13,9 @@ use crate::key::Pepper;
 use crate::ledger::Ledger;
 use crate::quota::{Accounts, alert};
 use crate::route::{Router, Stored, Vault, switchboard};
-use crate::store::AuditStore as _;
-use crate::store::StoreError;
 use crate::store::audit::{Actor, Note};
 use crate::store::sqlite::Sqlite;
-use serde_json::json;
+use crate::store::{AuditStore as _, StoreError};
 
 /// An opened data folder.
 pub struct Installation {
@@ -42,14 +42,24 @@ impl Installation {
         Installation::open_unsealed(data).await
     }
 
-    /// Notes what is done to files, before it is done; where no gateway has run yet there is nothing that would tell of it.
-    pub async fn note(data: &Path, action: &'static str, subject: &str) -> Result<(), CliError> {
-        if data.join("keyward.db").exists() {
-            let Installation { store, .. } = Installation::existing(data).await?;
-            let note = Note { actor: Actor::of_process(), action, subject: subject.to_owned(), detail: json!({}) };
+    /// Notes what is done to files and then does it, and notes what failed; where no gateway has run yet there is nowhere to note it.
+    pub async fn noted<T, E: Into<CliError>>(
+        data: &Path,
+        (action, subject): (&'static str, &str),
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, CliError> {
+        if !data.join("keyward.db").exists() {
+            return make().map_err(E::into);
+        }
+        let Installation { store, .. } = Installation::existing(data).await?;
+        let mut note = Note { actor: Actor::of_process(), action, subject: subject.to_owned(), detail: json!({}) };
+        store.note(&note).await?;
+        let made = make().map_err(E::into);
+        if let Err(e) = &made {
+            note.detail = json!({ "failed": e.to_string() });
             store.note(&note).await?;
         }
-        Ok(())
+        made
     }
 
     /// Opens the folder, or makes it.

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use clap::Args;
 
-use super::{CliError, installation};
+use super::{CliError, installation, output};
 use crate::admin::change::{self, LimitsChange};
 use crate::catalog::Environment;
 use crate::config::Config;
@@ -79,7 +79,8 @@ pub fn tell_replaced(before: &Limits, after: &Limits, cleared: &[Clear]) {
     let parallel = before.parallels().filter(|limit| has(Clear::Parallel) && !is_kept(limit)).map(|limit| format!("parallel={limit}"));
     let gone: Vec<String> = rates.map(Rate::to_string).chain(budgets.map(Budget::to_string)).chain(parallel).collect();
     if !gone.is_empty() {
-        eprintln!("note: {} no longer limits: what is given takes the place of all of its kind", gone.join(", "));
+        let gone = output::harmless(&gone.join(", "));
+        eprintln!("note: {gone} no longer limits: what is given takes the place of all of its kind");
     }
 }
 
@@ -87,7 +88,7 @@ pub fn tell_replaced(before: &Limits, after: &Limits, cleared: &[Clear]) {
 pub async fn warn(limits: &Limits, config: &Config, env: &Environment) -> Result<(), CliError> {
     let router = installation::router(config, env).await?;
     for warning in change::warnings(limits, &router, &Prompts::read(&config.prompts.folder)) {
-        eprintln!("warning: {warning}");
+        eprintln!("warning: {}", output::harmless(&warning));
     }
     Ok(())
 }

@@ -48,9 +48,9 @@ pub fn harmless(cell: &str) -> String {
     })
 }
 
-/// Prints sentences with names in them that callers chose: what would steer a terminal is shown as an escape.
-pub fn say(text: &str) -> Result<(), CliError> {
-    print(&format!("{}\n", text.lines().map(harmless).collect::<Vec<_>>().join("\n")))
+/// Prints a line with names in it that callers chose: what would steer a terminal or begin another line is shown as an escape.
+pub fn say(line: &str) -> Result<(), CliError> {
+    print(&format!("{}\n", harmless(line)))
 }
 
 /// Prints text; a reader that has gone away, such as `head`, is no error.

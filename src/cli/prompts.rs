@@ -9,8 +9,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use reqwest::{StatusCode, header};
 
-use super::Installation;
-use super::{CliError, installation, output};
+use super::{CliError, Installation, installation, output};
 use crate::catalog::Environment;
 use crate::config::Config;
 use crate::prompt::edit;
@@ -87,8 +86,8 @@ impl Prompts {
         match self {
             Prompts::New { name } => {
                 let plan = edit::create(folder, &name, edit::STARTER)?;
-                Installation::note(&config.data, "prompt.write", plan.label()).await?;
-                let made = plan.make()?;
+                let label = plan.label().to_owned();
+                let made = Installation::noted(&config.data, ("prompt.write", &label), || plan.make()).await?;
                 output::print(&format!(
                     "{} is there, as a draft: change it, then 'keyward prompts publish {name}'.\n",
                     made.path.display()
@@ -112,10 +111,9 @@ impl Prompts {
 async fn take(config: &Config, name: &str, step: &Step) -> Result<(), CliError> {
     let folder = &config.prompts.folder;
     let plan = edit::step(folder, name, step)?;
-    let [action, _] = step.actions();
-    Installation::note(&config.data, action, plan.label()).await?;
     let said: Vec<String> = plan.said().iter().map(|(field, value)| format!("{field}: {value}")).collect();
-    let edit::Source { label, path, .. } = plan.make()?;
+    let label = plan.label().to_owned();
+    let edit::Source { path, .. } = Installation::noted(&config.data, (step.of_prompt(), &label), || plan.make()).await?;
     output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), path.display()))?;
     let base = label.split_once('@').map_or(&*label, |(base, _)| base);
     let warnings = Shelved::read(folder).warnings_of(base, Timestamp::now());

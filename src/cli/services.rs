@@ -144,11 +144,10 @@ fn show(subscriptions: &[SubscriptionView], json: bool) -> Result<(), CliError> 
 /// Takes a step; the version that it is of, and whether that was the last of its service.
 async fn take(config: &Config, folder: &Folder, name: &str, step: &Step) -> Result<(String, bool), CliError> {
     let plan = edit::step(folder, name, step)?;
-    let [_, action] = step.actions();
-    Installation::note(&config.data, action, plan.label()).await?;
     let (label, ends) = (plan.label().to_owned(), plan.ends());
     let said: Vec<String> = plan.said().iter().map(|(field, value)| format!("{field} = {value}")).collect();
-    let files: Vec<String> = plan.make()?.iter().map(|path| path.display().to_string()).collect();
+    let made = Installation::noted(&config.data, (step.of_service(), &label), || plan.make()).await?;
+    let files: Vec<String> = made.iter().map(|path| path.display().to_string()).collect();
     output::print(&format!("{label} has {} now, in {}.\n", said.join(", "), files.join(", ")))?;
     let warnings = folder.read().warnings_of(versions::split(&label).0, Timestamp::now());
     warnings.iter().try_for_each(|warning| output::print(&format!("Note: {warning}\n")))?;

@@ -98,7 +98,7 @@ impl Estimate {
             // Of what is free there may be any number.
             let input = if price_in == Price(0) { 0 } else { input.most(model)? };
             let most = match target.provider.thinks_beside_max_output && !operation.has_no_output() {
-                true => known(model.context).map(|most| most.saturating_mul(choices)),
+                true => known(model.context).or(known(model.max_output)).map(|most| most.saturating_mul(choices)),
                 // Some take none at all for no limit.
                 false => max_output.filter(|most| *most > 0 || operation.has_no_output()).or_else(gives),
             };

@@ -19,6 +19,8 @@ use crate::server::Peer;
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// Characters of a refused name that its refusal repeats.
 const LONGEST_NAME: usize = 200;
+/// Of who asks through a proxy that does not say for whom.
+const UNTOLD: &str = "of a caller whom a trusted proxy does not name in x-forwarded-for";
 
 /// A key in memory: its record and its accounts.
 #[derive(Debug)]
@@ -230,7 +232,7 @@ impl Caller {
             if !limits.addresses.is_empty() {
                 let from = parts.extensions.get::<Peer>().filter(|peer| peer.is_callers).map(|peer| peer.address);
                 if !from.is_some_and(|from| limits.addresses.iter().any(|network| network.contains(from))) {
-                    return Err(Reason::AddressNotAllowed(from.map_or_else(|| "unknown".to_owned(), |from| from.to_string())));
+                    return Err(Reason::AddressNotAllowed(from.map_or_else(|| UNTOLD.to_owned(), |from| from.to_string())));
                 }
             }
             if !limits.paths.is_empty() {

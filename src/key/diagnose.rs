@@ -30,19 +30,17 @@ pub fn holds_key(text: &str) -> bool {
     prefixes(text).next().is_some()
 }
 
-/// The whole keys in a text, such as a line of a log or a configuration.
+/// The whole keys in a text, such as a line of a log or a configuration, whatever stands around them.
 pub fn keys_within(text: &str) -> impl Iterator<Item = KeyText<'_>> {
-    let word = |at: usize| {
-        let rest = &text[at..];
-        &rest[..rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count()]
-    };
-    prefixes(text).filter_map(move |at| KeyText::parse(word(at)).ok())
+    prefixes(text).filter_map(|at| {
+        let kind = Kind::ALL.into_iter().find(|kind| text[at..].starts_with(kind.prefix()))?;
+        KeyText::parse(text.get(at..at + kind.prefix().len() + BODY_LEN)?).ok()
+    })
 }
 
 /// Whether a text holds a whole key, which works for whoever reads it.
 pub fn holds_whole_key(text: &str) -> bool {
-    let length = |at: usize| text[at..].bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
-    prefixes(text).any(|at| length(at) >= BODY_LEN + "kw_live_".len())
+    keys_within(text).next().is_some()
 }
 
 /// The same as [`holds_key`], also of what is written with escapes, as in a URL.
@@ -54,7 +52,7 @@ pub fn holds_escaped_key(text: &str) -> bool {
 pub fn without_keys(text: String) -> String {
     let (mut told, mut done) = (String::new(), 0);
     // Who writes a prefix in capitals has a key all the same.
-    for start in places(&text, |rest| Kind::ALL.iter().any(|kind| begins_alike(rest, kind.prefix()))) {
+    for start in places(&text, begins_alike) {
         let length = text[start..].bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
         if start >= done && length >= SHORTEST_SECRET {
             told.push_str(&text[done..start]);
@@ -69,14 +67,15 @@ pub fn without_keys(text: String) -> String {
     told
 }
 
-fn begins_alike(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+/// Whether a text begins like a key, in capitals or small letters.
+fn begins_alike(text: &str) -> bool {
+    let begins = |prefix: &str| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    Kind::ALL.iter().any(|kind| begins(kind.prefix()))
 }
 
 /// Whether a text that was put in the place of a name is a key, ours or another service's, and has to be kept out of logs.
 pub fn is_secret(text: &str) -> bool {
-    let is_ours = places(text, |rest| Kind::ALL.iter().any(|kind| begins_alike(rest, kind.prefix()))).next().is_some();
-    is_ours || (text.len() >= SHORTEST_SECRET && foreign::issuer(text).is_some())
+    places(text, begins_alike).next().is_some() || (text.len() >= SHORTEST_SECRET && foreign::issuer(text).is_some())
 }
 
 /// White space, what cannot be seen, and what steers text without being seen.

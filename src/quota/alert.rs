@@ -28,8 +28,10 @@ use crate::upstream::tls;
 /// Per cent of a budget at which somebody is told.
 pub const THRESHOLDS: [u8; 3] = [50, 80, 100];
 
-/// Accounts whose alerts are under way at the most.
+/// Under way at the most: each of another account.
 const AT_ONCE: usize = 16;
+/// Those that were not taken at first, and are told again for a while; of more the store tells after a restart.
+const INSISTED_ON: usize = 256;
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -59,7 +61,7 @@ struct Call {
     body: String,
 }
 
-/// Where alerts are handed in; never waits, and loses none: of a budget there are three at the most in a period.
+/// Where alerts are handed in; never waits, and loses none: of a budget there are three in a period, and three more where its amount is changed.
 #[derive(Clone, Debug)]
 pub struct AlertSender(mpsc::UnboundedSender<Alert>);
 
@@ -103,13 +105,13 @@ impl Alerts {
         std::iter::from_fn(|| self.queue.try_recv().ok()).collect()
     }
 
-    /// Delivers until shutdown, and then for a moment what is under way. Each is written down before it is told, and each account's are told
-    /// in their order, beside all others': one that is not taken keeps no other waiting, and is told again after a restart.
+    /// Delivers until shutdown, and then for a moment what is under way. Each is written down before it is told. Each account's are told for
+    /// the first time in their order, beside all others'; one that is not taken keeps no other waiting, and is told again, also after a restart.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let mut waiting = VecDeque::from(self.left().await);
         let (mut calling, mut insisting, mut busy) = (JoinSet::new(), JoinSet::new(), HashSet::new());
         loop {
-            while let Some(webhook) = self.webhook.clone().filter(|_| calling.len() + insisting.len() < AT_ONCE)
+            while let Some(webhook) = self.webhook.clone().filter(|_| calling.len() < AT_ONCE)
                 && let Some(call) = next(&mut waiting, &busy)
             {
                 busy.insert(call.account().to_owned());
@@ -122,7 +124,7 @@ impl Alerts {
                     // A call that panicked has no account any more; there is nothing in one that could.
                     let Ok((call, refused)) = told else { continue };
                     busy.remove(call.account());
-                    if let (Some(why), Some(webhook)) = (refused, self.webhook.clone()) {
+                    if let (Some(why), Some(webhook)) = (refused, self.webhook.clone().filter(|_| insisting.len() < INSISTED_ON)) {
                         let store = Arc::clone(&self.store);
                         insisting.spawn(async move { webhook.insist(&call, &*store, why).await });
                     }
@@ -173,7 +175,7 @@ impl Alerts {
         }
         let Alert { account, budget, percent, spent, .. } = &alert;
         tracing::warn!(account = %account, budget = %budget, percent, spent = %spent, "a budget passed a threshold");
-        Some(call)
+        self.webhook.is_some().then_some(call)
     }
 }
 

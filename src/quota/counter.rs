@@ -168,14 +168,14 @@ impl Tally {
 
     /// Adds what was used before; false where requests of before have ended since that was asked, unless it is the `last` try.
     pub fn load(&self, last: bool, used: impl FnOnce((Window, Timestamp)) -> u64) -> bool {
-        let Count { state, since, .. } = &mut *self.lock();
+        let Count { state, before, since } = &mut *self.lock();
         let Some(since) = since.as_mut().filter(|since| !since.is_loaded) else { return true };
         if since.ended > 0 && !last {
             return false;
         }
         since.is_loaded = true;
         // Of a period that is over nothing belongs to the one that runs.
-        if since.until == state.window.ends {
+        if let Some(state) = [Some(state), before.as_mut()].into_iter().flatten().find(|state| state.window.ends == since.until) {
             state.used = state.used.saturating_add(used((state.window, since.from)));
         }
         true
@@ -255,20 +255,22 @@ impl Tally {
 impl Count {
     /// Begins a period where the one that was counted is over.
     ///
-    /// A clock that is put back a little starts no period again: the one that ran goes on. One that was wrong by more goes on with the
-    /// period that it had left, or with a new one; what it has counted in the one that is far away counts there too.
+    /// A clock that is put back a little starts no period again: the one that ran goes on. One that was wrong by more goes on with the period
+    /// that it had left, or with a new one. What it has counted in one that is ahead counts in the one that it comes back to as well.
     fn go_to(&mut self, per: Period, now: Timestamp) {
-        let Count { state, before, .. } = self;
-        if state.window.is_over(now) {
-            *before = Some(std::mem::replace(state, State::new(per.window(now), 0)));
-        } else if now < state.window.begins && state.window.begins.duration_since(now) > LITTLE {
-            let ahead = std::mem::replace(state, State::new(per.window(now), 0));
-            if let Some(left) = before.take_if(|left| left.window == state.window) {
-                *state = left;
-            }
-            state.used = state.used.saturating_add(ahead.used).saturating_add(ahead.held);
-            state.alerted |= ahead.alerted;
+        let is_over = self.state.window.is_over(now);
+        let is_ahead = now < self.state.window.begins && self.state.window.begins.duration_since(now) > LITTLE;
+        if !is_over && !is_ahead {
+            return;
         }
+        let window = per.window(now);
+        let next = self.before.take_if(|before| before.window == window).unwrap_or_else(|| State::new(window, 0));
+        let left = std::mem::replace(&mut self.state, next);
+        if is_ahead {
+            self.state.used = self.state.used.saturating_add(left.used).saturating_add(left.held);
+            self.state.alerted |= left.alerted;
+        }
+        self.before = Some(left);
     }
 }
 
@@ -288,8 +290,11 @@ mod tests {
         (count.state.used, count.state.held) = (8, 4);
         count.go_to(per, noon);
         assert_eq!(count.state, State { held: 5, ..State::new(per.window(noon), 82) });
-        count.go_to(per, after(1));
         count.go_to(per, after(-1));
-        assert_eq!(count.state, State::new(per.window(after(-1)), 0), "no day that was left");
+        assert_eq!(count.state, State::new(per.window(after(-1)), 87), "one that was behind for a moment");
+        count.go_to(per, noon);
+        assert_eq!(count.state, State { held: 5, ..State::new(per.window(noon), 82) });
+        count.go_to(per, after(1));
+        assert_eq!(count.state, State::new(per.window(after(1)), 0), "the next day");
     }
 }

@@ -114,7 +114,7 @@ impl Hold {
                     let open = if rate.unit == Unit::Requests { 1 } else { 0 };
                     tally.take_over(running.began, running.reserved.of(rate.unit), open)
                 }
-                // A minute that begins now counts what begins in it.
+                // What it holds is used already in the minute that a changed limit goes on with.
                 (None, _) => None,
             };
             self.rates.extend(taken.map(|taken| (at, taken)));

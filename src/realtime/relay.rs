@@ -14,7 +14,6 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::ending::{self, End, Ending};
 use super::turns::{Turns, Verdict};
 use crate::key::Reason;
-use crate::key::caller::Plane;
 use crate::server::Lasting;
 use crate::ticket::Ticket;
 use crate::upstream::Who;
@@ -178,15 +177,16 @@ async fn look(turns: &Turns, silence: &Silence) -> End {
         if silence.lasts() > gateway.client.idle_timeout() {
             return End::Idle;
         }
-        let judged = gateway.keys.check(head, Plane::Data).await.map_err(|rejected| (rejected.reason, rejected.key)).and_then(|caller| {
-            let may_use = caller.may_use(model, || target.full_name(), target.provider.is_simulator());
-            may_use.map_err(|reason| (reason, Some(caller.id()))).map(|()| turns.called_by(Ok(caller)))
-        });
+        // By its id: its secret was proven when the session began.
+        let judged =
+            gateway.keys.check_by_id(turns.key(), head).await.map_err(|rejected| (rejected.reason, rejected.key)).and_then(|caller| {
+                let may_use = caller.may_use(model, || target.full_name(), target.provider.is_simulator());
+                may_use.map_err(|reason| (reason, Some(caller.id()))).map(|()| turns.called_by(caller))
+            });
         match judged {
-            // Others who try their keys from the same address say nothing about this one.
-            Ok(()) | Err((Reason::TooManyGuesses(_), _)) => {}
-            // A store that is down says nothing either, but where it is down for long nothing new may begin.
-            Err((reason @ Reason::StoreDown, key)) => turns.called_by(Err(reason.refusal(key))),
+            Ok(()) => {}
+            // A store that is down says nothing about the key, but where it is down for long nothing new may begin.
+            Err((reason @ Reason::StoreDown, key)) => turns.doubt(reason.refusal(key)),
             Err((reason, key)) => return End::Refused(reason.refusal(key)),
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::turns::{Turn, Turns};
+use super::turns::{Begun, Part, Turn, Turns};
 use crate::catalog::Operation;
 use crate::dialect::Reading;
 use crate::error::Refusal;
@@ -53,15 +53,20 @@ impl Transcripts {
             state.by.clone().filter(|_| state.waiting.is_none())
         };
         if let Some(by) = by {
-            let turn = turns.reserve(&by, Operation::Transcriptions, &by.full_name(), &estimate(&by), Stage::ToSend).await?;
-            self.lock().waiting = Some(turn);
+            let turn = turns.reserve(&part(&by, &by.full_name()), Stage::ToSend).await?;
+            let mut state = self.lock();
+            // The session may have another writer by now.
+            match state.by.as_ref().is_some_and(|now| now.model == by.model) {
+                true => state.waiting = Some(turn),
+                false => unused(turn),
+            }
         }
         Ok(())
     }
 
     /// What was said is complete: it is being written out.
     pub async fn begun(&self, turns: &Turns) -> Result<(), Refusal> {
-        let Some((turn, room)) = self.begin(turns).await? else { return Ok(()) };
+        let Some(Begun { turn, room }) = self.begin(turns).await? else { return Ok(()) };
         self.lock().open.push_back(turn);
         room
     }
@@ -69,11 +74,11 @@ impl Transcripts {
     /// One is there; one that nothing was held for is charged all the same.
     pub async fn told(&self, turns: &Turns, usage: Option<Usage>) -> Result<(), Refusal> {
         let open = self.lock().open.pop_front();
-        let turn = match open {
-            Some(turn) => Some((turn, Ok(()))),
+        let begun = match open {
+            Some(turn) => Some(Begun { turn, room: Ok(()) }),
             None => self.begin(turns).await?,
         };
-        let Some((turn, room)) = turn else { return Ok(()) };
+        let Some(Begun { turn, room }) = begun else { return Ok(()) };
         settle(turn, Outcome::Answered, usage);
         room
     }
@@ -92,18 +97,18 @@ impl Transcripts {
     }
 
     /// The next, where somebody writes it.
-    async fn begin(&self, turns: &Turns) -> Result<Option<(Turn, Result<(), Refusal>)>, Refusal> {
+    async fn begin(&self, turns: &Turns) -> Result<Option<Begun>, Refusal> {
         let (by, waiting) = {
             let mut state = self.lock();
             (state.by.clone(), state.waiting.take())
         };
         let Some(by) = by else { return Ok(None) };
-        let (mut turn, room) = match waiting {
-            Some(turn) => (turn, Ok(())),
-            None => turns.reserve_begun(&by, Operation::Transcriptions, &by.full_name(), &estimate(&by)).await?,
+        let mut begun = match waiting {
+            Some(turn) => Begun { turn, room: Ok(()) },
+            None => turns.reserve_begun(&part(&by, &by.full_name())).await?,
         };
-        turn.begin(&by);
-        Ok(Some((turn, room)))
+        begun.turn.begin(&by);
+        Ok(Some(begun))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -111,9 +116,10 @@ impl Transcripts {
     }
 }
 
-/// Nobody can tell how long somebody speaks.
-fn estimate(by: &Target) -> Estimate {
-    Estimate::new(Operation::Transcriptions, std::slice::from_ref(by), Input::and_more(0), None, 1)
+fn part<'a>(by: &'a Target, model: &'a str) -> Part<'a> {
+    // Nobody can tell how long somebody speaks.
+    let estimate = Estimate::new(Operation::Transcriptions, std::slice::from_ref(by), Input::and_more(0), None, 1);
+    Part { target: by, operation: Operation::Transcriptions, model, estimate }
 }
 
 fn settle(mut turn: Turn, outcome: Outcome, usage: Option<Usage>) {

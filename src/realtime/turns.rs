@@ -18,7 +18,7 @@ use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate, Input};
 use crate::exchange::ledger_down;
 use crate::gateway::Gateway;
-use crate::key::Caller;
+use crate::key::{Caller, KeyId};
 use crate::ledger::record::{Outcome, Usage};
 use crate::quota::{Need, Stage};
 use crate::route::Target;
@@ -30,8 +30,10 @@ pub struct Turns {
     pub gateway: Arc<Gateway>,
     /// The caller's request.
     pub head: Parts,
-    /// Whose session it is, as the key is now; nobody's while nobody can tell whether that may go on.
-    caller: Mutex<Result<Caller, Refusal>>,
+    /// Whose session it is, as the key is now.
+    caller: Mutex<Caller>,
+    /// Why nothing new may begin, while nobody can tell whether the key still holds.
+    doubt: Mutex<Option<Refusal>>,
     /// Who answers.
     pub target: Target,
     /// The model as the caller names it.
@@ -59,6 +61,26 @@ pub struct Turn {
     has_begun: bool,
 }
 
+/// What a model is to do for a session.
+pub struct Part<'a> {
+    /// Who does it.
+    pub target: &'a Target,
+    /// What it is.
+    pub operation: Operation,
+    /// The model as it is named.
+    pub model: &'a str,
+    /// What it may take.
+    pub estimate: Estimate,
+}
+
+/// What has begun with nothing held for it.
+pub struct Begun {
+    /// It, written down.
+    pub turn: Turn,
+    /// Whether there was room for it; where there was none, the session ends.
+    pub room: Result<(), Refusal>,
+}
+
 /// What is to become of a caller's event.
 pub enum Verdict {
     /// It is sent on.
@@ -77,12 +99,32 @@ const SOUND_A_TOKEN: u64 = 500;
 impl Turns {
     /// Of a session that has just been opened.
     pub fn new(gateway: Arc<Gateway>, head: Parts, caller: Caller, target: Target, model: String) -> Turns {
-        Turns { gateway, head, caller: Mutex::new(Ok(caller)), target, model, transcripts: Transcripts::default(), state: Mutex::default() }
+        Turns {
+            gateway,
+            head,
+            caller: Mutex::new(caller),
+            doubt: Mutex::default(),
+            target,
+            model,
+            transcripts: Transcripts::default(),
+            state: Mutex::default(),
+        }
     }
 
-    /// The key as it is now: it may belong to another project than before, or nobody may be able to tell.
-    pub fn called_by(&self, caller: Result<Caller, Refusal>) {
-        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller;
+    /// The key as it is now: it may belong to another project than before.
+    pub fn called_by(&self, caller: Caller) {
+        *locked(&self.caller) = caller;
+        *locked(&self.doubt) = None;
+    }
+
+    /// Nobody can tell how the key is now.
+    pub fn doubt(&self, why: Refusal) {
+        *locked(&self.doubt) = Some(why);
+    }
+
+    /// The key that it goes on under.
+    pub fn key(&self) -> KeyId {
+        locked(&self.caller).id()
     }
 
     /// A caller's message, before it is sent on; `is_text` where it is an event and nothing else.
@@ -129,7 +171,7 @@ impl Turns {
                 }
                 // Nothing asked for it: it is charged all the same.
                 None => {
-                    let (turn, room) = self.response_begun().await?;
+                    let Begun { turn, room } = self.response_begun().await?;
                     self.ended(turn, usage);
                     room
                 }
@@ -154,7 +196,7 @@ impl Turns {
     /// The end of a response that was told after the session's, when nobody is left to be refused anything.
     pub async fn told_late(&self, text: &str) {
         let late = match Told::read(text) {
-            Some(told @ (Told::Done(_) | Told::Transcribed(_))) => self.tell(told).await,
+            Some(told @ (Told::Done(_) | Told::Committed | Told::Transcribed(_))) => self.tell(told).await,
             _ => Ok(()),
         };
         if let Err(refusal) = late {
@@ -178,8 +220,7 @@ impl Turns {
             state.said
         };
         // What is held for sound is for the response that sound brings about.
-        let estimate = estimate_of(std::slice::from_ref(&self.target), said, asked.max_output);
-        let mut turn = self.reserve(&self.target, Operation::Realtime, &self.model, &estimate, Stage::ToSend).await?;
+        let mut turn = self.reserve_response(said, asked.max_output).await?;
         turn.event_id.clone_from(&asked.event_id);
         self.lock().open.push_back(turn);
         Ok(())
@@ -193,8 +234,7 @@ impl Turns {
             (state.said, state.waiting.is_some())
         };
         if !is_held {
-            let estimate = estimate_of(std::slice::from_ref(&self.target), said, None);
-            let turn = self.reserve(&self.target, Operation::Realtime, &self.model, &estimate, Stage::ToSend).await?;
+            let turn = self.reserve_response(said, None).await?;
             self.lock().waiting = Some(turn);
         }
         self.transcripts.hear(self).await
@@ -214,7 +254,7 @@ impl Turns {
                 return Ok(());
             }
         }
-        let (mut turn, room) = self.response_begun().await?;
+        let Begun { mut turn, room } = self.response_begun().await?;
         turn.begin(&self.target);
         self.lock().open.push_back(turn);
         room
@@ -249,38 +289,38 @@ impl Turns {
         turn.ticket.settle(outcome, Some(Reading { usage, ..Reading::default() }));
     }
 
-    /// A response that has begun with nothing held for it.
-    async fn response_begun(&self) -> Result<(Turn, Result<(), Refusal>), Refusal> {
-        let said = self.lock().said;
-        let estimate = estimate_of(std::slice::from_ref(&self.target), said, None);
-        self.reserve_begun(&self.target, Operation::Realtime, &self.model, &estimate).await
+    /// Reserves a response where so much was said before it, and writes it down.
+    async fn reserve_response(&self, said: u64, max_output: Option<u64>) -> Result<Turn, Refusal> {
+        self.reserve(&self.response(said, max_output), Stage::ToSend).await
     }
 
-    /// What has begun with nothing held for it is written down and charged, whatever room there is; where there was none, the session ends.
-    pub async fn reserve_begun(
-        &self,
-        target: &Target,
-        operation: Operation,
-        model: &str,
-        estimate: &Estimate,
-    ) -> Result<(Turn, Result<(), Refusal>), Refusal> {
-        match self.reserve(target, operation, model, estimate, Stage::ToSend).await {
-            Ok(turn) => Ok((turn, Ok(()))),
-            Err(refusal) => Ok((self.reserve(target, operation, model, estimate, Stage::Begun).await?, Err(refusal))),
+    /// A response that has begun with nothing held for it.
+    async fn response_begun(&self) -> Result<Begun, Refusal> {
+        let said = self.lock().said;
+        self.reserve_begun(&self.response(said, None)).await
+    }
+
+    fn response(&self, said: u64, max_output: Option<u64>) -> Part<'_> {
+        let estimate = estimate_of(std::slice::from_ref(&self.target), said, max_output);
+        Part { target: &self.target, operation: Operation::Realtime, model: &self.model, estimate }
+    }
+
+    /// What has begun with nothing held for it is written down and charged, whatever room there is.
+    pub async fn reserve_begun(&self, part: &Part<'_>) -> Result<Begun, Refusal> {
+        match self.reserve(part, Stage::ToSend).await {
+            Ok(turn) => Ok(Begun { turn, room: Ok(()) }),
+            Err(refusal) => Ok(Begun { turn: self.reserve(part, Stage::Begun).await?, room: Err(refusal) }),
         }
     }
 
     /// Reserves what a model is to do for the session, and writes it down.
-    pub async fn reserve(
-        &self,
-        target: &Target,
-        operation: Operation,
-        model: &str,
-        estimate: &Estimate,
-        stage: Stage,
-    ) -> Result<Turn, Refusal> {
-        let (targets, caller) = (std::slice::from_ref(target), self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()?);
-        let mut ticket = Ticket::new(&self.gateway, operation, &self.head.headers, &self.head.extensions);
+    pub async fn reserve(&self, part: &Part<'_>, stage: Stage) -> Result<Turn, Refusal> {
+        let Part { target, operation, model, estimate } = part;
+        let (targets, caller) = (std::slice::from_ref(*target), locked(&self.caller).clone());
+        if let Some(refusal) = locked(&self.doubt).clone().filter(|_| stage == Stage::ToSend) {
+            return Err(refusal);
+        }
+        let mut ticket = Ticket::new(&self.gateway, *operation, &self.head.headers, &self.head.extensions);
         ticket.called_by(&caller);
         ticket.called_model(model);
         // The session is one of its key's parallel requests already.
@@ -299,8 +339,12 @@ impl Turns {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a response can take at most to which so much was said before.

@@ -63,9 +63,6 @@ impl Peer {
             .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
             .map(<[u8]>::trim_ascii)
             .collect();
-        if let [b""] = hops[..] {
-            return Peer { address: peer, is_callers: true };
-        }
         for hop in hops.iter().rev() {
             let Some(address) = std::str::from_utf8(hop).ok().and_then(address) else {
                 return Peer { address: peer, is_callers: false };
@@ -75,7 +72,8 @@ impl Peer {
                 break;
             }
         }
-        Peer { address: peer, is_callers: true }
+        // A proxy that tells nothing asks for somebody all the same.
+        Peer { address: peer, is_callers: !hops.is_empty() }
     }
 }
 

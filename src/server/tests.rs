@@ -132,7 +132,7 @@ fn the_caller_is_whoever_the_last_trusted_proxy_heard_from() {
         ("192.0.2.1", "203.0.113.5", "192.0.2.1"),
         ("10.0.0.1", "203.0.113.5", "203.0.113.5"),
         ("10.0.0.1", "6.6.6.6, 203.0.113.5, 10.9.9.9", "203.0.113.5"),
-        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1 at the most"),
         ("10.0.0.1", "203.0.113.5, unknown", "10.0.0.1 at the most"),
         ("10.0.0.1", "203.0.113.5,", "10.0.0.1 at the most"),
         ("10.0.0.1", "203.0.113.5, \u{e9}, 10.1.1.1", "10.1.1.1 at the most"),
@@ -151,4 +151,6 @@ fn the_caller_is_whoever_the_last_trusted_proxy_heard_from() {
         let untrusted = Peer::of(connection.parse().unwrap(), &headers, &[]);
         assert_eq!((untrusted.address, untrusted.is_callers), (connection.parse::<IpAddr>().unwrap().to_canonical(), true));
     }
+    assert!(!Peer::of("10.0.0.1".parse().unwrap(), &HeaderMap::new(), &trusted).is_callers);
+    assert!(Peer::of("192.0.2.1".parse().unwrap(), &HeaderMap::new(), &trusted).is_callers);
 }

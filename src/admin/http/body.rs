@@ -15,7 +15,8 @@ use crate::problem::FieldError;
 pub trait Fields: DeserializeOwned {
     /// The names of all fields.
     fn names() -> Vec<&'static str>;
-    /// Of a change, those that can be nothing: null in another would be taken for "as it is" by some, and for "none" by others.
+
+    /// Those that can be nothing, where others cannot: null in one of those would be taken for "as it is" by some, and for "none" by others.
     fn clearable() -> Option<&'static [&'static str]> {
         None
     }
@@ -68,7 +69,7 @@ pub(super) fn read<T: Fields>(bytes: &[u8]) -> Result<T, Problem> {
     }
     let keeps = |name: &str| T::clearable().is_some_and(|clearable| !clearable.contains(&name));
     let nulls = object.iter().filter(|(name, value)| value.is_null() && keeps(name)).map(|(name, _)| {
-        let detail = "it cannot be null: leave it out to keep it as it is, or send what it is to be ([] empties a list)".to_owned();
+        let detail = "it cannot be null: leave it out, or send what it is to be ([] for an empty list)".to_owned();
         FieldError { pointer: format!("/{}", escaped(name)), detail }
     });
     let nulls: Vec<FieldError> = nulls.collect();

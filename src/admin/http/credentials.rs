@@ -68,6 +68,10 @@ impl Fields for NewCredential {
     fn names() -> Vec<&'static str> {
         ["name", "provider"].into_iter().chain(Changed::names()).collect()
     }
+
+    fn clearable() -> Option<&'static [&'static str]> {
+        Changed::clearable()
+    }
 }
 
 impl Fields for Changed {

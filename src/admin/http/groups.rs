@@ -49,6 +49,10 @@ impl Fields for NewGroup {
     fn names() -> Vec<&'static str> {
         ["id"].into_iter().chain(GroupChange::names()).collect()
     }
+
+    fn clearable() -> Option<&'static [&'static str]> {
+        GroupChange::clearable()
+    }
 }
 
 impl Fields for GroupChange {

@@ -85,6 +85,10 @@ impl Fields for NewKey {
     fn names() -> Vec<&'static str> {
         ["kind"].into_iter().chain(KeyChange::names()).collect()
     }
+
+    fn clearable() -> Option<&'static [&'static str]> {
+        Some(&["kind", "project", "not_before", "expires", "parallel"])
+    }
 }
 
 impl Fields for KeyChange {

@@ -21,7 +21,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::{Problem, access, failed};
 use crate::gateway::Gateway;
 use crate::key::Pepper;
-use crate::key::diagnose::is_secret;
+use crate::key::diagnose::holds_whole_key;
 use crate::problem::Code;
 use crate::store::{Claim, IdempotencyStore};
 
@@ -94,7 +94,7 @@ async fn once(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Result
     let bad_name = || Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 ASCII characters.");
     let name = name.ok_or_else(bad_name)?.to_owned();
     // It is kept as it is.
-    if is_secret(&name) {
+    if holds_whole_key(&name) {
         let detail = "An API key stands in the Idempotency-Key: make one up for each request.";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", detail));
     }

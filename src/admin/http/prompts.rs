@@ -166,8 +166,7 @@ pub async fn retire(
 }
 
 async fn step(admin: &Admin, gateway: &Arc<Gateway>, what: (String, IfMatch), step: Step) -> Result<Response<Body>, Problem> {
-    let [action, _] = step.actions();
-    change(admin, gateway, action, what, move |folder, name| edit::step(folder, name, &step)).await
+    change(admin, gateway, step.of_prompt(), what, move |folder, name| edit::step(folder, name, &step)).await
 }
 
 async fn change(

@@ -224,8 +224,7 @@ async fn decide(admin: &Admin, gateway: &Gateway, (name, key): (String, String),
 }
 
 async fn step(admin: &Admin, gateway: &Arc<Gateway>, what: (String, IfMatch), step: Step) -> Result<Response<Body>, Problem> {
-    let [_, action] = step.actions();
-    let (label, ends) = change(admin, gateway, action, what, move |folder, name| edit::step(folder, name, &step)).await?;
+    let (label, ends) = change(admin, gateway, step.of_service(), what, move |folder, name| edit::step(folder, name, &step)).await?;
     if ends {
         let (base, _) = versions::split(&label);
         services::end(&*gateway.subscription_store, base, &admin.actor()).await?;

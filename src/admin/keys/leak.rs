@@ -1,5 +1,7 @@
 //! Ending many keys at once: all of an owner, or those that leaked.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -83,11 +85,11 @@ pub async fn leaked(
     // All or none; where another process has changed one in between, they are ended as they are now.
     loop {
         let (mut leaks, mut ended): (Vec<Leak>, Vec<(KeyRecord, Note)>) = Default::default();
+        let mut seen = HashSet::new();
         for text in texts.iter().flat_map(|text| reported(text)) {
             let (leak, change) = leak(store, pepper, text, source, action, by).await?;
             // A key may be reported twice.
-            let is_first = |(record, _): &(KeyRecord, Note)| ended.iter().all(|(other, _)| other.id != record.id);
-            if let Some(change) = change.filter(is_first) {
+            if let Some(change) = change.filter(|(record, _)| seen.insert(record.id)) {
                 ended.push(change);
             }
             leaks.push(leak);
@@ -127,7 +129,7 @@ async fn leak(
 }
 
 /// What a line reports: the keys that stand in it, or else itself.
-fn reported(line: &str) -> Vec<&str> {
+pub fn reported(line: &str) -> Vec<&str> {
     let keys: Vec<&str> = keys_within(line).map(|key| key.expose()).collect();
     if keys.is_empty() { vec![line.trim()] } else { keys }
 }

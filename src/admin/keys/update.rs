@@ -63,7 +63,12 @@ async fn tried(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, change: 
     }
     let mut new = old.clone();
     change.apply(&mut new);
-    check(&new, groups).await?;
+    let detail = difference(&json!(KeyView::of(&old)), &json!(KeyView::of(&new)));
+    let changes = |field: &str| detail.as_object().is_some_and(|fields| fields.keys().any(|name| name != field));
+    // What an earlier version took, and this one would not, can be switched off all the same.
+    if changes("disabled") {
+        check(&new, groups).await?;
+    }
     let mut changed: Vec<(KeyRecord, Note)> = Vec::new();
     if new.limits != old.limits || new.project != old.project {
         for mut relative in store.family(old.family).await? {
@@ -74,8 +79,7 @@ async fn tried(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, change: 
             }
         }
     }
-    let detail = difference(&json!(KeyView::of(&old)), &json!(KeyView::of(&new)));
-    if detail.as_object().is_some_and(|fields| !fields.is_empty()) {
+    if changes("") {
         let action = match (old.disabled, new.disabled) {
             (false, true) => "key.disable",
             (true, false) => "key.enable",
@@ -102,6 +106,9 @@ pub async fn enable(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, by:
 pub async fn switch_owner(store: &dyn KeyStore, owner: &str, disabled: bool, by: &Actor) -> Result<Vec<KeyView>, KeyError> {
     if owner.is_empty() || owner.len() > LONGEST {
         return Err(KeyError::Wrong(Wrong { field: "owner", message: "say whose keys, in 1 to 200 bytes".to_owned() }));
+    }
+    if disabled && holds_whole_key(owner) {
+        return Err(KeyError::Wrong(Wrong { field: "owner", message: change::WHOLE_KEY.to_owned() }));
     }
     let action = if disabled { "owner.disable" } else { "owner.enable" };
     let note = Note { actor: by.clone(), action, subject: owner.to_owned(), detail: json!({}) };

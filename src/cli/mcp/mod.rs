@@ -9,8 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Installation;
-use super::{CliError, output};
+use super::{CliError, Installation, output};
 use crate::catalog::Environment;
 use crate::config::{Config, ConfigError};
 use crate::mcp::federation::{Change, Federation, Key, Kind, Listing, Server};
@@ -114,8 +113,7 @@ async fn approve(config: &Config, env: &Environment, name: &str, tool: Option<&s
     }
     let now = Change::digest(name, &changes);
     if digest == Some(&*now) {
-        Installation::note(&config.data, "mcp.approve", name).await?;
-        server.approvals().approve(name, &changes)?;
+        Installation::noted(&config.data, ("mcp.approve", name), || server.approvals().approve(name, &changes)).await?;
         changes.iter().try_for_each(|change| output::print(&format!("approved {name}: {}\n", change.key)))?;
         return Ok(ExitCode::SUCCESS);
     }

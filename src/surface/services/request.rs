@@ -108,7 +108,7 @@ pub(super) fn headers(from: &HeaderMap, upstream: &Upstream, cookies: &[String],
         let is_other = is_credential || is_part || OTHERS.contains(&name.as_str()) || KEPT.iter().any(|kept| kept.as_str() == name);
         is_other
             || ["x-forwarded-", "keyward-"].iter().any(|prefix| name.starts_with(prefix))
-            || value.to_str().is_ok_and(holds_escaped_key)
+            || holds_escaped_key(&String::from_utf8_lossy(value.as_bytes()))
     };
     let ours: Vec<HeaderName> = to.iter().filter(|(name, value)| is_ours(name, value)).map(|(name, _)| name.clone()).collect();
     ours.iter().for_each(|name| drop(to.remove(name)));

@@ -5,6 +5,7 @@
 use super::needed;
 use super::tokens::{self, Granted};
 use crate::catalog::Environment;
+use crate::catalog::env::is_part;
 use crate::route::{Credential, Secret};
 
 /// Who asks, and where.
@@ -24,8 +25,12 @@ impl Application {
     /// From the variables that the Azure SDKs read; the credential is the application's secret.
     pub fn of(credential: &Credential, env: &Environment) -> Result<Application, String> {
         let authority = env.get("AZURE_AUTHORITY_HOST").unwrap_or(AUTHORITY).trim_end_matches('/');
+        let tenant = needed(env, "AZURE_TENANT_ID")?;
+        if !is_part(tenant) {
+            return Err("AZURE_TENANT_ID is no tenant's id".to_owned());
+        }
         Ok(Application {
-            token_url: format!("{authority}/{}/oauth2/v2.0/token", needed(env, "AZURE_TENANT_ID")?),
+            token_url: format!("{authority}/{tenant}/oauth2/v2.0/token"),
             client_id: needed(env, "AZURE_CLIENT_ID")?.to_owned(),
             client_secret: credential.secret.clone(),
         })

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::tokens::{self, Granted};
+use crate::catalog::env::is_part;
 use crate::route::{Credential, Secret};
 
 /// Who asks.
@@ -76,7 +77,7 @@ fn token_url() -> String {
 
 /// Whether a credential is the name of a file that says more.
 pub fn is_file(variable: &str, value: &Secret) -> bool {
-    variable != METADATA_HOST && !value.expose().starts_with('{')
+    variable != METADATA_HOST && !value.expose().trim_start().starts_with('{')
 }
 
 // === impl Account ===
@@ -86,6 +87,9 @@ impl Account {
     pub fn of(credential: &Credential) -> Result<Account, String> {
         let (variable, value) = (&credential.variable, credential.secret.expose());
         if variable == METADATA_HOST {
+            if !is_part(value) {
+                return Err(format!("{variable} is no host"));
+            }
             return Ok(Account::Machine(format!("http://{value}/computeMetadata/v1/instance/service-accounts/default/token")));
         }
         let text = match is_file(variable, &credential.secret) {
