@@ -183,6 +183,10 @@ impl Limits {
 
 /// Matches `*` (any run) and `?` (any one byte), in time linear in the name for each star.
 pub fn matches(glob: &str, name: &str) -> bool {
+    matches_by(glob, name, |a, b| a == b)
+}
+
+fn matches_by(glob: &str, name: &str, is_same: fn(u8, u8) -> bool) -> bool {
     let (glob, name) = (glob.as_bytes(), name.as_bytes());
     let (mut g, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -192,7 +196,7 @@ pub fn matches(glob: &str, name: &str) -> bool {
                 star = Some((g, n));
                 g += 1;
             }
-            Some(&c) if c == b'?' || c == name[n] => {
+            Some(&c) if c == b'?' || is_same(c, name[n]) => {
                 g += 1;
                 n += 1;
             }
@@ -213,6 +217,8 @@ pub fn matches(glob: &str, name: &str) -> bool {
 ///
 /// A glob with a `/` and a star is about providers: `openai/*` is not meant for `groq/openai/gpt-oss-120b`.
 ///
+/// Capitals are small letters to it: they are to some providers, and nobody gets past a limit by them.
+///
 /// One that names an operation of a REST service without a version names it in all versions.
 pub fn names(glob: &str, full: &str) -> bool {
     names_it(glob, full) || without_version(full).is_some_and(|full| names_it(glob, &full))
@@ -220,7 +226,8 @@ pub fn names(glob: &str, full: &str) -> bool {
 
 fn names_it(glob: &str, full: &str) -> bool {
     let own = full.split_once('/').map_or(full, |(_, model)| model);
-    matches(glob, full) || glob == own || (!glob.contains('/') && matches(glob, own))
+    let matches = |name: &str| matches_by(glob, name, |a, b| a.eq_ignore_ascii_case(&b));
+    matches(full) || glob.eq_ignore_ascii_case(own) || (!glob.contains('/') && matches(own))
 }
 
 /// `service/NAME/OPERATION` of `service/NAME@VERSION/OPERATION`.

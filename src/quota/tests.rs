@@ -342,8 +342,8 @@ fn a_clock_that_was_far_ahead_does_not_stop_a_count_for_good() {
 #[test]
 fn a_limits_glob_names_a_model_by_all_of_its_name_or_its_own() {
     let (full, of_groq) = ("openai/gpt-4o-mini", "groq/openai/gpt-oss-120b");
-    for glob in ["openai/gpt-4o-mini", "openai/*", "*", "gpt-4o-mini", "gpt-4o*", "*mini"] {
-        assert!(limits::names(glob, full), "{glob}");
+    for glob in ["openai/gpt-4o-mini", "openai/*", "*", "gpt-4o-mini", "gpt-4o*", "*mini", "openai/GPT-4o-Mini", "GPT-4o*"] {
+        assert!(limits::names(glob, full) && limits::names(glob, "openai/GPT-4o-mini"), "{glob}");
     }
     for (glob, name) in [("gpt-4o", full), ("anthropic/*", full), ("openai/*", of_groq), ("openai", full)] {
         assert!(!limits::names(glob, name), "{glob} {name}");

@@ -309,9 +309,11 @@ impl Target {
         Arc::ptr_eq(&self.provider, &other.provider) && Arc::ptr_eq(&self.model, &other.model)
     }
 
-    /// What the catalogue knows of the model.
+    /// What the catalogue knows of the model, in whatever letters its name is written: some providers take any.
     pub fn facts(&self) -> Option<&Model> {
-        self.provider.models.get(&*self.model)
+        let models = &self.provider.models;
+        let alike = || models.iter().find(|(name, _)| name.eq_ignore_ascii_case(&self.model)).map(|(_, model)| model);
+        models.get(&*self.model).or_else(alike)
     }
 
     /// `provider/model`.

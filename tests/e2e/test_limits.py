@@ -249,10 +249,12 @@ def test_budget_of_some_models_leaves_the_others_alone(start_gateway):
 def test_limit_of_a_model_holds_by_whichever_of_its_names_it_is_set(start_gateway, glob):
     gateway = start_gateway(config='[aliases]\nfast = "test/gpt-4o-mini"\n')
     limited = gateway.new_key(limit=f"requests/day=1@{glob}")
-    assert [ask(gateway, limited["key"], model).status for model in ("fast", "test/gpt-4o-mini")] == [200, 429]
+    # Some providers take a name in any letters.
+    assert [ask(gateway, limited["key"], model).status for model in ("fast", "test/gpt-4o-mini", "test/GPT-4o-Mini")] == [200, 429, 429]
     assert ask(gateway, limited["key"], "simulator/echo").status == 200
     budgeted = gateway.new_key(budget=f"{COST:.6f}/day@{glob}")
-    assert [ask(gateway, budgeted["key"], model).status for model in ("gpt-4o-mini", "fast")] == [200, 402]
+    assert [ask(gateway, budgeted["key"], model).status for model in ("test/GPT-4O-mini", "fast", "test/gpt-4o-MINI")] == [200, 402, 402]
+    assert gateway.usage("model", "test/GPT-4O-mini", 1)["cost_nano_usd"] == round(COST * 1e9)
 
 
 @pytest.mark.parametrize("dialect", ["gemini", "bedrock_converse"])
