@@ -37,31 +37,29 @@ impl Environment {
 
     /// Fills in `${NAME}` and `${NAME:-default}`; a value's own `http(s)://` gives way to the one written before it.
     pub fn expand(&self, template: &str) -> Result<String, Unset> {
-        let mut out = String::with_capacity(template.len());
-        for part in parts(template) {
-            match part {
-                Part::Text(text) => out.push_str(text),
-                Part::Variable { name, default } => {
-                    let value = self.get(name).or(default).ok_or_else(|| Unset(name.to_owned()))?;
-                    out.push_str(inserted(&out, value));
-                }
-            }
-        }
-        Ok(out)
+        self.filled(template, |name, value, _| value.ok_or_else(|| Unset(name.to_owned())))
     }
 
     /// The same of an address: a variable within it is a part of a host or of a path, and makes no other address of it.
     pub fn address(&self, template: &str) -> Result<String, String> {
+        self.filled(template, |name, value, is_within| match value {
+            None => Err(format!("{name} is not set, which its address needs")),
+            Some(value) if is_within && !is_part(value) => {
+                Err(format!("{name} is no part of an address: it has letters, digits, '.', '-', '_', '~' and ':' alone"))
+            }
+            Some(value) => Ok(value),
+        })
+    }
+
+    /// Fills in what `judge` makes of each variable, which hears its name, its value, and whether something stands before it.
+    fn filled<E>(&self, template: &str, judge: impl for<'v> Fn(&str, Option<&'v str>, bool) -> Result<&'v str, E>) -> Result<String, E> {
         let mut out = String::with_capacity(template.len());
         for part in parts(template) {
             match part {
                 Part::Text(text) => out.push_str(text),
                 Part::Variable { name, default } => {
-                    let value = self.get(name).or(default).ok_or_else(|| format!("{name} is not set, which its address needs"))?;
-                    let value = inserted(&out, value);
-                    if !out.is_empty() && !is_part(value) {
-                        return Err(format!("{name} is no part of an address: it has letters, digits, '.', '-', '_', '~' and ':' alone"));
-                    }
+                    let value = self.get(name).or(default).map(|value| inserted(&out, value));
+                    let value = judge(name, value, !out.is_empty())?;
                     out.push_str(value);
                 }
             }

@@ -13,9 +13,9 @@ use crate::key::Pepper;
 use crate::ledger::Ledger;
 use crate::quota::{Accounts, alert};
 use crate::route::{Router, Stored, Vault, switchboard};
+use crate::store::StoreError;
 use crate::store::audit::{Actor, Note};
 use crate::store::sqlite::Sqlite;
-use crate::store::{AuditStore as _, StoreError};
 
 /// An opened data folder.
 pub struct Installation {
@@ -52,14 +52,8 @@ impl Installation {
             return make().map_err(E::into);
         }
         let Installation { store, .. } = Installation::existing(data).await?;
-        let mut note = Note { actor: Actor::of_process(), action, subject: subject.to_owned(), detail: json!({}) };
-        store.note(&note).await?;
-        let made = make().map_err(E::into);
-        if let Err(e) = &made {
-            note.detail = json!({ "failed": e.to_string() });
-            store.note(&note).await?;
-        }
-        made
+        let note = Note { actor: Actor::of_process(), action, subject: subject.to_owned(), detail: json!({}) };
+        note.around(&store, async { make().map_err(E::into) }, CliError::to_string).await
     }
 
     /// Opens the folder, or makes it.

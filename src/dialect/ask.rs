@@ -7,7 +7,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::members::Members;
-use super::parts::Parts;
 use super::tools::Tools;
 use super::{Called, Form};
 use crate::catalog::{Dialect, Operation, Quirks};
@@ -37,8 +36,6 @@ pub struct Ask {
     pub points_out: bool,
     /// Whether it may name files that a provider keeps.
     pub names_files: bool,
-    /// What is read each by itself.
-    pub parts: Parts,
     /// Tools that are handed to the model.
     pub tools: Tools,
     /// Whether it names other models that its provider may call instead.
@@ -112,7 +109,6 @@ impl Ask {
         // A prompt that the provider keeps; elsewhere it is what is said.
         let names_prompt = has_state && members.get("prompt").is_some();
         let points_out = members.points_out() || names_prompt || (has_state && names_kept_items(&members));
-        let has_parts = called.operation.has_no_output() || called.operation == Operation::Completions;
         let tools = Tools::find(&members);
         let names_others = OTHER_MODELS.iter().any(|name| members.given(name).is_some());
         // Of what was foretold all that is not said is billed too, a token for a byte at the most.
@@ -126,7 +122,6 @@ impl Ask {
             in_background,
             points_out,
             names_files: members.may_name_files(),
-            parts: if has_parts { Parts::of(&members) } else { Parts::ONE },
             tools,
             names_others,
             max_output: max_output.map(|tokens| tokens.saturating_add(foretold).saturating_mul(choices)),

@@ -2,7 +2,9 @@
 
 use serde::de::IgnoredAny;
 
+use super::Ask;
 use super::members::Members;
+use crate::catalog::Operation;
 
 /// Members that hold such parts, in all dialects.
 const IN: [&str; 9] = ["input", "inputs", "texts", "images", "requests", "instances", "prompt", "documents", "passages"];
@@ -22,8 +24,12 @@ impl Parts {
     /// A request that is read as one.
     pub const ONE: Parts = Parts { count: 1, again: 0 };
 
-    /// Those of a request for vectors, rankings or completions.
-    pub fn of(members: &Members<'_>) -> Parts {
+    /// Those of a request for vectors, rankings or completions; its members are read once more for that.
+    pub fn of(ask: &Ask) -> Parts {
+        if !ask.called.operation.has_no_output() && ask.called.operation != Operation::Completions {
+            return Parts::ONE;
+        }
+        let Ok(members) = Members::read(&ask.body) else { return Parts::ONE };
         let count = |name| {
             let list = members.get(name).and_then(|member| serde_json::from_str::<Vec<IgnoredAny>>(member.raw).ok());
             list.map_or(0, |list| list.len())

@@ -4,6 +4,7 @@ use std::slice;
 
 use crate::catalog::{Model, Operation};
 use crate::dialect::Ask;
+use crate::dialect::parts::Parts;
 use crate::dialect::tools::Added;
 use crate::money::{self, Price, Usd};
 use crate::quota::{Exceeded, Need, Stage, Unbounded, limits};
@@ -68,8 +69,9 @@ impl Input {
         let added = AROUND_TOOLS.saturating_mul(u64::from(tools.any) + tools.described_there);
         let text = ask.body.len() as u64;
         let words = if ask.points_out { words(&ask.body) } else { text };
-        let text = text.saturating_add(ask.parts.again);
-        Input { text, words, parts: ask.parts.count, added, may_be_more: ask.points_out, is_read_again: tools.runs_there }
+        let parts = if is_budgeted { Parts::of(ask) } else { Parts::ONE };
+        let text = text.saturating_add(parts.again);
+        Input { text, words, parts: parts.count, added, may_be_more: ask.points_out, is_read_again: tools.runs_there }
     }
 
     /// The most tokens that a model makes of it.

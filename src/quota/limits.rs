@@ -143,8 +143,9 @@ impl Limits {
         if let Some(glob) = self.paths.iter().find(|glob| !is_of_path(glob)) {
             return Err(format!("'{glob}' matches no path: write it as 'POST /v1/chat/*', or as '* /v1/models' for all methods"));
         }
-        let method = |glob: &str| glob.split_once(' ').map(|(method, _)| method.to_owned()).unwrap_or_default();
-        if let Some(glob) = self.paths.iter().find(|glob| method(glob).bytes().any(|byte| byte.is_ascii_lowercase())) {
+        let is_small =
+            |glob: &&String| glob.split_once(' ').is_some_and(|(method, _)| method.bytes().any(|byte| byte.is_ascii_lowercase()));
+        if let Some(glob) = self.paths.iter().find(is_small) {
             return Err(format!("'{glob}' matches no method: write it in capitals, as in 'POST /v1/chat/*'"));
         }
         if self.counted().any(str::is_empty) {

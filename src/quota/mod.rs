@@ -56,10 +56,9 @@ pub struct Need<'a> {
 }
 
 /// How far what is to be counted has come: limits that cannot refuse it any more count it all the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// All may refuse it.
-    #[default]
     ToSend,
     /// It was sent, and may be billed: only budgets may refuse to have it paid by itself.
     Sent,

@@ -5,11 +5,10 @@
 //! `conversation.item.input_audio_transcription.completed`.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::turns::{Begun, Part, Turn, Turns};
+use super::turns::{Begun, Part, Turn, Turns, locked};
 use crate::catalog::Operation;
-use crate::dialect::Reading;
 use crate::error::Refusal;
 use crate::exchange::estimate::{Estimate, Input};
 use crate::ledger::record::{Outcome, Usage};
@@ -42,7 +41,7 @@ impl Transcripts {
         if by.as_ref().map(|by| &by.model) != state.by.as_ref().map(|by| &by.model) {
             state.by = by;
             // It was held for another model.
-            state.waiting.take().into_iter().for_each(unused);
+            state.waiting.take().into_iter().for_each(Turn::unused);
         }
     }
 
@@ -58,7 +57,7 @@ impl Transcripts {
             // The session may have another writer by now.
             match state.by.as_ref().is_some_and(|now| now.model == by.model) {
                 true => state.waiting = Some(turn),
-                false => unused(turn),
+                false => turn.unused(),
             }
         }
         Ok(())
@@ -79,21 +78,21 @@ impl Transcripts {
             None => self.begin(turns).await?,
         };
         let Some(Begun { turn, room }) = begun else { return Ok(()) };
-        settle(turn, Outcome::Answered, usage);
+        turn.settle(Outcome::Answered, usage);
         room
     }
 
     /// One could not be written.
     pub fn failed(&self) {
         let open = self.lock().open.pop_front();
-        open.into_iter().for_each(|mut turn| turn.ticket.settle(Outcome::ProviderError, None));
+        open.into_iter().for_each(Turn::failed);
     }
 
     /// The session has ended: what was under way may be billed by its provider.
     pub fn end(&self, outcome: Outcome) {
         let State { open, waiting, .. } = std::mem::take(&mut *self.lock());
-        open.into_iter().for_each(|turn| settle(turn, outcome, None));
-        waiting.into_iter().for_each(unused);
+        open.into_iter().for_each(|turn| turn.settle(outcome, None));
+        waiting.into_iter().for_each(Turn::unused);
     }
 
     /// The next, where somebody writes it.
@@ -112,7 +111,7 @@ impl Transcripts {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 }
 
@@ -120,12 +119,4 @@ fn part<'a>(by: &'a Target, model: &'a str) -> Part<'a> {
     // Nobody can tell how long somebody speaks.
     let estimate = Estimate::new(Operation::Transcriptions, std::slice::from_ref(by), Input::and_more(0), None, 1);
     Part { target: by, operation: Operation::Transcriptions, model, estimate }
-}
-
-fn settle(mut turn: Turn, outcome: Outcome, usage: Option<Usage>) {
-    turn.ticket.settle(outcome, Some(Reading { usage, ..Reading::default() }));
-}
-
-fn unused(mut turn: Turn) {
-    turn.ticket.settle(Outcome::Answered, None);
 }

@@ -54,8 +54,7 @@ struct State {
 
 /// One response, or transcript.
 pub struct Turn {
-    /// The request that it is.
-    pub ticket: Ticket,
+    ticket: Ticket,
     /// What its caller calls the event that asks for it.
     event_id: Option<String>,
     has_begun: bool,
@@ -208,8 +207,8 @@ impl Turns {
     pub fn end(&self, outcome: Outcome) {
         let State { open, waiting, .. } = std::mem::take(&mut *self.lock());
         let outcome = if outcome == Outcome::Failed { Outcome::Failed } else { Outcome::Abandoned };
-        open.into_iter().for_each(|mut turn| turn.ticket.settle(outcome, Some(Reading::default())));
-        waiting.into_iter().for_each(|mut turn| turn.ticket.settle(Outcome::Answered, None));
+        open.into_iter().for_each(|turn| turn.settle(outcome, None));
+        waiting.into_iter().for_each(Turn::unused);
         self.transcripts.end(outcome);
     }
 
@@ -266,9 +265,9 @@ impl Turns {
         let is_about = |turn: &Turn| !turn.has_begun && about.is_none_or(|about| turn.event_id.as_deref() == Some(about));
         // One that begins after all is reserved anew.
         if let Some(place) = state.open.iter().rposition(is_about)
-            && let Some(mut turn) = state.open.remove(place)
+            && let Some(turn) = state.open.remove(place)
         {
-            turn.ticket.settle(Outcome::ProviderError, None);
+            turn.failed();
         }
     }
 
@@ -286,7 +285,7 @@ impl Turns {
         self.lock().said += usage.map_or(0, |usage| usage.output);
         // One that was cut short, and of which nothing is reported, may be billed all the same.
         let outcome = if usage.is_some() { Outcome::Answered } else { Outcome::Abandoned };
-        turn.ticket.settle(outcome, Some(Reading { usage, ..Reading::default() }));
+        turn.settle(outcome, usage);
     }
 
     /// Reserves a response where so much was said before it, and writes it down.
@@ -343,7 +342,8 @@ impl Turns {
     }
 }
 
-fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What a lock guards, whoever panicked under it.
+pub fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -363,5 +363,20 @@ impl Turn {
     pub fn begin(&mut self, target: &Target) {
         self.has_begun = true;
         self.ticket.answering(StatusCode::OK, target);
+    }
+
+    /// It has ended, and used so much as far as that is told.
+    pub fn settle(mut self, outcome: Outcome, usage: Option<Usage>) {
+        self.ticket.settle(outcome, Some(Reading { usage, ..Reading::default() }));
+    }
+
+    /// Its provider has made none.
+    pub fn failed(mut self) {
+        self.ticket.settle(Outcome::ProviderError, None);
+    }
+
+    /// It never came about.
+    pub fn unused(mut self) {
+        self.ticket.settle(Outcome::Answered, None);
     }
 }

@@ -148,11 +148,8 @@ impl Credential {
 
     /// Whether the provider has refused it, and has not taken it since: in how many seconds it is tried again, 0 where the next request does so.
     pub fn refused_for_s(&self) -> Option<u64> {
-        if !self.is_refused.load(Ordering::Acquire) {
-            return None;
-        }
-        let rest = self.lock().rests_for(Instant::now()).unwrap_or_default();
-        Some(rest.as_secs_f64().ceil() as u64)
+        let is_refused = self.is_refused.load(Ordering::Acquire);
+        is_refused.then(|| self.rests_for().unwrap_or_default().as_secs_f64().ceil() as u64)
     }
 
     /// A request is to be sent by it; how long not, while it rests or another request finds out whether that is over.

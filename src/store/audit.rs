@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{AuditStore, StoreError};
 use crate::hex::hex;
@@ -58,6 +58,26 @@ pub struct Entry {
     pub detail: String,
     /// SHA-256 over the entry before and this one, as hexadecimal digits.
     pub hash: String,
+}
+
+// === impl Note ===
+
+impl Note {
+    /// Notes a change of what is not in the store, and then makes it: nothing is done that the audit does not tell, and what failed is told too.
+    pub async fn around<T, E: From<StoreError>>(
+        mut self,
+        store: &dyn AuditStore,
+        change: impl Future<Output = Result<T, E>>,
+        why: impl Fn(&E) -> String,
+    ) -> Result<T, E> {
+        store.note(&self).await?;
+        let made = change.await;
+        if let Err(e) = &made {
+            self.detail = json!({ "failed": why(e) });
+            store.note(&self).await?;
+        }
+        made
+    }
 }
 
 // === impl Actor ===

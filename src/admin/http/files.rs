@@ -21,21 +21,15 @@ pub async fn of_services<T: Send + 'static>(edit: impl FnOnce() -> Result<T, Edi
     edited("service", |e| of_service(&e), edit).await
 }
 
-/// Notes a change and then makes it: nothing is done that the audit does not tell, and what failed is told too.
+/// Notes a change and then makes it.
 pub async fn noted<T>(
     admin: &Admin,
     gateway: &Gateway,
     (action, subject): (&'static str, String),
     change: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    let mut note = Note { actor: admin.actor(), action, subject, detail: json!({}) };
-    gateway.audit_store.note(&note).await?;
-    let made = change.await;
-    if let Err(problem) = &made {
-        note.detail = json!({ "failed": problem.detail() });
-        gateway.audit_store.note(&note).await?;
-    }
-    made
+    let note = Note { actor: admin.actor(), action, subject, detail: json!({}) };
+    note.around(&*gateway.audit_store, change, |problem: &Problem| problem.detail().to_owned()).await
 }
 
 async fn edited<T: Send + 'static>(

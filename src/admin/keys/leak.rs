@@ -35,19 +35,21 @@ pub struct Leak {
 
 /// All keys of an owner that are not revoked.
 pub async fn of_owner(store: &dyn KeyStore, owner: &str) -> Result<Vec<KeyRecord>, KeyError> {
-    let filter = KeyFilter { owner: Some(owner.to_owned()), ..KeyFilter::default() };
-    let mut keys = store.keys_page(&filter, None, u32::MAX).await?;
-    keys.retain(|record| record.revoked.is_none());
-    Ok(keys)
+    match of_known_owner(store, owner).await {
+        Err(KeyError::NoneOf(_)) => Ok(Vec::new()),
+        keys => keys,
+    }
 }
 
 /// The same to be ended; an owner whom no key ever had was mistyped.
 pub async fn of_known_owner(store: &dyn KeyStore, owner: &str) -> Result<Vec<KeyRecord>, KeyError> {
     let filter = KeyFilter { owner: Some(owner.to_owned()), ..KeyFilter::default() };
-    match store.keys_page(&filter, None, 1).await?.is_empty() {
-        true => Err(KeyError::NoneOf(owner.to_owned())),
-        false => of_owner(store, owner).await,
+    let mut keys = store.keys_page(&filter, None, u32::MAX).await?;
+    if keys.is_empty() {
+        return Err(KeyError::NoneOf(owner.to_owned()));
     }
+    keys.retain(|record| record.revoked.is_none());
+    Ok(keys)
 }
 
 /// Ends keys for good, all or none.

@@ -64,9 +64,9 @@ async fn tried(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, change: 
     let mut new = old.clone();
     change.apply(&mut new);
     let detail = difference(&json!(KeyView::of(&old)), &json!(KeyView::of(&new)));
-    let changes = |field: &str| detail.as_object().is_some_and(|fields| fields.keys().any(|name| name != field));
+    let changed_fields: Vec<String> = detail.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
     // What an earlier version took, and this one would not, can be switched off all the same.
-    if changes("disabled") {
+    if changed_fields.iter().any(|name| name != "disabled") {
         check(&new, groups).await?;
     }
     let mut changed: Vec<(KeyRecord, Note)> = Vec::new();
@@ -79,7 +79,7 @@ async fn tried(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, change: 
             }
         }
     }
-    if changes("") {
+    if !changed_fields.is_empty() {
         let action = match (old.disabled, new.disabled) {
             (false, true) => "key.disable",
             (true, false) => "key.enable",
