@@ -22,11 +22,15 @@ use jiff::Timestamp;
 use self::estimate::{Estimate, Input};
 use self::fitting::Again;
 use self::paying::Paying;
+use crate::catalog::{Model, Operation};
+use crate::dialect::openai_responses::LEAST_OUTPUT;
 use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
+use crate::key::Caller;
 use crate::key::caller::Plane;
-use crate::key::diagnose::holds_key;
+use crate::key::diagnose::{holds_key, is_foreign};
+use crate::money::Price;
 use crate::prompt::{Prompt, chat};
 use crate::route::{self, Target};
 use crate::surface::{REQUEST_ID, Surface, body, write_end};
@@ -131,7 +135,8 @@ async fn walk(
         });
         ticket.prompt = Some(expanded.prompt);
     }
-    let targets = keeping::targets(gateway, &ask, caller.id()).await.map_err(|refusal| chat::own_fault(&ticket.prompt, refusal))?;
+    let targets = keeping::targets(gateway, &ask, caller.id(), &ticket.prompt).await?;
+    check_foreign(&ask.model, &targets)?;
     for target in &targets {
         let is_simulated = target.provider.is_simulator();
         let may_use = match ticket.prompt {
@@ -147,11 +152,12 @@ async fn walk(
     if let Some(meant) = &meant {
         keeping::holder(gateway, caller.id(), &naming::files_meant(meant)).await?;
     }
-    if ask.names_others && caller.has_list_or_budget() {
-        return Err(others_named());
-    }
+    check_seen(&ask, &caller, &targets)?;
     let input = Input::of(&ask, caller.has_hard_budget());
-    let estimate_of = |targets: &[Target]| Estimate::new(operation, targets, input, ask.max_output, ask.choices);
+    // One that is translated may have its limit raised to the least that its provider takes.
+    let least = meant.as_ref().map_or(0, |_| LEAST_OUTPUT.saturating_mul(ask.choices));
+    let most = ask.max_output.map(|most| if most == 0 { 0 } else { most.max(least) });
+    let estimate_of = |targets: &[Target]| Estimate::new(operation, targets, input, most, ask.choices);
     let is_part = head.extensions.get::<chat::GoesOn>().is_some();
     let admitted = paying::admit(&caller, &mut targets, &estimate_of, &|glob| ticket.prompt_is_named_by(glob), is_part);
     let (permit, estimate) = admitted.map_err(|refused| refused.told(surface.asker()))?;
@@ -169,17 +175,49 @@ async fn walk(
 pub fn check_name(model: &str) -> Result<(), Refusal> {
     match holds_key(model) {
         false => Ok(()),
-        true => {
-            let message = "'model' holds a key of this gateway: send the key in the header 'Authorization: Bearer …', and name a model, as GET /v1/models lists them.";
-            Err(Refusal::invalid("key_in_model", message).with_param("model"))
-        }
+        true => Err(key_in_model("this gateway: send the key in the header 'Authorization: Bearer …', and")),
+    }
+}
+
+/// The same of a key of another service, as far as no provider lists it: names of models may look like keys.
+pub fn check_foreign(model: &str, targets: &[Target]) -> Result<(), Refusal> {
+    match is_foreign(model) && targets.iter().any(|target| target.facts().is_none()) {
+        false => Ok(()),
+        true => Err(key_in_model("another service, which was neither forwarded nor logged: leave it out, and")),
+    }
+}
+
+fn key_in_model(whose: &str) -> Refusal {
+    let message = format!("'model' holds a key of {whose} name a model, as GET /v1/models lists them.");
+    Refusal::invalid("key_in_model", message).with_param("model")
+}
+
+/// Where a list or a hard budget has to hold, nothing goes on that lets a provider use more than what was judged.
+fn check_seen(ask: &Ask, caller: &Caller, targets: &[Target]) -> Result<(), Refusal> {
+    if caller.has_list_or_budget() && (ask.names_others || ask.tools.name_models(&ask.body)) {
+        return Err(others_named());
+    }
+    let is_free = |target: &Target| target.facts().and_then(Model::dearest) == Some([Price(0); 2]);
+    let is_talk = matches!(ask.called.operation, Operation::Chat | Operation::Completions);
+    match &ask.tools.unknown {
+        Some(name) if is_talk && caller.has_hard_budget() && !targets.iter().all(is_free) => Err(unknown_under_budget(name)),
+        _ => Ok(()),
     }
 }
 
 /// Other models than the one that was judged, whose prices nobody looked at.
 fn others_named() -> Refusal {
-    let message = "'models' and 'fallbacks' let a provider choose a model that this gateway has not judged, and this key may use some models alone or has a budget: name one in 'model', or ask whoever runs this gateway for an alias of several.";
+    let message = "'models', 'fallbacks' and models of tools let a provider use a model that this gateway has not judged, and this key may use some models alone or has a budget: name one in 'model', or ask whoever runs this gateway for an alias of several.";
     Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "other_models_named", message).with_param("models")
+}
+
+/// What nobody knows may let a provider call more models, or one as often as it likes.
+fn unknown_under_budget(name: &str) -> Refusal {
+    let name: String = name.chars().take(60).collect();
+    let message = format!(
+        "'{name}' is no field that this gateway knows, and this key has a budget: what a provider does because of it could cost any amount. Leave it out, or ask whoever runs this gateway for a soft budget."
+    );
+    Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "unknown_field_with_budget", message)
 }
 
 /// Nothing is begun that cannot be written down.

@@ -288,7 +288,7 @@ impl Ticket {
         // The provider may bill more than was seen: what was on its way to a caller who hung up, what it thought, what it does not count.
         self.goes_on_unseen |= self.is_budgeted;
         let (usage, source) = self.used(outcome, reading);
-        let cost = self.cost(&usage, source);
+        let cost = self.cost(&usage, source, reading.and_then(|reading| reading.usage));
         let (at, total) = (Timestamp::now(), self.started.elapsed());
         if let Some((permit, begin)) = self.begun.take() {
             // Before anything is given back: who begins by that is written behind it.
@@ -333,7 +333,7 @@ impl Ticket {
     }
 
     /// What the usage costs; `None` where there is no price, or where sound and pictures were not counted, which no length tells.
-    fn cost(&self, usage: &Usage, source: Source) -> Option<Usd> {
+    fn cost(&self, usage: &Usage, source: Source, reported: Option<Usage>) -> Option<Usd> {
         if let Some(beside) = &self.beside {
             return Some(beside.price);
         }
@@ -342,10 +342,14 @@ impl Ticket {
         }
         let is_estimated = source == Source::Estimated;
         let is_unknown = self.operation.is_media() && is_estimated;
-        let cost = self.target.as_ref().filter(|_| !is_unknown).and_then(Target::facts).and_then(|facts| facts.cost(usage));
+        let facts = self.target.as_ref().and_then(Target::facts);
         match self.goes_on_unseen && is_estimated {
-            true => self.estimate.worst.ok().map(|worst| worst.max(cost.unwrap_or_default())),
-            false => cost,
+            // Bytes are no tokens: what was reported on the way alone may be more than what was reserved.
+            true => {
+                let told = reported.and_then(|usage| facts?.cost(&usage)).unwrap_or_default();
+                self.estimate.worst.ok().map(|worst| worst.max(told))
+            }
+            false => facts.filter(|_| !is_unknown).and_then(|facts| facts.cost(usage)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Keeping providers' credentials: they go in, are used, weighed, switched off and taken out, and never come out again.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -8,13 +9,13 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::change::Wrong;
-use crate::catalog::{Auth, Catalog, Environment, LoadError, Provider};
+use crate::catalog::{Auth, Catalog, Environment, LoadError, Provider, env};
 use crate::config::hint;
 use crate::quota::account::is_slug;
 use crate::route::{LiveProvider, Sealed, Secret, StoredCredential, Switchboard, Variables, Vault};
 use crate::store::audit::{Actor, Note};
 use crate::store::{self, CredentialStore, KeptCredential, StoreError};
-use crate::upstream::sign::is_file;
+use crate::upstream::sign::{self, is_file};
 
 /// Where credentials rest, and what seals and judges them.
 pub struct Safe<'a> {
@@ -113,6 +114,19 @@ fn known<'a>(catalog: &'a Catalog, id: &str) -> Result<&'a Provider, CredentialE
     })
 }
 
+/// The variables that a provider's file and its ways of authentication read.
+fn taken_by(provider: &Provider) -> Vec<&str> {
+    let doors = || provider.doors.values();
+    let addresses = std::iter::once(&provider.base_url).chain(doors().filter_map(|door| door.base_url.as_ref()));
+    let ways = std::iter::once(&provider.auth).chain(doors().filter_map(|door| door.auth.as_ref())).chain(provider.ways.values());
+    let mut taken: Vec<&str> = provider.credential.iter().map(String::as_str).collect();
+    taken.extend(addresses.flat_map(|address| env::variables(address)).map(|(name, _)| name));
+    taken.extend(ways.flat_map(|way| sign::variables(way).iter().copied()));
+    let mut told = HashSet::new();
+    taken.retain(|name| told.insert(*name));
+    taken
+}
+
 fn wrong(field: &'static str, message: impl Into<String>) -> CredentialError {
     CredentialError::Wrong(Wrong { field, message: message.into() })
 }
@@ -201,6 +215,12 @@ impl<'a> Safe<'a> {
         }
     }
 
+    /// A credential that is sealed under another master key than this vault's, if there is one.
+    pub async fn under_another_key(&self) -> Result<Option<String>, CredentialError> {
+        let is_closed = |kept: &KeptCredential| self.vault.open_sealed(&kept.name, &kept.sealed).is_err_and(|why| why == Sealed::OtherKey);
+        Ok(self.store.credentials().await?.into_iter().find(is_closed).map(|kept| kept.name))
+    }
+
     async fn find(&self, name: &str) -> Result<KeptCredential, CredentialError> {
         let kept = self.store.credentials().await?.into_iter().find(|kept| kept.name == name);
         kept.ok_or_else(|| CredentialError::NotFound(name.chars().take(63).collect()))
@@ -218,6 +238,11 @@ impl<'a> Safe<'a> {
             }
             Given::Variables(variables) => ("variables", variables),
         };
+        let taken = taken_by(provider);
+        if variables.keys().any(|name| !taken.contains(&name.as_str())) {
+            // Not by its name, which may be a secret in the wrong place.
+            return Err(wrong(field, format!("{} takes no other variables than {}", provider.name, taken.join(", "))));
+        }
         if variables.values().any(|value| value.expose().is_empty() || value.expose().len() > LONGEST) {
             return Err(wrong(field, "a secret has 1 to 16384 bytes"));
         }

@@ -197,9 +197,9 @@ impl Sources<'_> {
             let least = Estimate::new(Operation::Chat, targets, Input::text(0), Some(1), 1).worst;
             let touches = |glob: &str| estimate::touches(targets, glob) || of_prompt(glob) || by_name(glob);
             // What nobody is known to answer has no price that is known.
-            let too_little = |standing: &Standing| if targets.is_empty() { None } else { standing.refusal_at(least) };
+            let refusal = |standing: &Standing| if targets.is_empty() { standing.refusal() } else { standing.refusal_at(least) };
             let mut limits = standing.iter().filter(|standing| standing.counts(Some(&touches)));
-            let refused = limits.find_map(|standing| Some((standing, standing.refusal().or_else(|| too_little(standing))?)));
+            let refused = limits.find_map(|standing| Some((standing, refusal(standing)?)));
             refused.map_or(Ok(()), Err)
         };
         let judged = estimate::among(&mut targets, judge, |(standing, _)| standing.limit());

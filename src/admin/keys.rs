@@ -25,6 +25,9 @@ use crate::quota::Limits;
 use crate::store::audit::{Actor, Note};
 use crate::store::{self, GroupStore, KeyStore, StoreError};
 
+/// How long two keys of one family may work beside each other.
+const LONGEST_GRACE: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// What a new key is to be.
 #[derive(Clone, Debug)]
 pub struct NewKeyOrder {
@@ -163,6 +166,9 @@ async fn told(store: &dyn KeyStore, record: KeyRecord, new: NewKey) -> Result<Cr
 /// Makes a successor with the same rights, and with the same end where it is given no other; the old key works beside it for a while.
 pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, overlap: impl Into<Overlap>, by: &Actor) -> Result<Created, KeyError> {
     let Overlap { grace, expires } = overlap.into();
+    if grace > LONGEST_GRACE {
+        return Err(KeyError::Wrong(Wrong { field: "grace_s", message: "a grace period is at most a year".to_owned() }));
+    }
     // Where another process has changed the key in between, what it is now is rotated.
     loop {
         let mut old = find(store, id).await?;
@@ -232,7 +238,8 @@ pub fn fingerprint(text: &str) -> Option<KeyId> {
     KeyId::parse(bare)
 }
 
-async fn find(store: &dyn KeyStore, id: &str) -> Result<KeyRecord, KeyError> {
+/// The key of an id or a text, as people write either.
+pub async fn find(store: &dyn KeyStore, id: &str) -> Result<KeyRecord, KeyError> {
     let not_found = || KeyError::NotFound(id.chars().take(12).collect());
     let parsed = fingerprint(id).or_else(|| Some(KeyText::parse(id).ok()?.id())).ok_or_else(not_found)?;
     store.key(parsed).await?.ok_or_else(not_found)

@@ -10,5 +10,5 @@ pub mod services;
 pub mod state;
 mod usage;
 
-pub use http::{Desk, ScannerKeys, owns, routes, scanner_routes, unknown_path, wrong_method};
-pub use usage::{parse as parse_usage_query, parse_export as parse_export_query};
+pub use http::{ANSWERS_KEPT_FOR, Desk, ScannerKeys, owns, routes, scanner_routes, unknown_path, wrong_method};
+pub use usage::{key_id, parse as parse_usage_query, parse_export as parse_export_query};

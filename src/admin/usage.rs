@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::http::Viewer;
 use super::http::page::{self, Page};
+use super::keys::fingerprint;
 use crate::gateway::Gateway;
 use crate::ledger::export::{Export, Format};
 use crate::life;
@@ -80,7 +81,7 @@ pub(super) async fn show(
     let most = page::size(params.limit)?;
     let by = params.by.as_deref().unwrap_or("day");
     let query = parse(by, params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
-    let query = UsageQuery { key: params.key, project: params.project, team: params.team, ..query };
+    let query = UsageQuery { key: params.key.map(key_id), project: params.project, team: params.team, ..query };
     gateway.take_in_newest("usage is shown").await;
     let rows = gateway.ledger_store.usage(&query).await?;
     if let Some(after) = params.after.as_ref().filter(|after| rows.iter().all(|row| row.group != **after)) {
@@ -121,7 +122,7 @@ pub(super) async fn export(
         params.map_err(|e| Problem::query(format!("{}: the parameters are format, since, until and key.", e.body_text())))?;
     let format = Format::parse(params.format.as_deref().unwrap_or("jsonl")).map_err(Problem::query)?;
     let query = parse_export(params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
-    let query = RowsQuery { key: params.key, ..query };
+    let query = RowsQuery { key: params.key.map(key_id), ..query };
     gateway.take_in_newest("usage is exported").await;
     let export = Export::new(Arc::clone(&gateway.ledger_store), query, format);
     // The first page before the head: a store that is down is a 503, and not an export that breaks off.
@@ -132,6 +133,11 @@ pub(super) async fn export(
     });
     let text = futures_util::stream::once(std::future::ready(Ok(first))).chain(later);
     Ok(([(header::CONTENT_TYPE, format.media_type())], Body::from_stream(text)).into_response())
+}
+
+/// A key's id as the ledger has it, however it is written.
+pub fn key_id(text: String) -> String {
+    fingerprint(&text).map_or(text, |id| id.to_string())
 }
 
 /// Reads a query: `by` is one of [`BY`]; times are RFC 3339 or a day (UTC).

@@ -74,3 +74,34 @@ fn a_users_folder_adds_and_overrides_and_its_mistakes_are_placed() {
         assert!(message.contains(start) && message.contains(end), "{message}");
     }
 }
+
+#[test]
+fn no_router_that_chooses_is_free_and_what_is_sold_on_at_its_price_has_all_of_it() {
+    let catalog = Catalog::load(None).unwrap();
+    let makers = ["google", "openai"].map(|maker| &catalog.get(maker).unwrap().models);
+    let of_maker = |name: &str| {
+        let bare = name.rsplit('/').next().unwrap_or(name).to_lowercase();
+        let names = [bare.clone(), bare.trim_end_matches("-preview").to_owned(), format!("{bare}-preview")];
+        makers.iter().find_map(|models| names.iter().find_map(|name| models.get(name)?.price.as_ref()))
+    };
+    let mut sold_on = 0;
+    for provider in catalog.iter().filter(|provider| !["google", "openai"].contains(&provider.id.as_str())) {
+        for (name, model) in &provider.models {
+            let Some(price) = &model.price else { continue };
+            let whole = format!("{}/{name}", provider.id);
+            let chooses = ["auto", "auto-model", "pareto-code", "bodybuilder"].iter().any(|end| name.ends_with(end));
+            assert!(!(chooses && price.input == 0.0 && price.output == 0.0), "{whole} calls models that cost something");
+            let Some(maker) = of_maker(name).filter(|maker| maker.input == price.input && maker.output == price.output) else { continue };
+            sold_on += 1;
+            assert!(price.input_audio >= maker.input_audio.filter(|audio| *audio != maker.input), "{whole} hears");
+            assert!(maker.tiers.is_empty() || !price.tiers.is_empty(), "{whole} costs more where more is read");
+        }
+    }
+    assert!(sold_on > 100, "{sold_on}");
+    for pictures in ["gemini-2.5-flash-image", "gemini-3-pro-image", "gemini-3.1-flash-image"] {
+        for (provider, prefix) in [("openrouter", "google/"), ("vercel", "google/")] {
+            let price = catalog.get(provider).unwrap().models[&format!("{prefix}{pictures}")].price.as_ref().unwrap();
+            assert!(price.output >= 30.0, "{provider}/{pictures} draws");
+        }
+    }
+}

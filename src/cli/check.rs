@@ -20,7 +20,7 @@ const OTHERS: [&str; 8] =
 pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
     let router = installation::router(config, env).await?;
     let wrong = wrong(config, env, &router);
-    for doubtful in unknown_variables(env).into_iter().chain(missing_folders(config)) {
+    for doubtful in unknown_variables(env).into_iter().chain(missing_folders(config)).chain(installation::older(&config.data).await) {
         output::print(&format!("Note: {doubtful}\n"))?;
     }
     if wrong.is_empty() {

@@ -8,7 +8,7 @@ use super::{CliError, Installation, output};
 use crate::admin::credentials::{CredentialChange, CredentialView, Given, Resealed, Safe, variables_of};
 use crate::catalog::Environment;
 use crate::config::Config;
-use crate::route::{OLD_MASTER_KEY, Sealed, Secret, Vault};
+use crate::route::{MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, Sealed, Secret, Vault};
 use crate::store::audit::Actor;
 
 /// Keep, weigh and remove providers' credentials
@@ -83,6 +83,16 @@ impl Credentials {
         };
         let (by, vault) = (Actor::of_process(), Vault::open(env, &pepper)?);
         let safe = Safe { store: &store, vault: &vault, providers: config.providers.as_deref(), env, takes_files: true };
+        if matches!(self, Credentials::Add { .. } | Credentials::Replace { .. })
+            && let Some(name) = safe.under_another_key().await?
+        {
+            return Err(format!(
+                "the credential '{name}' is sealed under another master key than this shell has, and the gateway could not open what is sealed \
+                 here: set {MASTER_KEY} or {MASTER_KEY_FILE} as it is set for the gateway; where the key was changed, run 'keyward \
+                 credentials reseal' first; where it is lost, remove what is sealed under it"
+            )
+            .into());
+        }
         let view = match self {
             Credentials::Add { provider, name, weight, from_env, json } => {
                 let view = safe.add(&name, &provider, weight, given(env, &from_env)?, &by).await?;

@@ -130,6 +130,10 @@ async fn data(folder: &Path) -> Vec<Finding> {
         let finding = format!("nothing can be written in {}: {e}; give it room, or its owner the right to", folder.display());
         findings.push(Finding { what, state: State::Wrong, finding });
     }
+    if let Some(finding) = installation::older(folder).await {
+        findings.push(Finding { what: "store", state: State::Warning, finding });
+        return findings;
+    }
     match Installation::existing(folder).await {
         Err(e) => findings.push(Finding { what, state: State::Wrong, finding: e.to_string() }),
         Ok(Installation { store, .. }) => findings.extend(stored(&store).await),

@@ -10,7 +10,7 @@ use super::CliError;
 use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
 use crate::key::Pepper;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Locked};
 use crate::quota::{Accounts, alert};
 use crate::route::{Router, Stored, Vault, switchboard};
 use crate::store::StoreError;
@@ -58,38 +58,45 @@ impl Installation {
 
     /// Opens the folder, or makes it.
     pub async fn open(data: &Path) -> Result<Installation, CliError> {
-        let Installation { data, pepper, store } = Installation::open_unsealed(data).await?;
+        Installation::open_unsealed(data).await?.sealed().await
+    }
+
+    /// The same for the gateway, which has its ledger alone from then on: a store of an older version is brought up to date by nobody else, so
+    /// that none is under a gateway that runs on it.
+    pub async fn of_gateway(data: &Path) -> Result<(Installation, Locked), CliError> {
+        make(data)?;
+        let locked = Locked::take(&data.join("ledger"))?;
+        let store = Sqlite::open(&not_lost(data)?).await.map_err(|e| cannot_open(data, &e))?;
+        Ok((Installation::under_its_secret(data, store).await?.sealed().await?, locked))
+    }
+
+    async fn open_unsealed(data: &Path) -> Result<Installation, CliError> {
+        make(data)?;
+        let file = data.join("keyward.db");
+        // A first start has the lock before it has a store.
+        if !file.exists() && is_running(data) && has_run(data) {
+            return Err(
+                format!("{} is gone, and a gateway runs on it: put it back, or stop the gateway to begin anew", file.display()).into()
+            );
+        }
+        let file = not_lost(data)?;
+        if let Some(older) = older(data).await {
+            return Err(older.into());
+        }
+        let store = Sqlite::open(&file).await.map_err(|e| cannot_open(data, &e))?;
+        Installation::under_its_secret(data, store).await
+    }
+
+    async fn sealed(self) -> Result<Installation, CliError> {
+        let Installation { data, pepper, store } = self;
         let store = store.sealed_under(&pepper.derive(END_OF_THE_LIST)).await;
         let store = store.map_err(|e| format!("the store cannot be written in {}: {e}", data.display()))?;
         Ok(Installation { data, pepper, store })
     }
 
-    async fn open_unsealed(data: &Path) -> Result<Installation, CliError> {
+    async fn under_its_secret(data: &Path, store: Sqlite) -> Result<Installation, CliError> {
         let failed = |what: &str, e: &dyn std::fmt::Display| format!("{} in {}: {e}", what, data.display());
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(data)
-            .map_err(|e| format!("the data folder {} cannot be made: {e}; set KEYWARD_DATA to one that can", data.display()))?;
-        let (secret, file) = (data.join("server.secret"), data.join("keyward.db"));
-        if !file.exists() && is_running(data) {
-            return Err(
-                format!("{} is gone, and a gateway runs on it: put it back, or stop the gateway to begin anew", file.display()).into()
-            );
-        }
-        // A disk that was full, or half a copy, leaves a file without a byte.
-        let is_empty = std::fs::metadata(&file).map_or(true, |file| file.len() == 0);
-        if is_empty && data.join("ledger").join("node").exists() {
-            return Err(format!(
-                "{} is {}, though a gateway has run on {}: put back the one that was backed up; to begin anew, with new keys, move the whole \
-                 folder away",
-                file.display(),
-                if file.exists() { "empty" } else { "gone" },
-                data.display()
-            )
-            .into());
-        }
-        let store = Sqlite::open(&file).await.map_err(|e| failed("the store cannot be opened", &e))?;
+        let secret = data.join("server.secret");
         let cannot_look = |e: StoreError| failed("the store cannot be read", &e);
         // A new one would make every key unknown.
         if !secret.exists() && store.has_keys().await.map_err(cannot_look)? {
@@ -106,6 +113,46 @@ impl Installation {
 
 /// What the audit list's end is kept under.
 const END_OF_THE_LIST: &str = "the end of the audit list";
+
+fn make(data: &Path) -> Result<(), CliError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    Ok(made.map_err(|e| format!("the data folder {} cannot be made: {e}; set KEYWARD_DATA to one that can", data.display()))?)
+}
+
+/// The store's file, which a new one takes the place of only where no gateway has run.
+fn not_lost(data: &Path) -> Result<PathBuf, CliError> {
+    let file = data.join("keyward.db");
+    // A disk that was full, or half a copy, leaves a file without a byte.
+    let is_empty = std::fs::metadata(&file).map_or(true, |file| file.len() == 0);
+    if is_empty && has_run(data) {
+        return Err(format!(
+            "{} is {}, though a gateway has run on {}: put back the one that was backed up; to begin anew, with new keys, move the whole \
+             folder away",
+            file.display(),
+            if file.exists() { "empty" } else { "gone" },
+            data.display()
+        )
+        .into());
+    }
+    Ok(file)
+}
+
+fn cannot_open(data: &Path, error: &StoreError) -> String {
+    format!("the store cannot be opened in {}: {error}", data.display())
+}
+
+/// That a folder's store is of an older version, which only a gateway's start brings up to date.
+pub async fn older(data: &Path) -> Option<String> {
+    let file = data.join("keyward.db");
+    (has_run(data) && file.exists() && Sqlite::is_older(&file).await).then(|| {
+        format!(
+            "{} is of an older Keyward than this one ({}), whose next start brings it up to date: back it up before, as the older one \
+             cannot use it any more after that; until then the older one's commands work on it",
+            file.display(),
+            env!("CARGO_PKG_VERSION")
+        )
+    })
+}
 
 fn is_there(data: &Path) -> Result<(), CliError> {
     match data.join("keyward.db").exists() || is_running(data) {
@@ -128,6 +175,11 @@ fn another_secret(path: &Path, what: &str) -> String {
     )
 }
 
+/// Whether a gateway has run on it, and made its store to the end.
+fn has_run(data: &Path) -> bool {
+    data.join("ledger").join("node").exists()
+}
+
 fn is_running(data: &Path) -> bool {
     Ledger::is_locked(&data.join("ledger")).unwrap_or(false)
 }
@@ -136,13 +188,14 @@ fn is_running(data: &Path) -> bool {
 pub async fn router(config: &Config, env: &Environment) -> Result<Router, CliError> {
     let catalog = Catalog::load(config.providers.as_deref())?;
     let stored = match config.data.join("keyward.db").exists() {
-        false => {
-            Vault::check(env)?;
-            Stored::default()
-        }
-        true => {
+        // A configuration can be checked before a new version takes over.
+        true if older(&config.data).await.is_none() => {
             let Installation { pepper, store, .. } = Installation::open(&config.data).await?;
             switchboard::stored(&store, &Vault::open(env, &pepper)?).await?
+        }
+        _ => {
+            Vault::check(env)?;
+            Stored::default()
         }
     };
     Ok(Router::new(catalog, config, env, &stored, None))

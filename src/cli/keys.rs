@@ -380,10 +380,14 @@ fn role(text: &str) -> Result<Role, String> {
     Role::from_name(text).ok_or_else(|| "it is one of viewer, admin, owner".to_owned())
 }
 
+/// In seconds.
+const DAY: i64 = 24 * 3600;
+
 fn duration(text: &str) -> Result<Duration, String> {
     // Days have 24 hours here: a grace period is no calendar.
-    let hours = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).map(|days| SignedDuration::from_hours(days * 24));
-    let signed = hours.map_or_else(|| text.parse::<SignedDuration>(), Ok).map_err(|_| "write it as '30d', '12h' or '15m'".to_owned())?;
+    let days =
+        text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).map(|days| SignedDuration::from_secs(days.saturating_mul(DAY)));
+    let signed = days.map_or_else(|| text.parse::<SignedDuration>(), Ok).map_err(|_| "write it as '30d', '12h' or '15m'".to_owned())?;
     Duration::try_from(signed).map_err(|_| "it has to be in the future".to_owned())
 }
 
@@ -393,5 +397,6 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     }
     // To the second, as people mean it.
     let now = Timestamp::from_second(Timestamp::now().as_second()).map_err(|e| e.to_string())?;
-    duration(text).map(|after| now + after).map_err(|e| format!("{e}, or as a time such as 2027-01-31T00:00:00Z"))
+    let after = duration(text).map_err(|e| format!("{e}, or as a time such as 2027-01-31T00:00:00Z"))?;
+    now.checked_add(after).map_err(|_| "no calendar goes that far: leave it out for good".to_owned())
 }

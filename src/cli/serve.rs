@@ -11,13 +11,12 @@ use tokio::sync::watch;
 
 use super::check::{self, ALERT_SECRET};
 use super::{CliError, Installation, installation, welcome};
-use crate::admin::{Desk, ScannerKeys};
+use crate::admin::{ANSWERS_KEPT_FOR, Desk, ScannerKeys};
 use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::held::Keeper;
 use crate::key::Keyring;
-use crate::ledger::Ledger;
 use crate::ledger::drain::Drain;
 use crate::ledger::upkeep::Upkeep;
 use crate::mcp;
@@ -70,9 +69,9 @@ impl Serve {
         // It installs what every other client's TLS needs, and so is made first.
         let client = Client::new(&config.upstream, &config.fetch)?;
         let scanner = config.admin.github_public_keys.as_deref().map(ScannerKeys::new).transpose()?;
-        let Installation { data, pepper, store } = Installation::open(&config.data).await?;
+        let (Installation { data, pepper, store }, locked) = Installation::of_gateway(&config.data).await?;
         installation::open_to_others(&data).iter().for_each(|open| tracing::warn!("{open}"));
-        let ledger = Arc::new(Ledger::open(&data.join("ledger"))?);
+        let ledger = Arc::new(locked.open()?);
         let store = Arc::new(store);
         let switchboard = Arc::new(Switchboard::open(&config, &env, Vault::open(&env, &pepper)?, store.clone(), catalog.await??).await?);
         if let Some(wrong) = check::aliases(&switchboard.router()).into_iter().next() {
@@ -89,7 +88,7 @@ impl Serve {
         let uploads = Vault::derived(&pepper, "keyward upload addresses");
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts), config.store.down_for));
         let (held, holding) = Keeper::new(store.clone());
-        let upkeep = Upkeep::new(store.clone(), config.ledger.keep, store.clone(), config.held.keep);
+        let upkeep = Upkeep::new((store.clone(), config.ledger.keep), (store.clone(), config.held.keep), (store.clone(), ANSWERS_KEPT_FOR));
         let prompts = Arc::new(Shelf::open(&config.prompts.folder));
         let services = Arc::new(service::Shelf::of(service::Folder::of(&config, Some(&env))));
         let subscriptions = Arc::new(Subscriptions::open(store.clone()).await?);

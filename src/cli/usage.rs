@@ -7,10 +7,12 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 use super::{CliError, Installation, output};
-use crate::admin;
+use crate::admin::{self, change, keys};
 use crate::config::Config;
 use crate::ledger::export::{Export, Format};
 use crate::money::Usd;
+use crate::quota::AccountId;
+use crate::store::sqlite::Sqlite;
 use crate::store::{LedgerStore, RowsQuery, UsageQuery};
 
 /// Sum up requests, tokens and cost
@@ -67,13 +69,15 @@ impl Usage {
     /// Reads the store; what a running gateway settled in the last moment may not be in it yet.
     pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
         if let Some(Command::Export { format, since, until, key }) = self.command {
+            let store = Installation::existing(&config.data).await?.store;
+            let key = known(&store, key, None, None).await?.key;
             let query = RowsQuery { key, ..admin::parse_export_query(since.as_deref(), until.as_deref())? };
-            return export(config, &format, query).await;
+            return export(store, &format, query).await;
         }
         let query = admin::parse_usage_query(&self.by, self.since.as_deref(), self.until.as_deref())?;
-        let query = UsageQuery { key: self.key, project: self.project, team: self.team, ..query };
         let store = Installation::existing(&config.data).await?.store;
-        let rows = store.usage(&query).await?;
+        let UsageQuery { key, project, team, .. } = known(&store, self.key, self.project, self.team).await?;
+        let rows = store.usage(&UsageQuery { key, project, team, ..query }).await?;
         if self.json {
             output::json(&rows)?;
             return Ok(ExitCode::SUCCESS);
@@ -92,9 +96,24 @@ impl Usage {
     }
 }
 
-async fn export(config: &Config, format: &str, query: RowsQuery) -> Result<ExitCode, CliError> {
+/// Whose usage is asked for: a name that nobody has would be told as one that has used nothing.
+async fn known(store: &Sqlite, key: Option<String>, project: Option<String>, team: Option<String>) -> Result<UsageQuery, CliError> {
+    let key = match key {
+        Some(id) => Some(keys::find(store, &id).await?.id.to_string()),
+        None => None,
+    };
+    let groups = [
+        ("project", project.as_deref().map(|id| AccountId::Project(id.into()))),
+        ("team", team.as_deref().map(|id| AccountId::Team(id.into()))),
+    ];
+    for (field, id) in groups.into_iter().filter_map(|(field, id)| Some((field, id?))) {
+        change::existing(store, &id, field).await?.map_err(|wrong| wrong.to_string())?;
+    }
+    Ok(UsageQuery { key, project, team, ..UsageQuery::default() })
+}
+
+async fn export(store: Sqlite, format: &str, query: RowsQuery) -> Result<ExitCode, CliError> {
     let format = Format::parse(format)?;
-    let store = Installation::existing(&config.data).await?.store;
     let mut export = Some(Export::new(Arc::new(store), query, format));
     while let Some(page) = export {
         let (text, next) = page.next().await?;

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::members::Members;
+use super::members::{Member, Members};
 use super::tools::Tools;
 use super::{Called, Form};
 use crate::catalog::{Dialect, Operation, Quirks};
@@ -24,6 +25,8 @@ pub struct Ask {
     pub stream: bool,
     /// The most output tokens that the caller wants, all choices together.
     pub max_output: Option<u64>,
+    /// Tokens that the caller foretells of each answer at the most: those that are not said are billed too.
+    pub foretold: u64,
     /// How many answers it wants.
     pub choices: u64,
     /// What a provider keeps and the request goes on with.
@@ -62,6 +65,9 @@ pub type Pieces = Vec<Bytes>;
 /// Members that name other models, of providers that choose between some (OpenRouter).
 const OTHER_MODELS: [&str; 2] = ["models", "fallbacks"];
 
+/// Members in which each of a router's providers has its own.
+const OF_PROVIDERS: [&str; 2] = ["providerOptions", "provider_options"];
+
 #[derive(Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
@@ -94,7 +100,8 @@ impl Ask {
             choices = choices.saturating_mul(prompts(&members));
         }
         let mut max_output = None;
-        for path in peek.max_output {
+        // To completions that are no chat it is unknown.
+        for path in peek.max_output.iter().filter(|path| **path != "max_completion_tokens" || called.operation != Operation::Completions) {
             max_output = max_output.max(number_at(&members, path, "has to be a whole number of tokens")?);
         }
         let has_usage_option =
@@ -110,9 +117,9 @@ impl Ask {
         let names_prompt = has_state && members.get("prompt").is_some();
         let points_out = members.points_out() || names_prompt || (has_state && names_kept_items(&members));
         let tools = Tools::find(&members);
-        let names_others = OTHER_MODELS.iter().any(|name| members.given(name).is_some());
-        // Of what was foretold all that is not said is billed too, a token for a byte at the most.
-        let foretold = members.get("prediction").map_or(0, |member| member.raw.len() as u64);
+        let names_others = OTHER_MODELS.iter().any(|name| members.given(name).is_some()) || members.iter().any(names_others_within);
+        // A token for a byte at the most.
+        let foretold = members.given("prediction").map_or(0, |member| member.raw.len() as u64);
         Ok(Ask {
             called,
             model,
@@ -124,7 +131,8 @@ impl Ask {
             names_files: members.may_name_files(),
             tools,
             names_others,
-            max_output: max_output.map(|tokens| tokens.saturating_add(foretold).saturating_mul(choices)),
+            max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
+            foretold,
             choices,
             model_at,
             usage_edit,
@@ -176,8 +184,14 @@ pub fn with_quirks(quirks: &Quirks, pieces: Pieces) -> Pieces {
     }
 }
 
+/// Whether a member says more of who is to answer (Vercel's gateway): with names of other models, as far as anybody sees.
+fn names_others_within(member: &Member<'_>) -> bool {
+    let has = |word: &str| memmem::find(member.raw.as_bytes(), word.as_bytes()).is_some();
+    OF_PROVIDERS.contains(&&*member.name) && (has("models") || has("allback") || has("\\u"))
+}
+
 /// What a request for a response goes on with (OpenAI's `responses.create`).
-fn earlier(members: &Members<'_>) -> Result<Vec<(Kind, String)>, Refusal> {
+pub(crate) fn earlier(members: &Members<'_>) -> Result<Vec<(Kind, String)>, Refusal> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Named {

@@ -19,7 +19,7 @@ use crate::ledger::record::Usage;
 /// How much of a whole answer's end is kept to look for its usage.
 const TAIL: usize = 1 << 20;
 /// A line of a stream that grows beyond this is passed on unread.
-const LONGEST_LINE: usize = 8 << 20;
+const LONGEST_LINE: usize = 32 << 20;
 
 /// Reads what an answer cost while it passes.
 #[derive(Debug)]
@@ -219,11 +219,12 @@ impl Whole {
     }
 
     fn read(&mut self) -> Reading {
-        let tail = std::mem::take(&mut self.tail);
+        let tail: Vec<Bytes> = std::mem::take(&mut self.tail).into();
+        let tail = if let [one] = &tail[..] { one.clone() } else { tail.concat().into() };
         let mut usage = None;
-        match tail.iter().collect::<Vec<_>>().as_slice() {
-            [one] => (self.tells.read)(one, &mut usage),
-            _ => (self.tells.read)(&tail.into_iter().collect::<Vec<_>>().concat(), &mut usage),
+        (self.tells.read)(&tail, &mut usage);
+        if usage.is_none() && self.kept < self.seen {
+            usage = self.tells.of_end(&tail);
         }
         Reading { usage, estimated_output: self.seen as u64 / 4, ..Reading::default() }
     }

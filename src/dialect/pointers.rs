@@ -3,7 +3,7 @@
 //! A word too many costs no more than a larger reservation, one too few a budget.
 
 /// Members that describe tools and answers: a schema may call its properties as it likes.
-const DESCRIBING: [&str; 8] =
+pub(super) const DESCRIBING: [&str; 8] =
     ["tools", "functions", "toolConfig", "tool_config", "response_format", "text", "generationConfig", "generation_config"];
 /// No word is longer.
 const LONGEST: usize = 20;
@@ -15,6 +15,8 @@ pub(super) struct Pointers {
     is_named: bool,
     /// Files that a provider keeps, wherever.
     has_files: bool,
+    /// Tools beside those that are handed at the top.
+    hands_tools: bool,
     /// Letters and digits that are written as escapes, which could make any of these words.
     is_hidden: bool,
 }
@@ -23,7 +25,7 @@ pub(super) struct Pointers {
 
 impl Pointers {
     /// Nobody has looked: there may be any.
-    pub(super) const UNSEEN: Pointers = Pointers { is_named: false, has_files: false, is_hidden: true };
+    pub(super) const UNSEEN: Pointers = Pointers { is_named: false, has_files: false, hands_tools: false, is_hidden: true };
 
     /// Whether there are any.
     pub(super) fn any(self) -> bool {
@@ -35,12 +37,18 @@ impl Pointers {
         self.has_files || self.is_hidden
     }
 
+    /// Whether there are tools in what was said, or there may be some that are hidden by escapes.
+    pub(super) fn tools(self) -> [bool; 2] {
+        [self.hands_tools, self.is_hidden]
+    }
+
     /// Looks at a string without escapes, the name of a member or a value.
     #[inline]
     pub(super) fn look_at(&mut self, string: &[u8]) {
         if string.len() <= LONGEST {
             self.is_named |= is_name(string);
             self.has_files |= matches!(string, b"file_id" | b"file_ids");
+            self.hands_tools |= hands_tools(string);
         }
     }
 
@@ -54,9 +62,14 @@ impl Pointers {
     /// After a member of the top level, of which there was `before`.
     pub(super) fn after_member(&mut self, name: &str, before: Pointers) {
         if DESCRIBING.contains(&name) {
-            self.is_named = before.is_named;
+            (self.is_named, self.hands_tools) = (before.is_named, before.hands_tools);
         }
     }
+}
+
+/// Types of OpenAI's items and of Anthropic's blocks that have tools in them.
+pub(super) fn hands_tools(string: &[u8]) -> bool {
+    matches!(string, b"additional_tools" | b"tool_search_output" | b"mcp_list_tools" | b"tool_addition")
 }
 
 /// Members and types that name what is not there, or hold what is no text.
@@ -86,6 +99,7 @@ fn is_name(string: &[u8]) -> bool {
             | b"audio"
             | b"input_audio"
             | b"previous_response_id"
+            | b"previous_message_id"
             | b"conversation"
             | b"cachedContent"
             | b"cached_content"

@@ -215,7 +215,7 @@ fn every_answer_that_is_billed_is_counted() {
     let mixed = choices(Dialect::Gemini, r#"{"generationConfig":{"candidate_count":8,"maxOutputTokens":1,"max_output_tokens":9}}"#);
     assert_eq!((mixed.choices, mixed.max_output), (8, Some(72)));
     let foretold = choices(Dialect::OpenaiChat, r#"{"model":"a","max_tokens":5,"prediction":"0123456789"}"#);
-    assert_eq!(foretold.max_output, Some(5 + 12));
+    assert_eq!((foretold.max_output, foretold.foretold), (Some(5), 12));
 }
 
 const STREAM: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\": {\"}}],\"usage\":null}\n\n\

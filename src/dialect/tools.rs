@@ -1,15 +1,20 @@
 //! Tools that a provider runs by itself: after each call the model reads all of it again, as often as the provider likes.
 
 use std::ops::Range;
+use std::slice;
 
+use memchr::memmem;
 use serde_json::Value;
 
 use super::members::Members;
+use super::pointers::{DESCRIBING, hands_tools};
+use super::vocabulary;
 
-/// Members of the top level that hand tools to a model.
-const HANDED: [&str; 3] = ["tools", "toolConfig", "tool_config"];
+/// The member of the top level that hands tools to a model, and those that have it within them.
+const HANDED: &str = "tools";
+const HANDED_WITHIN: [&str; 2] = ["toolConfig", "tool_config"];
 /// The same that let a provider search, read or sum up by itself, in the dialects or of single providers (Azure, Venice).
-const RUN_THERE: [&str; 5] = ["mcp_servers", "data_sources", "compaction", "venice_parameters", "enable_enhancement"];
+const RUN_THERE: [&str; 6] = ["mcp_servers", "data_sources", "compaction", "multi_agent", "venice_parameters", "enable_enhancement"];
 /// Words in the names of such members, whoever's they are: `web_search_options`, `enable_search`, `plugins`, `connectors`, ….
 const RUN_THERE_WORDS: [&[u8]; 5] = [b"search", b"plugin", b"connector", b"linkup", b"crawl"];
 /// Types of tools that the caller runs, and those whose description the provider has, which begin so.
@@ -23,7 +28,11 @@ const OWN_MEMBERS: [&str; 7] =
 #[derive(Clone, Debug, Default)]
 pub struct Tools {
     handed: Vec<Range<usize>>,
+    handed_within: Vec<Range<usize>>,
     are_run_there: bool,
+    may_be_hidden: bool,
+    /// A member that none of the dialects has, nor a provider that is known, by its name.
+    pub unknown: Option<String>,
 }
 
 /// What a provider puts to a request because of its tools.
@@ -42,26 +51,51 @@ pub struct Added {
 impl Tools {
     /// Finds them; nothing of them is read yet.
     pub(super) fn find(members: &Members<'_>) -> Tools {
-        let mut tools = Tools::default();
+        // What was said before may hand tools too.
+        let [are_run_there, may_be_hidden] = members.tools_within();
+        let mut tools = Tools { are_run_there, may_be_hidden, ..Tools::default() };
         for member in members.iter().filter(|member| member.raw != "null") {
             let name = &*member.name;
-            if HANDED.contains(&name) {
-                tools.handed.push(member.range.clone());
+            match name {
+                HANDED => tools.handed.push(member.range.clone()),
+                _ if HANDED_WITHIN.contains(&name) => tools.handed_within.push(member.range.clone()),
+                _ => {}
             }
             // To sum up what was said so far is a call of the model by itself; a prompt that the provider keeps may have any tools.
-            tools.are_run_there |= is_run_there(name, member.raw)
+            let is_run_there = is_run_there(name, member.raw);
+            tools.are_run_there |= is_run_there
                 || (name == "context_management" && member.raw.contains("compact"))
                 || (name == "prompt" && member.raw.starts_with('{'));
+            if vocabulary::holds_more(name, member.raw) && tools.unknown.is_none() && !is_run_there {
+                tools.unknown = Some(name.to_owned());
+            }
         }
         tools
     }
 
+    /// Whether one of them names a model that its provider is to call.
+    pub fn name_models(&self, body: &[u8]) -> bool {
+        let read = |at: &Range<usize>| {
+            body.get(at.clone()).filter(|raw| [&b"\"model\""[..], b"\\u"].iter().any(|mark| memmem::find(raw, mark).is_some()))
+        };
+        let tools = self.handed.iter().filter_map(read).filter_map(|raw| serde_json::from_slice::<Value>(raw).ok());
+        let names = |tool: &Value| {
+            [Some(tool), tool.get("parameters")].into_iter().flatten().any(|of| of.get("model").is_some_and(Value::is_string))
+        };
+        tools.into_iter().any(|tools| tools.as_array().map_or(slice::from_ref(&tools), Vec::as_slice).iter().any(names))
+    }
+
     /// Reads them where they stand in a body.
     pub fn added(&self, body: &[u8]) -> Added {
-        let mut added = Added { runs_there: self.are_run_there, described_there: 0, any: !self.handed.is_empty() };
-        for at in &self.handed {
-            let handed: Value = body.get(at.clone()).and_then(|raw| serde_json::from_slice(raw).ok()).unwrap_or_default();
-            added.look_at(handed.get("tools").unwrap_or(&handed));
+        let any = !(self.handed.is_empty() && self.handed_within.is_empty());
+        let runs_there = self.are_run_there || (self.may_be_hidden && are_said(body));
+        let mut added = Added { runs_there, described_there: 0, any };
+        let read = |at: &Range<usize>| body.get(at.clone()).and_then(|raw| serde_json::from_slice::<Value>(raw).ok()).unwrap_or_default();
+        for handed in self.handed.iter().map(read) {
+            added.look_at(&handed);
+        }
+        for tools in self.handed_within.iter().map(read).filter_map(|within| within.get(HANDED).cloned()) {
+            added.look_at(&tools);
         }
         added
     }
@@ -70,8 +104,9 @@ impl Tools {
 // === impl Added ===
 
 impl Added {
+    /// Of one that stands where there should be several, its provider may take note all the same.
     fn look_at(&mut self, tools: &Value) {
-        for tool in tools.as_array().into_iter().flatten() {
+        for tool in tools.as_array().map_or(slice::from_ref(tools), Vec::as_slice) {
             match tool.get("type").and_then(Value::as_str) {
                 Some(kind) if DESCRIBED_THERE.iter().any(|start| kind.starts_with(start)) => self.described_there += 1,
                 Some(kind) => self.runs_there |= !OWN.contains(&kind),
@@ -82,6 +117,21 @@ impl Added {
             }
         }
     }
+}
+
+/// Whether what was said hands tools, read without its escapes.
+fn are_said(body: &[u8]) -> bool {
+    fn hand(value: &Value) -> bool {
+        match value {
+            Value::String(text) => hands_tools(text.as_bytes()),
+            Value::Array(list) => list.iter().any(hand),
+            Value::Object(members) => members.values().any(hand),
+            _ => false,
+        }
+    }
+    // What cannot be read so may say anything.
+    let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(body) else { return true };
+    members.iter().any(|(name, value)| !DESCRIBING.contains(&name.as_str()) && hand(value))
 }
 
 fn is_run_there(name: &str, raw: &str) -> bool {

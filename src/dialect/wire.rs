@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
+use serde::Deserialize as _;
+use serde_json::value::RawValue;
+
 use super::members::Members;
 use crate::ledger::record::Usage;
 
@@ -72,22 +76,41 @@ impl Tells {
         if let Some(usage) = self.own.and_then(|own| own(members)) {
             return Some(usage);
         }
+        let mut usage = self.of_values(|name| Some(members.get(name)?.raw));
+        if usage.is_none() {
+            (self.read)(json, &mut usage);
+        }
+        usage
+    }
+
+    /// The usage of a whole answer of which only the end is there: what tells it mostly comes last.
+    pub fn of_end(&self, json: &[u8]) -> Option<Usage> {
+        self.of_values(|name| Some(last(json, name)?.get()))
+    }
+
+    /// Reads the members that tell it, whose values are given by their names.
+    fn of_values<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> Option<Usage> {
         let mut told = Vec::with_capacity(512);
-        for member in self.members.iter().filter_map(|name| members.get(name)) {
+        for (name, raw) in self.members.iter().filter_map(|name| Some((name, value(name)?))) {
             told.push(if told.is_empty() { b'{' } else { b',' });
             // These names have nothing in them to be escaped.
-            [b"\"", member.name.as_bytes(), b"\":", member.raw.as_bytes()].iter().for_each(|part| told.extend_from_slice(part));
+            [b"\"", name.as_bytes(), b"\":", raw.as_bytes()].iter().for_each(|part| told.extend_from_slice(part));
         }
         let mut usage = None;
         if !told.is_empty() {
             told.push(b'}');
             (self.read)(&told, &mut usage);
         }
-        if usage.is_none() {
-            (self.read)(json, &mut usage);
-        }
         usage
     }
+}
+
+/// The value of the last member of that name: inside a text its quotes would be escaped, and of a tool's arguments it is the last mostly not.
+fn last<'a>(json: &'a [u8], name: &str) -> Option<&'a RawValue> {
+    let ends = memmem::rfind_iter(json, name.as_bytes()).filter(|at| *at > 0 && json[at - 1] == b'"').map(|at| at + name.len());
+    let values = ends.filter_map(|end| json[end..].strip_prefix(b"\"")?.trim_ascii_start().strip_prefix(b":"));
+    let mut read = values.filter_map(|value| <&RawValue>::deserialize(&mut serde_json::Deserializer::from_slice(value)).ok());
+    read.find(|value| value.get() != "null")
 }
 
 /// A model's name as one segment of a path; Google's names have an `@` in them, which may stand as it is.

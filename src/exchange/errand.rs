@@ -21,7 +21,7 @@ pub use upload::{of_piece, serve_piece};
 
 use super::estimate::{Estimate, Input};
 use super::paying::{self, Paying};
-use super::{check_name, ledger_down, list, name_request, pages};
+use super::{check_foreign, check_name, ledger_down, list, name_request, pages};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::{broken, model_in, optional};
 use crate::dialect::members::Members;
@@ -201,6 +201,7 @@ async fn walk(
         return Err(unbounded());
     }
     let targets = aim::targets(gateway, served, &caller, &head, &mut load, model.as_deref(), &id).await?;
+    model.as_deref().map_or(Ok(()), |model| check_foreign(model, &targets))?;
     let mut targets = route::serving(targets, served.operation, served.dialect)?;
     let output = served.operation.has_no_output().then_some(0);
     let estimate_of = |targets: &[Target]| Estimate::new(served.operation, targets, input, output, pictures);

@@ -44,6 +44,8 @@ pub struct Input {
     parts: u64,
     /// Tokens that its provider adds.
     added: u64,
+    /// Tokens that are foretold of each answer, and billed beside it.
+    foretold: u64,
     /// It may be more, or no text at all: files, pictures, sound, pages, what a provider keeps, what its own tools find.
     may_be_more: bool,
     /// After each call of a tool that its provider runs, the model reads all of it again.
@@ -65,13 +67,15 @@ impl Input {
 
     /// What a request holds, what it points to, and what its provider adds because of its tools, which matters where a budget must hold.
     pub fn of(ask: &Ask, is_budgeted: bool) -> Input {
-        let tools = if is_budgeted { ask.tools.added(&ask.body) } else { Added::default() };
+        let has_tools = is_budgeted && !ask.called.operation.has_no_output();
+        let tools = if has_tools { ask.tools.added(&ask.body) } else { Added::default() };
         let added = AROUND_TOOLS.saturating_mul(u64::from(tools.any) + tools.described_there);
         let text = ask.body.len() as u64;
         let words = if ask.points_out { words(&ask.body) } else { text };
         let parts = if is_budgeted { Parts::of(ask) } else { Parts::ONE };
         let text = text.saturating_add(parts.again);
-        Input { text, words, parts: parts.count, added, may_be_more: ask.points_out, is_read_again: tools.runs_there }
+        let (may_be_more, is_read_again) = (ask.points_out, tools.runs_there);
+        Input { text, words, parts: parts.count, added, foretold: ask.foretold, may_be_more, is_read_again }
     }
 
     /// The most tokens that a model makes of it.
@@ -93,6 +97,7 @@ impl Input {
 impl Estimate {
     /// Of a request that wants `choices` answers of `max_output` tokens in all.
     pub fn new(operation: Operation, targets: &[Target], input: Input, max_output: Option<u64>, choices: u64) -> Estimate {
+        let foretold = input.foretold.saturating_mul(choices);
         let worst = |target: &Target| {
             let model = target.facts().ok_or(Unbounded::Price)?;
             let gives = || known(model.max_output).or(known(model.context)).map(|most| most.saturating_mul(choices));
@@ -104,14 +109,19 @@ impl Estimate {
                 // Some take none at all for no limit.
                 false => max_output.filter(|most| *most > 0 || operation.has_no_output()).or_else(gives),
             };
-            let output = if price_out == Price(0) { 0 } else { most.ok_or(Unbounded::Output)? };
+            let output = if price_out == Price(0) { 0 } else { most.ok_or(Unbounded::Output)?.saturating_add(foretold) };
             Ok(money::from_pico(price_in.of(input).saturating_add(price_out.of(output))))
         };
         let worst = match operation.is_free() {
             true => Ok(Usd::default()),
             false => targets.iter().map(worst).try_fold(Usd::default(), |most, cost| Ok(most.max(cost?))),
         };
-        Estimate { input: input.words / BYTES_A_TOKEN, output: max_output.unwrap_or(0), worst, answers: choices }
+        Estimate {
+            input: input.words / BYTES_A_TOKEN,
+            output: max_output.map_or(0, |most| most.saturating_add(foretold)),
+            worst,
+            answers: choices,
+        }
     }
 
     /// What has to be admitted; `touches` says whether a limit's glob names one of the targets.

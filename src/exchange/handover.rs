@@ -105,12 +105,10 @@ pub(super) fn hand_over(
         Ok(Outgoing::Flowing { before, source, meter }) => {
             // A JSON array takes no event: one that fails is cut off.
             let is_stream = ask.stream && (!is_native || ask.form() != Form::Array);
-            if let Some(length) = head.headers.get(header::CONTENT_LENGTH).filter(|_| is_native && !is_stream) {
-                response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
-            }
+            let length = if is_native && !is_stream { write_length(response.headers_mut(), &head) } else { None };
             let concealer = Concealer::of(&meter, provider);
             let watch = Watch { meter, ticket, provider: Who::of(provider), concealer, is_stream, surface };
-            let answer = AnswerBody::new(before, source, gateway.client.idle_timeout(), watch);
+            let answer = AnswerBody::new(before, source, gateway.client.idle_timeout(), watch).of_length(length);
             *response.body_mut() = match noting {
                 None => Body::new(answer),
                 Some((key, provider)) => Body::new(Noting::new(answer, &gateway.held, key, &provider, is_stream)),
@@ -217,7 +215,11 @@ impl Incoming<'_> {
     /// answer, and fail far from the cause.
     fn told_error(&self, status: StatusCode, text: &[u8]) -> Result<Outgoing, Failure> {
         let text = upstream::error_text(status, text, self.provider)?;
-        let trouble = codec(self.dialect).decode_trouble(status.as_u16(), text.as_bytes());
+        let mut trouble = codec(self.dialect).decode_trouble(status.as_u16(), text.as_bytes());
+        // What was escaped is found where it is read.
+        for text in [Some(&mut trouble.message), trouble.code.as_mut(), trouble.param.as_mut()].into_iter().flatten() {
+            *text = upstream::without_traces(text, self.provider);
+        }
         Ok(Outgoing::Error { status, trouble, text })
     }
 
@@ -258,18 +260,28 @@ pub(super) fn write_headers(
     // At once: a map that grows is hashed anew.
     to.reserve(MOST_HEADERS);
     let returned = native.map_or(&[][..], |dialect| wire(dialect).returned);
-    for (name, value) in head.headers.iter().filter(|(name, _)| returned.contains(&name.as_str())) {
+    let is_told = |value: &HeaderValue| !upstream::repeats_secret(value.as_bytes(), provider);
+    for (name, value) in head.headers.iter().filter(|(name, value)| returned.contains(&name.as_str()) && is_told(value)) {
         to.entry(name).or_insert_with(|| value.clone());
     }
     // One walk takes less than a look-up for each.
     let rank = |name: &HeaderName| THEIR_IDS.iter().position(|theirs| *theirs == name.as_str());
-    if let Some((_, id)) = head.headers.iter().filter_map(|(name, value)| Some((rank(name)?, value))).min_by_key(|(rank, _)| *rank) {
+    if let Some((_, id)) = head.headers.iter().filter_map(|(name, value)| Some((rank(name)?, value))).min_by_key(|(rank, _)| *rank)
+        && is_told(id)
+    {
         to.insert(UPSTREAM_ID, id.clone());
     }
     if let Ok(provider) = HeaderValue::try_from(&provider.id) {
         to.insert(PROVIDER, provider);
     }
     ticket.write_limits(to);
+}
+
+/// How long the answer is, where its provider says so.
+pub(super) fn write_length(to: &mut HeaderMap, head: &http::response::Parts) -> Option<u64> {
+    let length = head.headers.get(header::CONTENT_LENGTH)?;
+    to.insert(header::CONTENT_LENGTH, length.clone());
+    length.to_str().ok()?.parse().ok()
 }
 
 /// The status and the content type: the provider's own, or that of the caller's dialect.

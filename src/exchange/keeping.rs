@@ -18,7 +18,8 @@ use crate::error::{self, Refusal};
 use crate::gateway::Gateway;
 use crate::held::{Held, Keeper, Kind};
 use crate::key::KeyId;
-use crate::route::{LiveProvider, Target};
+use crate::prompt::{Prompt, chat};
+use crate::route::{LiveProvider, NoRoute, Target};
 use crate::store::StoreError;
 use crate::upstream::AnswerBody;
 
@@ -41,23 +42,35 @@ struct Note {
 const MOST_PIECES: usize = 8;
 
 /// The targets for a request: those at the provider that keeps what it goes on with, where it goes on with anything.
-pub(super) async fn targets(gateway: &Gateway, ask: &Ask, key: KeyId) -> Result<Vec<Target>, Refusal> {
-    match ask.called.dialect {
-        Dialect::Gemini => targets_with(gateway, &ask.model, key, &files_named(&ask.body)?).await,
-        _ if ask.names_files => {
-            let kept = [ask.earlier.clone(), file_ids(&ask.body)?].concat();
-            targets_with(gateway, &ask.model, key, &kept).await
+pub(super) async fn targets(gateway: &Gateway, ask: &Ask, key: KeyId, prompt: &Option<Arc<Prompt>>) -> Result<Vec<Target>, Refusal> {
+    let found;
+    let kept = match ask.called.dialect {
+        Dialect::Gemini => {
+            found = files_named(&ask.body)?;
+            &found
         }
-        _ => targets_with(gateway, &ask.model, key, &ask.earlier).await,
-    }
+        _ if ask.names_files => {
+            found = [ask.earlier.clone(), file_ids(&ask.body)?].concat();
+            &found
+        }
+        _ => &ask.earlier,
+    };
+    targets_with(gateway, &ask.model, key, kept, prompt).await
 }
 
-/// The targets for a model that is asked with what providers keep.
-pub(super) async fn targets_with(gateway: &Gateway, model: &str, key: KeyId, kept: &[(Kind, String)]) -> Result<Vec<Target>, Refusal> {
+/// The targets for a model that is asked with what providers keep; a model that leads nowhere is the fault of a prompt that names it.
+pub(super) async fn targets_with(
+    gateway: &Gateway,
+    model: &str,
+    key: KeyId,
+    kept: &[(Kind, String)],
+    prompt: &Option<Arc<Prompt>>,
+) -> Result<Vec<Target>, Refusal> {
+    let own_fault = |no_route: NoRoute| chat::own_fault(prompt, no_route.into());
     let (Some(holder), Some((kind, id))) = (holder(gateway, key, kept).await?, kept.first()) else {
-        return Ok(gateway.router().resolve(model)?);
+        return gateway.router().resolve(model).map_err(own_fault);
     };
-    let targets = gateway.router().resolve_at(model, &holder)?;
+    let targets = gateway.router().resolve_at(model, &holder).map_err(own_fault)?;
     match targets.is_empty() {
         true => Err(elsewhere(*kind, id, &holder)),
         false => Ok(targets),
@@ -107,7 +120,8 @@ pub(super) fn store_down(error: &StoreError) -> Refusal {
     )
 }
 
-fn elsewhere(kind: Kind, id: &str, holder: &str) -> Refusal {
+/// It is kept by another provider than the one that is asked.
+pub(super) fn elsewhere(kind: Kind, id: &str, holder: &str) -> Refusal {
     let name = kind.as_str();
     let message = format!("The {name} '{id}' is kept by '{holder}': name a model of that provider, as '{holder}/model'.");
     Refusal::invalid("held_elsewhere", message).with_param("model")

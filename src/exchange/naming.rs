@@ -1,6 +1,7 @@
 //! Files that a request names, by their ids or, Google's, by their addresses, found without building anything of it.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use memchr::memmem;
@@ -53,6 +54,8 @@ fn look_through(body: &[u8], by: By) -> Result<Vec<(Kind, String)>, Refusal> {
     let looked = looking.deserialize(&mut serde_json::Deserializer::from_slice(body));
     // What was not looked through to its end may name any file.
     looked.map_err(|e| broken(body, &e))?;
+    let mut told = HashSet::new();
+    found.retain(|file| told.insert(file.clone()));
     Ok(found.into_iter().map(|file| (Kind::File, file)).collect())
 }
 

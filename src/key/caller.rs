@@ -14,6 +14,7 @@ use crate::quota::account::Current;
 use crate::quota::limits::matches;
 use crate::quota::{self, AccountId, Chain, Need, Permit, Refused, Used};
 use crate::server::Peer;
+use crate::surface::shown;
 
 /// A key that ends within this time is told so with each answer.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -238,7 +239,7 @@ impl Caller {
             if !limits.paths.is_empty() {
                 let called = format!("{} {}", parts.method, parts.uri.path());
                 if !limits.paths.iter().any(|glob| matches(glob, &called)) {
-                    return Err(Reason::PathNotAllowed { called: shortened(&called), allowed: limits.paths.clone() });
+                    return Err(Reason::PathNotAllowed { called: shown(&called), allowed: limits.paths.clone() });
                 }
             }
         }

@@ -75,7 +75,13 @@ fn begins_alike(text: &str) -> bool {
 
 /// Whether a text that was put in the place of a name is a key, ours or another service's, and has to be kept out of logs.
 pub fn is_secret(text: &str) -> bool {
-    places(text, begins_alike).next().is_some() || (text.len() >= SHORTEST_SECRET && foreign::issuer(text).is_some())
+    places(text, begins_alike).next().is_some() || is_foreign(text)
+}
+
+/// Whether it is a key of another service, alone or behind `Bearer `, or behind a provider's name.
+pub fn is_foreign(text: &str) -> bool {
+    let mut words = text.split([' ', '/']).filter(|word| word.len() >= SHORTEST_SECRET);
+    text.len() >= SHORTEST_SECRET && words.any(|word| foreign::issuer(word).is_some())
 }
 
 /// White space, what cannot be seen, and what steers text without being seen.

@@ -144,7 +144,7 @@ impl Drain {
         if !self.is_recovered.load(Ordering::Relaxed) {
             // Nothing of this run is in the store yet, so what is open there will never be settled.
             self.take_in(self.ledger.start()).await?;
-            assumed = self.store.assume_open(self.ledger.node(), Timestamp::now()).await?;
+            assumed = self.store.assume_open(Timestamp::now()).await?;
             self.is_recovered.store(true, Ordering::Relaxed);
         }
         self.take_in(self.ledger.end()).await?;

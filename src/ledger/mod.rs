@@ -52,6 +52,13 @@ pub struct Ledger {
     _lock: File,
 }
 
+/// The right to a ledger's folder: no other process has it meanwhile.
+#[derive(Debug)]
+pub struct Locked {
+    folder: PathBuf,
+    lock: File,
+}
+
 /// What is appended to.
 #[derive(Debug)]
 struct Active {
@@ -73,14 +80,10 @@ const PROBE: [u8; 1024] = {
 impl Ledger {
     /// Opens the folder (mode 0700), takes its lock, and begins a segment of its own.
     pub fn open(folder: &Path) -> io::Result<Ledger> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let lock = private().create(true).truncate(true).open(folder.join("lock"))?;
-        lock.try_lock().map_err(|_| {
-            io::Error::other(format!(
-                "another keyward is running on this data folder ({}): stop it, or set KEYWARD_DATA to another folder",
-                folder.display()
-            ))
-        })?;
+        Locked::take(folder)?.open()
+    }
+
+    fn begun(folder: &Path, lock: File) -> io::Result<Ledger> {
         let node = node_id(&folder.join("node"))?;
         // Never the last run's segment: its end may be torn.
         let number = segment::numbers(folder)?.last().map_or(1, |last| last + 1);
@@ -209,6 +212,28 @@ impl Ledger {
 
     fn lock(&self) -> MutexGuard<'_, Active> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Locked ===
+
+impl Locked {
+    /// Takes the lock of a folder, which is made where there is none (mode 0700).
+    pub fn take(folder: &Path) -> io::Result<Locked> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let lock = private().create(true).truncate(true).open(folder.join("lock"))?;
+        lock.try_lock().map_err(|_| {
+            io::Error::other(format!(
+                "another keyward is running on this data folder ({}): stop it, or set KEYWARD_DATA to another folder",
+                folder.display()
+            ))
+        })?;
+        Ok(Locked { folder: folder.to_path_buf(), lock })
+    }
+
+    /// Opens the ledger, and begins a segment of its own.
+    pub fn open(self) -> io::Result<Ledger> {
+        Ledger::begun(&self.folder, self.lock)
     }
 }
 

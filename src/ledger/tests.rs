@@ -247,7 +247,7 @@ async fn the_same_records_twice_change_nothing_and_a_late_settle_wins_over_an_as
     let store = store(folder.path()).await;
     let (first, second) = (begun(begin("a")), ended(settle("a")));
     store.apply("n", std::slice::from_ref(&first), Cursor { segment: 1, offset: 5 }).await.unwrap();
-    assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 1);
+    assert_eq!(store.assume_open(Timestamp::now()).await.unwrap(), 1);
     assert_eq!(usage(&store).await[0].cost_nano_usd, 500);
     for _ in 0..2 {
         store.apply("n", &[first.clone(), second.clone()], Cursor { segment: 1, offset: 9 }).await.unwrap();
@@ -320,7 +320,7 @@ async fn an_unpriced_request_that_is_assumed_is_no_free_one() {
     let begins = [begin("priced"), free, Begin { reserved: None, ..begin("unpriced") }].map(begun);
     store.apply("n", &begins, Cursor::default()).await.unwrap();
     assert_eq!(usage(&store).await[0].unpriced, 0, "none has ended");
-    assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 3);
+    assert_eq!(store.assume_open(Timestamp::now()).await.unwrap(), 3);
     let rows = usage(&store).await;
     assert_eq!((rows[0].requests, rows[0].cost_nano_usd, rows[0].unpriced), (3, 500, 1));
 }
@@ -383,11 +383,14 @@ impl LedgerStore for Flaky {
     fn apply<'a>(&'a self, node: &'a str, entries: &'a [Entry], cursor: Cursor) -> Answer<'a, ()> {
         self.unless_down(self.inner.apply(node, entries, cursor))
     }
-    fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64> {
-        self.unless_down(self.inner.assume_open(node, at))
+    fn assume_open(&self, at: Timestamp) -> Answer<'_, u64> {
+        self.unless_down(self.inner.assume_open(at))
     }
     fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used> {
         self.unless_down(self.inner.used(account, past))
+    }
+    fn newest(&self) -> Answer<'_, Option<Timestamp>> {
+        self.unless_down(self.inner.newest())
     }
     fn last_use(&self, key: KeyId) -> Answer<'_, Option<LastUse>> {
         self.unless_down(self.inner.last_use(key))
@@ -603,7 +606,7 @@ async fn hundreds_of_requests_in_any_order_and_split_give_the_same_sums() {
     store.apply("n", &begins, Cursor { segment: 1, offset: 1 }).await.unwrap();
     let rows = usage(&store).await;
     assert_eq!((rows.len(), rows[0].requests, rows[0].cost_nano_usd, rows[0].input_tokens), (1, 150, 1500, 1050));
-    assert_eq!(store.assume_open("n", Timestamp::now()).await.unwrap(), 0);
+    assert_eq!(store.assume_open(Timestamp::now()).await.unwrap(), 0);
 }
 
 #[tokio::test]

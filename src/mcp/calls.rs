@@ -248,11 +248,12 @@ impl Called {
         }
     }
 
-    /// Runs something for as long as its caller waits for it.
-    pub async fn while_wanted<T>(&self, run: impl Future<Output = T>) -> Result<T, ErrorData> {
+    /// Runs something for as long as its caller waits for it, and may have it.
+    pub async fn while_wanted<T>(&self, gateway: &Arc<Gateway>, run: impl Future<Output = T>) -> Result<T, ErrorData> {
+        let holder = Holder::of(gateway, self);
         tokio::select! {
             done = run => Ok(done),
-            () = self.context.ct.cancelled() => Err(ErrorData::internal_error("The call was cancelled.", None)),
+            why = self.gone(&holder) => Err(why),
         }
     }
 

@@ -291,11 +291,11 @@ impl ServerHandler for Handler {
             Whose::Server(server, own) => self.call_federated(&called, &server, own, asked).await,
             Whose::Prompt(own) => {
                 let run = prompts::call(&self.gateway, &called, own, asked.arguments.unwrap_or_default());
-                Ok(called.while_wanted(Box::pin(run)).await?.into())
+                Ok(called.while_wanted(&self.gateway, Box::pin(run)).await?.into())
             }
             Whose::Service(service, own) => {
                 let run = services::call(&self.gateway, &called, &service, own, asked.arguments.unwrap_or_default());
-                Ok(called.while_wanted(Box::pin(run)).await??.into())
+                Ok(called.while_wanted(&self.gateway, Box::pin(run)).await??.into())
             }
             Whose::Own(own) if !tools::has(own) => Err(no_tool(own)),
             Whose::Own(own) => {

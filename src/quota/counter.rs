@@ -79,6 +79,15 @@ enum Of {
 /// By so much a clock may be put back without a word.
 const LITTLE: SignedDuration = SignedDuration::from_mins(2);
 
+// === impl State ===
+
+impl State {
+    /// What is used and held, with so much more.
+    pub fn with(&self, amount: u64) -> u64 {
+        self.used.saturating_add(self.held).saturating_add(amount)
+    }
+}
+
 // === impl Counter ===
 
 impl Counter {
@@ -205,7 +214,7 @@ impl Tally {
         if amount > most {
             return Err(Level::Never);
         }
-        if state.used.saturating_add(state.held).saturating_add(amount) > most {
+        if state.with(amount) > most {
             let wait = state.window.left(Timestamp::now());
             return Err(if state.used.saturating_add(amount) <= most { Level::Held(state.held, wait) } else { Level::Wait(wait) });
         }

@@ -50,7 +50,7 @@ pub fn of(account: &Account) -> Vec<Standing> {
     });
     let budgets = current.meters.budgets().map(|(budget, tally)| {
         let (state, most) = (tally.state(), budget.nano_usd.nanos());
-        let left = most.saturating_sub(state.used.saturating_add(state.held));
+        let left = most.saturating_sub(state.with(0));
         let resets = state.window.has_end().then(|| state.window.left(jiff::Timestamp::now()));
         let room_in = if left > 0 || budget.soft { Some(Duration::ZERO) } else { resets };
         let exceeded = Exceeded::Budget { budget: budget.clone(), state, worst: Usd(1) };
@@ -88,13 +88,16 @@ impl Standing {
         (self.left == 0 && !is_soft).then(|| self.refused.clone().into())
     }
 
-    /// The same for a request that costs `least` or more, where anybody can tell.
+    /// The same for a request that costs `least` or more, where anybody can tell: what is free needs no room.
     pub fn refusal_at(&self, least: Result<Usd, Unbounded>) -> Option<Refusal> {
-        let Exceeded::Budget { budget: budget @ Budget { soft: false, .. }, state, .. } = &self.refused.exceeded else { return None };
+        let Exceeded::Budget { budget: budget @ Budget { soft: false, .. }, state, .. } = &self.refused.exceeded else {
+            return self.refusal();
+        };
         let exceeded = match least {
             Err(why) => Exceeded::Unbounded(budget.clone(), why),
-            Ok(worst) if worst.nanos() > self.left => Exceeded::Budget { budget: budget.clone(), state: *state, worst },
-            Ok(_) => return None,
+            Ok(worst) if state.with(worst.nanos()) <= budget.nano_usd.nanos() => return None,
+            Ok(_) if self.left == 0 => return self.refusal(),
+            Ok(worst) => Exceeded::Budget { budget: budget.clone(), state: *state, worst },
         };
         Some(Refused { exceeded, ..self.refused.clone() }.into())
     }

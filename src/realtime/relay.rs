@@ -9,14 +9,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::ending::{self, End, Ending};
 use super::turns::{Turns, Verdict};
 use crate::key::Reason;
 use crate::server::Lasting;
 use crate::ticket::Ticket;
-use crate::upstream::Who;
+use crate::upstream::{Who, repeats_secret, without_traces};
 
 /// How often a session's key and its silence are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -139,7 +139,7 @@ where
             next = from.next() => next,
         };
         let message = match next {
-            Some(Ok(Message::Close(frame))) => return End::Provider(frame),
+            Some(Ok(Message::Close(frame))) => return End::Provider(frame.map(|frame| told(frame, turns))),
             Some(Ok(message)) => message,
             Some(Err(e)) => return End::ProviderBroke(e),
             None => return End::ProviderBroke(Error::ConnectionClosed),
@@ -149,6 +149,10 @@ where
             Message::Text(text) => turns.told(text).await,
             _ => Ok(()),
         };
+        let message = match message {
+            Message::Text(text) => Message::Text(concealed(text, turns)),
+            other => other,
+        };
         if let Err(e) = pass(message, to).await {
             return End::CallerBroke(e);
         }
@@ -156,6 +160,17 @@ where
             return End::Refused(refusal);
         }
     }
+}
+
+/// An event of the provider's without anything in it by which we ask it.
+fn concealed(text: Utf8Bytes, turns: &Turns) -> Utf8Bytes {
+    let provider = &turns.target.provider;
+    if repeats_secret(text.as_bytes(), provider) { without_traces(&text, provider).into() } else { text }
+}
+
+/// The same of how it closes.
+fn told(frame: CloseFrame, turns: &Turns) -> CloseFrame {
+    CloseFrame { reason: concealed(frame.reason, turns), ..frame }
 }
 
 /// A ping is answered here and passed on, so that the far side sees life; the pong to that has been given already.

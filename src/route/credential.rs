@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use memchr::memmem::Finder;
 
+use super::forms;
+
 /// A secret has at least so many characters.
 const SHORTEST_SECRET: usize = 8;
 const FIRST_REST: Duration = Duration::from_secs(5);
@@ -36,9 +38,9 @@ pub struct Credential {
     health: Mutex<Health>,
 }
 
-/// Finds a secret in a text. Made once: making one costs as much as searching a kilobyte.
+/// Finds a secret in a text, as it is and as it may be escaped in JSON. Made once: making one costs as much as searching a kilobyte.
 #[derive(Clone)]
-pub struct Trace(Arc<Finder<'static>>);
+pub struct Trace(Arc<[Finder<'static>]>);
 
 /// How a credential fares.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,39 +83,58 @@ impl fmt::Debug for Secret {
 // === impl Trace ===
 
 impl Trace {
-    fn of(secret: &Secret) -> Option<Trace> {
-        let secret = secret.expose().as_bytes();
-        (secret.len() >= SHORTEST_SECRET).then(|| Trace(Arc::new(Finder::new(secret).into_owned())))
+    /// For a secret that is long enough to be no word of anybody's.
+    pub fn of(secret: &Secret) -> Option<Trace> {
+        let finder = |form: &String| Finder::new(form.as_bytes()).into_owned();
+        let secret = secret.expose();
+        (secret.len() >= SHORTEST_SECRET).then(|| Trace(forms::in_json(secret).iter().map(finder).collect()))
+    }
+
+    /// Whether it is there.
+    pub fn is_in(&self, bytes: &[u8]) -> bool {
+        self.0.iter().any(|form| form.find(bytes).is_some())
     }
 
     /// A text with something else in its place; `None` where it is not there.
     pub fn replaced(&self, text: &[u8], other: &str) -> Option<Vec<u8>> {
-        let (mut kept, mut end) = (Vec::new(), 0);
-        for at in self.0.find_iter(text) {
-            kept.extend_from_slice(&text[end..at]);
-            kept.extend_from_slice(other.as_bytes());
-            end = at + self.0.needle().len();
-        }
-        kept.extend_from_slice(&text[end..]);
-        (end > 0).then_some(kept)
+        let replaced = |form: &Finder<'_>, text: &[u8]| {
+            let mut found = form.find_iter(text).peekable();
+            // Mostly it is not there, and nothing is copied.
+            found.peek()?;
+            let (mut kept, mut end) = (Vec::with_capacity(text.len()), 0);
+            for at in found {
+                kept.extend_from_slice(&text[end..at]);
+                kept.extend_from_slice(other.as_bytes());
+                end = at + form.needle().len();
+            }
+            kept.extend_from_slice(&text[end..]);
+            Some(kept)
+        };
+        self.0.iter().fold(None, |found, form| replaced(form, found.as_deref().unwrap_or(text)).or(found))
     }
 
     /// Bytes with as many stars in its place; `None` where it is not there.
     pub fn masked(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let mut found = self.0.find_iter(bytes).peekable();
-        found.peek()?;
-        let mut masked = bytes.to_vec();
-        found.for_each(|at| masked[at..at + self.0.needle().len()].fill(b'*'));
-        Some(masked)
+        let masked = |form: &Finder<'_>, bytes: &[u8]| {
+            let mut found = form.find_iter(bytes).peekable();
+            found.peek()?;
+            let mut masked = bytes.to_vec();
+            found.for_each(|at| masked[at..at + form.needle().len()].fill(b'*'));
+            Some(masked)
+        };
+        self.0.iter().fold(None, |found, form| masked(form, found.as_deref().unwrap_or(bytes)).or(found))
     }
 
     /// How many of the last bytes may be its beginning.
     pub fn begun_at_end(&self, bytes: &[u8]) -> usize {
-        // It has eight bytes at least.
-        let needle = self.0.needle();
-        let tail = &bytes[bytes.len() - bytes.len().min(needle.len() - 1)..];
-        let begun = memchr::memchr_iter(needle[0], tail).find(|at| needle.starts_with(&tail[*at..]));
-        begun.map_or(0, |at| tail.len() - at)
+        let begun = |form: &Finder<'_>| {
+            // It has eight bytes at least.
+            let needle = form.needle();
+            let tail = &bytes[bytes.len() - bytes.len().min(needle.len() - 1)..];
+            let begun = memchr::memchr_iter(needle[0], tail).find(|at| needle.starts_with(&tail[*at..]));
+            begun.map_or(0, |at| tail.len() - at)
+        };
+        self.0.iter().map(begun).max().unwrap_or(0)
     }
 }
 

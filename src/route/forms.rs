@@ -1,5 +1,8 @@
 //! The forms in which whoever was sent a secret may repeat it: as it is, and escaped in each of the ways that are about.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -26,6 +29,24 @@ pub fn of(secret: &str) -> Vec<String> {
         plain.extend([password.to_owned(), pair]);
     }
     plain.iter().flat_map(|text| written(text)).collect()
+}
+
+/// The forms of a text in JSON, longer ones first: one may begin with another.
+pub fn in_json(text: &str) -> Vec<String> {
+    let escaped = |c: char, escape: fn(u32) -> String| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) { c.to_string() } else { escape(u32::from(c)) }
+    };
+    let of_html = |c: char, escape: fn(u32) -> String| if "&<>'\"+=`".contains(c) { escape(u32::from(c)) } else { c.to_string() };
+    let slashes = |text: &str| text.replace('/', "\\/");
+    let mut all = vec![text.to_owned()];
+    for escape in [|c| format!("\\u{c:04x}"), |c| format!("\\u{c:04X}")] as [fn(u32) -> String; 2] {
+        let html: String = text.chars().map(|c| of_html(c, escape)).collect();
+        all.extend([slashes(text), slashes(&html), html, text.chars().map(|c| escaped(c, escape)).collect()]);
+    }
+    let mut told = HashSet::new();
+    all.retain(|form| told.insert(form.clone()));
+    all.sort_by_key(|form| Reverse(form.len()));
+    all
 }
 
 fn written(text: &str) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! A provider that is switched on: its URLs filled in, its headers ready, so that a request only picks an endpoint.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -9,7 +9,7 @@ use reqwest::Url;
 
 use super::StoredCredential;
 use super::address::Address;
-use super::credential::{Credential, Secret};
+use super::credential::{Credential, Secret, Trace};
 use crate::catalog::operation::BESIDE_CHAT;
 use crate::catalog::{Auth, Dialect, Door, Environment, Model, Operation, Provider, Quirks, env};
 use crate::dialect::{Form, in_path, wire};
@@ -27,6 +27,8 @@ pub struct LiveProvider {
     pub name: String,
     /// What it has; empty where any name is passed on.
     pub models: Arc<BTreeMap<String, Model>>,
+    /// What signs for it, whose secrets it is sent too.
+    signers: Vec<Arc<Signer>>,
     /// What we present to it.
     pub credential: Option<Arc<Credential>>,
     /// What a caller sets as the most tokens of an answer is no bound of what it thinks before that, at one of its doors at least.
@@ -133,6 +135,9 @@ impl LiveProvider {
             }
         }
         if !needs.is_empty() {
+            // An address may name one twice.
+            let mut told = HashSet::new();
+            needs.retain(|need| told.insert(need.clone()));
             return Err(needs);
         }
         let named =
@@ -152,11 +157,19 @@ impl LiveProvider {
         };
         let quirks = || std::iter::once(&provider.quirks).chain(provider.doors.values().filter_map(|door| door.quirks.as_ref()));
         let others = provider.doors.iter().map(|(name, door)| open(name, door));
+        let doors: Vec<LiveDoor> = std::iter::once(open("", &own)).chain(others).collect();
+        let mut signers: Vec<Arc<Signer>> = Vec::new();
+        for signer in doors.iter().flat_map(|door| &door.endpoints).filter_map(|endpoint| endpoint.signer.as_ref()) {
+            if !signers.iter().any(|known| Arc::ptr_eq(known, signer)) {
+                signers.push(Arc::clone(signer));
+            }
+        }
         Ok(LiveProvider {
+            signers,
             id: provider.id.clone(),
             line: stored.map(|stored| stored.name.clone()).unwrap_or_default(),
             name: provider.name.clone(),
-            doors: std::iter::once(open("", &own)).chain(others).collect(),
+            doors,
             models: Arc::new(provider.models.clone()),
             credential,
             thinks_beside_max_output: quirks().any(|quirks| quirks.thinks_beside_max_output),
@@ -166,6 +179,11 @@ impl LiveProvider {
     /// Its name where it matters which credential is used: `id`, or `id#credential` for a stored one.
     pub fn holder(&self) -> String {
         if self.line.is_empty() { self.id.clone() } else { format!("{}#{}", self.id, self.line) }
+    }
+
+    /// Finds what it is sent besides our credential by which others could ask it.
+    pub fn tokens(&self) -> impl Iterator<Item = Trace> + '_ {
+        self.signers.iter().filter_map(|signer| signer.trace())
     }
 
     /// Why nothing at all can be asked of it, as for a credential that cannot be sent.

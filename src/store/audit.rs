@@ -215,9 +215,11 @@ pub async fn verify(store: &dyn AuditStore) -> Result<Verified, StoreError> {
     if let Some(first) = newer.filter(|first| first.number != 1 || first.hash_after("") != first.hash) {
         verified.first_broken = Some(first.number);
     }
+    // Before the newer end is read: whoever has just added the first thing has noted it there.
+    let is_new = newest == 0 && !store.has_noted().await?;
     // What was noted while the list was read is in a newer end.
     let after = store.audit_head().await?;
-    verified.end = End::of(&before, &after, newest, at_head.as_deref());
+    verified.end = if is_new && after == Head::None { End::Whole } else { End::of(&before, &after, newest, at_head.as_deref()) };
     Ok(verified)
 }
 
@@ -243,7 +245,6 @@ impl End {
             (Head::At(..), Head::At(..)) | (_, Head::Unkept) | (Head::Unkept, _) => End::Whole,
             // The first entries may just have been written.
             (Head::None, Head::At(..)) => End::Whole,
-            (_, Head::None) if newest == 0 => End::Whole,
             (_, Head::None) => End::Missing,
         }
     }

@@ -88,6 +88,8 @@ pub trait AuditStore: Send + Sync {
     fn audit(&self, before: Option<i64>, most: u32) -> Answer<'_, Vec<AuditEntry>>;
     /// What is known of the list's end beside the list.
     fn audit_head(&self) -> Answer<'_, Head>;
+    /// Whether anything is there that nobody adds without its being noted.
+    fn has_noted(&self) -> Answer<'_, bool>;
 }
 
 /// The ledger at rest.
@@ -96,8 +98,9 @@ pub trait LedgerStore: Send + Sync {
     fn cursor<'a>(&'a self, node: &'a str) -> Answer<'a, Cursor>;
     /// Takes in records and moves the cursor, all or nothing; a record that is there already changes nothing.
     fn apply<'a>(&'a self, node: &'a str, entries: &'a [Entry], cursor: Cursor) -> Answer<'a, ()>;
-    /// Settles at its reservation whatever `node` began and did not settle; tells how many.
-    fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64>;
+    /// Settles at its reservation whatever was begun and not settled, by nodes of before too, as of a store that was put back from a backup: asked
+    /// by the only one that runs. Tells how many.
+    fn assume_open(&self, at: Timestamp) -> Answer<'_, u64>;
     /// What an account used since a period began; what still runs counts as its reservation.
     fn used<'a>(&'a self, account: &'a AccountId, past: &'a Past) -> Answer<'a, Used>;
     /// A key's newest request.
@@ -112,6 +115,8 @@ pub trait LedgerStore: Send + Sync {
     /// Deletes some requests that began in an hour that was over at `before` and have ended, but for those that came at the time of an open one; their
     /// sums stay. Tells how many.
     fn prune(&self, before: Timestamp) -> Answer<'_, u64>;
+    /// When the newest request came.
+    fn newest(&self) -> Answer<'_, Option<Timestamp>>;
     /// Looks at some more of what is kept of requests together, and forgets what none has any more; tells how much.
     fn sweep(&self) -> Answer<'_, u64>;
 }
@@ -150,6 +155,8 @@ pub trait SubscriptionStore: Send + Sync {
 pub trait IdempotencyStore: Send + Sync {
     /// Takes a name for a request (its digest) where nobody has it; what is older than `oldest` is forgotten.
     fn claim<'a>(&'a self, scope: &'a str, name: &'a str, request: &'a [u8], oldest: Timestamp) -> Answer<'a, Claim>;
+    /// Forgets names that were taken before `before`, with their answers.
+    fn forget_answers(&self, before: Timestamp) -> Answer<'_, ()>;
     /// Keeps the answer under the name, or gives the name back where nothing came of the request.
     fn answered<'a>(&'a self, scope: &'a str, name: &'a str, answer: Option<&'a [u8]>) -> Answer<'a, ()>;
 }

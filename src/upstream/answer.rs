@@ -47,6 +47,8 @@ pub struct AnswerBody {
     last_piece: Instant,
     /// Read already, and still to be passed on.
     before: Option<Bytes>,
+    /// How many bytes its caller still waits for, where that was told.
+    left: Option<u64>,
     /// Its dialect's last event has passed, and its provider has a moment to close it.
     is_over: bool,
     watch: Watch,
@@ -134,10 +136,17 @@ impl AnswerBody {
             idle,
             last_piece: Instant::now(),
             before: (!before.is_empty()).then(|| before.concat().into()),
+            left: None,
             is_over: false,
             watch,
             state: State::Running,
         }
+    }
+
+    /// Its caller was told how long it is, and reads no further.
+    pub fn of_length(mut self, length: Option<u64>) -> AnswerBody {
+        self.left = length;
+        self
     }
 
     /// Takes all pieces that are ready; the state says whether there can be more.
@@ -245,8 +254,12 @@ impl Body for AnswerBody {
                 }
                 State::Failing(failure) => return Poll::Ready(Some(this.fail(failure))),
                 State::Running => {
-                    let std::task::Poll::Ready(joined) = this.take_ready(context) else { return Poll::Pending };
+                    let std::task::Poll::Ready(mut joined) = this.take_ready(context) else { return Poll::Pending };
                     if joined.len() > 0 {
+                        this.left = this.left.map(|left| left.saturating_sub(joined.len() as u64));
+                        if this.left == Some(0) && matches!(this.state, State::Running) {
+                            joined.push(this.end());
+                        }
                         return Poll::Ready(Some(Ok(Frame::data(joined.into_bytes()))));
                     }
                 }

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::refused::{HIDDEN, trace_of};
+use super::refused::{HIDDEN, concealed, trace_of};
 use crate::dialect::Meter;
 use crate::dialect::frame::{frame_len, seal_frames};
 use crate::route::{LiveProvider, Trace};
 
 /// Takes our credential out of an answer's pieces.
 pub struct Concealer {
-    secret: Trace,
+    secrets: Vec<Trace>,
     form: Form,
     /// What may be the beginning of it, until the next piece tells.
     torn: Bytes,
@@ -28,7 +28,7 @@ enum Form {
 
 /// A whole answer without our credential in it.
 pub fn without_secret(body: Bytes, provider: &LiveProvider) -> Bytes {
-    trace_of(provider).and_then(|secret| secret.replaced(&body, HIDDEN)).map_or(body, Bytes::from)
+    concealed(&body, provider, |secret, bytes| secret.replaced(bytes, HIDDEN)).map_or(body, Bytes::from)
 }
 
 // === impl Concealer ===
@@ -36,16 +36,17 @@ pub fn without_secret(body: Bytes, provider: &LiveProvider) -> Bytes {
 impl Concealer {
     /// For an answer that this meter watches; `None` where there is nothing to keep out of it.
     pub fn of(meter: &Meter, provider: &LiveProvider) -> Option<Concealer> {
-        trace_of(provider).map(|secret| Concealer::new(meter, secret.clone()))
+        let secrets: Vec<Trace> = trace_of(provider).cloned().into_iter().chain(provider.tokens()).collect();
+        (!secrets.is_empty()).then(|| Concealer::new(meter, secrets))
     }
 
-    fn new(meter: &Meter, secret: Trace) -> Concealer {
+    fn new(meter: &Meter, secrets: Vec<Trace>) -> Concealer {
         let form = match meter {
             Meter::Stream(_) | Meter::Translation(_) => Form::Lines,
             Meter::Frames(_) => Form::Frames,
             Meter::Whole(_) | Meter::Unread => Form::Bytes,
         };
-        Concealer { secret, form, torn: Bytes::new() }
+        Concealer { secrets, form, torn: Bytes::new() }
     }
 
     /// What is to be passed on of a piece, as the meter gives it.
@@ -55,8 +56,8 @@ impl Concealer {
             self.form = Form::Bytes;
         }
         match self.form {
-            Form::Lines => self.secret.replaced(&piece, HIDDEN).map_or(piece, Bytes::from),
-            Form::Frames => match self.secret.masked(&piece) {
+            Form::Lines => self.each(&piece, |secret, bytes| secret.replaced(bytes, HIDDEN)).map_or(piece, Bytes::from),
+            Form::Frames => match self.each(&piece, Trace::masked) {
                 Some(mut masked) => {
                     seal_frames(&mut masked);
                     masked.into()
@@ -77,9 +78,14 @@ impl Concealer {
             return piece;
         }
         let joined = if self.torn.is_empty() { piece } else { [&self.torn[..], &piece[..]].concat().into() };
-        let mut joined = self.secret.masked(&joined).map_or(joined, Bytes::from);
-        self.torn = joined.split_off(joined.len() - self.secret.begun_at_end(&joined));
+        let mut joined = self.each(&joined, Trace::masked).map_or(joined, Bytes::from);
+        let begun = self.secrets.iter().map(|secret| secret.begun_at_end(&joined)).max().unwrap_or(0);
+        self.torn = joined.split_off(joined.len() - begun);
         joined
+    }
+
+    fn each(&self, bytes: &[u8], change: impl Fn(&Trace, &[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+        self.secrets.iter().fold(None, |found, secret| change(secret, found.as_deref().unwrap_or(bytes)).or(found))
     }
 }
 
@@ -101,7 +107,7 @@ mod tests {
     }
 
     fn passed(meter: &Meter, pieces: &[&[u8]]) -> Vec<u8> {
-        let mut concealer = Concealer::new(meter, secret());
+        let mut concealer = Concealer::new(meter, vec![secret()]);
         let mut out: Vec<u8> = pieces.iter().flat_map(|piece| concealer.pass(Bytes::copy_from_slice(piece))).collect();
         out.extend_from_slice(&concealer.finish());
         out
@@ -119,7 +125,7 @@ mod tests {
 
     #[test]
     fn nothing_waits_but_what_may_be_a_secrets_beginning() {
-        let mut concealer = Concealer::new(&Meter::Unread, secret());
+        let mut concealer = Concealer::new(&Meter::Unread, vec![secret()]);
         assert_eq!(concealer.pass(Bytes::from_static(b"all of it")), "all of it");
         assert_eq!(concealer.pass(Bytes::from_static(b"more sk-")), "more ");
         assert_eq!(concealer.pass(Bytes::from_static(b"elf")), "sk-elf");

@@ -29,7 +29,7 @@ pub use errand::{Errand, Load};
 pub use failure::{Failure, Who};
 pub use fetch::media_of;
 use fetch::{Fetched, Fetcher};
-pub use refused::{READ_ERROR, error_text};
+pub use refused::{READ_ERROR, error_text, repeats_secret, without_traces};
 use refused::{attempt_by, judge_credential};
 pub use upgrade::{Upgraded, accept_key};
 

@@ -128,10 +128,27 @@ pub fn error_text(status: StatusCode, text: &[u8], provider: &LiveProvider) -> R
             Err(refused_for(provider, credential.refused()))
         }
         // A text in the place of a text leaves text.
-        _ => Ok(trace_of(provider)
-            .and_then(|trace| String::from_utf8(trace.replaced(text.as_bytes(), HIDDEN)?).ok())
-            .unwrap_or_else(|| text.into_owned())),
+        _ => Ok(without_traces(&text, provider)),
     }
+}
+
+/// A text with nothing in it by which we ask its provider.
+pub fn without_traces(text: &str, provider: &LiveProvider) -> String {
+    // A text in the place of a text leaves text.
+    let replaced = concealed(text.as_bytes(), provider, |trace, bytes| trace.replaced(bytes, HIDDEN));
+    replaced.and_then(|text| String::from_utf8(text).ok()).unwrap_or_else(|| text.to_owned())
+}
+
+/// Bytes in which each secret by which we ask their provider is changed; `None` where there is none.
+pub(super) fn concealed(bytes: &[u8], provider: &LiveProvider, change: impl Fn(&Trace, &[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let by_credential = trace_of(provider).and_then(|trace| change(trace, bytes));
+    provider.tokens().fold(by_credential, |found, trace| change(&trace, found.as_deref().unwrap_or(bytes)).or(found))
+}
+
+/// Whether bytes repeat one of them.
+pub fn repeats_secret(bytes: &[u8], provider: &LiveProvider) -> bool {
+    let is_in = |trace: &Trace| trace.is_in(bytes);
+    trace_of(provider).is_some_and(is_in) || provider.tokens().any(|trace| is_in(&trace))
 }
 
 /// Stands for a credential that a provider repeats.

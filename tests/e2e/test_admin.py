@@ -517,6 +517,23 @@ def test_an_audit_list_whose_end_is_cut_off_is_found(start_gateway):
     assert done.returncode == 0 and f"kept since the entry {whole['entries']} (audit.seal)" in done.stdout
 
 
+def test_an_audit_list_of_which_nothing_is_left_is_found(start_gateway):
+    gateway = start_gateway()
+    with client(gateway, "admin") as http:
+        made = ok(http.post(f"{V1}/keys", json={"name": "a"}), 201)
+        with sqlite3.connect(gateway.folder / "data" / "keyward.db") as db:
+            db.execute("DROP TRIGGER audit_is_not_cut")
+            db.execute("DELETE FROM audit")
+            db.execute("DELETE FROM audit_head")
+        db.close()
+        done = gateway.run("audit", "--verify")
+        assert done.returncode == 1 and "is gone" in done.stdout
+        assert ok(http.get(f"{V1}/audit/verification"))["end"] == "missing"
+        ok(http.post(f"{V1}/keys/{made['id']}/disable"))
+        told = ok(http.get(f"{V1}/audit/verification"))
+        assert (told["entries"], told["end"], told["kept_since"]) == (2, "whole", 1), "that it was away stays in the list"
+
+
 # Leaks.
 
 
@@ -609,6 +626,26 @@ def test_a_rotation_makes_one_successor_that_works(gateway, admin):
     assert ok(admin.post(f"{V1}/keys/{short['id']}/rotate", json={"expires": None}), 201)["expires"] is None
     ends = gateway.cli("keys", "rotate", gateway.new_key(expires="1h")["id"], "--expires", "2d")
     assert ends["state"] == "active" and ends["expires"] > datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat()
+
+
+def test_a_role_is_that_of_a_key_and_of_those_before_it(gateway, admin):
+    boss = gateway.new_key(kind="admin", role="owner")
+    with httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {boss['key']}"}) as old:
+        new = ok(old.post(f"{V1}/keys/{boss['id']}/rotate", json={"grace_s": 3600}), 201)
+        ok(old.patch(f"{V1}/keys/{new['id']}", json={"role": "viewer"}))
+        assert eventually(lambda: old.post(f"{V1}/keys", json={"name": "b", "kind": "admin"}).status_code == 403)
+        assert ok(old.get(f"{V1}/keys/{boss['id']}"))["role"] == "viewer"
+
+
+def test_a_grace_period_is_at_most_a_year(gateway, admin):
+    key = gateway.new_key()
+    problem(admin.post(f"{V1}/keys/{key['id']}/rotate", json={"grace_s": 367 * 24 * 3600}), 422, "invalid_fields")
+    for grace in ("367d", "99999999d", "9999999999999999999d"):
+        done = gateway.run("keys", "rotate", key["id"], "--grace", grace)
+        assert done.returncode in (1, 2) and "panicked" not in done.stderr, done.stderr
+    for expires in ("99999999999d", "9999999d"):
+        done = gateway.run("keys", "create", "--name", "x", "--expires", expires)
+        assert done.returncode == 2 and "no calendar goes that far" in done.stderr, done.stderr
 
 
 def test_an_owners_key_is_ended_by_whoever_holds_it_and_by_no_id(gateway, admin):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sqlite3
 import subprocess
+import urllib.parse
 
 import pytest
 
@@ -208,3 +209,19 @@ def test_taken_address(gateway):
     done = subprocess.run([BINARY], cwd=gateway.folder, env=gateway.env, capture_output=True, text=True, timeout=10)
     assert done.returncode == 1
     assert "cannot listen on" in done.stderr and "KEYWARD_LISTEN" in done.stderr
+
+
+def test_usage_is_told_of_keys_as_people_write_them_and_of_nobody_who_is_not_there(gateway):
+    key, body = gateway.new_key(), json.dumps({"model": "simulator/echo", "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    assert gateway.request("POST", "/v1/chat/completions", body, key["key"]).status == 200
+    gateway.usage("key", key["id"], 1)
+    boss = gateway.new_key(kind="admin")["key"]
+    for written in (key["id"], f"kw_live_{key['id']}", f"kw_live_{key['id']}…", key["key"]):
+        assert gateway.cli("usage", "--key", written)[0]["requests"] == 1
+        assert len(gateway.run("usage", "export", "--key", written).stdout.splitlines()) == 1
+        if written != key["key"]:
+            shown = gateway.request("GET", f"/admin/v1/usage?key={urllib.parse.quote(written)}", None, boss)
+            assert shown.json()["data"][0]["requests"] == 1
+    for unknown in (["--key", "x"], ["--key", "000000000000"], ["--project", "x"], ["--team", "x"]):
+        done = gateway.run("usage", *unknown)
+        assert done.returncode == 1 and "there is no" in done.stderr.lower(), done

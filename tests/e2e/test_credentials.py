@@ -1,8 +1,10 @@
 """Providers' credentials that are kept in the store: sealed, several to a provider, each the others' stand-in."""
 
+import base64
 import collections
 import concurrent.futures
 import json
+import sqlite3
 import subprocess
 import threading
 import urllib.parse
@@ -50,6 +52,47 @@ def switch_on(gateway, key, *names):
 
 def shown(upstream):
     return collections.Counter(asked.headers["authorization"].removeprefix("Bearer ") for asked in upstream.requests)
+
+
+def test_a_shell_without_the_master_key_seals_nothing(dormant, upstream):
+    gateway, key = dormant
+    master = {"KEYWARD_MASTER_KEY": base64.b64encode(b"b" * 32).decode()}
+    gateway.stop()
+    gateway.env |= master
+    gateway.start()
+    switch_on(gateway, key, "main")
+    del gateway.env["KEYWARD_MASTER_KEY"]
+    for command in (["replace", "main"], ["add", "test", "--name", "second"]):
+        done = subprocess.run([BINARY, "credentials", *command], cwd=gateway.folder, env=gateway.env, input="sk-new", capture_output=True, text=True)
+        assert done.returncode == 1 and "KEYWARD_MASTER_KEY" in done.stderr, done
+    gateway.env |= master
+    done = subprocess.run([BINARY, "credentials", "replace", "main"], cwd=gateway.folder, env=gateway.env, input="sk-new", capture_output=True, text=True)
+    assert done.returncode == 0, done
+    upstream.requests.clear()
+    assert eventually(lambda: ask(gateway, key).status == 200 and "sk-new" in shown(upstream))
+
+
+def test_what_was_sealed_is_gone_from_the_disk_with_its_credential(dormant):
+    gateway, key = dormant
+    switch_on(gateway, key, "main", "backup")
+    store = gateway.folder / "data" / "keyward.db"
+    with sqlite3.connect(store) as db:
+        sealed = dict(db.execute("SELECT name, sealed FROM credentials").fetchall())
+    db.close()
+    journal = store.with_name("keyward.db-wal")
+    on_disk = lambda text: text in store.read_bytes() or text in journal.read_bytes()  # noqa: E731
+    assert all(on_disk(text) for text in sealed.values())
+    assert gateway.run("credentials", "remove", "main").returncode == 0
+    done = subprocess.run([BINARY, "credentials", "replace", "backup"], cwd=gateway.folder, env=gateway.env, input="sk-other", capture_output=True, text=True)
+    assert done.returncode == 0 and not any(on_disk(text) for text in sealed.values())
+
+
+def test_a_variable_that_its_provider_does_not_take_is_refused_and_not_repeated(gateway):
+    boss = gateway.new_key(kind="admin", role="admin")["key"]
+    body = {"provider": "test", "name": "x", "variables": {"TEST_PROVIDER_KEY": "sk-a", "sk-proj-pasted": "x"}}
+    reply = gateway.request("POST", "/admin/v1/credentials", json.dumps(body).encode(), boss)
+    assert reply.status == 422 and "TEST_PROVIDER_KEY" in reply.body.decode() and "pasted" not in reply.body.decode(), reply
+    assert "pasted" not in gateway.run("audit", "--json").stdout
 
 
 def test_stored_credential_switches_its_provider_on_without_a_restart(dormant, upstream):
@@ -391,6 +434,55 @@ def test_credential_that_an_error_in_a_stream_repeats_is_hidden(dormant, upstrea
         assert SECRETS["main"].encode() not in reply.body
         assert "Bad key … and ….".encode() in reply.body or b"Bad key \\u2026 and \\u2026." in reply.body, reply.body
     assert SECRETS["main"] not in gateway.log()
+
+
+def test_what_names_a_file_goes_to_the_credential_that_keeps_it(start_gateway, upstream):
+    file = provider_file(upstream.url, credential="UNSET_KEY", dialects=("openai_chat", "openai_responses", "anthropic_messages"))
+    gateway = start_gateway(providers={"test": file})
+    key = gateway.new_key()["key"]
+    for name in ("main", "backup"):
+        assert add(gateway, name).returncode == 0
+    made = {"id": "file-1", "object": "file", "bytes": 1, "created_at": 1, "filename": "a", "purpose": "user_data"}
+    upstream.serve_at("POST", "/files", provider.answer_json(made))
+    upstream.serve_at("POST", "/conversations", provider.answer_json({"id": "conv_1", "object": "conversation", "created_at": 1, "metadata": {}}))
+    upstream.serve_at("POST", "/messages/batches", provider.answer_json({"id": "msgbatch_1", "type": "message_batch", "processing_status": "in_progress"}))
+    client = gateway.client(key)
+    assert eventually(lambda: client.models.list().data)
+    client.files.create(file=("a.txt", b"x"), purpose="user_data")
+    keeper = upstream.requests[-1].headers["authorization"]
+    item = {"type": "message", "role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}
+    said = [{"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "file-1"}}]}]
+    batch = {"requests": [{"custom_id": "1", "params": {"model": "test/gpt-4o-mini", "max_tokens": 5, "messages": said}}]}
+    upstream.requests.clear()
+    for _ in range(4):
+        for path, body in (("/v1/conversations", {"items": [item]}), ("/v1/messages/batches", batch)):
+            reply = gateway.request("POST", path, json.dumps(body).encode(), key, keyward_provider="test", anthropic_version="2023-06-01")
+            assert reply.status == 200, reply
+    shown_by = {asked.headers.get("authorization") or "Bearer " + asked.headers["x-api-key"] for asked in upstream.requests}
+    assert len(upstream.requests) == 8 and shown_by == {keeper}
+
+
+@pytest.mark.parametrize("way", ["plain", "slashes", "html", "all"])
+def test_credential_that_an_answer_repeats_in_escapes_is_hidden(dormant, upstream, way):
+    gateway, key = dormant
+    secret = "sk-up/stream+credential=="
+    assert add(gateway, "main", secret=secret).returncode == 0
+    assert eventually(lambda: ask(gateway, key).status == 200)
+    escape = {
+        "plain": lambda c: c,
+        "slashes": lambda c: "\\/" if c == "/" else c,
+        "html": lambda c: f"\\u{ord(c):04x}" if c in "+=" else c,
+        "all": lambda c: f"\\u{ord(c):04X}" if not c.isalnum() and c != "-" else c,
+    }[way]
+    written = "".join(map(escape, secret))
+    for status, text in ((422, '{"error":{"message":"you sent %s","type":"x"}}'), (200, json.dumps(json.loads(provider.chat("%s").body)).replace("%", "%%").replace("%%s", "%s"))):
+        body = (text % written).encode()
+        for path, more in (("/v1/chat/completions", {}), ("/v1/messages", {"max_tokens": 9})):
+            headers = {"content-type": "application/json", "openai-version": secret, "x-request-id": secret}
+            upstream.serve("gpt-4o-mini", provider.Answer(body, status, headers=headers))
+            reply = gateway.request("POST", path, json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES, **more}).encode(), key)
+            assert reply.status == status and secret not in str(reply.headers)
+            assert secret not in json.dumps(reply.json()) and "…" in json.dumps(reply.json(), ensure_ascii=False), reply
 
 
 def test_name_is_given_once(dormant):

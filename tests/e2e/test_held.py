@@ -346,3 +346,52 @@ def test_conversation_is_its_makers(client, other, upstream, shelf):
         with nothing_there():
             other.responses.create(model="gpt-4o-mini", input="Hi", conversation=named)
     assert client.conversations.delete(conversation.id).deleted
+
+
+# What is named beside responses.
+
+
+def test_a_file_of_another_key_is_named_nowhere(start_gateway, upstream):
+    upstream.serve_at("POST", "/files", Shelf(upstream).make)
+    counted = provider.answer_json({"object": "response.input_tokens", "input_tokens": 7})
+    items = provider.answer_json({"object": "list", "data": [], "has_more": False})
+    upstream.serve_at("POST", "/responses/input_tokens", counted)
+    upstream.serve_at("POST", "/messages/count_tokens", provider.answer_json({"input_tokens": 7}))
+    upstream.serve_at("POST", "/messages/batches", provider.answer_json({"id": "msgbatch_1", "type": "message_batch", "processing_status": "in_progress"}))
+    models = '"m" = {}'
+    files = {
+        "test": provider_file(upstream.url, models=models),
+        "ant": provider_file(upstream.url, models=models, name="Ant", dialects=("anthropic_messages",)),
+    }
+    gateway = start_gateway(providers=files)
+    mine, others = gateway.new_key()["key"], gateway.new_key()["key"]
+    openai_client = gateway.client(mine, default_headers={"keyward-provider": "test"})
+    file = upload(openai_client).id
+    answer = openai_client.responses.create(model="test/m", input="Hi")
+    item = {"type": "message", "role": "user", "content": [{"type": "input_file", "file_id": file}, {"type": "input_text", "text": "Say it"}]}
+    said = [{"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": file}}]}]
+    ask = lambda key, path, body, **headers: gateway.request("POST", path, json.dumps(body).encode(), key, keyward_provider="test", **headers)  # noqa: E731
+    own = {}
+    for key in (mine, others):
+        own[key] = ask(key, "/v1/conversations", {}).json()["id"]
+        upstream.serve_at("POST", f"/conversations/{own[key]}/items", items)
+    anthropic = {"anthropic_version": "2023-06-01"}
+    calls = [
+        lambda key: ask(key, "/v1/conversations", {"items": [item]}),
+        lambda key: ask(key, f"/v1/conversations/{own[key]}/items", {"items": [item]}),
+        lambda key: ask(key, "/v1/responses/input_tokens", {"model": "test/m", "input": [item]}),
+        lambda key: ask(key, "/v1/responses/input_tokens", {"model": "test/m", "input": "Hi", "previous_response_id": answer.id}),
+        lambda key: ask(key, "/v1/responses/input_tokens", {"model": "test/m", "input": "Hi", "conversation": own[mine]}),
+        lambda key: ask(key, "/v1/messages/count_tokens", {"model": "ant/m", "messages": said}, **anthropic),
+        lambda key: ask(key, "/v1/messages/batches", {"requests": [{"custom_id": "1", "params": {"model": "ant/m", "max_tokens": 5, "messages": said}}]}, **anthropic),
+    ]
+    for number, call in enumerate(calls):
+        before = len(upstream.requests)
+        refused = call(others)
+        assert refused.status == 404 and "_not_found" in refused.body.decode().replace("not_found_error", "_not_found"), (number, refused)
+        assert len(upstream.requests) == before, number
+        # Whose it is may name it, where the provider that keeps it is asked.
+        if number < 5:
+            assert call(mine).status == 200, (number, call(mine))
+        else:
+            assert "at 'test'" in call(mine).body.decode() or "by 'test'" in call(mine).body.decode()

@@ -19,6 +19,7 @@ import pytest
 
 import upstream as provider
 from gateway import eventually
+from gateway import provider as provider_file
 from test_chat import MESSAGES
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "keys"))
@@ -341,3 +342,27 @@ def test_limits_hold_under_many_at_once(gateway, upstream):
         codes = list(pool.map(lambda _: code_of(client), range(40)))
     assert codes.count(None) == 10
     assert codes.count("rate_limit_exceeded") == 30
+
+
+@pytest.mark.parametrize("model", ["test/sk-ant-api03-" + "a" * 95, "Bearer sk-proj-" + "A1b2" * 12])
+def test_a_key_of_another_service_behind_something_else_goes_nowhere(gateway, upstream, model):
+    body = json.dumps({"model": model, "messages": MESSAGES}).encode()
+    reply = gateway.request("POST", "/v1/chat/completions", body, gateway.new_key()["key"], x_request_id=model)
+    secret = model.split("/")[-1].split(" ")[-1]
+    assert (reply.status, reply.json()["error"]["code"]) in [(400, "key_in_model"), (404, "model_not_found")] and secret not in reply.body.decode()
+    assert upstream.requests == [] and secret not in gateway.log() + str(reply.headers)
+
+
+def test_a_model_that_looks_like_a_key_is_one_where_a_provider_lists_it(start_gateway, upstream):
+    files = {"pp": provider_file(upstream.url, models='"pplx-embed-context-v1-0.6b" = {}')}
+    gateway = start_gateway(providers=files)
+    upstream.serve("pplx-embed-context-v1-0.6b", provider.chat("Hi"))
+    body = json.dumps({"model": "pp/pplx-embed-context-v1-0.6b", "messages": MESSAGES}).encode()
+    assert gateway.request("POST", "/v1/chat/completions", body, gateway.new_key()["key"]).status == 200
+
+
+def test_a_path_that_is_refused_repeats_no_key(gateway):
+    key = gateway.new_key(path="POST /v1/chat/completions")["key"]
+    for written in (key, key.replace("_", "%5f")):
+        reply = gateway.request("GET", f"/v1/files/{written}", None, key)
+        assert reply.status in (400, 403) and key[-20:] not in reply.body.decode(), reply

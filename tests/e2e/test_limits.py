@@ -521,3 +521,27 @@ def test_a_budget_on_some_models_is_held_against_what_those_cost(start_gateway, 
     gateway = start_gateway(providers=files, config='[aliases]\nfast = ["test/gpt-4o-mini", "dear/gpt-4o-mini"]\n')
     reply = ask(gateway, gateway.new_key(budget="0.01/ever@test/*")["key"], model="fast")
     assert (reply.status, reply.headers["keyward-provider"]) == (200, "test")
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/responses", {"input": "Hi", "tools": [{"type": "image_generation", "model": "gpt-image-1"}]}),
+        ("/v1/responses", {"input": "Hi", "tools": [{"type": "x", "parameters": {"model": "gpt-image-1"}}]}),
+        ("/v1/messages", {"max_tokens": 9, "messages": MESSAGES, "tools": [{"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-6"}]}),
+        ("/v1/messages", {"max_tokens": 9, "messages": MESSAGES, "tools": [{"type": "advisor_20260301", "name": "advisor", "m\\u006fdel": "claude-opus-4-6"}]}),
+    ],
+)
+def test_a_list_of_models_holds_for_those_of_tools(gateway, upstream, path, fields):
+    body = json.dumps({"model": "test/gpt-4o-mini", **fields}).replace("\\\\u", "\\u").encode()
+    reply = gateway.request("POST", path, body, gateway.new_key(models="test/gpt-4o-mini")["key"])
+    assert reply.status == 403 and "models of tools" in reply.body.decode() and upstream.requests == []
+    gateway.request("POST", path, body, gateway.new_key()["key"])
+    assert upstream.requests
+
+
+def test_a_tool_that_takes_a_model_names_none(gateway, upstream):
+    upstream.serve("gpt-4o-mini", provider.chat("Hi"))
+    schema = {"type": "object", "properties": {"model": {"type": "string"}}}
+    tools = [{"type": "function", "function": {"name": "order", "parameters": schema}}]
+    assert ask(gateway, gateway.new_key(models="test/gpt-4o-mini")["key"], tools=tools).status == 200

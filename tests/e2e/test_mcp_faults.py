@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 import mcp_odd
+import upstream as provider
 from gateway import BINARY, ROOT, eventually
 from mcp_fixture import call, tool_names
 from rest_upstream import FILE, OPENAPI, Api
@@ -261,6 +262,27 @@ def test_a_call_under_a_key_that_is_revoked_ends_with_an_answer(start_gateway):
         time.sleep(1)
         assert gateway.run("keys", "revoke", gateway.made["id"]).returncode == 0
         assert "no longer good" in error(running.result(5)) and "no longer good" in newer.result(5)
+
+
+def test_a_prompt_under_a_key_that_is_revoked_ends_with_an_answer(start_gateway, upstream):
+    gateway = start_gateway()
+    (gateway.folder / "prompts").mkdir()
+    (gateway.folder / "prompts" / "slow.prompt").write_text("---\nmodel: test/gpt-4o-mini\nkeyward.state: published\n---\nSay hello.\n")
+    hold = Hold(after=0)
+    answer = provider.chat("Hello")
+    answer.hold = hold
+    upstream.serve("gpt-4o-mini", answer)
+    made = gateway.new_key()
+    assert eventually(lambda: "prompt__slow" in tool_names(gateway, made["key"]), seconds=10)
+    opened = Raw(gateway, made["key"])
+    with ThreadPoolExecutor() as pool:
+        asked = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "prompt__slow", "arguments": {}}}
+        running = pool.submit(lambda: opened.http.post(opened.url, json=asked, headers=opened.headers).text)
+        assert hold.reached.wait(10)
+        assert gateway.run("keys", "revoke", made["id"]).returncode == 0
+        told = running.result(5)
+        assert "no longer good" in told, told
+        hold.released.set()
 
 
 def test_reads_of_prompts_files_are_requests(start_gateway):

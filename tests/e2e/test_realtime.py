@@ -187,6 +187,15 @@ def test_browser_sends_its_key_as_a_subprotocol(running, played):
     assert key["key"] not in str(played.heads[0].headers)
 
 
+def test_credential_that_the_provider_repeats_is_hidden(start_gateway, played):
+    running = start_gateway(providers={"test": provider_file(played.url, models=f'"{MODEL}" = {{}}')}, env={"TEST_PROVIDER_KEY": "sk-repeated/by+realtime="})
+    with connect(running, running.new_key()["key"]) as session:
+        session.recv()
+        session.send({"type": "session.update", "session": {"type": "realtime", "instructions": "you sent sk-repeated/by+realtime= here"}})
+        told = session.recv()
+        assert told.type == "session.updated" and told.session.instructions == "you sent … here"
+
+
 def test_close_of_the_provider_is_passed_on(running, played):
     key = running.new_key()
     with raw(running, additional_headers={"authorization": f"Bearer {key['key']}"}) as session:

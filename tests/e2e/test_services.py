@@ -202,7 +202,9 @@ def test_a_key_calls_what_its_scope_allows(weather):
     assert [row["name"] for row in call(weather, "/services", key=key).json()["data"]] == ["weather"]
     other = weather.new_key(tools="github/*")["key"]
     assert call(weather, "/services", key=other).json()["data"] == []
-    is_problem(call(weather, "/services/weather/echo", key=other), 403, "operation_not_allowed")
+    refused = call(weather, "/services/weather/echo", key=other)
+    is_problem(refused, 403, "operation_not_allowed", "weather/*")
+    assert "getS" not in refused.body.decode(), "an operation that it may not know of is not named"
     is_problem(call(weather, "/services/weather/echo", key=weather.new_key(kind="test")["key"]), 403, "key_test_only")
 
 

@@ -4,19 +4,21 @@ import asyncio
 import collections
 import concurrent.futures
 import contextlib
+import itertools
 import json
 import os
 import resource
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
 
 import httpx
 import pytest
 
 from counting import Counting, call, rows
-from gateway import Gateway, eventually
+from gateway import BINARY, Gateway, eventually
 
 SETTINGS = {"TEST_PROVIDER_KEY": "sk-t", "KEYWARD_UPSTREAM_MAX_BACKOFF": "20ms"}
 # MiB of memory that a locked store may take, and calls whose lines on disk are more than twice that, as each has its model's name.
@@ -380,6 +382,92 @@ def test_a_clock_that_goes_back_loses_nothing(counting, tmp_path):
     began = {row["model"]: row["began"] for row in rows(gateway)}
     assert began["m1"] < began["m0"] - 80_000_000_000
     gateway.stop()
+
+
+def test_a_clock_that_is_ahead_for_a_while_deletes_nothing(counting, tmp_path):
+    faketime = shutil.which("faketime")
+    if not faketime:
+        pytest.skip("faketime is not installed")
+    library = subprocess.run([faketime, "-f", "+1d", "printenv", "LD_PRELOAD"], capture_output=True, text=True).stdout.strip()
+    settings = SETTINGS | {"KEYWARD_LEDGER_KEEP": "1d"}
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(600)}, env=settings | {"LD_PRELOAD": library, "FAKETIME": "-40d"}).start()
+    assert call(gateway.port, gateway.new_key()["key"], 0, "whole")[0] == 200
+    assert eventually(lambda: len(rows(gateway)) == 1)
+    gateway.stop()
+    del gateway.env["LD_PRELOAD"]
+    gateway.start()
+    # The sums of what is over are made by the step that deletes too, before it.
+    assert eventually(lambda: count(gateway, "SELECT COUNT(*) FROM rolled WHERE span = 24") == 1)
+    time.sleep(0.3)
+    assert len(rows(gateway)) == 1
+    gateway.stop()
+
+
+def count(gateway, query):
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db")) as db:
+        return db.execute(query).fetchone()[0]
+
+
+def test_what_ran_when_a_store_was_backed_up_does_not_run_for_ever_in_its_copy(counting, gateway, tmp_path):
+    key, answered = gateway.new_key(budget="10/ever"), []
+    counting.gate.clear()
+    counting.arrivals = itertools.count(10)
+    callers = [threading.Thread(target=lambda n=n: answered.append(call(gateway.port, key["key"], n, "whole")[0])) for n in range(3)]
+    for caller in callers:
+        caller.start()
+    assert eventually(lambda: count(gateway, "SELECT COUNT(*) FROM requests WHERE outcome = 'open'") == 3)
+    copy = tmp_path / "copy"
+    (copy / "data").mkdir(parents=True, mode=0o700)
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db")) as db, contextlib.closing(sqlite3.connect(copy / "data" / "keyward.db")) as to:
+        db.backup(to)
+    shutil.copy(gateway.folder / "data" / "server.secret", copy / "data")
+    counting.gate.set()
+    for caller in callers:
+        caller.join()
+    assert answered == [200] * 3
+    restored = Gateway(copy, providers={"test": counting.provider(600)}, env=SETTINGS).start()
+    used = restored.usage("key", key["id"], 3)
+    assert (used["requests"], used["running"]) == (3, 0) and used["cost_nano_usd"] > 0
+    restored.stop()
+
+
+def test_a_command_beside_a_first_start_waits_for_it(tmp_path):
+    for number in range(4):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        gateway = Gateway(folder)
+        with (folder / "log").open("ab") as log:
+            gateway.process = subprocess.Popen([BINARY], cwd=folder, env=gateway.env, stdout=log, stderr=subprocess.STDOUT)
+        assert eventually(lambda: (folder / "data" / "ledger").exists())
+        time.sleep(number * 0.01)
+        done = gateway.run("keys", "create", "--name", "x")
+        assert done.returncode == 0, done
+        assert eventually(gateway.is_up, seconds=20)
+        gateway.stop()
+
+
+def test_only_a_start_brings_a_store_up_to_date(gateway, counting, tmp_path):
+    newest = count(gateway, "SELECT MAX(version) FROM _sqlx_migrations")
+    version = lambda: count(gateway, "SELECT MAX(version) FROM _sqlx_migrations")  # noqa: E731
+
+    def as_before():
+        """The tables are as they were, but for what says so."""
+        with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db")) as db, db:
+            db.execute("DELETE FROM _sqlx_migrations WHERE version = ?", [newest])
+
+    as_before()
+    for running in (True, False):
+        for command in (["keys", "list"], ["keys", "create", "--name", "x"], ["usage"], ["audit", "--verify"]):
+            done = gateway.run(*command)
+            assert done.returncode == 1 and "of an older Keyward" in done.stderr and "back it up" in done.stderr, (command, done)
+        done = gateway.run("serve", "--check")
+        assert done.returncode == 0 and "of an older Keyward" in done.stdout, done
+        assert "of an older Keyward" in gateway.run("doctor").stdout
+        assert version() == newest - 1
+        if running:
+            other = subprocess.run([BINARY, "serve"], cwd=gateway.folder, env=gateway.env | {"KEYWARD_LISTEN": "127.0.0.1:0"}, capture_output=True, text=True, timeout=30)
+            assert other.returncode == 1 and "another keyward is running" in other.stderr + other.stdout and version() == newest - 1
+            gateway.stop()
 
 
 @pytest.mark.parametrize("gateway", [{"KEYWARD_STORE_DOWN_FOR": "2s"}], indirect=True)

@@ -266,3 +266,156 @@ def test_tokens_that_are_held_are_waited_for_and_not_the_end_of_the_hour(gateway
     hold.released.set()
     caller.join()
     assert eventually(lambda: ask(gateway, key, "oa/m", max_tokens=8000).status == 200)
+
+
+PICTURE = "A" * 1_600_000
+
+
+def long_answer(dialect):
+    """An answer of more than a MiB, whose usage stands at its end: ten tokens in, and 1,290 out."""
+    if dialect == "gemini":
+        parts = [{"inlineData": {"mimeType": "image/png", "data": PICTURE}}]
+        usage = {"promptTokenCount": 10, "candidatesTokenCount": 1290, "totalTokenCount": 1300}
+        return {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}], "usageMetadata": usage}
+    if dialect == "anthropic":
+        said = [{"type": "text", "text": PICTURE + 'a member "usage": {"input_tokens": 1}'}]
+        usage = {"input_tokens": 10, "output_tokens": 1290}
+        return {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": said, "stop_reason": "end_turn", "usage": usage}
+    if dialect == "ollama":
+        message = {"role": "assistant", "content": PICTURE}
+        return {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": message, "done": True, "prompt_eval_count": 10, "eval_count": 1290}
+    choice = {"index": 0, "message": {"role": "assistant", "content": PICTURE}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 10, "completion_tokens": 1290, "total_tokens": 1300}
+    return {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+
+
+LONG = {
+    "openai": ("/chat/completions", "/v1/chat/completions", {"model": "oa/m", "messages": OPENAI[1]["messages"]}),
+    "anthropic": ("/messages", "/v1/messages", {"model": "an/m", "max_tokens": MOST, "messages": OPENAI[1]["messages"]}),
+    "gemini": ("/models/m:generateContent", "/v1beta/models/ge/m:generateContent", {"contents": GENERATE[1]["contents"]}),
+    "ollama": ("/api/chat", "/api/chat", {"model": "ol/m", "stream": False, "messages": OPENAI[1]["messages"]}),
+}
+
+
+@pytest.mark.parametrize("dialect", LONG)
+@pytest.mark.parametrize("chunked", [False, True], ids=["of a length", "chunked"])
+def test_a_long_answer_costs_what_its_end_reports(start_gateway, upstream, dialect, chunked):
+    names = {"oa": "openai_chat", "an": "anthropic_messages", "ge": "gemini", "ol": "ollama"}
+    gateway = start_gateway(providers={name: file(upstream.url, [spoken]) for name, spoken in names.items()})
+    at, path, body = LONG[dialect]
+    told = json.dumps(long_answer(dialect)).encode()
+    headers = {"content-type": "application/json"}
+    upstream.serve_at("POST", at, lambda _: Answer(told, headers=headers, stream=True) if chunked else Answer(told, headers=headers))
+    key = gateway.new_key(budget="1/ever")
+    reply = gateway.request("POST", path, json.dumps(body).encode(), key["key"])
+    assert (reply.status, len(reply.body)) == (200, len(told)) and ("content-length" in reply.headers) != chunked
+    used = charged(gateway, key)
+    assert (used["input_tokens"], used["output_tokens"], used["cost_nano_usd"], used["failed"]) == (10, 1290, 10 * 1000 + 1290 * 10000, 0)
+
+
+def test_what_was_not_reported_costs_no_more_than_what_was_reserved(gateway, upstream):
+    body = json.dumps({key: value for key, value in long_answer("gemini").items() if key != "usageMetadata"}).encode()
+    upstream.serve_at("POST", "/models/m:generateContent", lambda _: Answer(body, headers={"content-type": "application/json"}))
+    key = gateway.new_key(budget="1/ever")
+    reply = gateway.request("POST", LONG["gemini"][1], json.dumps(GENERATE[1]).encode(), key["key"])
+    assert reply.status == 200 and WORST <= charged(gateway, key)["cost_nano_usd"] <= WORST + LITTLE
+
+
+@pytest.mark.parametrize("count", [2**64 - 1, 2**63])
+def test_a_count_that_is_nonsense_breaks_nothing(gateway, upstream, count):
+    answer = long_answer("gemini") | {"usageMetadata": {"promptTokenCount": count, "toolUsePromptTokenCount": count, "candidatesTokenCount": count, "thoughtsTokenCount": count}}
+    body = json.dumps(answer).encode()
+    upstream.serve_at("POST", "/models/m:generateContent", lambda _: Answer(body, headers={"content-type": "application/json"}))
+    key = gateway.new_key(budget="1/ever")
+    assert gateway.request("POST", LONG["gemini"][1], json.dumps(GENERATE[1]).encode(), key["key"]).status == 200
+    assert charged(gateway, key)["cost_nano_usd"] >= WORST
+
+
+RESPONSES = ("/v1/responses", {"model": "oa/m", "max_output_tokens": 16})
+USER = {"role": "user", "content": "Hi"}
+SEARCH = {"type": "web_search"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        (*RESPONSES[:1], RESPONSES[1] | {"input": [{"type": "additional_tools", "role": "developer", "tools": [SEARCH]}, USER]}, "tools_with_budget"),
+        (*RESPONSES[:1], RESPONSES[1] | {"input": [{"type": "additional\\u005ftools", "tools": [SEARCH]}, USER]}, "tools_with_budget"),
+        (*RESPONSES[:1], RESPONSES[1] | {"input": [{"type": "tool_search_output", "tools": [SEARCH]}, USER]}, "tools_with_budget"),
+        (*RESPONSES[:1], RESPONSES[1] | {"input": "Hi", "multi_agent": {"enabled": True}}, "tools_with_budget"),
+        (*RESPONSES[:1], RESPONSES[1] | {"input": "Hi", "tools": SEARCH}, "tools_with_budget"),
+        (*RESPONSES[:1], RESPONSES[1] | {"input": "Hi", "swarm": {"size": 9}}, "unknown_field_with_budget"),
+        (*RESPONSES[:1], RESPONSES[1] | {"input": "Hi", "extra_body": {"tools": [SEARCH]}}, "unknown_field_with_budget"),
+        ("/v1beta/models/ge/m:generateContent", GENERATE[1] | {"tools": {"google_search": {}}}, "tools_with_budget"),
+        ("/v1/messages", LONG["anthropic"][2] | {"messages": [{"role": "user", "content": [{"type": "tool_addition", "tool": {"type": "web_search_20250305"}}]}]}, "tools_with_budget"),
+        ("/v1/messages", LONG["anthropic"][2] | {"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "unknown_field_with_budget"),
+        ("/v1/chat/completions", {"model": "oa/m", "max_tokens": 9, "messages": [USER], "providerOptions": {"gateway": {"models": ["an/m"]}}}, "other_models_named"),
+        ("/v1/chat/completions", {"model": "oa/m", "max_tokens": 9, "messages": [USER], "providerOptions": {"gateway": {"fallback": "an/m"}}}, "other_models_named"),
+    ],
+)
+def test_nothing_that_a_provider_could_do_besides_answering_is_held_against_a_budget_unseen(gateway, upstream, path, body, expected):
+    raw = json.dumps(body).replace("\\\\u005f", "\\u005f").encode()
+    reply = gateway.request("POST", path, raw, gateway.new_key(budget="100/ever")["key"])
+    assert reply.status == 403 and expected in (reply.body.decode() + str(reply.headers)), reply
+    assert upstream.requests == []
+    if expected == "other_models_named":
+        assert code(gateway.request("POST", path, raw, gateway.new_key(models="oa/m")["key"])) == (403, expected)
+        assert upstream.requests == []
+    # Where nothing has to hold, it is for the provider to judge.
+    gateway.request("POST", path, raw, gateway.new_key(budget="100/ever:soft")["key"])
+    assert upstream.requests
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_choice": "auto", "tools": [{"type": "function", "function": {"name": "f", "description": "additional_tools", "parameters": {}}}]},
+        {"response_format": {"type": "json_object"}, "metadata": {"a": "b"}, "chat_template_kwargs": {"x": 1}, "provider": {"order": ["a"]}, "logit_bias": {"1": 2}},
+        {"swarm": [], "crew": {}, "herd": { }, "size": 9, "top_k": 3, "min_p": 0.1},
+        {"client_metadata": {"a": "b"}, "providerOptions": {"openai": {"reasoningEffort": "low"}}, "extra_body": {"google": {"thinking_config": {"thinking_budget": 9}}}},
+    ],
+)
+def test_what_only_shapes_an_answer_is_let_in_under_a_budget(gateway, upstream, fields):
+    upstream.serve("m", provider.chat("Hi"))
+    assert ask(gateway, gateway.new_key(budget="1/ever")["key"], "oa/m", max_tokens=9, **fields).status == 200
+
+
+@pytest.mark.parametrize("fields", [{"max_tokens": 0, "prediction": None}, {"max_tokens": 0, "prediction": ""}, {"max_tokens": None, "prediction": {"type": "content", "content": "x" * 20_000}}])
+def test_what_is_foretold_is_held_besides_the_most_that_a_model_says(gateway, upstream, fields):
+    """The most that it says are 10,000 tokens, which are 0.1 USD."""
+    least = 0.3 if len(str(fields)) > 9999 else 0.1
+    body = json.dumps({"model": "oa/m", "messages": [USER], **fields}).encode()
+    reply = gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(budget=f"{least - 0.001:.3f}/ever")["key"])
+    assert code(reply) == (402, "budget_exceeded")
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("model", ["oa/m", "an/m", "ge/m"])
+def test_no_tokens_at_all_are_no_limit_in_any_translation(gateway, upstream, model):
+    assert code(ask(gateway, gateway.new_key(budget="0.09/ever")["key"], model, max_tokens=0)) == (402, "budget_exceeded")
+    assert upstream.requests == []
+
+
+def test_a_limit_that_completions_do_not_know_is_none(gateway, upstream):
+    body = json.dumps({"model": "oa/m", "prompt": "Hi", "max_completion_tokens": 1}).encode()
+    assert code(gateway.request("POST", "/v1/completions", body, gateway.new_key(budget="0.09/ever")["key"])) == (402, "budget_exceeded")
+    assert upstream.requests == []
+
+
+def test_a_limit_that_is_raised_in_translation_is_held_as_it_is_raised(start_gateway, upstream):
+    files = {"re": file(upstream.url, ["openai_responses"], {"m": "context = 200000, max_output = 10000"})}
+    gateway = start_gateway(providers=files)
+    # Sixteen tokens are 160 micro-dollars, and what is read is less than 100.
+    assert code(ask(gateway, gateway.new_key(budget="0.00016/ever")["key"], "re/m", max_tokens=1)) == (402, "budget_exceeded")
+    assert upstream.requests == []
+
+
+def test_cached_sound_is_charged_once(gateway, upstream):
+    sound = [{"modality": "AUDIO", "tokenCount": 10_000}]
+    usage = {"promptTokenCount": 10_000, "candidatesTokenCount": 0, "cachedContentTokenCount": 9_000}
+    usage |= {"promptTokensDetails": sound, "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 9_000}]}
+    answer = json.dumps(long_answer("gemini") | {"usageMetadata": usage}).encode()
+    upstream.serve_at("POST", "/models/m:generateContent", lambda _: Answer(answer, headers={"content-type": "application/json"}))
+    key = gateway.new_key()
+    assert gateway.request("POST", LONG["gemini"][1], json.dumps(GENERATE[1]).encode(), key["key"]).status == 200
+    assert charged(gateway, key)["cost_nano_usd"] == 10_000 * 1000

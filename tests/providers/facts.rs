@@ -4,16 +4,70 @@ use std::path::Path;
 
 use keyward::catalog::model::{Model, PriceList};
 use keyward::catalog::{Catalog, Provider};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+
+/// Routers that choose a model, which costs something: the facts have them for nothing.
+const CHOOSING: [&str; 4] = ["auto", "auto-model", "pareto-code", "bodybuilder"];
+/// Who makes models that others sell on.
+const MAKERS: [&str; 2] = ["google", "openai"];
+/// Where other providers of the same model, and its maker, know better.
+const KNOWN_BETTER: [[&str; 2]; 1] = [["amazon-bedrock", "amazon.nova-2-lite-v1:0"]];
 
 /// The facts by provider, or `None` where this checkout stands without them.
-pub fn read() -> Option<serde_json::Map<String, Value>> {
+pub fn read() -> Option<Map<String, Value>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/catalogue/models-dev.json");
     let text = std::fs::read_to_string(path).ok()?;
     let mut facts: Value = serde_json::from_str(&text).unwrap();
     match facts["providers"].take() {
-        Value::Object(providers) => Some(providers),
+        Value::Object(mut providers) => {
+            complete(&mut providers);
+            Some(providers)
+        }
         other => panic!("'providers' is {other}"),
+    }
+}
+
+/// Gives the facts what they leave out and without which no hard budget would hold: what is sold on at its maker's price costs what that costs
+/// for sound, pictures and a long context too.
+fn complete(providers: &mut Map<String, Value>) {
+    for [provider, model] in KNOWN_BETTER {
+        let facts = &mut providers[provider]["models"][model];
+        (facts["context"], facts["max_output"]) = (json!(1_000_000), json!(65_535));
+    }
+    let makers = MAKERS.map(|maker| providers[maker]["models"].clone());
+    for (_, provider) in providers.iter_mut().filter(|(id, _)| !MAKERS.contains(&id.as_str())) {
+        for (name, model) in provider["models"].as_object_mut().unwrap() {
+            let price = |model: &Value, part: &str| model["usd_per_mtok"][part].as_f64();
+            let chooses =
+                CHOOSING.iter().any(|end| name.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with(['/', '-'])));
+            if chooses && price(model, "input") == Some(0.0) && price(model, "output") == Some(0.0) {
+                model["usd_per_mtok"] = Value::Null;
+                continue;
+            }
+            let bare = name.rsplit('/').next().unwrap_or(name).to_lowercase();
+            let bare = bare.split(['@', ':']).next().unwrap_or_default();
+            let names = [bare.to_owned(), bare.replace("-preview", ""), format!("{bare}-preview")];
+            let found =
+                makers.iter().find_map(|models| names.iter().find(|name| models.get(name).is_some()).map(|name| (&models[name], name)));
+            let Some((maker, made)) =
+                found.filter(|(maker, _)| price(maker, "input").is_some() && is_close(price(maker, "input"), price(model, "input")))
+            else {
+                continue;
+            };
+            if made.contains("image") && price(model, "output") < price(maker, "output").map(|output| output * 0.7) {
+                model["usd_per_mtok"]["output"] = maker["usd_per_mtok"]["output"].clone();
+            }
+            if price(model, "input_audio").is_none()
+                && price(maker, "input_audio") != price(maker, "input")
+                && price(maker, "input_audio").is_some()
+            {
+                model["usd_per_mtok"]["input_audio"] = maker["usd_per_mtok"]["input_audio"].clone();
+            }
+            let has_tiers = |model: &Value| model["price_tiers"].as_array().is_some_and(|tiers| !tiers.is_empty());
+            if has_tiers(maker) && !has_tiers(model) && price(model, "output") == price(maker, "output") {
+                model["price_tiers"] = maker["price_tiers"].clone();
+            }
+        }
     }
 }
 

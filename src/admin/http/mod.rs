@@ -42,6 +42,7 @@ use access::Admin;
 pub use access::Viewer;
 use body::Json;
 pub use body::{Fields, Json as JsonBody};
+pub use once::KEPT_FOR as ANSWERS_KEPT_FOR;
 
 /// What management needs beside what all requests do.
 pub struct Desk {

@@ -35,7 +35,8 @@ const NAME: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Until when an answer is given again (RFC 3339).
 const EXPIRES: HeaderName = HeaderName::from_static("idempotency-expires");
-const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How long answers are given again.
+pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_NAME: usize = 255;
 /// How long a change waits for those before it.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -70,10 +70,10 @@ async fn tried(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, change: 
         check(&new, groups).await?;
     }
     let mut changed: Vec<(KeyRecord, Note)> = Vec::new();
-    if new.limits != old.limits || new.project != old.project {
+    if (&new.limits, &new.project, new.role) != (&old.limits, &old.project, old.role) {
         for mut relative in store.family(old.family).await? {
             if relative.id != new.id {
-                (relative.limits, relative.project) = (new.limits.clone(), new.project.clone());
+                (relative.limits, relative.project, relative.role) = (new.limits.clone(), new.project.clone(), new.role);
                 let note = note(by, "key.update", &relative, json!({ "with": new.id.to_string() }));
                 changed.push((relative, note));
             }

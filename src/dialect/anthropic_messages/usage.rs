@@ -89,7 +89,7 @@ pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
 impl Reported {
     /// What it says, over what was said before.
     pub fn over(&self, before: Usage) -> Usage {
-        let uncached = self.input_tokens.unwrap_or_else(|| before.input.saturating_sub(before.cached + before.cache_write));
+        let uncached = self.input_tokens.unwrap_or_else(|| before.input.saturating_sub(before.cached.saturating_add(before.cache_write)));
         let cached = self.cache_read_input_tokens.unwrap_or(before.cached);
         let cache_write = self.cache_creation_input_tokens.unwrap_or(before.cache_write);
         let output = self.output_tokens.unwrap_or(before.output);

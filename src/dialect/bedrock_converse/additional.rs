@@ -214,7 +214,7 @@ impl Settled {
         self.may_force = false;
     }
 
-    /// Nova 2 thinks by an effort of three, and at its highest has its own sampling and limit.
+    /// Nova 2 thinks by an effort of three, and at its highest has its own sampling and takes no limit: a caller's own limit means more than that.
     fn nova(&mut self, thinking: &Thinking, family: &Family, dropped: &mut Dropped) {
         if !family.is("nova-2") {
             return dropped.note_if(!thinking.is_off(), "thinking");
@@ -222,11 +222,17 @@ impl Settled {
         if thinking.is_off() {
             return self.put("reasoningConfig", json!({ "type": "disabled" }));
         }
-        let effort = of_three(thinking);
+        let is_bounded = self.sampling.max_output.is_some();
+        let effort = match of_three(thinking) {
+            "high" if is_bounded => {
+                dropped.note("thinking");
+                "medium"
+            }
+            effort => effort,
+        };
         self.put("reasoningConfig", json!({ "type": "enabled", "maxReasoningEffort": effort }));
         if effort == "high" {
             let sampling = &mut self.sampling;
-            dropped.note_if(sampling.max_output.take().is_some(), "max_output");
             dropped.note_if(sampling.temperature.take().is_some(), "temperature");
             dropped.note_if(sampling.top_p.take().is_some(), "top_p");
         }

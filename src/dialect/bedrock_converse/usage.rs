@@ -33,7 +33,7 @@ impl From<Reported> for Usage {
     fn from(reported: Reported) -> Usage {
         let (cached, cache_write) = (reported.cache_read_input_tokens, reported.cache_write_input_tokens);
         Usage {
-            input: reported.input_tokens + cached + cache_write,
+            input: reported.input_tokens.saturating_add(cached).saturating_add(cache_write),
             cached,
             cache_write,
             output: reported.output_tokens,
@@ -45,9 +45,9 @@ impl From<Reported> for Usage {
 impl From<Usage> for Reported {
     fn from(usage: Usage) -> Reported {
         Reported {
-            input_tokens: usage.input.saturating_sub(usage.cached + usage.cache_write),
+            input_tokens: usage.input.saturating_sub(usage.cached.saturating_add(usage.cache_write)),
             output_tokens: usage.output,
-            total_tokens: usage.input + usage.output,
+            total_tokens: usage.input.saturating_add(usage.output),
             cache_read_input_tokens: usage.cached,
             cache_write_input_tokens: usage.cache_write,
         }

@@ -31,6 +31,8 @@ pub struct Reported {
     candidates_tokens_details: Option<Vec<OfModality>>,
     #[serde(skip_serializing)]
     tool_use_prompt_tokens_details: Option<Vec<OfModality>>,
+    #[serde(skip_serializing)]
+    cache_tokens_details: Option<Vec<OfModality>>,
     /// The tier that served it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<String>,
@@ -55,21 +57,24 @@ pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
 impl Reported {
     /// The tokens; `None` where none are counted, as in the middle of Vertex AI's streams.
     pub fn usage(&self) -> Option<Usage> {
-        let prompt = self.prompt_token_count.unwrap_or(0) + self.tool_use_prompt_token_count.unwrap_or(0);
+        let prompt = self.prompt_token_count.unwrap_or(0).saturating_add(self.tool_use_prompt_token_count.unwrap_or(0));
         let thoughts = self.thoughts_token_count.unwrap_or(0);
         self.prompt_token_count.or(self.candidates_token_count).or(self.total_token_count)?;
         // Where only the total is told, the rest of it is output.
         let candidates = self.candidates_token_count.unwrap_or_else(|| {
-            let rest = self.total_token_count.unwrap_or(0).saturating_sub(prompt + thoughts);
+            let rest = self.total_token_count.unwrap_or(0).saturating_sub(prompt.saturating_add(thoughts));
             if self.prompt_token_count.is_some() { rest } else { 0 }
         });
         Some(Usage {
             input: prompt,
             cached: self.cached_content_token_count.unwrap_or(0),
             cache_write: 0,
-            output: candidates + thoughts,
+            output: candidates.saturating_add(thoughts),
             reasoning: thoughts,
-            input_audio: audio(&self.prompt_tokens_details) + audio(&self.tool_use_prompt_tokens_details),
+            // Sound that was cached is cached input.
+            input_audio: audio(&self.prompt_tokens_details)
+                .saturating_add(audio(&self.tool_use_prompt_tokens_details))
+                .saturating_sub(audio(&self.cache_tokens_details)),
             output_audio: audio(&self.candidates_tokens_details),
         })
     }
@@ -82,7 +87,7 @@ impl From<&Usage> for Reported {
         Reported {
             prompt_token_count: Some(usage.input),
             candidates_token_count: Some(candidates),
-            total_token_count: Some(usage.input + usage.output),
+            total_token_count: Some(usage.input.saturating_add(usage.output)),
             thoughts_token_count: some(usage.reasoning),
             cached_content_token_count: some(usage.cached),
             prompt_tokens_details: details(usage.input, usage.input_audio),
@@ -94,7 +99,7 @@ impl From<&Usage> for Reported {
 
 fn audio(details: &Option<Vec<OfModality>>) -> u64 {
     let of_audio = details.iter().flatten().filter(|part| part.modality.as_deref() == Some("AUDIO"));
-    of_audio.filter_map(|part| part.token_count).sum()
+    of_audio.filter_map(|part| part.token_count).fold(0, u64::saturating_add)
 }
 
 /// By modality, where there is more than text.

@@ -118,7 +118,7 @@ impl Written {
         Written {
             prompt_tokens: usage.input,
             completion_tokens: usage.output,
-            total_tokens: usage.input + usage.output,
+            total_tokens: usage.input.saturating_add(usage.output),
             prompt_tokens_details: WrittenInput {
                 cached_tokens: usage.cached,
                 audio_tokens: usage.input_audio,

@@ -14,7 +14,7 @@ use crate::dialect::ir::{Content, Dropped, Effort, Extra, Format, Request, Sampl
 use crate::error::Refusal;
 
 /// OpenAI refuses a limit below this.
-const LEAST_OUTPUT: u64 = 16;
+pub const LEAST_OUTPUT: u64 = 16;
 /// Members of Chat Completions that mean the same here.
 const SHARED_WITH_CHAT: [&str; 5] = ["prompt_cache_key", "prompt_cache_retention", "safety_identifier", "store", "verbosity"];
 

@@ -30,6 +30,7 @@ use super::wire::{Peek, Tells, Wire};
 use super::{Asked, Called, Codec, StreamReader, StreamWriter, To};
 use crate::error::Refusal;
 
+pub use encode_request::LEAST_OUTPUT;
 pub use state::refuse as refuse_held_state;
 
 /// Its facts.

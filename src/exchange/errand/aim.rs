@@ -7,10 +7,11 @@ use http::request::Parts;
 
 use super::{Deed, PROVIDER, Served, batch, google, not_served};
 use crate::catalog::Dialect;
+use crate::dialect::ask::earlier;
 use crate::dialect::members::Members;
 use crate::error::{Kind, Refusal};
-use crate::exchange::keeping::{store_down, targets_with};
-use crate::exchange::naming::files_named;
+use crate::exchange::keeping::{self, store_down, targets_with};
+use crate::exchange::naming::{file_ids, files_named};
 use crate::gateway::Gateway;
 use crate::held::{self, Held};
 use crate::key::caller::Caller;
@@ -28,10 +29,15 @@ pub(super) async fn targets(
     id: &str,
 ) -> Result<Vec<Target>, Refusal> {
     let wanted = head.headers.get(PROVIDER).map(|value| value.to_str().unwrap_or_default());
-    match (served.deed, model) {
+    let kept = kept(served, load)?;
+    // What others made is nobody else's to name, wherever it stands.
+    let keeper = keeping::holder(gateway, caller.id(), &kept).await?;
+    let targets = match (served.deed, model) {
         (Deed::Use(kind) | Deed::Delete(kind), _) => holder(gateway, caller, kind, id).await,
         (Deed::List(kind), _) => keepers(gateway, served, caller, kind, wanted).await,
-        (Deed::Make(held::Kind::Batch), _) if served.dialect == Dialect::AnthropicMessages => batch::aim(gateway, served, caller, load),
+        (Deed::Make(held::Kind::Batch), _) if served.dialect == Dialect::AnthropicMessages => {
+            batch::aim(gateway, served, caller, keeper.as_deref(), load)
+        }
         (Deed::Make(held::Kind::Batch), Some(model)) if served.dialect == Dialect::Gemini => {
             google::aim(gateway, served, caller, load, model).await
         }
@@ -50,11 +56,7 @@ pub(super) async fn targets(
             Ok(targets)
         }
         (_, Some(model)) => {
-            let kept = match load {
-                Load::Json(body, _) if served.dialect == Dialect::Gemini => files_named(body)?,
-                _ => Vec::new(),
-            };
-            let targets = targets_with(gateway, model, caller.id(), &kept).await?;
+            let targets = targets_with(gateway, model, caller.id(), &kept, &None).await?;
             for target in &targets {
                 let full_name = || target.full_name();
                 caller.may_use(model, full_name, target.provider.is_simulator()).map_err(|reason| reason.refusal(Some(caller.id())))?;
@@ -62,7 +64,7 @@ pub(super) async fn targets(
             Ok(targets)
         }
         (deed, None) => {
-            let mut targets = choose(gateway, served, wanted)?;
+            let mut targets = choose(gateway, served, wanted.or(keeper.as_deref()))?;
             if let Deed::Make(kind) = deed {
                 beside_others(gateway, caller, kind, &mut targets).await?;
             }
@@ -75,7 +77,26 @@ pub(super) async fn targets(
             }
             Ok(targets)
         }
+    }?;
+    let (Some((kind, id)), Some(keeper)) = (kept.first(), keeper) else { return Ok(targets) };
+    let mut there = targets;
+    there.retain(|target| target.provider.holder() == *keeper);
+    if there.is_empty() { Err(keeping::elsewhere(*kind, id, &keeper)) } else { Ok(there) }
+}
+
+/// What a body names of what providers keep: files, and what a response goes on with.
+fn kept(served: &Served, load: &Load) -> Result<Vec<(held::Kind, String)>, Refusal> {
+    let Load::Json(body, _) = load else { return Ok(Vec::new()) };
+    if served.dialect == Dialect::Gemini {
+        return files_named(body);
     }
+    // What is no object its provider refuses.
+    let Ok(members) = Members::read(body) else { return Ok(Vec::new()) };
+    let mut kept = earlier(&members)?;
+    if members.may_name_files() {
+        kept.extend(file_ids(body)?);
+    }
+    Ok(kept)
 }
 
 /// Who keeps what is to be listed: all the credentials of one provider by which the key made something, or whoever could.

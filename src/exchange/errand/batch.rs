@@ -38,8 +38,14 @@ struct Params<'a> {
 
 const NEED: &str = "'requests' has to be a list of {\"custom_id\": …, \"params\": {\"model\": …, …}}, with at least one of them";
 
-/// The provider that serves every request of a batch, and the batch with the names that it has for their models.
-pub(super) fn aim(gateway: &Gateway, served: &Served, caller: &Caller, load: &mut Load) -> Result<Vec<Target>, Refusal> {
+/// The provider that serves every request of a batch, the one that keeps what they name, and the batch with the names that it has for their models.
+pub(super) fn aim(
+    gateway: &Gateway,
+    served: &Served,
+    caller: &Caller,
+    keeper: Option<&str>,
+    load: &mut Load,
+) -> Result<Vec<Target>, Refusal> {
     let Load::Json(body, _) = load else { return Err(invalid(NEED.to_owned())) };
     let batch: Batch<'_> = serde_json::from_slice(body).map_err(|e| invalid(format!("{NEED} ({e}).")))?;
     let mut named: HashMap<String, Target> = HashMap::new();
@@ -53,7 +59,9 @@ pub(super) fn aim(gateway: &Gateway, served: &Served, caller: &Caller, load: &mu
         let target = match named.get(&name) {
             Some(target) => target.clone(),
             None => {
-                let target = target(gateway, served, caller, &name, first.as_ref()).map_err(|refusal| refusal.with_param("requests"))?;
+                let holder = first.as_ref().map(|first: &Target| first.provider.holder());
+                let holder = holder.as_deref().or(keeper);
+                let target = target(gateway, served, caller, &name, holder).map_err(|refusal| refusal.with_param("requests"))?;
                 named.insert(name, target.clone());
                 target
             }
@@ -75,12 +83,12 @@ pub(in crate::exchange) fn with_results_here(json: &[u8]) -> Option<Bytes> {
     Some([&json[..results.range.start], &path, &json[results.range.end..]].concat().into())
 }
 
-/// Who serves one of its requests: the provider of those before it, where there are any.
-pub(super) fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: &str, first: Option<&Target>) -> Result<Target, Refusal> {
+/// Who serves one of its requests: the provider of those before it, or of what they name, where there is one.
+pub(super) fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: &str, holder: Option<&str>) -> Result<Target, Refusal> {
     chat::check_operation(name, served.operation, served.dialect)?;
     let router = gateway.router();
-    let mut targets = match first {
-        Some(first) => router.resolve_at(name, &first.provider.holder())?,
+    let mut targets = match holder {
+        Some(holder) => router.resolve_at(name, holder)?,
         None => router.resolve(name)?,
     };
     for target in &targets {
@@ -89,11 +97,11 @@ pub(super) fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: 
     }
     let is_served = |target: &Target| target.endpoint(served.operation, served.dialect).is_ok();
     let works = targets.iter().position(|target| is_served(target) && !target.rests());
-    match (works.or(targets.iter().position(is_served)), first) {
+    match (works.or(targets.iter().position(is_served)), holder) {
         (Some(index), _) => Ok(targets.swap_remove(index)),
-        (None, Some(first)) => Err(invalid(format!(
-            "A batch goes to one provider, and '{name}' is not at '{}', where the requests before it are: make a batch for each provider.",
-            first.provider.id
+        (None, Some(holder)) => Err(invalid(format!(
+            "A batch goes to one provider, and '{name}' is not at '{}', where the requests before it are, or a file that they name: make a batch for each provider.",
+            holder.split('#').next().unwrap_or_default()
         ))),
         (None, None) => {
             let (whose, dialect) = (if served.dialect == Dialect::Gemini { "Google" } else { "Anthropic" }, served.dialect.as_str());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 
 use super::{Deed, Reply, Served, Walked, batch, google, not_served, upload};
@@ -13,7 +13,7 @@ use crate::dialect::ir::{Dropped, Trouble};
 use crate::dialect::members::Members;
 use crate::dialect::{Meter, Reading, Tells, wire};
 use crate::error::Refusal;
-use crate::exchange::handover::{Incoming, Outgoing, write_headers};
+use crate::exchange::handover::{Incoming, Outgoing, write_headers, write_length};
 use crate::exchange::keeping::{id_of, store_down};
 use crate::exchange::list;
 use crate::gateway::Gateway;
@@ -71,7 +71,10 @@ pub(super) async fn hand_over(
     *response.status_mut() = head.status;
     write_headers(response.headers_mut(), &head, Some(served.dialect), provider, &ticket);
     let copied = [header::CONTENT_TYPE, header::CONTENT_DISPOSITION];
-    for (name, value) in copied.into_iter().filter_map(|name| head.headers.get(&name).map(|value| (name.clone(), value.clone()))) {
+    let told = |value: &&HeaderValue| !upstream::repeats_secret(value.as_bytes(), provider);
+    for (name, value) in
+        copied.into_iter().filter_map(|name| head.headers.get(&name).filter(told).map(|value| (name.clone(), value.clone())))
+    {
         response.headers_mut().insert(name, value);
     }
     upload::write_told(response.headers_mut(), &head);
@@ -89,12 +92,10 @@ pub(super) async fn hand_over(
         }
         Ok(Outgoing::Flowing { before, source, meter }) => {
             let is_stream = matches!(meter, Meter::Stream(_));
-            if let Some(length) = head.headers.get(header::CONTENT_LENGTH).filter(|_| !is_stream) {
-                response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
-            }
+            let length = if is_stream { None } else { write_length(response.headers_mut(), &head) };
             let concealer = Concealer::of(&meter, provider);
             let watch = Watch { meter, ticket, provider: Who::of(provider), concealer, is_stream, surface };
-            *response.body_mut() = Body::new(AnswerBody::new(before, source, idle, watch));
+            *response.body_mut() = Body::new(AnswerBody::new(before, source, idle, watch).of_length(length));
         }
         Ok(Outgoing::Error { status, trouble, text }) => {
             ticket.settle(Outcome::ProviderError, None);

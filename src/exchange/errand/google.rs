@@ -92,7 +92,7 @@ pub(super) async fn aim(gateway: &Gateway, served: &Served, caller: &Caller, loa
     let mut edits = Vec::new();
     for raw in std::iter::once(batch.model).chain(inlined).flatten().map(RawValue::get) {
         let name: String = serde_json::from_str(raw).map_err(|_| invalid("A request's 'model' has to be a string.".to_owned()))?;
-        let asked = batch::target(gateway, served, caller, name.strip_prefix("models/").unwrap_or(&name), Some(&target))?;
+        let asked = batch::target(gateway, served, caller, name.strip_prefix("models/").unwrap_or(&name), Some(&target.provider.holder()))?;
         edits.push(Edit::of(raw, &body, &format!("models/{}", asked.model)));
     }
     *load = Load::Json(splice(&body, edits).concat().into(), None);
@@ -116,7 +116,7 @@ pub(in crate::exchange) fn file_of(batch: &[u8]) -> Option<String> {
 /// The model at the provider that keeps what a batch is about.
 fn at_holder(gateway: &Gateway, served: &Served, caller: &Caller, model: &str, holder: &str) -> Result<Target, Refusal> {
     let there = aim::at(gateway, holder)?;
-    batch::target(gateway, served, caller, model, Some(&there))
+    batch::target(gateway, served, caller, model, Some(&there.provider.holder()))
 }
 
 fn invalid(message: String) -> Refusal {

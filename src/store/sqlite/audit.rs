@@ -1,5 +1,7 @@
 //! The table of who changed what.
 
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
 use ring::hmac;
 use serde_json::json;
@@ -36,11 +38,18 @@ impl AuditStore for Sqlite {
             self.head(&mut connection).await
         })
     }
+
+    fn has_noted(&self) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let any = "SELECT EXISTS (SELECT 1 FROM keys) OR EXISTS (SELECT 1 FROM groups) OR EXISTS (SELECT 1 FROM credentials)";
+            Ok(sqlx::query_scalar(any).fetch_one(&self.reads).await?)
+        })
+    }
 }
 
 /// Begins to keep the list's end under a secret, where there is a list or something that was changed before there was one.
 pub(super) async fn seal(store: &Sqlite) -> Result<(), StoreError> {
-    let is_open = store.audit_head().await? != Head::None || (store.audit(None, 1).await?.is_empty() && !store.has_keys().await?);
+    let is_open = store.audit_head().await? != Head::None || (store.audit(None, 1).await?.is_empty() && !store.has_noted().await?);
     if is_open {
         return Ok(());
     }
@@ -68,7 +77,7 @@ impl Sqlite {
         };
         let why = match head {
             Head::Forged => Some("the end that was kept is not this gateway's"),
-            Head::None if last.is_some() => Some("there is no end that was kept"),
+            Head::None if last.is_some() || self.had_end.load(Ordering::Relaxed) => Some("there is no end that was kept"),
             _ => None,
         };
         let sealing = why.filter(|_| note.action != SEAL).map(sealing);
@@ -110,6 +119,8 @@ impl Sqlite {
         let Some(seal) = &self.seal else { return Ok(Head::Unkept) };
         let row: Option<(i64, String, Vec<u8>)> =
             sqlx::query_as("SELECT number, hash, code FROM audit_head").fetch_optional(connection).await?;
+        // One that was there cannot be gone by itself.
+        self.had_end.fetch_or(row.is_some(), Ordering::Relaxed);
         Ok(match row {
             None => Head::None,
             Some((number, hash, code)) if hmac::verify(seal, &sealed(number, &hash), &code).is_ok() => Head::At(number, hash),

@@ -44,6 +44,7 @@ impl CredentialStore for Sqlite {
                 .await?;
             self.append(&mut transaction, note).await?;
             transaction.commit().await?;
+            self.erase_what_was().await;
             Ok(true)
         })
     }
@@ -58,8 +59,20 @@ impl CredentialStore for Sqlite {
             }
             self.append(&mut transaction, note).await?;
             transaction.commit().await?;
+            self.erase_what_was().await;
             Ok(true)
         })
+    }
+}
+
+impl Sqlite {
+    /// What a change has written over is in the file until its journal is brought into it, and in the journal until that begins anew. While
+    /// somebody reads it goes on for longer.
+    async fn erase_what_was(&self) {
+        let is_busy = sqlx::query_scalar::<_, bool>("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.changes).await;
+        if is_busy.unwrap_or(true) {
+            tracing::warn!("the sealed text of before is in the store's journal until nobody reads the store");
+        }
     }
 }
 

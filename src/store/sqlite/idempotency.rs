@@ -6,11 +6,13 @@ use sqlx::Row;
 use super::{Sqlite, micros, timestamp};
 use crate::store::{Answer, Claim, IdempotencyStore};
 
+const FORGET: &str = "DELETE FROM idempotency WHERE at < ?";
+
 impl IdempotencyStore for Sqlite {
     fn claim<'a>(&'a self, scope: &'a str, name: &'a str, request: &'a [u8], oldest: Timestamp) -> Answer<'a, Claim> {
         Box::pin(async move {
             let mut transaction = self.change().await?;
-            sqlx::query("DELETE FROM idempotency WHERE at < ?").bind(micros(oldest)).execute(&mut *transaction).await?;
+            sqlx::query(FORGET).bind(micros(oldest)).execute(&mut *transaction).await?;
             let row = sqlx::query("SELECT request, answer, at FROM idempotency WHERE scope = ? AND name = ?");
             let row = row.bind(scope).bind(name).fetch_optional(&mut *transaction).await?;
             let claim = match row {
@@ -32,6 +34,13 @@ impl IdempotencyStore for Sqlite {
             };
             transaction.commit().await?;
             Ok(claim)
+        })
+    }
+
+    fn forget_answers(&self, before: Timestamp) -> Answer<'_, ()> {
+        Box::pin(async move {
+            sqlx::query(FORGET).bind(micros(before)).execute(&self.changes).await?;
+            Ok(())
         })
     }
 

@@ -14,12 +14,12 @@ use crate::store::{Answer, Cursor, Entry, LastUse, LedgerStore, Place, Request, 
 /// How requests end that are taken to have cost what was reserved: for each number of what open ones have in common, another.
 const ASSUMED: &str = "INSERT INTO commons (key, model, provider, operation, project, team, prompt, node, outcome, status, source)
     SELECT key, model, provider, operation, project, team, prompt, node, 'assumed', status, 'estimated' FROM commons
-    WHERE node = ? AND outcome = 'open' AND number IN (SELECT common FROM ledger WHERE ended IS NULL) ON CONFLICT DO NOTHING";
-const ASSUME: &str = "UPDATE ledger SET cost = reserved, ended = ?2, common = (
+    WHERE outcome = 'open' AND number IN (SELECT common FROM ledger WHERE ended IS NULL) ON CONFLICT DO NOTHING";
+const ASSUME: &str = "UPDATE ledger SET cost = reserved, ended = ?1, common = (
         SELECT assumed.number FROM commons AS open JOIN commons AS assumed USING
             (key, model, provider, operation, project, team, prompt, node, status)
         WHERE open.number = ledger.common AND assumed.outcome = 'assumed' AND assumed.source = 'estimated')
-    WHERE ended IS NULL AND EXISTS (SELECT 1 FROM commons WHERE number = ledger.common AND node = ?1 AND outcome = 'open')
+    WHERE ended IS NULL AND EXISTS (SELECT 1 FROM commons WHERE number = ledger.common AND outcome = 'open')
     RETURNING place";
 
 /// The newest of each number of what the key's requests have in common, and of those the newest.
@@ -39,7 +39,10 @@ impl LedgerStore for Sqlite {
     fn apply<'a>(&'a self, node: &'a str, entries: &'a [Entry], cursor: Cursor) -> Answer<'a, ()> {
         Box::pin(async move {
             self.is_there()?;
-            let mut transaction = self.writes.begin_with("BEGIN IMMEDIATE").await?;
+            // A move to another segment lets the ones before be deleted: what came from them must outlive a loss of power first, and this
+            // transaction's end waits for the disk with all before it, whoever reads meanwhile.
+            let pool = if cursor.offset == 0 { &self.changes } else { &self.writes };
+            let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
             writing::write(&mut transaction, node, entries).await?;
             sqlx::query("INSERT INTO cursors (node, segment, position) VALUES (?, ?, ?) ON CONFLICT (node) DO UPDATE SET segment = excluded.segment, position = excluded.position")
                 .bind(node)
@@ -47,20 +50,15 @@ impl LedgerStore for Sqlite {
                 .bind(signed(cursor.offset))
                 .execute(&mut *transaction)
                 .await?;
-            transaction.commit().await?;
-            // A move to another segment lets the ones before be deleted: what came from them must outlive a loss of power first.
-            if cursor.offset == 0 {
-                sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.writes).await?;
-            }
-            Ok(())
+            Ok(transaction.commit().await?)
         })
     }
 
-    fn assume_open<'a>(&'a self, node: &'a str, at: Timestamp) -> Answer<'a, u64> {
+    fn assume_open(&self, at: Timestamp) -> Answer<'_, u64> {
         Box::pin(async move {
             let mut transaction = self.writes.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::query(ASSUMED).bind(node).execute(&mut *transaction).await?;
-            let assumed: Vec<i64> = sqlx::query_scalar(ASSUME).bind(node).bind(micros(at)).fetch_all(&mut *transaction).await?;
+            sqlx::query(ASSUMED).execute(&mut *transaction).await?;
+            let assumed: Vec<i64> = sqlx::query_scalar(ASSUME).bind(micros(at)).fetch_all(&mut *transaction).await?;
             rollups::forget(&mut transaction, assumed.iter().copied()).await?;
             transaction.commit().await?;
             Ok(assumed.len() as u64)
@@ -140,6 +138,13 @@ impl LedgerStore for Sqlite {
 
     fn prune(&self, before: Timestamp) -> Answer<'_, u64> {
         Box::pin(rollups::prune(&self.writes, before, PRUNED_AT_ONCE))
+    }
+
+    fn newest(&self) -> Answer<'_, Option<Timestamp>> {
+        Box::pin(async move {
+            let place: Option<i64> = sqlx::query_scalar("SELECT MAX(place) FROM ledger").fetch_one(&self.reads).await?;
+            Ok(place.map(came_at))
+        })
     }
 
     fn sweep(&self) -> Answer<'_, u64> {

@@ -20,17 +20,19 @@ mod writing;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use ring::hmac;
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool, Transaction};
 
 use super::StoreError;
 
+/// How tables came to be as they are.
+static TABLES: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(5);
 /// The same of a change that somebody waits for.
@@ -50,6 +52,8 @@ pub struct Sqlite {
     swept: Arc<AtomicI64>,
     /// What the end of the audit list is put under; without it, it is under nothing.
     seal: Option<Arc<hmac::Key>>,
+    /// Whether the end of the audit list was seen, which nobody takes away but who cuts the list.
+    had_end: Arc<AtomicBool>,
 }
 
 /// The file that was opened: the one of its name may be another one by now.
@@ -86,10 +90,20 @@ impl Sqlite {
             pool.before_acquire(move |connection, _| Box::pin(std::future::ready(is_free(connection))))
         };
         let [reads, writes] = [4, 2].map(|most| pool(most).connect_lazy_with(options.clone().busy_timeout(BUSY)));
-        // A key that was revoked stays revoked.
-        let changes = pool(2).connect_lazy_with(options.busy_timeout(CHANGE_BUSY).synchronous(SqliteSynchronous::Full));
+        // A key that was revoked stays revoked, and a secret that was taken out is out.
+        let safe = options.busy_timeout(CHANGE_BUSY).synchronous(SqliteSynchronous::Full).pragma("secure_delete", "ON");
+        let changes = pool(2).connect_lazy_with(safe);
         let file = File { path: path.to_path_buf(), is: identity(path).map_err(|e| StoreError(format!("{}: {e}", path.display())))? };
-        Ok(Sqlite { reads, writes, changes, file: Arc::new(file), swept: Arc::default(), seal: None })
+        Ok(Sqlite { reads, writes, changes, file: Arc::new(file), swept: Arc::default(), seal: None, had_end: Arc::default() })
+    }
+
+    /// Whether the file's tables are to be brought up to date; one that cannot be read is not known to be.
+    pub async fn is_older(path: &Path) -> bool {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY);
+        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_lazy_with(options);
+        let is_older = version(&pool).await.is_some_and(|is| Some(is) < newest());
+        pool.close().await;
+        is_older
     }
 
     /// From here on the end of the audit list is kept under a secret; where it never was, or is not any more, an entry tells from when on.
@@ -147,21 +161,28 @@ impl Sqlite {
     }
 }
 
+/// The version of a store's tables: in a new one there are none.
+async fn version(pool: &SqlitePool) -> Option<i64> {
+    sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(pool).await.unwrap_or_default()
+}
+
+/// The version that this one's tables have.
+fn newest() -> Option<i64> {
+    TABLES.iter().map(|change| change.version).max()
+}
+
 /// Changes tables of an older version; whoever waits for a large store is told why.
 async fn bring_up_to_date(path: &Path, options: &SqliteConnectOptions) -> Result<(), MigrateError> {
-    let tables = sqlx::migrate!("src/store/sqlite/migrations");
     // Such a statement is slow by what it does, and as long as a screen.
     let options = options.clone().busy_timeout(BUSY).disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_lazy_with(options);
-    // In a new store there is no such table.
-    let known = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&pool).await;
-    let (is, will_be): (Option<i64>, _) = (known.unwrap_or_default(), tables.iter().map(|change| change.version).max());
+    let (is, will_be) = (version(&pool).await, newest());
     let is_older = is.is_some() && is < will_be;
     if is_older {
         let (store, from, to) = (path.display(), is, will_be);
         tracing::info!(%store, from, to, "the store is being brought up to date, which may take half a minute for a million requests: let it end");
     }
-    tables.run(&pool).await?;
+    TABLES.run(&pool).await?;
     if is_older {
         tracing::info!("the store is up to date");
     }

@@ -200,7 +200,7 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Settle { .. } => {}
             Step::Assume => {
-                store.assume_open("n", at(MINUTES)).await.unwrap();
+                store.assume_open(at(MINUTES)).await.unwrap();
                 for plain in all.iter_mut().filter(|plain| plain.outcome == "open") {
                     (plain.outcome, plain.cost) = ("assumed", plain.reserved);
                 }

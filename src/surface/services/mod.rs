@@ -177,10 +177,13 @@ fn in_scope(caller: &Caller, service: &Service, name: &str, operation: &Operatio
     }
 }
 
-/// Whether the key may call anything of a service, by its scope; if not, why it may not call one of its operations.
+/// Whether the key may call anything of a service, by its scope; if not, why, with no operation named that it may not know of.
 fn any_in_scope(caller: &Caller, service: &Service, name: &str) -> Result<(), Reason> {
-    let each = || service.description.operations.iter().map(|operation| in_scope(caller, service, name, operation));
-    each().find(Result::is_ok).or_else(|| each().next()).unwrap_or(Ok(()))
+    let mut operations = service.description.operations.iter();
+    match operations.len() == 0 || operations.any(|operation| in_scope(caller, service, name, operation).is_ok()) {
+        true => Ok(()),
+        false => caller.may_call_service(&[&format!("{name}/*")]),
+    }
 }
 
 fn store_down(error: &StoreError) -> Refusal {

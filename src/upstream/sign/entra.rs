@@ -16,6 +16,11 @@ pub struct Application {
     client_secret: Secret,
 }
 
+/// The variables that are read beside the credential's own.
+pub const VARIABLES: [&str; 3] = [AUTHORITY_HOST, TENANT_ID, CLIENT_ID];
+const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+const TENANT_ID: &str = "AZURE_TENANT_ID";
+const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 const AUTHORITY: &str = "https://login.microsoftonline.com";
 const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 
@@ -24,14 +29,14 @@ const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 impl Application {
     /// From the variables that the Azure SDKs read; the credential is the application's secret.
     pub fn of(credential: &Credential, env: &Environment) -> Result<Application, String> {
-        let authority = env.get("AZURE_AUTHORITY_HOST").unwrap_or(AUTHORITY).trim_end_matches('/');
-        let tenant = needed(env, "AZURE_TENANT_ID")?;
+        let authority = env.get(AUTHORITY_HOST).unwrap_or(AUTHORITY).trim_end_matches('/');
+        let tenant = needed(env, TENANT_ID)?;
         if !is_part(tenant) {
             return Err("AZURE_TENANT_ID is no tenant's id".to_owned());
         }
         Ok(Application {
             token_url: format!("{authority}/{tenant}/oauth2/v2.0/token"),
-            client_id: needed(env, "AZURE_CLIENT_ID")?.to_owned(),
+            client_id: needed(env, CLIENT_ID)?.to_owned(),
             client_secret: credential.secret.clone(),
         })
     }

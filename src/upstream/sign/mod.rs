@@ -15,7 +15,7 @@ use http::{HeaderMap, header};
 use reqwest::Url;
 
 use crate::catalog::{Auth, Environment};
-use crate::route::Credential;
+use crate::route::{Credential, Trace};
 pub use client_credentials::Client;
 pub use google::is_file;
 pub use tokens::{Source, Tokens};
@@ -56,11 +56,28 @@ impl Signer {
         }
     }
 
+    /// What finds what is added, where that is a secret by itself.
+    pub fn trace(&self) -> Option<Trace> {
+        match self {
+            Signer::Sigv4(keys) => keys.trace.clone(),
+            Signer::Token(tokens) => tokens.trace(),
+        }
+    }
+
     /// The provider refused what was added: a token that is held is not used again.
     pub fn refused(&self) {
         if let Signer::Token(tokens) = self {
             tokens.forget();
         }
+    }
+}
+
+/// The variables that a way of authentication reads beside the credential's own.
+pub fn variables(auth: &Auth) -> &'static [&'static str] {
+    match auth {
+        Auth::Sigv4 => &sigv4::VARIABLES,
+        Auth::AzureEntra => &entra::VARIABLES,
+        Auth::Gcp | Auth::Bearer | Auth::Header(_) | Auth::Query(_) | Auth::None => &[],
     }
 }
 

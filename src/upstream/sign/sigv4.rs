@@ -11,19 +11,26 @@ use ring::{digest, hmac};
 use super::needed;
 use crate::catalog::Environment;
 use crate::hex::hex;
-use crate::route::{Credential, Secret};
+use crate::route::{Credential, Secret, Trace};
 
 /// AWS keys, and what they sign for.
 #[derive(Debug)]
 pub struct Keys {
     pub(super) id: Secret,
     pub(super) secret: Secret,
-    /// Of temporary credentials.
+    /// Of temporary credentials, and what finds it where it is repeated.
     pub(super) session: Option<Secret>,
+    pub(super) trace: Option<Trace>,
     pub(super) region: String,
     pub(super) service: &'static str,
 }
 
+/// The variables that are read beside the credential's own.
+pub const VARIABLES: [&str; 4] = [SECRET_KEY, SESSION_TOKEN, REGION, DEFAULT_REGION];
+const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+const REGION: &str = "AWS_REGION";
+const DEFAULT_REGION: &str = "AWS_DEFAULT_REGION";
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const SESSION: HeaderName = HeaderName::from_static("x-amz-security-token");
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -33,11 +40,13 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 impl Keys {
     /// From the variables that the AWS SDKs read; the credential is the access key's id.
     pub fn of(credential: &Credential, env: &Environment) -> Result<Keys, String> {
-        let region = env.get("AWS_REGION").or(env.get("AWS_DEFAULT_REGION"));
+        let session = env.get(SESSION_TOKEN).map(Secret::new);
+        let region = env.get(REGION).or(env.get(DEFAULT_REGION));
         Ok(Keys {
             id: credential.secret.clone(),
-            secret: Secret::new(needed(env, "AWS_SECRET_ACCESS_KEY")?),
-            session: env.get("AWS_SESSION_TOKEN").map(Secret::new),
+            secret: Secret::new(needed(env, SECRET_KEY)?),
+            trace: session.as_ref().and_then(Trace::of),
+            session,
             region: region.ok_or("AWS_REGION is not set, which its signatures need")?.to_owned(),
             service: "bedrock",
         })

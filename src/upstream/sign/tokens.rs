@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{client_credentials, entra, google};
-use crate::route::Secret;
+use crate::route::{Secret, Trace};
 use crate::upstream::tls;
 
 /// The token of one credential.
@@ -50,6 +50,8 @@ struct Held {
 
 struct Token {
     header: HeaderValue,
+    /// Whoever is sent it may repeat it.
+    trace: Option<Trace>,
     /// From then on a new one is fetched, while this one is still used.
     fresh_until: Instant,
     good_until: Instant,
@@ -62,6 +64,8 @@ const REST: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Of a server's description of an error so much is told.
 const QUOTED: usize = 200;
+/// A shorter value of a form may be a word of anybody's.
+const SHORTEST_HIDDEN: usize = 8;
 
 /// The life of a token of which none is told, and the longest that is believed.
 const USUAL_LIFE: Duration = Duration::from_secs(3600);
@@ -116,6 +120,11 @@ impl Tokens {
             return Err(why.clone());
         }
         self.fetch().await
+    }
+
+    /// What finds the token that is held.
+    pub fn trace(&self) -> Option<Trace> {
+        self.read().token.as_ref()?.trace.clone()
     }
 
     /// The token that is held is no good.
@@ -196,7 +205,8 @@ impl Granted {
         let mut header = header.map_err(|_| "the token server's token holds characters that no header can carry".to_owned())?;
         header.set_sensitive(true);
         let (now, lives) = (Instant::now(), self.expires_in.unwrap_or(USUAL_LIFE).min(LONGEST_LIFE));
-        Ok(Token { header, fresh_until: now + lives.saturating_sub(EARLY).max(lives / 2), good_until: now + lives })
+        let trace = Trace::of(&Secret::new(self.access_token));
+        Ok(Token { header, trace, fresh_until: now + lives.saturating_sub(EARLY).max(lives / 2), good_until: now + lives })
     }
 }
 
@@ -210,16 +220,17 @@ pub async fn ask(url: &str, form: &[(&str, &str)], basic: Option<(&str, &Secret)
     let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
     let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     let request = client()?.post(url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.join("&"));
-    send(match basic {
+    let sent: Vec<&str> = form.iter().map(|(_, value)| *value).chain(basic.map(|(_, secret)| secret.expose())).collect();
+    let request = match basic {
         Some((id, secret)) => request.basic_auth(encoded(id), Some(encoded(secret.expose()))),
         None => request,
-    })
-    .await
+    };
+    send(request, &sent).await
 }
 
 /// Asks a machine's metadata server.
 pub async fn get(url: &str) -> Result<Granted, String> {
-    send(client()?.get(url).header("metadata-flavor", "Google")).await.map_err(|refused| refused.told)
+    send(client()?.get(url).header("metadata-flavor", "Google"), &[]).await.map_err(|refused| refused.told)
 }
 
 /// A client of its own: it is needed once an hour.
@@ -234,7 +245,13 @@ fn class(why: &serde_json::Error) -> String {
     format!("{what}, at line {} column {}", why.line(), why.column())
 }
 
-async fn send(request: reqwest::RequestBuilder) -> Result<Granted, Refused> {
+/// What a server says, without what it was sent.
+fn quoted(said: &str, sent: &[&str]) -> String {
+    let hidden = sent.iter().filter(|value| value.len() >= SHORTEST_HIDDEN).fold(said.to_owned(), |said, value| said.replace(value, "…"));
+    hidden.chars().take(QUOTED).collect()
+}
+
+async fn send(request: reqwest::RequestBuilder, sent: &[&str]) -> Result<Granted, Refused> {
     let unreachable = |e: reqwest::Error| format!("its token server could not be reached ({})", e.without_url());
     let response = request.send().await.map_err(unreachable)?;
     let status = response.status();
@@ -245,8 +262,11 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Granted, Refused> {
         return granted.map_err(|why| format!("its token server's answer is no JSON with an 'access_token' ({})", class(&why)).into());
     }
     let error = serde_json::from_slice::<Value>(&body).unwrap_or_default();
-    let said: Vec<&str> = ["error", "error_description"].iter().filter_map(|name| error.get(name)?.as_str()).collect();
-    let said: String = said.join(": ").chars().take(QUOTED).collect();
+    // Its description may repeat what it was sent, and names the application: that is for whoever runs this gateway.
+    let said = quoted(error["error"].as_str().unwrap_or_default(), sent);
+    if let Some(description) = error["error_description"].as_str() {
+        tracing::warn!(status = status.as_u16(), error = said, description = quoted(description, sent), "a token server refuses");
+    }
     let is_of_client = error["error"] == "invalid_client" || status == StatusCode::UNAUTHORIZED;
     // A resource that is refused as one is no reason to ask for a token to all of them.
     let is_of_request = status == StatusCode::BAD_REQUEST && !is_of_client && error["error"] != "invalid_target";

@@ -113,9 +113,15 @@ fn claude_that_thinks_takes_neither_its_sampling_nor_a_forced_tool() {
     let fields = &body["additionalModelRequestFields"];
     assert_eq!((&fields["thinking"], &fields["output_config"]), (&json!({ "type": "adaptive" }), &json!({ "effort": "high" })));
     let (body, dropped) = encoded_for(&request, "us.amazon.nova-2-lite-v1:0", None);
-    let fields = json!({ "inferenceConfig": { "topK": 5 }, "reasoningConfig": { "type": "enabled", "maxReasoningEffort": "high" } });
-    assert_eq!((&body["additionalModelRequestFields"], body.get("inferenceConfig")), (&fields, None));
-    assert_eq!(dropped, ["max_output", "temperature"]);
+    let fields =
+        |effort| json!({ "inferenceConfig": { "topK": 5 }, "reasoningConfig": { "type": "enabled", "maxReasoningEffort": effort } });
+    let bounded = json!({ "maxTokens": 2000, "temperature": 0.3 });
+    assert_eq!((&body["additionalModelRequestFields"], &body["inferenceConfig"]), (&fields("medium"), &bounded), "a limit is kept");
+    assert_eq!(dropped, ["thinking"]);
+    let boundless = Request { sampling: Sampling { max_output: None, ..request.sampling.clone() }, ..request.clone() };
+    let (body, dropped) = encoded_for(&boundless, "us.amazon.nova-2-lite-v1:0", None);
+    assert_eq!((&body["additionalModelRequestFields"], body.get("inferenceConfig")), (&fields("high"), None));
+    assert_eq!(dropped, ["temperature"]);
     let (body, dropped) = encoded_for(&request, "meta.llama3-70b-instruct-v1:0", None);
     assert_eq!((body.get("additionalModelRequestFields"), &body["toolConfig"]["toolChoice"]), (None, &json!({ "auto": {} })));
     assert_eq!(dropped, ["thinking", "top_k", "tool_choice"]);
