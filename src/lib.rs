@@ -17,6 +17,7 @@ pub mod cli;
 pub mod config;
 pub mod deep;
 pub mod dialect;
+mod distinct;
 pub mod error;
 pub mod exchange;
 pub mod gateway;

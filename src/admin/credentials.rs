@@ -1,6 +1,5 @@
 //! Keeping providers' credentials: they go in, are used, weighed, switched off and taken out, and never come out again.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -11,6 +10,7 @@ use utoipa::ToSchema;
 use super::change::Wrong;
 use crate::catalog::{Auth, Catalog, Environment, LoadError, Provider, env};
 use crate::config::hint;
+use crate::distinct::distinct;
 use crate::quota::account::is_slug;
 use crate::route::{LiveProvider, Sealed, Secret, StoredCredential, Switchboard, Variables, Vault};
 use crate::store::audit::{Actor, Note};
@@ -122,9 +122,7 @@ fn taken_by(provider: &Provider) -> Vec<&str> {
     let mut taken: Vec<&str> = provider.credential.iter().map(String::as_str).collect();
     taken.extend(addresses.flat_map(|address| env::variables(address)).map(|(name, _)| name));
     taken.extend(ways.flat_map(|way| sign::variables(way).iter().copied()));
-    let mut told = HashSet::new();
-    taken.retain(|name| told.insert(*name));
-    taken
+    distinct(taken)
 }
 
 fn wrong(field: &'static str, message: impl Into<String>) -> CredentialError {

@@ -66,7 +66,7 @@ impl Tools {
             tools.are_run_there |= is_run_there
                 || (name == "context_management" && member.raw.contains("compact"))
                 || (name == "prompt" && member.raw.starts_with('{'));
-            if vocabulary::holds_more(name, member.raw) && tools.unknown.is_none() && !is_run_there {
+            if !is_run_there && tools.unknown.is_none() && vocabulary::holds_more(name, member.raw) {
                 tools.unknown = Some(name.to_owned());
             }
         }
@@ -75,14 +75,13 @@ impl Tools {
 
     /// Whether one of them names a model that its provider is to call.
     pub fn name_models(&self, body: &[u8]) -> bool {
-        let read = |at: &Range<usize>| {
-            body.get(at.clone()).filter(|raw| [&b"\"model\""[..], b"\\u"].iter().any(|mark| memmem::find(raw, mark).is_some()))
-        };
-        let tools = self.handed.iter().filter_map(read).filter_map(|raw| serde_json::from_slice::<Value>(raw).ok());
+        // Mostly the word is not there, and nothing is read.
+        let may_name = |raw: &&[u8]| [&b"\"model\""[..], b"\\u"].iter().any(|mark| memmem::find(raw, mark).is_some());
         let names = |tool: &Value| {
             [Some(tool), tool.get("parameters")].into_iter().flatten().any(|of| of.get("model").is_some_and(Value::is_string))
         };
-        tools.into_iter().any(|tools| tools.as_array().map_or(slice::from_ref(&tools), Vec::as_slice).iter().any(names))
+        let raw = self.handed.iter().filter_map(|at| body.get(at.clone())).filter(may_name);
+        raw.into_iter().any(|raw| each(&read(raw)).iter().any(names))
     }
 
     /// Reads them where they stand in a body.
@@ -90,12 +89,11 @@ impl Tools {
         let any = !(self.handed.is_empty() && self.handed_within.is_empty());
         let runs_there = self.are_run_there || (self.may_be_hidden && are_said(body));
         let mut added = Added { runs_there, described_there: 0, any };
-        let read = |at: &Range<usize>| body.get(at.clone()).and_then(|raw| serde_json::from_slice::<Value>(raw).ok()).unwrap_or_default();
-        for handed in self.handed.iter().map(read) {
-            added.look_at(&handed);
+        for raw in self.handed.iter().filter_map(|at| body.get(at.clone())) {
+            added.look_at(&read(raw));
         }
-        for tools in self.handed_within.iter().map(read).filter_map(|within| within.get(HANDED).cloned()) {
-            added.look_at(&tools);
+        for raw in self.handed_within.iter().filter_map(|at| body.get(at.clone())) {
+            read(raw).get(HANDED).into_iter().for_each(|tools| added.look_at(tools));
         }
         added
     }
@@ -104,9 +102,8 @@ impl Tools {
 // === impl Added ===
 
 impl Added {
-    /// Of one that stands where there should be several, its provider may take note all the same.
     fn look_at(&mut self, tools: &Value) {
-        for tool in tools.as_array().map_or(slice::from_ref(tools), Vec::as_slice) {
+        for tool in each(tools) {
             match tool.get("type").and_then(Value::as_str) {
                 Some(kind) if DESCRIBED_THERE.iter().any(|start| kind.starts_with(start)) => self.described_there += 1,
                 Some(kind) => self.runs_there |= !OWN.contains(&kind),
@@ -117,6 +114,16 @@ impl Added {
             }
         }
     }
+}
+
+/// What a member of a body says; one that is none says nothing.
+fn read(raw: &[u8]) -> Value {
+    serde_json::from_slice(raw).unwrap_or_default()
+}
+
+/// Each of some tools: of one that stands where there should be several, its provider may take note all the same.
+fn each(tools: &Value) -> &[Value] {
+    tools.as_array().map_or(slice::from_ref(tools), Vec::as_slice)
 }
 
 /// Whether what was said hands tools, read without its escapes.

@@ -1,6 +1,6 @@
 //! Members of the top level that say nothing by which a provider would do more than answer: of all dialects, and of single providers.
 //!
-//! Source: the reference of each dialect's API, and of vLLM, OpenRouter, Groq, Mistral, Fireworks and Alibaba, whose members others share.
+//! Source: the reference of each dialect's API, and of vLLM, NVIDIA, OpenRouter, Vercel, Mistral and Alibaba, whose members others share.
 
 /// What stands in a request as an SDK takes it beside its own members: of a few providers that read it there, such as Google, it is known.
 const EXTRA: &str = "extra_body";
@@ -49,6 +49,7 @@ fn is_of_openai(name: &str) -> bool {
     matches!(
         name,
         "audio"
+            | "client_metadata"
             | "conversation"
             | "function_call"
             | "functions"
@@ -57,7 +58,6 @@ fn is_of_openai(name: &str) -> bool {
             | "logprobs"
             | "modalities"
             | "moderation"
-            | "client_metadata"
             | "prediction"
             | "prompt"
             | "prompt_cache_options"
@@ -69,13 +69,13 @@ fn is_of_openai(name: &str) -> bool {
 fn is_of_a_provider(name: &str) -> bool {
     matches!(
         name,
-        // vLLM, SGLang.
+        // vLLM, SGLang, NVIDIA.
         "allowed_token_ids" | "bad_words" | "chat_template_kwargs" | "guided_choice" | "guided_json" | "json_schema" | "logits_processors"
-            | "mm_processor_kwargs" | "stop_token_ids" | "structured_outputs"
-        // OpenRouter.
-            | "image_config" | "models" | "provider" | "transforms" | "usage"
+            | "mm_processor_kwargs" | "nvext" | "stop_token_ids" | "structured_outputs" | "vllm_xargs"
+        // OpenRouter, Vercel.
+            | "image_config" | "models" | "provider" | "providerOptions" | "provider_options" | "tags" | "trace" | "transforms" | "usage"
         // Mistral, Alibaba, and who has an own word for how much is thought.
-            | "guardrails" | "thinking_config" | "asr_options" | "nvext" | "providerOptions" | "provider_options" | "tags" | "trace" | "translation_options" | "vllm_xargs"
+            | "asr_options" | "guardrails" | "thinking_config" | "translation_options"
     )
 }
 

@@ -1,5 +1,6 @@
 //! What a provider keeps of a response: who made it is noted as it passes, and what goes on with it goes to the provider that has it.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,7 +20,7 @@ use crate::gateway::Gateway;
 use crate::held::{Held, Keeper, Kind};
 use crate::key::KeyId;
 use crate::prompt::{Prompt, chat};
-use crate::route::{LiveProvider, NoRoute, Target};
+use crate::route::{LiveProvider, Target};
 use crate::store::StoreError;
 use crate::upstream::AnswerBody;
 
@@ -41,39 +42,20 @@ struct Note {
 /// The id is in the first event; one that is not in the first few pieces is not there.
 const MOST_PIECES: usize = 8;
 
-/// The targets for a request: those at the provider that keeps what it goes on with, where it goes on with anything.
+/// The targets for a request: those at the provider that keeps what it goes on with, where it goes on with anything. A model that leads nowhere is
+/// the fault of a prompt that names it.
 pub(super) async fn targets(gateway: &Gateway, ask: &Ask, key: KeyId, prompt: &Option<Arc<Prompt>>) -> Result<Vec<Target>, Refusal> {
-    let found;
-    let kept = match ask.called.dialect {
-        Dialect::Gemini => {
-            found = files_named(&ask.body)?;
-            &found
-        }
-        _ if ask.names_files => {
-            found = [ask.earlier.clone(), file_ids(&ask.body)?].concat();
-            &found
-        }
-        _ => &ask.earlier,
+    let kept: Cow<'_, [(Kind, String)]> = match ask.called.dialect {
+        Dialect::Gemini => files_named(&ask.body)?.into(),
+        _ if ask.names_files => [ask.earlier.clone(), file_ids(&ask.body)?].concat().into(),
+        _ => (&ask.earlier).into(),
     };
-    targets_with(gateway, &ask.model, key, kept, prompt).await
-}
-
-/// The targets for a model that is asked with what providers keep; a model that leads nowhere is the fault of a prompt that names it.
-pub(super) async fn targets_with(
-    gateway: &Gateway,
-    model: &str,
-    key: KeyId,
-    kept: &[(Kind, String)],
-    prompt: &Option<Arc<Prompt>>,
-) -> Result<Vec<Target>, Refusal> {
-    let own_fault = |no_route: NoRoute| chat::own_fault(prompt, no_route.into());
-    let (Some(holder), Some((kind, id))) = (holder(gateway, key, kept).await?, kept.first()) else {
-        return gateway.router().resolve(model).map_err(own_fault);
-    };
-    let targets = gateway.router().resolve_at(model, &holder).map_err(own_fault)?;
-    match targets.is_empty() {
-        true => Err(elsewhere(*kind, id, &holder)),
-        false => Ok(targets),
+    let keeper = holder(gateway, key, &kept).await?;
+    let targets = gateway.router().resolve_for(&ask.model, keeper.as_deref());
+    let targets = targets.map_err(|no_route| chat::own_fault(prompt, no_route.into()))?;
+    match (kept.first(), keeper) {
+        (Some((kind, id)), Some(keeper)) if targets.is_empty() => Err(elsewhere(*kind, id, &keeper)),
+        _ => Ok(targets),
     }
 }
 

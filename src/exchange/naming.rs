@@ -1,7 +1,6 @@
 //! Files that a request names, by their ids or, Google's, by their addresses, found without building anything of it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 
 use memchr::memmem;
@@ -11,6 +10,7 @@ use crate::catalog::Dialect;
 use crate::dialect::Meant;
 use crate::dialect::ask::broken;
 use crate::dialect::ir::MediaSource;
+use crate::distinct::distinct;
 use crate::error::Refusal;
 use crate::held::Kind;
 use crate::upstream::media_of;
@@ -54,9 +54,7 @@ fn look_through(body: &[u8], by: By) -> Result<Vec<(Kind, String)>, Refusal> {
     let looked = looking.deserialize(&mut serde_json::Deserializer::from_slice(body));
     // What was not looked through to its end may name any file.
     looked.map_err(|e| broken(body, &e))?;
-    let mut told = HashSet::new();
-    found.retain(|file| told.insert(file.clone()));
-    Ok(found.into_iter().map(|file| (Kind::File, file)).collect())
+    Ok(distinct(found).into_iter().map(|file| (Kind::File, file)).collect())
 }
 
 /// Each `files/ID` in an address, or as the whole of it: which of several its provider takes is its own affair.

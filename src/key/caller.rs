@@ -6,6 +6,7 @@ use arc_swap::Guard;
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
 
+use super::diagnose::shown;
 use super::format::{KeyId, Kind};
 use super::hash::Mark;
 use super::{KeyRecord, Reason};
@@ -14,7 +15,6 @@ use crate::quota::account::Current;
 use crate::quota::limits::matches;
 use crate::quota::{self, AccountId, Chain, Need, Permit, Refused, Used};
 use crate::server::Peer;
-use crate::surface::shown;
 
 /// A key that ends within this time is told so with each answer.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);

@@ -8,6 +8,8 @@ use super::foreign;
 use super::format::{BODY_LEN, KeyText, Kind, Malformed, Slip, is_of_another_prefix};
 use crate::hidden::is_hidden;
 
+/// The most of a path that an answer repeats.
+const LONGEST_PATH: usize = 200;
 /// Names that only begin like another service's key are shorter.
 const SHORTEST_SECRET: usize = 20;
 
@@ -46,6 +48,16 @@ pub fn holds_whole_key(text: &str) -> bool {
 /// The same as [`holds_key`], also of what is written with escapes, as in a URL.
 pub fn holds_escaped_key(text: &str) -> bool {
     holds_key(text) || (text.contains('%') && holds_key(&percent_decode_str(text).decode_utf8_lossy()))
+}
+
+/// A path as an answer repeats it: not endlessly, and with no key in it.
+pub fn shown(path: &str) -> String {
+    // As a reader of the path has it: `%5F` is an underscore.
+    let read = percent_decode_str(path).decode_utf8_lossy().into_owned();
+    match holds_key(&read) || without_keys(read.clone()) != read {
+        true => "a path with a key in it".to_owned(),
+        false => path.chars().take(LONGEST_PATH).collect(),
+    }
 }
 
 /// A text as an answer may repeat it: of a key in it, whole or not, nothing is told. `kw_live_` alone is none.

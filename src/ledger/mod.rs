@@ -83,25 +83,6 @@ impl Ledger {
         Locked::take(folder)?.open()
     }
 
-    fn begun(folder: &Path, lock: File) -> io::Result<Ledger> {
-        let node = node_id(&folder.join("node"))?;
-        // Never the last run's segment: its end may be torn.
-        let number = segment::numbers(folder)?.last().map_or(1, |last| last + 1);
-        let active = Mutex::new(Active { segment: Segment::create(folder, number)?, recent: Recent::default(), writing: Lines::new() });
-        let start = Cursor { segment: number, offset: 0 };
-        Ok(Ledger {
-            folder: folder.to_path_buf(),
-            node,
-            active,
-            ends: Mutex::new(Lines::new()),
-            start,
-            is_failing: AtomicBool::new(false),
-            filling: Notify::new(),
-            owed: Mutex::default(),
-            _lock: lock,
-        })
-    }
-
     /// Whether a process has the ledger in `folder` open.
     pub fn is_locked(folder: &Path) -> io::Result<bool> {
         Ok(File::open(folder.join("lock"))?.try_lock().is_err())
@@ -233,7 +214,22 @@ impl Locked {
 
     /// Opens the ledger, and begins a segment of its own.
     pub fn open(self) -> io::Result<Ledger> {
-        Ledger::begun(&self.folder, self.lock)
+        let Locked { folder, lock } = self;
+        let node = node_id(&folder.join("node"))?;
+        // Never the last run's segment: its end may be torn.
+        let number = segment::numbers(&folder)?.last().map_or(1, |last| last + 1);
+        let active = Mutex::new(Active { segment: Segment::create(&folder, number)?, recent: Recent::default(), writing: Lines::new() });
+        Ok(Ledger {
+            folder,
+            node,
+            active,
+            ends: Mutex::new(Lines::new()),
+            start: Cursor { segment: number, offset: 0 },
+            is_failing: AtomicBool::new(false),
+            filling: Notify::new(),
+            owed: Mutex::default(),
+            _lock: lock,
+        })
     }
 }
 

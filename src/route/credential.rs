@@ -110,7 +110,7 @@ impl Trace {
             kept.extend_from_slice(&text[end..]);
             Some(kept)
         };
-        self.0.iter().fold(None, |found, form| replaced(form, found.as_deref().unwrap_or(text)).or(found))
+        changed_by_each(self.0.iter(), text, replaced)
     }
 
     /// Bytes with as many stars in its place; `None` where it is not there.
@@ -122,7 +122,7 @@ impl Trace {
             found.for_each(|at| masked[at..at + form.needle().len()].fill(b'*'));
             Some(masked)
         };
-        self.0.iter().fold(None, |found, form| masked(form, found.as_deref().unwrap_or(bytes)).or(found))
+        changed_by_each(self.0.iter(), bytes, masked)
     }
 
     /// How many of the last bytes may be its beginning.
@@ -136,6 +136,11 @@ impl Trace {
         };
         self.0.iter().map(begun).max().unwrap_or(0)
     }
+}
+
+/// Bytes that are changed by one after the other; `None` where none of them changes any.
+pub fn changed_by_each<T>(all: impl Iterator<Item = T>, bytes: &[u8], change: impl Fn(T, &[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    all.fold(None, |changed, one| change(one, changed.as_deref().unwrap_or(bytes)).or(changed))
 }
 
 impl fmt::Debug for Trace {

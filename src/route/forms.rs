@@ -1,11 +1,12 @@
 //! The forms in which whoever was sent a secret may repeat it: as it is, and escaped in each of the ways that are about.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::distinct::distinct;
 
 /// What `encodeURIComponent` leaves.
 const COMPONENT: AsciiSet =
@@ -43,8 +44,7 @@ pub fn in_json(text: &str) -> Vec<String> {
         let html: String = text.chars().map(|c| of_html(c, escape)).collect();
         all.extend([slashes(text), slashes(&html), html, text.chars().map(|c| escaped(c, escape)).collect()]);
     }
-    let mut told = HashSet::new();
-    all.retain(|form| told.insert(form.clone()));
+    let mut all = distinct(all);
     all.sort_by_key(|form| Reverse(form.len()));
     all
 }

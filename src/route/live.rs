@@ -1,7 +1,7 @@
 //! A provider that is switched on: its URLs filled in, its headers ready, so that a request only picks an endpoint.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -13,6 +13,7 @@ use super::credential::{Credential, Secret, Trace};
 use crate::catalog::operation::BESIDE_CHAT;
 use crate::catalog::{Auth, Dialect, Door, Environment, Model, Operation, Provider, Quirks, env};
 use crate::dialect::{Form, in_path, wire};
+use crate::distinct::distinct;
 use crate::error::{Kind, Refusal};
 use crate::upstream::sign::Signer;
 
@@ -136,9 +137,7 @@ impl LiveProvider {
         }
         if !needs.is_empty() {
             // An address may name one twice.
-            let mut told = HashSet::new();
-            needs.retain(|need| told.insert(need.clone()));
-            return Err(needs);
+            return Err(distinct(needs));
         }
         let named =
             |variable: &str| stored.map_or_else(|| variable.to_owned(), |stored| format!("the stored credential '{}'", stored.name));

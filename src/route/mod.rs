@@ -18,7 +18,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 pub use address::Address;
-pub use credential::{Attempt, Credential, Secret, Trace};
+pub use credential::{Attempt, Credential, Secret, Trace, changed_by_each};
 pub use lines::Lines;
 pub use live::{Endpoint, LiveProvider, Place, Unserved};
 
@@ -193,6 +193,11 @@ impl Router {
         let mut targets = self.resolve(name)?;
         targets.retain(|target| target.provider.holder() == provider);
         Ok(targets)
+    }
+
+    /// The same at the line that keeps what is asked about, where there is one.
+    pub fn resolve_for(&self, name: &str, keeper: Option<&str>) -> Result<Vec<Target>, NoRoute> {
+        keeper.map_or_else(|| self.resolve(name), |keeper| self.resolve_at(name, keeper))
     }
 
     /// A live provider, or one line of it: `id` or `id#credential`.

@@ -33,15 +33,13 @@ use crate::dialect::ir::Trouble;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::key::Caller;
-use crate::key::diagnose::{holds_key, without_keys};
+pub use crate::key::diagnose::shown;
 use crate::quota::Asker;
 use crate::route::LiveProvider;
 use crate::ticket;
 
 /// When the caller's key ends (RFC 3339), where that is soon.
 const KEY_EXPIRES: HeaderName = HeaderName::from_static("keyward-key-expires");
-/// The most of a path that an answer repeats.
-const LONGEST_PATH: usize = 200;
 
 /// The request's name, the caller's or ours: in every answer.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -151,16 +149,6 @@ fn name_with_end(head: &Parts, response: Response<Body>) -> Response<Body> {
     let mut response = name(&head.headers, response);
     write_end(&mut response, head.extensions.get::<EndsSoon>().and_then(|ends_soon| ends_soon.0.get().copied()));
     response
-}
-
-/// A path as an answer repeats it: not endlessly, and with no key in it.
-pub fn shown(path: &str) -> String {
-    // As a reader of the path has it: `%5F` is an underscore.
-    let read = decoded(path);
-    match holds_key(&read) || without_keys(read.clone()) != read {
-        true => "a path with a key in it".to_owned(),
-        false => path.chars().take(LONGEST_PATH).collect(),
-    }
 }
 
 /// A segment of a request's path, by its place from 0 on: what in it is no UTF-8 is no name of anything, and refuses nothing before the key.

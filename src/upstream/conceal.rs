@@ -1,11 +1,13 @@
 //! Keeps our credential out of an answer that is passed on: its provider may repeat it anywhere.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
-use super::refused::{HIDDEN, concealed, trace_of};
+use super::refused::{HIDDEN, concealed, traces_of};
 use crate::dialect::Meter;
 use crate::dialect::frame::{frame_len, seal_frames};
-use crate::route::{LiveProvider, Trace};
+use crate::route::{LiveProvider, Trace, changed_by_each};
 
 /// Takes our credential out of an answer's pieces.
 pub struct Concealer {
@@ -36,7 +38,7 @@ pub fn without_secret(body: Bytes, provider: &LiveProvider) -> Bytes {
 impl Concealer {
     /// For an answer that this meter watches; `None` where there is nothing to keep out of it.
     pub fn of(meter: &Meter, provider: &LiveProvider) -> Option<Concealer> {
-        let secrets: Vec<Trace> = trace_of(provider).cloned().into_iter().chain(provider.tokens()).collect();
+        let secrets: Vec<Trace> = traces_of(provider).map(Cow::into_owned).collect();
         (!secrets.is_empty()).then(|| Concealer::new(meter, secrets))
     }
 
@@ -85,7 +87,7 @@ impl Concealer {
     }
 
     fn each(&self, bytes: &[u8], change: impl Fn(&Trace, &[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
-        self.secrets.iter().fold(None, |found, secret| change(secret, found.as_deref().unwrap_or(bytes)).or(found))
+        changed_by_each(self.secrets.iter(), bytes, change)
     }
 }
 

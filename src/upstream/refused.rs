@@ -1,12 +1,13 @@
 //! A provider's error, read: whose fault it is, and what of it may be told.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::Value;
 
 use super::{Failure, Partial, Source, Who, read_up_to};
-use crate::route::{Attempt, Endpoint, LiveProvider, Trace};
+use crate::route::{Attempt, Endpoint, LiveProvider, Trace, changed_by_each};
 
 /// Of a provider's error so much is read at the most.
 pub const READ_ERROR: usize = 256 << 10;
@@ -141,22 +142,21 @@ pub fn without_traces(text: &str, provider: &LiveProvider) -> String {
 
 /// Bytes in which each secret by which we ask their provider is changed; `None` where there is none.
 pub(super) fn concealed(bytes: &[u8], provider: &LiveProvider, change: impl Fn(&Trace, &[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
-    let by_credential = trace_of(provider).and_then(|trace| change(trace, bytes));
-    provider.tokens().fold(by_credential, |found, trace| change(&trace, found.as_deref().unwrap_or(bytes)).or(found))
+    changed_by_each(traces_of(provider), bytes, |trace, bytes| change(&trace, bytes))
 }
 
 /// Whether bytes repeat one of them.
 pub fn repeats_secret(bytes: &[u8], provider: &LiveProvider) -> bool {
-    let is_in = |trace: &Trace| trace.is_in(bytes);
-    trace_of(provider).is_some_and(is_in) || provider.tokens().any(|trace| is_in(&trace))
+    traces_of(provider).any(|trace| trace.is_in(bytes))
 }
 
 /// Stands for a credential that a provider repeats.
 pub(super) const HIDDEN: &str = "…";
 
-/// What is to be kept out of a provider's errors, which some repeat.
-pub(super) fn trace_of(provider: &LiveProvider) -> Option<&Trace> {
-    provider.credential.as_ref()?.trace.as_ref()
+/// What is to be kept out of a provider's answers, which some repeat: our credential, and what it is sent besides.
+pub(super) fn traces_of(provider: &LiveProvider) -> impl Iterator<Item = Cow<'_, Trace>> {
+    let of_credential = provider.credential.as_ref().and_then(|credential| credential.trace.as_ref());
+    of_credential.into_iter().map(Cow::Borrowed).chain(provider.tokens().map(Cow::Owned))
 }
 
 fn refused_for(provider: &LiveProvider, rest: Duration) -> Failure {

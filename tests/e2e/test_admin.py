@@ -1,6 +1,7 @@
 """The management API by a real HTTP client: every route, roles, problems, pages, idempotency, audit, leaks."""
 
 import base64
+import contextlib
 import datetime
 import http.server
 import json
@@ -465,6 +466,13 @@ def test_a_post_has_its_effect_once_also_after_a_restart(start_gateway):
 # Audit.
 
 
+def behind(gateway, *statements):
+    """What somebody does who can write the file: statements, each with its values."""
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db")) as db, db:
+        for statement, *values in statements:
+            db.execute(statement, values)
+
+
 def test_a_change_of_the_audit_list_is_found(start_gateway):
     gateway = start_gateway()
     with client(gateway, "viewer") as http:
@@ -476,12 +484,10 @@ def test_a_change_of_the_audit_list_is_found(start_gateway):
         assert numbers == list(range(len(numbers), 0, -1)) and rest["next"] is None
         whole = gateway.cli("audit", "--verify")
         assert (whole["first_broken"], whole["entries"]) == (None, len(numbers)) and whole == ok(http.get(f"{V1}/audit/verification"))
-        with sqlite3.connect(gateway.folder / "data" / "keyward.db") as db:
-            with pytest.raises(sqlite3.DatabaseError, match="can only grow"):
-                db.execute("UPDATE audit SET actor = 'nobody' WHERE number = 2")
-            db.execute("DROP TRIGGER audit_is_not_changed")
-            db.execute("UPDATE audit SET actor = 'nobody' WHERE number = 2")
-        db.close()
+        change = ["UPDATE audit SET actor = 'nobody' WHERE number = 2"]
+        with pytest.raises(sqlite3.DatabaseError, match="can only grow"):
+            behind(gateway, change)
+        behind(gateway, ["DROP TRIGGER audit_is_not_changed"], change)
         done = gateway.run("audit", "--verify")
         assert done.returncode == 1 and "entry 2 " in done.stdout
         assert ok(http.get(f"{V1}/audit/verification"))["first_broken"] == 2
@@ -493,10 +499,7 @@ def test_an_audit_list_whose_end_is_cut_off_is_found(start_gateway):
         gateway.new_key(name="cut")
         whole = ok(http.get(f"{V1}/audit/verification"))
         assert whole["end"] == "whole"
-        with sqlite3.connect(gateway.folder / "data" / "keyward.db") as db:
-            db.execute("DROP TRIGGER audit_is_not_cut")
-            db.execute("DELETE FROM audit WHERE number = ?", [whole["entries"]])
-        db.close()
+        behind(gateway, ["DROP TRIGGER audit_is_not_cut"], ["DELETE FROM audit WHERE number = ?", whole["entries"]])
         done = gateway.run("audit", "--verify")
         assert done.returncode == 1 and "taken off the end" in done.stdout
         told = ok(http.get(f"{V1}/audit/verification"))
@@ -505,10 +508,7 @@ def test_an_audit_list_whose_end_is_cut_off_is_found(start_gateway):
         told = ok(http.get(f"{V1}/audit/verification"))
         assert (told["end"], told["first_broken"], told["kept_since"]) == ("whole", whole["entries"] + 1, None), "the gap stays"
     gateway.stop()
-    with sqlite3.connect(gateway.folder / "data" / "keyward.db") as db:
-        db.execute("DELETE FROM audit WHERE number >= ?", [whole["entries"]])
-        db.execute("DELETE FROM audit_head")
-    db.close()
+    behind(gateway, ["DELETE FROM audit WHERE number >= ?", whole["entries"]], ["DELETE FROM audit_head"])
     for _ in range(2):
         done = gateway.run("audit", "--verify")
         assert done.returncode == 1 and "What was kept of the end of the list is gone" in done.stdout, "it does not make good what it looks for"
@@ -521,11 +521,7 @@ def test_an_audit_list_of_which_nothing_is_left_is_found(start_gateway):
     gateway = start_gateway()
     with client(gateway, "admin") as http:
         made = ok(http.post(f"{V1}/keys", json={"name": "a"}), 201)
-        with sqlite3.connect(gateway.folder / "data" / "keyward.db") as db:
-            db.execute("DROP TRIGGER audit_is_not_cut")
-            db.execute("DELETE FROM audit")
-            db.execute("DELETE FROM audit_head")
-        db.close()
+        behind(gateway, ["DROP TRIGGER audit_is_not_cut"], ["DELETE FROM audit"], ["DELETE FROM audit_head"])
         done = gateway.run("audit", "--verify")
         assert done.returncode == 1 and "is gone" in done.stdout
         assert ok(http.get(f"{V1}/audit/verification"))["end"] == "missing"

@@ -440,15 +440,12 @@ def test_what_names_a_file_goes_to_the_credential_that_keeps_it(start_gateway, u
     file = provider_file(upstream.url, credential="UNSET_KEY", dialects=("openai_chat", "openai_responses", "anthropic_messages"))
     gateway = start_gateway(providers={"test": file})
     key = gateway.new_key()["key"]
-    for name in ("main", "backup"):
-        assert add(gateway, name).returncode == 0
+    switch_on(gateway, key, "main", "backup")
     made = {"id": "file-1", "object": "file", "bytes": 1, "created_at": 1, "filename": "a", "purpose": "user_data"}
     upstream.serve_at("POST", "/files", provider.answer_json(made))
     upstream.serve_at("POST", "/conversations", provider.answer_json({"id": "conv_1", "object": "conversation", "created_at": 1, "metadata": {}}))
     upstream.serve_at("POST", "/messages/batches", provider.answer_json({"id": "msgbatch_1", "type": "message_batch", "processing_status": "in_progress"}))
-    client = gateway.client(key)
-    assert eventually(lambda: client.models.list().data)
-    client.files.create(file=("a.txt", b"x"), purpose="user_data")
+    gateway.client(key).files.create(file=("a.txt", b"x"), purpose="user_data")
     keeper = upstream.requests[-1].headers["authorization"]
     item = {"type": "message", "role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}
     said = [{"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "file-1"}}]}]

@@ -10,7 +10,7 @@ use crate::catalog::Dialect;
 use crate::dialect::ask::earlier;
 use crate::dialect::members::Members;
 use crate::error::{Kind, Refusal};
-use crate::exchange::keeping::{self, store_down, targets_with};
+use crate::exchange::keeping::{self, store_down};
 use crate::exchange::naming::{file_ids, files_named};
 use crate::gateway::Gateway;
 use crate::held::{self, Held};
@@ -56,7 +56,7 @@ pub(super) async fn targets(
             Ok(targets)
         }
         (_, Some(model)) => {
-            let targets = targets_with(gateway, model, caller.id(), &kept, &None).await?;
+            let targets = gateway.router().resolve_for(model, keeper.as_deref())?;
             for target in &targets {
                 let full_name = || target.full_name();
                 caller.may_use(model, full_name, target.provider.is_simulator()).map_err(|reason| reason.refusal(Some(caller.id())))?;
@@ -107,7 +107,7 @@ async fn keepers(
     kind: held::Kind,
     wanted: Option<&str>,
 ) -> Result<Vec<Target>, Refusal> {
-    let provider = |holder: &str| holder.split('#').next().unwrap_or_default().to_owned();
+    let provider = |holder: &str| provider_of(holder).to_owned();
     let mut holders: Vec<String> = held_by(gateway, caller, kind).await?.into_iter().map(|held| held.provider).collect();
     holders.retain(|holder| wanted.is_none_or(|wanted| wanted == holder || wanted == provider(holder)));
     holders.sort();
@@ -162,6 +162,11 @@ pub(super) async fn holder(gateway: &Gateway, caller: &Caller, kind: held::Kind,
 /// All of a kind that the key made.
 pub(in crate::exchange) async fn held_by(gateway: &Gateway, caller: &Caller, kind: held::Kind) -> Result<Vec<Held>, Refusal> {
     gateway.held.all(caller.id(), kind).await.map_err(|e| store_down(&e))
+}
+
+/// The provider of one of its lines, `id` or `id#credential`.
+pub(super) fn provider_of(holder: &str) -> &str {
+    holder.split('#').next().unwrap_or_default()
 }
 
 /// A provider as a target, with no model.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Served, not_served};
+use super::{Served, aim, not_served};
 use crate::catalog::Dialect;
 use crate::dialect::ask::{Edit, json_string, splice};
 use crate::dialect::members::Members;
@@ -87,10 +87,7 @@ pub(in crate::exchange) fn with_results_here(json: &[u8]) -> Option<Bytes> {
 pub(super) fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: &str, holder: Option<&str>) -> Result<Target, Refusal> {
     chat::check_operation(name, served.operation, served.dialect)?;
     let router = gateway.router();
-    let mut targets = match holder {
-        Some(holder) => router.resolve_at(name, holder)?,
-        None => router.resolve(name)?,
-    };
+    let mut targets = router.resolve_for(name, holder)?;
     for target in &targets {
         let is_simulator = target.provider.is_simulator();
         caller.may_use(name, || target.full_name(), is_simulator).map_err(|reason| reason.refusal(Some(caller.id())))?;
@@ -101,7 +98,7 @@ pub(super) fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: 
         (Some(index), _) => Ok(targets.swap_remove(index)),
         (None, Some(holder)) => Err(invalid(format!(
             "A batch goes to one provider, and '{name}' is not at '{}', where the requests before it are, or a file that they name: make a batch for each provider.",
-            holder.split('#').next().unwrap_or_default()
+            aim::provider_of(holder)
         ))),
         (None, None) => {
             let (whose, dialect) = (if served.dialect == Dialect::Gemini { "Google" } else { "Anthropic" }, served.dialect.as_str());

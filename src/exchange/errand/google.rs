@@ -115,8 +115,8 @@ pub(in crate::exchange) fn file_of(batch: &[u8]) -> Option<String> {
 
 /// The model at the provider that keeps what a batch is about.
 fn at_holder(gateway: &Gateway, served: &Served, caller: &Caller, model: &str, holder: &str) -> Result<Target, Refusal> {
-    let there = aim::at(gateway, holder)?;
-    batch::target(gateway, served, caller, model, Some(&there.provider.holder()))
+    aim::at(gateway, holder)?;
+    batch::target(gateway, served, caller, model, Some(holder))
 }
 
 fn invalid(message: String) -> Refusal {
