@@ -75,11 +75,10 @@ impl Gateway {
         self.switchboard.router()
     }
 
-    /// What ended before this call is in the store after it; where that fails, what is told is told without it.
-    pub async fn take_in_newest(&self, what_is_told: &str) {
-        if let Err(error) = self.drain.flush().await {
-            tracing::warn!(%error, "{what_is_told} without the newest records");
-        }
+    /// What ended before this call is in the store after it; false where that fails, and what is told is told without it.
+    pub async fn take_in_newest(&self, what_is_told: &str) -> bool {
+        let taken_in = self.drain.flush().await;
+        taken_in.inspect_err(|error| tracing::warn!(%error, "{what_is_told} without the newest records")).is_ok()
     }
 
     /// Judges the key of a request beside the corridor, which has no ticket to count and log its refusal.

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use futures_util::StreamExt as _;
-use http::{Response, header};
+use http::{HeaderName, Response, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -34,6 +34,9 @@ const BY: [(&str, UsageBy); 10] = [
     ("tool", UsageBy::Tool),
     ("service", UsageBy::Service),
 ];
+
+/// Whether all that has ended is in an export, which has no place for it but its head.
+const COMPLETE: HeaderName = HeaderName::from_static("keyward-complete");
 
 /// The query as it is written in a URL or on the command line.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -64,6 +67,8 @@ pub struct Params {
 #[derive(Serialize, ToSchema)]
 pub struct Sums {
     object: &'static str,
+    /// Whether all that has ended is in them; false while the store takes nothing, and `/readyz` tells why.
+    complete: bool,
     #[serde(flatten)]
     page: Page<UsageRow>,
 }
@@ -82,7 +87,7 @@ pub(super) async fn show(
     let by = params.by.as_deref().unwrap_or("day");
     let query = parse(by, params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let query = UsageQuery { key: params.key.map(key_id), project: params.project, team: params.team, ..query };
-    gateway.take_in_newest("usage is shown").await;
+    let complete = gateway.take_in_newest("usage is shown").await;
     let rows = gateway.ledger_store.usage(&query).await?;
     if let Some(after) = params.after.as_ref().filter(|after| rows.iter().all(|row| row.group != **after)) {
         return Err(Problem::query(format!(
@@ -92,7 +97,7 @@ pub(super) async fn show(
     let is_before = |row: &UsageRow| params.after.as_ref().is_some_and(|after| row.group != *after);
     let rest = rows.into_iter().skip_while(is_before).skip(usize::from(params.after.is_some()));
     let page = page::cut(rest.take(most + 1).collect(), most, |row| row.group.clone());
-    Ok(Json(Sums { object: "list", page }).into_response())
+    Ok(Json(Sums { object: "list", complete, page }).into_response())
 }
 
 /// What to export, as it is written in a URL.
@@ -111,7 +116,7 @@ pub struct ExportParams {
     key: Option<String>,
 }
 
-/// Single requests, oldest first, as lines.
+/// Single requests, oldest first, as lines; the header `keyward-complete` is `false` while the store does not take the newest.
 #[utoipa::path(get, path = "/admin/v1/usage/export", tag = "usage", params(ExportParams), responses((status = 200, description = "JSON lines or CSV", content((String = "application/jsonl"), (String = "text/csv"))), (status = "4XX", body = Problem)))]
 pub(super) async fn export(
     _: Viewer,
@@ -123,7 +128,7 @@ pub(super) async fn export(
     let format = Format::parse(params.format.as_deref().unwrap_or("jsonl")).map_err(Problem::query)?;
     let query = parse_export(params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let query = RowsQuery { key: params.key.map(key_id), ..query };
-    gateway.take_in_newest("usage is exported").await;
+    let complete = gateway.take_in_newest("usage is exported").await;
     let export = Export::new(Arc::clone(&gateway.ledger_store), query, format);
     // The first page before the head: a store that is down is a 503, and not an export that breaks off.
     let (first, export) = export.next().await?;
@@ -132,7 +137,8 @@ pub(super) async fn export(
         export.next().await.map(Some).inspect_err(|e| tracing::error!(error = %e, "an export breaks off"))
     });
     let text = futures_util::stream::once(std::future::ready(Ok(first))).chain(later);
-    Ok(([(header::CONTENT_TYPE, format.media_type())], Body::from_stream(text)).into_response())
+    let headers = [(header::CONTENT_TYPE, format.media_type()), (COMPLETE, if complete { "true" } else { "false" })];
+    Ok((headers, Body::from_stream(text)).into_response())
 }
 
 /// A key's id as the ledger has it, however it is written.

@@ -64,7 +64,10 @@ pub fn all() -> Vec<Tool> {
                 "since": text("A day or an RFC 3339 time, in UTC."),
                 "until": text("A day or an RFC 3339 time, in UTC."),
             }),
-            json!({ "rows": { "type": "array", "items": { "type": "object" } } }),
+            json!({
+                "rows": { "type": "array", "items": { "type": "object" } },
+                "complete": { "type": "boolean", "description": "False while the newest requests are in no row yet." },
+            }),
         ),
         tool(
             "explain_key",
@@ -110,9 +113,9 @@ async fn usage(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<V
     }
     let query = parse_usage_query(by, since.as_deref(), until.as_deref())?;
     let query = UsageQuery { key: Some(caller.id().to_string()), ..query };
-    gateway.take_in_newest("usage is shown").await;
+    let complete = gateway.take_in_newest("usage is shown").await;
     let rows = gateway.ledger_store.usage(&query).await.map_err(|e| down(&e))?;
-    Ok(json!({ "rows": rows }))
+    Ok(json!({ "rows": rows, "complete": complete }))
 }
 
 async fn explain_key(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<Value, String> {

@@ -10,11 +10,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::body::Body;
 use bytes::{Buf, Bytes};
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use tokio::time::{Sleep, sleep};
 
+use super::worker::HEAD_BYTES;
 use crate::error::{Kind, Refusal};
 use crate::surface::{REQUEST_ID, openai};
 
@@ -112,6 +114,22 @@ impl<T: Read + Write + Unpin> Write for Unreadable<T> {
     }
 }
 
+/// What is said of a head over HTTP/2 that is larger than is taken over HTTP/1.1, where hyper takes it.
+pub(super) fn too_large<T>(request: &Request<T>) -> Option<Response<Body>> {
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    let is_too_large = request.version() == Version::HTTP_2 && request.headers().iter().map(size).sum::<usize>() > HEAD_BYTES;
+    is_too_large.then(|| openai::refuse(&head_too_large()))
+}
+
+fn head_too_large() -> Refusal {
+    Refusal::new(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Kind::Invalid,
+        "head_too_large",
+        "The request's head is larger than 64 KiB, or has more than 100 headers: send fewer or shorter ones.",
+    )
+}
+
 /// What is said instead, where this is hyper's answer to a head that it cannot take.
 fn answer_for(written: &[u8]) -> Option<Bytes> {
     let refusal = match written.get(..12)? {
@@ -126,12 +144,7 @@ fn answer_for(written: &[u8]) -> Option<Bytes> {
             "path_too_long",
             "The path and query are too long: send what they hold in the body.",
         ),
-        b"HTTP/1.1 431" => Refusal::new(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Kind::Invalid,
-            "head_too_large",
-            "The request's head is larger than 64 KiB, or has more than 100 headers: send fewer or shorter ones.",
-        ),
+        b"HTTP/1.1 431" => head_too_large(),
         _ => return None,
     };
     let head = written.strip_suffix(b"\r\n\r\n").and_then(|head| std::str::from_utf8(head).ok())?;

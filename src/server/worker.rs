@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::{Either, ready};
 use http::{Request, header};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -15,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::patient::Patient;
-use super::unreadable::Unreadable;
+use super::unreadable::{self, Unreadable};
 use super::{Lasting, Peer, Proxied};
 use crate::config::RequestLimits;
 use crate::ledger::together;
@@ -24,7 +25,9 @@ use crate::surface::unread;
 use crate::upstream;
 
 /// The most headers of a request, in bytes.
-const HEAD_BYTES: usize = 64 << 10;
+pub(super) const HEAD_BYTES: usize = 64 << 10;
+/// Over HTTP/2 more are read, so that somebody can say that they are too many: what has even more is refused by a bare status.
+const HEAD_BYTES_READ: u32 = 1 << 20;
 
 /// A running worker.
 pub(super) struct Worker {
@@ -144,7 +147,7 @@ impl Connections {
         let http1 = &mut builder.http1();
         // One write an answer, as `pipeline_flush` has it too: but that keeps back the 400 or 431 that hyper makes of a head it cannot take.
         http1.timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout).max_buf_size(HEAD_BYTES).writev(false);
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32);
+        builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES_READ);
         builder
     }
 
@@ -162,6 +165,9 @@ impl Connections {
         let (asked, stop, open) = (Arc::clone(&has_asked), stop.clone(), Arc::new(open));
         let service = service_fn(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
+            if let Some(refused) = unreadable::too_large(&request) {
+                return Either::Left(ready(Ok(refused)));
+            }
             if let Some(peer) = peer {
                 if trusted.iter().any(|network| network.contains(peer.ip().to_canonical())) {
                     request.extensions_mut().insert(Proxied);
@@ -172,7 +178,7 @@ impl Connections {
             if request.headers().contains_key(header::UPGRADE) {
                 request.extensions_mut().insert(Lasting { stop: stop.subscribe(), _open: Arc::clone(&open) });
             }
-            app.call(unread::watch(request))
+            Either::Right(app.call(unread::watch(request)))
         });
         let io = Unreadable::new(Patient::new(TokioIo::new(stream), self.limits.send_timeout));
         let connection = graceful.watch(builder.serve_connection_with_upgrades(io, service).into_owned());

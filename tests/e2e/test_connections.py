@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 
+import httpx
 import pytest
 
 import upstream as provider
@@ -41,6 +42,18 @@ def test_a_provider_that_speaks_http1_is_asked_by_that(start_gateway, tmp_path, 
             reply = gateway.request("POST", "/v1/chat/completions", body, key)
             assert reply.status == 200, reply.body
             assert reply.json()["choices"][0]["message"]["content"] == version
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["1.1", "2"])
+def test_a_head_that_is_too_large_is_told_to_be(start_gateway, http2):
+    gateway = start_gateway()
+    good = {"authorization": f"Bearer {gateway.new_key()['key']}"}
+    with httpx.Client(http1=not http2, http2=http2, base_url=f"http://127.0.0.1:{gateway.port}") as client:
+        for path in ("/v1/models", "/v1/messages", "/readyz"):
+            told = client.get(path, headers=good | {"x-api-key": "a" * 70_000})
+            assert (told.status_code, told.json()["error"]["code"]) == (431, "head_too_large"), path
+        assert client.get("/v1/models", headers=good | {"x-long": "a" * 60_000}).status_code == 200
+        assert client.get("/v1/models", headers=good).status_code == 200, "and the next one is served"
 
 
 @contextlib.contextmanager

@@ -37,7 +37,9 @@ def test_models_are_those_of_the_key(gateway):
 def test_usage_and_standing_are_those_of_the_key(gateway, upstream):
     key = gateway.new_key(limit="requests/day=9")
     gateway.client(key["key"]).chat.completions.create(model="test/gpt-4o-mini", messages=MESSAGES)
-    rows = {row["group"]: row for row in call(gateway, key["key"], "usage", by="model").structured_content["rows"]}
+    usage = call(gateway, key["key"], "usage", by="model").structured_content
+    rows = {row["group"]: row for row in usage["rows"]}
+    assert usage["complete"]
     assert rows["test/gpt-4o-mini"]["requests"] == 1
     # The call that asks is one itself, and runs.
     assert rows["mcp/keyward/usage"]["running"] == 1

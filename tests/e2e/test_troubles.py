@@ -99,6 +99,26 @@ def test_a_locked_store_delays_and_loses_nothing(counting, gateway):
     assert len(counting.log) == 401 and len(counting.log[f"m{LONG_NAME}"]) == 100 + LONG_CALLS
 
 
+def test_usage_says_when_the_newest_is_not_in_it(counting, gateway):
+    key, store = gateway.new_key(), gateway.folder / "data" / "keyward.db"
+
+    def told():
+        """How many requests are summed, whether that is all, and what an export says of itself."""
+        sums = gateway.admin("GET", f"/usage?key={key['id']}")
+        export = gateway.request("GET", f"/admin/v1/usage/export?key={key['id']}", key=gateway.owner)
+        assert len(export.body.splitlines()) == sum(row["requests"] for row in sums["data"])
+        return sum(row["requests"] for row in sums["data"]), sums["complete"], export.headers["keyward-complete"]
+
+    assert call(gateway.port, key["key"], 0, "whole")[0] == 200
+    assert told() == (1, True, "true")
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert call(gateway.port, key["key"], 1, "whole")[0] == 200
+        assert told() == (1, False, "false"), "what a locked store has, and that it is not all"
+        other.execute("ROLLBACK")
+    assert eventually(lambda: told() == (2, True, "true"), seconds=20)
+
+
 def test_a_locked_store_refuses_changes_soon_and_looks_keys_up_all_the_while(counting, gateway):
     unknown = [gateway.new_key()["key"] for _ in range(5)]
     gateway.admin("GET", "/keys")
