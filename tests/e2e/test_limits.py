@@ -296,6 +296,16 @@ def test_limit_that_names_an_alias_is_refused_with_what_to_name(start_gateway):
     assert [ask(gateway, limited["key"], "gpt-4o-mini").status for _ in range(2)] == [200, 429]
 
 
+@pytest.mark.parametrize(("models", "is_let_in"), [("simulator/*", False), ("test/*", False), ("test/*,simulator/*", True), ("fast", True)])
+def test_alias_is_told_of_where_it_may_be_called(start_gateway, models, is_let_in):
+    gateway = start_gateway(config='[aliases]\nfast = ["test/gpt-4o-mini", "simulator/echo"]\n')
+    key = gateway.admin("POST", "/keys", {"models": models.split(",")})["key"]
+    told = gateway.request("GET", "/v1/models/fast", key=key)
+    assert (told.status, told.json().get("id")) == ((200, "fast") if is_let_in else (404, None))
+    assert ("fast" in [model["id"] for model in gateway.request("GET", "/v1/models", key=key).json()["data"]]) == is_let_in
+    assert ask(gateway, key, "fast").status == (200 if is_let_in else 403)
+
+
 @pytest.mark.parametrize("limit", ["requests/day=2", "requests/hour=2"])
 def test_refusal_tells_of_the_limit_that_refused(start_gateway, limit):
     gateway = start_gateway()
