@@ -83,8 +83,8 @@ impl Installation {
         if let Some(older) = older(data).await {
             return Err(older.into());
         }
-        let store = Sqlite::open(&file).await.map_err(|e| cannot_open(data, &e))?;
-        Installation::under_its_secret(data, store).await
+        let opened = if has_run(data) { Sqlite::open_as_it_is(&file).await } else { Sqlite::open(&file).await };
+        Installation::under_its_secret(data, opened.map_err(|e| cannot_open(data, &e))?).await
     }
 
     async fn sealed(self) -> Result<Installation, CliError> {

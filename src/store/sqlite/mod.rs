@@ -69,6 +69,15 @@ struct File {
 impl Sqlite {
     /// Opens the file, or makes it (mode 0600), and brings its tables up to date.
     pub async fn open(path: &Path) -> Result<Sqlite, StoreError> {
+        Sqlite::opened(path, true).await
+    }
+
+    /// The same for whoever must leave tables of an older version as they are: those are an error, also where nobody can tell.
+    pub async fn open_as_it_is(path: &Path) -> Result<Sqlite, StoreError> {
+        Sqlite::opened(path, false).await
+    }
+
+    async fn opened(path: &Path, may_change: bool) -> Result<Sqlite, StoreError> {
         create(path).map_err(|e| StoreError(format!("{}: {e}", path.display())))?;
         // SQLite has no lock around the change to WAL and around migrations: of two first starts at once one would fail.
         let _alone = alone(path).await?;
@@ -82,7 +91,7 @@ impl Sqlite {
             // In pages of 4 KiB. What was written since is brought into its place then, which waits for the disk; a loss of power may undo it
             // until then, which the ledger's segments make good.
             .pragma("wal_autocheckpoint", "4000");
-        bring_up_to_date(path, &options).await.map_err(|e| StoreError(format!("{}: {}", path.display(), outdated(&e))))?;
+        bring_up_to_date(path, &options, may_change).await.map_err(|e| StoreError(format!("{}: {}", path.display(), outdated(&e))))?;
         // SQLite undoes a transaction by itself where the disk is full; sqlx takes its connection to be in one from then on, and begins no other.
         let is_free = |connection: &SqliteConnection| Ok(!connection.is_in_transaction());
         let pool = |most: u32| {
@@ -172,12 +181,16 @@ fn newest() -> Option<i64> {
 }
 
 /// Changes tables of an older version; whoever waits for a large store is told why.
-async fn bring_up_to_date(path: &Path, options: &SqliteConnectOptions) -> Result<(), MigrateError> {
+async fn bring_up_to_date(path: &Path, options: &SqliteConnectOptions, may_change: bool) -> Result<(), MigrateError> {
     // Such a statement is slow by what it does, and as long as a screen.
     let options = options.clone().busy_timeout(BUSY).disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_lazy_with(options);
     let (is, will_be) = (version(&pool).await, newest());
     let is_older = is.is_some() && is < will_be;
+    if !may_change && is < will_be {
+        let why = "its tables are not known to be of this version: try again, and if that is so still, start the gateway, which brings them up to date";
+        return Err(MigrateError::Execute(sqlx::Error::Protocol(why.to_owned())));
+    }
     if is_older {
         let (store, from, to) = (path.display(), is, will_be);
         tracing::info!(%store, from, to, "the store is being brought up to date, which may take half a minute for a million requests: let it end");
@@ -203,6 +216,7 @@ fn outdated(error: &MigrateError) -> String {
         {
             format!("{e}: see whether the disk is full or failing")
         }
+        MigrateError::Execute(sqlx::Error::Protocol(why)) => why.clone(),
         e => e.to_string(),
     }
 }

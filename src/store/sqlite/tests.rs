@@ -198,6 +198,30 @@ async fn a_request_is_first_once_and_its_answer_is_kept_for_a_while() {
     assert_eq!(claim("a", b"2", future).await.unwrap(), Claim::First, "what is old is forgotten");
 }
 
+#[tokio::test]
+async fn tables_of_another_version_are_left_as_they_are_by_whoever_must() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyward.db");
+    let (store, id, _) = with_a_key(folder.path()).await;
+    assert!(Sqlite::open_as_it_is(&path).await.unwrap().key(id).await.unwrap().is_some());
+    let version = async || version(&store.reads).await;
+    let newest = version().await;
+    // The last can be made a second time; without the list nobody can tell.
+    sqlx::query("DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)")
+        .execute(&store.writes)
+        .await
+        .unwrap();
+    let older = version().await;
+    assert!(older < newest);
+    let told = Sqlite::open_as_it_is(&path).await.err().unwrap().to_string();
+    assert!(told.contains("not known to be of this version"), "{told}");
+    assert_eq!(version().await, older, "and nothing is changed");
+    Sqlite::open(&path).await.unwrap();
+    assert_eq!(version().await, newest);
+    sqlx::query("ALTER TABLE _sqlx_migrations RENAME TO gone").execute(&store.writes).await.unwrap();
+    assert!(Sqlite::open_as_it_is(&path).await.is_err());
+}
+
 /// A store in `folder` with one key, its id and its text.
 async fn with_a_key(folder: &Path) -> (Sqlite, KeyId, String) {
     let store = Sqlite::open(&folder.join("keyward.db")).await.unwrap();
