@@ -1,5 +1,6 @@
 //! Watches an answer go by for its usage: whole or streamed, without holding it back or reading more of it than needed.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
@@ -79,7 +80,10 @@ pub struct Stream {
     /// Searchers for its members and for its last line: making one costs as much as searching a kilobyte.
     members: Vec<Finder<'static>>,
     last: Vec<Finder<'static>>,
+    last_types: Vec<Finder<'static>>,
     finishes: Vec<Finder<'static>>,
+    /// Of a JSON array that grows, the element that comes.
+    element: Option<Element>,
     /// The lines that passed last: an error that ends a stream is in them.
     passed: Bytes,
     /// Whether the event that only reports usage is kept from the caller.
@@ -91,6 +95,16 @@ pub struct Stream {
     reading: Reading,
 }
 
+/// An element of an array, which may lie on many lines, up to where it has come.
+#[derive(Debug, Default)]
+struct Element {
+    text: Vec<u8>,
+    /// Brackets that are open around what comes next, the array's own among them.
+    depth: usize,
+    in_text: bool,
+    is_escaped: bool,
+}
+
 /// A stream of binary messages between two of them.
 #[derive(Debug)]
 pub struct Frames {
@@ -100,6 +114,12 @@ pub struct Frames {
     /// The bytes are no such messages: they are passed on as they come.
     is_broken: bool,
     reading: Reading,
+}
+
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -138,13 +158,24 @@ impl Meter {
             tells,
             members: finders(tells.members),
             last: finders(tells.last),
+            last_types: finders(tells.last_types),
             finishes: finders(tells.finishes),
+            element: None,
             passed: Bytes::new(),
             hide,
             torn: BytesMut::new(),
             skip_blank: false,
             reading: Reading::default(),
         }))
+    }
+
+    /// A meter for a JSON array that grows.
+    pub fn array(tells: Tells) -> Meter {
+        let mut meter = Meter::stream(tells, false);
+        if let Meter::Stream(stream) = &mut meter {
+            stream.element = Some(Element::default());
+        }
+        meter
     }
 
     /// A meter for a stream of binary messages.
@@ -171,7 +202,7 @@ impl Meter {
             Meter::Translation(_) => return true,
             Meter::Whole(_) | Meter::Unread => return false,
         };
-        !(tells.last.is_empty() && tells.finishes.is_empty())
+        !(tells.last.is_empty() && tells.last_types.is_empty() && tells.finishes.is_empty())
     }
 
     /// Whether the dialect's own last event has passed.
@@ -258,7 +289,7 @@ impl Stream {
         let complete = if joined.len() - complete > LONGEST_LINE { joined.len() } else { complete };
         self.torn.extend_from_slice(&joined[complete..]);
         let lines = joined.slice(..complete);
-        self.look_at(&lines);
+        self.see(&lines);
         if !lines.trim_ascii().is_empty() {
             self.passed = lines.clone();
         }
@@ -267,7 +298,7 @@ impl Stream {
 
     fn finish(&mut self) -> (Bytes, Reading) {
         let rest = self.torn.split().freeze();
-        self.look_at(&rest);
+        self.see(&rest);
         if self.reading.ending == Ending::Open && [&rest, &self.passed].into_iter().any(|lines| tells_error(lines)) {
             self.reading.ending = Ending::Failed;
         }
@@ -275,12 +306,24 @@ impl Stream {
         (held_back, self.reading)
     }
 
+    fn see(&mut self, lines: &[u8]) {
+        let Some(mut element) = self.element.take() else { return self.look_at(lines) };
+        element.take(lines, |whole| {
+            self.look_at(whole);
+            self.reading.estimated_output += 1;
+        });
+        self.element = Some(element);
+    }
+
     fn look_at(&mut self, lines: &[u8]) {
         let tells = self.tells;
-        if self.last.iter().any(|last| begins_a_line(lines, last)) {
+        let is_last = |last: &Finder<'_>| begins_a_line(lines, last);
+        if self.last.iter().any(is_last) || self.last_types.iter().any(|kind| is_of_type(lines, kind)) {
             self.reading.ending = Ending::Complete;
         }
-        if self.reading.ending == Ending::Open && self.finishes.iter().any(|name| says_something(lines, name)) {
+        let is_finish =
+            |name| values(lines, name).any(|(at, _)| tells.finished.is_none_or(|is| is(json_of(&lines[line_around(lines, at)]))));
+        if self.reading.ending == Ending::Open && self.finishes.iter().any(is_finish) {
             self.reading.ending = Ending::Finished;
         }
         self.reading.estimated_output += memchr::memchr_iter(b'\n', lines).count() as u64 / 2;
@@ -321,6 +364,35 @@ impl Stream {
         kept.retain(|part| !part.is_empty());
         kept.reverse();
         if let [one] = &kept[..] { one.clone() } else { kept.concat().into() }
+    }
+}
+
+// === impl Element ===
+
+impl Element {
+    /// Takes what comes, and gives each element that is whole by then, on one line.
+    fn take(&mut self, lines: &[u8], mut whole: impl FnMut(&[u8])) {
+        for &byte in lines {
+            match byte {
+                // Outside of texts they mean nothing, and inside they are escaped.
+                b'\n' | b'\r' => continue,
+                _ if self.in_text => {
+                    self.in_text = self.is_escaped || byte != b'"';
+                    self.is_escaped = byte == b'\\' && !self.is_escaped;
+                }
+                b'"' => self.in_text = true,
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+            let is_within = self.depth > 1 || (self.depth == 1 && byte == b'}');
+            if is_within && self.text.len() < LONGEST_LINE {
+                self.text.push(byte);
+            }
+            if is_within && self.depth == 1 {
+                whole(&std::mem::take(&mut self.text));
+            }
+        }
     }
 }
 
@@ -407,16 +479,33 @@ fn value_after(json: &[u8], end: usize) -> Option<&[u8]> {
     after.strip_prefix(b":").map(<[u8]>::trim_ascii_start)
 }
 
-/// Whether a member stands in those lines with a value that is not `null`, `false` or empty.
-fn says_something(lines: &[u8], name: &Finder<'_>) -> bool {
-    let mut values = name.find_iter(lines).filter_map(|at| value_after(lines, at + name.needle().len()));
-    values.any(|value| ![&b"null"[..], b"false", b"\"\"", b"{}"].iter().any(|nothing| value.starts_with(nothing)))
+/// Where a member stands in those lines, and its value, where that is not `null`, `false` or empty.
+fn values<'a>(lines: &'a [u8], name: &'a Finder<'_>) -> impl Iterator<Item = (usize, &'a [u8])> {
+    let all = name.find_iter(lines).filter_map(|at| Some((at, value_after(lines, at + name.needle().len())?)));
+    all.filter(|(_, value)| ![&b"null"[..], b"false", b"\"\"", b"{}"].iter().any(|nothing| value.starts_with(nothing)))
+}
+
+/// Whether an event of that type is in those lines.
+fn is_of_type(lines: &[u8], kind: &Finder<'_>) -> bool {
+    let mut done = 0;
+    kind.find_iter(lines).any(|at| {
+        // A text may say it a thousand times: its line is read once.
+        if at < done {
+            return false;
+        }
+        let line = line_around(lines, at);
+        done = line.end;
+        match lines[line.clone()].strip_prefix(b"event:") {
+            Some(named) => named.trim_ascii() == kind.needle(),
+            None => serde_json::from_slice(json_of(&lines[line])).is_ok_and(|event: Typed<'_>| event.kind.as_bytes() == kind.needle()),
+        }
+    })
 }
 
 /// Whether lines tell an error: an event of that name, or a member.
 fn tells_error(lines: &[u8]) -> bool {
     let begins = ["event: error", "data: {\"type\":\"error\""];
-    begins.into_iter().any(|begin| begins_a_line(lines, &Finder::new(begin))) || says_something(lines, &Finder::new("error"))
+    begins.into_iter().any(|begin| begins_a_line(lines, &Finder::new(begin))) || values(lines, &Finder::new("error")).next().is_some()
 }
 
 /// The JSON in a line of a stream: without the field's name of an event, and without an array's punctuation.

@@ -64,13 +64,23 @@ pub struct Tells {
     pub own: Option<fn(members: &Members<'_>) -> Option<Usage>>,
     /// What a line that is the stream's last begins with, or what its last message is called.
     pub last: &'static [&'static str],
+    /// Types of events that are the stream's last, whether a line before the event tells its type or its own member `type` alone.
+    pub last_types: &'static [&'static str],
     /// Members that say why the answer ended, or messages that do; some servers say it and leave the last event out.
     pub finishes: &'static [&'static str],
+    /// Whether such a member stands in an event where it says that, and not in what a tool is called with, which the caller may have made up; `None`
+    /// where that is a text, in which its quotes are escaped.
+    pub finished: Option<fn(json: &[u8]) -> bool>,
 }
 
 // === impl Tells ===
 
 impl Tells {
+    /// Of answers that tell nothing until somebody says what.
+    pub const fn of(members: &'static [&'static str], read: fn(json: &[u8], so_far: &mut Option<Usage>)) -> Tells {
+        Tells { members, read, own: None, last: &[], last_types: &[], finishes: &[], finished: None }
+    }
+
     /// The usage of a whole answer whose members are known: mostly those that tell it stand at its top, and only they are read again.
     pub fn of_whole(&self, members: &Members<'_>, json: &[u8]) -> Option<Usage> {
         if let Some(usage) = self.own.and_then(|own| own(members)) {
@@ -105,12 +115,54 @@ impl Tells {
     }
 }
 
-/// The value of the last member of that name: inside a text its quotes would be escaped, and of a tool's arguments it is the last mostly not.
-fn last<'a>(json: &'a [u8], name: &str) -> Option<&'a RawValue> {
-    let ends = memmem::rfind_iter(json, name.as_bytes()).filter(|at| *at > 0 && json[at - 1] == b'"').map(|at| at + name.len());
-    let values = ends.filter_map(|end| json[end..].strip_prefix(b"\"")?.trim_ascii_start().strip_prefix(b":"));
+/// The value of the last member of that name at the top of a document, of which only the end may be there.
+pub fn last<'a>(json: &'a [u8], name: &str) -> Option<&'a RawValue> {
+    // Mostly it is not there at all, which is found out many times faster.
+    memmem::find(json, name.as_bytes())?;
+    let begins = top_texts(json).filter(|at| json[at + 1..].strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"\"")));
+    let values = begins.filter_map(|at| json[at + name.len() + 2..].trim_ascii_start().strip_prefix(b":"));
     let mut read = values.filter_map(|value| <&RawValue>::deserialize(&mut serde_json::Deserializer::from_slice(value)).ok());
     read.find(|value| value.get() != "null")
+}
+
+/// Where texts begin at the top of a document, from its end on, which is there: what stands further in is what an answer tells of, and may be anybody's.
+fn top_texts(json: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let (mut depth, mut text_end, mut at) = (0usize, None, json.len());
+    std::iter::from_fn(move || {
+        while at > 0 {
+            at -= 1;
+            match (json[at], text_end) {
+                (b'"', None) => text_end = Some(at),
+                // One with an odd number of backslashes before it is a part of the text.
+                (b'"', Some(_)) if json[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0 => {
+                    text_end = None;
+                    if depth == 1 {
+                        return Some(at);
+                    }
+                }
+                (_, Some(_)) => {}
+                (b'}' | b']', None) => depth += 1,
+                (b'{' | b'[', None) => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last;
+
+    #[test]
+    fn a_member_of_the_top_is_found_from_the_end_on() {
+        let value = |json: &str| last(json.as_bytes(), "usage").map(|value| value.get().to_owned());
+        assert_eq!(value(r#"{"usage": {"a":1},"results":[{"usage":{"a":0}},{"text":"\"usage\":{"}]}"#).as_deref(), Some(r#"{"a":1}"#));
+        assert_eq!(value(r#"he end of a text \" and more"}],"usage":2,"b":"\\"}"#).as_deref(), Some("2"));
+        assert_eq!(value(r#"{"results":[{"usage":{"a":0}}],"usage":null}"#), None);
+        assert_eq!(value(r#"{"a":"usage"}"#), None);
+        assert_eq!(value(r#"{"my usage":1}"#), None);
+    }
 }
 
 /// A model's name as one segment of a path; Google's names have an `@` in them, which may stand as it is.

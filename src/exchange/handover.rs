@@ -147,6 +147,7 @@ impl Incoming<'_> {
             }
             let meter = match self.dialect {
                 Dialect::BedrockConverse => Meter::frames(facts.tells),
+                _ if self.is_json() => Meter::array(facts.tells),
                 _ => Meter::stream(facts.tells, self.hides_usage),
             };
             return Ok(Outgoing::Flowing { before: Vec::new(), source: self.source, meter });

@@ -40,7 +40,12 @@ pub const WIRE: Wire = Wire {
     headers: &[("anthropic-version", "2023-06-01")],
     forwarded: &["anthropic-version", "anthropic-beta"],
     returned: &["request-id"],
-    tells: Tells { members: &["usage"], read: usage::read, own: None, last: &["event: message_stop"], finishes: &["stop_reason"] },
+    tells: Tells {
+        last_types: &["message_stop"],
+        finishes: &["stop_reason"],
+        finished: Some(usage::is_finished),
+        ..Tells::of(&["usage"], usage::read)
+    },
     answers: &["content"],
 };
 

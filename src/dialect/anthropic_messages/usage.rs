@@ -84,6 +84,21 @@ pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
     }
 }
 
+/// Whether an event says why the answer has ended.
+pub fn is_finished(json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Event {
+        delta: Option<Delta>,
+        message: Option<Delta>,
+    }
+    #[derive(Deserialize)]
+    struct Delta {
+        stop_reason: Option<String>,
+    }
+    let Ok(Event { delta, message }) = serde_json::from_slice(json) else { return false };
+    [delta, message].into_iter().flatten().any(|of| of.stop_reason.is_some())
+}
+
 // === impl Reported ===
 
 impl Reported {

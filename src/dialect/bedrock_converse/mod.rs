@@ -43,7 +43,7 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &[],
     returned: &["x-amzn-requestid"],
-    tells: Tells { members: &["usage"], read: usage::read, own: None, last: &["metadata"], finishes: &["messageStop"] },
+    tells: Tells { last: &["metadata"], finishes: &["messageStop"], ..Tells::of(&["usage"], usage::read) },
     answers: &["output"],
 };
 

@@ -31,13 +31,7 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &["x-client-name"],
     returned: &[],
-    tells: Tells {
-        members: &["usage"],
-        read: usage::read,
-        own: None,
-        last: &["event: message-end", "data: {\"type\":\"message-end\""],
-        finishes: &["finish_reason"],
-    },
+    tells: Tells { last_types: &["message-end"], finishes: &["finish_reason"], ..Tells::of(&["usage"], usage::read) },
     answers: &["finish_reason"],
 };
 

@@ -164,3 +164,20 @@ fn the_model_of_each_part_of_a_batch_is_the_providers() {
     let sent = ask.encode("e", &crate::catalog::Quirks::default()).concat();
     assert_eq!(sent, body.replacen("models/google/e", "models/e", 1).into_bytes());
 }
+
+#[test]
+fn what_a_document_holds_is_no_usage() {
+    let read = |json: &str| {
+        let mut usage = None;
+        (usage::TELLS.read)(json.as_bytes(), &mut usage);
+        usage.map(|usage| usage.input)
+    };
+    let result =
+        r#""results":[{"document":{"text":"a","usage":{"prompt_tokens":0,"total_tokens":0},"meta":{"billed_units":{"input_tokens":0}}}}]"#;
+    for usage in [r#""usage":{"total_tokens":900}"#, r#""meta":{"billed_units":{"input_tokens":900.0}}"#] {
+        assert_eq!(read(&format!("{{{usage},{result}}}")), Some(900));
+        assert_eq!(read(&format!("{{{result},{usage}}}")), Some(900));
+        assert_eq!(read(&format!(r#"half of a "text", with more"}},{usage},{result}}}"#)), Some(900), "of its end alone");
+    }
+    assert_eq!(read(&format!("{{{result}}}")), None);
+}

@@ -1,14 +1,13 @@
 //! What embeddings and rankings cost, as each dialect's answer tells it.
 
-use memchr::memmem;
 use serde::Deserialize;
 
 use crate::dialect::openai_chat;
-use crate::dialect::wire::Tells;
+use crate::dialect::wire::{Tells, last};
 use crate::ledger::record::Usage;
 
 /// For answers that pass as they are.
-pub const TELLS: Tells = Tells { members: &[], read, own: None, last: &[], finishes: &[] };
+pub const TELLS: Tells = Tells::of(&[], read);
 
 /// Cohere's `meta.billed_units`.
 #[derive(Debug, Deserialize)]
@@ -32,30 +31,24 @@ pub fn of_input(input: u64) -> Usage {
     Usage { input, ..Usage::default() }
 }
 
-/// Reads the usage of a whole answer or of its end, whichever dialect it is in.
+/// Cohere's `meta`.
+#[derive(Debug, Deserialize)]
+struct Meta {
+    billed_units: Option<Billed>,
+}
+
+/// Reads the usage of a whole answer or of its end, whichever dialect it is in: a ranking repeats documents, which may hold anything.
 fn read(json: &[u8], so_far: &mut Option<Usage>) {
-    let found = after(json, "\"usage\"")
-        .and_then(openai_usage)
-        .or_else(|| first::<Billed>(after(json, "\"billed_units\"")?)?.into_usage())
-        .or_else(|| first::<Metadata>(after(json, "\"usageMetadata\"")?)?.into_usage())
-        .or_else(|| first::<u64>(after(json, "\"prompt_eval_count\"")?).map(of_input));
+    let found = last(json, "usage")
+        .and_then(|usage| openai_chat::usage::parse(usage.get().as_bytes()))
+        .or_else(|| told::<Meta>(json, "meta")?.billed_units?.into_usage())
+        .or_else(|| told::<Metadata>(json, "usageMetadata")?.into_usage())
+        .or_else(|| told::<u64>(json, "prompt_eval_count").map(of_input));
     *so_far = found.or(*so_far);
 }
 
-fn openai_usage(value: &[u8]) -> Option<Usage> {
-    let value: &serde_json::value::RawValue = first(value)?;
-    openai_chat::usage::parse(value.get().as_bytes())
-}
-
-/// The value of the last member of that name: inside a text its quotes would be escaped.
-fn after<'a>(json: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let at = memmem::rfind(json, name.as_bytes())?;
-    json.get(at + name.len()..)?.trim_ascii_start().strip_prefix(b":")
-}
-
-/// The value that stands at the beginning.
-fn first<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
-    T::deserialize(&mut serde_json::Deserializer::from_slice(json)).ok()
+fn told<'a, T: Deserialize<'a>>(json: &'a [u8], name: &str) -> Option<T> {
+    serde_json::from_str(last(json, name)?.get()).ok()
 }
 
 // === impl Billed ===

@@ -68,7 +68,11 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &[],
     returned: &[],
-    tells: Tells { members: &["usageMetadata"], read: usage::read, own: None, last: &[], finishes: &["finishReason", "blockReason"] },
+    tells: Tells {
+        finishes: &["finishReason", "blockReason"],
+        finished: Some(usage::is_finished),
+        ..Tells::of(&["usageMetadata"], usage::read)
+    },
     answers: &["candidates", "promptFeedback", "usageMetadata"],
 };
 

@@ -52,6 +52,30 @@ pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
     }
 }
 
+/// Whether a chunk says why the answer has ended.
+pub fn is_finished(json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Chunk {
+        #[serde(default)]
+        candidates: Vec<Candidate>,
+        prompt_feedback: Option<Feedback>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Candidate {
+        finish_reason: Option<String>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Feedback {
+        block_reason: Option<String>,
+    }
+    let Ok(Chunk { candidates, prompt_feedback }) = serde_json::from_slice(json) else { return false };
+    let is_finished = |candidate: Candidate| candidate.finish_reason.is_some_and(|reason| !reason.is_empty());
+    candidates.into_iter().any(is_finished) || prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some())
+}
+
 // === impl Reported ===
 
 impl Reported {

@@ -30,7 +30,7 @@ pub const WIRE: Wire = Wire {
     headers: &[],
     forwarded: &[],
     returned: &[],
-    tells: Tells { members: &["eval_count", "prompt_eval_count"], read: usage::read, own: None, last: &[], finishes: &["done"] },
+    tells: Tells { finishes: &["done"], finished: Some(usage::is_done), ..Tells::of(&["eval_count", "prompt_eval_count"], usage::read) },
     answers: &["message", "response"],
 };
 

@@ -20,6 +20,16 @@ pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
     *so_far = Option::<Usage>::from(reported).or(*so_far);
 }
 
+/// Whether a line is the stream's last.
+pub fn is_done(json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Line {
+        #[serde(default)]
+        done: bool,
+    }
+    serde_json::from_slice::<Line>(json).is_ok_and(|line| line.done)
+}
+
 impl From<Reported> for Option<Usage> {
     fn from(reported: Reported) -> Option<Usage> {
         if reported.prompt_eval_count.is_none() && reported.eval_count.is_none() {

@@ -46,11 +46,10 @@ pub const WIRE: Wire = Wire {
     forwarded: &["openai-beta", "idempotency-key", "x-client-request-id"],
     returned: &["openai-processing-ms", "openai-version"],
     tells: Tells {
-        members: &["usage"],
-        read: usage::read,
         own: Some(usage::own),
         last: &["data: [DONE]", "data:[DONE]"],
         finishes: &["finish_reason"],
+        ..Tells::of(&["usage"], usage::read)
     },
     answers: &["choices"],
 };

@@ -75,6 +75,11 @@ pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
     *so_far = of(json).or(*so_far);
 }
 
+/// Reads the same of a dialect that repeats what it was asked with, of which anything may be called usage.
+pub fn read_own(json: &[u8], so_far: &mut Option<Usage>) {
+    *so_far = Members::read(json).ok().and_then(|members| own(&members)).or(*so_far);
+}
+
 /// The usage of a document or an event: its own, else whatever is nested in it (Groq has a usage for each model of a system).
 fn of(json: &[u8]) -> Option<Usage> {
     let members = Members::read(json).ok();

@@ -42,16 +42,8 @@ pub const WIRE: Wire = Wire {
     forwarded: &["openai-beta", "idempotency-key", "x-client-request-id"],
     returned: &["openai-processing-ms", "openai-version"],
     tells: Tells {
-        members: &["usage"],
-        read: reported::read,
-        own: None,
-        last: &[
-            "event: response.completed",
-            "event: response.incomplete",
-            "event: response.failed",
-            "data: {\"type\":\"response.completed\"",
-        ],
-        finishes: &[],
+        last_types: &["response.completed", "response.incomplete", "response.failed"],
+        ..Tells::of(&["usage"], reported::read_own)
     },
     answers: &["output"],
 };

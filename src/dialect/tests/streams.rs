@@ -243,3 +243,73 @@ fn every_recorded_answer_has_a_member_that_answers_have() {
         }
     }
 }
+
+#[test]
+fn what_a_tool_is_called_with_ends_no_answer() {
+    let gemini = r#"data: {"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"finishReason":"STOP"}}}]}}],"usageMetadata":{"promptTokenCount":3}}"#;
+    let ollama = r#"{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"done":true,"eval_count":1}}}]},"done":false}"#;
+    let anthropic =
+        r#"data: {"type":"content_block_start","content_block":{"type":"tool_use","input":{"stop_reason":"x","type":"message_stop"}}}"#;
+    let chat = r#"data: {"choices":[{"delta":{"content":"\"finish_reason\":\"stop\""},"finish_reason":null}]}"#;
+    let responses = r#"data: {"type":"response.output_text.delta","delta":"response.completed\n\"response.completed\"","a":{"type":"response.completed"}}"#;
+    let open = [
+        (Dialect::Gemini, gemini),
+        (Dialect::Ollama, ollama),
+        (Dialect::AnthropicMessages, anthropic),
+        (Dialect::OpenaiChat, chat),
+        (Dialect::OpenaiResponses, responses),
+    ];
+    for (dialect, line) in open {
+        let mut meter = meter(dialect);
+        meter.pass(Bytes::from(format!("{line}\n\n")));
+        let (_, reading) = meter.finish();
+        assert_eq!((reading.ending, reading.is_last), (Ending::Open, false), "{dialect:?}");
+    }
+}
+
+#[test]
+fn the_last_event_is_known_by_its_type_wherever_that_stands() {
+    let events = [
+        (
+            Dialect::OpenaiResponses,
+            r#"data: {"sequence_number":9,"response":{"output":[],"usage":{"input_tokens":5,"output_tokens":2}},"type":"response.incomplete"}"#,
+        ),
+        (Dialect::OpenaiResponses, "event:response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":5,\"output_tokens\":2}}}"),
+        (Dialect::AnthropicMessages, "data: {\"usage\":{\"input_tokens\":5,\"output_tokens\":2}}\n\ndata: {\"type\" : \"message_stop\"}"),
+        (Dialect::CohereV2, r#"data: {"delta":{"usage":{"billed_units":{"input_tokens":5,"output_tokens":2}}},"type":"message-end"}"#),
+    ];
+    for (dialect, text) in events {
+        let mut meter = meter(dialect);
+        meter.pass(Bytes::from(format!("{text}\n\n")));
+        let (_, reading) = meter.finish();
+        let usage = reading.usage.map(|usage| (usage.input, usage.output));
+        assert_eq!((reading.ending, usage), (Ending::Complete, Some((5, 2))), "{dialect:?}: {text}");
+    }
+}
+
+#[test]
+fn what_responses_repeat_of_the_request_is_no_usage() {
+    let created = r#"data: {"type":"response.created","response":{"usage":null,"tools":[{"parameters":{"properties":{"usage":{"prompt_tokens":0}}}}]}}"#;
+    let mut meter = meter(Dialect::OpenaiResponses);
+    meter.pass(Bytes::from(format!("event: response.created\n{created}\n\n")));
+    assert_eq!(meter.finish().1.usage, None);
+}
+
+#[test]
+fn an_array_is_read_by_its_elements_however_they_lie_on_lines() {
+    let chunk = |text: &str, more: Value| json!([{ "candidates": [{ "content": { "parts": [{ "text": text }] } }] }, more]);
+    let last = json!({ "candidates": [{ "finishReason": "STOP" }], "usageMetadata": { "promptTokenCount": 9, "candidatesTokenCount": 4 } });
+    let array = chunk("a \"}]\" {\\", last);
+    for text in [serde_json::to_string_pretty(&array).unwrap(), array.to_string(), array.to_string().replace("},{", "}\n,\r\n{")] {
+        for length in [1, 7, text.len()] {
+            let mut meter = Meter::array(wire(Dialect::Gemini).tells);
+            let mut out = Vec::new();
+            text.as_bytes().chunks(length).for_each(|piece| out.extend_from_slice(&meter.pass(Bytes::copy_from_slice(piece))));
+            let (rest, reading) = meter.finish();
+            out.extend_from_slice(&rest);
+            assert_eq!(out, text.as_bytes());
+            let usage = reading.usage.map(|usage| (usage.input, usage.output));
+            assert_eq!((reading.ending, reading.is_last, usage), (Ending::Finished, true, Some((9, 4))), "{text}");
+        }
+    }
+}

@@ -127,7 +127,7 @@ async fn pass(mut incoming: Incoming<'_>, served: &Served) -> Result<Outgoing, F
     let facts = wire(served.dialect);
     if is_of(&incoming.head.headers, facts.stream_type) {
         // Streams beside chat end in ways of their own.
-        let meter = Meter::stream(Tells { last: &[], finishes: &[], ..facts.tells }, false);
+        let meter = Meter::stream(Tells { last: &[], last_types: &[], finishes: &[], ..facts.tells }, false);
         return Ok(Outgoing::Flowing { before: Vec::new(), source: incoming.source, meter });
     }
     // A file's own content may be JSON, whole or broken, as it was uploaded.
