@@ -153,7 +153,8 @@ async fn walk(
         keeping::holder(gateway, caller.id(), &naming::files_meant(meant)).await?;
     }
     check_seen(&ask, &caller, &targets)?;
-    let input = Input::of(&ask, caller.has_hard_budget());
+    ask.holds_price = caller.has_hard_budget();
+    let input = Input::of(&ask, ask.holds_price);
     // One that is translated may have its limit raised to the least that its provider takes.
     let least = meant.as_ref().map_or(0, |_| LEAST_OUTPUT.saturating_mul(ask.choices));
     let most = ask.max_output.map(|most| if most == 0 { 0 } else { most.max(least) });

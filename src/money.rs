@@ -26,6 +26,11 @@ impl Usd {
         Usd(i64::try_from(nanos).unwrap_or(i64::MAX))
     }
 
+    /// From dollars as a program tells them; what is less than nothing is nothing.
+    pub fn of_dollars(dollars: f64) -> Usd {
+        Usd((dollars.max(0.0) * 1e9).round() as i64)
+    }
+
     /// From dollars as people write them, `12.50`, to the last nano-dollar.
     pub fn parse(text: &str) -> Option<Usd> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -58,6 +63,11 @@ impl Price {
     /// From USD per million tokens, as the catalogue has it.
     pub fn per_million(usd: f64) -> Price {
         Price((usd * 1e6).round().max(0.0) as u64)
+    }
+
+    /// The same in USD per million tokens.
+    pub fn as_per_million(self) -> f64 {
+        self.0 as f64 / 1e6
     }
 
     /// Pico-dollars for so many tokens.

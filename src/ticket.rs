@@ -343,13 +343,15 @@ impl Ticket {
         let is_estimated = source == Source::Estimated;
         let is_unknown = self.operation.is_media() && is_estimated;
         let facts = self.target.as_ref().and_then(Target::facts);
+        let tells_cost = self.target.as_ref().is_some_and(|target| target.provider.tells_cost);
+        let priced = |usage: &Usage| usage.charged.filter(|_| tells_cost).or_else(|| facts?.cost(usage));
         match self.goes_on_unseen && is_estimated {
             // Bytes are no tokens: what was reported on the way alone may be more than what was reserved.
             true => {
-                let told = reported.and_then(|usage| facts?.cost(&usage)).unwrap_or_default();
+                let told = reported.and_then(|usage| priced(&usage)).unwrap_or_default();
                 self.estimate.worst.ok().map(|worst| worst.max(told))
             }
-            false => facts.filter(|_| !is_unknown).and_then(|facts| facts.cost(usage)),
+            false => Some(usage).filter(|_| !is_unknown).and_then(priced),
         }
     }
 

@@ -138,6 +138,10 @@ pub struct Quirks {
     pub lacks: Vec<Operation>,
     /// What a caller sets as the most tokens of an answer is no bound of what is thought before it.
     pub thinks_beside_max_output: bool,
+    /// The usage that it reports tells what it charges, in dollars.
+    pub tells_cost: bool,
+    /// Where a request says the most that it may be charged for a million tokens, as an object of a member of the top level.
+    pub max_price: Option<String>,
 }
 
 // === impl Dialect ===

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use super::members::{Member, Members};
 use super::tools::Tools;
@@ -13,6 +14,7 @@ use super::{Called, Form};
 use crate::catalog::{Dialect, Operation, Quirks};
 use crate::error::Refusal;
 use crate::held::Kind;
+use crate::money::Price;
 
 /// A request, read as far as needed.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub struct Ask {
     pub tools: Tools,
     /// Whether it names other models that its provider may call instead.
     pub names_others: bool,
+    /// Whether nothing may cost more than its price here, which a provider that chooses among others is told.
+    pub holds_price: bool,
     /// The bytes as they came.
     pub body: Bytes,
     /// Where the body names the model; `None` where the path does.
@@ -131,6 +135,7 @@ impl Ask {
             names_files: members.may_name_files(),
             tools,
             names_others,
+            holds_price: false,
             max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
             foretold,
             choices,
@@ -182,6 +187,25 @@ pub fn with_quirks(quirks: &Quirks, pieces: Pieces) -> Pieces {
         true => pieces,
         false => vec![apply(quirks, &pieces.concat())],
     }
+}
+
+/// A body that says in an object, such as `provider.max_price`, what a million tokens may cost at the most; a caller who says so too is not heard.
+pub fn with_max_price(place: &str, [input, output]: [Price; 2], pieces: Pieces) -> Pieces {
+    let body: Bytes = pieces.concat().into();
+    let (Some((outer, inner)), Ok(members)) = (place.split_once('.'), Members::read(&body)) else { return vec![body] };
+    let member = members.get(outer);
+    let mut object: Map<String, Value> = member.and_then(|member| serde_json::from_str(member.raw).ok()).unwrap_or_default();
+    object.insert(inner.to_owned(), json!({ "prompt": input.as_per_million(), "completion": output.as_per_million() }));
+    let object = Value::from(object).to_string();
+    let edit = match member {
+        Some(member) => Edit { at: member.range.clone(), with: object.into() },
+        None => {
+            let start = body.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
+            let comma = if members.iter().next().is_some() { "," } else { "" };
+            Edit { at: start..start, with: format!("{}:{object}{comma}", Value::from(outer)).into() }
+        }
+    };
+    splice(&body, vec![edit])
 }
 
 /// Whether a member says more of who is to answer (Vercel's gateway): with names of other models, as far as anybody sees.

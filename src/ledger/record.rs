@@ -131,6 +131,9 @@ pub struct Usage {
     /// Audio tokens out.
     #[serde(rename = "s", alias = "output_audio")]
     pub output_audio: u64,
+    /// What the provider says itself that it charges; of its end, a request has the cost alone.
+    #[serde(skip)]
+    pub charged: Option<Usd>,
 }
 
 /// How a request ended.

@@ -34,6 +34,8 @@ pub struct LiveProvider {
     pub credential: Option<Arc<Credential>>,
     /// What a caller sets as the most tokens of an answer is no bound of what it thinks before that, at one of its doors at least.
     pub thinks_beside_max_output: bool,
+    /// The usage that it reports tells what it charges.
+    pub tells_cost: bool,
     /// The base URL's doors first, under the empty name.
     doors: Vec<LiveDoor>,
 }
@@ -172,6 +174,7 @@ impl LiveProvider {
             models: Arc::new(provider.models.clone()),
             credential,
             thinks_beside_max_output: quirks().any(|quirks| quirks.thinks_beside_max_output),
+            tells_cost: quirks().any(|quirks| quirks.tells_cost),
         })
     }
 

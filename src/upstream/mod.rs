@@ -33,9 +33,9 @@ pub use refused::{READ_ERROR, error_text, repeats_secret, without_traces};
 use refused::{attempt_by, judge_credential};
 pub use upgrade::{Upgraded, accept_key};
 
-use crate::catalog::Dialect;
+use crate::catalog::{Dialect, Model};
 use crate::config;
-use crate::dialect::ask::{Ask, Pieces, with_quirks};
+use crate::dialect::ask::{Ask, Pieces, with_max_price, with_quirks};
 use crate::dialect::ir::Dropped;
 use crate::dialect::{Asked, Form, Meant, To, codec, meant, translate, wire};
 use crate::key::diagnose::holds_escaped_key;
@@ -154,6 +154,10 @@ impl Client {
                 (bodies.into_iter().map(|body| with_quirks(&endpoint.quirks, vec![body])).collect(), dropped)
             }
         };
+        let max_price = endpoint.quirks.max_price.as_deref().filter(|_| ask.holds_price).zip(target.facts().and_then(Model::dearest));
+        if let Some((place, price)) = max_price {
+            calls = calls.into_iter().map(|pieces| with_max_price(place, price, pieces)).collect();
+        }
         let answer = |(head, body)| Answer { head, body, target: 0, dialect: endpoint.dialect, dropped };
         let last = calls.pop().unwrap_or_default();
         if endpoint.is_simulator {

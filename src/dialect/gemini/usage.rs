@@ -100,6 +100,7 @@ impl Reported {
                 .saturating_add(audio(&self.tool_use_prompt_tokens_details))
                 .saturating_sub(audio(&self.cache_tokens_details)),
             output_audio: audio(&self.candidates_tokens_details),
+            charged: None,
         })
     }
 }

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::dialect::members::Members;
 use crate::ledger::record::Usage;
+use crate::money::Usd;
 
 const NAME: &[u8] = b"\"usage\"";
 /// Made once: making one costs as much as searching a kilobyte.
@@ -28,6 +29,7 @@ struct Reported {
     input_audio: Option<u64>,
     reasoning: Option<u64>,
     output_audio: Option<u64>,
+    charged: Option<Usd>,
 }
 
 /// Which object of a usage counts are read from.
@@ -150,7 +152,11 @@ impl Reported {
     }
 
     fn add(&mut self, part: Part, object: &[u8]) -> Option<()> {
-        for member in Members::read(object).ok()?.iter().filter(|member| member.raw != "null") {
+        let members = Members::read(object).ok()?;
+        if matches!(part, Part::All) {
+            self.charged = charged(&members);
+        }
+        for member in members.iter().filter(|member| member.raw != "null") {
             let count = match (part, &*member.name) {
                 (Part::All, "prompt_tokens" | "input_tokens") => &mut self.input,
                 (Part::All, "completion_tokens" | "output_tokens") => &mut self.output,
@@ -194,6 +200,22 @@ impl Reported {
             reasoning,
             input_audio: self.input_audio.unwrap_or(0),
             output_audio: self.output_audio.unwrap_or(0),
+            charged: self.charged,
         })
     }
+}
+
+/// What a provider says that it charges: in dollars (OpenRouter, Perplexity), or in ten thousand millionths of one (xAI). Of what OpenRouter has others
+/// do by a key of one's own, they charge the rest.
+fn charged(members: &Members<'_>) -> Option<Usd> {
+    const TICKS_A_NANO: u64 = 10;
+    let number = |members: &Members<'_>, name: &str| members.get(name)?.raw.parse::<f64>().ok();
+    if let Some(ticks) = members.get("cost_in_usd_ticks") {
+        return ticks.raw.parse::<u64>().ok().map(|ticks| Usd::of_nanos(ticks.div_ceil(TICKS_A_NANO)));
+    }
+    let within = |name: &str, inner: &str| number(&Members::read(members.get(name)?.raw.as_bytes()).ok()?, inner);
+    let cost = number(members, "cost").or_else(|| within("cost", "total_cost"))?;
+    let is_by_own_key = members.get("is_byok").is_some_and(|is| is.raw == "true");
+    let beside = within("cost_details", "upstream_inference_cost").filter(|_| is_by_own_key).unwrap_or(0.0);
+    Some(Usd::of_dollars(cost + beside))
 }

@@ -3,14 +3,15 @@
 //! Source: `Response` and `OutputItem` of OpenAI's API reference.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::decode_items::{Thought, reasoning};
 use super::fields::{take_list, take_text};
 use super::item::Logprob;
-use super::usage::Reported;
 use super::{citation, native};
 use crate::dialect::ir::{Answer, Block, Choice, Content, Finish, Media, MediaKind, MediaSource, Signature, TokenLogprob, ToolCall};
+use crate::dialect::openai_chat::usage as reported;
 
 #[derive(Deserialize)]
 struct Whole {
@@ -20,7 +21,7 @@ struct Whole {
     status: Option<String>,
     incomplete_details: Option<Incomplete>,
     error: Option<Value>,
-    usage: Option<Reported>,
+    usage: Option<Box<RawValue>>,
     output: Option<Vec<Value>>,
     service_tier: Option<String>,
 }
@@ -31,7 +32,7 @@ pub struct Ending {
     status: Option<String>,
     incomplete_details: Option<Incomplete>,
     error: Option<Value>,
-    usage: Option<Reported>,
+    usage: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +110,7 @@ impl Ending {
 
     /// What it took.
     pub fn usage(&self) -> Option<crate::ledger::record::Usage> {
-        self.usage.and_then(Reported::read)
+        reported::parse(self.usage.as_ref()?.get().as_bytes())
     }
 }
 

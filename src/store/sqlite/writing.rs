@@ -298,7 +298,7 @@ impl Pair<'_> {
 
     /// Whether it says anything in [`RARE`].
     fn has_rare(&self) -> bool {
-        let Usage { input: _, cached: _, output: _, cache_write, reasoning, input_audio, output_audio } = self.usage();
+        let Usage { cache_write, reasoning, input_audio, output_audio, .. } = self.usage();
         cache_write | reasoning | input_audio | output_audio > 0
     }
 

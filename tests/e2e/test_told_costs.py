@@ -1,0 +1,102 @@
+"""Providers that say themselves what they charge: that is what is charged, and one that chooses who answers is told the highest price."""
+
+import json
+import re
+
+import pytest
+
+import recorded
+import upstream as provider
+from gateway import ROOT
+from test_chat import MESSAGES
+
+TOLD = re.compile(r'"cost": ?([0-9.e-]+)')
+
+
+def file_of(name, url):
+    text = (ROOT / "providers" / f"{name}.toml").read_text()
+    return re.sub(r'base_url = "[^"]*"', f'base_url = "{url}"', text, count=1)
+
+
+def told(case):
+    """Nano-dollars, as the provider told them last."""
+    response = case["response"]
+    found = TOLD.findall(response.get("text") or json.dumps(response.get("body")))
+    return round(float(found[-1]) * 1e9) if found else None
+
+
+def is_told(case):
+    return case["provider"] == "openrouter" and case["op"] == "chat" and told(case) is not None
+
+
+@pytest.mark.parametrize("case", recorded.cases("openai_chat", is_told))
+def test_recorded_costs_are_charged(start_gateway, upstream, case):
+    gateway = start_gateway(providers={"openrouter": file_of("openrouter", upstream.url)}, env={"OPENROUTER_API_KEY": "sk-or-v1-recorded"})
+    key, model = gateway.new_key(), case["request"]["body"]["model"]
+    upstream.serve(model, recorded.answer(case["id"]))
+    body = case["request"]["body"] | {"model": f"openrouter/{model}"}
+    assert gateway.request("POST", "/v1/chat/completions", json.dumps(body).encode(), key["key"]).status == 200
+    assert gateway.usage("key", key["id"], 1)["cost_nano_usd"] == told(case)
+    assert "max_price" not in upstream.requests[-1].json().get("provider", {}), "no budget has to hold"
+
+
+USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "model", "more", "cost"),
+    [
+        ("openrouter", "OPENROUTER_API_KEY", "z-ai/glm-4.6", {"cost": 0.000014}, 14_000),
+        ("openrouter", "OPENROUTER_API_KEY", "z-ai/glm-4.6", {"cost": 0}, 0),
+        # Whoever answers by a key of one's own charges beside OpenRouter.
+        ("openrouter", "OPENROUTER_API_KEY", "z-ai/glm-4.6", {"cost": 0.000001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.00002}}, 21_000),
+        ("xai", "XAI_API_KEY", "grok-4.3", {"cost_in_usd_ticks": 37_756_000}, 3_775_600),
+        ("perplexity", "PERPLEXITY_API_KEY", "sonar", {"cost": {"input_tokens_cost": 0.000009, "request_cost": 0.005, "total_cost": 0.005013}}, 5_013_000),
+        # Of anybody else it may be anything.
+        ("groq", "GROQ_API_KEY", "openai/gpt-oss-20b", {"cost": 99}, None),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_costs_are_charged_as_they_are_told(start_gateway, upstream, name, variable, model, more, cost, stream):
+    gateway = start_gateway(providers={name: file_of(name, upstream.url)}, env={variable: "sk-told"})
+    usage = USAGE | more
+    if stream:
+        chunks = [{"id": "c", "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}, {"id": "c", "choices": [], "usage": usage}]
+        lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks] + ["data: [DONE]\n\n"]
+        answer = provider.Answer("".join(lines).encode(), headers={"content-type": "text/event-stream"}, stream=True)
+    else:
+        answer = provider.answer_json({"id": "c", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}], "usage": usage})
+    upstream.serve(model, answer)
+    key = gateway.new_key(budget="1/month")
+    body = {"model": f"{name}/{model}", "messages": MESSAGES, "max_tokens": 50, "stream": stream}
+    assert gateway.request("POST", "/v1/chat/completions", json.dumps(body).encode(), key["key"]).status == 200
+    charged = gateway.usage("key", key["id"], 1)["cost_nano_usd"]
+    assert charged == cost if cost is not None else 0 < charged < 100_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        (None, {}),
+        ({"order": ["Z.AI"], "max_price": {"prompt": 99, "completion": 99}}, {"order": ["Z.AI"]}),
+    ],
+    ids=["silent", "asked"],
+)
+@pytest.mark.parametrize("surface", ["chat", "messages", "responses"])
+def test_who_chooses_is_told_the_price_that_was_reserved(start_gateway, upstream, asked, sent, surface):
+    gateway = start_gateway(providers={"openrouter": file_of("openrouter", upstream.url)}, env={"OPENROUTER_API_KEY": "sk-or-v1-told"})
+    paths = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+    said = {"input": "Hi", "max_output_tokens": 50} if surface == "responses" else {"messages": MESSAGES, "max_tokens": 50}
+    body = {"model": "openrouter/z-ai/glm-4.6", **said} | ({"provider": asked} if asked else {})
+    upstream.serve("z-ai/glm-4.6", provider.answer_json({"error": {"message": "no"}}, status=404))
+    for budget, is_hard in (("1/month", True), ("1/month:soft", False)):
+        key = gateway.new_key(budget=budget)["key"]
+        gateway.request("POST", paths[surface], json.dumps(body).encode(), key)
+        got = upstream.requests[-1].json()
+        price = got.get("provider", {}).get("max_price")
+        if is_hard:
+            assert {**got["provider"], "max_price": None} == {**sent, "max_price": None}
+            assert 0 < price["prompt"] <= 1 and 0 < price["completion"] <= 5, price
+        else:
+            assert price == (asked or {}).get("max_price")
+        assert {name: value for name, value in got.items() if name != "provider"}.keys() >= {"model", *said}
