@@ -208,7 +208,7 @@ fn check_seen(ask: &Ask, caller: &Caller, targets: &[Target]) -> Result<(), Refu
 
 /// Other models than the one that was judged, whose prices nobody looked at.
 fn others_named() -> Refusal {
-    let message = "'models', 'fallbacks' and models of tools let a provider use a model that this gateway has not judged, and this key may use some models alone or has a budget: name one in 'model', or ask whoever runs this gateway for an alias of several.";
+    let message = "'models', 'fallbacks', models of tools and a 'mode' of 'reasoning' let a provider use a model, or one several times, that this gateway has not judged, and this key may use some models alone or has a budget: name one in 'model', or ask whoever runs this gateway for an alias of several.";
     Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "other_models_named", message).with_param("models")
 }
 
@@ -216,7 +216,7 @@ fn others_named() -> Refusal {
 fn unknown_under_budget(name: &str) -> Refusal {
     let name: String = name.chars().take(60).collect();
     let message = format!(
-        "'{name}' is no field that this gateway knows, and this key has a budget: what a provider does because of it could cost any amount. Leave it out, or ask whoever runs this gateway for a soft budget."
+        "What a provider does because of '{name}', as it is here, this gateway does not know, and this key has a budget: it could cost any amount. Leave it out, or ask whoever runs this gateway for a soft budget."
     );
     Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "unknown_field_with_budget", message)
 }

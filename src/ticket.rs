@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::key::diagnose::is_secret;
 use crate::key::{Caller, KeyId};
 use crate::ledger::common::{Common, Facts};
-use crate::ledger::record::{Begin, Of, Outcome, Settle, Source, Usage};
+use crate::ledger::record::{Begin, Charged, Of, Outcome, Settle, Source, Usage};
 use crate::money::Usd;
 use crate::prompt::Prompt;
 use crate::quota::{AccountId, Permit, Used, limits};
@@ -344,7 +344,11 @@ impl Ticket {
         let is_unknown = self.operation.is_media() && is_estimated;
         let facts = self.target.as_ref().and_then(Target::facts);
         let tells_cost = self.target.as_ref().is_some_and(|target| target.provider.tells_cost);
-        let priced = |usage: &Usage| usage.charged.filter(|_| tells_cost).or_else(|| facts?.cost(usage));
+        let priced = |usage: &Usage| match usage.charged {
+            Some(Charged::Cost(cost)) if tells_cost => Some(cost),
+            Some(Charged::Tokens { input, output }) => facts?.cost(&Usage { input, output, ..Usage::default() }),
+            _ => facts?.cost(usage),
+        };
         match self.goes_on_unseen && is_estimated {
             // Bytes are no tokens: what was reported on the way alone may be more than what was reserved.
             true => {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::members::{Member, Members};
 use super::tools::Tools;
-use super::{Called, Form};
+use super::{Called, Form, vocabulary};
 use crate::catalog::{Dialect, Operation, Quirks};
 use crate::error::Refusal;
 use crate::held::Kind;
@@ -121,7 +121,9 @@ impl Ask {
         let names_prompt = has_state && members.get("prompt").is_some();
         let points_out = members.points_out() || names_prompt || (has_state && names_kept_items(&members));
         let tools = Tools::find(&members);
-        let names_others = OTHER_MODELS.iter().any(|name| members.given(name).is_some()) || members.iter().any(names_others_within);
+        let names_others = OTHER_MODELS.iter().any(|name| members.given(name).is_some())
+            || members.iter().any(names_others_within)
+            || members.given("reasoning").is_some_and(|member| vocabulary::is_thought_over(member.raw));
         // A token for a byte at the most.
         let foretold = members.given("prediction").map_or(0, |member| member.raw.len() as u64);
         Ok(Ask {

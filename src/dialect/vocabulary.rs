@@ -1,17 +1,46 @@
 //! Members of the top level that say nothing by which a provider would do more than answer: of all dialects, and of single providers.
 //!
-//! Source: the reference of each dialect's API, and of vLLM, NVIDIA, OpenRouter, Vercel, Mistral and Alibaba, whose members others share.
+//! Source: the reference of each dialect's API, and of vLLM, SGLang, NVIDIA, OpenRouter, Vercel, Mistral, Alibaba, Groq, Together and Fireworks, whose
+//! members others share.
 
 /// What stands in a request as an SDK takes it beside its own members: of a few providers that read it there, such as Google, it is known.
 const EXTRA: &str = "extra_body";
 /// Words of what could let a provider do more.
 const MORE: [&str; 5] = ["tool", "search", "model", "agent", "\\u"];
 
-/// Whether a member has something in it that nobody here knows.
+/// Tiers that are as dear as the price of the model, or cheaper.
+const PLAIN_TIERS: [&str; 7] = ["auto", "default", "standard", "standard_only", "flex", "on_demand", "batch"];
+
+/// Whether a member says something that nobody here knows, or that a provider charges more for than the price of the model.
 pub fn holds_more(name: &str, raw: &str) -> bool {
-    let inside = raw.strip_prefix(['{', '[']).and_then(|raw| raw.strip_suffix(['}', ']']));
     let is_known = || has(name) || (name == EXTRA && !MORE.iter().any(|word| raw.contains(word)));
-    inside.is_some_and(|inside| !inside.trim_ascii().is_empty()) && !is_known()
+    !says_nothing(raw) && (!is_known() || is_dearer(name, raw))
+}
+
+/// Whether a request is to be thought over several times, which moves it to another model at some (OpenRouter) and has one read it again.
+pub fn is_thought_over(reasoning: &str) -> bool {
+    let plain = || reasoning.split_ascii_whitespace().collect::<String>();
+    reasoning.contains("\\u") || (reasoning.contains("\"mode\"") && plain().replacen("\"mode\":\"standard\"", "", 1).contains("\"mode\""))
+}
+
+/// Whether a value is as if nothing had been said.
+fn says_nothing(raw: &str) -> bool {
+    let is_empty = |raw: &str| {
+        raw.strip_prefix(['{', '[']).and_then(|raw| raw.strip_suffix(['}', ']'])).is_some_and(|raw| raw.trim_ascii().is_empty())
+    };
+    matches!(raw, "null" | "false" | "\"\"" | "0") || is_empty(raw)
+}
+
+/// Whether a known member asks for what costs more.
+fn is_dearer(name: &str, raw: &str) -> bool {
+    let says_one_of = |words: &[&str]| words.iter().any(|word| raw.contains(&format!("\"{word}\"")));
+    match name {
+        "service_tier" | "serviceTier" => !says_one_of(&PLAIN_TIERS),
+        "inference_geo" => !says_one_of(&["global"]),
+        "performanceConfig" => !says_one_of(&["standard"]),
+        "reasoning" => is_thought_over(raw),
+        _ => false,
+    }
 }
 
 /// Whether a member is known; of some that are, such as `tools`, others look at what is in them.
@@ -23,7 +52,28 @@ fn has(name: &str) -> bool {
 fn is_common(name: &str) -> bool {
     matches!(
         name,
-        "messages" | "input" | "contents" | "system" | "tools" | "tool_choice" | "response_format" | "stop" | "stream_options" | "metadata"
+        "model"
+            | "messages"
+            | "stream"
+            | "max_tokens"
+            | "max_completion_tokens"
+            | "temperature"
+            | "top_p"
+            | "n"
+            | "input"
+            | "contents"
+            | "system"
+            | "tools"
+            | "tool_choice"
+            | "response_format"
+            | "stop"
+            | "stream_options"
+            | "metadata"
+            | "user"
+            | "seed"
+            | "presence_penalty"
+            | "frequency_penalty"
+            | "top_k"
     )
 }
 
@@ -32,16 +82,17 @@ fn is_of_a_dialect(name: &str) -> bool {
         || matches!(
             name,
             // Anthropic.
-            "anthropic_beta" | "betas" | "cache_control" | "container" | "context_management" | "diagnostics" | "fallbacks"
-                | "output_config" | "output_format" | "stop_sequences" | "thinking"
+            "anthropic_beta" | "anthropic_version" | "betas" | "cache_control" | "container" | "context_management" | "diagnostics" | "fallbacks"
+                | "inference_geo" | "output_config" | "output_format" | "stop_sequences" | "thinking" | "user_profile_id"
             // Gemini.
-                | "generationConfig" | "generation_config" | "labels" | "modelArmorConfig" | "safetySettings" | "safety_settings" | "systemInstruction"
+                | "cachedContent" | "cached_content" | "store" | "generationConfig" | "generation_config" | "labels" | "modelArmorConfig" | "safetySettings" | "safety_settings" | "systemInstruction"
                 | "system_instruction" | "toolConfig" | "tool_config"
             // Bedrock.
                 | "additionalModelRequestFields" | "additionalModelResponseFieldPaths" | "guardrailConfig" | "inferenceConfig"
                 | "outputConfig" | "performanceConfig" | "promptVariables" | "requestMetadata" | "serviceTier"
             // Cohere, Ollama.
-                | "citation_options" | "documents" | "context" | "format" | "images" | "options" | "think"
+                | "citation_options" | "documents" | "k" | "p" | "priority" | "raw_prompting" | "safety_mode" | "strict_tools"
+                | "context" | "format" | "images" | "keep_alive" | "options" | "raw" | "shift" | "think" | "truncate"
         )
 }
 
@@ -49,20 +100,37 @@ fn is_of_openai(name: &str) -> bool {
     matches!(
         name,
         "audio"
+            | "background"
+            | "best_of"
             | "client_metadata"
             | "conversation"
+            | "echo"
             | "function_call"
             | "functions"
             | "include"
+            | "instructions"
             | "logit_bias"
             | "logprobs"
+            | "max_output_tokens"
+            | "max_tool_calls"
             | "modalities"
             | "moderation"
+            | "parallel_tool_calls"
             | "prediction"
+            | "previous_response_id"
             | "prompt"
+            | "prompt_cache_key"
             | "prompt_cache_options"
+            | "prompt_cache_retention"
             | "reasoning"
+            | "reasoning_effort"
+            | "safety_identifier"
+            | "service_tier"
+            | "suffix"
             | "text"
+            | "top_logprobs"
+            | "truncation"
+            | "verbosity"
     )
 }
 
@@ -70,12 +138,24 @@ fn is_of_a_provider(name: &str) -> bool {
     matches!(
         name,
         // vLLM, SGLang, NVIDIA.
-        "allowed_token_ids" | "bad_words" | "chat_template_kwargs" | "guided_choice" | "guided_json" | "json_schema" | "logits_processors"
-            | "mm_processor_kwargs" | "nvext" | "stop_token_ids" | "structured_outputs" | "vllm_xargs"
+        "add_generation_prompt" | "add_special_tokens" | "allowed_token_ids" | "bad_words" | "cache_salt" | "chat_template_kwargs"
+            | "continue_final_message" | "ebnf" | "guided_choice" | "guided_decoding_backend" | "guided_grammar" | "guided_json" | "guided_regex"
+            | "ignore_eos" | "include_stop_str_in_output" | "json_schema" | "length_penalty" | "logits_processors" | "min_p" | "min_tokens"
+            | "mm_processor_kwargs" | "no_stop_trim" | "nvext" | "prompt_logprobs" | "regex" | "repetition_penalty" | "request_id"
+            | "return_hidden_states" | "return_token_ids" | "return_tokens_as_token_ids" | "separate_reasoning" | "skip_special_tokens"
+            | "spaces_between_special_tokens" | "stop_regex" | "stop_token_ids" | "stream_reasoning" | "structured_outputs"
+            | "truncate_prompt_tokens" | "vllm_xargs"
         // OpenRouter, Vercel.
-            | "image_config" | "models" | "provider" | "providerOptions" | "provider_options" | "tags" | "trace" | "transforms" | "usage"
+            | "image_config" | "include_reasoning" | "models" | "provider" | "providerOptions" | "provider_options" | "route" | "session_id" | "tags"
+            | "top_a" | "trace" | "transforms" | "usage"
         // Mistral, Alibaba, and who has an own word for how much is thought.
-            | "asr_options" | "guardrails" | "thinking_config" | "translation_options"
+            | "asr_options" | "guardrails" | "prompt_mode" | "random_seed" | "safe_prompt" | "enable_thinking" | "incremental_output"
+            | "max_input_tokens" | "preserve_thinking" | "reasoning_split" | "result_format" | "thinking_budget" | "thinking_config"
+            | "translation_options" | "vl_high_resolution_images"
+        // Groq, Cerebras, Together, Fireworks, Zhipu, MiniMax.
+            | "clear_thinking" | "context_length_exceeded_behavior" | "disable_reasoning" | "disable_tool_validation" | "do_sample"
+            | "mask_sensitive_info" | "mirostat_lr" | "mirostat_target" | "perf_metrics_in_response" | "prompt_cache_isolation_key"
+            | "prompt_truncate_len" | "raw_output" | "reasoning_format" | "reasoning_history" | "tool_stream" | "typical_p" | "user_id"
     )
 }
 
@@ -95,20 +175,17 @@ mod tests {
             include_str!("openai_chat/request/manner.rs"),
             include_str!("openai_responses/decode_request.rs"),
         ];
-        // Single values, what stands within others, and what lets a provider search.
-        const OTHERS: [&str; 17] = [
+        // What stands within others, and what lets a provider search.
+        const OTHERS: [&str; 14] = [
             "content",
             "document",
             "function",
             "image_url",
-            "instructions",
-            "model",
             "name",
             "refusal",
             "role",
             "schema",
             "signature",
-            "stream",
             "tool_call_id",
             "tool_calls",
             "tool_name",
@@ -123,7 +200,26 @@ mod tests {
         let taken = taken(&["fields.remove(\"", "fields.take(\"", "fields.list(\"", "fields.object(\"", "fields.texts(\""]);
         let unknown: Vec<&&str> = taken.iter().filter(|name| !OTHERS.contains(name) && holds_more(name, "{\"a\":1}")).collect();
         assert!(unknown.is_empty() && taken.len() > 20, "{unknown:?} of {taken:?}");
-        assert!(holds_more("swarm", "[1]") && !holds_more("swarm", "{ }") && !holds_more("swarm", "1"));
+        for more in ["[1]", "{\"a\":0}", "\"x\"", "true", "1", "-1.5"] {
+            assert!(holds_more("swarm", more) && !holds_more("temperature", more), "{more}");
+        }
+        assert!(["{ }", "[]", "null", "false", "0", "\"\""].iter().all(|nothing| !holds_more("swarm", nothing)));
+        assert!(["preset", "enable_code_interpreter", "chat_template", "agent_id", "use_rag"].iter().all(|name| holds_more(name, "true")));
         assert!(!holds_more("extra_body", r#"{"google":{"a":1}}"#) && holds_more("extra_body", r#"{"tools":[1]}"#));
+    }
+    #[test]
+    fn what_costs_more_than_the_price_is_no_plain_word() {
+        let cases = [
+            ("service_tier", "\"priority\"", "\"flex\""),
+            ("serviceTier", "{\"type\":\"priority\"}", "{\"type\":\"default\"}"),
+            ("inference_geo", "\"us\"", "\"global\""),
+            ("performanceConfig", "{\"latency\":\"optimized\"}", "{\"latency\":\"standard\"}"),
+            ("reasoning", "{\"mode\":\"pro\"}", "{\"effort\":\"high\",\"mode\" : \"standard\"}"),
+            ("reasoning", "{\"mo\\u0064e\":\"pro\"}", "{\"effort\":\"high\"}"),
+            ("reasoning", "{\"mode\":\"standard\",\"mode\":\"pro\"}", "{\"summary\":\"auto\"}"),
+        ];
+        for (name, dear, plain) in cases {
+            assert!(holds_more(name, dear) && !holds_more(name, plain), "{name}: {dear}, {plain}");
+        }
     }
 }

@@ -131,9 +131,23 @@ pub struct Usage {
     /// Audio tokens out.
     #[serde(rename = "s", alias = "output_audio")]
     pub output_audio: u64,
-    /// What the provider says itself that it charges; of its end, a request has the cost alone.
+    /// What is charged for, where the provider tells that beside; the ledger has the cost alone.
     #[serde(skip)]
-    pub charged: Option<Usd>,
+    pub charged: Option<Charged>,
+}
+
+/// What a provider says that it charges for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charged {
+    /// So much.
+    Cost(Usd),
+    /// So many tokens, of which it has used more.
+    Tokens {
+        /// Of input.
+        input: u64,
+        /// Of output.
+        output: u64,
+    },
 }
 
 /// How a request ended.

@@ -34,11 +34,18 @@ pub enum Failure {
         /// For so long.
         after: Duration,
     },
-    /// An answer that is none: not the content type, not JSON, a redirect.
+    /// An answer that is none: not the content type, not JSON.
     BadAnswer {
         /// Who.
         provider: Who,
         /// What was wrong with it.
+        why: String,
+    },
+    /// An answer by which nobody has worked: a redirect, or one that says that it holds nothing.
+    Empty {
+        /// Who.
+        provider: Who,
+        /// What it says.
         why: String,
     },
     /// Of several calls for one request it answered some, and then one was not.
@@ -128,11 +135,14 @@ impl Failure {
             StatusCode::NOT_MODIFIED => "it tells that nothing has changed (status 304), which nobody asked".to_owned(),
             _ => format!("it redirects elsewhere (status {}), which is not followed", status.as_u16()),
         };
-        Failure::bad_answer(provider, why)
+        Failure::Empty { provider: Who::of(provider), why }
     }
 
     /// From an answer of another kind.
     pub fn no_json(provider: &LiveProvider, head: &Parts) -> Failure {
+        if head.status == StatusCode::NO_CONTENT {
+            return Failure::Empty { provider: Who::of(provider), why: "status 204, which has nothing in it".to_owned() };
+        }
         let got = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
         Failure::bad_answer(provider, format!("status {} with {got} where JSON was expected", head.status.as_u16()))
     }
@@ -203,7 +213,7 @@ impl Failure {
                 format!("{provider} was silent for {} s. Your key is fine: try again, or stream the answer.", after.as_secs_f64()),
                 provider,
             ),
-            Failure::BadAnswer { provider, why } => (
+            Failure::BadAnswer { provider, why } | Failure::Empty { provider, why } => (
                 bad_gateway,
                 "provider_bad_answer",
                 format!(

@@ -32,8 +32,11 @@ def by_id():
 def answer(case_id):
     """A case's answer as an upstream's, `None` where there is no such case."""
     case = by_id().get(case_id)
-    if case is None:
-        return None
+    return answer_of(case) if case else None
+
+
+def answer_of(case):
+    """The same of a case of any dialect."""
     response = case["response"]
     body = response["text"] if "text" in response else json.dumps(response["body"], ensure_ascii=False)
     return Answer(body.encode(), response["status"], response["headers"], stream="text" in response)

@@ -8,6 +8,7 @@ import pytest
 import recorded
 import upstream as provider
 from gateway import ROOT
+from gateway import provider as provider_file
 from test_chat import MESSAGES
 
 TOLD = re.compile(r'"cost": ?([0-9.e-]+)')
@@ -100,3 +101,23 @@ def test_who_chooses_is_told_the_price_that_was_reserved(start_gateway, upstream
         else:
             assert price == (asked or {}).get("max_price")
         assert {name: value for name, value in got.items() if name != "provider"}.keys() >= {"model", *said}
+
+
+def billed(case):
+    """Tokens in and out that Cohere bills, of which it uses more."""
+    response = case["response"]
+    found = re.findall(r'"billed_units": ?\{"input_tokens": ?(\d+), ?"output_tokens": ?(\d+)\}', response.get("text") or json.dumps(response.get("body")))
+    return tuple(map(int, found[-1]))
+
+
+@pytest.mark.parametrize("case", recorded.cases("cohere_v2", lambda case: case["op"] == "chat"))
+def test_what_cohere_bills_is_charged(start_gateway, upstream, case):
+    listed = '"recorded" = { context = 200000, max_output = 10000, price = { input = 1, output = 10 } }'
+    gateway = start_gateway(providers={"co": provider_file(upstream.url, dialects=["cohere_v2"], models=listed)})
+    upstream.serve("recorded", recorded.answer_of(case))
+    key, (read, said) = gateway.new_key(budget="1/ever"), billed(case)
+    body = case["request"]["body"] | {"model": "co/recorded"}
+    assert gateway.request("POST", "/v2/chat", json.dumps(body).encode(), key["key"]).status == 200
+    used = gateway.usage("key", key["id"], 1)
+    assert used["cost_nano_usd"] == read * 1000 + said * 10000
+    assert used["input_tokens"] == case["truth"]["usage"]["input"] > read

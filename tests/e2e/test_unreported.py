@@ -371,7 +371,7 @@ def test_nothing_that_a_provider_could_do_besides_answering_is_held_against_a_bu
     [
         {"tool_choice": "auto", "tools": [{"type": "function", "function": {"name": "f", "description": "additional_tools", "parameters": {}}}]},
         {"response_format": {"type": "json_object"}, "metadata": {"a": "b"}, "chat_template_kwargs": {"x": 1}, "provider": {"order": ["a"]}, "logit_bias": {"1": 2}},
-        {"swarm": [], "crew": {}, "herd": { }, "size": 9, "top_k": 3, "min_p": 0.1},
+        {"swarm": [], "crew": {}, "herd": { }, "size": 0, "flag": False, "top_k": 3, "min_p": 0.1, "repetition_penalty": 1.1, "enable_thinking": True},
         {"client_metadata": {"a": "b"}, "providerOptions": {"openai": {"reasoningEffort": "low"}}, "extra_body": {"google": {"thinking_config": {"thinking_budget": 9}}}},
     ],
 )
@@ -419,3 +419,84 @@ def test_cached_sound_is_charged_once(gateway, upstream):
     key = gateway.new_key()
     assert gateway.request("POST", LONG["gemini"][1], json.dumps(GENERATE[1]).encode(), key["key"]).status == 200
     assert charged(gateway, key)["cost_nano_usd"] == 10_000 * 1000
+
+
+@pytest.mark.parametrize("status", [204, 301, 304, 308])
+def test_an_answer_by_which_nobody_has_worked_costs_nothing(gateway, upstream, status):
+    upstream.serve("m", Answer(b"", status, {"location": "https://example.com/elsewhere"}))
+    key = gateway.new_key(budget="1/ever")
+    assert code(ask(gateway, key["key"], "oa/m", max_tokens=MOST)) == (502, "provider_bad_answer")
+    assert charged(gateway, key)["cost_nano_usd"] == 0
+    # One that could have been an answer may be billed.
+    upstream.serve("m", Answer(b"<html>", 200, {"content-type": "text/html"}))
+    assert code(ask(gateway, key["key"], "oa/m", max_tokens=MOST)) == (502, "provider_bad_answer")
+    assert charged(gateway, key, 2)["cost_nano_usd"] >= WORST
+
+
+def test_what_a_tool_is_called_with_is_no_end(gateway, upstream):
+    """Whoever hangs up is charged what was reserved, whatever they have had a model say."""
+    part = {"functionCall": {"name": "f", "args": {"finishReason": "STOP", "usageMetadata": {"promptTokenCount": 1}}}}
+    chunk = {"candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}], "usageMetadata": {"promptTokenCount": 3}}
+    said = events(chunk)
+    serve(upstream, "/models/m:streamGenerateContent", said + b" " * 9, Hold(after=len(said)))
+    key = gateway.new_key(budget="1/ever")
+    assert hang_up(gateway, key["key"], *GENERATE, len(said)) == 200
+    assert charged(gateway, key)["cost_nano_usd"] >= WORST
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_growing_array_tells_what_it_cost(gateway, upstream, indent):
+    """Gemini's stream without `alt=sse`, on one line or on many."""
+    finish = {"candidates": [{"content": {"parts": [{"text": "]}"}]}, "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 20, "candidatesTokenCount": 7}}
+    text = json.dumps([{"candidates": [{"content": {"parts": [{"text": "Hi\"["}]}}]}, finish], indent=indent).encode()
+    upstream.serve_at("POST", "/models/m:streamGenerateContent", Answer(text, stream=True))
+    key = gateway.new_key(budget="1/ever")
+    reply = gateway.request("POST", GENERATE[0].partition("?")[0], json.dumps(GENERATE[1]).encode(), key["key"])
+    assert (reply.status, reply.body) == (200, text)
+    used = charged(gateway, key)
+    assert (used["input_tokens"], used["output_tokens"], used["cost_nano_usd"]) == (20, 7, 20 * 1000 + 7 * 10000)
+
+
+def test_what_a_ranking_repeats_is_no_usage(start_gateway, upstream):
+    gateway = start_gateway(providers={"co": file(upstream.url, ["cohere_v2"])})
+    documents = [{"text": "a", "usage": {"prompt_tokens": 0, "total_tokens": 0}, "meta": {"billed_units": {"input_tokens": 0}}}]
+    ranked = {"usage": {"total_tokens": 900}, "results": [{"index": 0, "relevance_score": 1, "document": documents[0]}]}
+    upstream.serve("r", provider.answer_json(ranked))
+    key = gateway.new_key(budget="1/ever")
+    body = {"model": "co/r", "query": "x", "documents": documents, "return_documents": True}
+    assert gateway.request("POST", "/v2/rerank", json.dumps(body).encode(), key["key"]).status == 200
+    assert charged(gateway, key)["cost_nano_usd"] == 900 * 1000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"preset": "deep-research"},
+        {"enable_code_interpreter": True},
+        {"chat_template": "{% for i in range(300000) %}x{% endfor %}"},
+        {"agent_id": "a"},
+        {"num_return_sequences": 100},
+        {"service_tier": "priority"},
+        {"inference_geo": "us"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_single_words_are_refused_that_a_budget_could_not_hold(gateway, upstream, fields):
+    upstream.serve("m", provider.chat("Hi"))
+    told = ask(gateway, gateway.new_key(budget="100/ever")["key"], "oa/m", **fields)
+    assert code(told) == (403, "unknown_field_with_budget") and f"'{next(iter(fields))}'" in told.json()["error"]["message"]
+    assert upstream.requests == []
+    plain = {name: "default" if name == "service_tier" else "global" if name == "inference_geo" else None for name in fields}
+    assert ask(gateway, gateway.new_key(budget="100/ever")["key"], "oa/m", **plain).status == 200
+    assert ask(gateway, gateway.new_key(budget="100/ever:soft")["key"], "oa/m", **fields).status == 200
+
+
+def test_thinking_it_over_several_times_is_another_model(gateway, upstream):
+    upstream.serve_at("POST", "/responses", provider.error(500))
+    body = {"model": "oa/m", "max_output_tokens": 16, "input": "Hi", "reasoning": {"mode": "pro"}}
+    for limits in ({"budget": "100/ever"}, {"models": "oa/m"}):
+        reply = gateway.request("POST", "/v1/responses", json.dumps(body).encode(), gateway.new_key(**limits)["key"])
+        assert code(reply) == (403, "other_models_named") and upstream.requests == []
+    body["reasoning"] = {"mode": "standard", "effort": "low"}
+    gateway.request("POST", "/v1/responses", json.dumps(body).encode(), gateway.new_key(budget="100/ever")["key"])
+    assert upstream.requests

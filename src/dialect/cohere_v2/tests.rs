@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ir::*;
-use crate::ledger::record::Usage;
+use crate::ledger::record::{Charged, Usage};
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/traffic/cohere_v2.jsonl");
 const TO: To<'static> = To { model: "command-a", facts: None };
@@ -246,7 +246,10 @@ data: [DONE]
     assert!(matches!(&second.content, Content::ToolCall(call) if call.arguments == "{}" && call.name == "g"));
     assert_eq!(answer.choices[0].finish, Finish::ToolCalls);
     assert_eq!(answer.choices[0].logprobs[0].logprob, -0.75);
-    assert_eq!(answer.usage, Some(Usage { input: 30, output: 4, cached: 5, ..Usage::default() }));
+    assert_eq!(
+        answer.usage,
+        Some(Usage { input: 30, output: 4, cached: 5, charged: Some(Charged::Tokens { input: 1, output: 2 }), ..Usage::default() })
+    );
 }
 
 #[test]

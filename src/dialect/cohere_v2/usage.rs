@@ -1,10 +1,11 @@
 //! Usage as Cohere reports it: in the whole answer, or in a stream's `message-end` event.
 //!
-//! Source: `Usage` in Cohere's v2 chat reference. `tokens` counts what the model saw; `billed_units`, what is charged, only where it is alone.
+//! Source: `Usage` in Cohere's v2 chat reference. `tokens` counts what the model saw, with what Cohere puts before a conversation itself;
+//! `billed_units`, what is charged.
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::record::Usage;
+use crate::ledger::record::{Charged, Usage};
 
 #[derive(Deserialize)]
 struct Document {
@@ -58,20 +59,23 @@ pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
 
 impl From<Reported> for Usage {
     fn from(reported: Reported) -> Usage {
-        let seen = reported.tokens.filter(|tokens| tokens.input_tokens.is_some() || tokens.output_tokens.is_some());
-        let tokens = seen.or(reported.billed_units).unwrap_or_default();
-        Usage {
-            input: tokens.input_tokens.unwrap_or_default() as u64,
-            output: tokens.output_tokens.unwrap_or_default() as u64,
-            cached: reported.cached_tokens.unwrap_or_default() as u64,
-            ..Usage::default()
-        }
+        let counted = |tokens: Option<Tokens>| tokens.filter(|tokens| tokens.input_tokens.is_some() || tokens.output_tokens.is_some());
+        let counts = |tokens: Tokens| [tokens.input_tokens, tokens.output_tokens].map(|tokens| tokens.unwrap_or_default() as u64);
+        let (seen, billed) = (counted(reported.tokens), counted(reported.billed_units));
+        let [input, output] = counts(seen.or(billed).unwrap_or_default());
+        let charged =
+            billed.map(counts).filter(|billed| *billed != [input, output]).map(|[input, output]| Charged::Tokens { input, output });
+        Usage { input, output, cached: reported.cached_tokens.unwrap_or_default() as u64, charged, ..Usage::default() }
     }
 }
 
 impl From<&Usage> for Told {
     fn from(usage: &Usage) -> Told {
-        let counted = Counted { input_tokens: usage.input, output_tokens: usage.output };
-        Told { billed_units: counted, tokens: counted, cached_tokens: (usage.cached > 0).then_some(usage.cached) }
+        let tokens = Counted { input_tokens: usage.input, output_tokens: usage.output };
+        let billed_units = match usage.charged {
+            Some(Charged::Tokens { input, output }) => Counted { input_tokens: input, output_tokens: output },
+            _ => tokens,
+        };
+        Told { billed_units, tokens, cached_tokens: (usage.cached > 0).then_some(usage.cached) }
     }
 }

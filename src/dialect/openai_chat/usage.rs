@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::dialect::members::Members;
-use crate::ledger::record::Usage;
+use crate::ledger::record::{Charged, Usage};
 use crate::money::Usd;
 
 const NAME: &[u8] = b"\"usage\"";
@@ -29,7 +29,7 @@ struct Reported {
     input_audio: Option<u64>,
     reasoning: Option<u64>,
     output_audio: Option<u64>,
-    charged: Option<Usd>,
+    charged: Option<Charged>,
 }
 
 /// Which object of a usage counts are read from.
@@ -207,15 +207,15 @@ impl Reported {
 
 /// What a provider says that it charges: in dollars (OpenRouter, Perplexity), or in ten thousand millionths of one (xAI). Of what OpenRouter has others
 /// do by a key of one's own, they charge the rest.
-fn charged(members: &Members<'_>) -> Option<Usd> {
+fn charged(members: &Members<'_>) -> Option<Charged> {
     const TICKS_A_NANO: u64 = 10;
     let number = |members: &Members<'_>, name: &str| members.get(name)?.raw.parse::<f64>().ok();
     if let Some(ticks) = members.get("cost_in_usd_ticks") {
-        return ticks.raw.parse::<u64>().ok().map(|ticks| Usd::of_nanos(ticks.div_ceil(TICKS_A_NANO)));
+        return ticks.raw.parse::<u64>().ok().map(|ticks| Charged::Cost(Usd::of_nanos(ticks.div_ceil(TICKS_A_NANO))));
     }
     let within = |name: &str, inner: &str| number(&Members::read(members.get(name)?.raw.as_bytes()).ok()?, inner);
     let cost = number(members, "cost").or_else(|| within("cost", "total_cost"))?;
     let is_by_own_key = members.get("is_byok").is_some_and(|is| is.raw == "true");
     let beside = within("cost_details", "upstream_inference_cost").filter(|_| is_by_own_key).unwrap_or(0.0);
-    Some(Usd::of_dollars(cost + beside))
+    Some(Charged::Cost(Usd::of_dollars(cost + beside)))
 }

@@ -264,7 +264,7 @@ fn failed(failure: Failure, service: &Service) -> Refusal {
         Failure::Unreachable { why, .. } => {
             (bad_gateway, "service_unreachable", format!("{who} could not be reached ({why}). Your key is fine: try again."))
         }
-        Failure::BadAnswer { why, .. } => {
+        Failure::BadAnswer { why, .. } | Failure::Empty { why, .. } => {
             let message =
                 format!("{who} answered with something that is no answer ({why}). Your key is fine: tell whoever runs this gateway.");
             (bad_gateway, "service_bad_answer", message)
