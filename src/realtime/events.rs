@@ -42,7 +42,7 @@ pub enum Told {
     Created,
     /// One has ended, with what it used.
     Done(Option<Usage>),
-    /// An event is refused: the one of that name, where its caller gave it one.
+    /// An event is refused: the one of that name, where that is told.
     Error(Option<String>),
     /// How the session is: the model that writes out what it hears, where there is one.
     Session(Option<String>),

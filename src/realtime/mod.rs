@@ -10,6 +10,7 @@ mod ending;
 mod events;
 mod handshake;
 mod meter;
+mod naming;
 mod opening;
 mod relay;
 #[cfg(test)]

@@ -103,15 +103,17 @@ where
             Message::Binary(bytes) => turns.asked(bytes, false).await,
             _ => Verdict::Pass,
         };
-        match verdict {
-            Verdict::Pass => {}
+        let message = match verdict {
+            Verdict::Pass => message,
+            Verdict::Rename(event) if message.is_text() => Message::text(String::from_utf8_lossy(&event).into_owned()),
+            Verdict::Rename(event) => Message::binary(event),
             Verdict::Refuse(refusal, about) => {
                 // Whoever takes them is gone only where the session has ended.
                 let _ = told.send(ending::event(&refusal, about.as_deref())).await;
                 continue;
             }
             Verdict::End(refusal) => return End::Refused(refusal),
-        }
+        };
         if let Err(e) = pass(message, to).await {
             return End::ProviderBroke(e);
         }
@@ -150,7 +152,10 @@ where
             _ => Ok(()),
         };
         let message = match message {
-            Message::Text(text) => Message::Text(concealed(text, turns)),
+            Message::Text(text) => {
+                let text = turns.in_callers_words(&text).map_or(text, Utf8Bytes::from);
+                Message::Text(concealed(text, turns))
+            }
             other => other,
         };
         if let Err(e) = pass(message, to).await {

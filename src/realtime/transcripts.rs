@@ -52,6 +52,7 @@ impl Transcripts {
             state.by.clone().filter(|_| state.waiting.is_none())
         };
         if let Some(by) = by {
+            turns.may_use(&by)?;
             let turn = turns.reserve(&part(&by, &by.full_name()), Stage::ToSend).await?;
             let mut state = self.lock();
             // The session may have another writer by now.

@@ -11,6 +11,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::events::{Asked, Told, What};
+use super::naming::{Names, named};
 use super::transcripts::Transcripts;
 use crate::catalog::Operation;
 use crate::dialect::Reading;
@@ -39,6 +40,7 @@ pub struct Turns {
     /// The model as the caller names it.
     pub model: String,
     transcripts: Transcripts,
+    names: Names,
     state: Mutex<State>,
 }
 
@@ -55,7 +57,7 @@ struct State {
 /// One response, or transcript.
 pub struct Turn {
     ticket: Ticket,
-    /// What its caller calls the event that asks for it.
+    /// What the event is called that asks for it, on its way to the provider.
     event_id: Option<String>,
     has_begun: bool,
 }
@@ -84,6 +86,8 @@ pub struct Begun {
 pub enum Verdict {
     /// It is sent on.
     Pass,
+    /// It is sent on by another name.
+    Rename(Vec<u8>),
     /// It is not, and its caller is told why.
     Refuse(Refusal, Option<String>),
     /// Nor is anything after it.
@@ -106,6 +110,7 @@ impl Turns {
             target,
             model,
             transcripts: Transcripts::default(),
+            names: Names::default(),
             state: Mutex::default(),
         }
     }
@@ -137,7 +142,7 @@ impl Turns {
         let bytes = message.len() as u64;
         match asked.what {
             What::Create => match self.create(bytes, &asked).await {
-                Ok(()) => Verdict::Pass,
+                Ok(name) => Verdict::Rename(named(message, &name)),
                 Err(refusal) => Verdict::Refuse(refusal, asked.event_id),
             },
             What::Sound => match self.heard(bytes).await {
@@ -176,7 +181,7 @@ impl Turns {
                 }
             },
             Told::Error(about) => {
-                self.not_begun(about.as_deref());
+                about.into_iter().for_each(|about| self.not_begun(&about));
                 Ok(())
             }
             Told::Session(transcriber) => {
@@ -190,6 +195,18 @@ impl Turns {
                 Ok(())
             }
         }
+    }
+
+    /// An event of the provider's in its caller's words.
+    pub fn in_callers_words(&self, text: &str) -> Option<String> {
+        self.names.put_back(text)
+    }
+
+    /// Whether the key may use a model that the session names by itself.
+    pub fn may_use(&self, target: &Target) -> Result<(), Refusal> {
+        let (caller, name) = (locked(&self.caller), target.full_name());
+        let may_use = caller.may_use(&name, || name.clone(), target.provider.is_simulator());
+        may_use.map_err(|reason| reason.refusal(Some(caller.id())))
     }
 
     /// The end of a response that was told after the session's, when nobody is left to be refused anything.
@@ -212,7 +229,8 @@ impl Turns {
         self.transcripts.end(outcome);
     }
 
-    async fn create(&self, bytes: u64, asked: &Asked) -> Result<(), Refusal> {
+    /// The name by which the event goes on.
+    async fn create(&self, bytes: u64, asked: &Asked) -> Result<String, Refusal> {
         let said = {
             let mut state = self.lock();
             state.said += bytes;
@@ -220,9 +238,10 @@ impl Turns {
         };
         // What is held for sound is for the response that sound brings about.
         let mut turn = self.reserve_response(said, asked.max_output).await?;
-        turn.event_id.clone_from(&asked.event_id);
+        let name = self.names.give(asked.event_id.clone());
+        turn.event_id = Some(name.clone());
         self.lock().open.push_back(turn);
-        Ok(())
+        Ok(name)
     }
 
     /// Sound has come: whatever it brings about is held for.
@@ -260,11 +279,11 @@ impl Turns {
     }
 
     /// The provider refuses an event: where that is one that asked for a response, there will be none.
-    fn not_begun(&self, about: Option<&str>) {
+    fn not_begun(&self, about: &str) {
         let mut state = self.lock();
-        let is_about = |turn: &Turn| !turn.has_begun && about.is_none_or(|about| turn.event_id.as_deref() == Some(about));
+        let is_about = |turn: &Turn| !turn.has_begun && turn.event_id.as_deref() == Some(about);
         // One that begins after all is reserved anew.
-        if let Some(place) = state.open.iter().rposition(is_about)
+        if let Some(place) = state.open.iter().position(is_about)
             && let Some(turn) = state.open.remove(place)
         {
             turn.failed();

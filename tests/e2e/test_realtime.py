@@ -85,6 +85,8 @@ class Provider:
                         self.say(connection, {"type": "input_audio_buffer.committed", "event_id": "event_6", "item_id": "item_2"})
                         if self.transcript:
                             self.say(connection, {"event_id": "event_7", "item_id": "item_2", "content_index": 0, **self.transcript})
+                    case "test.nonsense":
+                        self.say(connection, {"type": "error", "event_id": "event_8", "error": {"code": "no", "event_id": event.get("event_id")}})
                     case "test.vanish":
                         connection.socket.shutdown(socket.SHUT_RDWR)
                     case "test.close":
@@ -471,6 +473,50 @@ def test_refused_request_for_a_response_gives_back_what_it_held(dear, played):
         create(session, test="refused", event_id="other")
         assert session.recv().error.code == "no"
     assert eventually(lambda: spent(dear, key) == (0, 0))
+
+
+def test_an_error_about_another_event_gives_back_nothing(dear, played):
+    """Whatever it is called: a response that was asked for is made all the same, and costs."""
+    key = dear.new_key(budget="5/day")
+    with connect(dear, key["key"]) as session:
+        session.recv()
+        create(session, event_id="mine", test="held")
+        assert session.recv().type == "response.created"
+        create(session, event_id="mine")
+        create(session)
+        for name in ("mine", None, "event_gateway_0000000000000001"):
+            session.send({"type": "test.nonsense"} | ({"event_id": name} if name else {}))
+        assert eventually(lambda: spent(dear, key)[1] == 4.5), spent(dear, key)
+        played.release.set()
+        told = []
+        while len(told) < 3:
+            event = session.recv()
+            told += [event.error.event_id] if event.type == "error" else []
+        assert told == ["mine", None, "event_gateway_0000000000000001"], "in its caller's words"
+        own = [event["event_id"] for event in played.received if event["type"] == "response.create"]
+        assert len(set(own)) == 3 and all(name.startswith("event_gateway_") for name in own)
+    # Three were made.
+    assert eventually(lambda: gateway_requests(dear, key) == 4), gateway_requests(dear, key)
+
+
+def gateway_requests(gateway, key):
+    """Of a key: its sessions and their responses."""
+    return sum(row["requests"] for row in gateway.cli("usage", "--by", "key", "--key", key["id"]))
+
+
+def test_transcripts_are_written_by_models_that_the_key_may_use(start_gateway, played):
+    gateway = start_gateway(providers={"test": provider_file(played.url, models=f"{DEAR}\n{WRITES}")})
+    for models, is_let_in in ((f"test/{MODEL},test/scribe", True), (f"test/{MODEL}", False)):
+        key = gateway.admin("POST", "/keys", {"models": models.split(",")})
+        with connect(gateway, key["key"]) as session:
+            if is_let_in:
+                hear(session)
+                continue
+            with pytest.raises(websockets.exceptions.ConnectionClosed) as closed:
+                hear(session)
+        assert closed.value.rcvd.reason == "model_not_allowed"
+    assert gateway.usage("model", "test/scribe", 1)["requests"] == 1
+    assert len([event for event in played.received if event["type"] == "input_audio_buffer.append"]) == 1
 
 
 def test_what_sound_brings_about_is_reserved_before(dear, played):
