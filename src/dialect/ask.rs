@@ -84,10 +84,7 @@ impl Ask {
     pub fn read(called: Called, body: Bytes) -> Result<Ask, Refusal> {
         let peek = &super::wire(called.dialect).peek;
         let members = Members::read(&body).map_err(|e| broken(&body, &e))?;
-        if let Some(name) = members.twice_but_for_case() {
-            let message = format!("'{name}' is given twice, in upper and lower case: send each field once.");
-            return Err(Refusal::invalid("body_not_json", message));
-        }
+        once_in_any_case(&members)?;
         let (model, model_at) = match &called.model {
             Some(model) => (model.clone(), None),
             None => model_in(&members)?,
@@ -121,9 +118,7 @@ impl Ask {
         let names_prompt = has_state && members.get("prompt").is_some();
         let points_out = members.points_out() || names_prompt || (has_state && names_kept_items(&members));
         let tools = Tools::find(&members);
-        let names_others = OTHER_MODELS.iter().any(|name| members.given(name).is_some())
-            || members.iter().any(names_others_within)
-            || members.given("reasoning").is_some_and(|member| vocabulary::is_thought_over(member.raw));
+        let names_others = names_others(&members);
         // A token for a byte at the most.
         let foretold = members.given("prediction").map_or(0, |member| member.raw.len() as u64);
         Ok(Ask {
@@ -208,6 +203,19 @@ pub fn with_max_price(place: &str, [input, output]: [Price; 2], pieces: Pieces) 
         }
     };
     splice(&body, vec![edit])
+}
+
+/// What some readers take for the same field is no second one.
+pub fn once_in_any_case(members: &Members<'_>) -> Result<(), Refusal> {
+    let twice = |name: &str| format!("'{name}' is given twice, in upper and lower case: send each field once.");
+    members.twice_but_for_case().map_or(Ok(()), |name| Err(Refusal::invalid("body_not_json", twice(name))))
+}
+
+/// Whether a request lets its provider call other models than the one in `model`, or that one several times.
+pub fn names_others(members: &Members<'_>) -> bool {
+    OTHER_MODELS.iter().any(|name| members.given(name).is_some())
+        || members.iter().any(names_others_within)
+        || members.given("reasoning").is_some_and(|member| vocabulary::is_thought_over(member.raw))
 }
 
 /// Whether a member says more of who is to answer (Vercel's gateway): with names of other models, as far as anybody sees.

@@ -21,9 +21,9 @@ pub use upload::{of_piece, serve_piece};
 
 use super::estimate::{Estimate, Input};
 use super::paying::{self, Paying};
-use super::{check_foreign, check_name, ledger_down, list, name_request, pages};
+use super::{check_foreign, check_name, ledger_down, list, name_request, others_named, pages};
 use crate::catalog::{Dialect, Operation};
-use crate::dialect::ask::{broken, model_in, optional};
+use crate::dialect::ask::{broken, model_in, names_others, once_in_any_case, optional};
 use crate::dialect::members::Members;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
@@ -111,8 +111,12 @@ struct Sent {
     input: Input,
     /// How many pictures it is asked for at the most.
     pictures: u64,
+    /// Whether it names other models that its provider may call instead.
+    names_others: bool,
 }
 
+/// Parameters of a query that name models.
+const NAMES_MODELS: [&str; 3] = ["model", "models", "fallbacks"];
 /// As many pictures as OpenAI makes of one request (`n` in "Create image edit"): in a form their number may come after all else.
 const MOST_PICTURES: u64 = 10;
 /// Names the provider in an answer, and in a request that names no model.
@@ -185,8 +189,10 @@ async fn walk(
     let (head, body) = request.into_parts();
     let caller = gateway.keys.check(&head, Plane::Data).await?;
     ticket.called_by(&caller);
-    let query = presented::query_beside_key(&head).map_err(|reason| reason.refusal(ticket.key))?;
-    let Sent { mut load, model: named, input, pictures } = load(gateway, surface, served, &head, body).await?;
+    let mut query = presented::query_beside_key(&head).map_err(|reason| reason.refusal(ticket.key))?;
+    // Some servers take one from there before the body's, which alone is judged.
+    query.retain(|(name, _)| served.deed != Deed::Call || !NAMES_MODELS.iter().any(|names| name.eq_ignore_ascii_case(names)));
+    let Sent { mut load, model: named, input, pictures, names_others } = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
     model.as_deref().map_or(Ok(()), check_name)?;
     model.iter().for_each(|model| ticket.called_model(model));
@@ -199,6 +205,9 @@ async fn walk(
     };
     if served.deed == Deed::Make(held::Kind::Batch) && caller.has_hard_budget() {
         return Err(unbounded());
+    }
+    if names_others && served.deed == Deed::Call && caller.has_list_or_budget() {
+        return Err(others_named());
     }
     let targets = aim::targets(gateway, served, &caller, &head, &mut load, model.as_deref(), &id).await?;
     model.as_deref().map_or(Ok(()), |model| check_foreign(model, &targets))?;
@@ -241,7 +250,7 @@ fn unbounded() -> Refusal {
 }
 
 async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &Parts, body: Body) -> Result<Sent, Refusal> {
-    let nothing = Sent { load: Load::Nothing, model: None, input: Input::text(0), pictures: 1 };
+    let nothing = Sent { load: Load::Nothing, model: None, input: Input::text(0), pictures: 1, names_others: false };
     match served.takes {
         Takes::Nothing => Ok(nothing),
         Takes::Json => {
@@ -252,6 +261,7 @@ async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &
                 return Ok(nothing);
             }
             let members = Members::read(&bytes).map_err(|e| broken(&bytes, &e))?;
+            once_in_any_case(&members)?;
             let is_named = served.deed == Deed::Call && members.given("model").is_some();
             let (model, at) = if is_named { model_in(&members).map(|(model, at)| (Some(model), at))? } else { (None, None) };
             let text = if served.operation.is_free() { 0 } else { bytes.len() as u64 };
@@ -259,13 +269,13 @@ async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &
             // One that is shown before it is ready costs less than a whole one.
             let number = |name| optional::<u64>(&members, name, "has to be a whole number");
             let pictures = number("n")?.unwrap_or(1).max(1).saturating_add(number("partial_images")?.unwrap_or(0));
-            Ok(Sent { load: Load::Json(bytes.clone(), at), model, input, pictures })
+            Ok(Sent { load: Load::Json(bytes.clone(), at), model, input, pictures, names_others: names_others(&members) })
         }
         Takes::Form => {
             let upload = Upload::read(body, head, served.deed == Deed::Call, &gateway.config).await?;
             let model = upload.model().map(str::to_owned).filter(|_| served.deed == Deed::Call);
             let pictures = if matches!(served.operation, Operation::ImageEdits | Operation::ImageVariations) { MOST_PICTURES } else { 1 };
-            Ok(Sent { load: Load::Form(Box::new(upload)), model, input: Input::and_more(0), pictures })
+            Ok(Sent { load: Load::Form(Box::new(upload)), model, input: Input::and_more(0), pictures, names_others: false })
         }
     }
 }

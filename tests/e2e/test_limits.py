@@ -204,6 +204,45 @@ def test_tools_that_a_provider_runs_are_refused_where_a_budget_could_not_hold_th
     assert ask(gateway, gateway.new_key(budget="0.001/ever")["key"], **own).status == 200
 
 
+FORM = b"".join(
+    b'--b\r\ncontent-disposition: form-data; name="%b"\r\n\r\n%b\r\n' % part for part in [(b"model", b"test/gpt-4o-mini"), (b'file"; filename="x.wav', b"RIFF")]
+)
+
+
+@pytest.mark.parametrize("limit", [{"budget": "100/ever"}, {"models": "test/gpt-4o-mini"}], ids=["budget", "list"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/images/generations", {"prompt": "x"}),
+        ("/v1/audio/speech", {"input": "x", "voice": "alloy"}),
+        ("/v1/moderations", {"input": "x"}),
+        ("/v1/audio/transcriptions", None),
+    ],
+)
+def test_beside_chat_no_other_model_is_named_either(start_gateway, upstream, limit, path, body):
+    """Wherever a server could read it: in the query, in other letters, as one of several, or as a part that is spelled otherwise."""
+    gateway = start_gateway()
+    key, path_there = gateway.new_key(**limit)["key"], path.removeprefix("/v1")
+    upstream.serve_at("POST", path_there, provider.answer_json({"ok": True, "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}}))
+
+    def send(query="", more=None, part=b""):
+        upstream.requests.clear()
+        form = {"content_type": "multipart/form-data; boundary=b"} if body is None else {}
+        sent = FORM + part + b"--b--\r\n" if body is None else json.dumps({"model": "test/gpt-4o-mini", **body, **(more or {})}).encode()
+        return gateway.request("POST", path + query, sent, key, **form)
+
+    assert send().status == 200 and upstream.requests[0].path == path
+    assert send("?model=dear&MODEL=dear&beta=true").status == 200
+    assert upstream.requests[0].path == f"{path}?beta=true"
+    if body is None:
+        for name in (b'name = "model"', b'name=\t"model"', b'name="a"; name*0="model"'):
+            told = send(part=b"--b\r\ncontent-disposition: form-data; %b\r\n\r\ndear\r\n" % name)
+            assert code(told) == (400, "form_broken") and upstream.requests == [], name
+        return
+    for more, expected in [({"Model": "dear"}, (400, "body_not_json")), ({"models": ["dear"]}, (403, "other_models_named")), ({"fallbacks": ["dear"]}, (403, "other_models_named"))]:
+        assert code(send(more=more)) == expected and upstream.requests == [], more
+
+
 @pytest.mark.parametrize("limit", [{"budget": "100/ever"}, {"models": "test/gpt-4o-mini"}], ids=["budget", "list"])
 def test_a_provider_chooses_no_model_that_nobody_has_judged(start_gateway, upstream, limit):
     gateway = start_gateway()

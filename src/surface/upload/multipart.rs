@@ -193,9 +193,15 @@ fn name_in(head: &str) -> Option<String> {
             continue;
         }
         let (kind, parameters) = value.split_once(';')?;
-        let mut names = parameters_of(parameters)?.into_iter().filter(|(name, _)| name.trim_end_matches('*').eq_ignore_ascii_case("name"));
+        // Encoded, or in pieces, as `name*0` is (RFC 2231), some reader puts another together.
+        let is_name = |name: &str| name.split('*').next().is_some_and(|name| name.eq_ignore_ascii_case("name"));
+        let mut names = parameters_of(parameters)?.into_iter().filter(|(name, _)| is_name(name));
         let (spelled, given) = names.next()?;
-        if !kind.trim().eq_ignore_ascii_case("form-data") || names.next().is_some() || spelled.ends_with('*') || name.is_some() {
+        if !kind.trim().eq_ignore_ascii_case("form-data") || names.next().is_some() || spelled.contains('*') || name.is_some() {
+            return None;
+        }
+        // What some reader would unquote once more is no name.
+        if given.contains(['"', '\\']) {
             return None;
         }
         name = Some(given);
@@ -209,6 +215,10 @@ fn parameters_of(text: &str) -> Option<Vec<(String, String)>> {
     let mut rest = text.trim();
     while !rest.is_empty() {
         let (name, after) = rest.split_once('=')?;
+        // Some readers pass over it, and some take it for a part of the value.
+        if name.ends_with([' ', '\t']) || after.starts_with([' ', '\t']) {
+            return None;
+        }
         let (value, after) = match after.strip_prefix('"') {
             Some(quoted) => unquoted(quoted)?,
             None => {
