@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Usd(pub i64);
 
 /// A price in pico-dollars (10⁻¹² USD) a token: 1 USD per million tokens is 1,000,000.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Price(pub u64);
 
 // === impl Usd ===

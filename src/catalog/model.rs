@@ -111,6 +111,13 @@ impl Model {
         self.price.as_ref().map(|price| price.cost(usage))
     }
 
+    /// The most that a token costs which a cache keeps for an hour.
+    pub fn dearest_hour(&self) -> Option<Price> {
+        let price = self.price.as_ref()?;
+        let dearest = price.tiers.iter().fold(price.input, |worst: f64, tier| worst.max(tier.input));
+        Some(Price::per_million(dearest * KEPT_AN_HOUR))
+    }
+
     /// The most that a token in and one out can cost, of whichever kind and in whichever tier they turn out to be.
     pub fn dearest(&self) -> Option<[Price; 2]> {
         let price = self.price.as_ref()?;
@@ -123,6 +130,9 @@ impl Model {
         Some([input_usd, output_usd].map(Price::per_million))
     }
 }
+
+/// What is kept for an hour costs so many times what is read uncached ("Prompt caching" in Anthropic's documentation, and Bedrock's pricing).
+const KEPT_AN_HOUR: f64 = 2.0;
 
 // === impl PriceList ===
 
@@ -145,7 +155,8 @@ impl PriceList {
         let parts = [
             (input, plain_input),
             (cache_read, usage.cached),
-            (cache_write, usage.cache_write),
+            (cache_write, usage.cache_write.saturating_sub(usage.kept_an_hour)),
+            (cache_write.max(input * KEPT_AN_HOUR), usage.kept_an_hour),
             (self.input_audio.unwrap_or(input), usage.input_audio),
             (output, plain_output),
             (self.reasoning.unwrap_or(output), usage.reasoning),

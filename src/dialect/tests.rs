@@ -221,7 +221,8 @@ fn every_answer_that_is_billed_is_counted() {
 const STREAM: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\": {\"}}],\"usage\":null}\n\n\
     data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4,\"prompt_tokens_details\":{\"cached_tokens\":3}}}\n\n\
     data: [DONE]\n\n";
-const USAGE: Usage = Usage { input: 9, cached: 3, cache_write: 0, output: 4, reasoning: 0, input_audio: 0, output_audio: 0, charged: None };
+const USAGE: Usage =
+    Usage { input: 9, cached: 3, cache_write: 0, output: 4, reasoning: 0, input_audio: 0, output_audio: 0, kept_an_hour: 0, charged: None };
 
 fn through(mut meter: Meter, pieces: &[&[u8]]) -> (String, Option<Usage>) {
     let mut out: Vec<u8> = Vec::new();

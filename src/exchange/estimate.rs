@@ -17,6 +17,8 @@ const LONGEST_WORD: usize = 4096;
 /// Bytes of text that have as many tokens as a picture or a page mostly has, and one for so many bytes of a file more.
 const A_FILE: u64 = 6000;
 const A_FILE_HOLDS: u64 = 64;
+/// How a request says that a cache is to keep something for an hour (`"ttl": "1h"`), also where a letter of it is escaped.
+const AN_HOUR: [&[u8]; 3] = [b"\"1h\"", b"\\u0031", b"\\u0068"];
 /// More tokens than a provider puts around tools, or for one that it describes itself: Anthropic's page "Pricing" names up to 804.
 const AROUND_TOOLS: u64 = 1024;
 
@@ -50,6 +52,8 @@ pub struct Input {
     may_be_more: bool,
     /// After each call of a tool that its provider runs, the model reads all of it again.
     is_read_again: bool,
+    /// Some of it may be kept in a cache for an hour.
+    is_kept_an_hour: bool,
 }
 
 // === impl Input ===
@@ -75,7 +79,8 @@ impl Input {
         let parts = if is_budgeted { Parts::of(ask) } else { Parts::ONE };
         let text = text.saturating_add(parts.again);
         let (may_be_more, is_read_again) = (ask.points_out, tools.runs_there);
-        Input { text, words, parts: parts.count, added, foretold: ask.foretold, may_be_more, is_read_again }
+        let is_kept_an_hour = is_budgeted && AN_HOUR.iter().any(|mark| memchr::memmem::find(&ask.body, mark).is_some());
+        Input { is_kept_an_hour, text, words, parts: parts.count, added, foretold: ask.foretold, may_be_more, is_read_again }
     }
 
     /// The most tokens that a model makes of it.
@@ -101,7 +106,10 @@ impl Estimate {
         let worst = |target: &Target| {
             let model = target.facts().ok_or(Unbounded::Price)?;
             let gives = || known(model.max_output).or(known(model.context)).map(|most| most.saturating_mul(choices));
-            let [price_in, price_out] = model.dearest().ok_or(Unbounded::Price)?;
+            let [mut price_in, price_out] = model.dearest().ok_or(Unbounded::Price)?;
+            if input.is_kept_an_hour && model.price.as_ref().is_some_and(|price| price.cache_write.is_some()) {
+                price_in = price_in.max(model.dearest_hour().unwrap_or_default());
+            }
             // Of what is free there may be any number.
             let input = if price_in == Price(0) { 0 } else { input.most(model)? };
             let most = match target.provider.thinks_beside_max_output && !operation.has_no_output() {

@@ -131,6 +131,9 @@ pub struct Usage {
     /// Audio tokens out.
     #[serde(rename = "s", alias = "output_audio")]
     pub output_audio: u64,
+    /// Tokens written to the cache that are kept for an hour, which is dearer than the usual minutes; the ledger has their cost alone.
+    #[serde(skip)]
+    pub kept_an_hour: u64,
     /// What is charged for, where the provider tells that beside; the ledger has the cost alone.
     #[serde(skip)]
     pub charged: Option<Charged>,

@@ -121,3 +121,36 @@ def test_what_cohere_bills_is_charged(start_gateway, upstream, case):
     used = gateway.usage("key", key["id"], 1)
     assert used["cost_nano_usd"] == read * 1000 + said * 10000
     assert used["input_tokens"] == case["truth"]["usage"]["input"] > read
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_what_is_kept_for_an_hour_costs_twice_what_is_read(start_gateway, upstream, stream):
+    listed = '"m" = { context = 200000, max_output = 10000, price = { input = 1, output = 10, cache_read = 0.1, cache_write = 1.25 } }'
+    gateway = start_gateway(providers={"an": provider_file(upstream.url, dialects=["anthropic_messages"], models=listed)})
+    written = {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 1000}
+    usage = {"input_tokens": 10, "cache_creation_input_tokens": 1100, "cache_creation": written, "cache_read_input_tokens": 50, "output_tokens": 7}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn", "stop_sequence": None}
+    if stream:
+        events = [
+            {"type": "message_start", "message": {**message, "content": [], "stop_reason": None, "usage": usage | {"output_tokens": 1}}},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 7}},
+            {"type": "message_stop"},
+        ]
+        body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
+        answer = provider.Answer(body, headers={"content-type": "text/event-stream"}, stream=True)
+    else:
+        answer = provider.answer_json(message | {"usage": usage})
+    upstream.serve("m", answer)
+    said = "x" * 5000
+    kept = {"role": "user", "content": [{"type": "text", "text": said, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}
+    body = {"model": "an/m", "max_tokens": 10, "stream": stream, "messages": [kept]}
+    for surface, sent in (("/v1/messages", body), ("/v1/chat/completions", body | {"messages": [{"role": "user", "content": kept["content"]}]})):
+        key = gateway.new_key(budget="1/ever")
+        assert gateway.request("POST", surface, json.dumps(sent).encode(), key["key"]).status == 200
+        used = gateway.usage("key", key["id"], 1)
+        assert used["cost_nano_usd"] == 10 * 1000 + 100 * 1250 + 1000 * 2000 + 50 * 100 + 7 * 10000
+    # Five thousand bytes and more are a cent where they are kept for an hour, and 0.625 where for minutes.
+    short = json.loads(json.dumps(body).replace('"1h"', '"5m"'))
+    for sent, budget, status in ((body, "0.0090/ever", 402), (short, "0.0090/ever", 200), (body, "0.0120/ever", 200)):
+        upstream.serve("m", answer)
+        assert gateway.request("POST", "/v1/messages", json.dumps(sent).encode(), gateway.new_key(budget=budget)["key"]).status == status

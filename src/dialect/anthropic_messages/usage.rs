@@ -25,12 +25,19 @@ pub struct Reported {
     input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
+    cache_creation: Option<Created>,
     output_tokens: Option<u64>,
     output_tokens_details: Option<OutputDetails>,
     /// As it came: what has another shape tomorrow must not take the other counts with it.
     iterations: Option<Box<RawValue>>,
     /// The tier that served the request.
     pub service_tier: Option<String>,
+}
+
+/// For how long what was written to the cache is kept there.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct Created {
+    ephemeral_1h_input_tokens: Option<u64>,
 }
 
 /// One of the times that a model was called for a request.
@@ -110,7 +117,16 @@ impl Reported {
         let output = self.output_tokens.unwrap_or(before.output);
         let reasoning = self.output_tokens_details.and_then(|details| details.thinking_tokens).unwrap_or(before.reasoning);
         let input = uncached.saturating_add(cached).saturating_add(cache_write);
-        Usage { input, cached, cache_write, output, reasoning: reasoning.min(output), ..before }
+        let kept_an_hour = self.cache_creation.and_then(|created| created.ephemeral_1h_input_tokens).unwrap_or(before.kept_an_hour);
+        Usage {
+            kept_an_hour: kept_an_hour.min(cache_write),
+            input,
+            cached,
+            cache_write,
+            output,
+            reasoning: reasoning.min(output),
+            ..before
+        }
     }
 
     /// The same with what it took to sum up the conversation, which is billed and is no part of what is told of the answer.

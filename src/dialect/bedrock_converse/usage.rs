@@ -12,7 +12,7 @@ struct Document {
 }
 
 /// The `usage` object.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Reported {
     input_tokens: u64,
@@ -20,6 +20,16 @@ pub struct Reported {
     total_tokens: u64,
     cache_read_input_tokens: u64,
     cache_write_input_tokens: u64,
+    #[serde(skip_serializing)]
+    cache_details: Option<Vec<Kept>>,
+}
+
+/// For how long some of what was written to the cache is kept there.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Kept {
+    input_tokens: u64,
+    ttl: String,
 }
 
 /// Reads the usage of an answer or an event.
@@ -32,11 +42,14 @@ pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
 impl From<Reported> for Usage {
     fn from(reported: Reported) -> Usage {
         let (cached, cache_write) = (reported.cache_read_input_tokens, reported.cache_write_input_tokens);
+        let details = reported.cache_details.iter().flatten().filter(|kept| kept.ttl == "1h");
+        let kept_an_hour = details.fold(0, |all: u64, kept| all.saturating_add(kept.input_tokens));
         Usage {
             input: reported.input_tokens.saturating_add(cached).saturating_add(cache_write),
             cached,
             cache_write,
             output: reported.output_tokens,
+            kept_an_hour: kept_an_hour.min(cache_write),
             ..Usage::default()
         }
     }
@@ -50,6 +63,7 @@ impl From<Usage> for Reported {
             total_tokens: usage.input.saturating_add(usage.output),
             cache_read_input_tokens: usage.cached,
             cache_write_input_tokens: usage.cache_write,
+            cache_details: None,
         }
     }
 }

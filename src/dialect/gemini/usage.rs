@@ -92,7 +92,6 @@ impl Reported {
         Some(Usage {
             input: prompt,
             cached: self.cached_content_token_count.unwrap_or(0),
-            cache_write: 0,
             output: candidates.saturating_add(thoughts),
             reasoning: thoughts,
             // Sound that was cached is cached input.
@@ -100,7 +99,7 @@ impl Reported {
                 .saturating_add(audio(&self.tool_use_prompt_tokens_details))
                 .saturating_sub(audio(&self.cache_tokens_details)),
             output_audio: audio(&self.candidates_tokens_details),
-            charged: None,
+            ..Usage::default()
         })
     }
 }

@@ -200,6 +200,7 @@ impl Reported {
             reasoning,
             input_audio: self.input_audio.unwrap_or(0),
             output_audio: self.output_audio.unwrap_or(0),
+            kept_an_hour: 0,
             charged: self.charged,
         })
     }
