@@ -14,6 +14,7 @@
 pub mod admin;
 pub mod catalog;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod deep;
 pub mod dialect;

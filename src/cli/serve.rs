@@ -93,6 +93,7 @@ impl Serve {
         let services = Arc::new(service::Shelf::of(service::Folder::of(&config, Some(&env))));
         let subscriptions = Arc::new(Subscriptions::open(store.clone()).await?);
         let mcp = mcp::Room::new(&config, &env, &data)?;
+        let counts = Arc::clone(&accounts);
         let gateway = Arc::new(Gateway {
             client,
             keys: Arc::clone(&keys),
@@ -140,6 +141,10 @@ impl Serve {
         };
         let alerting = tokio::spawn(alerting.run(stopped.clone()));
         let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
+        let counting = {
+            let stopped = stopped.clone();
+            tokio::spawn(async move { counts.follow_the_clock(stopped).await })
+        };
         let draining = tokio::spawn(drain.run(stopped));
         let (signalled, stopping) = (a_signal()?, watch::Sender::new(false));
         let mut stopping_too = stopping.subscribe();
@@ -160,7 +165,8 @@ impl Serve {
         }
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ = tokio::join!(followers, switching, holding, reading, serving, subscribing, federating, alerting, upkeep, draining);
+        let _ =
+            tokio::join!(followers, switching, holding, reading, serving, subscribing, federating, alerting, upkeep, counting, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
+use crate::clock::Look;
 use crate::store::{HeldStore, IdempotencyStore, LedgerStore, StoreError};
 
 /// How often it is looked for work.
@@ -14,8 +15,6 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Between two steps, so that whoever else writes to the store gets in.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What goes on at the pace of the machine's own count of time, which stands still while it sleeps, was not set; by more than this it was.
-const SET: SignedDuration = SignedDuration::from_mins(1);
 /// How long a clock that was set, or that says that nothing came for as long, has to go on before anything is deleted by it.
 const BELIEVED_AFTER: Duration = Duration::from_secs(3600);
 
@@ -29,8 +28,8 @@ pub struct Upkeep {
 /// Whether the machine's clock is believed: one that is ahead for a moment would delete what is kept for years.
 #[derive(Debug)]
 struct Clock {
-    /// What it said when it was last looked at.
-    said: (Timestamp, Instant),
+    /// When it was last looked at.
+    said: Look,
     believed_from: Instant,
 }
 
@@ -102,15 +101,13 @@ impl Clock {
     /// A clock that says `now`, and when the newest request came by it.
     fn new(now: Timestamp, here: Instant, newest: Option<Timestamp>) -> Clock {
         let is_near = newest.is_none_or(|newest| now.duration_since(newest).unsigned_abs() < BELIEVED_AFTER);
-        Clock { said: (now, here), believed_from: if is_near { here } else { here + BELIEVED_AFTER } }
+        Clock { said: Look { clock: now, here }, believed_from: if is_near { here } else { here + BELIEVED_AFTER } }
     }
 
     /// What it says, where that is believed.
     fn believed(&mut self, now: Timestamp, here: Instant) -> Option<Timestamp> {
-        let (then, there) = std::mem::replace(&mut self.said, (now, here));
-        let passed = SignedDuration::try_from(here.saturating_duration_since(there)).unwrap_or(SignedDuration::MAX);
-        let set_by = now.duration_since(then).saturating_sub(passed);
-        if set_by.abs() > SET {
+        let said = Look { clock: now, here };
+        if let Some(set_by) = std::mem::replace(&mut self.said, said).set_by(said) {
             tracing::warn!(
                 by_s = set_by.as_secs(),
                 "the clock was set, or the machine slept: nothing that has had its time is deleted for an hour"

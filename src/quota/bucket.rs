@@ -38,6 +38,8 @@ pub enum Level {
     Held(u64, Duration),
     /// They are more than the bucket holds.
     Never,
+    /// What was used of them has to be asked for first.
+    Unknown,
 }
 
 // === impl TokenBucket ===

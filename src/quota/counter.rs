@@ -2,13 +2,15 @@
 //!
 //! Counters outlive the limits that they are compared with, so that a changed limit starts no new period.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::bucket::{Level, Slot, TokenBucket};
 use super::window::{Period, Window};
+use crate::clock::Look;
 
 /// How much of something was used in the period that runs.
 #[derive(Debug)]
@@ -26,25 +28,35 @@ pub struct Tally {
     count: Mutex<Count>,
 }
 
-/// A count, and where it began while requests ran.
+/// A count, and the one before it.
 #[derive(Debug)]
 struct Count {
     state: State,
-    /// How the period before this one stood: a clock that was ahead for a moment comes back to it.
-    before: Option<State>,
     since: Option<Since>,
+    /// How the period before this one stood: a clock that was ahead for a moment comes back to it.
+    before: Option<(State, Option<Since>)>,
+    /// When the period that runs was entered.
+    entered: Look,
 }
 
-/// A count that was begun while requests ran: what began before came, or is to come, from the ledger.
+/// Where a count began in the middle of its period: what began before came, or is to come, from the ledger.
 #[derive(Clone, Copy, Debug)]
 struct Since {
     from: Timestamp,
-    /// The end of the period that it was begun in.
-    until: Timestamp,
-    /// The ledger's part is there.
-    is_loaded: bool,
-    /// Requests of before that ended while it was being loaded.
-    ended: u32,
+    ledgers: Part,
+    /// Its limit held before too, and lets nothing pass until all is counted.
+    is_waited_for: bool,
+}
+
+/// What the ledger has of a count.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// It was not asked yet.
+    Unknown,
+    /// It is being asked; so many requests of before have ended meanwhile.
+    Asked(u32),
+    /// It is there.
+    Loaded,
 }
 
 /// What stands in a [`Tally`].
@@ -78,6 +90,14 @@ enum Of {
 
 /// By so much a clock may be put back without a word.
 const LITTLE: SignedDuration = SignedDuration::from_mins(2);
+
+/// Counts that were begun where a clock that was set led to, and have to be [loaded](Tally::load).
+static LED_TO: AtomicU64 = AtomicU64::new(0);
+
+/// How many counts of this process were begun so: where it has grown there is something to load.
+pub fn led_to_by_clocks() -> u64 {
+    LED_TO.load(Ordering::Relaxed)
+}
 
 // === impl State ===
 
@@ -158,36 +178,37 @@ impl State {
 impl Tally {
     /// A count that begins with what was used since `window` began.
     pub fn new(per: Period, window: Window, used: u64) -> Tally {
-        Tally { per, count: Mutex::new(Count { state: State::new(window, used), before: None, since: None }) }
+        Tally { per, count: Mutex::new(Count::new(State::new(window, used), None)) }
     }
 
     /// A count of what begins from `from` on; what began before is [loaded](Tally::load).
     pub fn unloaded(per: Period, window: Window, from: Timestamp) -> Tally {
-        let since = Some(Since { from, until: window.ends, is_loaded: false, ended: 0 });
-        Tally { per, count: Mutex::new(Count { state: State::new(window, 0), before: None, since }) }
+        let since = Since { from, ledgers: Part::Unknown, is_waited_for: false };
+        Tally { per, count: Mutex::new(Count::new(State::new(window, 0), Some(since))) }
     }
 
     /// Which period has to be loaded, and up to when; `None` where nothing has to be.
     pub fn begin_to_load(&self) -> Option<(Window, Timestamp)> {
         let Count { state, since, .. } = &mut *self.lock();
-        let since = since.as_mut().filter(|since| !since.is_loaded)?;
-        since.ended = 0;
+        let since = since.as_mut().filter(|since| !since.is_loaded())?;
+        since.ledgers = Part::Asked(0);
         Some((state.window, since.from))
     }
 
-    /// Adds what was used before; false where requests of before have ended since that was asked, unless it is the `last` try.
+    /// Adds what was used before; false where requests of before have ended since that was asked, unless it is the `last` try, and where another
+    /// period runs now that was not asked for.
     pub fn load(&self, last: bool, used: impl FnOnce((Window, Timestamp)) -> u64) -> bool {
-        let Count { state, before, since } = &mut *self.lock();
-        let Some(since) = since.as_mut().filter(|since| !since.is_loaded) else { return true };
-        if since.ended > 0 && !last {
-            return false;
+        let Count { state, since, .. } = &mut *self.lock();
+        let Some(since) = since.as_mut() else { return true };
+        match since.ledgers {
+            Part::Loaded => true,
+            Part::Asked(ended) if ended == 0 || last => {
+                since.ledgers = Part::Loaded;
+                state.used = state.used.saturating_add(used((state.window, since.from)));
+                true
+            }
+            Part::Asked(_) | Part::Unknown => false,
         }
-        since.is_loaded = true;
-        // Of a period that is over nothing belongs to the one that runs.
-        if let Some(state) = [Some(state), before.as_mut()].into_iter().flatten().find(|state| state.window.ends == since.until) {
-            state.used = state.used.saturating_add(used((state.window, since.from)));
-        }
-        true
     }
 
     /// Holds `held` for a request that runs already: one of before is in the ledger's part as `open`, if it belongs to this period at all.
@@ -196,9 +217,9 @@ impl Tally {
         if began < state.window.begins {
             return None;
         }
-        if let Some(since) = since.as_mut().filter(|since| began < since.from && since.until == state.window.ends) {
-            if !since.is_loaded {
-                since.ended += 1;
+        if let Some(since) = since.as_mut().filter(|since| began < since.from) {
+            if !since.is_loaded() {
+                since.ended_one();
                 return None;
             }
             state.used = state.used.saturating_sub(open);
@@ -209,7 +230,10 @@ impl Tally {
 
     /// Takes `amount`; `most` is the limit, or none.
     pub fn take(&self, amount: u64, most: Option<u64>) -> Result<Taken, Level> {
-        let state = &mut self.lock().state;
+        let Count { state, since, .. } = &mut *self.lock();
+        if most.is_some() && since.is_some_and(|since| since.is_waited_for && !since.is_loaded()) {
+            return Err(Level::Unknown);
+        }
         let most = most.unwrap_or(u64::MAX);
         if amount > most {
             return Err(Level::Never);
@@ -218,7 +242,7 @@ impl Tally {
             let wait = state.window.left(Timestamp::now());
             return Err(if state.used.saturating_add(amount) <= most { Level::Held(state.held, wait) } else { Level::Wait(wait) });
         }
-        state.held += amount;
+        state.held = state.held.saturating_add(amount);
         Ok(Taken { amount, of: Of::Until(state.window.ends) })
     }
 
@@ -226,7 +250,8 @@ impl Tally {
     pub fn settle(&self, taken: Taken, used: u64) -> State {
         let Count { state, before, .. } = &mut *self.lock();
         let of = |state: &State| matches!(taken.of, Of::Until(until) if until == state.window.ends);
-        if let Some(state) = Some(&mut *state).filter(|state| of(state)).or_else(|| before.as_mut().filter(|state| of(state))) {
+        let before = before.as_mut().map(|(state, _)| state);
+        if let Some(state) = [Some(&mut *state), before].into_iter().flatten().find(|state| of(state)) {
             state.held = state.held.saturating_sub(taken.amount);
             state.used = state.used.saturating_add(used);
         }
@@ -254,7 +279,7 @@ impl Tally {
     /// In the period that runs now.
     fn lock(&self) -> MutexGuard<'_, Count> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        count.go_to(self.per, Timestamp::now());
+        count.go_to(self.per, Timestamp::now(), Instant::now);
         count
     }
 }
@@ -262,24 +287,54 @@ impl Tally {
 // === impl Count ===
 
 impl Count {
+    fn new(state: State, since: Option<Since>) -> Count {
+        Count { state, since, before: None, entered: Look::now() }
+    }
+
     /// Begins a period where the one that was counted is over.
     ///
     /// A clock that is put back a little starts no period again: the one that ran goes on. One that was wrong by more goes on with the period
     /// that it had left, or with a new one. What it has counted in one that is ahead counts in the one that it comes back to as well.
-    fn go_to(&mut self, per: Period, now: Timestamp) {
+    ///
+    /// Of a new one that the machine's own time has run on into nothing can be used; one that a clock which was set leads to may have been used by
+    /// a gateway that ran before it was wrong, as after a start at which no clock was set yet.
+    fn go_to(&mut self, per: Period, now: Timestamp, here: impl FnOnce() -> Instant) {
         let is_over = self.state.window.is_over(now);
         let is_ahead = now < self.state.window.begins && self.state.window.begins.duration_since(now) > LITTLE;
         if !is_over && !is_ahead {
             return;
         }
-        let window = per.window(now);
-        let next = self.before.take_if(|before| before.window == window).unwrap_or_else(|| State::new(window, 0));
-        let left = std::mem::replace(&mut self.state, next);
+        let (window, look) = (per.window(now), Look { clock: now, here: here() });
+        let was_set = std::mem::replace(&mut self.entered, look).set_by(look).is_some();
+        let anew = || {
+            let since = Since { from: now, ledgers: Part::Unknown, is_waited_for: true };
+            (State::new(window, 0), was_set.then_some(since))
+        };
+        let (next, since) = self.before.take_if(|(before, _)| before.window == window).unwrap_or_else(anew);
+        let (left, left_since) = (std::mem::replace(&mut self.state, next), std::mem::replace(&mut self.since, since));
+        if since.is_some_and(|since| !since.is_loaded()) {
+            LED_TO.fetch_add(1, Ordering::Relaxed);
+        }
         if is_ahead {
             self.state.used = self.state.used.saturating_add(left.used).saturating_add(left.held);
             self.state.alerted |= left.alerted;
         }
-        self.before = Some(left);
+        self.before = Some((left, left_since));
+    }
+}
+
+// === impl Since ===
+
+impl Since {
+    fn is_loaded(&self) -> bool {
+        matches!(self.ledgers, Part::Loaded)
+    }
+
+    /// A request of before has ended: what the ledger is being asked may have it either way.
+    fn ended_one(&mut self) {
+        if let Part::Asked(ended) = &mut self.ledgers {
+            *ended += 1;
+        }
     }
 }
 
@@ -293,17 +348,57 @@ mod tests {
     fn a_clock_that_was_ahead_for_a_moment_forgets_nothing() {
         let (noon, per): (Timestamp, _) = ("2026-11-25T12:00:00Z".parse().unwrap(), Period::Day);
         let after = |days: i64| noon + SignedDuration::from_hours(24 * days);
-        let mut count = Count { state: State { held: 5, ..State::new(per.window(noon), 70) }, before: None, since: None };
-        count.go_to(per, after(40));
+        let here = Instant::now();
+        let state = State { held: 5, ..State::new(per.window(noon), 70) };
+        let mut count = Count { state, since: None, before: None, entered: Look { clock: noon, here } };
+        count.go_to(per, after(40), || here);
         assert_eq!((count.state.used, count.state.held), (0, 0), "another day");
         (count.state.used, count.state.held) = (8, 4);
-        count.go_to(per, noon);
+        count.go_to(per, noon, || here);
         assert_eq!(count.state, State { held: 5, ..State::new(per.window(noon), 82) });
-        count.go_to(per, after(-1));
+        count.go_to(per, after(-1), || here);
         assert_eq!(count.state, State::new(per.window(after(-1)), 87), "one that was behind for a moment");
-        count.go_to(per, noon);
+        count.go_to(per, noon, || here);
         assert_eq!(count.state, State { held: 5, ..State::new(per.window(noon), 82) });
-        count.go_to(per, after(1));
+        count.go_to(per, after(1), || here);
         assert_eq!(count.state, State::new(per.window(after(1)), 0), "the next day");
+    }
+
+    #[test]
+    fn a_period_that_a_set_clock_leads_to_waits_for_the_ledger_and_one_that_time_runs_on_into_does_not() {
+        let (then, here, per): (Timestamp, _, _) = ("2026-10-16T12:00:00Z".parse().unwrap(), Instant::now(), Period::Month);
+        let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+        // A year later: what the machine has counted by then, and whether the clock was set.
+        for (passed, was_set) in [(days(365), false), (days(365) - Duration::from_secs(50), false), (days(364), true), (days(0), true)] {
+            let mut count = Count { entered: Look { clock: then, here }, ..Count::new(State::new(per.window(then), 70), None) };
+            count.go_to(per, then + days(365), || here + passed);
+            assert_eq!(count.state, State::new(per.window(then + days(365)), 0));
+            assert_eq!(count.since.is_some_and(|since| since.is_waited_for), was_set, "{passed:?}");
+            count.go_to(per, then, || here + passed);
+            assert_eq!((count.state.used, count.since.is_some()), (70, false), "it was counted here");
+            count.go_to(per, then + days(365), || here + passed);
+            assert_eq!(count.since.is_some(), was_set, "what was not loaded then is not loaded yet");
+        }
+    }
+
+    #[test]
+    fn no_limit_lets_anything_pass_that_the_ledger_was_not_asked_for() {
+        let (now, here, per) = (Timestamp::now(), Instant::now(), Period::Month);
+        let forty_days = SignedDuration::from_hours(40 * 24);
+        // A start with a clock that is behind, and with one that is ahead: what was used by that is of no other period, or of this one.
+        for (then, used) in [(now - forty_days, 0), (now + forty_days, 3)] {
+            let count = Count { entered: Look { clock: then, here }, ..Count::new(State::new(per.window(then), 3), None) };
+            let (tally, before) = (Tally { per, count: Mutex::new(count) }, led_to_by_clocks());
+            assert!(matches!(tally.take(1, Some(10)), Err(Level::Unknown)));
+            assert!(led_to_by_clocks() > before);
+            let soft = tally.take(1, None).unwrap();
+            assert!(!tally.load(true, |_| panic!("nobody was asked")));
+            let (window, from) = tally.begin_to_load().unwrap();
+            assert_eq!(window, per.window(now));
+            assert!(tally.load(false, |asked| if asked == (window, from) { 6 } else { 0 }));
+            assert!(tally.begin_to_load().is_none());
+            assert_eq!(tally.settle(soft, 1).used, used + 7);
+            assert!(tally.take(4 - used, Some(10)).is_err() && tally.take(3 - used, Some(10)).is_ok());
+        }
     }
 }

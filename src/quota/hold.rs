@@ -60,6 +60,7 @@ impl Meters {
             match counter.take(amount, (need.stage == Stage::ToSend).then_some(rate.most.get())) {
                 Ok(taken) => hold.rates.push((at, taken)),
                 Err(Level::Never) => return Err(Exceeded::TooLarge(rate.clone(), amount)),
+                Err(Level::Unknown) => return Err(Exceeded::Uncounted(rate.models.clone())),
                 // A request counts as one however it ends.
                 Err(Level::Held(held, _)) if rate.unit != Unit::Requests => return Err(Exceeded::Reserved(rate.clone(), held)),
                 Err(Level::Wait(wait) | Level::Held(_, wait)) => return Err(Exceeded::Rate(rate.clone(), wait)),
@@ -78,6 +79,7 @@ impl Meters {
             let most = budget.nano_usd.nanos();
             match tally.take(worst, (!is_soft).then_some(most)) {
                 Ok(taken) => hold.budgets.push((at, taken)),
+                Err(Level::Unknown) => return Err(Exceeded::Uncounted(budget.models.clone())),
                 Err(_) => return Err(Exceeded::Budget { budget: budget.clone(), state: tally.state(), worst: Usd::of_nanos(worst) }),
             }
         }

@@ -101,6 +101,8 @@ pub enum Exceeded {
     },
     /// There is a budget, and no most to hold against it.
     Unbounded(Budget, Unbounded),
+    /// A limit, on these models or on all, of whose period the ledger is being asked what was used: the clock was set to it.
+    Uncounted(Option<String>),
 }
 
 // === impl Exceeded ===
@@ -112,6 +114,7 @@ impl Exceeded {
             Exceeded::Rate(rate, _) | Exceeded::Reserved(rate, _) | Exceeded::TooLarge(rate, _) => rate.models.as_deref(),
             Exceeded::Budget { budget, .. } | Exceeded::Unbounded(budget, _) => budget.models.as_deref(),
             Exceeded::Parallel(limit) => limit.models(),
+            Exceeded::Uncounted(models) => models.as_deref(),
         }
     }
 }

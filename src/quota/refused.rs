@@ -52,7 +52,7 @@ impl Refused {
     /// The refusal of what somebody has asked for.
     pub fn told(self, asker: Asker) -> Refusal {
         let mut refusal = self.refusal(asker);
-        let is_useless = refusal.status != StatusCode::TOO_MANY_REQUESTS || refusal.retry_after.is_none_or(|wait| wait > LONGEST_RETRY);
+        let is_useless = refusal.retry_after.is_none_or(|wait| wait > LONGEST_RETRY);
         refusal.headers = self.headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
         if is_useless {
             refusal.headers.push((SHOULD_RETRY, HeaderValue::from_static("false")));
@@ -132,6 +132,12 @@ impl Refused {
                     ),
                 };
                 Refusal::new(StatusCode::PAYMENT_REQUIRED, Kind::Budget, "budget_exceeded", message)
+            }
+            Exceeded::Uncounted(_) => {
+                let subject = within_sentence(&subject);
+                let message = format!("What {subject} has used is being counted anew, since the clock was set: try again in a second.");
+                let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "limits_being_counted", message);
+                Refusal { retry_after: Some(Duration::from_secs(1)), ..refusal }
             }
             Exceeded::Unbounded(budget, why) => {
                 let (code, param, lacks) = unknown(*why);

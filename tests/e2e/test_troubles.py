@@ -426,6 +426,36 @@ def test_a_clock_that_is_ahead_for_a_while_deletes_nothing(counting, tmp_path):
     gateway.stop()
 
 
+@pytest.mark.parametrize("off, period", [("-40d", "month"), ("+40d", "month"), ("-2d", "day")])
+def test_a_clock_that_is_set_right_after_the_start_gives_no_budget_a_second_time(counting, tmp_path, off, period):
+    """The clock of a second run is wrong at first, as that of a machine without a battery for it is until it has asked another one."""
+    faketime = shutil.which("faketime")
+    if not faketime:
+        pytest.skip("faketime is not installed")
+    library = subprocess.run([faketime, "-f", "+1d", "printenv", "LD_PRELOAD"], capture_output=True, text=True).stdout.strip()
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(600)}, env=SETTINGS).start()
+    limits = {"budget": f"0.001/{period}"}, {"limit": "requests/day=3"}
+    spent = [gateway.new_key(**limit)["key"] for limit in limits]
+    for key in spent:
+        assert [call(gateway.port, key, 0, "whole")[0] for _ in range(3)] == [200] * 3
+        assert call(gateway.port, key, 0, "whole")[0] in (402, 429)
+    gateway.kill()
+    clock = tmp_path / "clock"
+    clock.write_text(off)
+    gateway.env |= {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+    gateway.start()
+    # To a clock that is behind, what was used is yet to come, and counts.
+    assert [call(gateway.port, key, 0, "whole")[0] for key in spent] == ([200, 200] if off[0] == "+" else [402, 429])
+    clock.write_text("+0")
+    for key, refused in zip(spent, (402, 429), strict=True):
+        told = eventually(lambda key=key: (told := call(gateway.port, key, 0, "whole")[:2])[0] != 503 and told)
+        assert told[0] == refused, told
+    # What else is counted goes on at once, and so does whoever has something left.
+    fresh = gateway.new_key(budget=f"0.001/{period}")["key"]
+    assert call(gateway.port, fresh, 0, "whole")[0] == 200
+    gateway.stop()
+
+
 def count(gateway, query):
     with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db")) as db:
         return db.execute(query).fetchone()[0]
