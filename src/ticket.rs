@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::key::diagnose::is_secret;
 use crate::key::{Caller, KeyId};
 use crate::ledger::common::{Common, Facts};
-use crate::ledger::record::{Begin, Charged, Of, Outcome, Settle, Source, Usage};
+use crate::ledger::record::{Begin, Charged, MOST_COST, Of, Outcome, Settle, Source, Usage};
 use crate::money::Usd;
 use crate::prompt::Prompt;
 use crate::quota::{AccountId, Permit, Used, limits};
@@ -287,8 +287,13 @@ impl Ticket {
         }
         // The provider may bill more than was seen: what was on its way to a caller who hung up, what it thought, what it does not count.
         self.goes_on_unseen |= self.is_budgeted;
-        let (usage, source) = self.used(outcome, reading);
-        let cost = self.cost(&usage, source, reading.and_then(|reading| reading.usage));
+        let (told, source) = self.used(outcome, reading);
+        let usage = told.credible();
+        let priced = self.cost(&usage, source, reading.and_then(|reading| reading.usage));
+        let cost = priced.map(|cost| cost.min(MOST_COST));
+        if (usage, cost) != (told, priced) && source == Source::Reported {
+            self.warn_of(&told);
+        }
         let (at, total) = (Timestamp::now(), self.started.elapsed());
         if let Some((permit, begin)) = self.begun.take() {
             // Before anything is given back: who begins by that is written behind it.
@@ -308,6 +313,19 @@ impl Ticket {
             total,
         });
         self.log(at, outcome, &usage, cost, total);
+    }
+
+    /// A provider's count that nobody can believe is written down as the most that a request takes.
+    fn warn_of(&self, told: &Usage) {
+        let (provider, model) = (self.provider(), self.target.as_ref().map(|target| &*target.model));
+        tracing::warn!(
+            id = &*self.id,
+            provider,
+            model,
+            input_tokens = told.input,
+            output_tokens = told.output,
+            "a provider counts more tokens than a request can take: it is charged the most that is believed, and its provider has to be asked"
+        );
     }
 
     fn used_in_all(&self, usage: &Usage, cost: Option<Usd>) -> Used {

@@ -27,7 +27,7 @@ const AROUND_TOOLS: u64 = 1024;
 pub struct Estimate {
     /// Tokens in, as text of its length mostly has.
     pub input: u64,
-    /// Tokens out at the most, where the caller says so.
+    /// Tokens out at the most, where the caller says so, as far as a model gives them.
     pub output: u64,
     /// The most that it can cost, whichever target answers, or why nobody can tell.
     pub worst: Result<Usd, Unbounded>,
@@ -115,7 +115,10 @@ impl Estimate {
             let most = match target.provider.thinks_beside_max_output && !operation.has_no_output() {
                 true => known(model.context).or(known(model.max_output)).map(|most| most.saturating_mul(choices)),
                 // Some take none at all for no limit.
-                false => max_output.filter(|most| *most > 0 || operation.has_no_output()).or_else(gives),
+                false => match max_output.filter(|most| *most > 0 || operation.has_no_output()) {
+                    Some(asked) => Some(asked.min(fits(model, choices).unwrap_or(u64::MAX))),
+                    None => gives(),
+                },
             };
             let output = if price_out == Price(0) { 0 } else { most.ok_or(Unbounded::Output)?.saturating_add(foretold) };
             Ok(money::from_pico(price_in.of(input).saturating_add(price_out.of(output))))
@@ -124,9 +127,10 @@ impl Estimate {
             true => Ok(Usd::default()),
             false => targets.iter().map(worst).try_fold(Usd::default(), |most, cost| Ok(most.max(cost?))),
         };
+        let fit = || targets.iter().map(|target| fits(target.facts()?, choices)).reduce(|most, fits| Some(most?.max(fits?))).flatten();
         Estimate {
             input: input.words / BYTES_A_TOKEN,
-            output: max_output.map_or(0, |most| most.saturating_add(foretold)),
+            output: max_output.map_or(0, |most| most.min(fit().unwrap_or(u64::MAX)).saturating_add(foretold)),
             worst,
             answers: choices,
         }
@@ -201,6 +205,11 @@ pub fn among<T, E>(
 /// The most tokens that a model reads, where that is known.
 pub fn takes(model: &Model) -> Option<u64> {
     known(model.max_input).or(known(model.context))
+}
+
+/// What no answers of a model are longer than in all, whatever is asked for, where that is known.
+fn fits(model: &Model, choices: u64) -> Option<u64> {
+    known(model.context).max(known(model.max_output)).map(|most| most.saturating_mul(choices))
 }
 
 /// The catalogue's 0 is a number that nobody knows: there are models of pictures and sound that it says to read and give nothing.

@@ -153,6 +153,11 @@ pub enum Charged {
     },
 }
 
+/// No request takes more of any kind: what is more was not counted but made up.
+pub const MOST_TOKENS: u64 = 1 << 32;
+/// Nor costs more, which is about 8,796 dollars: a million of them have a sum.
+pub const MOST_COST: Usd = Usd(1 << 43);
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -292,6 +297,14 @@ impl Of {
 // === impl Usage ===
 
 impl Usage {
+    /// As far as it can be true.
+    pub fn credible(self) -> Usage {
+        let Usage { input, cached, cache_write, output, reasoning, input_audio, output_audio, kept_an_hour, charged } = self;
+        let [input, cached, cache_write, output, reasoning, input_audio, output_audio, kept_an_hour] =
+            [input, cached, cache_write, output, reasoning, input_audio, output_audio, kept_an_hour].map(|tokens| tokens.min(MOST_TOKENS));
+        Usage { input, cached, cache_write, output, reasoning, input_audio, output_audio, kept_an_hour, charged }
+    }
+
     /// Most requests have none of most kinds: what is not written is not read again either.
     fn write(&self, to: &mut Object<'_>) {
         let some = |count: u64| Some(count).filter(|count| *count > 0);

@@ -591,6 +591,8 @@ async fn a_provider_that_counts_nonsense_does_not_break_the_sums() {
     let settles = ["a", "b"].map(|id| ended(Settle { usage: nonsense, cost: Some(Usd(i64::MAX)), ..settle(id) }));
     store.apply("n", &settles, Cursor::default()).await.unwrap();
     assert_eq!(usage(&store).await[0].requests, 2);
+    let (most, cost) = (2 * record::MOST_TOKENS, 2 * record::MOST_COST.0);
+    assert_eq!((usage(&store).await[0].input_tokens, usage(&store).await[0].cost_nano_usd), (most, cost));
 }
 
 #[tokio::test]

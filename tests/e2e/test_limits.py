@@ -163,6 +163,30 @@ def test_what_a_request_only_names_is_held_against_the_budget_as_all_that_the_mo
     assert ask(gateway, gateway.new_key(budget="0.0193/ever")["key"]).status == 200
 
 
+def test_no_more_is_reserved_than_a_model_has_room_for_whatever_is_asked_of_it(start_gateway, upstream):
+    gateway = start_gateway(providers={"one": provider_file(upstream.url, models='"m" = { context = 4000, max_output = 1000, price = { input = 1, output = 100 } }')})
+    upstream.serve("m", provider.chat("Hi"))
+    # 4,000 tokens at 100 USD a million are 0.4.
+    key, less = (gateway.new_key(budget=budget)["key"] for budget in ("0.41/ever", "0.39/ever"))
+    assert code(ask(gateway, less, "one/m", max_tokens=10**15)) == (402, "budget_exceeded")
+    assert code(ask(gateway, key, "one/m", max_tokens=10**15, n=2)) == (402, "budget_exceeded"), "each answer may be as long"
+    assert ask(gateway, key, "one/m", max_tokens=10**15).status == 200
+    limited = gateway.new_key(limit="output-tokens/hour=5000")["key"]
+    assert code(ask(gateway, limited, "one/m", max_tokens=10**15, n=2)) == (429, "request_too_large")
+    assert ask(gateway, limited, "one/m", max_tokens=10**15).status == 200
+
+
+def test_a_count_that_nobody_can_believe_is_told_and_charged_as_the_most_that_is(start_gateway, upstream):
+    gateway = start_gateway()
+    usage = {"prompt_tokens": 2**41, "completion_tokens": 2**41, "total_tokens": 2**42}
+    upstream.serve("gpt-4o-mini", provider.chat("Hi", usage=usage))
+    key = gateway.new_key(budget="100/ever:soft")
+    assert ask(gateway, key["key"]).status == 200
+    charged = gateway.usage("key", key["id"], 1)
+    assert (charged["input_tokens"], charged["cost_nano_usd"]) == (2**32, 2**32 * 750)
+    assert eventually(lambda: gateway.log().count("counts more tokens than a request can take") == 1)
+
+
 def test_what_is_thought_beside_the_most_that_is_answered_is_held_too(start_gateway, upstream):
     """Such as SiliconFlow and Alibaba: their `max_tokens` is of the answer alone."""
     price = "{ context = 4000, max_output = 1000, price = { input = 1, output = 100 } }"

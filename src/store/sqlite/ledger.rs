@@ -85,11 +85,13 @@ impl LedgerStore for Sqlite {
             for row in &rows {
                 let name: &str = row.try_get("grouped")?;
                 if past.models.as_deref().is_none_or(|glob| is_named(glob, name)) {
-                    used.requests += count(row, "requests")?;
-                    used.input += count(row, "input")?;
-                    used.output += count(row, "output")?;
+                    let with = |sum: u64, column| Ok::<_, StoreError>(sum.saturating_add(count(row, column)?));
+                    used.requests = with(used.requests, "requests")?;
+                    used.input = with(used.input, "input")?;
+                    used.output = with(used.output, "output")?;
                     // What still runs counts as its reservation, whatever it will cost.
-                    used.cost.0 += row.try_get::<i64, _>("cost")? + row.try_get::<i64, _>("held")?;
+                    let (cost, held): (i64, i64) = (row.try_get("cost")?, row.try_get("held")?);
+                    used.cost.0 = used.cost.0.saturating_add(cost).saturating_add(held);
                 }
             }
             Ok(used)

@@ -301,7 +301,7 @@ pub(super) async fn prune(pool: &SqlitePool, before: Timestamp, most: u32) -> Re
 
 /// Adds the rows of `from` (their [`NAMES`] and [`COUNTS`]) to the sums of a span; `?1` and `?2` in it are `bounds`.
 async fn add(connection: &mut SqliteConnection, (span, number): (i64, i64), from: &str, bounds: [i64; 2]) -> Result<(), StoreError> {
-    let merged = COUNTS.map(|count| format!("{count} = {count} + excluded.{count}")).join(", ");
+    let merged = COUNTS.map(|count| format!("{count} = CAST({count} + excluded.{count} AS INTEGER)")).join(", ");
     let statement = format!(
         "INSERT INTO rollups (span, number, {NAMES}, {}) SELECT {span}, {number}, {NAMES}, {} FROM ({from}) WHERE TRUE GROUP BY {NAMES}
          ON CONFLICT DO UPDATE SET {merged}",
@@ -334,6 +334,10 @@ async fn mark(connection: &mut SqliteConnection, span: i64, number: i64, pruned:
     Ok(())
 }
 
+/// Exact, and the most that a number can be where the sum is more: SQLite's own fails then, and with it whatever is asked of the ledger. The halves
+/// of numbers are summed, which is no more than a number can be of any rows that a disk holds; what is more when they are put together is a
+/// float, which a cast brings back.
 fn sums(counts: &[&str]) -> String {
-    counts.iter().map(|count| format!("SUM({count}) AS {count}")).collect::<Vec<_>>().join(", ")
+    let sum = |count: &&str| format!("CAST(SUM({count} >> 32) * 4294967296 + SUM({count} & 4294967295) AS INTEGER) AS {count}");
+    counts.iter().map(sum).collect::<Vec<_>>().join(", ")
 }

@@ -234,6 +234,42 @@ proptest! {
 }
 
 #[tokio::test]
+async fn sums_of_more_than_a_number_holds_are_the_most_that_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    let (key, model) = ("k0".to_owned(), "m".to_owned());
+    let plain = Plain { minute: 1, key, model, outcome: "answered", tokens: 1, reserved: None, cost: Some(3), may_be_gone: false };
+    let put = async |ids: std::ops::Range<usize>, amount: i64| {
+        let entries: Vec<Entry> = ids.flat_map(|id| [begin(id, &plain), settle(id, &plain)]).collect();
+        store.apply("n", &entries, Cursor::default()).await.unwrap();
+        // As a version wrote them that believed more.
+        sqlx::query("UPDATE ledger SET cost = ?1, input = ?1 WHERE cost = 3").bind(amount).execute(&store.writes).await.unwrap();
+    };
+    let check = async |cost: i64, requests: u64| {
+        for by in ALL {
+            let rows = store.usage(&UsageQuery { by, ..UsageQuery::default() }).await.unwrap();
+            let [UsageRow { cost_nano_usd, input_tokens, requests: counted, .. }] = rows[..] else { panic!("{rows:?}") };
+            assert_eq!((cost_nano_usd, input_tokens, counted), (cost, cost as u64, requests), "{by:?}");
+        }
+        let past = Past { window: Window { begins: at(0), ends: at(MINUTES) }, until: None, models: None };
+        let used = store.used(&AccountId::Project("of-k0".into()), &past).await.unwrap();
+        assert_eq!((used.cost.0, used.input, used.requests), (cost, cost as u64, requests));
+    };
+    put(0..2, (1 << 61) + 1).await;
+    check((1 << 62) + 2, 2).await;
+    put(2..4, i64::MAX).await;
+    check(i64::MAX, 4).await;
+    while store.roll_up(at(MINUTES)).await.unwrap() {}
+    check(i64::MAX, 4).await;
+    assert_eq!(store.prune(at(MINUTES)).await.unwrap(), 4);
+    put(4..6, i64::MAX).await;
+    check(i64::MAX, 6).await;
+    assert_eq!(store.prune(at(MINUTES)).await.unwrap(), 2);
+    while store.roll_up(at(MINUTES)).await.unwrap() {}
+    check(i64::MAX, 6).await;
+}
+
+#[tokio::test]
 async fn pages_follow_each_other_without_a_gap_where_many_began_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let store = std::sync::Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());

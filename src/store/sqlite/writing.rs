@@ -13,7 +13,7 @@ use sqlx::{Arguments, Row, SqliteConnection};
 use super::commons::{self, Shared, in_pieces};
 use super::{PLACES, ROOM, came_at, micros, place, rollups, signed};
 use crate::ledger::common::Common;
-use crate::ledger::record::{Begin, Of, Settle, Usage};
+use crate::ledger::record::{Begin, MOST_COST, MOST_TOKENS, Of, Settle, Usage};
 use crate::money::Usd;
 use crate::store::{Entry, StoreError};
 
@@ -27,10 +27,6 @@ struct Pair<'a> {
     begin: Option<&'a Begin>,
     settle: Option<&'a Settle>,
 }
-
-/// A provider that counts nonsense must not make the sums over all requests overflow.
-const MOST_TOKENS: u64 = 1 << 40;
-const MOST_NANOS: i64 = 1 << 50;
 
 /// Rows of one statement, many first: each costs one message to the database's thread, and each is prepared once, which costs more
 /// than its rows do.
@@ -334,6 +330,7 @@ fn tokens(count: u64) -> i64 {
     signed(count.min(MOST_TOKENS))
 }
 
+/// A provider that counts nonsense, or a caller who asks for it, is no reason for a sum that says nothing.
 fn nanos(amount: Usd) -> i64 {
-    amount.0.clamp(-MOST_NANOS, MOST_NANOS)
+    amount.0.clamp(-MOST_COST.0, MOST_COST.0)
 }
