@@ -24,7 +24,8 @@ use worker::{Connections, Drained, Open, Worker};
 /// All workers: each serves its connections on a thread of its own, so that no request crosses threads.
 struct Workers(Vec<Worker>);
 
-/// A connection that goes on as another protocol, in the extensions of a request that asks for one: its worker waits for its end.
+/// What goes on when its connection does not, in the extensions of a request that asks for another protocol or for a change: its worker waits
+/// for its end.
 #[derive(Clone)]
 pub struct Lasting {
     stop: watch::Receiver<bool>,

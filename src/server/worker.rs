@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::patient::Patient;
 use super::unreadable::{self, Unreadable};
 use super::{Lasting, Peer, Proxied};
+use crate::admin;
 use crate::config::RequestLimits;
 use crate::ledger::together;
 use crate::quota::network::Network;
@@ -175,7 +176,7 @@ impl Connections {
                 let peer = Peer::of(peer.ip(), request.headers(), &trusted);
                 request.extensions_mut().insert(peer);
             }
-            if request.headers().contains_key(header::UPGRADE) {
+            if request.headers().contains_key(header::UPGRADE) || admin::owns(request.uri().path()) {
                 request.extensions_mut().insert(Lasting { stop: stop.subscribe(), _open: Arc::clone(&open) });
             }
             Either::Right(app.call(unread::watch(request)))

@@ -1,9 +1,11 @@
 """Prompts as APIs: by plain HTTP, and as models of the official SDKs."""
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -1091,6 +1093,56 @@ def test_who_holds_a_folder_is_not_waited_for_without_end(prompts):
     again = prompts.request("POST", "/admin/v1/prompts/held@1/publish", b"", admin, idempotency_key="held")
     assert again.status == 200, "what was not done may be sent again under its name"
     assert not refused(prompts)
+
+
+@contextlib.contextmanager
+def held_lock(prompts):
+    """The lock of the prompts' folder, for as long as nobody else is to change a file."""
+    lock = os.open(prompts.prompts / ".lock", os.O_WRONLY | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+    os.close(lock)
+
+
+def publish_and_hang_up(prompts, admin, name):
+    """A change whose caller goes while the folder's lock is waited for, and whose going the gateway has noticed."""
+
+    def is_begun():
+        with contextlib.closing(sqlite3.connect(prompts.folder / "data" / "keyward.db")) as store:
+            return store.execute("SELECT 1 FROM idempotency WHERE name = ?", [name]).fetchall()
+
+    with socket.create_connection(("127.0.0.1", prompts.port), timeout=20) as caller:
+        head = ["POST /admin/v1/prompts/left@1/publish HTTP/1.1", "Host: x", f"Authorization: Bearer {admin}", f"Idempotency-Key: {name}"]
+        caller.sendall("\r\n".join([*head, "Content-Length: 0", "", ""]).encode())
+        assert eventually(is_begun)
+        caller.shutdown(socket.SHUT_WR)
+        assert caller.recv(1) == b"", "the gateway has hung up too"
+
+
+def test_a_change_goes_on_when_its_caller_has_gone(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    put(prompts, "left.prompt", DEEP.replace("published", "draft") + "x")
+    assert managed(prompts, "left", admin)
+    with held_lock(prompts):
+        publish_and_hang_up(prompts, admin, "left")
+    again = prompts.request("POST", "/admin/v1/prompts/left@1/publish", b"", admin, idempotency_key="left")
+    assert (again.status, again.headers.get("idempotency-replayed")) == (200, "true"), again.body
+    assert "published" in (prompts.prompts / "left.prompt").read_text()
+    assert [entry["subject"] for entry in prompts.cli("audit") if entry["action"] == "prompt.publish"] == ["left@1"]
+
+
+def test_a_stop_waits_for_a_change_whose_caller_has_gone(prompts):
+    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
+    put(prompts, "left.prompt", DEEP.replace("published", "draft") + "x")
+    assert managed(prompts, "left", admin)
+    with held_lock(prompts):
+        publish_and_hang_up(prompts, admin, "last")
+        prompts.terminate()
+        assert eventually(lambda: "stopping: running answers may end" in prompts.log())
+    prompts.stop()
+    prompts.start()
+    again = prompts.request("POST", "/admin/v1/prompts/left@1/publish", b"", admin, idempotency_key="last")
+    assert (again.status, again.headers.get("idempotency-replayed")) == (200, "true"), again.body
 
 
 def managed(prompts, name, admin):

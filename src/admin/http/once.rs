@@ -1,4 +1,5 @@
-//! Changes, one at a time; and a `POST` with an `Idempotency-Key` has its effect once, however often it is sent within 24 hours.
+//! Changes, one at a time and each to its end; and a `POST` with an `Idempotency-Key` has its effect once, however often it is sent within
+//! 24 hours.
 //!
 //! The first answer is kept in the store, sealed (AES-256-GCM) under a secret derived from the server's: it may hold a new key's text,
 //! which is nowhere in clear. What was refused is not kept, and may be sent again.
@@ -23,6 +24,7 @@ use crate::gateway::Gateway;
 use crate::key::Pepper;
 use crate::key::diagnose::holds_whole_key;
 use crate::problem::Code;
+use crate::server::Lasting;
 use crate::store::{Claim, IdempotencyStore};
 
 /// Server errors that say that nothing was done: the same name may try again.
@@ -46,13 +48,12 @@ const LARGEST: usize = 4 << 20;
 /// Seals answers, each for its own request.
 struct Seal(LessSafeKey);
 
-/// Lets reads pass; makes changes wait for each other, and does those that name themselves once.
+/// Lets reads pass; makes changes wait for each other, also where their caller has gone, and does those that name themselves once.
 pub async fn changes(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response<Body> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
-    let named = request.method() == Method::POST && request.headers().contains_key(&NAME);
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     // Whoever has no key is turned away before anybody waits for them.
     if let Err(problem) = access::caller(&gateway, &head).await {
         return problem.into_response();
@@ -61,13 +62,29 @@ pub async fn changes(State(gateway): State<Arc<Gateway>>, request: Request, next
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_unreadable", "The body broke off, or is larger than 4 MiB.")
             .into_response();
     };
-    let alone = match turn(&gateway).await {
+    let lasting = head.extensions.remove::<Lasting>();
+    // A task of its own: whoever hangs up leaves nothing half done, and finds by its name what was done.
+    let made = tokio::spawn(async move {
+        let response = made(&gateway, head, body, next).await;
+        drop(lasting);
+        response
+    });
+    made.await.unwrap_or_else(|_| {
+        let detail = "It broke off before it was answered: look whether it took effect, and report this to whoever runs the gateway.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).into_response()
+    })
+}
+
+/// Makes a change when those before it are made.
+async fn made(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Response<Body> {
+    let alone = match turn(gateway).await {
         Ok(alone) => alone,
         Err(problem) => return problem.into_response(),
     };
+    let named = head.method == Method::POST && head.headers.contains_key(&NAME);
     let response = match named {
         false => next.run(Request::from_parts(head, Body::from(body))).await,
-        true => once(&gateway, head, body, next).await.unwrap_or_else(IntoResponse::into_response),
+        true => once(gateway, head, body, next).await.unwrap_or_else(IntoResponse::into_response),
     };
     if response.extensions().get::<Code>().is_some_and(|code| code.0 == failed::LOCKED) {
         gateway.admin.locked.notify_waiters();
