@@ -40,11 +40,11 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let down = |server: &Arc<Server>| Some(json!({ "server": server.name, "why": server.listing_now().trouble.as_ref()? }));
     let servers_down: Vec<Value> = gateway.mcp.federation.servers().filter_map(down).collect();
     let router = gateway.router();
-    let (status, word) = match (ledger, gateway.keys.is_out_of_touch(), store, router.unusable()) {
+    let (status, word) = match (ledger, gateway.keys.is_out_of_touch(), store.or(drain), router.unusable()) {
         // Every request would be refused.
         (Some(_), ..) | (_, true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
         (None, false, None, []) => (StatusCode::OK, "ready"),
-        // Keys that are not in memory are refused, or what it has of its providers is not all that it was given.
+        // Keys that are not in memory are refused, what is written down waits, or what it has of its providers is not all that it was given.
         (None, ..) => (StatusCode::OK, "degraded"),
     };
     let body = json!({

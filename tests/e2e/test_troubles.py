@@ -184,6 +184,19 @@ def test_a_store_that_is_moved_away_and_comes_back_has_everything(counting, gate
     assert eventually(lambda: has_all(gateway, counting), seconds=20)
 
 
+def test_a_store_that_takes_nothing_is_told_while_requests_are_served(counting, gateway):
+    key = gateway.new_key()["key"]
+    assert call(gateway.port, key, 0, "whole")[0] == 200 and ready(gateway)[1]["status"] == "ready"
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert call(gateway.port, key, 1, "whole")[0] == 200
+        assert eventually(lambda: ready(gateway)[1]["status"] == "degraded", seconds=15), "a writer waits for another one before it fails"
+        assert call(gateway.port, key, 2, "whole")[0] == 200 and "wait on disk" in ready(gateway)[1]["ledger"] and ready(gateway)[0] == 200
+        other.execute("ROLLBACK")
+    assert eventually(lambda: ready(gateway)[1]["status"] == "ready", seconds=15)
+    assert eventually(lambda: has_all(gateway, counting), seconds=20)
+
+
 def test_a_store_whose_file_is_gone_is_told_and_no_new_one_is_made(counting, gateway):
     key, data = gateway.new_key(), gateway.folder / "data"
     unused, admin = gateway.new_key()["key"], gateway.new_key(kind="admin", role="admin", name="admin")["key"]
