@@ -123,7 +123,9 @@ impl Drain {
                 () = tokio::time::sleep(SYNC_EVERY) => {}
                 _ = shutdown.wait_for(|stop| *stop) => return synced,
             }
-            synced = self.sync(synced).await;
+            if self.ledger.look() {
+                synced = self.sync(synced).await;
+            }
         }
     }
 

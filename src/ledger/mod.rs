@@ -44,6 +44,8 @@ pub struct Ledger {
     /// Where this run begins.
     start: Cursor,
     is_failing: AtomicBool,
+    /// The active segment's file is not the one of its name any more: what is written to it, no restart would find.
+    is_away: AtomicBool,
     /// Tells that the records in memory should be taken.
     filling: Notify,
     /// Ends that could not be written: no more than requests that ran when writing failed, since none begins then.
@@ -67,6 +69,10 @@ struct Active {
     /// Between writes empty, and there for its memory.
     writing: Lines,
 }
+
+/// What is told while the active segment is not where it was made.
+const AWAY: &str =
+    "the ledger's folder was moved, deleted or put in the place of: put the one back that was there, or start the gateway anew";
 
 /// A blank line, which means nothing, as long as most that mean something.
 const PROBE: [u8; 1024] = {
@@ -106,6 +112,7 @@ impl Ledger {
 
     /// After a write that failed: whether the disk has room again, and if so writes down what it had none for.
     pub fn try_again(self: &Arc<Self>) -> io::Result<()> {
+        self.is_in_place()?;
         if self.is_failing() {
             let probed = self.lock().segment.append(&PROBE);
             self.is_failing.store(probed.is_err(), Ordering::Relaxed);
@@ -127,9 +134,32 @@ impl Ledger {
         &self.folder
     }
 
-    /// Whether the last record could not be written.
+    /// Whether the next record could not be written, as the last one could not.
     pub fn is_failing(&self) -> bool {
-        self.is_failing.load(Ordering::Relaxed)
+        self.is_failing.load(Ordering::Relaxed) || self.is_away()
+    }
+
+    /// Why nothing is written, in words for whoever runs the gateway.
+    pub fn trouble(&self) -> Option<&'static str> {
+        if self.is_away() { Some(AWAY) } else { self.is_failing().then_some("the ledger cannot be written") }
+    }
+
+    /// Looks whether the active segment's file is where it was made; while it is not, nothing is written.
+    pub fn look(&self) -> bool {
+        let is_there = self.lock().segment.is_there(&self.folder);
+        if !self.is_away.swap(!is_there, Ordering::Relaxed) && !is_there {
+            tracing::error!(folder = %self.folder.display(), "{AWAY}; until then requests are refused");
+        }
+        is_there
+    }
+
+    fn is_away(&self) -> bool {
+        self.is_away.load(Ordering::Relaxed)
+    }
+
+    /// Fails while the active segment is away.
+    fn is_in_place(&self) -> io::Result<()> {
+        if self.is_away() { Err(io::Error::new(io::ErrorKind::NotFound, AWAY)) } else { Ok(()) }
     }
 
     /// Where this run begins: all before it is of earlier ones.
@@ -167,7 +197,7 @@ impl Ledger {
         if active.writing.entries.is_empty() {
             return Ok(());
         }
-        let written = active.append(&self.folder);
+        let written = self.is_in_place().and_then(|()| active.append(&self.folder));
         self.is_failing.store(written.is_err(), Ordering::Relaxed);
         if written.is_err() {
             self.owed().extend(active.writing.entries.drain(..).filter_map(|(entry, _)| match entry {
@@ -226,6 +256,7 @@ impl Locked {
             ends: Mutex::new(Lines::new()),
             start: Cursor { segment: number, offset: 0 },
             is_failing: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
             filling: Notify::new(),
             owed: Mutex::default(),
             _lock: lock,

@@ -1,8 +1,8 @@
 //! A segment: lines of `<crc32 in hex> <json>`, so that a torn or damaged line is known for what it is.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read as _, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -101,6 +101,12 @@ impl Segment {
     /// Whether nothing was written to it.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Whether its file is the one of its name in the folder still.
+    pub fn is_there(&self, folder: &Path) -> bool {
+        let is = |of: io::Result<Metadata>| of.ok().map(|of| (of.dev(), of.ino()));
+        is(std::fs::metadata(path(folder, self.number))).is_some_and(|named| is(self.file.metadata()) == Some(named))
     }
 
     /// Another handle on the file.

@@ -703,6 +703,34 @@ async fn a_full_disk_takes_all_lines_of_a_write_or_none() {
     assert_eq!((rows[0].requests, rows[0].input_tokens), (requests, 7), "request 0 is settled, the others are assumed");
 }
 
+#[test]
+fn nothing_is_written_into_a_segment_that_is_away_and_what_is_owed_is_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, away) = (folder.path().join("ledger"), folder.path().join("away"));
+    let ledger = Arc::new(Ledger::open(&data).unwrap());
+    write_begin(&ledger, begin("a")).unwrap();
+    assert!(ledger.look() && ledger.trouble().is_none());
+    let end = ledger.end();
+    std::fs::rename(&data, &away).unwrap();
+    // Another of its name is not it.
+    for put in [false, true] {
+        if put {
+            std::fs::create_dir(&data).unwrap();
+            std::fs::write(segment::path(&data, 1), "").unwrap();
+        }
+        assert!(!ledger.look() && ledger.is_failing() && ledger.trouble().unwrap().contains("put the one back"));
+        write_begin(&ledger, begin("b")).unwrap_err();
+        ledger.try_again().unwrap_err();
+    }
+    ledger.settle(settle("a")).unwrap_err();
+    assert_eq!(ledger.active_file().unwrap().metadata().unwrap().len(), end.offset, "not even to try");
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&away, &data).unwrap();
+    assert!(ledger.look());
+    ledger.try_again().unwrap();
+    assert!(ledger.trouble().is_none() && ledger.owed().is_empty() && ledger.end() > end);
+}
+
 #[tokio::test]
 async fn a_blank_line_is_no_damage_and_hides_nothing() {
     let folder = tempfile::tempdir().unwrap();

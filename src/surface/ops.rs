@@ -26,7 +26,7 @@ async fn healthz() -> Json<Value> {
 /// 200 while requests can be served; troubles that do not stop that are told too.
 async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let store = gateway.key_store.changes(i64::MAX).await.err().map(|_| "the key store does not answer");
-    let ledger = gateway.ledger.is_failing().then_some("the ledger cannot be written");
+    let ledger = gateway.ledger.trouble();
     let drain = gateway.drain.status().last_error().map(|_| "the ledger's store does not answer; records wait on disk");
     let refused: Vec<Value> = gateway
         .router()

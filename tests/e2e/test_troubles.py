@@ -197,6 +197,23 @@ def test_a_store_that_takes_nothing_is_told_while_requests_are_served(counting, 
     assert eventually(lambda: has_all(gateway, counting), seconds=20)
 
 
+def test_a_ledger_whose_folder_is_moved_away_takes_nothing_until_it_is_back(counting, gateway):
+    key, ledger, away = gateway.new_key()["key"], gateway.folder / "data" / "ledger", gateway.folder / "away"
+    assert call(gateway.port, key, 0, "whole")[0] == 200
+    ledger.rename(away)
+    assert eventually(lambda: ready(gateway)[0] == 503) and "put the one back" in ready(gateway)[1]["ledger"]
+    assert call(gateway.port, key, 1, "whole")[:2] == (503, "ledger_unavailable")
+    # One that another start makes in its place is not it.
+    ledger.mkdir()
+    (ledger / "00000001.seg").touch()
+    assert call(gateway.port, key, 2, "whole")[:2] == (503, "ledger_unavailable")
+    shutil.rmtree(ledger)
+    away.rename(ledger)
+    assert eventually(lambda: ready(gateway)[0] == 200, seconds=15)
+    assert call(gateway.port, key, 3, "whole")[0] == 200
+    assert eventually(lambda: has_all(gateway, counting), seconds=20)
+
+
 def test_a_store_whose_file_is_gone_is_told_and_no_new_one_is_made(counting, gateway):
     key, data = gateway.new_key(), gateway.folder / "data"
     unused, admin = gateway.new_key()["key"], gateway.new_key(kind="admin", role="admin", name="admin")["key"]
