@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::installation::is_running;
 use super::{CliError, Installation, output};
 use crate::admin::credentials::{CredentialChange, CredentialView, Given, Resealed, Safe, variables_of};
 use crate::catalog::Environment;
@@ -63,7 +64,7 @@ pub enum Credentials {
         name: String,
     },
     /// Seal all anew under the master key that is set now: the one before is given by KEYWARD_OLD_MASTER_KEY or KEYWARD_OLD_MASTER_KEY_FILE,
-    /// and is the data folder's own where neither is set
+    /// and is the data folder's own where neither is set; the gateway has to be stopped for it
     Reseal,
     /// Take a credential out; its secret is erased
     Remove {
@@ -81,6 +82,14 @@ impl Credentials {
             Credentials::Add { .. } => Installation::open(&config.data).await?,
             _ => Installation::existing(&config.data).await?,
         };
+        if matches!(self, Credentials::Reseal) && is_running(&config.data) {
+            let data = config.data.display();
+            return Err(format!(
+                "a gateway runs on {data}, and could open no credential that is sealed under another key than it has: stop it, reseal, and start \
+                 it with the new key"
+            )
+            .into());
+        }
         let (by, vault) = (Actor::of_process(), Vault::open(env, &pepper)?);
         let safe = Safe { store: &store, vault: &vault, providers: config.providers.as_deref(), env, takes_files: true };
         if matches!(self, Credentials::Add { .. } | Credentials::Replace { .. })

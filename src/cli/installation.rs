@@ -180,7 +180,8 @@ fn has_run(data: &Path) -> bool {
     data.join("ledger").join("node").exists()
 }
 
-fn is_running(data: &Path) -> bool {
+/// Whether a gateway runs on it now.
+pub fn is_running(data: &Path) -> bool {
     Ledger::is_locked(&data.join("ledger")).unwrap_or(false)
 }
 

@@ -231,6 +231,17 @@ def test_credentials_are_sealed_anew_under_a_new_master_key(dormant, upstream):
     assert [entry["action"] for entry in gateway.cli("audit")].count("credential.reseal") == 2
 
 
+def test_credentials_are_not_sealed_anew_under_a_running_gateway(dormant):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    done = subprocess.run(
+        [BINARY, "credentials", "reseal"], cwd=gateway.folder, env=gateway.env | {"KEYWARD_MASTER_KEY": "A" * 43 + "="}, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "stop it" in done.stderr, done
+    assert "credential.reseal" not in {entry["action"] for entry in gateway.cli("audit")}
+    assert ask(gateway, key).status == 200
+
+
 def seal_unsendable(gateway, name):
     """A credential as it could be kept before such were refused: sealed, and of no header's characters."""
     folder = gateway.folder / "providers" / "test.toml"
