@@ -11,4 +11,4 @@ pub mod state;
 mod usage;
 
 pub use http::{ANSWERS_KEPT_FOR, Desk, ScannerKeys, owns, routes, scanner_routes, unknown_path, wrong_method};
-pub use usage::{key_id, parse as parse_usage_query, parse_export as parse_export_query};
+pub use usage::{known as known_usage, parse as parse_usage_query, parse_export as parse_export_query};

@@ -14,12 +14,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::http::Viewer;
 use super::http::page::{self, Page};
-use super::keys::fingerprint;
+use super::keys::KeyError;
+use super::{change, keys};
 use crate::gateway::Gateway;
 use crate::ledger::export::{Export, Format};
 use crate::life;
 use crate::problem::Problem;
-use crate::store::{RowsQuery, UsageBy, UsageQuery, UsageRow};
+use crate::quota::AccountId;
+use crate::store::{GroupStore, KeyStore, RowsQuery, StoreError, UsageBy, UsageQuery, UsageRow};
 
 /// What usage can be summed by.
 const BY: [(&str, UsageBy); 10] = [
@@ -86,7 +88,8 @@ pub(super) async fn show(
     let most = page::size(params.limit)?;
     let by = params.by.as_deref().unwrap_or("day");
     let query = parse(by, params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
-    let query = UsageQuery { key: params.key.map(key_id), project: params.project, team: params.team, ..query };
+    let UsageQuery { key, project, team, .. } = whose(&gateway, params.key, params.project, params.team).await?;
+    let query = UsageQuery { key, project, team, ..query };
     let complete = gateway.take_in_newest("usage is shown").await;
     let rows = gateway.ledger_store.usage(&query).await?;
     if let Some(after) = params.after.as_ref().filter(|after| rows.iter().all(|row| row.group != **after)) {
@@ -127,7 +130,7 @@ pub(super) async fn export(
         params.map_err(|e| Problem::query(format!("{}: the parameters are format, since, until and key.", e.body_text())))?;
     let format = Format::parse(params.format.as_deref().unwrap_or("jsonl")).map_err(Problem::query)?;
     let query = parse_export(params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
-    let query = RowsQuery { key: params.key.map(key_id), ..query };
+    let query = RowsQuery { key: whose(&gateway, params.key, None, None).await?.key, ..query };
     let complete = gateway.take_in_newest("usage is exported").await;
     let export = Export::new(Arc::clone(&gateway.ledger_store), query, format);
     // The first page before the head: a store that is down is a 503, and not an export that breaks off.
@@ -141,9 +144,36 @@ pub(super) async fn export(
     Ok((headers, Body::from_stream(text)).into_response())
 }
 
-/// A key's id as the ledger has it, however it is written.
-pub fn key_id(text: String) -> String {
-    fingerprint(&text).map_or(text, |id| id.to_string())
+async fn whose(gateway: &Gateway, key: Option<String>, project: Option<String>, team: Option<String>) -> Result<UsageQuery, Problem> {
+    known(&*gateway.key_store, &*gateway.group_store, key, project, team).await?.map_err(Problem::query)
+}
+
+/// Whose usage is asked for, a key by its id however it is written: a name that nobody has would be told as one that has used nothing.
+pub async fn known(
+    keys: &dyn KeyStore,
+    groups: &dyn GroupStore,
+    key: Option<String>,
+    project: Option<String>,
+    team: Option<String>,
+) -> Result<Result<UsageQuery, String>, StoreError> {
+    let key = match key {
+        Some(id) => match keys::find(keys, &id).await {
+            Ok(record) => Some(record.id.to_string()),
+            Err(KeyError::Store(e)) => return Err(e),
+            Err(wrong) => return Ok(Err(wrong.to_string())),
+        },
+        None => None,
+    };
+    let ids = [
+        ("project", project.as_deref().map(|id| AccountId::Project(id.into()))),
+        ("team", team.as_deref().map(|id| AccountId::Team(id.into()))),
+    ];
+    for (field, id) in ids.into_iter().filter_map(|(field, id)| Some((field, id?))) {
+        if let Err(wrong) = change::existing(groups, &id, field).await? {
+            return Ok(Err(wrong.to_string()));
+        }
+    }
+    Ok(Ok(UsageQuery { key, project, team, ..UsageQuery::default() }))
 }
 
 /// Reads a query: `by` is one of [`BY`]; times are RFC 3339 or a day (UTC).

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 use super::{CliError, Installation, output};
-use crate::admin::{self, change, keys};
+use crate::admin;
 use crate::config::Config;
 use crate::ledger::export::{Export, Format};
 use crate::money::Usd;
-use crate::quota::AccountId;
 use crate::store::sqlite::Sqlite;
 use crate::store::{LedgerStore, RowsQuery, UsageQuery};
 
@@ -70,13 +69,13 @@ impl Usage {
     pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
         if let Some(Command::Export { format, since, until, key }) = self.command {
             let store = Installation::existing(&config.data).await?.store;
-            let key = known(&store, key, None, None).await?.key;
+            let key = admin::known_usage(&store, &store, key, None, None).await??.key;
             let query = RowsQuery { key, ..admin::parse_export_query(since.as_deref(), until.as_deref())? };
             return export(store, &format, query).await;
         }
         let query = admin::parse_usage_query(&self.by, self.since.as_deref(), self.until.as_deref())?;
         let store = Installation::existing(&config.data).await?.store;
-        let UsageQuery { key, project, team, .. } = known(&store, self.key, self.project, self.team).await?;
+        let UsageQuery { key, project, team, .. } = admin::known_usage(&store, &store, self.key, self.project, self.team).await??;
         let rows = store.usage(&UsageQuery { key, project, team, ..query }).await?;
         if self.json {
             output::json(&rows)?;
@@ -94,22 +93,6 @@ impl Usage {
         output::table(&head.each_ref().map(String::as_str), &rows.iter().map(cells).collect::<Vec<_>>())?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Whose usage is asked for: a name that nobody has would be told as one that has used nothing.
-async fn known(store: &Sqlite, key: Option<String>, project: Option<String>, team: Option<String>) -> Result<UsageQuery, CliError> {
-    let key = match key {
-        Some(id) => Some(keys::find(store, &id).await?.id.to_string()),
-        None => None,
-    };
-    let groups = [
-        ("project", project.as_deref().map(|id| AccountId::Project(id.into()))),
-        ("team", team.as_deref().map(|id| AccountId::Team(id.into()))),
-    ];
-    for (field, id) in groups.into_iter().filter_map(|(field, id)| Some((field, id?))) {
-        change::existing(store, &id, field).await?.map_err(|wrong| wrong.to_string())?;
-    }
-    Ok(UsageQuery { key, project, team, ..UsageQuery::default() })
 }
 
 async fn export(store: Sqlite, format: &str, query: RowsQuery) -> Result<ExitCode, CliError> {

@@ -225,3 +225,9 @@ def test_usage_is_told_of_keys_as_people_write_them_and_of_nobody_who_is_not_the
     for unknown in (["--key", "x"], ["--key", "000000000000"], ["--project", "x"], ["--team", "x"]):
         done = gateway.run("usage", *unknown)
         assert done.returncode == 1 and "there is no" in done.stderr.lower(), done
+        query = f"{unknown[0].removeprefix('--')}={unknown[1]}"
+        for path in ["usage", "usage/export"] if "--key" in unknown else ["usage"]:
+            told = gateway.request("GET", f"/admin/v1/{path}?{query}", None, boss)
+            assert (told.status, told.json()["code"]) == (400, "invalid_query") and "there is no" in told.json()["detail"], told
+    gateway.run("keys", "revoke", key["id"])
+    assert gateway.request("GET", f"/admin/v1/usage?key={key['id']}", None, boss).json()["data"][0]["requests"] == 1, "also of a key that has ended"
