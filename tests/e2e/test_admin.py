@@ -730,6 +730,40 @@ def test_the_description_is_valid_and_whole(gateway):
     assert {"Idempotency-Expires", "Idempotency-Replayed"} <= set(made["responses"]["201"]["headers"])
 
 
+def test_the_description_names_a_tag_where_one_is_sent_and_nowhere_else(start_gateway):
+    gateway = start_gateway()
+    (gateway.folder / "prompts").mkdir()
+    with client(gateway) as http:
+        paths = ok(http.get(f"{V1}/openapi.json"))["paths"]
+
+        def tags(method, path, body=None, described=None):
+            answer = http.request(method, V1 + path, json=body)
+            responses = paths[V1 + (described or path)][method.lower()]["responses"]
+            is_named = "ETag" in responses[str(answer.status_code)].get("headers", {})
+            assert is_named == ("etag" in answer.headers), (method, path, answer.headers)
+            return answer.json()
+
+        id = tags("POST", "/keys", {"name": "x"})["id"]
+        id = tags("POST", f"/keys/{id}/rotate", {}, "/keys/{id}/rotate")["id"]
+        for method, path, body in [("GET", "", None), ("PATCH", "", {"name": "y"}), *(("POST", f"/{step}", None) for step in ("disable", "enable", "revoke"))]:
+            tags(method, f"/keys/{id}{path}", body, "/keys/{id}" + path)
+        for group in ("teams", "projects"):
+            tags("POST", f"/{group}", {"id": "g"})
+            tags("GET", f"/{group}/g", described=f"/{group}/{{id}}")
+            tags("PATCH", f"/{group}/g", {"name": "G"}, f"/{group}/{{id}}")
+            tags("GET", f"/{group}")
+        tags("PATCH", "/limits", {"parallel": 100})
+        tags("POST", "/credentials", {"name": "c", "provider": "openai", "value": "sk-abcdefghijklmnop"})
+        tags("PATCH", "/credentials/c", {"weight": 3}, "/credentials/{name}")
+        tags("PUT", "/prompts/p", {"source": "---\nmodel: test/gpt-4o-mini\n---\nHello"}, "/prompts/{name}")
+        for step in ("publish", "retire"):
+            tags("POST", f"/prompts/p/{step}", None, f"/prompts/{{name}}/{step}")
+        tags("PUT", "/partials/q", {"source": "Hello"}, "/partials/{name}")
+        for path in ("/keys", "/limits", "/budgets", "/credentials", "/prompts", "/services", "/usage", "/audit"):
+            tags("GET", path)
+    assert all("ETag" in paths[f"{V1}/services/{{name}}"][method]["responses"]["200"]["headers"] for method in ("get", "put"))
+
+
 def test_a_listener_of_its_own(start_gateway):
     port = free_port()
     gateway = start_gateway(env={"KEYWARD_ADMIN_LISTEN": f"127.0.0.1:{port}"})

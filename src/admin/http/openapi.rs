@@ -107,6 +107,8 @@ const IN_ANSWERS: [(&str, &str); 2] = [
     ("Idempotency-Replayed", "`true` where the answer was given before."),
 ];
 
+const TAG: &str = "The tag of what is shown: as If-Match of a change, that is made only while nobody else has made one (412).";
+
 /// The description itself.
 pub async fn show() -> Json<&'static Value> {
     static DESCRIPTION: LazyLock<Value> = LazyLock::new(described);
@@ -144,8 +146,26 @@ fn described() -> Value {
             _ => {}
         }
     }
+    name_tags(&mut description);
     name_unsigned(&mut description);
     description
+}
+
+/// Names the tag in each answer that shows what an `If-Match` can be given for.
+fn name_tags(description: &mut Value) {
+    let takes_tag = |operation: &Value| operation["parameters"].as_array().into_iter().flatten().any(|one| one["name"] == "If-Match");
+    let items = description["paths"].as_object().into_iter().flat_map(serde_json::Map::values);
+    let changed = items.filter(|item| ["put", "patch"].iter().any(|method| takes_tag(&item[method])));
+    let shown: BTreeSet<String> = changed
+        .flat_map(|item| ["get", "put", "patch"].map(|method| &item[method]["responses"]["200"]))
+        .filter_map(|response| answer_of(response).map(str::to_owned))
+        .collect();
+    for operation in operations(description) {
+        let responses = operation["responses"].as_object_mut().into_iter().flat_map(serde_json::Map::values_mut);
+        for response in responses.filter(|response| answer_of(response).is_some_and(|answer| shown.contains(answer))) {
+            response["headers"]["ETag"] = json!({ "description": TAG, "schema": { "type": "string" } });
+        }
+    }
 }
 
 /// Numbers that cannot be below zero go further up than the signed ones of as many bits.
@@ -174,6 +194,11 @@ fn operations(description: &mut Value) -> impl Iterator<Item = &mut Value> {
 fn needs_something(schema: &Value) -> bool {
     let parts = schema["allOf"].as_array().map(Vec::as_slice).unwrap_or_default();
     parts.iter().chain([schema]).any(|part| part["required"].as_array().is_some_and(|required| !required.is_empty()))
+}
+
+/// What an answer shows.
+fn answer_of(response: &Value) -> Option<&str> {
+    response.pointer("/content/application~1json/schema").and_then(schema_of)
 }
 
 fn schema_of(value: &Value) -> Option<&str> {
