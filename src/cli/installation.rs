@@ -15,7 +15,7 @@ use crate::quota::{Accounts, alert};
 use crate::route::{Router, Stored, Vault, switchboard};
 use crate::store::StoreError;
 use crate::store::audit::{Actor, Note};
-use crate::store::sqlite::Sqlite;
+use crate::store::sqlite::{Sqlite, WITHOUT_JOURNAL};
 
 /// An opened data folder.
 pub struct Installation {
@@ -66,7 +66,9 @@ impl Installation {
     pub async fn of_gateway(data: &Path) -> Result<(Installation, Locked), CliError> {
         make(data)?;
         let locked = Locked::take(&data.join("ledger"))?;
-        let store = Sqlite::open(&not_lost(data)?).await.map_err(|e| cannot_open(data, &e))?;
+        let file = not_lost(data)?;
+        is_by_itself(&file).await?;
+        let store = Sqlite::open(&file).await.map_err(|e| cannot_open(data, &e))?;
         Ok((Installation::under_its_secret(data, store).await?.sealed().await?, locked))
     }
 
@@ -80,6 +82,10 @@ impl Installation {
             );
         }
         let file = not_lost(data)?;
+        // What a running gateway has in its journal is its own.
+        if !is_running(data) {
+            is_by_itself(&file).await?;
+        }
         if let Some(older) = older(data).await {
             return Err(older.into());
         }
@@ -126,8 +132,8 @@ fn not_lost(data: &Path) -> Result<PathBuf, CliError> {
     let is_empty = std::fs::metadata(&file).map_or(true, |file| file.len() == 0);
     if is_empty && has_run(data) {
         return Err(format!(
-            "{} is {}, though a gateway has run on {}: put back the one that was backed up; to begin anew, with new keys, move the whole \
-             folder away",
+            "{} is {}, though a gateway has run on {}: put back the one that was backed up, {WITHOUT_JOURNAL}; to begin anew, with new \
+             keys, move the whole folder away",
             file.display(),
             if file.exists() { "empty" } else { "gone" },
             data.display()
@@ -135,6 +141,19 @@ fn not_lost(data: &Path) -> Result<PathBuf, CliError> {
         .into());
     }
     Ok(file)
+}
+
+/// That the journal beside the store, if there is one, is the store's: one that was put back may have another's.
+async fn is_by_itself(file: &Path) -> Result<(), CliError> {
+    if Sqlite::has_own_journal(file).await {
+        return Ok(());
+    }
+    let file = file.display();
+    Err(format!(
+        "{file} is whole, and {file}-wal beside it is of another one, such as the one that a backup took the place of, and would destroy it: \
+         move {file}-wal and {file}-shm away, and try again; nothing was changed"
+    )
+    .into())
 }
 
 fn cannot_open(data: &Path, error: &StoreError) -> String {

@@ -514,6 +514,41 @@ def test_what_ran_when_a_store_was_backed_up_does_not_run_for_ever_in_its_copy(c
     restored.stop()
 
 
+def test_a_store_that_is_put_back_is_not_destroyed_by_the_journal_of_the_one_before(counting, tmp_path):
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(600)}, env=SETTINGS).start()
+    data, store = tmp_path / "data", tmp_path / "data" / "keyward.db"
+    known = gateway.new_key()["key"]
+    with contextlib.closing(sqlite3.connect(store)) as db, contextlib.closing(sqlite3.connect(tmp_path / "backup")) as to:
+        db.backup(to)
+    for number in range(120):
+        gateway.admin("POST", "/keys", {"name": f"{number}", "models": [f"test/{'x' * 40}{glob}" for glob in range(40)]})
+        if number == 60:
+            # As one that is due by itself: the journal begins anew.
+            with contextlib.closing(sqlite3.connect(store)) as db:
+                assert db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
+    later = gateway.new_key()["key"]
+    gateway.kill()
+    shutil.copytree(data, tmp_path / "whole")
+    shutil.copy(tmp_path / "backup", store)
+    store.chmod(0o600)
+    kept = {path: path.read_bytes() for path in (store, store.with_name("keyward.db-wal"))}
+    for command in (["serve"], ["keys", "list"], ["keys", "create", "--name", "x"], ["serve", "--check"], ["doctor"]):
+        done = gateway.run(*command)
+        assert done.returncode == 1 and "keyward.db-wal beside it is of another one" in done.stderr + done.stdout, (command, done)
+    assert {path: path.read_bytes() for path in kept} == kept, "nothing was changed"
+    for end in ("wal", "shm"):
+        store.with_name(f"keyward.db-{end}").unlink()
+    gateway.start()
+    assert call(gateway.port, known, 0, "whole")[0] == 200 and call(gateway.port, later, 1, "whole")[0] == 401
+    gateway.stop()
+    # What a killed process left is its own, wherever it was copied to.
+    shutil.rmtree(data)
+    (tmp_path / "whole").rename(data)
+    gateway.start()
+    assert [call(gateway.port, key, 2, "whole")[0] for key in (known, later)] == [200, 200]
+    gateway.stop()
+
+
 def test_a_command_beside_a_first_start_waits_for_it(tmp_path):
     for number in range(4):
         folder = tmp_path / str(number)

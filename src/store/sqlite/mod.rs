@@ -38,6 +38,10 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The same of a change that somebody waits for.
 const CHANGE_BUSY: Duration = Duration::from_secs(1);
 
+/// What has to be seen to by whoever puts a store back.
+pub const WITHOUT_JOURNAL: &str =
+    "once keyward.db-wal and keyward.db-shm are moved away where there are any, as they are of the one that was there";
+
 /// Keys and ledger in one file.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
@@ -115,6 +119,14 @@ impl Sqlite {
         is_older
     }
 
+    /// Whether the journal beside a file is its own, as the one that a killed process leaves is: another file's destroys it, once a process
+    /// that may write opens both.
+    pub async fn has_own_journal(path: &Path) -> bool {
+        let is_empty = std::fs::metadata(beside(path, "-wal")).map_or(true, |journal| journal.len() == 0);
+        // What is damaged by itself is not the journal's fault.
+        is_empty || is_whole(path, false).await || !is_whole(path, true).await
+    }
+
     /// From here on the end of the audit list is kept under a secret; where it never was, or is not any more, an entry tells from when on.
     pub async fn sealed_under(self, secret: &[u8]) -> Result<Sqlite, StoreError> {
         let store = self.judged_under(secret);
@@ -170,6 +182,30 @@ impl Sqlite {
     }
 }
 
+/// Whether what a file holds fits together, with or without what is in the journal beside it; only looks, and changes neither.
+async fn is_whole(path: &Path, is_alone: bool) -> bool {
+    let options =
+        SqliteConnectOptions::new().filename(path).read_only(true).immutable(is_alone).busy_timeout(BUSY).disable_statement_logging();
+    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_lazy_with(options);
+    let found = sqlx::query_scalar::<_, String>("PRAGMA integrity_check(1)").fetch_one(&pool).await;
+    pool.close().await;
+    match found {
+        Ok(found) => found == "ok",
+        // SQLITE_CORRUPT, SQLITE_NOTADB; whatever else keeps it from being read is told where it is opened.
+        Err(e) => !e
+            .as_database_error()
+            .and_then(|e| e.code())
+            .is_some_and(|code| matches!(code.parse::<u32>().map(|code| code & 0xff), Ok(11 | 26))),
+    }
+}
+
+/// A file that SQLite keeps beside another one.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
 /// The version of a store's tables: in a new one there are none.
 async fn version(pool: &SqlitePool) -> Option<i64> {
     sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(pool).await.unwrap_or_default()
@@ -207,7 +243,7 @@ async fn bring_up_to_date(path: &Path, options: &SqliteConnectOptions, may_chang
 fn outdated(error: &MigrateError) -> String {
     match error {
         MigrateError::VersionMissing(_) => format!(
-            "it was written by a newer Keyward than this one ({}): start that one, or put back the store that was backed up before",
+            "it was written by a newer Keyward than this one ({}): start that one, or put back the store that was backed up before, {WITHOUT_JOURNAL}",
             env!("CARGO_PKG_VERSION")
         ),
         // SQLITE_FULL, and what reading and writing of files come to.
