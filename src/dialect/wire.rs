@@ -150,6 +150,13 @@ fn top_texts(json: &[u8]) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
+/// A model's name as one segment of a path; Google's names have an `@` in them, which may stand as it is.
+pub fn in_path(model: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte);
+    let encoded = model.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+    encoded.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::last;
@@ -163,11 +170,4 @@ mod tests {
         assert_eq!(value(r#"{"a":"usage"}"#), None);
         assert_eq!(value(r#"{"my usage":1}"#), None);
     }
-}
-
-/// A model's name as one segment of a path; Google's names have an `@` in them, which may stand as it is.
-pub fn in_path(model: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte);
-    let encoded = model.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
-    encoded.collect()
 }
