@@ -33,7 +33,7 @@ fn every_provider_is_read_and_resolves() {
 
     let variables = files::variables(&files);
     let environment: Environment = variables.clone().into_iter().collect();
-    let router = Router::new(catalog, &Config::default(), &environment, &Stored::default(), None);
+    let router = Router::new(&catalog, &Config::default(), &environment, &Stored::default(), None);
     let dormant: Vec<_> = router.dormant().map(|(id, dormant)| format!("{id} needs {:?}", dormant.needs)).collect();
     assert!(dormant.is_empty(), "not live with every variable set: {dormant:?}");
     let live: BTreeMap<&str, _> = router.live().map(|provider| (provider.id.as_str(), provider)).collect();
@@ -48,7 +48,7 @@ fn every_provider_is_read_and_resolves() {
 
 #[test]
 fn no_provider_is_live_without_its_variables() {
-    let router = Router::new(Catalog::load(None).unwrap(), &Config::default(), &Environment::default(), &Stored::default(), None);
+    let router = Router::new(&Catalog::load(None).unwrap(), &Config::default(), &Environment::default(), &Stored::default(), None);
     let live: Vec<&str> = router.live().map(|provider| provider.id.as_str()).collect();
     assert_eq!(live, ["simulator"]);
 }

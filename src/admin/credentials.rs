@@ -1,7 +1,5 @@
 //! Keeping providers' credentials: they go in, are used, weighed, switched off and taken out, and never come out again.
 
-use std::path::Path;
-
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,7 +10,7 @@ use crate::catalog::{Auth, Catalog, Environment, LoadError, Provider, env};
 use crate::config::hint;
 use crate::distinct::distinct;
 use crate::quota::account::is_slug;
-use crate::route::{LiveProvider, Sealed, Secret, StoredCredential, Switchboard, Variables, Vault};
+use crate::route::{LiveProvider, Sealed, Secret, StoredCredential, Switchboard, UNKNOWN_PROVIDER, Variables, Vault};
 use crate::store::audit::{Actor, Note};
 use crate::store::{self, CredentialStore, KeptCredential, StoreError};
 use crate::upstream::sign::{self, is_file};
@@ -23,8 +21,8 @@ pub struct Safe<'a> {
     pub store: &'a dyn CredentialStore,
     /// Seals and opens them.
     pub vault: &'a Vault,
-    /// The folder of providers' files beside those that are built in.
-    pub providers: Option<&'a Path>,
+    /// The providers that there are, as far as their files could be read.
+    pub catalog: Result<&'a Catalog, &'a LoadError>,
     /// What is set beside them.
     pub env: &'a Environment,
     /// Whether a credential may be the name of a file: whoever manages from elsewhere could have any of this machine's files read.
@@ -146,7 +144,7 @@ impl<'a> Safe<'a> {
     /// The safe of a running gateway.
     pub fn of(switchboard: &'a Switchboard) -> Safe<'a> {
         let (store, vault, env) = (switchboard.store(), switchboard.vault(), switchboard.environment());
-        Safe { store, vault, providers: switchboard.providers(), env, takes_files: false }
+        Safe { store, vault, catalog: Ok(switchboard.catalog()), env, takes_files: false }
     }
 
     /// Keeps a credential: the values of the variables that would switch its provider on.
@@ -162,20 +160,19 @@ impl<'a> Safe<'a> {
         let kept = KeptCredential { sealed, name, provider, weight: weight(share)?, disabled: false, created };
         let detail = json!({ "provider": kept.provider, "weight": kept.weight, "variables": variables });
         match self.store.put_credential(&kept, None, &note(by, "credential.add", &kept.name, detail)).await? {
-            true => Ok(self.view(&kept, Catalog::load(self.providers).ok().as_ref())),
+            true => Ok(self.view(&kept)),
             false => Err(CredentialError::Exists(kept.name)),
         }
     }
 
     /// All that are kept, by provider and name.
     pub async fn list(&self) -> Result<Vec<CredentialView>, CredentialError> {
-        let (all, catalog) = (self.store.credentials().await?, Catalog::load(self.providers).ok());
-        Ok(all.iter().map(|kept| self.view(kept, catalog.as_ref())).collect())
+        Ok(self.store.credentials().await?.iter().map(|kept| self.view(kept)).collect())
     }
 
     /// One of them.
     pub async fn show(&self, name: &str) -> Result<CredentialView, CredentialError> {
-        self.find(name).await.map(|kept| self.view(&kept, Catalog::load(self.providers).ok().as_ref()))
+        self.find(name).await.map(|kept| self.view(&kept))
     }
 
     /// Changes how much a credential is used, or what it is.
@@ -200,7 +197,7 @@ impl<'a> Safe<'a> {
                 detail["variables"] = variables;
             }
             if self.store.put_credential(&kept, Some(&was), &note(by, action, name, detail)).await? {
-                return Ok(self.view(&kept, Catalog::load(self.providers).ok().as_ref()));
+                return Ok(self.view(&kept));
             }
         }
     }
@@ -226,8 +223,8 @@ impl<'a> Safe<'a> {
 
     /// What would switch a provider on, sealed, and the names of its variables.
     fn sealed(&self, name: &str, provider: &str, secret: Given) -> Result<(Vec<u8>, Value), CredentialError> {
-        let catalog = Catalog::load(self.providers).map_err(CredentialError::Catalog)?;
-        let provider = known(&catalog, provider)?;
+        let catalog = self.catalog.map_err(|e| CredentialError::Catalog(e.clone()))?;
+        let provider = known(catalog, provider)?;
         let (field, variables) = match secret {
             Given::Value(value) => {
                 let variable = provider.credential.first().filter(|_| provider.auth != Auth::None);
@@ -269,24 +266,24 @@ impl<'a> Safe<'a> {
     }
 
     /// How it stands; whether its provider takes it, as far as there is a catalogue.
-    fn view(&self, kept: &KeptCredential, catalog: Option<&Catalog>) -> CredentialView {
+    fn view(&self, kept: &KeptCredential) -> CredentialView {
         CredentialView {
             name: kept.name.clone(),
             provider: kept.provider.clone(),
             weight: kept.weight,
             disabled: kept.disabled,
             created: kept.created,
-            fault: self.fault(kept, catalog),
+            fault: self.fault(kept),
         }
     }
 
     /// Why it cannot be used.
-    fn fault(&self, kept: &KeptCredential, catalog: Option<&Catalog>) -> Option<String> {
+    fn fault(&self, kept: &KeptCredential) -> Option<String> {
         let variables = match self.vault.open_sealed(&kept.name, &kept.sealed) {
             Ok(variables) => variables,
             Err(why) => return Some(why.to_string()),
         };
-        let Some(provider) = catalog?.get(&kept.provider) else { return Some("its provider is not known any more".to_owned()) };
+        let Some(provider) = self.catalog.ok()?.get(&kept.provider) else { return Some(UNKNOWN_PROVIDER.to_owned()) };
         let stored = StoredCredential { name: kept.name.clone(), provider: kept.provider.clone(), weight: kept.weight, variables };
         match LiveProvider::switch_on(provider, self.env, Some(&stored)) {
             Ok(line) => line.fault().map(str::to_owned),

@@ -18,7 +18,7 @@ pub struct Catalog {
 }
 
 /// A provider file that cannot be used, and why.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LoadError {
     /// The file, and the line where one is to blame.
     pub place: String,
@@ -50,11 +50,6 @@ impl Catalog {
     /// All providers, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.providers.values()
-    }
-
-    /// Gives the providers away, by id.
-    pub fn into_providers(self) -> impl Iterator<Item = Provider> {
-        self.providers.into_values()
     }
 
     fn add_folder(&mut self, folder: &Path) -> Result<(), LoadError> {

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::installation::is_running;
 use super::{CliError, Installation, output};
 use crate::admin::credentials::{CredentialChange, CredentialView, Given, Resealed, Safe, variables_of};
-use crate::catalog::Environment;
+use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
 use crate::route::{MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, Sealed, Secret, Vault};
 use crate::store::audit::Actor;
@@ -91,7 +91,8 @@ impl Credentials {
             .into());
         }
         let (by, vault) = (Actor::of_process(), Vault::open(env, &pepper)?);
-        let safe = Safe { store: &store, vault: &vault, providers: config.providers.as_deref(), env, takes_files: true };
+        let catalog = Catalog::load(config.providers.as_deref());
+        let safe = Safe { store: &store, vault: &vault, catalog: catalog.as_ref(), env, takes_files: true };
         if matches!(self, Credentials::Add { .. } | Credentials::Replace { .. })
             && let Some(name) = safe.under_another_key().await?
         {

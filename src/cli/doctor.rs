@@ -80,7 +80,7 @@ async fn configuration(config: &Config, env: &Environment) -> Vec<Finding> {
         Ok(router) => router,
         Err(e) => match (Catalog::load(config.providers.as_deref()), Vault::check(env)) {
             // What keeps the store closed is told of the data folder.
-            (Ok(catalog), Ok(())) => Router::new(catalog, config, env, &Stored::default(), None),
+            (Ok(catalog), Ok(())) => Router::new(&catalog, config, env, &Stored::default(), None),
             _ => return vec![Finding { what, state: State::Wrong, finding: e.to_string() }],
         },
     };

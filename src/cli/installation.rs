@@ -218,7 +218,7 @@ pub async fn router(config: &Config, env: &Environment) -> Result<Router, CliErr
             Stored::default()
         }
     };
-    Ok(Router::new(catalog, config, env, &stored, None))
+    Ok(Router::new(&catalog, config, env, &stored, None))
 }
 
 /// The accounts of the store's keys, as a process has them that counts nothing itself.

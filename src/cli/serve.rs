@@ -73,6 +73,8 @@ impl Serve {
         installation::open_to_others(&data).iter().for_each(|open| tracing::warn!("{open}"));
         let ledger = Arc::new(locked.open()?);
         let store = Arc::new(store);
+        // What is changed from here on is told, however long the rest of the start takes.
+        let seen = store.changes(i64::MAX).await?.newest;
         let switchboard = Arc::new(Switchboard::open(&config, &env, Vault::open(&env, &pepper)?, store.clone(), catalog.await??).await?);
         if let Some(wrong) = check::aliases(&switchboard.router()).into_iter().next() {
             return Err(wrong.into());
@@ -129,7 +131,7 @@ impl Serve {
         }
         let (stop, stopped) = watch::channel(false);
         let (credentials, changed) = watch::channel(0);
-        let followers = tokio::spawn(keys.follow(credentials, stopped.clone()));
+        let followers = tokio::spawn(keys.follow(seen, credentials, stopped.clone()));
         let switching = tokio::spawn(switchboard.follow(changed));
         let holding = tokio::spawn(holding.run(stopped.clone()));
         let reading = tokio::spawn(prompts.follow(stopped.clone()));

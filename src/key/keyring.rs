@@ -219,9 +219,8 @@ impl Keyring {
         self.pepper.hash(text.expose()).matches(&record.hash)
     }
 
-    /// Follows the store's changes until shutdown, and tells those of credentials on.
-    pub async fn follow(self: Arc<Self>, credentials: watch::Sender<i64>, mut shutdown: watch::Receiver<bool>) {
-        let mut seen = None;
+    /// Follows the store's changes after `seen` until shutdown, and tells those of credentials on.
+    pub async fn follow(self: Arc<Self>, mut seen: i64, credentials: watch::Sender<i64>, mut shutdown: watch::Receiver<bool>) {
         let mut was_down = false;
         // Beside the loop: a new limit may take long to be counted, and a key that is revoked meanwhile must not wait for that.
         let (mut taking_in, mut failed) = (JoinSet::new(), Vec::new());
@@ -229,7 +228,7 @@ impl Keyring {
             failed.extend(std::iter::from_fn(|| taking_in.try_join_next()).flat_map(Result::unwrap_or_default));
             match self.changes(seen).await {
                 Ok(changes) => {
-                    seen = Some(changes.newest);
+                    seen = changes.newest;
                     if changes.credentials {
                         credentials.send_replace(changes.newest);
                     }
@@ -308,8 +307,8 @@ impl Keyring {
     }
 
     /// What changed since `seen`; from here on what is read is not older.
-    async fn changes(&self, seen: Option<i64>) -> Result<Changes, StoreError> {
-        let mut changes = self.store.changes(seen.unwrap_or(i64::MAX)).await?;
+    async fn changes(&self, seen: i64) -> Result<Changes, StoreError> {
+        let mut changes = self.store.changes(seen).await?;
         changes.keys.extend(std::mem::take(&mut *self.doubted()));
         if !changes.groups.is_empty() || !changes.keys.is_empty() {
             self.told.fetch_add(1, Ordering::SeqCst);
@@ -367,7 +366,7 @@ impl Keyring {
 
     /// Takes in what changed since `seen`.
     #[cfg(test)]
-    pub(super) async fn catch_up(&self, seen: Option<i64>) -> Result<(), StoreError> {
+    pub(super) async fn catch_up(&self, seen: i64) -> Result<(), StoreError> {
         let changes = self.changes(seen).await?;
         assert!(self.take_in(changes.keys, changes.groups).await.is_empty());
         Ok(())

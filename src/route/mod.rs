@@ -120,6 +120,8 @@ pub enum NoRoute {
     Ambiguous(String, Vec<String>),
 }
 
+/// Why a credential cannot be used whose provider nobody knows.
+pub const UNKNOWN_PROVIDER: &str = "its provider is not known: what is changed in the folder of providers holds from the next start";
 /// No model's name is longer; one that is would only fill logs and answers.
 const LONGEST_NAME: usize = 200;
 
@@ -129,7 +131,7 @@ impl Router {
     /// Finds out which providers of the catalogue are live in this environment and by stored credentials.
     ///
     /// Of the router before, credentials that are the same go on as they fared.
-    pub fn new(catalog: Catalog, config: &Config, env: &Environment, stored: &Stored, before: Option<&Router>) -> Router {
+    pub fn new(catalog: &Catalog, config: &Config, env: &Environment, stored: &Stored, before: Option<&Router>) -> Router {
         let mut router = Router {
             live: BTreeMap::new(),
             dormant: BTreeMap::new(),
@@ -137,12 +139,15 @@ impl Router {
             aliases: config.aliases.iter().map(|(name, targets)| (name.clone(), targets.names().to_vec())).collect(),
             unusable: stored.sealed.clone(),
         };
-        for provider in catalog.into_providers() {
-            let of_environment = LiveProvider::switch_on(&provider, env, None);
+        for stored in stored.open.iter().filter(|stored| catalog.get(&stored.provider).is_none()) {
+            router.pass_over(&stored.provider, &stored.name, UNKNOWN_PROVIDER);
+        }
+        for provider in catalog.iter() {
+            let of_environment = LiveProvider::switch_on(provider, env, None);
             let needs = of_environment.as_ref().err().cloned();
             let mut lines: Vec<(u32, LiveProvider)> = of_environment.into_iter().map(|line| (1, line)).collect();
             for stored in stored.open.iter().filter(|stored| stored.provider == provider.id) {
-                match LiveProvider::switch_on(&provider, env, Some(stored)) {
+                match LiveProvider::switch_on(provider, env, Some(stored)) {
                     Ok(line) => lines.push((stored.weight, line)),
                     Err(needs) => router.pass_over(&provider.id, &stored.name, &format!("it needs {}", needs.join(" and "))),
                 }
@@ -160,7 +165,8 @@ impl Router {
             }
             if lines.is_empty() {
                 let models = provider.models.len();
-                router.dormant.insert(provider.id, Dormant { name: provider.name, needs: needs.unwrap_or_default(), models });
+                let dormant = Dormant { name: provider.name.clone(), needs: needs.unwrap_or_default(), models };
+                router.dormant.insert(provider.id.clone(), dormant);
                 continue;
             }
             for (weight, mut line) in lines {

@@ -1,16 +1,21 @@
 //! The router that holds now: made anew when a stored credential changes, so that no request and no restart waits for it.
 
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
 
 use super::vault::Vault;
 use super::{Router, Stored, StoredCredential, Unusable};
 use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
 use crate::store::{CredentialStore, StoreError};
+
+/// After so long credentials are read again that could not be read.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// Hands out the router.
 pub struct Switchboard {
@@ -20,6 +25,10 @@ pub struct Switchboard {
     vault: Vault,
     env: Environment,
     config: Config,
+    /// As it was read at the start: a file that somebody is editing keeps no change of a credential from holding.
+    catalog: Catalog,
+    /// Credentials were changed, and could not be read since.
+    is_behind: AtomicBool,
     /// Held from the reading to the end: an older reading never takes the place of a newer one.
     renewing: Mutex<()>,
 }
@@ -34,11 +43,11 @@ impl Switchboard {
         vault: Vault,
         store: Arc<dyn CredentialStore>,
         catalog: Catalog,
-    ) -> Result<Switchboard, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<Switchboard, StoreError> {
         let stored = stored(&*store, &vault).await?;
-        let router = Router::new(catalog, config, env, &stored, None);
-        let (env, config) = (env.clone(), config.clone());
-        Ok(Switchboard { current: ArcSwap::from_pointee(router), store, vault, env, config, renewing: Mutex::new(()) })
+        let current = ArcSwap::from_pointee(Router::new(&catalog, config, env, &stored, None));
+        let (env, config, is_behind) = (env.clone(), config.clone(), AtomicBool::new(false));
+        Ok(Switchboard { current, store, vault, env, config, catalog, is_behind, renewing: Mutex::new(()) })
     }
 
     /// The router that holds now; a request keeps the one that it began with.
@@ -61,28 +70,46 @@ impl Switchboard {
         &self.env
     }
 
-    /// The folder of providers' files beside those that are built in.
-    pub fn providers(&self) -> Option<&Path> {
-        self.config.providers.as_deref()
+    /// The providers that there are, live or not.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
-    /// Follows changes of credentials until the sender is gone.
+    /// Whether credentials that were changed since may still be used as they were.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
+    /// Follows changes of credentials until the sender is gone; what cannot be read is read again until it can.
     pub async fn follow(self: Arc<Self>, mut changed: watch::Receiver<i64>) {
-        while changed.changed().await.is_ok() {
-            if let Err(e) = self.renew().await {
-                tracing::warn!(error = %e, "stored credentials changed and cannot be read: those known before go on working");
+        loop {
+            let told = match self.is_behind() {
+                true => timeout(TRY_AGAIN, changed.changed()).await.unwrap_or(Ok(())),
+                false => changed.changed().await,
+            };
+            if told.is_err() {
+                return;
             }
+            self.renew().await;
         }
     }
 
-    /// Reads the credentials anew, so that what was changed here holds from now on.
-    pub async fn renew(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// Reads the credentials anew, so that what was changed here holds from now on; or, where that cannot be, as soon as whoever follows the
+    /// changes can read them.
+    pub async fn renew(&self) {
         let _alone = self.renewing.lock().await;
-        let stored = stored(&*self.store, &self.vault).await?;
-        let router = Router::new(Catalog::load(self.providers())?, &self.config, &self.env, &stored, Some(&self.router()));
-        self.current.store(Arc::new(router));
-        tracing::info!(credentials = stored.open.len(), "providers' credentials were read anew");
-        Ok(())
+        match stored(&*self.store, &self.vault).await {
+            Ok(stored) => {
+                let router = Router::new(&self.catalog, &self.config, &self.env, &stored, Some(&self.router()));
+                self.current.store(Arc::new(router));
+                self.is_behind.store(false, Ordering::Relaxed);
+                tracing::info!(credentials = stored.open.len(), "providers' credentials were read anew");
+            }
+            Err(error) if !self.is_behind.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(%error, "stored credentials changed and cannot be read: those known before are used until they can");
+            }
+            Err(_) => {}
+        }
     }
 }
 

@@ -1,16 +1,53 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::*;
 use crate::catalog::{Catalog, Environment};
 use crate::dialect::{Ask, Called, Form};
+use crate::key::Pepper;
+use crate::store::audit::Note;
+use crate::store::{Answer, CredentialStore, KeptCredential, StoreError};
+
+/// A store of credentials that answers so, in this order; the last again and again.
+struct Told(Mutex<Vec<Result<Vec<KeptCredential>, StoreError>>>);
+
+impl CredentialStore for Told {
+    fn credentials(&self) -> Answer<'_, Vec<KeptCredential>> {
+        let mut told = self.0.lock().unwrap();
+        let next = if told.len() > 1 { told.remove(0) } else { told[0].as_ref().map_err(|e| StoreError(e.0.clone())).cloned() };
+        Box::pin(async { next })
+    }
+    fn put_credential<'a>(&'a self, _: &'a KeptCredential, _: Option<&'a KeptCredential>, _: &'a Note) -> Answer<'a, bool> {
+        Box::pin(async { Ok(false) })
+    }
+    fn remove_credential<'a>(&'a self, _: &'a str, _: &'a Note) -> Answer<'a, bool> {
+        Box::pin(async { Ok(false) })
+    }
+}
+
+/// A switchboard over a store that has one credential of OpenAI's, and then tells of it what is told.
+async fn switchboard(then: Vec<Result<Vec<KeptCredential>, StoreError>>) -> Arc<Switchboard> {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = Vault::open(&Environment::default(), &Pepper::load_or_create(&folder.path().join("server.secret")).unwrap()).unwrap();
+    let variables = Variables::from([("OPENAI_API_KEY".to_owned(), Secret::new("sk-leaked-credential"))]);
+    let sealed = vault.seal("leaked", &variables).unwrap();
+    let (name, provider, created) = ("leaked".to_owned(), "openai".to_owned(), crate::store::now());
+    let kept = KeptCredential { name, provider, sealed, weight: 1, disabled: false, created };
+    let told = std::iter::once(Ok(vec![kept])).chain(then).collect();
+    let store = Arc::new(Told(Mutex::new(told)));
+    let config = Config::parse("t", "").unwrap();
+    let opened = Switchboard::open(&config, &Environment::default(), vault, store, Catalog::load(None).unwrap()).await;
+    Arc::new(opened.unwrap())
+}
 
 fn router(variables: &[(&str, &str)], aliases: &str) -> Router {
     let env: Environment = variables.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-    Router::new(Catalog::load(None).unwrap(), &Config::parse("t", aliases).unwrap(), &env, &Stored::default(), None)
+    Router::new(&Catalog::load(None).unwrap(), &Config::parse("t", aliases).unwrap(), &env, &Stored::default(), None)
 }
 
 #[test]
@@ -114,6 +151,30 @@ fn only_what_was_sent_after_a_rest_ends_it_and_one_request_finds_out() {
     assert!(credential.attempt().is_ok() && credential.attempt().is_ok());
     let again = credential.attempt().unwrap().refused_at(at(20));
     assert_eq!(again, Duration::from_secs(5), "what was before the success is forgotten");
+}
+
+#[tokio::test]
+async fn a_change_of_credentials_that_cannot_be_read_is_read_once_it_can() {
+    let down = || Err(StoreError("the disk is away".to_owned()));
+    let switchboard = switchboard(vec![down(), down(), Ok(Vec::new())]).await;
+    let is_live = || switchboard.router().provider("openai").is_some();
+    assert!(is_live());
+    let (tell, changed) = watch::channel(0);
+    // As the management API does it: the first reading fails before anybody is told.
+    switchboard.renew().await;
+    assert!(is_live() && switchboard.is_behind());
+    let following = tokio::spawn(Arc::clone(&switchboard).follow(changed));
+    tell.send_replace(1);
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while switchboard.is_behind() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it is tried again");
+    assert!(!is_live());
+    drop(tell);
+    following.await.unwrap();
 }
 
 #[test]

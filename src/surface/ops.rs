@@ -14,6 +14,9 @@ use crate::gateway::Gateway;
 use crate::mcp::federation::Server;
 use crate::telemetry::Format;
 
+/// That a credential which somebody disabled or removed may still be in use.
+const CREDENTIALS_BEHIND: &str = "a stored credential was changed and the store cannot be read: what was known before is used until it can";
+
 /// The paths; none needs a key, and none tells a secret.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
     axum::Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/metrics", get(metrics))
@@ -27,6 +30,7 @@ async fn healthz() -> Json<Value> {
 async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let store = gateway.key_store.changes(i64::MAX).await.err().map(|_| "the key store does not answer");
     let ledger = gateway.ledger.trouble();
+    let behind = gateway.switchboard.is_behind().then_some(CREDENTIALS_BEHIND);
     let drain = gateway.drain.status().last_error().map(|_| "the ledger's store does not answer; records wait on disk");
     let refused: Vec<Value> = gateway
         .router()
@@ -40,7 +44,7 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let down = |server: &Arc<Server>| Some(json!({ "server": server.name, "why": server.listing_now().trouble.as_ref()? }));
     let servers_down: Vec<Value> = gateway.mcp.federation.servers().filter_map(down).collect();
     let router = gateway.router();
-    let (status, word) = match (ledger, gateway.keys.is_out_of_touch(), store.or(drain), router.unusable()) {
+    let (status, word) = match (ledger, gateway.keys.is_out_of_touch(), store.or(drain).or(behind), router.unusable()) {
         // Every request would be refused.
         (Some(_), ..) | (_, true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
         (None, false, None, []) => (StatusCode::OK, "ready"),
@@ -53,6 +57,7 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
         "ledger": ledger.or(drain).unwrap_or("ok"),
         "ledger_waiting_bytes": gateway.drain.status().lag_bytes(),
         "ledger_damaged_lines": gateway.drain.status().damaged_lines(),
+        "credentials": behind.unwrap_or("ok"),
         "credentials_refused": refused,
         "credentials_unusable": router.unusable(),
         "prompts_refused": gateway.prompts.faults(),

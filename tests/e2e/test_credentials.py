@@ -160,6 +160,60 @@ def test_refused_credential_rests_and_is_named_while_the_others_carry_on(dormant
     assert "Your own key is fine" in reply.json()["error"]["message"]
 
 
+def test_a_providers_file_in_the_middle_of_an_edit_keeps_no_credential_in_use(start_gateway, upstream):
+    files = {name: provider_file(upstream.url, credential="UNSET_KEY") for name in ("test", "other")}
+    gateway = start_gateway(providers=files)
+    key = gateway.new_key()["key"]
+    switch_on(gateway, key, "main", "backup")
+    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
+    assert gateway.admin("GET", "/credentials")
+    (gateway.folder / "providers" / "other.toml").write_text("nonsense = [\n")
+
+    def used():
+        upstream.requests.clear()
+        assert [ask(gateway, key).status for _ in range(4)] == [200] * 4
+        return set(shown(upstream))
+
+    assert gateway.run("credentials", "disable", "main").returncode == 0
+    assert eventually(lambda: used() == {SECRETS["backup"]})
+    gateway.admin("PATCH", "/credentials/main", {"disabled": False})
+    assert used() == set(SECRETS.values()), "it holds from the answer on"
+    gateway.admin("PATCH", "/credentials/backup", {"disabled": True})
+    assert used() == {SECRETS["main"]}
+    assert [one["fault"] for one in gateway.admin("GET", "/credentials")["data"]] == [None, None]
+
+
+def test_a_change_that_the_gateway_cannot_read_is_told_until_it_holds(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main", "backup")
+    store = sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None, timeout=10)
+    store.execute("ALTER TABLE credentials RENAME COLUMN sealed TO away")
+    store.execute("BEGIN IMMEDIATE")
+    store.execute("UPDATE changes SET newest = newest + 1")
+    store.execute("UPDATE credentials SET disabled = 1, changed = (SELECT newest FROM changes) WHERE name = 'main'")
+    store.execute("COMMIT")
+    ready = lambda: gateway.request("GET", "/readyz").json()  # noqa: E731
+    assert eventually(lambda: ready()["status"] == "degraded")
+    assert "what was known before is used" in ready()["credentials"] and ask(gateway, key).status == 200
+    store.execute("ALTER TABLE credentials RENAME COLUMN away TO sealed")
+    store.close()
+    assert eventually(lambda: (ready()["status"], ready()["credentials"]) == ("ready", "ok"))
+    upstream.requests.clear()
+    assert [ask(gateway, key).status for _ in range(4)] == [200] * 4 and set(shown(upstream)) == {SECRETS["backup"]}
+
+
+def test_a_credential_of_a_provider_whose_file_is_newer_than_the_gateway_is_told(dormant, upstream):
+    gateway, _ = dormant
+    (gateway.folder / "providers" / "later.toml").write_text(provider_file(upstream.url, credential="LATER_KEY"))
+    assert add(gateway, "main", provider="later").returncode == 0
+    unusable = lambda: gateway.request("GET", "/readyz").json()["credentials_unusable"]  # noqa: E731
+    [told] = eventually(unusable)
+    assert (told["provider"], told["credential"]) == ("later", "main") and "from the next start" in told["why"]
+    gateway.stop()
+    gateway.start()
+    assert unusable() == []
+
+
 def test_another_master_key_is_said_and_harms_nobody(dormant, upstream):
     gateway, key = dormant
     switch_on(gateway, key, "main")

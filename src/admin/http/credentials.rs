@@ -169,20 +169,14 @@ pub async fn remove(
     let safe = Safe::of(&gateway.switchboard);
     if_match.check(&safe.show(&name).await?)?;
     safe.remove(&name, &admin.actor()).await?;
-    renew(&gateway).await;
+    gateway.switchboard.renew().await;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// The answer to a change, once it holds.
 async fn holds(gateway: &Gateway, view: CredentialView) -> Response<Body> {
-    renew(gateway).await;
+    gateway.switchboard.renew().await;
     answer(gateway, view)
-}
-
-async fn renew(gateway: &Gateway) {
-    if let Err(e) = gateway.switchboard.renew().await {
-        tracing::warn!(error = %e, "a credential was changed, and holds once the store can be read again");
-    }
 }
 
 fn answer(gateway: &Gateway, view: CredentialView) -> Response<Body> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use crate::key::caller::Plane;
 use crate::key::format::{KeyId, Kind, NewKey};
@@ -16,7 +17,7 @@ use crate::server::Peer;
 use crate::store::audit::{Actor, Note};
 use crate::store::gate::Gates;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Answer, Changes, KeyFilter, KeyStore, StoreError};
+use crate::store::{self, Answer, Changes, CredentialStore, KeptCredential, KeyFilter, KeyStore, StoreError};
 
 /// Counts what it is asked, and can be switched off.
 struct Counting {
@@ -116,7 +117,7 @@ impl World {
         record.revoked = Some(Timestamp::now());
         let note = Note { actor: Actor::Gateway, action: "key.revoke", subject: String::new(), detail: serde_json::Value::Null };
         assert!(self.store.put_keys(&[(record, note)]).await.unwrap());
-        self.ring.catch_up(Some(seen)).await.unwrap();
+        self.ring.catch_up(seen).await.unwrap();
     }
 
     /// Whether the good key is known to be revoked; its record tells, and that this is as old as its reading would be the fault.
@@ -275,8 +276,30 @@ async fn a_key_that_is_revoked_while_it_is_being_read_by_one_who_hangs_up_does_n
         _ = world.revoked() => panic!("nobody has let it"),
         () = revoke => {}
     }
-    world.ring.catch_up(Some(world.store.changes(i64::MAX).await.unwrap().newest)).await.unwrap();
+    world.ring.catch_up(world.store.changes(i64::MAX).await.unwrap().newest).await.unwrap();
     assert!(world.revoked().await);
+}
+
+#[tokio::test]
+async fn a_credential_that_changed_before_the_changes_are_followed_is_told() {
+    let world = World::new().await;
+    let seen = world.store.changes(i64::MAX).await.unwrap().newest;
+    let kept = KeptCredential {
+        name: "leaked".to_owned(),
+        provider: "test".to_owned(),
+        sealed: b"x".to_vec(),
+        weight: 1,
+        disabled: true,
+        created: store::now(),
+    };
+    let note = Note { actor: Actor::Gateway, action: "credential.add", subject: String::new(), detail: serde_json::Value::Null };
+    assert!(world.store.inner.put_credential(&kept, None, &note).await.unwrap());
+    let ((tell, mut told), (stop, stopped)) = (watch::channel(0), watch::channel(false));
+    let following = tokio::spawn(Arc::new(world.ring).follow(seen, tell, stopped));
+    tokio::time::timeout(Duration::from_secs(20), told.changed()).await.unwrap().unwrap();
+    assert!(*told.borrow() > seen);
+    stop.send_replace(true);
+    following.await.unwrap();
 }
 
 #[tokio::test]
