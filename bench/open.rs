@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let _log = telemetry::start(&config.log)?;
     let listener = TcpListener::bind(config.listen).await?;
     let client = Client::new(&config.upstream, &config.fetch)?;
-    let router = Router::new(Catalog::load(config.providers.as_deref())?, &config, &env, &Stored::default(), None);
+    let router = Router::new(&Catalog::load(config.providers.as_deref())?, &config, &env, &Stored::default(), None);
     let (limits, trusted) = (config.limits.clone(), Arc::from([]));
     let open = Arc::new(Open { config, router: ArcSwap::from_pointee(router), client, metrics: Metrics::new() });
     let paths = axum::Router::new().route("/v1/chat/completions", post(serve)).with_state(open);

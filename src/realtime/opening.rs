@@ -123,7 +123,7 @@ async fn shake_hands<'a>(
         let place = endpoint.place(&target.model, Form::Whole);
         let mut url = place.map_err(|why| Failure::bad_answer(provider, why))?.url.clone();
         url.query_pairs_mut().append_pair("model", &target.model).extend_pairs(query);
-        let upgraded = gateway.client.open_websocket(url, endpoint, provider, forwarded.clone()).await;
+        let upgraded = gateway.client.open_websocket(url, endpoint, target, forwarded.clone()).await;
         match upgraded {
             Ok(Upgraded::Refused { status, .. }) if upstream::is_transient(status) => {}
             Err(_) if last.is_ok() => continue,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use memchr::memmem::Finder;
 
 use super::forms;
+use super::taken::Taken;
 
 /// A secret has at least so many characters.
 const SHORTEST_SECRET: usize = 8;
@@ -17,6 +18,8 @@ const LONGEST_REST: Duration = Duration::from_secs(300);
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 /// When the others are told to come again while it does.
 const PROBE_TAKES: Duration = Duration::from_secs(1);
+/// So many models rest alone at the most: whoever asks for more has them asked for at the provider.
+const MOST_ALONE: usize = 64;
 
 /// Text that no log, error or debug output shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,10 +35,11 @@ pub struct Credential {
     /// Finds it where it must not be told; `None` where it is a word such as `none`, which keeps nothing secret and may stand anywhere.
     pub trace: Option<Trace>,
     /// Whether `health` has to be asked at all.
-    is_refused: AtomicBool,
+    is_troubled: AtomicBool,
     /// Counts refusals for good: what was sent before the last of them says nothing of what holds since.
     incident: AtomicU64,
     health: Mutex<Health>,
+    taken: Taken,
 }
 
 /// Finds a secret in a text, as it is and as it may be escaped in JSON. Made once: making one costs as much as searching a kilobyte.
@@ -43,19 +47,41 @@ pub struct Credential {
 pub struct Trace(Arc<[Finder<'static>]>);
 
 /// How a credential fares.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Health {
     /// Refusals in a row: those that came at once, of requests sent before the first of them, are one.
     refusals: u32,
     resting_until: Option<Instant>,
     /// Until when a request is waited for that finds out whether the rest is over.
     probed_until: Option<Instant>,
+    /// Models that were refused while others were taken.
+    alone: Vec<Alone>,
+    /// The last of them, until anything is taken: another one that is refused too shows that it is the credential.
+    doubted: Option<Box<str>>,
+}
+
+/// A model that was refused while others were taken, and rests alone.
+#[derive(Debug)]
+struct Alone {
+    model: Box<str>,
+    refusals: u32,
+    until: Instant,
+}
+
+/// What a refusal led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// How long it is not tried again.
+    pub rest: Duration,
+    /// For the one model only.
+    pub is_alone: bool,
 }
 
 /// A request by a credential, until it is known what the provider makes of that.
 #[derive(Debug)]
 pub struct Attempt<'a> {
     credential: &'a Credential,
+    model: &'a str,
     incident: u64,
     is_probe: bool,
 }
@@ -158,39 +184,53 @@ impl Credential {
             variable: variable.to_owned(),
             trace: Trace::of(&secret),
             secret,
-            is_refused: AtomicBool::new(false),
+            is_troubled: AtomicBool::new(false),
             incident: AtomicU64::new(0),
             health: Mutex::default(),
+            taken: Taken::new(),
         }
     }
 
-    /// Whether it was refused lately and is not to be tried yet; tells for how long.
-    pub fn rests_for(&self) -> Option<Duration> {
-        if !self.is_refused.load(Ordering::Acquire) {
+    /// Whether it was refused lately and is not to be tried yet for that model; tells for how long.
+    pub fn rests_for(&self, model: &str) -> Option<Duration> {
+        if !self.is_troubled.load(Ordering::Acquire) {
             return None;
         }
-        self.lock().rests_for(Instant::now())
+        self.lock().rests_for(model, Instant::now())
     }
 
     /// Whether the provider has refused it, and has not taken it since: in how many seconds it is tried again, 0 where the next request does so.
     pub fn refused_for_s(&self) -> Option<u64> {
-        let is_refused = self.is_refused.load(Ordering::Acquire);
-        is_refused.then(|| self.rests_for().unwrap_or_default().as_secs_f64().ceil() as u64)
+        if !self.is_troubled.load(Ordering::Acquire) {
+            return None;
+        }
+        let health = self.lock();
+        (health.refusals > 0).then(|| seconds(health.rest(Instant::now()).unwrap_or_default()))
     }
 
-    /// A request is to be sent by it; how long not, while it rests or another request finds out whether that is over.
-    pub fn attempt(&self) -> Result<Attempt<'_>, Duration> {
-        self.attempt_at(Instant::now)
+    /// For how many models alone it rests, and in how many seconds all of them are tried again.
+    pub fn refused_alone(&self) -> Option<(usize, u64)> {
+        if !self.is_troubled.load(Ordering::Acquire) {
+            return None;
+        }
+        let (now, health) = (Instant::now(), self.lock());
+        let resting = || health.alone.iter().filter_map(|alone| left(alone.until, now));
+        resting().max().map(|longest| (resting().count(), seconds(longest)))
     }
 
-    pub(super) fn attempt_at(&self, now: impl FnOnce() -> Instant) -> Result<Attempt<'_>, Duration> {
-        // Read before `is_refused`, so that one which is refused in between is not taken for a request of after that.
+    /// A request for a model is to be sent by it; how long not, while it rests or another request finds out whether that is over.
+    pub fn attempt<'a>(&'a self, model: &'a str) -> Result<Attempt<'a>, Duration> {
+        self.attempt_at(model, Instant::now)
+    }
+
+    pub(super) fn attempt_at<'a>(&'a self, model: &'a str, now: impl FnOnce() -> Instant) -> Result<Attempt<'a>, Duration> {
+        // Read before `is_troubled`, so that one which is refused in between is not taken for a request of after that.
         let incident = self.incident.load(Ordering::Acquire);
-        if !self.is_refused.load(Ordering::Acquire) {
-            return Ok(Attempt { credential: self, incident, is_probe: false });
+        if !self.is_troubled.load(Ordering::Acquire) {
+            return Ok(Attempt { credential: self, model, incident, is_probe: false });
         }
         let (now, mut health) = (now(), self.lock());
-        if let Some(rest) = health.rests_for(now) {
+        if let Some(rest) = health.rests_for(model, now) {
             return Err(rest);
         }
         let is_probe = health.refusals > 0;
@@ -200,21 +240,44 @@ impl Credential {
             }
             health.probed_until = Some(now + PROBE_PATIENCE);
         }
-        Ok(Attempt { credential: self, incident: self.incident.load(Ordering::Acquire), is_probe })
+        Ok(Attempt { credential: self, model, incident: self.incident.load(Ordering::Acquire), is_probe })
     }
 
     /// The provider refused it in the middle of an answer, whenever that was asked for.
     pub fn refused(&self) -> Duration {
         let (now, mut health) = (Instant::now(), self.lock());
-        health.rests_for(now).unwrap_or_else(|| self.refuse(&mut health, now))
+        health.rest(now).unwrap_or_else(|| self.refuse(&mut health, now))
     }
 
     /// It rests, longer with each time.
     fn refuse(&self, health: &mut Health, now: Instant) -> Duration {
-        let rest = FIRST_REST.saturating_mul(1 << health.refusals.min(16)).min(LONGEST_REST);
-        *health = Health { refusals: health.refusals + 1, resting_until: Some(now + rest), probed_until: None };
+        let rest = nth_rest(health.refusals);
+        health.refusals += 1;
+        (health.resting_until, health.probed_until) = (Some(now + rest), None);
         self.incident.fetch_add(1, Ordering::Release);
-        self.is_refused.store(true, Ordering::Release);
+        self.is_troubled.store(true, Ordering::Release);
+        rest
+    }
+
+    /// It rests for one model.
+    fn refuse_alone(&self, health: &mut Health, model: &str, now: Instant) -> Duration {
+        health.doubted = Some(model.into());
+        let known = health.alone.iter_mut().find(|alone| *alone.model == *model);
+        // Those that came at once are one.
+        if let Some(rest) = known.as_ref().and_then(|alone| left(alone.until, now)) {
+            return rest;
+        }
+        let rest = nth_rest(known.as_ref().map_or(0, |alone| alone.refusals));
+        match known {
+            Some(alone) => (alone.refusals, alone.until) = (alone.refusals + 1, now + rest),
+            None => {
+                health.alone.retain(|alone| alone.is_remembered(now));
+                if health.alone.len() < MOST_ALONE {
+                    health.alone.push(Alone { model: model.into(), refusals: 1, until: now + rest });
+                }
+            }
+        }
+        self.is_troubled.store(true, Ordering::Release);
         rest
     }
 
@@ -226,38 +289,94 @@ impl Credential {
 // === impl Health ===
 
 impl Health {
-    fn rests_for(&self, now: Instant) -> Option<Duration> {
-        self.resting_until?.checked_duration_since(now).filter(|rest| !rest.is_zero())
+    /// How long the credential rests.
+    fn rest(&self, now: Instant) -> Option<Duration> {
+        left(self.resting_until?, now)
     }
+
+    /// The same, or how long the one model does.
+    fn rests_for(&self, model: &str, now: Instant) -> Option<Duration> {
+        let alone = || self.alone.iter().find(|alone| *alone.model == *model).and_then(|alone| left(alone.until, now));
+        self.rest(now).or_else(alone)
+    }
+
+    /// The provider took it for a model.
+    fn mend(&mut self, model: &str, now: Instant) {
+        (self.refusals, self.resting_until, self.probed_until, self.doubted) = (0, None, None, None);
+        // What was sent before the model was refused says nothing of it.
+        self.alone.retain(|alone| left(alone.until, now).is_some() || (alone.is_remembered(now) && *alone.model != *model));
+    }
+}
+
+// === impl Alone ===
+
+impl Alone {
+    /// Whether its next rest would be longer than the first.
+    fn is_remembered(&self, now: Instant) -> bool {
+        self.until + LONGEST_REST > now
+    }
+}
+
+/// Each rest is twice the one before.
+fn nth_rest(refusals: u32) -> Duration {
+    FIRST_REST.saturating_mul(1 << refusals.min(16)).min(LONGEST_REST)
+}
+
+fn left(until: Instant, now: Instant) -> Option<Duration> {
+    until.checked_duration_since(now).filter(|left| !left.is_zero())
+}
+
+fn seconds(rest: Duration) -> u64 {
+    rest.as_secs_f64().ceil() as u64
 }
 
 // === impl Attempt ===
 
 impl Attempt<'_> {
-    /// The provider refused the credential; tells how long that rests now.
-    pub fn refused(&self) -> Duration {
-        self.refused_at(Instant::now())
+    /// The provider refused it, and said that it is the credential.
+    pub fn refused(&self) -> Refused {
+        self.refused_at(true, Instant::now())
     }
 
-    pub(super) fn refused_at(&self, now: Instant) -> Duration {
-        let mut health = self.credential.lock();
-        match self.is_of_now() {
-            true => self.credential.refuse(&mut health, now),
+    /// The provider refused it, and did not say why: of a credential that it has lately taken, it may be about the model.
+    pub fn refused_for_something(&self) -> Refused {
+        self.refused_at(false, Instant::now())
+    }
+
+    pub(super) fn refused_at(&self, is_told: bool, now: Instant) -> Refused {
+        let (credential, mut health) = (self.credential, self.credential.lock());
+        let whole = |rest| Refused { rest, is_alone: false };
+        if !self.is_of_now() {
             // It was sent before another was refused: that one has told all there is to tell.
-            false => health.rests_for(now).unwrap_or(PROBE_TAKES),
+            return whole(health.rest(now).unwrap_or(PROBE_TAKES));
         }
+        let is_second = || health.refusals > 0 || health.doubted.as_deref().is_some_and(|doubted| doubted != self.model);
+        if is_told || is_second() || !credential.taken.is_for_another(self.model, now) {
+            return whole(credential.refuse(&mut health, now));
+        }
+        Refused { rest: credential.refuse_alone(&mut health, self.model, now), is_alone: true }
     }
 
     /// The provider took it.
     pub fn accepted(&self) {
-        if !self.credential.is_refused.load(Ordering::Acquire) {
+        self.accepted_at(Instant::now());
+    }
+
+    pub(super) fn accepted_at(&self, now: Instant) {
+        self.credential.taken.note(self.model, now);
+        if !self.credential.is_troubled.load(Ordering::Acquire) {
             return;
         }
         let mut health = self.credential.lock();
         if self.is_of_now() {
-            *health = Health::default();
-            self.credential.is_refused.store(false, Ordering::Release);
+            health.mend(self.model, now);
+            self.credential.is_troubled.store(!health.alone.is_empty(), Ordering::Release);
         }
+    }
+
+    /// What is asked for.
+    pub fn model(&self) -> &str {
+        self.model
     }
 
     /// Whether the credential was not refused since it was sent; asked under the lock.

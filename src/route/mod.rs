@@ -6,6 +6,7 @@ pub mod forms;
 mod lines;
 mod live;
 pub mod switchboard;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 pub use address::Address;
-pub use credential::{Attempt, Credential, Secret, Trace, changed_by_each};
+pub use credential::{Attempt, Credential, Refused, Secret, Trace, changed_by_each};
 pub use lines::Lines;
 pub use live::{Endpoint, LiveProvider, Place, Unserved};
 
@@ -334,7 +335,7 @@ impl Target {
 
     /// Whether its credential was refused lately.
     pub fn rests(&self) -> bool {
-        self.provider.credential.as_ref().is_some_and(|credential| credential.rests_for().is_some())
+        self.provider.credential.as_ref().is_some_and(|credential| credential.rests_for(&self.model).is_some())
     }
 
     /// Where the operation is served, in the dialect if it can be.

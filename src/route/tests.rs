@@ -124,11 +124,11 @@ fn an_alias_passes_over_what_is_not_live() {
 fn refusals_at_once_are_one_and_each_that_follows_a_rest_doubles_it() {
     let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
     let at = |seconds| start + Duration::from_secs(seconds);
-    assert_eq!(credential.rests_for(), None);
-    let burst: Vec<_> = (0..12).map(|_| credential.attempt().unwrap()).collect();
-    assert!(burst.iter().all(|attempt| attempt.refused_at(at(0)) == Duration::from_secs(5)));
-    assert_eq!(credential.attempt_at(|| at(1)).err(), Some(Duration::from_secs(4)));
-    assert_eq!(credential.attempt_at(|| at(5)).unwrap().refused_at(at(5)), Duration::from_secs(10));
+    assert_eq!(credential.rests_for("m"), None);
+    let burst: Vec<_> = (0..12).map(|_| credential.attempt("m").unwrap()).collect();
+    assert!(burst.iter().all(|attempt| attempt.refused_at(true, at(0)).rest == Duration::from_secs(5)));
+    assert_eq!(credential.attempt_at("m", || at(1)).err(), Some(Duration::from_secs(4)));
+    assert_eq!(credential.attempt_at("m", || at(5)).unwrap().refused_at(true, at(5)).rest, Duration::from_secs(10));
     assert!(format!("{credential:?}").contains("Secret(…)"));
 }
 
@@ -136,21 +136,72 @@ fn refusals_at_once_are_one_and_each_that_follows_a_rest_doubles_it() {
 fn only_what_was_sent_after_a_rest_ends_it_and_one_request_finds_out() {
     let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
     let at = |seconds| start + Duration::from_secs(seconds);
-    let older = credential.attempt().unwrap();
-    credential.attempt().unwrap().refused_at(at(0));
+    let older = credential.attempt("m").unwrap();
+    credential.attempt("m").unwrap().refused_at(true, at(0));
     older.accepted();
-    assert!(credential.attempt_at(|| at(1)).is_err(), "it was asked before the other was refused");
-    let probe = credential.attempt_at(|| at(6)).unwrap();
+    assert!(credential.attempt_at("m", || at(1)).is_err(), "it was asked before the other was refused");
+    let probe = credential.attempt_at("m", || at(6)).unwrap();
     older.accepted();
-    assert!(credential.attempt_at(|| at(6)).is_err(), "one request is enough to find out");
+    assert!(credential.attempt_at("m", || at(6)).is_err(), "one request is enough to find out");
     drop(probe);
-    let slow = credential.attempt_at(|| at(6)).unwrap();
-    let probe = credential.attempt_at(|| at(16)).expect("a request that takes so long is not waited for");
+    let slow = credential.attempt_at("m", || at(6)).unwrap();
+    let probe = credential.attempt_at("m", || at(16)).expect("a request that takes so long is not waited for");
     probe.accepted();
     drop(slow);
-    assert!(credential.attempt().is_ok() && credential.attempt().is_ok());
-    let again = credential.attempt().unwrap().refused_at(at(20));
+    assert!(credential.attempt("m").is_ok() && credential.attempt("m").is_ok());
+    let again = credential.attempt("m").unwrap().refused_at(true, at(20)).rest;
     assert_eq!(again, Duration::from_secs(5), "what was before the success is forgotten");
+}
+
+#[test]
+fn a_model_that_is_refused_while_others_are_taken_rests_alone() {
+    let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let refuse = |model, seconds| credential.attempt_at(model, || at(seconds)).unwrap().refused_at(false, at(seconds));
+    let take = |model, seconds| credential.attempt_at(model, || at(seconds)).unwrap().accepted_at(at(seconds));
+    let alone = |seconds| Refused { rest: Duration::from_secs(seconds), is_alone: true };
+    for round in 0..20 {
+        take("good", round);
+    }
+    assert_eq!(refuse("gated", 20), alone(5));
+    assert_eq!(credential.attempt_at("gated", || at(21)).err(), Some(Duration::from_secs(4)));
+    take("good", 22);
+    assert_eq!((refuse("gated", 25), refuse("gated", 35)), (alone(10), alone(20)), "each rest is twice the one before");
+    take("good", 36);
+    assert_eq!(refuse("other", 37), alone(5), "the credential was taken since the first");
+    assert_eq!((credential.refused_for_s(), credential.refused_alone().map(|(models, _)| models)), (None, Some(2)));
+    assert!(!refuse("third", 38).is_alone && credential.refused_for_s().is_some(), "nothing was taken since the second");
+    take("good", 43);
+    assert_eq!((credential.refused_for_s(), credential.attempt_at("third", || at(43)).is_ok()), (None, true));
+}
+
+#[test]
+fn a_credential_rests_where_it_was_taken_for_no_other_model_lately_or_its_provider_says_so() {
+    let at = |start: Instant, seconds| start + Duration::from_secs(seconds);
+    let refused_after = |taken: &[(&str, u64)], is_told| {
+        let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
+        taken.iter().for_each(|(model, second)| credential.attempt(model).unwrap().accepted_at(at(start, *second)));
+        !credential.attempt("m").unwrap().refused_at(is_told, at(start, 1000)).is_alone
+    };
+    assert!(refused_after(&[], false) && refused_after(&[("m", 999)], false) && refused_after(&[("n", 600)], false));
+    assert!(!refused_after(&[("n", 900)], false) && refused_after(&[("n", 900)], true));
+    assert!(!refused_after(&[("a", 990), ("b", 991), ("n", 992), ("m", 998), ("m", 999)], false), "the model's own crowds no other out");
+}
+
+#[test]
+fn what_is_refused_alone_is_forgotten_in_time_and_kept_of_a_few() {
+    let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let take = |seconds| credential.attempt_at("good", || at(seconds)).unwrap().accepted_at(at(seconds));
+    let names: Vec<String> = (0..100).map(|number| format!("m{number}")).collect();
+    for name in &names {
+        take(0);
+        assert!(credential.attempt_at(name, || at(0)).unwrap().refused_at(false, at(0)).is_alone);
+    }
+    assert_eq!(names.iter().filter(|name| credential.attempt_at(name, || at(1)).is_err()).count(), 64);
+    take(400);
+    assert_eq!(credential.refused_alone(), None);
+    assert!(format!("{credential:?}").contains("is_troubled: false"), "the lock is taken no more");
 }
 
 #[tokio::test]

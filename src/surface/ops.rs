@@ -37,8 +37,16 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
         .lines()
         .filter_map(|provider| {
             let credential = provider.credential.as_ref()?;
-            let rest_s = credential.refused_for_s()?;
-            Some(json!({ "provider": provider.id, "credential": credential.variable, "tried_again_in_s": rest_s }))
+            let (models, rest_s) = match credential.refused_for_s() {
+                Some(rest_s) => (None, rest_s),
+                None => credential.refused_alone().map(|(models, rest_s)| (Some(models), rest_s))?,
+            };
+            let mut told = json!({ "provider": provider.id, "credential": credential.variable, "tried_again_in_s": rest_s });
+            // Which, the log tells: names of models are whatever somebody asked for.
+            if let Some(models) = models {
+                told["models"] = models.into();
+            }
+            Some(told)
         })
         .collect();
     let down = |server: &Arc<Server>| Some(json!({ "server": server.name, "why": server.listing_now().trouble.as_ref()? }));

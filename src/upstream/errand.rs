@@ -112,7 +112,7 @@ impl Client {
     async fn run_at(&self, errand: &Errand, target: &Target) -> Result<Answer, Failure> {
         let provider = &*target.provider;
         let endpoint = target.endpoint(errand.operation, errand.dialect).map_err(Failure::Unserved)?;
-        let attempt = super::attempt_by(provider)?;
+        let attempt = super::attempt_by(target)?;
         let place = match errand.begins_upload {
             true => endpoint.uploading(&errand.rest, &errand.query),
             false => endpoint.below(&target.model, &errand.rest, &errand.query),
@@ -144,8 +144,9 @@ impl Client {
             }
             Load::Nothing => self.execute(request(place, headers), provider, self.settings.first_byte_timeout).await?,
         };
-        let (head, body) = response.into_parts();
-        let body = super::judge_credential(head.status, body, endpoint, provider, attempt.as_ref(), self.idle_timeout()).await?;
+        let (mut head, body) = response.into_parts();
+        let (status, body) = super::judge_credential(head.status, body, endpoint, provider, attempt.as_ref(), self.idle_timeout()).await?;
+        head.status = status;
         Ok(Answer { head, body, target: 0, dialect: errand.dialect, dropped: Dropped::default() })
     }
 

@@ -164,7 +164,7 @@ impl Client {
             let (head, body) = simulator::answer(endpoint.operation, endpoint.dialect, &last.concat()).into_parts();
             return Ok(answer((head, Source::Ready(Some(body)))));
         }
-        let attempt = attempt_by(provider)?;
+        let attempt = attempt_by(target)?;
         let place = endpoint.place(&target.model, ask.form()).map_err(|why| Failure::bad_answer(provider, why))?;
         let headers = write_headers(endpoint, (endpoint.dialect == ask.called.dialect).then_some(headers));
         if calls.is_empty() {
@@ -239,8 +239,9 @@ impl Client {
             let signed = Box::pin(signer.sign(&place.url, &pieces, &mut headers)).await;
             signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
         }
-        let (head, body) = self.send(place, headers, pieces, provider).await?.into_parts();
-        let body = judge_credential(head.status, body, endpoint, provider, attempt, self.idle_timeout()).await?;
+        let (mut head, body) = self.send(place, headers, pieces, provider).await?.into_parts();
+        let (status, body) = judge_credential(head.status, body, endpoint, provider, attempt, self.idle_timeout()).await?;
+        head.status = status;
         Ok((head, body))
     }
 

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::{Failure, Partial, Source, Who, read_up_to};
-use crate::route::{Attempt, Endpoint, LiveProvider, Trace, changed_by_each};
+use crate::route::{Attempt, Endpoint, LiveProvider, Refused, Target, Trace, changed_by_each};
 
 /// Of a provider's error so much is read at the most.
 pub const READ_ERROR: usize = 256 << 10;
@@ -67,13 +67,24 @@ const BEGINNINGS: [&str; 21] = [
 /// Google's consumer is the credential, in the middle of the sentence.
 const CONSUMER: (&str, &str) = ("permission denied: consumer '", "' has been suspended");
 
-/// That a request is sent by our credential; one that was refused lately is not shown yet.
-pub(super) fn attempt_by(provider: &LiveProvider) -> Result<Option<Attempt<'_>>, Failure> {
-    let attempt = provider.credential.as_ref().map(|credential| credential.attempt()).transpose();
-    attempt.map_err(|rest| refused_for(provider, rest))
+/// What is the matter with a request that a provider does not serve.
+enum Blame {
+    /// It says that it is our credential.
+    Credential,
+    /// It wants another one, and does not say what for.
+    Unsaid,
+    /// What was asked for.
+    Request,
 }
 
-/// What an answer says of our credential: a failure where that is refused, and what is to be read of the answer where not.
+/// That a request is sent by our credential; one that was refused lately is not shown yet.
+pub(super) fn attempt_by(target: &Target) -> Result<Option<Attempt<'_>>, Failure> {
+    let attempt = target.provider.credential.as_ref().map(|credential| credential.attempt(&target.model)).transpose();
+    attempt.map_err(|rest| refused_for(&target.provider, rest))
+}
+
+/// What an answer says of our credential: a failure where that is refused; where not, the status that its caller is to see, and what is to be
+/// read of it.
 pub(super) async fn judge_credential(
     status: StatusCode,
     mut body: Source,
@@ -81,40 +92,42 @@ pub(super) async fn judge_credential(
     provider: &LiveProvider,
     attempt: Option<&Attempt<'_>>,
     idle: Duration,
-) -> Result<Source, Failure> {
+) -> Result<(StatusCode, Source), Failure> {
     let Some(attempt) = attempt else {
         // To the caller it would read as trouble with their own key.
         let why = "it wants a credential, and none is set for it here (status 401)".to_owned();
-        return if status == StatusCode::UNAUTHORIZED { Err(Failure::bad_answer(provider, why)) } else { Ok(body) };
+        return if status == StatusCode::UNAUTHORIZED { Err(Failure::bad_answer(provider, why)) } else { Ok((status, body)) };
     };
-    let is_refused = match status {
-        StatusCode::UNAUTHORIZED => true,
-        // These have many causes: what is said tells which.
-        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => {
-            let text = read_up_to(&mut body, READ_ERROR, idle).await.unwrap_or_else(Partial::read);
-            let is_refused = is_about_credential(status, &String::from_utf8_lossy(&text));
-            body = Source::Ready(Some(text));
-            is_refused
-        }
-        _ => false,
-    };
-    if is_refused {
+    // These have many causes: what is said tells which.
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN) {
+        let text = read_up_to(&mut body, READ_ERROR, idle).await.unwrap_or_else(Partial::read);
+        let refused = match blame(status, &String::from_utf8_lossy(&text)) {
+            Blame::Credential => attempt.refused(),
+            Blame::Unsaid => attempt.refused_for_something(),
+            // A 401 would read as trouble with the caller's own key.
+            Blame::Request if status == StatusCode::UNAUTHORIZED => return Ok((StatusCode::FORBIDDEN, Source::Ready(Some(text)))),
+            Blame::Request => return Ok((status, Source::Ready(Some(text)))),
+        };
         endpoint.signer.iter().for_each(|signer| signer.refused());
-        let rest = attempt.refused();
-        let variable = provider.credential.as_ref().map(|credential| credential.variable.as_str());
-        tracing::warn!(
-            provider = provider.id,
-            variable,
-            status = status.as_u16(),
-            rest_s = rest.as_secs(),
-            "the provider refused our credential"
-        );
-        return Err(refused_for(provider, rest));
+        tell(status, provider, attempt, refused);
+        return Err(refused_for(provider, refused.rest));
     }
     if status.is_success() {
         attempt.accepted();
     }
-    Ok(body)
+    Ok((status, body))
+}
+
+/// For those who run the gateway.
+fn tell(status: StatusCode, provider: &LiveProvider, attempt: &Attempt<'_>, refused: Refused) {
+    let variable = provider.credential.as_ref().map(|credential| credential.variable.as_str());
+    let (provider, status, rest_s) = (&provider.id, status.as_u16(), refused.rest.as_secs());
+    match refused.is_alone {
+        true => {
+            tracing::warn!(provider, variable, model = attempt.model(), status, rest_s, "the provider refused our credential for a model")
+        }
+        false => tracing::warn!(provider, variable, status, rest_s, "the provider refused our credential"),
+    }
 }
 
 /// The text of a provider's error, with nothing of our credential in it; a failure where it is none of the caller's business.
@@ -164,6 +177,26 @@ fn refused_for(provider: &LiveProvider, rest: Duration) -> Failure {
     Failure::CredentialRefused { provider: Who::of(provider), variable, rest }
 }
 
+/// Whose fault it is that a request was not served.
+fn blame(status: StatusCode, text: &str) -> Blame {
+    let is_unauthorized = status == StatusCode::UNAUTHORIZED;
+    match is_unauthorized && is_about_model(text) {
+        true => Blame::Request,
+        false if is_about_credential(status, text) => Blame::Credential,
+        false if is_unauthorized => Blame::Unsaid,
+        false => Blame::Request,
+    }
+}
+
+/// Whether an error says by its name that it is about the model, as LiteLLM's `key_model_access_denied` does with a 401.
+fn is_about_model(text: &str) -> bool {
+    let Ok(value) = serde_json::from_str::<Value>(text) else { return false };
+    let error = value.get("error").filter(|error| error.is_object()).unwrap_or(&value);
+    let member = |name: &str| error.get(name).and_then(Value::as_str);
+    member("param") == Some("model")
+        || ["code", "type"].into_iter().filter_map(member).any(|name| name.to_ascii_lowercase().contains("model"))
+}
+
 fn is_about_credential(status: StatusCode, text: &str) -> bool {
     // Providers repeat what they were sent, and a caller's own words must not put our credential to rest: only the error's name counts, or
     // how its message begins.
@@ -207,6 +240,30 @@ mod tests {
             bad.iter().for_each(|text| assert!(is_about_credential(status, text), "{text}"));
             others.iter().for_each(|text| assert!(!is_about_credential(status, text), "{text}"));
         }
+    }
+
+    #[test]
+    fn a_401_is_about_the_credential_or_about_the_model_or_does_not_say() {
+        let of_model = [
+            r#"{"error":{"message":"key not allowed to access model. This key can only access models=['a'].","type":"key_model_access_denied","param":"model","code":"401"}}"#,
+            r#"{"error":{"message":"You have no access to model x","type":"invalid_request_error","code":"model_no_access"}}"#,
+            r#"{"error":{"message":"x","type":"x","param":"model"}}"#,
+            r#"{"code":"model_not_allowed","message":"x"}"#,
+        ];
+        let of_credential = [
+            r#"{"error":{"message":"Incorrect API key provided: sk-…","code":"invalid_api_key","param":null}}"#,
+            r#"{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}"#,
+            "Invalid API key",
+        ];
+        let of_neither = [
+            r#"{"error":{"message":"The model 'x' is not for you","type":"auth_error","param":"None","code":"401"}}"#,
+            r#"{"error":"Unauthorized"}"#,
+            "",
+        ];
+        let blame = |text: &&str| blame(StatusCode::UNAUTHORIZED, text);
+        assert!(of_model.iter().all(|text| matches!(blame(text), Blame::Request)));
+        assert!(of_credential.iter().all(|text| matches!(blame(text), Blame::Credential)));
+        assert!(of_neither.iter().all(|text| matches!(blame(text), Blame::Unsaid)));
     }
 
     #[test]

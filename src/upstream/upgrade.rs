@@ -13,7 +13,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::refused::{READ_ERROR, attempt_by, judge_credential};
 use super::{Client, Failure, Partial, Source, Who, error_text, read_up_to, retry_after};
-use crate::route::{Attempt, Endpoint, LiveProvider};
+use crate::route::{Attempt, Endpoint, LiveProvider, Target};
 
 /// How a provider answered the handshake.
 pub enum Upgraded {
@@ -34,15 +34,10 @@ pub enum Upgraded {
 
 impl Client {
     /// Asks for a WebSocket at `url`; connection and handshake together may take as long as any connection.
-    pub async fn open_websocket(
-        &self,
-        url: Url,
-        endpoint: &Endpoint,
-        provider: &LiveProvider,
-        forwarded: HeaderMap,
-    ) -> Result<Upgraded, Failure> {
+    pub async fn open_websocket(&self, url: Url, endpoint: &Endpoint, target: &Target, forwarded: HeaderMap) -> Result<Upgraded, Failure> {
+        let provider = &*target.provider;
         let who = || Who::of(provider);
-        let attempt = attempt_by(provider)?;
+        let attempt = attempt_by(target)?;
         let key = new_key().map_err(|why| Failure::Unsigned { provider: who(), why })?;
         let mut headers = endpoint.headers.clone();
         forwarded.into_iter().filter_map(|(name, value)| Some((name?, value))).for_each(|(name, value)| {
@@ -87,7 +82,7 @@ impl Client {
             return Err(Failure::bad_answer(provider, why));
         }
         let body = Source::Network(response.into());
-        let mut body = judge_credential(status, body, endpoint, provider, attempt, self.idle_timeout()).await?;
+        let (status, mut body) = judge_credential(status, body, endpoint, provider, attempt, self.idle_timeout()).await?;
         let text = read_up_to(&mut body, READ_ERROR, self.idle_timeout()).await.unwrap_or_else(Partial::read);
         Ok(Upgraded::Refused { status, text: error_text(status, &text, provider)?, retry_after })
     }

@@ -373,6 +373,49 @@ def test_forbidden_model_stays_the_providers_own_error(dormant, upstream):
     assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
 
 
+DENIED = {"error": {"message": "key not allowed to access model", "type": "key_model_access_denied", "param": "model", "code": "401"}}
+
+
+def test_a_model_that_a_401_is_about_takes_no_credential_away(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    upstream.serve("gated", provider.answer_json(DENIED, 401))
+    for path, more in (("/v1/chat/completions", {}), ("/v1/messages", {"max_tokens": 9}), ("/v1/responses", {})):
+        asked = {"model": "test/gated", "input" if "responses" in path else "messages": MESSAGES, **more}
+        reply = gateway.request("POST", path, json.dumps(asked).encode(), key)
+        assert reply.status == 403 and "key not allowed to access model" in reply.body.decode(), reply
+        assert "www-authenticate" not in reply.headers, "it is none of the caller's key"
+        assert ask(gateway, key).status == 200
+    assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
+
+
+def test_a_401_that_does_not_say_why_rests_the_model_first_and_then_the_credential(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main", "backup")
+    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
+    no = provider.answer_json({"error": "Unauthorized"}, 401)
+    upstream.serve("gated", no)
+    upstream.serve("other", no)
+    upstream.requests.clear()
+    for _ in range(3):
+        reply = ask(gateway, key, "test/gated")
+        assert (reply.status, reply.json()["error"]["code"]) == (502, "provider_credential_refused")
+        assert ask(gateway, key).status == 200
+    assert [asked.json()["model"] for asked in upstream.requests].count("gated") == 2, "each credential rests for it"
+    told = lambda: gateway.request("GET", "/readyz").json()["credentials_refused"]  # noqa: E731
+    resting = lambda: gateway.request("GET", "/metrics").body.decode().count("keyward_credential_resting{") and [  # noqa: E731
+        line for line in gateway.request("GET", "/metrics").body.decode().splitlines() if "credential_resting{" in line and line.endswith(" 1")
+    ]
+    assert [(one["credential"], one["models"]) for one in told()] == [(f"the stored credential '{name}'", 1) for name in ("backup", "main")]
+    assert resting() == [] and gateway.log().count("refused our credential for a model") == 2
+    # Both were taken since: it is that model's own, once more.
+    assert ask(gateway, key).status == ask(gateway, key).status == 200
+    assert ask(gateway, key, "test/other").status == 502 and {one["models"] for one in told()} == {2}
+    upstream.serve("gpt-4o-mini", no)
+    assert ask(gateway, key).status == 502, "another model after that, and none taken between them: it is the credential"
+    assert ["models" in one for one in told()] == [False, False] and len(resting()) == 2
+
+
 def test_refusals_that_come_at_once_are_one(dormant, upstream):
     gateway, key = dormant
     switch_on(gateway, key, "main")
