@@ -72,7 +72,7 @@ pub fn all() -> Vec<Tool> {
         tool(
             "explain_key",
             "Explain this key",
-            "Tells whether this key may be used now, for a model if one is named, and how each of its limits and budgets stands.",
+            "Tells whether this key may be used now, for a model if one is named, how each of its own limits and budgets stands, and which that it shares with others refuse it.",
             json!({ "model": text("A model's name, such as 'openai/gpt-4o-mini'.") }),
             json!({ "accepted": { "type": "boolean" }, "message": { "type": "string" } }),
         ),
@@ -118,13 +118,20 @@ async fn usage(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<V
     Ok(json!({ "rows": rows, "complete": complete }))
 }
 
+/// What a key's holder may know: no more of the limits that others share than a request of theirs would be told.
 async fn explain_key(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<Value, String> {
     let ExplainKey { model } = read(arguments)?;
+    gateway.take_in_newest("a key is explained").await;
     let (keys, ledger, router) = (&*gateway.key_store, &*gateway.ledger_store, gateway.router());
     let (prompts, prompts_model) = (&*gateway.prompts.prompts(), gateway.config.prompts.model.as_str());
     let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router, prompts, prompts_model };
-    let explanation = sources.explain(caller.id().as_str(), model.as_deref()).await.map_err(|e| down(&e))?;
-    serde_json::to_value(explanation).map_err(|e| e.to_string())
+    let mut explanation = sources.explain(caller.id().as_str(), model.as_deref()).await.map_err(|e| down(&e))?;
+    let own: Vec<String> = caller.chain().iter().map(|account| account.id()).filter(|id| id.is_a_keys()).map(ToString::to_string).collect();
+    explanation.limits.retain(|standing| own.contains(&standing.account) || standing.refusal().is_some());
+    let mut told = serde_json::to_value(explanation).map_err(|e| e.to_string())?;
+    // It is for whoever runs the gateway.
+    told.as_object_mut().and_then(|told| told.remove("hint"));
+    Ok(told)
 }
 
 fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, String> {

@@ -178,6 +178,11 @@ impl AccountId {
         }
     }
 
+    /// Whether it is a key's own.
+    pub fn is_a_keys(&self) -> bool {
+        matches!(self, AccountId::Key(_))
+    }
+
     /// Its subject in a sentence to a key's holder.
     pub fn subject(&self) -> String {
         match self {
