@@ -220,6 +220,9 @@ pub struct ConfigError {
     pub message: String,
 }
 
+/// The store is asked four times a second, and may take its time over an answer.
+const SHORTEST_DOWN: Duration = Duration::from_secs(1);
+
 /// The variables that override the file, with the setting that each stands for.
 pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_LISTEN", "listen"),
@@ -332,6 +335,12 @@ impl Config {
         }
         if self.upstream.attempts == 0 {
             return Err("upstream.attempts is 0, so that no provider would be called: set at least 1".to_owned());
+        }
+        if self.store.down_for < SHORTEST_DOWN {
+            let down_for = self.store.down_for;
+            return Err(format!(
+                "store.down_for is {down_for:?}, so that keys would be refused while the store is well, which is asked four times a second: set at least \"1s\""
+            ));
         }
         self.mcp.check()?;
         for (name, targets) in &self.aliases {

@@ -43,6 +43,14 @@ fn an_alias_has_to_name_a_provider() {
 }
 
 #[test]
+fn keys_in_memory_outlive_the_time_between_two_questions_to_the_store() {
+    let set = |value: &str| std::iter::once(("KEYWARD_STORE_DOWN_FOR".to_owned(), value.to_owned())).collect::<Environment>();
+    let refused = Config::load(None, &set("300ms")).unwrap_err().to_string();
+    assert!(refused.contains("store.down_for is 300ms") && refused.contains("set at least \"1s\""), "{refused}");
+    assert_eq!(Config::load(None, &set("1s")).unwrap().store.down_for, Duration::from_secs(1));
+}
+
+#[test]
 fn days_are_durations_and_requests_are_kept_for_good_by_default() {
     assert_eq!(Config::parse("f", "[ledger]\nkeep = \"90d\"").unwrap().ledger.keep, Some(Duration::from_secs(90 * 86_400)));
     assert_eq!(Config::parse("f", "[held]\nkeep = \"400d\"").unwrap().held.keep, Some(Duration::from_secs(400 * 86_400)));
