@@ -54,7 +54,7 @@ pub(super) async fn targets(gateway: &Gateway, ask: &Ask, key: KeyId, prompt: &O
     let targets = gateway.router().resolve_for(&ask.model, keeper.as_deref());
     let targets = targets.map_err(|no_route| chat::own_fault(prompt, no_route.into()))?;
     match (kept.first(), keeper) {
-        (Some((kind, id)), Some(keeper)) if targets.is_empty() => Err(elsewhere(*kind, id, &keeper)),
+        (Some((kind, id)), Some(keeper)) if targets.is_empty() => Err(not_there(gateway, *kind, id, &keeper)),
         _ => Ok(targets),
     }
 }
@@ -102,9 +102,33 @@ pub(super) fn store_down(error: &StoreError) -> Refusal {
     )
 }
 
+/// What is kept cannot be had from whoever was asked: it is another's, or nobody can ask for it any more.
+pub(super) fn not_there(gateway: &Gateway, kind: Kind, id: &str, holder: &str) -> Refusal {
+    if gateway.router().provider(holder).is_some() { elsewhere(kind, id, holder) } else { out_of_use(gateway, holder) }
+}
+
+/// The credential by which something was made is not used now.
+pub(super) fn out_of_use(gateway: &Gateway, holder: &str) -> Refusal {
+    let (router, id) = (gateway.router(), provider_of(holder));
+    let dormant = || router.dormant().find(|(dormant, _)| *dormant == id).map(|(_, dormant)| dormant.name.clone());
+    let name = router.provider(id).map(|provider| provider.name.clone()).or_else(dormant).unwrap_or_else(|| id.to_owned());
+    let message = format!(
+        "{name} keeps this for a credential that this gateway does not use now, and no other can ask for it. Your own key is fine: tell whoever runs this gateway."
+    );
+    let mut refusal = Refusal::new(StatusCode::BAD_GATEWAY, error::Kind::Upstream, "provider_credential_unusable", message);
+    refusal.provider = Some(id.to_owned());
+    refusal
+}
+
+/// The provider of one of its lines, `id` or `id#credential`.
+pub(super) fn provider_of(holder: &str) -> &str {
+    holder.split('#').next().unwrap_or_default()
+}
+
 /// It is kept by another provider than the one that is asked.
 pub(super) fn elsewhere(kind: Kind, id: &str, holder: &str) -> Refusal {
-    let name = kind.as_str();
+    // Credentials are nothing that its callers choose.
+    let (name, holder) = (kind.as_str(), provider_of(holder));
     let message = format!("The {name} '{id}' is kept by '{holder}': name a model of that provider, as '{holder}/model'.");
     Refusal::invalid("held_elsewhere", message).with_param("model")
 }

@@ -407,7 +407,7 @@ def test_a_401_that_does_not_say_why_rests_the_model_first_and_then_the_credenti
         line for line in gateway.request("GET", "/metrics").body.decode().splitlines() if "credential_resting{" in line and line.endswith(" 1")
     ]
     assert [(one["credential"], one["models"]) for one in told()] == [(f"the stored credential '{name}'", 1) for name in ("backup", "main")]
-    assert resting() == [] and gateway.log().count("refused our credential for a model") == 2
+    assert resting() == [] and eventually(lambda: gateway.log().count("refused our credential for a model") == 2)
     # Both were taken since: it is that model's own, once more.
     assert ask(gateway, key).status == ask(gateway, key).status == 200
     assert ask(gateway, key, "test/other").status == 502 and {one["models"] for one in told()} == {2}
@@ -461,6 +461,28 @@ def form(**fields):
     parts = [f'--B\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
     file = '--B\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\nabc\r\n--B--\r\n'
     return "".join(parts + [file]).encode()
+
+
+def test_what_a_credential_made_that_is_out_of_use_is_no_fault_of_the_request(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    upstream.serve_at("POST", "/files", provider.answer_json({"id": "file-1", "object": "file"}))
+    upstream.serve_at("GET", "/files/file-1", provider.answer_json({"id": "file-1", "object": "file"}))
+    made = gateway.request("POST", "/v1/files", form(purpose="user_data"), key, content_type="multipart/form-data; boundary=B")
+    assert made.status == 200, made
+    switch_on(gateway, key, "backup")
+    gateway.admin("PATCH", "/credentials/main", {"disabled": True})
+    item = {"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}
+    named = json.dumps({"model": "test/gpt-4o-mini", "input": [item]}).encode()
+    batch = json.dumps({"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}).encode()
+    ways = [("GET", "/v1/files/file-1", None), ("DELETE", "/v1/files/file-1", None), ("POST", "/v1/responses", named), ("POST", "/v1/batches", batch)]
+    for method, path, body in ways:
+        reply = gateway.request(method, path, body, key)
+        error = reply.json()["error"]
+        assert (reply.status, error["code"], error["provider"]) == (502, "provider_credential_unusable", "test"), reply
+        assert error["message"].startswith("Test keeps this for a credential") and "Your own key is fine" in error["message"] and "#" not in reply.body.decode()
+    gateway.admin("PATCH", "/credentials/main", {"disabled": False})
+    assert gateway.request("GET", "/v1/files/file-1", key=key).status == 200
 
 
 def test_files_go_to_a_credential_that_works_and_stay_with_it(dormant, upstream):

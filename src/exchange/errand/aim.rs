@@ -10,7 +10,7 @@ use crate::catalog::Dialect;
 use crate::dialect::ask::earlier;
 use crate::dialect::members::Members;
 use crate::error::{Kind, Refusal};
-use crate::exchange::keeping::{self, store_down};
+use crate::exchange::keeping::{self, provider_of, store_down};
 use crate::exchange::naming::{file_ids, files_named};
 use crate::gateway::Gateway;
 use crate::held::{self, Held};
@@ -81,7 +81,7 @@ pub(super) async fn targets(
     let (Some((kind, id)), Some(keeper)) = (kept.first(), keeper) else { return Ok(targets) };
     let mut there = targets;
     there.retain(|target| target.provider.holder() == *keeper);
-    if there.is_empty() { Err(keeping::elsewhere(*kind, id, &keeper)) } else { Ok(there) }
+    if there.is_empty() { Err(keeping::not_there(gateway, *kind, id, &keeper)) } else { Ok(there) }
 }
 
 /// What a body names of what providers keep: files, and what a response goes on with.
@@ -164,14 +164,9 @@ pub(in crate::exchange) async fn held_by(gateway: &Gateway, caller: &Caller, kin
     gateway.held.all(caller.id(), kind).await.map_err(|e| store_down(&e))
 }
 
-/// The provider of one of its lines, `id` or `id#credential`.
-pub(super) fn provider_of(holder: &str) -> &str {
-    holder.split('#').next().unwrap_or_default()
-}
-
-/// A provider as a target, with no model.
-pub(super) fn at(gateway: &Gateway, id: &str) -> Result<Target, Refusal> {
-    let provider = gateway.router().provider(id).cloned().ok_or_else(|| not_live(id))?;
+/// Who keeps something as a target, with no model.
+pub(super) fn at(gateway: &Gateway, holder: &str) -> Result<Target, Refusal> {
+    let provider = gateway.router().provider(holder).cloned().ok_or_else(|| keeping::out_of_use(gateway, holder))?;
     Ok(Target { provider, model: Arc::from("") })
 }
 

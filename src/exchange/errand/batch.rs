@@ -6,11 +6,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Served, aim, not_served};
+use super::{Served, not_served};
 use crate::catalog::Dialect;
 use crate::dialect::ask::{Edit, json_string, splice};
 use crate::dialect::members::Members;
 use crate::error::Refusal;
+use crate::exchange::keeping::provider_of;
 use crate::gateway::Gateway;
 use crate::key::caller::Caller;
 use crate::prompt::chat;
@@ -98,7 +99,7 @@ pub(super) fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: 
         (Some(index), _) => Ok(targets.swap_remove(index)),
         (None, Some(holder)) => Err(invalid(format!(
             "A batch goes to one provider, and '{name}' is not at '{}', where the requests before it are, or a file that they name: make a batch for each provider.",
-            aim::provider_of(holder)
+            provider_of(holder)
         ))),
         (None, None) => {
             let (whose, dialect) = (if served.dialect == Dialect::Gemini { "Google" } else { "Anthropic" }, served.dialect.as_str());
