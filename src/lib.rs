@@ -39,6 +39,7 @@ pub mod route;
 pub mod server;
 pub mod service;
 pub mod shelf;
+mod shown_url;
 pub mod steps;
 pub mod store;
 pub mod surface;

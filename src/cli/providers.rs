@@ -10,6 +10,7 @@ use super::{CliError, installation, output};
 use crate::catalog::{Catalog, Dialect, Environment, Operation};
 use crate::config::{Config, hint};
 use crate::route::{LiveProvider, Router};
+use crate::shown_url::shown;
 use crate::upstream::Client;
 
 /// List, show and check providers
@@ -115,7 +116,7 @@ fn show(config: &Config, router: &Router, id: &str, json: bool) -> Result<ExitCo
     let dialects: Vec<&str> = provider.dialects.iter().map(|dialect| dialect.as_str()).collect();
     if json {
         output::json(&json!({
-            "id": provider.id, "name": provider.name, "docs": provider.docs, "dialects": dialects, "base_url": provider.base_url,
+            "id": provider.id, "name": provider.name, "docs": provider.docs, "dialects": dialects, "base_url": shown(&provider.base_url),
             "credential": provider.credential, "live": needs.is_none(), "needs": needs.unwrap_or_default(), "models": provider.models,
         }))?;
         return Ok(ExitCode::SUCCESS);
@@ -126,7 +127,7 @@ fn show(config: &Config, router: &Router, id: &str, json: bool) -> Result<ExitCo
         provider.name,
         provider.id,
         dialects.join(", "),
-        provider.base_url,
+        shown(&provider.base_url),
         provider.docs,
         if provider.models.is_empty() { "any".to_owned() } else { provider.models.len().to_string() },
     ))?;

@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 
-from gateway import BINARY, Gateway, eventually
+from gateway import BINARY, Gateway, eventually, provider
 
 
 def test_version(gateway):
@@ -94,6 +94,12 @@ def test_providers_show(gateway):
     assert shown["base_url"] == "https://api.openai.com/v1" and "gpt-4o-mini" in shown["models"]
     near = gateway.run("providers", "show", "opena")
     assert near.returncode == 1 and "'openai'" in near.stderr
+
+
+def test_providers_show_no_password(start_gateway):
+    gateway = start_gateway(providers={"mine": provider("http://user:hushed@127.0.0.1:1/v1", credential="MINE_KEY")})
+    assert gateway.cli("providers", "show", "mine")["base_url"] == "http://…@127.0.0.1:1/v1"
+    assert "http://…@127.0.0.1:1/v1" in gateway.run("providers", "show", "mine").stdout
 
 
 def test_providers_check(gateway, one_upstream):

@@ -377,6 +377,9 @@ def test_the_bridge_tells_what_is_wrong(gateway):
     assert refused["id"] == 7 and refused["error"]["data"]["code"] == "key_wrong_length"
     gone = json.loads(bridge(ask, KEYWARD_URL="http://127.0.0.1:1", KEYWARD_KEY="kw_live_short").stdout)
     assert gone["id"] == 7 and "cannot be reached" in gone["error"]["message"]
+    told = bridge(ask, KEYWARD_URL="http://user:hushed@127.0.0.1:1/mcp?key=kw_live_hushed", KEYWARD_KEY="kw_live_short")
+    assert "cannot be reached at http://…@127.0.0.1:1/mcp" in json.loads(told.stdout)["error"]["message"]
+    assert "hushed" not in told.stdout + told.stderr
     garbled = json.loads(bridge("{\n", KEYWARD_URL=gateway.url, KEYWARD_KEY="kw_live_short").stdout)
     assert garbled["error"]["code"] == -32700
 

@@ -24,6 +24,7 @@ use super::body::unread;
 use super::once;
 use crate::admin::keys;
 use crate::gateway::Gateway;
+use crate::shown_url::shown;
 use crate::store::audit::Actor;
 use crate::upstream::tls;
 
@@ -190,7 +191,7 @@ impl ScannerKeys {
                 let age_s = self.known().read.map(|read| now.saturating_duration_since(read).as_secs());
                 tracing::error!(
                     error,
-                    from = self.from,
+                    from = shown(&self.from),
                     age_s,
                     "the scanner's public keys cannot be read: those that are known are good for a day"
                 );
@@ -206,9 +207,9 @@ impl ScannerKeys {
     async fn read(&self) -> Result<Vec<PublicKey>, String> {
         let text = if self.from.starts_with("http://") || self.from.starts_with("https://") {
             let asked = self.http.get(&self.from).header(header::ACCEPT, "application/json").send().await;
-            let mut answer = asked.and_then(reqwest::Response::error_for_status).map_err(|e| e.to_string())?;
+            let mut answer = asked.and_then(reqwest::Response::error_for_status).map_err(|e| e.without_url().to_string())?;
             let mut text = Vec::new();
-            while let Some(piece) = answer.chunk().await.map_err(|e| e.to_string())? {
+            while let Some(piece) = answer.chunk().await.map_err(|e| e.without_url().to_string())? {
                 text.extend_from_slice(&piece);
                 if text.len() > LARGEST_LIST {
                     return Err("the list is larger than 1 MiB".to_owned());

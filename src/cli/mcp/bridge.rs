@@ -23,6 +23,7 @@ use crate::cli::CliError;
 use crate::config::Config;
 use crate::mcp::{INVALID_REQUEST, MOST_OF_A_BATCH, PARSE_ERROR};
 use crate::route::Secret;
+use crate::shown_url::shown;
 
 /// The other end.
 struct Bridge {
@@ -347,7 +348,7 @@ impl Bridge {
                 Err(error) if error.is_connect() && self.was_there.load(Ordering::Relaxed) && began.elapsed() < RESTART => {
                     tokio::time::sleep(REST / 4).await;
                 }
-                Err(error) => return Err(format!("the gateway cannot be reached at {} ({error})", self.url)),
+                Err(error) => return Err(format!("the gateway cannot be reached at {} ({})", shown(&self.url), error.without_url())),
             }
         }
     }
@@ -414,7 +415,7 @@ impl Bridge {
                 false => Err("the gateway's stream ended without an answer: it may have stopped".to_owned()),
             };
         }
-        let body = response.text().await.map_err(|error| format!("the gateway's answer broke off ({error})"))?;
+        let body = response.text().await.map_err(|error| format!("the gateway's answer broke off ({})", error.without_url()))?;
         match serde_json::from_str::<Value>(&body) {
             Ok(answer) if !is_message(&answer) => {
                 let said = answer.pointer("/error/message").or_else(|| answer.get("detail")).and_then(Value::as_str);
