@@ -29,7 +29,7 @@ use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::key::caller::Plane;
-use crate::key::diagnose::{holds_key, is_foreign};
+use crate::key::diagnose::{holds_escaped_key, is_foreign};
 use crate::money::Price;
 use crate::prompt::{Prompt, chat};
 use crate::route::{self, Target};
@@ -174,7 +174,7 @@ async fn walk(
 
 /// A key that was pasted in a model's place goes to no provider, no log and no ledger.
 pub fn check_name(model: &str) -> Result<(), Refusal> {
-    match holds_key(model) {
+    match holds_escaped_key(model) {
         false => Ok(()),
         true => Err(key_in_model("this gateway: send the key in the header 'Authorization: Bearer …', and")),
     }

@@ -353,6 +353,15 @@ def test_a_key_of_another_service_behind_something_else_goes_nowhere(gateway, up
     assert upstream.requests == [] and secret not in gateway.log() + str(reply.headers)
 
 
+@pytest.mark.parametrize("path, field", [("/v1/chat/completions", "messages"), ("/v1/embeddings", "input")])
+def test_a_key_that_is_written_with_escapes_in_a_models_place_goes_nowhere(gateway, upstream, path, field):
+    key = gateway.new_key()["key"]
+    written = key.replace("_", "%5F")
+    reply = gateway.request("POST", path, json.dumps({"model": f"test/{written}", field: MESSAGES}).encode(), key)
+    assert (reply.status, reply.json()["error"]["code"]) == (400, "key_in_model") and written not in reply.body.decode()
+    assert upstream.requests == [] and written not in gateway.log()
+
+
 def test_a_model_that_looks_like_a_key_is_one_where_a_provider_lists_it(start_gateway, upstream):
     files = {"pp": provider_file(upstream.url, models='"pplx-embed-context-v1-0.6b" = {}')}
     gateway = start_gateway(providers=files)
