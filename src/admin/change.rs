@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use crate::config::hint;
-use crate::key::diagnose::holds_whole_key;
+use crate::key::diagnose::{holds_whole_key, is_foreign};
 use crate::prompt::Prompts;
 use crate::prompt::chat::PREFIX;
 use crate::quota::limits::{ParallelByModel, matches, names};
@@ -61,8 +61,20 @@ pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> 
 }
 
 /// Of a text that all who may look are shown.
-pub const WHOLE_KEY: &str =
+const WHOLE_KEY: &str =
     "there is a whole key in it, which everybody who may see it could use: leave that out, and consider replacing the key";
+
+/// The same of another service's.
+const FOREIGN_KEY: &str =
+    "it looks like a key of another service, which everybody who may see it could use: leave that out, and consider replacing the key";
+
+/// Why a name that somebody chose is not kept: what is a key is in lists and in the audit list for good.
+pub fn key_in_name(text: &str) -> Option<&'static str> {
+    match holds_whole_key(text) {
+        true => Some(WHOLE_KEY),
+        false => is_foreign(text).then_some(FOREIGN_KEY),
+    }
+}
 
 /// Says which field of some limits cannot be meant.
 pub fn check(limits: &Limits) -> Result<(), Wrong> {

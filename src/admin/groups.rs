@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 
 use super::change::{self, LimitsChange, Wrong, given};
 use super::keys::difference;
-use crate::key::diagnose::holds_whole_key;
 use crate::quota::account::is_slug;
 use crate::quota::{AccountId, Limits};
 use crate::store::audit::{Actor, Note};
@@ -136,8 +135,8 @@ async fn check(store: &dyn GroupStore, group: &Group) -> Result<(), GroupError> 
     if group.name.is_empty() || group.name.len() > LONGEST {
         return wrong("name", "a name has 1 to 200 bytes");
     }
-    if holds_whole_key(&group.name) {
-        return wrong("name", change::WHOLE_KEY);
+    if let Some(why) = change::key_in_name(&group.name) {
+        return wrong("name", why);
     }
     if group.disabled && group.id == AccountId::Gateway {
         return wrong("disabled", "the gateway itself is not switched off here: stop its process");

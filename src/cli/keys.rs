@@ -1,5 +1,6 @@
 //! `keyward keys …`
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -363,13 +364,17 @@ fn stands(standing: &Standing) -> String {
     format!("Limit {limit} of {account}: {} of {} left{room}.", amount(*left), amount(*most))
 }
 
-/// The lines of a file that are not empty; of standard input where it is '-'.
+/// The lines of a file that are not empty; of standard input where it is '-'. What is no UTF-8 in them, as in a log, is no part of a key.
 fn lines(file: &Path) -> Result<Vec<String>, CliError> {
     let text = match file {
-        stdin if stdin == Path::new("-") => std::io::read_to_string(std::io::stdin())?,
-        file => std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?,
+        stdin if stdin == Path::new("-") => {
+            let mut text = Vec::new();
+            std::io::stdin().read_to_end(&mut text)?;
+            text
+        }
+        file => std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?,
     };
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&text).lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 fn kind(text: &str) -> Result<Kind, String> {

@@ -1,5 +1,6 @@
 //! Requests one by one as CSV (RFC 4180) or JSON lines, a page at a time: memory holds one page, and nothing is locked between two.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -93,10 +94,28 @@ fn cell(value: &Value) -> String {
         Value::String(text) => text,
         other => return other.to_string(),
     };
+    // Of a file that is shown, such a character would steer the terminal; JSON escapes it too.
+    let steers = |c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n');
+    let text: Cow<'_, str> = match text.contains(steers) {
+        true => text.chars().map(|c| if steers(c) { c.escape_default().to_string() } else { c.to_string() }).collect(),
+        false => Cow::Borrowed(text),
+    };
     // A spreadsheet takes such a text for a formula, and callers choose the names of models.
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     match text.contains([',', '"', '\r', '\n']) {
         true => format!("\"{guard}{}\"", text.replace('"', "\"\"")),
         false => format!("{guard}{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_steers_a_terminal() {
+        let of = |text: &str| cell(&Value::from(text));
+        assert_eq!(of("a\u{1b}[2Jb\u{9b}"), "a\\u{1b}[2Jb\\u{9b}");
+        assert_eq!((of("a\tb"), of("a\nb"), of("\"é\"")), ("a\tb".to_owned(), "\"a\nb\"".to_owned(), "\"\"\"é\"\"\"".to_owned()));
     }
 }

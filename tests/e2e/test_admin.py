@@ -421,8 +421,8 @@ def test_the_command_line_does_the_same(start_gateway, tmp_path):
     assert near.returncode == 1 and "did you mean 'chat'" in near.stderr
     assert "did you mean 'simulator/*'" in gateway.run("keys", "create", "--models", "simulater/*").stderr
     leaked = tmp_path / "leaked"
-    leaked.write_text(f"{made['key']}\n\nkw_live_nothing\n")
-    assert [leak["outcome"] for leak in gateway.cli("keys", "revoke", "--leaked", str(leaked))] == ["revoked", "unknown"]
+    leaked.write_bytes(b"a log \xff line\n" + f"{made['key']}\n\nkw_live_nothing\n".encode())
+    assert [leak["outcome"] for leak in gateway.cli("keys", "revoke", "--leaked", str(leaked))] == ["unknown", "revoked", "unknown"]
     gateway.new_key(owner="ann")
     assert len(gateway.cli("keys", "revoke", "--owner", "ann")) == 1
     assert gateway.cli("limits", "set", "--budget", "9/day")["budgets"] == [{"nano_usd": 9_000_000_000, "per": "day", "soft": False}]
@@ -652,6 +652,34 @@ def test_an_owners_key_is_ended_by_whoever_holds_it_and_by_no_id(gateway, admin)
 
 def test_the_scanner_is_not_listened_to_unless_configured(gateway):
     problem(httpx.post(f"{gateway.url}{V1}/leaks/github", json=[]), 404, "scanner_not_configured")
+
+
+def test_a_key_of_another_service_is_no_name(start_gateway):
+    gateway, secret = start_gateway(), "sk-ant-api03-" + "a1B2" * 10
+    http = httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {gateway.new_key(kind='admin')['key']}"})
+    made = gateway.new_key()
+    ways = [
+        ("POST", "keys", {"name": secret}, "name"),
+        ("POST", "keys", {"name": "x", "owner": secret}, "owner"),
+        ("PATCH", f"keys/{made['id']}", {"name": f"Bearer {secret}"}, "name"),
+        ("POST", "keys/disable", {"owner": secret}, "owner"),
+        ("POST", "teams", {"id": "x", "name": secret}, "name"),
+    ]
+    for method, path, body, field in ways:
+        answer = http.request(method, f"{V1}/{path}", json=body)
+        assert answer.status_code == 422 and "a key of another service" in answer.text and secret not in answer.text, (path, answer.text)
+        assert field in answer.text
+    assert secret not in gateway.run("audit", "--json").stdout + gateway.log()
+
+
+def test_a_log_does_not_repeat_what_the_scanners_address_may_keep_secret(start_gateway):
+    address = f"http://user:hushed@127.0.0.1:{free_port()}/keys?token=hushed"
+    gateway = start_gateway(config=f'[admin]\ngithub_public_keys = "{address}"\n')
+    headers = {"github-public-key-identifier": "one", "github-public-key-signature": "AAAA", "content-type": "application/json"}
+    answer = httpx.post(f"{gateway.url}{V1}/leaks/github", content=b"[]", headers=headers)
+    assert answer.status_code == 503, answer.text
+    assert eventually(lambda: "public keys cannot be read" in gateway.log())
+    assert "/keys" in gateway.log() and "hushed" not in gateway.log()
 
 
 def test_leaks_as_githubs_secret_scanner_reports_them(start_gateway):

@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 
 use super::{KeyError, KeyView, NewKeyOrder, find, note};
 use crate::admin::change::{self, LimitsChange, Wrong, given};
-use crate::key::diagnose::holds_whole_key;
 use crate::key::{KeyRecord, Kind, Role};
 use crate::quota::AccountId;
 use crate::quota::account::is_slug;
@@ -107,8 +106,8 @@ pub async fn switch_owner(store: &dyn KeyStore, owner: &str, disabled: bool, by:
     if owner.is_empty() || owner.len() > LONGEST {
         return Err(KeyError::Wrong(Wrong { field: "owner", message: "say whose keys, in 1 to 200 bytes".to_owned() }));
     }
-    if disabled && holds_whole_key(owner) {
-        return Err(KeyError::Wrong(Wrong { field: "owner", message: change::WHOLE_KEY.to_owned() }));
+    if let Some(why) = change::key_in_name(owner).filter(|_| disabled) {
+        return Err(KeyError::Wrong(Wrong { field: "owner", message: why.to_owned() }));
     }
     let action = if disabled { "owner.disable" } else { "owner.enable" };
     let note = Note { actor: by.clone(), action, subject: owner.to_owned(), detail: json!({}) };
@@ -126,8 +125,8 @@ pub(in crate::admin) async fn check(record: &KeyRecord, groups: &dyn GroupStore)
         return wrong("owner", "an owner has at most 200 bytes");
     }
     for (field, text) in [("name", &record.name), ("owner", &record.owner)] {
-        if holds_whole_key(text) {
-            return wrong(field, change::WHOLE_KEY);
+        if let Some(why) = change::key_in_name(text) {
+            return wrong(field, why);
         }
     }
     if record.role.is_some() && record.kind != Kind::Admin {
