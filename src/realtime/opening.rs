@@ -17,6 +17,7 @@ use crate::catalog::{Dialect, Operation};
 use crate::dialect::{Form, codec};
 use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate};
+use crate::exchange::{check_foreign, check_name};
 use crate::gateway::Gateway;
 use crate::key::caller::Plane;
 use crate::key::{Caller, KeyId, presented};
@@ -78,9 +79,11 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     ticket.called_by(&caller);
     handshake::check(head)?;
     let (model, others) = query(head, ticket.key)?;
+    check_name(&model)?;
     ticket.called_model(&model);
     chat::check_operation(&model, Operation::Realtime, Dialect::OpenaiChat)?;
     let targets = gateway.router().resolve(&model)?;
+    check_foreign(&model, &targets)?;
     for target in &targets {
         caller.may_use(&model, || target.full_name(), target.provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
     }
@@ -139,7 +142,7 @@ async fn shake_hands<'a>(
 /// The model, and what else the query says that is not for this gateway.
 fn query(head: &Parts, key: Option<KeyId>) -> Result<(String, Vec<(String, String)>), Refusal> {
     let pairs = presented::query_beside_key(head).map_err(|reason| reason.refusal(key))?;
-    let (models, others): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| name == "model");
+    let (models, others): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("model"));
     let mut models = models.into_iter().map(|(_, model)| model);
     match (models.next().filter(|model| !model.is_empty()), models.next()) {
         (Some(model), None) => Ok((model, others)),

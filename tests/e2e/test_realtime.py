@@ -225,6 +225,8 @@ def test_refusals_come_before_the_upgrade(running, played):
     assert refused(running, running.new_key()["key"], model="none-such") == (404, "model_not_found")
     assert refused(running, running.new_key()["key"], model="simulator/echo") == (501, "operation_not_served")
     assert refused(running, running.new_key()["key"], model="prompt/hello") == (400, "prompt_is_for_chat")
+    assert refused(running, running.new_key()["key"], model=f"test/sk-proj-{'Ab1' * 20}") == (400, "key_in_model")
+    assert refused(running, running.new_key()["key"], extra_query={"Model": "dear"}) == (400, "invalid_value")
     assert running.request("GET", f"/v1/realtime?model={MODEL}", key=key).status == 426
     assert running.request("POST", f"/v1/realtime?model={MODEL}", key=key).status == 405
     assert played.heads == []
