@@ -1,5 +1,6 @@
 //! Whether the machine's clock was set: it goes on at the pace of the machine's own count of time otherwise.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +16,25 @@ pub struct Look {
     /// What the machine counts.
     pub here: Instant,
 }
+
+/// The last look of whoever looks all the time; none where nobody does.
+static LAST: Mutex<Option<Look>> = Mutex::new(None);
+
+/// Whether it was since the last look.
+pub fn was_set() -> bool {
+    last().is_some_and(|last| last.set_by(Look::now()).is_some())
+}
+
+/// Keeps a look, for as long as [`was_set`] is to be asked of what was set before it.
+pub fn keep(look: Look) {
+    *last() = Some(look);
+}
+
+fn last() -> MutexGuard<'static, Option<Look>> {
+    LAST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Look ===
 
 impl Look {
     /// At both, now.

@@ -198,10 +198,13 @@ fn check_seen(ask: &Ask, caller: &Caller, targets: &[Target]) -> Result<(), Refu
     if caller.has_list_or_budget() && (ask.names_others || ask.tools.name_models(&ask.body)) {
         return Err(others_named());
     }
-    let is_free = |target: &Target| target.facts().and_then(Model::dearest) == Some([Price(0); 2]);
+    // Who tells what it charges may charge for what has no price too.
+    let is_free = |target: &Target| !target.provider.tells_cost && target.facts().and_then(Model::dearest) == Some([Price(0); 2]);
     let is_talk = matches!(ask.called.operation, Operation::Chat | Operation::Completions);
     match &ask.tools.unknown {
-        Some(name) if is_talk && caller.has_hard_budget() && !targets.iter().all(is_free) => Err(unknown_under_budget(name)),
+        Some(name) if is_talk && caller.has_hard_budget_on(&|glob| estimate::touches(targets, glob)) && !targets.iter().all(is_free) => {
+            Err(unknown_under_budget(name))
+        }
         _ => Ok(()),
     }
 }

@@ -324,7 +324,7 @@ impl Ticket {
             model,
             input_tokens = told.input,
             output_tokens = told.output,
-            "a provider counts more tokens than a request can take: it is charged the most that is believed, and its provider has to be asked"
+            "a provider counts or charges more than a request can take: it is charged the most that is believed, and its provider has to be asked"
         );
     }
 

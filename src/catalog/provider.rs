@@ -140,6 +140,8 @@ pub struct Quirks {
     pub thinks_beside_max_output: bool,
     /// The usage that it reports tells what it charges, in dollars.
     pub tells_cost: bool,
+    /// It charges for each request besides what its tokens cost, as for a search that it makes by itself.
+    pub charges_besides: bool,
     /// Where a request says the most that it may be charged for a million tokens, as an object of a member of the top level.
     pub max_price: Option<String>,
 }

@@ -192,7 +192,7 @@ pub fn with_max_price(place: &str, [input, output]: [Price; 2], pieces: Pieces) 
     let (Some((outer, inner)), Ok(members)) = (place.split_once('.'), Members::read(&body)) else { return vec![body] };
     let member = members.get(outer);
     let mut object: Map<String, Value> = member.and_then(|member| serde_json::from_str(member.raw).ok()).unwrap_or_default();
-    object.insert(inner.to_owned(), json!({ "prompt": input.as_per_million(), "completion": output.as_per_million() }));
+    object.insert(inner.to_owned(), json!({ "prompt": input.as_per_million(), "completion": output.as_per_million(), "request": 0 }));
     let object = Value::from(object).to_string();
     let edit = match member {
         Some(member) => Edit { at: member.range.clone(), with: object.into() },
@@ -213,7 +213,12 @@ pub fn once_in_any_case(members: &Members<'_>) -> Result<(), Refusal> {
 
 /// Whether a request lets its provider call other models than the one in `model`, or that one several times.
 pub fn names_others(members: &Members<'_>) -> bool {
-    OTHER_MODELS.iter().any(|name| members.given(name).is_some())
+    // A letter of it may be escaped.
+    const ROUTES: [&str; 6] = ["outingConfig", "outing_config", "\\u004", "\\u005", "\\u006", "\\u007"];
+    let may_route = |member: &Member<'_>| ["generationConfig", "generation_config"].contains(&&*member.name);
+    // Vertex has the provider choose, or names one itself (`routingConfig.manualMode.modelName`).
+    members.iter().any(|member| may_route(member) && ROUTES.iter().any(|word| member.raw.contains(word)))
+        || OTHER_MODELS.iter().any(|name| members.given(name).is_some())
         || members.iter().any(names_others_within)
         || members.given("reasoning").is_some_and(|member| vocabulary::is_thought_over(member.raw))
 }

@@ -101,6 +101,8 @@ struct Element {
     text: Vec<u8>,
     /// Brackets that are open around what comes next, the array's own among them.
     depth: usize,
+    /// Those that are open around each element: none where there is no array, but one document or several.
+    around: Option<usize>,
     in_text: bool,
     is_escaped: bool,
 }
@@ -381,15 +383,19 @@ impl Element {
                     self.is_escaped = byte == b'\\' && !self.is_escaped;
                 }
                 b'"' => self.in_text = true,
-                b'{' | b'[' => self.depth += 1,
+                b'{' | b'[' => {
+                    self.around.get_or_insert(usize::from(byte == b'['));
+                    self.depth += 1;
+                }
                 b'}' | b']' => self.depth = self.depth.saturating_sub(1),
                 _ => {}
             }
-            let is_within = self.depth > 1 || (self.depth == 1 && byte == b'}');
+            let around = self.around.unwrap_or_default();
+            let is_within = self.depth > around || (self.depth == around && byte == b'}' && !self.in_text);
             if is_within && self.text.len() < LONGEST_LINE {
                 self.text.push(byte);
             }
-            if is_within && self.depth == 1 {
+            if is_within && self.depth == around {
                 whole(&std::mem::take(&mut self.text));
             }
         }

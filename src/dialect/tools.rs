@@ -143,7 +143,7 @@ fn are_said(body: &[u8]) -> bool {
 
 fn is_run_there(name: &str, raw: &str) -> bool {
     let has = |word: &&[u8]| name.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-    raw != "false" && (RUN_THERE.contains(&name) || RUN_THERE_WORDS.iter().any(has))
+    raw != "false" && name != "disable_search" && (RUN_THERE.contains(&name) || RUN_THERE_WORDS.iter().any(has))
 }
 
 /// Whether a tool without a type has nothing in it that a provider runs.

@@ -3,11 +3,15 @@
 //! Source: the reference of each dialect's API, and of vLLM, SGLang, NVIDIA, OpenRouter, Vercel, Mistral, Alibaba, Groq, Together and Fireworks, whose
 //! members others share.
 
+use super::members::Members;
+
 /// What stands in a request as an SDK takes it beside its own members: of a few providers that read it there, such as Google, it is known.
 const EXTRA: &str = "extra_body";
 /// Words of what could let a provider do more.
 const MORE: [&str; 5] = ["tool", "search", "model", "agent", "\\u"];
 
+/// Words, in small letters, of what is dearer, or is more, in a member that holds whatever its provider takes.
+const DEARER: [&str; 7] = ["tier", "speed", "latency", "geo", "plugin", "max_tokens", "\\u00"];
 /// Tiers that are as dear as the price of the model, or cheaper.
 const PLAIN_TIERS: [&str; 7] = ["auto", "default", "standard", "standard_only", "flex", "on_demand", "batch"];
 
@@ -33,14 +37,23 @@ fn says_nothing(raw: &str) -> bool {
 
 /// Whether a known member asks for what costs more.
 fn is_dearer(name: &str, raw: &str) -> bool {
-    let says_one_of = |words: &[&str]| words.iter().any(|word| raw.contains(&format!("\"{word}\"")));
     match name {
-        "service_tier" | "serviceTier" => !says_one_of(&PLAIN_TIERS),
-        "inference_geo" => !says_one_of(&["global"]),
-        "performanceConfig" => !says_one_of(&["standard"]),
-        "reasoning" => is_thought_over(raw),
+        "service_tier" | "serviceTier" => !is_one_of(&PLAIN_TIERS, raw),
+        "inference_geo" => !is_one_of(&["global"], raw),
+        "performanceConfig" => !is_one_of(&["standard"], raw),
+        "providerOptions" | "provider_options" | "additionalModelRequestFields" | EXTRA => {
+            let lower = raw.to_ascii_lowercase();
+            DEARER.iter().any(|word| lower.contains(word))
+        }
         _ => false,
     }
+}
+
+/// Whether a value is one of these words and nothing else, or an object with such a one alone.
+fn is_one_of(words: &[&str], raw: &str) -> bool {
+    let is_word = |raw: &str| raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).is_some_and(|word| words.contains(&word));
+    let alone = |members: Members<'_>| matches!(members.iter().collect::<Vec<_>>()[..], [one] if is_word(one.raw));
+    is_word(raw) || Members::read(raw.as_bytes()).is_ok_and(alone)
 }
 
 /// Whether a member is known; of some that are, such as `tools`, others look at what is in them.
@@ -83,7 +96,7 @@ fn is_of_a_dialect(name: &str) -> bool {
             name,
             // Anthropic.
             "anthropic_beta" | "anthropic_version" | "betas" | "cache_control" | "container" | "context_management" | "diagnostics" | "fallbacks"
-                | "inference_geo" | "output_config" | "output_format" | "stop_sequences" | "thinking" | "user_profile_id"
+                | "inference_geo" | "fallback_credit_token" | "workspace_id" | "output_config" | "output_format" | "stop_sequences" | "thinking" | "user_profile_id"
             // Gemini.
                 | "cachedContent" | "cached_content" | "store" | "generationConfig" | "generation_config" | "labels" | "modelArmorConfig" | "safetySettings" | "safety_settings" | "systemInstruction"
                 | "system_instruction" | "toolConfig" | "tool_config"
@@ -100,7 +113,9 @@ fn is_of_openai(name: &str) -> bool {
     matches!(
         name,
         "audio"
+            | "access_programs"
             | "background"
+            | "background_options"
             | "best_of"
             | "client_metadata"
             | "conversation"
@@ -138,7 +153,12 @@ fn is_of_a_provider(name: &str) -> bool {
     matches!(
         name,
         // vLLM, SGLang, NVIDIA.
-        "add_generation_prompt" | "add_special_tokens" | "allowed_token_ids" | "bad_words" | "cache_salt" | "chat_template_kwargs"
+        "cache_prompt" | "dry_allowed_length" | "dry_base" | "dry_multiplier" | "dry_penalty_last_n" | "dry_sequence_breakers" | "dynatemp_exponent"
+            | "dynatemp_range" | "grammar" | "guided_whitespace_pattern" | "id_slot" | "kv_transfer_params" | "logprob_token_ids"
+            | "max_thinking_tokens" | "media_io_kwargs" | "min_thinking_tokens" | "mirostat" | "mirostat_eta" | "mirostat_tau" | "num_ctx"
+            | "reasoning_budget" | "repeat_last_n" | "repeat_penalty" | "rid" | "samplers" | "tfs_z" | "thinking_token_budget"
+            | "timings_per_token" | "top_n_sigma" | "ttl" | "xtc_probability" | "xtc_threshold"
+            | "add_generation_prompt" | "add_special_tokens" | "allowed_token_ids" | "bad_words" | "cache_salt" | "chat_template_kwargs"
             | "continue_final_message" | "ebnf" | "guided_choice" | "guided_decoding_backend" | "guided_grammar" | "guided_json" | "guided_regex"
             | "ignore_eos" | "include_stop_str_in_output" | "json_schema" | "length_penalty" | "logits_processors" | "min_p" | "min_tokens"
             | "mm_processor_kwargs" | "no_stop_trim" | "nvext" | "prompt_logprobs" | "regex" | "repetition_penalty" | "request_id"
@@ -147,12 +167,18 @@ fn is_of_a_provider(name: &str) -> bool {
             | "truncate_prompt_tokens" | "vllm_xargs"
         // OpenRouter, Vercel.
             | "image_config" | "include_reasoning" | "models" | "provider" | "providerOptions" | "provider_options" | "route" | "session_id" | "tags"
-            | "top_a" | "trace" | "transforms" | "usage"
+            | "debug" | "disable_search" | "drop_params" | "litellm_metadata" | "timeout" | "top_a" | "trace" | "transforms" | "usage"
+        // Perplexity, whose searches another word tells of.
+            | "language_preference" | "return_images" | "return_related_questions" | "stream_mode"
         // Mistral, Alibaba, and who has an own word for how much is thought.
             | "asr_options" | "guardrails" | "prompt_mode" | "random_seed" | "safe_prompt" | "enable_thinking" | "incremental_output"
             | "max_input_tokens" | "preserve_thinking" | "reasoning_split" | "result_format" | "thinking_budget" | "thinking_config"
             | "translation_options" | "vl_high_resolution_images"
-        // Groq, Cerebras, Together, Fireworks, Zhipu, MiniMax.
+        // Groq, Cerebras, Together, Fireworks, Zhipu, MiniMax, Friendli, Baidu, Volcengine, Inception, watsonx, Databricks, Copilot.
+            | "bad_word_tokens" | "caching" | "client_request_id" | "compliance" | "diffusing" | "echo_last" | "eos_token" | "expire_at" | "intent"
+            | "meta" | "min_completion_tokens" | "parse_reasoning" | "penalty_score" | "project_id" | "prompt_cache_max_len"
+            | "reasoning_summary" | "sensitive_word_check" | "snippy" | "space_id" | "speculation" | "time_limit" | "tool_choice_option"
+            | "watermark_enabled"
             | "clear_thinking" | "context_length_exceeded_behavior" | "disable_reasoning" | "disable_tool_validation" | "do_sample"
             | "mask_sensitive_info" | "mirostat_lr" | "mirostat_target" | "perf_metrics_in_response" | "prompt_cache_isolation_key"
             | "prompt_truncate_len" | "raw_output" | "reasoning_format" | "reasoning_history" | "tool_stream" | "typical_p" | "user_id"
@@ -214,12 +240,19 @@ mod tests {
             ("serviceTier", "{\"type\":\"priority\"}", "{\"type\":\"default\"}"),
             ("inference_geo", "\"us\"", "\"global\""),
             ("performanceConfig", "{\"latency\":\"optimized\"}", "{\"latency\":\"standard\"}"),
-            ("reasoning", "{\"mode\":\"pro\"}", "{\"effort\":\"high\",\"mode\" : \"standard\"}"),
-            ("reasoning", "{\"mo\\u0064e\":\"pro\"}", "{\"effort\":\"high\"}"),
-            ("reasoning", "{\"mode\":\"standard\",\"mode\":\"pro\"}", "{\"summary\":\"auto\"}"),
+            ("serviceTier", "{\"type\":\"priority\",\"x\":\"default\"}", "{ \"type\" : \"flex\" }"),
+            ("serviceTier", "{\"type\":\"default\",\"type\":\"priority\"}", "\"standard\""),
+            ("performanceConfig", "{\"latency\":\"optimized\",\"note\":\"standard\"}", "{}"),
+            ("providerOptions", "{\"openai\":{\"serviceTier\":\"priority\"}}", "{\"openai\":{\"reasoningEffort\":\"low\"}}"),
+            ("providerOptions", "{\"anthropic\":{\"speed\":\"fast\"}}", "{\"anthropic\":{\"thinking\":{\"type\":\"enabled\"}}}"),
+            ("extra_body", "{\"service_tier\":\"priority\"}", "{\"google\":{\"thinking_config\":{}}}"),
+            ("additionalModelRequestFields", "{\"max_tokens\":40000}", "{\"top_k\":5}"),
         ];
         for (name, dear, plain) in cases {
             assert!(holds_more(name, dear) && !holds_more(name, plain), "{name}: {dear}, {plain}");
         }
+        let thought_over = ["{\"mode\":\"pro\"}", "{\"mo\\u0064e\":\"pro\"}", "{\"mode\":\"standard\",\"mode\":\"pro\"}"];
+        assert!(thought_over.iter().all(|reasoning| is_thought_over(reasoning)));
+        assert!(!is_thought_over("{\"effort\":\"high\",\"mode\" : \"standard\"}") && !is_thought_over("{\"summary\":\"auto\"}"));
     }
 }

@@ -116,7 +116,7 @@ struct Sent {
 }
 
 /// Parameters of a query that name models.
-const NAMES_MODELS: [&str; 3] = ["model", "models", "fallbacks"];
+const NAMES_MODELS: [&str; 6] = ["model", "models", "fallbacks", "deployment", "deployment_id", "engine"];
 /// As many pictures as OpenAI makes of one request (`n` in "Create image edit"): in a form their number may come after all else.
 const MOST_PICTURES: u64 = 10;
 /// Names the provider in an answer, and in a request that names no model.
@@ -125,6 +125,12 @@ const PROVIDER: HeaderName = HeaderName::from_static("keyward-provider");
 /// How a path of a table's is called; none where it is none of them.
 pub fn methods(table: &'static [Served], path: &str) -> Vec<&'static str> {
     table.iter().filter(|served| served.is_at(path)).map(|served| served.method.as_str()).collect()
+}
+
+/// Whether a query's parameter does, as some reader may spell it.
+fn names_models(parameter: &str) -> bool {
+    let name = parameter.split('[').next().unwrap_or_default().trim();
+    NAMES_MODELS.iter().any(|names| name.eq_ignore_ascii_case(names))
 }
 
 // === impl Served ===
@@ -191,7 +197,7 @@ async fn walk(
     ticket.called_by(&caller);
     let mut query = presented::query_beside_key(&head).map_err(|reason| reason.refusal(ticket.key))?;
     // Some servers take one from there before the body's, which alone is judged.
-    query.retain(|(name, _)| served.deed != Deed::Call || !NAMES_MODELS.iter().any(|names| name.eq_ignore_ascii_case(names)));
+    query.retain(|(name, _)| served.deed != Deed::Call || !names_models(name));
     let Sent { mut load, model: named, input, pictures, names_others } = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
     model.as_deref().map_or(Ok(()), check_name)?;

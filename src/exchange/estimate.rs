@@ -105,13 +105,16 @@ impl Estimate {
         let foretold = input.foretold.saturating_mul(choices);
         let worst = |target: &Target| {
             let model = target.facts().ok_or(Unbounded::Price)?;
+            if target.provider.charges_besides {
+                return Err(Unbounded::Tools);
+            }
             let gives = || known(model.max_output).or(known(model.context)).map(|most| most.saturating_mul(choices));
             let [mut price_in, price_out] = model.dearest().ok_or(Unbounded::Price)?;
-            if input.is_kept_an_hour && model.price.as_ref().is_some_and(|price| price.cache_write.is_some()) {
+            if input.is_kept_an_hour {
                 price_in = price_in.max(model.dearest_hour().unwrap_or_default());
             }
-            // Of what is free there may be any number.
-            let input = if price_in == Price(0) { 0 } else { input.most(model)? };
+            // Of what is free there may be any number, where nothing is charged besides.
+            let input = if price_in == Price(0) && !target.provider.tells_cost { 0 } else { input.most(model)? };
             let most = match target.provider.thinks_beside_max_output && !operation.has_no_output() {
                 true => known(model.context).or(known(model.max_output)).map(|most| most.saturating_mul(choices)),
                 // Some take none at all for no limit.

@@ -13,7 +13,7 @@ use super::{KeyRecord, Reason};
 use crate::config::mcp;
 use crate::quota::account::Current;
 use crate::quota::limits::matches;
-use crate::quota::{self, AccountId, Chain, Need, Permit, Refused, Used};
+use crate::quota::{self, AccountId, Budget, Chain, Need, Permit, Refused, Used};
 use crate::server::Peer;
 
 /// A key that ends within this time is told so with each answer.
@@ -131,6 +131,12 @@ impl Caller {
     /// Whether some of its accounts may not spend more than so much.
     pub fn has_hard_budget(&self) -> bool {
         self.0.binding().any(|current| current.limits.budgets.iter().any(|budget| !budget.soft))
+    }
+
+    /// The same of what a limit's glob names, as `touches` says.
+    pub fn has_hard_budget_on(&self, touches: &dyn Fn(&str) -> bool) -> bool {
+        let counts = |budget: &Budget| !budget.soft && budget.models.as_deref().is_none_or(touches);
+        self.0.binding().any(|current| current.limits.budgets.iter().any(counts))
     }
 
     /// Whether it matters to some of its accounts which model answers.

@@ -103,10 +103,14 @@ impl Segment {
         self.len == 0
     }
 
-    /// Whether its file is the one of its name in the folder still.
+    /// Whether its file is the one of its name in the folder still; what cannot be looked at now is not known to be away.
     pub fn is_there(&self, folder: &Path) -> bool {
-        let is = |of: io::Result<Metadata>| of.ok().map(|of| (of.dev(), of.ino()));
-        is(std::fs::metadata(path(folder, self.number))).is_some_and(|named| is(self.file.metadata()) == Some(named))
+        let is = |of: &Metadata| (of.dev(), of.ino());
+        match (std::fs::metadata(path(folder, self.number)), self.file.metadata()) {
+            (Ok(named), Ok(open)) => is(&named) == is(&open),
+            (Err(e), _) => e.kind() != io::ErrorKind::NotFound,
+            _ => true,
+        }
     }
 
     /// Another handle on the file.

@@ -4,13 +4,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::bucket::{Level, Slot, TokenBucket};
 use super::window::{Period, Window};
-use crate::clock::Look;
+use crate::clock;
 
 /// How much of something was used in the period that runs.
 #[derive(Debug)]
@@ -35,8 +35,6 @@ struct Count {
     since: Option<Since>,
     /// How the period before this one stood: a clock that was ahead for a moment comes back to it.
     before: Option<(State, Option<Since>)>,
-    /// When the period that runs was entered.
-    entered: Look,
 }
 
 /// Where a count began in the middle of its period: what began before came, or is to come, from the ledger.
@@ -279,7 +277,7 @@ impl Tally {
     /// In the period that runs now.
     fn lock(&self) -> MutexGuard<'_, Count> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        count.go_to(self.per, Timestamp::now(), Instant::now);
+        count.go_to(self.per, Timestamp::now(), clock::was_set);
         count
     }
 }
@@ -288,7 +286,7 @@ impl Tally {
 
 impl Count {
     fn new(state: State, since: Option<Since>) -> Count {
-        Count { state, since, before: None, entered: Look::now() }
+        Count { state, since, before: None }
     }
 
     /// Begins a period where the one that was counted is over.
@@ -298,17 +296,16 @@ impl Count {
     ///
     /// Of a new one that the machine's own time has run on into nothing can be used; one that a clock which was set leads to may have been used by
     /// a gateway that ran before it was wrong, as after a start at which no clock was set yet.
-    fn go_to(&mut self, per: Period, now: Timestamp, here: impl FnOnce() -> Instant) {
+    fn go_to(&mut self, per: Period, now: Timestamp, was_set: impl FnOnce() -> bool) {
         let is_over = self.state.window.is_over(now);
         let is_ahead = now < self.state.window.begins && self.state.window.begins.duration_since(now) > LITTLE;
         if !is_over && !is_ahead {
             return;
         }
-        let (window, look) = (per.window(now), Look { clock: now, here: here() });
-        let was_set = std::mem::replace(&mut self.entered, look).set_by(look).is_some();
+        let window = per.window(now);
         let anew = || {
             let since = Since { from: now, ledgers: Part::Unknown, is_waited_for: true };
-            (State::new(window, 0), was_set.then_some(since))
+            (State::new(window, 0), was_set().then_some(since))
         };
         let (next, since) = self.before.take_if(|(before, _)| before.window == window).unwrap_or_else(anew);
         let (left, left_since) = (std::mem::replace(&mut self.state, next), std::mem::replace(&mut self.since, since));
@@ -348,47 +345,46 @@ mod tests {
     fn a_clock_that_was_ahead_for_a_moment_forgets_nothing() {
         let (noon, per): (Timestamp, _) = ("2026-11-25T12:00:00Z".parse().unwrap(), Period::Day);
         let after = |days: i64| noon + SignedDuration::from_hours(24 * days);
-        let here = Instant::now();
         let state = State { held: 5, ..State::new(per.window(noon), 70) };
-        let mut count = Count { state, since: None, before: None, entered: Look { clock: noon, here } };
-        count.go_to(per, after(40), || here);
+        let mut count = Count { state, since: None, before: None };
+        count.go_to(per, after(40), || true);
         assert_eq!((count.state.used, count.state.held), (0, 0), "another day");
         (count.state.used, count.state.held) = (8, 4);
-        count.go_to(per, noon, || here);
+        count.go_to(per, noon, || true);
         assert_eq!(count.state, State { held: 5, ..State::new(per.window(noon), 82) });
-        count.go_to(per, after(-1), || here);
+        count.go_to(per, after(-1), || true);
         assert_eq!(count.state, State::new(per.window(after(-1)), 87), "one that was behind for a moment");
-        count.go_to(per, noon, || here);
+        count.go_to(per, noon, || true);
         assert_eq!(count.state, State { held: 5, ..State::new(per.window(noon), 82) });
-        count.go_to(per, after(1), || here);
+        count.go_to(per, after(1), || true);
         assert_eq!(count.state, State::new(per.window(after(1)), 0), "the next day");
     }
 
     #[test]
     fn a_period_that_a_set_clock_leads_to_waits_for_the_ledger_and_one_that_time_runs_on_into_does_not() {
-        let (then, here, per): (Timestamp, _, _) = ("2026-10-16T12:00:00Z".parse().unwrap(), Instant::now(), Period::Month);
-        let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
-        // A year later: what the machine has counted by then, and whether the clock was set.
-        for (passed, was_set) in [(days(365), false), (days(365) - Duration::from_secs(50), false), (days(364), true), (days(0), true)] {
-            let mut count = Count { entered: Look { clock: then, here }, ..Count::new(State::new(per.window(then), 70), None) };
-            count.go_to(per, then + days(365), || here + passed);
-            assert_eq!(count.state, State::new(per.window(then + days(365)), 0));
-            assert_eq!(count.since.is_some_and(|since| since.is_waited_for), was_set, "{passed:?}");
-            count.go_to(per, then, || here + passed);
+        let (then, per): (Timestamp, _) = ("2026-10-16T12:00:00Z".parse().unwrap(), Period::Month);
+        let a_year = SignedDuration::from_hours(365 * 24);
+        for was_set in [false, true] {
+            let mut count = Count::new(State::new(per.window(then), 70), None);
+            count.go_to(per, then + a_year, || was_set);
+            assert_eq!(count.state, State::new(per.window(then + a_year), 0));
+            assert_eq!(count.since.is_some_and(|since| since.is_waited_for), was_set);
+            count.go_to(per, then, || true);
             assert_eq!((count.state.used, count.since.is_some()), (70, false), "it was counted here");
-            count.go_to(per, then + days(365), || here + passed);
+            count.go_to(per, then + a_year, || false);
             assert_eq!(count.since.is_some(), was_set, "what was not loaded then is not loaded yet");
         }
     }
 
     #[test]
     fn no_limit_lets_anything_pass_that_the_ledger_was_not_asked_for() {
-        let (now, here, per) = (Timestamp::now(), Instant::now(), Period::Month);
+        let (now, per) = (Timestamp::now(), Period::Month);
         let forty_days = SignedDuration::from_hours(40 * 24);
         // A start with a clock that is behind, and with one that is ahead: what was used by that is of no other period, or of this one.
         for (then, used) in [(now - forty_days, 0), (now + forty_days, 3)] {
-            let count = Count { entered: Look { clock: then, here }, ..Count::new(State::new(per.window(then), 3), None) };
-            let (tally, before) = (Tally { per, count: Mutex::new(count) }, led_to_by_clocks());
+            let (mut count, before) = (Count::new(State::new(per.window(then), 3), None), led_to_by_clocks());
+            count.go_to(per, now, || true);
+            let tally = Tally { per, count: Mutex::new(count) };
             assert!(matches!(tally.take(1, Some(10)), Err(Level::Unknown)));
             assert!(led_to_by_clocks() > before);
             let soft = tally.take(1, None).unwrap();

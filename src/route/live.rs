@@ -36,6 +36,8 @@ pub struct LiveProvider {
     pub thinks_beside_max_output: bool,
     /// The usage that it reports tells what it charges.
     pub tells_cost: bool,
+    /// It charges besides tokens.
+    pub charges_besides: bool,
     /// The base URL's doors first, under the empty name.
     doors: Vec<LiveDoor>,
 }
@@ -175,6 +177,7 @@ impl LiveProvider {
             credential,
             thinks_beside_max_output: quirks().any(|quirks| quirks.thinks_beside_max_output),
             tells_cost: quirks().any(|quirks| quirks.tells_cost),
+            charges_besides: quirks().any(|quirks| quirks.charges_besides),
         })
     }
 

@@ -68,7 +68,8 @@ def test_costs_are_charged_as_they_are_told(start_gateway, upstream, name, varia
     else:
         answer = provider.answer_json({"id": "c", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}], "usage": usage})
     upstream.serve(model, answer)
-    key = gateway.new_key(budget="1/month")
+    # Who charges besides tokens is asked under no hard one.
+    key = gateway.new_key(budget="1/month:soft" if name == "perplexity" else "1/month")
     body = {"model": f"{name}/{model}", "messages": MESSAGES, "max_tokens": 50, "stream": stream}
     assert gateway.request("POST", "/v1/chat/completions", json.dumps(body).encode(), key["key"]).status == 200
     charged = gateway.usage("key", key["id"], 1)["cost_nano_usd"]
@@ -154,3 +155,26 @@ def test_what_is_kept_for_an_hour_costs_twice_what_is_read(start_gateway, upstre
     for sent, budget, status in ((body, "0.0090/ever", 402), (short, "0.0090/ever", 200), (body, "0.0120/ever", 200)):
         upstream.serve("m", answer)
         assert gateway.request("POST", "/v1/messages", json.dumps(sent).encode(), gateway.new_key(budget=budget)["key"]).status == status
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "model", "fields", "expected"),
+    [
+        # Each request makes searches, which cost besides.
+        ("perplexity", "PERPLEXITY_API_KEY", "sonar", {}, "tools_with_budget"),
+        ("openrouter", "OPENROUTER_API_KEY", "openai/gpt-oss-20b:free", {"plugins": [{"id": "web"}]}, "tools_with_budget"),
+        ("openrouter", "OPENROUTER_API_KEY", "openai/gpt-oss-20b:free", {"tools": [{"type": "openrouter:web_search"}]}, "tools_with_budget"),
+        ("openrouter", "OPENROUTER_API_KEY", "openai/gpt-oss-20b:free", {"preset": "x"}, "unknown_field_with_budget"),
+        ("openrouter", "OPENROUTER_API_KEY", "openai/gpt-oss-20b:free", {}, None),
+    ],
+)
+def test_what_is_charged_besides_tokens_passes_no_budget(start_gateway, upstream, name, variable, model, fields, expected):
+    """A model without a price is free of tokens alone where its provider tells what it charges."""
+    gateway = start_gateway(providers={name: file_of(name, upstream.url)}, env={variable: "sk-told"})
+    answer = {"id": "c", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}], "usage": USAGE | {"cost": 0}}
+    upstream.serve(model, provider.answer_json(answer))
+    key = gateway.new_key(budget="0.01/ever")["key"]
+    body = {"model": f"{name}/{model}", "messages": MESSAGES, "max_tokens": 50, **fields}
+    told = gateway.request("POST", "/v1/chat/completions", json.dumps(body).encode(), key)
+    assert (told.status, told.json().get("error", {}).get("code")) == ((403, expected) if expected else (200, None)), told.body
+    assert bool(upstream.requests) == (expected is None)

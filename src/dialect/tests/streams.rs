@@ -300,7 +300,11 @@ fn an_array_is_read_by_its_elements_however_they_lie_on_lines() {
     let chunk = |text: &str, more: Value| json!([{ "candidates": [{ "content": { "parts": [{ "text": text }] } }] }, more]);
     let last = json!({ "candidates": [{ "finishReason": "STOP" }], "usageMetadata": { "promptTokenCount": 9, "candidatesTokenCount": 4 } });
     let array = chunk("a \"}]\" {\\", last);
-    for text in [serde_json::to_string_pretty(&array).unwrap(), array.to_string(), array.to_string().replace("},{", "}\n,\r\n{")] {
+    let lines = array.as_array().unwrap().iter().map(|element| format!("{element}\n")).collect::<String>();
+    let alone = serde_json::to_string_pretty(&array[1]).unwrap();
+    for text in
+        [serde_json::to_string_pretty(&array).unwrap(), array.to_string(), array.to_string().replace("},{", "}\n,\r\n{"), lines, alone]
+    {
         for length in [1, 7, text.len()] {
             let mut meter = Meter::array(wire(Dialect::Gemini).tells);
             let mut out = Vec::new();

@@ -7,14 +7,14 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 
 use super::{Account, Accounts};
-use crate::clock::Look;
-use crate::quota::counter;
+use crate::clock::{self, Look};
+use crate::quota::{counter, standing};
 use crate::store::StoreError;
 
 /// How often it is looked at: limits that are not counted let nothing pass.
 const EVERY: Duration = Duration::from_secs(1);
 /// So many accounts are asked for at a time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 64;
 
 impl Accounts {
     /// Until shutdown, counts anew what the clock leads to when it is set.
@@ -27,6 +27,7 @@ impl Accounts {
 
     async fn follow(&self) {
         let (mut look, mut counted) = (Look::now(), 0);
+        clock::keep(look);
         loop {
             let now = Look::now();
             let set_by = std::mem::replace(&mut look, now).set_by(now);
@@ -35,7 +36,10 @@ impl Accounts {
                     by_s = by.as_secs(),
                     "the clock was set, or the machine slept: limits whose period is another one now are counted anew"
                 );
+                // While it is known that it was, each goes to the period that it leads to.
+                self.all().iter().for_each(|account| drop(standing::of(account)));
             }
+            clock::keep(now);
             // By smaller steps than that a count may be led to another period too.
             let led_to = counter::led_to_by_clocks();
             if set_by.is_some() || led_to != counted {

@@ -123,6 +123,10 @@ impl Sqlite {
     /// that may write opens both.
     pub async fn has_own_journal(path: &Path) -> bool {
         let is_empty = std::fs::metadata(beside(path, "-wal")).map_or(true, |journal| journal.len() == 0);
+        if !is_empty {
+            let store = path.display();
+            tracing::info!(%store, "looking whether the journal that a process left is the store's own, which takes some seconds a GB: let it end");
+        }
         // What is damaged by itself is not the journal's fault.
         is_empty || is_whole(path, false).await || !is_whole(path, true).await
     }

@@ -129,8 +129,11 @@ impl Scanner {
         };
         let name = std::str::from_utf8(&self.held[..end]).ok().and_then(name_in).ok_or_else(|| broken("a part's head is not right"))?;
         let is_wanted = name == self.wanted;
-        // What some reader takes for the wanted field is a second one.
-        if !is_wanted && name.trim().trim_end_matches("[]").eq_ignore_ascii_case(self.wanted) {
+        // What some reader takes for the wanted field is a second one, and so are several of it.
+        let alike = name.split('[').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if !is_wanted
+            && (alike == self.wanted || alike.strip_suffix('s') == Some(self.wanted) || (alike == "fallbacks" && self.wanted == "model"))
+        {
             return Err(broken(&format!("its field '{}' is spelled otherwise", self.wanted)));
         }
         if is_wanted && self.found.is_some() {
