@@ -158,10 +158,16 @@ class Table:
         for client in clients:
             client.close()
 
-    def stage(self, stage, sources=(HERE,)):
+    def stage(self, stage, sources=(HERE,), before=lambda client: None):
+        """Every way of a stage on every surface; `before` is done ahead of each."""
         chosen = [way for way in ways.ALL if way.stage == stage and ONLY in way.name]
         pairs = [(way, surface) for way in chosen for surface in surfaces.ALL if way.on(surface)]
-        self.run([(f"{way.name} | {surface.name}", lambda client, way=way, surface=surface: self.case(client, way, surface)) for way, surface in pairs], sources)
+
+        def tried(client, way, surface):
+            before(client)
+            return self.case(client, way, surface)
+
+        self.run([(f"{way.name} | {surface.name}", lambda client, it=(way, surface): tried(client, *it)) for way, surface in pairs], sources)
 
     def must(self, name, is_so, seen=""):
         self.tried += 1
@@ -248,6 +254,12 @@ def guess(table):
     client.close()
 
 
+def guess_again(table, client):
+    """One guess a second may be made again: what time has given back is used up."""
+    head = [("authorization", f"Bearer {table.live.stranger}")]
+    next(i for i in range(MOST_GUESSES) if client.send("GET", "/v1/models", head).status == 429)
+
+
 def after_guessing(table):
     """A good key behind the guesser's address is let in, known or never used before, and its neighbours are told what is wrong."""
     fresh = table.gateway.new_key()["key"]
@@ -332,7 +344,7 @@ def main():
                 table.stage("at work")
             in_paths(table)
             guess(table)
-            table.stage("guessing", [GUESSER])
+            table.stage("guessing", [GUESSER], lambda client: guess_again(table, client))
             after_guessing(table)
             explain.run(table)
             sdks.run(table)
