@@ -155,6 +155,15 @@ impl Meter {
 
     /// A meter for a stream; `hide` keeps from the caller OpenAI's event that it did not ask for.
     pub fn stream(tells: Tells, hide: bool) -> Meter {
+        Meter::of_lines(tells, hide, None)
+    }
+
+    /// A meter for a JSON array that grows.
+    pub fn array(tells: Tells) -> Meter {
+        Meter::of_lines(tells, false, Some(Element::default()))
+    }
+
+    fn of_lines(tells: Tells, hide: bool, element: Option<Element>) -> Meter {
         let finders = |texts: &'static [&'static str]| texts.iter().map(|text| Finder::new(text.as_bytes())).collect();
         Meter::Stream(Box::new(Stream {
             tells,
@@ -162,22 +171,13 @@ impl Meter {
             last: finders(tells.last),
             last_types: finders(tells.last_types),
             finishes: finders(tells.finishes),
-            element: None,
+            element,
             passed: Bytes::new(),
             hide,
             torn: BytesMut::new(),
             skip_blank: false,
             reading: Reading::default(),
         }))
-    }
-
-    /// A meter for a JSON array that grows.
-    pub fn array(tells: Tells) -> Meter {
-        let mut meter = Meter::stream(tells, false);
-        if let Meter::Stream(stream) = &mut meter {
-            stream.element = Some(Element::default());
-        }
-        meter
     }
 
     /// A meter for a stream of binary messages.

@@ -233,6 +233,7 @@ mod tests {
         assert!(["preset", "enable_code_interpreter", "chat_template", "agent_id", "use_rag"].iter().all(|name| holds_more(name, "true")));
         assert!(!holds_more("extra_body", r#"{"google":{"a":1}}"#) && holds_more("extra_body", r#"{"tools":[1]}"#));
     }
+
     #[test]
     fn what_costs_more_than_the_price_is_no_plain_word() {
         let cases = [

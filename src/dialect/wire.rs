@@ -76,7 +76,7 @@ pub struct Tells {
 // === impl Tells ===
 
 impl Tells {
-    /// Of answers that tell nothing until somebody says what.
+    /// Of answers that tell their usage in these members, and nothing of their end.
     pub const fn of(members: &'static [&'static str], read: fn(json: &[u8], so_far: &mut Option<Usage>)) -> Tells {
         Tells { members, read, own: None, last: &[], last_types: &[], finishes: &[], finished: None }
     }

@@ -130,7 +130,7 @@ impl Caller {
 
     /// Whether some of its accounts may not spend more than so much.
     pub fn has_hard_budget(&self) -> bool {
-        self.0.binding().any(|current| current.limits.budgets.iter().any(|budget| !budget.soft))
+        self.has_hard_budget_on(&|_| true)
     }
 
     /// The same of what a limit's glob names, as `touches` says.

@@ -1119,30 +1119,38 @@ def publish_and_hang_up(prompts, admin, name):
         assert caller.recv(1) == b"", "the gateway has hung up too"
 
 
-def test_a_change_goes_on_when_its_caller_has_gone(prompts):
+def with_a_draft(prompts):
+    """A draft to publish, and the key of who does."""
     admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
     put(prompts, "left.prompt", DEEP.replace("published", "draft") + "x")
     assert managed(prompts, "left", admin)
+    return admin
+
+
+def is_made(prompts, admin, name):
+    """Holds the change of that name to have been made, as who sends it again hears."""
+    again = prompts.request("POST", "/admin/v1/prompts/left@1/publish", b"", admin, idempotency_key=name)
+    assert (again.status, again.headers.get("idempotency-replayed")) == (200, "true"), again.body
+
+
+def test_a_change_goes_on_when_its_caller_has_gone(prompts):
+    admin = with_a_draft(prompts)
     with held_lock(prompts):
         publish_and_hang_up(prompts, admin, "left")
-    again = prompts.request("POST", "/admin/v1/prompts/left@1/publish", b"", admin, idempotency_key="left")
-    assert (again.status, again.headers.get("idempotency-replayed")) == (200, "true"), again.body
+    is_made(prompts, admin, "left")
     assert "published" in (prompts.prompts / "left.prompt").read_text()
     assert [entry["subject"] for entry in prompts.cli("audit") if entry["action"] == "prompt.publish"] == ["left@1"]
 
 
 def test_a_stop_waits_for_a_change_whose_caller_has_gone(prompts):
-    admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]
-    put(prompts, "left.prompt", DEEP.replace("published", "draft") + "x")
-    assert managed(prompts, "left", admin)
+    admin = with_a_draft(prompts)
     with held_lock(prompts):
         publish_and_hang_up(prompts, admin, "last")
         prompts.terminate()
         assert eventually(lambda: "stopping: running answers may end" in prompts.log())
     prompts.stop()
     prompts.start()
-    again = prompts.request("POST", "/admin/v1/prompts/left@1/publish", b"", admin, idempotency_key="last")
-    assert (again.status, again.headers.get("idempotency-replayed")) == (200, "true"), again.body
+    is_made(prompts, admin, "last")
 
 
 def managed(prompts, name, admin):
