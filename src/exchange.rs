@@ -27,9 +27,9 @@ use crate::dialect::openai_responses::LEAST_OUTPUT;
 use crate::dialect::{Ask, Called, Meant, meant};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
-use crate::key::Caller;
 use crate::key::caller::Plane;
 use crate::key::diagnose::{holds_escaped_key, is_foreign};
+use crate::key::{Caller, Reason};
 use crate::money::Price;
 use crate::prompt::{Prompt, chat};
 use crate::route::{self, Target};
@@ -137,14 +137,7 @@ async fn walk(
     }
     let targets = keeping::targets(gateway, &ask, caller.id(), &ticket.prompt).await?;
     check_foreign(&ask.model, &targets)?;
-    for target in &targets {
-        let is_simulated = target.provider.is_simulator();
-        let may_use = match ticket.prompt {
-            Some(_) => caller.may_run_on(&ask.model, is_simulated),
-            None => caller.may_use(&ask.model, || target.full_name(), is_simulated),
-        };
-        may_use.map_err(|reason| reason.refusal(ticket.key))?;
-    }
+    may_use_all(&caller, &ask.model, &targets, ticket.prompt.is_some()).map_err(|reason| reason.refusal(ticket.key))?;
     let (operation, dialect) = (ask.called.operation, ask.called.dialect);
     let mut targets = route::serving(targets, operation, dialect).map_err(|none| chat::own_fault(&ticket.prompt, none.into()))?;
     let is_same = targets.iter().all(|target| target.endpoint(operation, dialect).is_ok_and(|endpoint| endpoint.dialect == dialect));
@@ -180,6 +173,14 @@ pub fn check_name(model: &str) -> Result<(), Refusal> {
     }
 }
 
+/// Whether the key may use whoever a model's name leads to, by its caller's own wish or by a prompt's.
+pub fn may_use_all(caller: &Caller, model: &str, targets: &[Target], by_prompt: bool) -> Result<(), Reason> {
+    targets.iter().try_for_each(|target| match (by_prompt, target.provider.is_simulator()) {
+        (true, is_simulated) => caller.may_run_on(model, is_simulated),
+        (false, is_simulated) => caller.may_use(model, || target.full_name(), is_simulated),
+    })
+}
+
 /// The same of a key of another service, as far as no provider lists it: names of models may look like keys.
 pub fn check_foreign(model: &str, targets: &[Target]) -> Result<(), Refusal> {
     match is_foreign(model) && targets.iter().any(|target| target.facts().is_none()) {
@@ -198,11 +199,16 @@ fn check_seen(ask: &Ask, caller: &Caller, targets: &[Target]) -> Result<(), Refu
     if caller.has_list_or_budget() && (ask.names_others || ask.tools.name_models(&ask.body)) {
         return Err(others_named());
     }
+    let is_talk = matches!(ask.called.operation, Operation::Chat | Operation::Completions);
+    check_known(ask.tools.unknown.as_deref().filter(|_| is_talk), caller, targets)
+}
+
+/// Where a hard budget has to hold, nothing goes on by which a provider that charges could do what nobody here knows.
+fn check_known(unknown: Option<&str>, caller: &Caller, targets: &[Target]) -> Result<(), Refusal> {
     // Who tells what it charges may charge for what has no price too.
     let is_free = |target: &Target| !target.provider.tells_cost && target.facts().and_then(Model::dearest) == Some([Price(0); 2]);
-    let is_talk = matches!(ask.called.operation, Operation::Chat | Operation::Completions);
-    match &ask.tools.unknown {
-        Some(name) if is_talk && caller.has_hard_budget_on(&|glob| estimate::touches(targets, glob)) && !targets.iter().all(is_free) => {
+    match unknown {
+        Some(name) if caller.has_hard_budget_on(&|glob| estimate::touches(targets, glob)) && !targets.iter().all(is_free) => {
             Err(unknown_under_budget(name))
         }
         _ => Ok(()),

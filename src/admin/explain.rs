@@ -17,6 +17,7 @@ use super::keys::{KeyError, KeyView, fingerprint};
 use crate::catalog::Operation;
 use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate, Input};
+use crate::exchange::may_use_all;
 use crate::gateway::Gateway;
 use crate::key::caller::Known;
 use crate::key::presented::Presented;
@@ -183,14 +184,7 @@ impl Sources<'_> {
         if unknown.is_some() && prompt.is_none() {
             caller.may_use(model, || model.to_owned(), false).map_err(|reason| reason.refusal(None))?;
         }
-        for target in &targets {
-            let is_simulated = target.provider.is_simulator();
-            let may_use = match prompt {
-                Some(_) => caller.may_run_on(model, is_simulated),
-                None => caller.may_use(model, || target.full_name(), is_simulated),
-            };
-            may_use.map_err(|reason| reason.refusal(None))?;
-        }
+        may_use_all(&caller, model, &targets, prompt.is_some()).map_err(|reason| reason.refusal(None))?;
         let of_prompt = |glob: &str| prompt.as_ref().is_some_and(|prompt| prompt.is_named_by(glob));
         let by_name = |glob: &str| unknown.is_some() && quota::limits::names(glob, model);
         let judge = |targets: &[Target]| {

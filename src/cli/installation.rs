@@ -86,11 +86,10 @@ impl Installation {
         if !is_running(data) {
             is_by_itself(&file).await?;
         }
-        if let Some(older) = older(data).await {
-            return Err(older.into());
+        match if has_run(data) { Sqlite::open_as_it_is(&file).await } else { Sqlite::open(&file).await } {
+            Ok(store) => Installation::under_its_secret(data, store).await,
+            Err(e) => Err(older(data).await.unwrap_or_else(|| cannot_open(data, &e)).into()),
         }
-        let opened = if has_run(data) { Sqlite::open_as_it_is(&file).await } else { Sqlite::open(&file).await };
-        Installation::under_its_secret(data, opened.map_err(|e| cannot_open(data, &e))?).await
     }
 
     async fn sealed(self) -> Result<Installation, CliError> {

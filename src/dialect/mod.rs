@@ -30,7 +30,7 @@ mod tests;
 pub mod tools;
 pub mod translate;
 mod trouble;
-mod vocabulary;
+pub mod vocabulary;
 pub mod wire;
 
 pub use ask::Ask;

@@ -3,6 +3,9 @@
 //! Source: the reference of each dialect's API, and of vLLM, SGLang, NVIDIA, OpenRouter, Vercel, Mistral, Alibaba, Groq, Together and Fireworks, whose
 //! members others share.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use super::members::Members;
 
 /// What stands in a request as an SDK takes it beside its own members: of a few providers that read it there, such as Google, it is known.
@@ -12,8 +15,17 @@ const MORE: [&str; 5] = ["tool", "search", "model", "agent", "\\u"];
 
 /// Words, in small letters, of what is dearer, or is more, in a member that holds whatever its provider takes.
 const DEARER: [&str; 7] = ["tier", "speed", "latency", "geo", "plugin", "max_tokens", "\\u00"];
+/// What pictures, sound and judgements are asked for by (OpenAI's "Create image", "Create speech" and "Create moderation").
+const BESIDE_CHAT: &str = "background input input_fidelity instructions metadata model moderation n output_compression output_format \
+    partial_images prompt quality response_format size speed stream stream_format style user voice";
 /// Tiers that are as dear as the price of the model, or cheaper.
 const PLAIN_TIERS: [&str; 7] = ["auto", "default", "standard", "standard_only", "flex", "on_demand", "batch"];
+
+/// The first member that nobody here knows of a request for pictures, sound or a judgement: how many of them there are, another word may say.
+pub fn unknown_beside_chat<'a>(members: &'a Members<'_>) -> Option<&'a str> {
+    let is_known = |name: &str| BESIDE_CHAT.split_ascii_whitespace().any(|known| known == name);
+    members.iter().find(|member| !is_known(&member.name) && !says_nothing(member.raw)).map(|member| &*member.name)
+}
 
 /// Whether a member says something that nobody here knows, or that a provider charges more for than the price of the model.
 pub fn holds_more(name: &str, raw: &str) -> bool {
@@ -58,7 +70,11 @@ fn is_one_of(words: &[&str], raw: &str) -> bool {
 
 /// Whether a member is known; of some that are, such as `tools`, others look at what is in them.
 fn has(name: &str) -> bool {
-    is_common(name) || is_of_a_dialect(name) || is_of_a_provider(name)
+    static OTHERS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        let lines = include_str!("vocabulary.txt").lines().filter(|line| !line.starts_with('#'));
+        lines.flat_map(str::split_ascii_whitespace).collect()
+    });
+    is_common(name) || OTHERS.contains(name)
 }
 
 /// Those that most requests have.
@@ -87,101 +103,6 @@ fn is_common(name: &str) -> bool {
             | "presence_penalty"
             | "frequency_penalty"
             | "top_k"
-    )
-}
-
-fn is_of_a_dialect(name: &str) -> bool {
-    is_of_openai(name)
-        || matches!(
-            name,
-            // Anthropic.
-            "anthropic_beta" | "anthropic_version" | "betas" | "cache_control" | "container" | "context_management" | "diagnostics" | "fallbacks"
-                | "inference_geo" | "fallback_credit_token" | "workspace_id" | "output_config" | "output_format" | "stop_sequences" | "thinking" | "user_profile_id"
-            // Gemini.
-                | "cachedContent" | "cached_content" | "store" | "generationConfig" | "generation_config" | "labels" | "modelArmorConfig" | "safetySettings" | "safety_settings" | "systemInstruction"
-                | "system_instruction" | "toolConfig" | "tool_config"
-            // Bedrock.
-                | "additionalModelRequestFields" | "additionalModelResponseFieldPaths" | "guardrailConfig" | "inferenceConfig"
-                | "outputConfig" | "performanceConfig" | "promptVariables" | "requestMetadata" | "serviceTier"
-            // Cohere, Ollama.
-                | "citation_options" | "documents" | "k" | "p" | "priority" | "raw_prompting" | "safety_mode" | "strict_tools"
-                | "context" | "format" | "images" | "keep_alive" | "options" | "raw" | "shift" | "think" | "truncate"
-        )
-}
-
-fn is_of_openai(name: &str) -> bool {
-    matches!(
-        name,
-        "audio"
-            | "access_programs"
-            | "background"
-            | "background_options"
-            | "best_of"
-            | "client_metadata"
-            | "conversation"
-            | "echo"
-            | "function_call"
-            | "functions"
-            | "include"
-            | "instructions"
-            | "logit_bias"
-            | "logprobs"
-            | "max_output_tokens"
-            | "max_tool_calls"
-            | "modalities"
-            | "moderation"
-            | "parallel_tool_calls"
-            | "prediction"
-            | "previous_response_id"
-            | "prompt"
-            | "prompt_cache_key"
-            | "prompt_cache_options"
-            | "prompt_cache_retention"
-            | "reasoning"
-            | "reasoning_effort"
-            | "safety_identifier"
-            | "service_tier"
-            | "suffix"
-            | "text"
-            | "top_logprobs"
-            | "truncation"
-            | "verbosity"
-    )
-}
-
-fn is_of_a_provider(name: &str) -> bool {
-    matches!(
-        name,
-        // vLLM, SGLang, NVIDIA.
-        "cache_prompt" | "dry_allowed_length" | "dry_base" | "dry_multiplier" | "dry_penalty_last_n" | "dry_sequence_breakers" | "dynatemp_exponent"
-            | "dynatemp_range" | "grammar" | "guided_whitespace_pattern" | "id_slot" | "kv_transfer_params" | "logprob_token_ids"
-            | "max_thinking_tokens" | "media_io_kwargs" | "min_thinking_tokens" | "mirostat" | "mirostat_eta" | "mirostat_tau" | "num_ctx"
-            | "reasoning_budget" | "repeat_last_n" | "repeat_penalty" | "rid" | "samplers" | "tfs_z" | "thinking_token_budget"
-            | "timings_per_token" | "top_n_sigma" | "ttl" | "xtc_probability" | "xtc_threshold"
-            | "add_generation_prompt" | "add_special_tokens" | "allowed_token_ids" | "bad_words" | "cache_salt" | "chat_template_kwargs"
-            | "continue_final_message" | "ebnf" | "guided_choice" | "guided_decoding_backend" | "guided_grammar" | "guided_json" | "guided_regex"
-            | "ignore_eos" | "include_stop_str_in_output" | "json_schema" | "length_penalty" | "logits_processors" | "min_p" | "min_tokens"
-            | "mm_processor_kwargs" | "no_stop_trim" | "nvext" | "prompt_logprobs" | "regex" | "repetition_penalty" | "request_id"
-            | "return_hidden_states" | "return_token_ids" | "return_tokens_as_token_ids" | "separate_reasoning" | "skip_special_tokens"
-            | "spaces_between_special_tokens" | "stop_regex" | "stop_token_ids" | "stream_reasoning" | "structured_outputs"
-            | "truncate_prompt_tokens" | "vllm_xargs"
-        // OpenRouter, Vercel.
-            | "image_config" | "include_reasoning" | "models" | "provider" | "providerOptions" | "provider_options" | "route" | "session_id" | "tags"
-            | "debug" | "disable_search" | "drop_params" | "litellm_metadata" | "timeout" | "top_a" | "trace" | "transforms" | "usage"
-        // Perplexity, whose searches another word tells of.
-            | "language_preference" | "return_images" | "return_related_questions" | "stream_mode"
-        // Mistral, Alibaba, and who has an own word for how much is thought.
-            | "asr_options" | "guardrails" | "prompt_mode" | "random_seed" | "safe_prompt" | "enable_thinking" | "incremental_output"
-            | "max_input_tokens" | "preserve_thinking" | "reasoning_split" | "result_format" | "thinking_budget" | "thinking_config"
-            | "translation_options" | "vl_high_resolution_images"
-        // Groq, Cerebras, Together, Fireworks, Zhipu, MiniMax, Friendli, Baidu, Volcengine, Inception, watsonx, Databricks, Copilot.
-            | "bad_word_tokens" | "caching" | "client_request_id" | "compliance" | "diffusing" | "echo_last" | "eos_token" | "expire_at" | "intent"
-            | "meta" | "min_completion_tokens" | "parse_reasoning" | "penalty_score" | "project_id" | "prompt_cache_max_len"
-            | "reasoning_summary" | "sensitive_word_check" | "snippy" | "space_id" | "speculation" | "time_limit" | "tool_choice_option"
-            | "watermark_enabled"
-            | "clear_thinking" | "context_length_exceeded_behavior" | "disable_reasoning" | "disable_tool_validation" | "do_sample"
-            | "mask_sensitive_info" | "mirostat_lr" | "mirostat_target" | "perf_metrics_in_response" | "prompt_cache_isolation_key"
-            | "prompt_truncate_len" | "raw_output" | "reasoning_format" | "reasoning_history" | "tool_stream" | "typical_p" | "user_id"
     )
 }
 

@@ -21,10 +21,11 @@ pub use upload::{of_piece, serve_piece};
 
 use super::estimate::{Estimate, Input};
 use super::paying::{self, Paying};
-use super::{check_foreign, check_name, ledger_down, list, name_request, others_named, pages};
+use super::{check_foreign, check_known, check_name, ledger_down, list, name_request, others_named, pages};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::{broken, model_in, names_others, once_in_any_case, optional};
 use crate::dialect::members::Members;
+use crate::dialect::vocabulary;
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::held;
@@ -113,6 +114,8 @@ struct Sent {
     pictures: u64,
     /// Whether it names other models that its provider may call instead.
     names_others: bool,
+    /// A member by which its provider may do what nobody here knows.
+    unknown: Option<String>,
 }
 
 /// Parameters of a query that name models.
@@ -198,7 +201,7 @@ async fn walk(
     let mut query = presented::query_beside_key(&head).map_err(|reason| reason.refusal(ticket.key))?;
     // Some servers take one from there before the body's, which alone is judged.
     query.retain(|(name, _)| served.deed != Deed::Call || !names_models(name));
-    let Sent { mut load, model: named, input, pictures, names_others } = load(gateway, surface, served, &head, body).await?;
+    let Sent { mut load, model: named, input, pictures, names_others, unknown } = load(gateway, surface, served, &head, body).await?;
     let model = model.or(named);
     model.as_deref().map_or(Ok(()), check_name)?;
     model.iter().for_each(|model| ticket.called_model(model));
@@ -218,6 +221,7 @@ async fn walk(
     let targets = aim::targets(gateway, served, &caller, &head, &mut load, model.as_deref(), &id).await?;
     model.as_deref().map_or(Ok(()), |model| check_foreign(model, &targets))?;
     let mut targets = route::serving(targets, served.operation, served.dialect)?;
+    check_known(unknown.as_deref().filter(|_| served.deed == Deed::Call && !served.operation.is_free()), &caller, &targets)?;
     let output = served.operation.has_no_output().then_some(0);
     let estimate_of = |targets: &[Target]| Estimate::new(served.operation, targets, input, output, pictures);
     // Nobody says in such a request how much the answer may be.
@@ -256,7 +260,7 @@ fn unbounded() -> Refusal {
 }
 
 async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &Parts, body: Body) -> Result<Sent, Refusal> {
-    let nothing = Sent { load: Load::Nothing, model: None, input: Input::text(0), pictures: 1, names_others: false };
+    let nothing = Sent { load: Load::Nothing, model: None, input: Input::text(0), pictures: 1, names_others: false, unknown: None };
     match served.takes {
         Takes::Nothing => Ok(nothing),
         Takes::Json => {
@@ -275,13 +279,14 @@ async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &
             // One that is shown before it is ready costs less than a whole one.
             let number = |name| optional::<u64>(&members, name, "has to be a whole number");
             let pictures = number("n")?.unwrap_or(1).max(1).saturating_add(number("partial_images")?.unwrap_or(0));
-            Ok(Sent { load: Load::Json(bytes.clone(), at), model, input, pictures, names_others: names_others(&members) })
+            let (names_others, unknown) = (names_others(&members), vocabulary::unknown_beside_chat(&members).map(str::to_owned));
+            Ok(Sent { load: Load::Json(bytes.clone(), at), model, input, pictures, names_others, unknown })
         }
         Takes::Form => {
             let upload = Upload::read(body, head, served.deed == Deed::Call, &gateway.config).await?;
             let model = upload.model().map(str::to_owned).filter(|_| served.deed == Deed::Call);
             let pictures = if matches!(served.operation, Operation::ImageEdits | Operation::ImageVariations) { MOST_PICTURES } else { 1 };
-            Ok(Sent { load: Load::Form(Box::new(upload)), model, input: Input::and_more(0), pictures, names_others: false })
+            Ok(Sent { load: Load::Form(Box::new(upload)), model, input: Input::and_more(0), pictures, names_others: false, unknown: None })
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::catalog::{Dialect, Operation};
 use crate::dialect::{Form, codec};
 use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate};
-use crate::exchange::{check_foreign, check_name};
+use crate::exchange::{check_foreign, check_name, may_use_all};
 use crate::gateway::Gateway;
 use crate::key::caller::Plane;
 use crate::key::{Caller, KeyId, presented};
@@ -84,9 +84,7 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     chat::check_operation(&model, Operation::Realtime, Dialect::OpenaiChat)?;
     let targets = gateway.router().resolve(&model)?;
     check_foreign(&model, &targets)?;
-    for target in &targets {
-        caller.may_use(&model, || target.full_name(), target.provider.is_simulator()).map_err(|reason| reason.refusal(ticket.key))?;
-    }
+    may_use_all(&caller, &model, &targets, false).map_err(|reason| reason.refusal(ticket.key))?;
     let targets = route::serving(targets, Operation::Realtime, Dialect::OpenaiChat)?;
     // There has to be room for a response at least; each is reserved when it is asked for, and the session alone costs nothing.
     let estimate = estimate_of(&targets, 0, None);

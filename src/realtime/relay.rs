@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::ending::{self, End, Ending};
 use super::turns::{Turns, Verdict};
+use crate::exchange::may_use_all;
 use crate::key::Reason;
 use crate::server::Lasting;
 use crate::ticket::Ticket;
@@ -200,7 +201,7 @@ async fn look(turns: &Turns, silence: &Silence) -> End {
         // By its id: its secret was proven when the session began.
         let judged =
             gateway.keys.check_by_id(turns.key(), head).await.map_err(|rejected| (rejected.reason, rejected.key)).and_then(|caller| {
-                let may_use = caller.may_use(model, || target.full_name(), target.provider.is_simulator());
+                let may_use = may_use_all(&caller, model, std::slice::from_ref(target), false);
                 may_use.map_err(|reason| (reason, Some(caller.id()))).map(|()| turns.called_by(caller))
             });
         match judged {

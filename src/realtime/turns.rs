@@ -17,7 +17,7 @@ use crate::catalog::Operation;
 use crate::dialect::Reading;
 use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate, Input};
-use crate::exchange::ledger_down;
+use crate::exchange::{ledger_down, may_use_all};
 use crate::gateway::Gateway;
 use crate::key::{Caller, KeyId};
 use crate::ledger::record::{Outcome, Usage};
@@ -205,8 +205,7 @@ impl Turns {
     /// Whether the key may use a model that the session names by itself.
     pub fn may_use(&self, target: &Target) -> Result<(), Refusal> {
         let (caller, name) = (locked(&self.caller), target.full_name());
-        let may_use = caller.may_use(&name, || name.clone(), target.provider.is_simulator());
-        may_use.map_err(|reason| reason.refusal(Some(caller.id())))
+        may_use_all(&caller, &name, std::slice::from_ref(target), false).map_err(|reason| reason.refusal(Some(caller.id())))
     }
 
     /// The end of a response that was told after the session's, when nobody is left to be refused anything.

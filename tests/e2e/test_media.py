@@ -93,7 +93,10 @@ def test_budget_holds_for_images(start_gateway, upstream):
     key = gateway.new_key(budget="0.5/ever")
     refused = image(gateway, key["key"], n=3)
     assert code(refused) == (402, "budget_exceeded")
-    assert image(gateway, key["key"], n=2).status == 200
+    # How many there are to be, some read in another word.
+    refused = image(gateway, key["key"], num_images=3)
+    assert code(refused) == (403, "unknown_field_with_budget") and "'num_images'" in refused.json()["error"]["message"]
+    assert image(gateway, key["key"], n=2, quality="high", style=None).status == 200
     row = gateway.usage("key", key["id"], 1)
     assert row["cost_nano_usd"] == round((50 * 5.0 + 4000 * 40.0) * 1000)
     # Which picture a form asks for, and how many, may stand at its end.

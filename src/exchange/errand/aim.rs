@@ -11,6 +11,7 @@ use crate::dialect::ask::earlier;
 use crate::dialect::members::Members;
 use crate::error::{Kind, Refusal};
 use crate::exchange::keeping::{self, provider_of, store_down};
+use crate::exchange::may_use_all;
 use crate::exchange::naming::{file_ids, files_named};
 use crate::gateway::Gateway;
 use crate::held::{self, Held};
@@ -57,10 +58,7 @@ pub(super) async fn targets(
         }
         (_, Some(model)) => {
             let targets = gateway.router().resolve_for(model, keeper.as_deref())?;
-            for target in &targets {
-                let full_name = || target.full_name();
-                caller.may_use(model, full_name, target.provider.is_simulator()).map_err(|reason| reason.refusal(Some(caller.id())))?;
-            }
+            may_use_all(caller, model, &targets, false).map_err(|reason| reason.refusal(Some(caller.id())))?;
             Ok(targets)
         }
         (deed, None) => {

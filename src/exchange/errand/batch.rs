@@ -12,6 +12,7 @@ use crate::dialect::ask::{Edit, json_string, splice};
 use crate::dialect::members::Members;
 use crate::error::Refusal;
 use crate::exchange::keeping::provider_of;
+use crate::exchange::may_use_all;
 use crate::gateway::Gateway;
 use crate::key::caller::Caller;
 use crate::prompt::chat;
@@ -89,10 +90,7 @@ pub(super) fn target(gateway: &Gateway, served: &Served, caller: &Caller, name: 
     chat::check_operation(name, served.operation, served.dialect)?;
     let router = gateway.router();
     let mut targets = router.resolve_for(name, holder)?;
-    for target in &targets {
-        let is_simulator = target.provider.is_simulator();
-        caller.may_use(name, || target.full_name(), is_simulator).map_err(|reason| reason.refusal(Some(caller.id())))?;
-    }
+    may_use_all(caller, name, &targets, false).map_err(|reason| reason.refusal(Some(caller.id())))?;
     let is_served = |target: &Target| target.endpoint(served.operation, served.dialect).is_ok();
     let works = targets.iter().position(|target| is_served(target) && !target.rests());
     match (works.or(targets.iter().position(is_served)), holder) {

@@ -13,11 +13,11 @@ use serde::Serialize;
 use super::refuse;
 use crate::catalog::Model;
 use crate::error::{Kind, Refusal};
+use crate::exchange::may_use_all;
 use crate::gateway::Gateway;
 use crate::key::caller::{Caller, Plane};
 use crate::key::presented::GOOGLE;
 use crate::prompt::chat;
-use crate::route::Target;
 use crate::surface::{Rest, anthropic, gemini};
 
 #[derive(Serialize)]
@@ -85,7 +85,7 @@ pub async fn find(gateway: &Gateway, head: &Parts, id: &str) -> Result<Listed, R
     }
     let targets = gateway.router().resolve(id)?;
     let full = targets.first().map(|target| target.full_name()).unwrap_or_default();
-    let may_use = may_use_all(&caller, id, &targets);
+    let may_use = may_use_all(&caller, id, &targets, false).is_ok();
     allowed(gateway, &caller).into_iter().find(|model| may_use && (model.id == id || model.id == full)).ok_or_else(|| {
         let message = match unlisted(gateway, &caller, &full) {
             Some(provider) => format!(
@@ -110,7 +110,7 @@ pub fn allowed(gateway: &Gateway, caller: &Caller) -> Vec<Listed> {
     });
     let aliases = router.aliases().filter_map(|alias| {
         let targets = router.resolve(alias).ok()?;
-        let first = targets.first().filter(|_| may_use_all(caller, alias, &targets))?;
+        let first = targets.first().filter(|_| may_use_all(caller, alias, &targets, false).is_ok())?;
         Some(Listed {
             id: alias.to_owned(),
             object: "model",
@@ -120,11 +120,6 @@ pub fn allowed(gateway: &Gateway, caller: &Caller) -> Vec<Listed> {
         })
     });
     aliases.chain(of_providers).collect()
-}
-
-/// Whether a request with this name is let in: whoever it may go to, the key may use.
-fn may_use_all(caller: &Caller, name: &str, targets: &[Target]) -> bool {
-    targets.iter().all(|target| caller.may_use(name, || target.full_name(), target.provider.is_simulator()).is_ok())
 }
 
 /// The prompts that a key may call, which are models to chat clients.

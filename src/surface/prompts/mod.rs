@@ -22,6 +22,7 @@ use self::surface::{Prompts, refuse};
 use super::{Segment, Surface, body, shown};
 use crate::catalog::Operation;
 use crate::error::{Kind, Refusal};
+use crate::exchange::may_use_all;
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::key::caller::Plane;
@@ -121,8 +122,7 @@ fn may_call_as(gateway: &Gateway, caller: &Caller, name: &str, prompt: &Prompt) 
 /// Whether there is a model for the prompt, which the key may run on.
 pub fn has_model(gateway: &Gateway, caller: &Caller, prompt: &Prompt) -> bool {
     let model = chat::model(gateway, prompt);
-    let is_allowed = |target: &crate::route::Target| caller.may_run_on(model, target.provider.is_simulator()).is_ok();
-    gateway.router().resolve(model).is_ok_and(|targets| targets.iter().all(is_allowed))
+    gateway.router().resolve(model).is_ok_and(|targets| may_use_all(caller, model, &targets, true).is_ok())
 }
 
 async fn found(gateway: &Gateway, head: &Parts, name: &str) -> Result<Arc<Prompt>, Refusal> {
