@@ -32,8 +32,8 @@ pub struct Accounts {
     keys: Mutex<HashMap<AccountId, Weak<Account>>>,
 }
 
-/// An account whose counts begin at nothing: where that is not made up for, by a failure or as nobody waits for it any more, the limits of
-/// before hold again. Whoever changes them hears of it, or tries again.
+/// An account some of whose counts begin at nothing: where that is not made up for, by a failure or as nobody waits for it any more, the limits
+/// of before hold alone again. Whoever changes them hears of it, or tries again.
 struct Unloaded<'a> {
     account: &'a Account,
     before: Option<Arc<Current>>,
@@ -180,11 +180,15 @@ impl Accounts {
             account.change(of(self.read(account.id(), limits, Some(&before.meters)).await?));
             return Ok(());
         }
-        let meters = Arc::new(Meters::unloaded(limits, &before.meters, Timestamp::now()));
-        account.change(of(Current { limits: limits.clone(), meters: Arc::clone(&meters), ..Current::default() }));
+        // What was limited stays so until what is to be limited is counted: neither lets anything pass that the other would not have.
+        let both = limits.beside(&before.limits);
+        let counting = Arc::new(Meters::unloaded(&both, &before.meters, Timestamp::now()));
+        account.change(of(Current { limits: both, meters: Arc::clone(&counting), ..Current::default() }));
         let mut unloaded = Unloaded { account, before: Some(before) };
-        self.load(account.id(), &meters).await?;
+        self.load(account.id(), &counting).await?;
         unloaded.before = None;
+        let meters = Arc::new(Meters::unloaded(limits, &counting, Timestamp::now()));
+        account.change(of(Current { limits: limits.clone(), meters, ..Current::default() }));
         Ok(())
     }
 

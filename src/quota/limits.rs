@@ -124,6 +124,14 @@ impl Limits {
         self.rates.is_empty() && self.budgets.is_empty() && self.parallel.is_none() && self.parallel_by_model.is_empty()
     }
 
+    /// These, and beside them what `others` limit that these do not.
+    pub fn beside(&self, others: &Limits) -> Limits {
+        let mut both = self.clone();
+        both.rates.extend(others.rates.iter().filter(|other| !self.rates.iter().any(|rate| rate.is_alike(other))).cloned());
+        both.budgets.extend(others.budgets.iter().filter(|other| !self.budgets.iter().any(|budget| budget.is_alike(other))).cloned());
+        both
+    }
+
     /// The globs of limits that count some models alone.
     pub fn counted(&self) -> impl Iterator<Item = &str> {
         let rates = self.rates.iter().filter_map(|rate| rate.models.as_deref());

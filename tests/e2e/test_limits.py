@@ -415,6 +415,32 @@ def test_budget_that_is_set_while_requests_run_counts_what_they_use(start_gatewa
     assert eventually(lambda: spent(gateway, key) == (round(2 * COST, 6), 0)), spent(gateway, key)
 
 
+@pytest.mark.parametrize("whose", ["key", "team"])
+def test_a_budget_that_is_spent_lets_nothing_pass_while_its_period_is_changed(start_gateway, upstream, whose):
+    gateway = start_gateway()
+    budget = f"{COST * 3:.6f}"
+    gateway.cli("teams", "create", "red", *(["--budget", f"{budget}/ever"] if whose == "team" else []))
+    gateway.cli("projects", "create", "bot", "--team", "red")
+    key = gateway.new_key(project="bot", **({"budget": f"{budget}/ever"} if whose == "key" else {}))
+    change = ["keys", "update", key["id"]] if whose == "key" else ["teams", "update", "red"]
+    assert [ask(gateway, key["key"]).status for _ in range(4)] == [200, 200, 200, 402]
+    told, is_over = [], threading.Event()
+
+    def calls():
+        while not is_over.is_set():
+            told.append(code(ask(gateway, key["key"])))
+
+    callers = [threading.Thread(target=calls) for _ in range(4)]
+    [caller.start() for caller in callers]
+    explain = lambda: [limit["limit"] for limit in gateway.admin("POST", "/keys/explain", {"key": key["id"]})["limits"]]  # noqa: E731
+    for period in ("month", "ever", "week", "ever"):
+        gateway.cli(*change, "--budget", f"{budget}/{period}")
+        assert eventually(lambda period=period: explain() == [f"{float(budget)}/{period}"]), explain()
+    is_over.set()
+    [caller.join() for caller in callers]
+    assert set(told) == {(402, "budget_exceeded")} and len(upstream.requests) == 3
+
+
 def test_explain_says_what_a_request_is_told(start_gateway):
     gateway = start_gateway()
 

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::key::{KeyId, Kind, Pepper};
+use crate::money::Usd;
 use crate::quota::{Need, account, alert};
 use crate::store::audit::{Actor, Note};
 use crate::store::gate::Gates;
@@ -152,6 +153,36 @@ fn key(limits: Limits) -> KeyRecord {
         family: id,
         changed,
     }
+}
+
+fn costs(worst: u64) -> Need<'static> {
+    Need { cost: Ok(Usd::of_nanos(worst)), ..Need::NOTHING }
+}
+
+fn budget(text: &str) -> Limits {
+    Limits { budgets: vec![text.parse().unwrap()], ..Limits::default() }
+}
+
+#[tokio::test]
+async fn a_budget_that_is_spent_holds_until_the_next_one_is_counted() {
+    let (world, team) = (World::new(budget("0.1/ever")).await, team());
+    let chain: Chain = Arc::from([Arc::clone(&world.team)]);
+    // No ledger has it.
+    let _nearly_all = account::admit(&chain, &costs(90_000_000)).unwrap();
+    let is_full = || account::admit(&chain, &costs(20_000_000)).is_err() && account::admit(&chain, &costs(10_000_000)).is_ok();
+    put(&world.store.inner, budget("0.1/month")).await;
+    let mut refresh = Box::pin(world.accounts.refresh(&team));
+    while world.team.current().limits.budgets.len() < 2 {
+        assert!(futures_util::poll!(&mut refresh).is_pending(), "it takes its time to ask the ledger");
+        tokio::task::yield_now().await;
+    }
+    assert!(is_full(), "what is not counted lets nothing more pass");
+    // As where the store does not answer.
+    drop(refresh);
+    assert!(world.team.current().limits == budget("0.1/ever") && is_full());
+    world.accounts.refresh(&team).await.unwrap();
+    assert_eq!(world.team.current().limits, budget("0.1/month"));
+    assert!(!is_full(), "the ledger knows of nothing");
 }
 
 #[tokio::test]
