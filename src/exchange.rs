@@ -33,7 +33,7 @@ use crate::key::{Caller, Reason};
 use crate::money::Price;
 use crate::prompt::{Prompt, chat};
 use crate::route::{self, Target};
-use crate::surface::{REQUEST_ID, Surface, body, write_end};
+use crate::surface::{REQUEST_ID, Surface, write_end};
 use crate::ticket::Ticket;
 use crate::upstream::{self, Answer};
 
@@ -110,7 +110,8 @@ async fn walk(
     ticket.called_by(&caller);
     ticket.prompt = head.extensions.get::<Arc<Prompt>>().cloned();
     surface.check_head(head)?;
-    let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
+    let (caller, bytes) = gateway.body(caller, head, body).await?;
+    ticket.called_by(&caller);
     let mut ask = Ask::read(called, bytes)?;
     check_name(&ask.model)?;
     ticket.called_model(&ask.model);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use arc_swap::Guard;
+use axum::body::Body;
+use bytes::Bytes;
 use http::request::Parts;
 
 use crate::admin::Desk;
@@ -19,7 +21,8 @@ use crate::route::{Router, Switchboard, Vault};
 use crate::server::Peer;
 use crate::service::Subscriptions;
 use crate::store::{AuditStore, GroupStore, KeyStore, LedgerStore, SubscriptionStore};
-use crate::surface::{EndsSoon, Named, shown};
+use crate::surface::shares::Shares;
+use crate::surface::{EndsSoon, Named, body, shown};
 use crate::telemetry::Metrics;
 use crate::upstream::Client;
 
@@ -41,6 +44,10 @@ pub struct Gateway {
     pub drain: DrainHandle,
     /// What providers keep for whom.
     pub held: Arc<Keeper>,
+    /// How much of bodies is in memory at a time.
+    pub bodies: Shares,
+    /// How much of forms is put aside at a time.
+    pub forms: Shares,
     /// Seals the addresses that uploads go to.
     pub uploads: Vault,
     /// The prompts.
@@ -79,6 +86,17 @@ impl Gateway {
     pub async fn take_in_newest(&self, what_is_told: &str) -> bool {
         let taken_in = self.drain.flush().await;
         taken_in.inspect_err(|error| tracing::warn!(%error, "{what_is_told} without the newest records")).is_ok()
+    }
+
+    /// The body of a request whose key was judged by its head, and is again where that was waited for: the key may have ended.
+    pub async fn body(&self, caller: Caller, head: &Parts, body: Body) -> Result<(Caller, Bytes), Refusal> {
+        let came = body::read(body, &head.headers, &self.config.limits, self.bodies.of(caller.id())).await?;
+        Ok((self.still(caller, head, came.was_late).await?, came.bytes))
+    }
+
+    /// The caller as it is now, where what it has sent was late.
+    pub async fn still(&self, caller: Caller, head: &Parts, was_late: bool) -> Result<Caller, Refusal> {
+        if was_late { Ok(self.keys.check_by_id(caller.id(), head).await?) } else { Ok(caller) }
     }
 
     /// Judges the key of a request beside the corridor, which has no ticket to count and log its refusal.

@@ -150,6 +150,7 @@ impl Ticket {
     /// Its caller is known.
     pub fn called_by(&mut self, caller: &Caller) {
         self.key = Some(caller.id());
+        self.groups = Default::default();
         for account in caller.chain().iter() {
             match account.id() {
                 AccountId::Project(id) => self.groups[0] = Some(Arc::clone(id)),

@@ -26,6 +26,7 @@ use crate::route::{Secret, Switchboard, Vault};
 use crate::server;
 use crate::service::{self, Subscriptions};
 use crate::store::KeyStore;
+use crate::surface::shares::Shares;
 use crate::telemetry::{self, Metrics};
 use crate::upstream::Client;
 
@@ -104,6 +105,8 @@ impl Serve {
             ledger,
             drain: drain.handle(),
             held: Arc::new(held),
+            bodies: Shares::new(config.limits.bodies_mib, "limits.bodies_mib"),
+            forms: Shares::new(config.limits.uploads_mib, "limits.uploads_mib"),
             uploads,
             prompts: Arc::clone(&prompts),
             services: Arc::clone(&services),

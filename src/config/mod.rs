@@ -105,6 +105,10 @@ pub struct RequestLimits {
     pub body_mib: usize,
     /// The largest form with a file in it, in MiB; it is never whole in memory.
     pub upload_mib: usize,
+    /// How much of bodies is in memory at a time, in MiB.
+    pub bodies_mib: usize,
+    /// How much of such forms is put aside at a time, in MiB.
+    pub uploads_mib: usize,
     /// How long a caller may take to send its head.
     #[serde(deserialize_with = "duration")]
     pub header_timeout: Duration,
@@ -236,6 +240,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_LOG_FORMAT", "log.format"),
     ("KEYWARD_LIMITS_BODY_MIB", "limits.body_mib"),
     ("KEYWARD_LIMITS_UPLOAD_MIB", "limits.upload_mib"),
+    ("KEYWARD_LIMITS_BODIES_MIB", "limits.bodies_mib"),
+    ("KEYWARD_LIMITS_UPLOADS_MIB", "limits.uploads_mib"),
     ("KEYWARD_LIMITS_HEADER_TIMEOUT", "limits.header_timeout"),
     ("KEYWARD_LIMITS_BODY_TIMEOUT", "limits.body_timeout"),
     ("KEYWARD_LIMITS_BODY_DEADLINE", "limits.body_deadline"),
@@ -308,6 +314,8 @@ impl Config {
             "log.format" => self.log.format = one.log.format,
             "limits.body_mib" => self.limits.body_mib = one.limits.body_mib,
             "limits.upload_mib" => self.limits.upload_mib = one.limits.upload_mib,
+            "limits.bodies_mib" => self.limits.bodies_mib = one.limits.bodies_mib,
+            "limits.uploads_mib" => self.limits.uploads_mib = one.limits.uploads_mib,
             "limits.header_timeout" => self.limits.header_timeout = one.limits.header_timeout,
             "limits.body_timeout" => self.limits.body_timeout = one.limits.body_timeout,
             "limits.body_deadline" => self.limits.body_deadline = one.limits.body_deadline,
@@ -332,6 +340,17 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         if self.limits.body_mib == 0 {
             return Err("limits.body_mib is 0, so that no request could be read: set at least 1".to_owned());
+        }
+        let RequestLimits { body_mib, bodies_mib, upload_mib, uploads_mib, .. } = self.limits;
+        for (all, one, are, is) in
+            [("bodies_mib", "body_mib", bodies_mib, body_mib), ("uploads_mib", "upload_mib", uploads_mib, upload_mib)]
+        {
+            if are / 2 < is {
+                return Err(format!(
+                    "limits.{all} is {are} and limits.{one} {is}, which no request could be as large as, since a key takes half of the room at the most: set {all} to at least {}",
+                    is.saturating_mul(2)
+                ));
+            }
         }
         if self.upstream.attempts == 0 {
             return Err("upstream.attempts is 0, so that no provider would be called: set at least 1".to_owned());
@@ -403,6 +422,8 @@ impl Default for RequestLimits {
             body_mib: 64,
             // The largest file that OpenAI takes.
             upload_mib: 512,
+            bodies_mib: 1024,
+            uploads_mib: 4096,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             // The largest body by default, 64 MiB, at 1 Mbit/s.

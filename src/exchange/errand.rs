@@ -30,13 +30,13 @@ use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::held;
 use crate::key::KeyId;
-use crate::key::caller::Plane;
+use crate::key::caller::{Caller, Plane};
 use crate::key::presented;
 use crate::prompt::chat;
 use crate::quota::Asker;
 use crate::route::{self, Target};
+use crate::surface::Surface;
 use crate::surface::upload::Upload;
-use crate::surface::{Surface, body};
 use crate::ticket::Ticket;
 use crate::upstream::{Answer, Errand, Load};
 
@@ -201,7 +201,9 @@ async fn walk(
     let mut query = presented::query_beside_key(&head).map_err(|reason| reason.refusal(ticket.key))?;
     // Some servers take one from there before the body's, which alone is judged.
     query.retain(|(name, _)| served.deed != Deed::Call || !names_models(name));
-    let Sent { mut load, model: named, input, pictures, names_others, unknown } = load(gateway, surface, served, &head, body).await?;
+    let (caller, sent) = load(gateway, surface, served, caller, &head, body).await?;
+    ticket.called_by(&caller);
+    let Sent { mut load, model: named, input, pictures, names_others, unknown } = sent;
     let model = model.or(named);
     model.as_deref().map_or(Ok(()), check_name)?;
     model.iter().for_each(|model| ticket.called_model(model));
@@ -259,16 +261,24 @@ fn unbounded() -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, Kind::Permission, "batch_with_budget", message)
 }
 
-async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &Parts, body: Body) -> Result<Sent, Refusal> {
+/// What came with a request, and its caller as it is once that is here.
+async fn load(
+    gateway: &Gateway,
+    surface: &dyn Surface,
+    served: &Served,
+    caller: Caller,
+    head: &Parts,
+    body: Body,
+) -> Result<(Caller, Sent), Refusal> {
     let nothing = Sent { load: Load::Nothing, model: None, input: Input::text(0), pictures: 1, names_others: false, unknown: None };
     match served.takes {
-        Takes::Nothing => Ok(nothing),
+        Takes::Nothing => Ok((caller, nothing)),
         Takes::Json => {
             surface.check_head(head)?;
-            let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
+            let (caller, bytes) = gateway.body(caller, head, body).await?;
             // Cancelling and the like may come with nothing.
             if bytes.is_empty() && matches!(served.deed, Deed::Use(_) | Deed::Begin) {
-                return Ok(nothing);
+                return Ok((caller, nothing));
             }
             let members = Members::read(&bytes).map_err(|e| broken(&bytes, &e))?;
             once_in_any_case(&members)?;
@@ -280,13 +290,16 @@ async fn load(gateway: &Gateway, surface: &dyn Surface, served: &Served, head: &
             let number = |name| optional::<u64>(&members, name, "has to be a whole number");
             let pictures = number("n")?.unwrap_or(1).max(1).saturating_add(number("partial_images")?.unwrap_or(0));
             let (names_others, unknown) = (names_others(&members), vocabulary::unknown_beside_chat(&members).map(str::to_owned));
-            Ok(Sent { load: Load::Json(bytes.clone(), at), model, input, pictures, names_others, unknown })
+            Ok((caller, Sent { load: Load::Json(bytes.clone(), at), model, input, pictures, names_others, unknown }))
         }
         Takes::Form => {
-            let upload = Upload::read(body, head, served.deed == Deed::Call, &gateway.config).await?;
+            let share = gateway.forms.of(caller.id());
+            let upload = Upload::read(body, head, served.deed == Deed::Call, &gateway.config, share).await?;
+            let caller = gateway.still(caller, head, upload.was_late).await?;
             let model = upload.model().map(str::to_owned).filter(|_| served.deed == Deed::Call);
             let pictures = if matches!(served.operation, Operation::ImageEdits | Operation::ImageVariations) { MOST_PICTURES } else { 1 };
-            Ok(Sent { load: Load::Form(Box::new(upload)), model, input: Input::and_more(0), pictures, names_others: false, unknown: None })
+            let (load, input) = (Load::Form(Box::new(upload)), Input::and_more(0));
+            Ok((caller, Sent { load, model, input, pictures, names_others: false, unknown: None }))
         }
     }
 }

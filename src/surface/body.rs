@@ -2,40 +2,57 @@
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
+use super::shares::Share;
 use crate::config::RequestLimits;
 use crate::error::{Kind, Refusal};
 
-/// The whole body, in one piece.
-pub async fn read(mut body: Body, headers: &HeaderMap, limits: &RequestLimits) -> Result<Bytes, Refusal> {
+/// A whole body.
+pub struct Came {
+    /// It, in one piece.
+    pub bytes: Bytes,
+    /// It was waited for: what was judged by its head may not hold any more.
+    pub was_late: bool,
+}
+
+/// How long a body may take, which begins with the first wait for some of it.
+#[derive(Default)]
+pub struct Patience {
+    began: Option<Instant>,
+}
+
+/// The whole body; what comes in several pieces takes of its key's share.
+pub async fn read(mut body: Body, headers: &HeaderMap, limits: &RequestLimits, mut share: Share) -> Result<Came, Refusal> {
     let limit = limits.body_mib << 20;
     let announced = announced(headers);
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limits));
     }
-    let end = Instant::now() + limits.body_deadline;
-    let Some(first) = next(&mut body, limits, end).await? else { return Ok(Bytes::new()) };
+    let mut patience = Patience::default();
+    let came = |bytes: Bytes, patience: &Patience| Came { bytes, was_late: patience.was_needed() };
+    let Some(first) = next(&mut body, limits, &mut patience).await? else { return Ok(came(Bytes::new(), &patience)) };
     if first.len() > limit {
         return Err(too_large(limits));
     }
     // A body that came in one piece is taken as it is.
-    let Some(second) = next(&mut body, limits, end).await? else { return Ok(first) };
-    if first.len() + second.len() > limit {
-        return Err(too_large(limits));
-    }
-    let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len() * 4));
+    let Some(second) = next(&mut body, limits, &mut patience).await? else { return Ok(came(first, &patience)) };
+    let (mut whole, mut piece) = (BytesMut::new(), Some(second));
+    share.grow(first.len() as u64)?;
+    whole.reserve(announced.unwrap_or(first.len() * 4));
     whole.extend_from_slice(&first);
-    whole.extend_from_slice(&second);
-    while let Some(piece) = next(&mut body, limits, end).await? {
-        if whole.len() + piece.len() > limit {
+    while let Some(more) = piece {
+        if whole.len() + more.len() > limit {
             return Err(too_large(limits));
         }
-        whole.extend_from_slice(&piece);
+        share.grow(more.len() as u64)?;
+        whole.extend_from_slice(&more);
+        piece = next(&mut body, limits, &mut patience).await?;
     }
-    Ok(whole.freeze())
+    Ok(came(share.keep(whole.freeze()), &patience))
 }
 
 /// How long a body says that it is.
@@ -43,12 +60,19 @@ pub fn announced(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The next piece: within the longest pause, and before the `end` of all patience, since a byte now and then is no pause.
-pub(super) async fn next(body: &mut Body, limits: &RequestLimits, end: Instant) -> Result<Option<Bytes>, Refusal> {
+/// The next piece: within the longest pause, and before the end of all patience, since a byte now and then is no pause.
+pub(super) async fn next(body: &mut Body, limits: &RequestLimits, patience: &mut Patience) -> Result<Option<Bytes>, Refusal> {
     loop {
-        let pause_ends = Instant::now() + limits.body_timeout;
-        let Ok(frame) = tokio::time::timeout_at(pause_ends.min(end), body.frame()).await else {
-            return Err(if end < pause_ends { too_slow(limits) } else { stalled(limits) });
+        // Mostly it is there, and nobody looks at a clock.
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => frame,
+            None => {
+                let (pause_ends, end) = (Instant::now() + limits.body_timeout, patience.begin() + limits.body_deadline);
+                let Ok(frame) = tokio::time::timeout_at(pause_ends.min(end), body.frame()).await else {
+                    return Err(if end < pause_ends { too_slow(limits) } else { stalled(limits) });
+                };
+                frame
+            }
         };
         match frame {
             None => return Ok(None),
@@ -59,6 +83,20 @@ pub(super) async fn next(body: &mut Body, limits: &RequestLimits, end: Instant) 
             }
             Some(Err(_)) => return Err(Refusal::invalid("body_broken", "The body broke off before its end: send it again, whole.")),
         }
+    }
+}
+
+// === impl Patience ===
+
+impl Patience {
+    /// When it began; now, where nobody has waited yet.
+    fn begin(&mut self) -> Instant {
+        *self.began.get_or_insert_with(Instant::now)
+    }
+
+    /// Whether anybody had to wait.
+    pub fn was_needed(&self) -> bool {
+        self.began.is_some()
     }
 }
 

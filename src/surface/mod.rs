@@ -11,6 +11,7 @@ pub mod openai;
 pub mod ops;
 pub mod prompts;
 pub mod services;
+pub mod shares;
 pub mod unread;
 pub mod upload;
 

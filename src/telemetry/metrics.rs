@@ -27,6 +27,9 @@ pub struct Metrics {
     seconds: Family<Model, Histogram, fn() -> Histogram>,
     first_byte: Family<Model, Histogram, fn() -> Histogram>,
     ledger_waiting: Gauge,
+    /// What callers send, as far as it is kept.
+    bodies: Gauge,
+    uploads: Gauge,
     ledger_damaged_lines: Counter,
     credential_resting: Family<Line, Gauge>,
     credential_unusable: Family<Line, Gauge>,
@@ -131,6 +134,8 @@ impl Metrics {
             seconds: Family::new_with_constructor(durations),
             first_byte: Family::new_with_constructor(durations),
             ledger_waiting: Gauge::default(),
+            bodies: Gauge::default(),
+            uploads: Gauge::default(),
             ledger_damaged_lines: Counter::default(),
             credential_resting: Family::default(),
             credential_unusable: Family::default(),
@@ -146,6 +151,8 @@ impl Metrics {
         let damaged = "Ledger lines that were torn or damaged and are passed over, since the start";
         registry.register("ledger_damaged_lines", damaged, metrics.ledger_damaged_lines.clone());
         registry.register_with_unit("ledger_waiting", "Ledger records not in the store yet", Unit::Bytes, metrics.ledger_waiting.clone());
+        registry.register_with_unit("bodies", "Bodies of requests that are kept in memory", Unit::Bytes, metrics.bodies.clone());
+        registry.register_with_unit("uploads", "Forms that are put aside until their model is known", Unit::Bytes, metrics.uploads.clone());
         registry.register(
             "credential_resting",
             "1 from when a provider refused a credential until it takes it again",
@@ -225,6 +232,9 @@ impl Metrics {
     pub fn render(&self, gateway: &Gateway, format: Format) -> String {
         self.ledger_damaged_lines.inner().store(gateway.drain.status().damaged_lines(), Ordering::Relaxed);
         self.ledger_waiting.set(i64::try_from(gateway.drain.status().lag_bytes()).unwrap_or(i64::MAX));
+        for (gauge, shares) in [(&self.bodies, &gateway.bodies), (&self.uploads, &gateway.forms)] {
+            gauge.set(i64::try_from(shares.taken()).unwrap_or(i64::MAX));
+        }
         let router = gateway.router();
         // One that was mended is not shown any more.
         self.credential_unusable.clear();

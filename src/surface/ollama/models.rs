@@ -16,7 +16,6 @@ use crate::catalog::model::{Capability, Modality};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::caller::Plane;
-use crate::surface::body;
 use crate::surface::openai::models::{Listed, allowed};
 
 #[derive(Deserialize)]
@@ -49,7 +48,7 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -
 async fn find(gateway: &Arc<Gateway>, request: Request<Body>) -> Result<Value, Refusal> {
     let (head, body) = request.into_parts();
     let caller = gateway.caller(&head, Plane::Data).await?;
-    let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
+    let (caller, bytes) = gateway.body(caller, &head, body).await?;
     let asked = serde_json::from_slice::<Asked>(&bytes)
         .map_err(|_| Refusal::invalid("invalid_value", "The body has to be a JSON object that names a 'model'.").with_param("model"))?;
     let full = gateway.router().resolve(&asked.model)?.first().map(|target| target.full_name()).unwrap_or_default();

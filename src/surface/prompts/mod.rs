@@ -222,7 +222,7 @@ async fn prepare_for(gateway: &Gateway, caller: &Caller, name: &str, head: Parts
     let prompt = chat::find(gateway, caller, name).map_err(plain)?;
     let (given, stream) = match given {
         Given::Value(value) => (value, false),
-        Given::Body(body) => match read(gateway, &head, body).await {
+        Given::Body(body) => match read(gateway, caller, &head, body).await {
             Ok(value) => (value, wants_events(&head)),
             Err(refusal) => return Err(plain(chat::counted(caller, refusal))),
         },
@@ -253,9 +253,9 @@ fn with_life(mut refusal: Refusal, prompt: &Prompt) -> Refusal {
     refusal
 }
 
-async fn read(gateway: &Gateway, head: &Parts, body: Body) -> Result<Value, Refusal> {
+async fn read(gateway: &Gateway, caller: &Caller, head: &Parts, body: Body) -> Result<Value, Refusal> {
     Prompts.check_head(head)?;
-    let bytes = body::read(body, &head.headers, &gateway.config.limits).await?;
+    let (_, bytes) = gateway.body(caller.clone(), head, body).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let message = format!("The body is no JSON ({error}): send the prompt's variables as a JSON object.");
         Refusal::invalid("body_not_json", message)

@@ -16,7 +16,8 @@ use crate::gateway::Gateway;
 use crate::key::diagnose::holds_escaped_key;
 use crate::key::presented::BARE_HEADERS;
 use crate::service::{Credential, Service, Upstream};
-use crate::surface::{REQUEST_ID, body};
+use crate::surface::REQUEST_ID;
+use crate::surface::body::{self, Patience};
 use crate::upstream::{Failure, Who};
 
 /// What is sent, but for its body.
@@ -37,11 +38,10 @@ struct Told {
     refused: Mutex<Option<Refusal>>,
 }
 
-/// How long a body may be, how long it says that it is, and until when it has to be there.
+/// How long a body may be, and how long it says that it is.
 struct Bounds {
     limit: usize,
     announced: Option<usize>,
-    patience: Instant,
 }
 
 /// What is between two neighbours alone (RFC 9110, section 7.6.1).
@@ -167,7 +167,7 @@ impl Outgoing {
         let (told, limits) = (Arc::new(Told::default()), gateway.config.limits.clone());
         let patience = Instant::now() + limits.body_deadline;
         let body = match has_body(&body) {
-            true => flowing(body, Bounds { limit, announced: body::announced(&headers), patience }, limits, Arc::clone(&told)),
+            true => flowing(body, Bounds { limit, announced: body::announced(&headers) }, limits, Arc::clone(&told)),
             false => {
                 told.sent.notify_one();
                 reqwest::Body::from("")
@@ -194,11 +194,11 @@ impl Outgoing {
 
 /// The body as it comes, within its limits.
 fn flowing(body: Body, bounds: Bounds, limits: RequestLimits, told: Arc<Told>) -> reqwest::Body {
-    let Bounds { limit, announced, patience } = bounds;
-    let pieces = stream::try_unfold((body, 0_usize, told), move |(mut body, sent, told)| {
+    let Bounds { limit, announced } = bounds;
+    let pieces = stream::try_unfold((body, 0_usize, told, Patience::default()), move |(mut body, sent, told, mut patience)| {
         let limits = limits.clone();
         async move {
-            let refusal = match body::next(&mut body, &limits, patience).await {
+            let refusal = match body::next(&mut body, &limits, &mut patience).await {
                 Ok(None) => {
                     told.sent.notify_one();
                     return Ok(None);
@@ -209,7 +209,7 @@ fn flowing(body: Body, bounds: Bounds, limits: RequestLimits, told: Arc<Told>) -
                     if announced == Some(sent) {
                         told.sent.notify_one();
                     }
-                    return Ok(Some((piece, (body, sent, told))));
+                    return Ok(Some((piece, (body, sent, told, patience))));
                 }
                 Ok(Some(_)) => too_large(limit),
                 Err(refusal) => refusal,

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
-use super::body;
+use super::body::{self, Patience};
+use super::shares::Share;
 use crate::config::{Config, RequestLimits};
 use crate::error::{Kind, Refusal};
 use multipart::{Field, Scanner};
@@ -33,6 +33,8 @@ pub struct Upload {
     /// Its length as announced, or as it turned out to be.
     length: Option<u64>,
     limits: RequestLimits,
+    /// It was waited for until here: what was judged by its head may not hold any more.
+    pub was_late: bool,
     /// What is still to come, until somebody takes it.
     coming: Mutex<Option<Coming>>,
 }
@@ -42,7 +44,7 @@ struct Coming {
     body: Body,
     scanner: Scanner,
     seen: u64,
-    end: Instant,
+    patience: Patience,
 }
 
 /// Where a form goes: its pieces, and `None` at its end. One that is closed before was cut off.
@@ -52,14 +54,14 @@ pub type Sink = mpsc::Sender<Option<Bytes>>;
 
 impl Upload {
     /// Reads a form until its field `model` has come, if that is of use: a small one whole, so that it can be sent twice.
-    pub async fn read(body: Body, head: &Parts, wants_model: bool, config: &Config) -> Result<Upload, Refusal> {
+    pub async fn read(body: Body, head: &Parts, wants_model: bool, config: &Config, mut share: Share) -> Result<Upload, Refusal> {
         let limits = config.limits.clone();
         let boundary = multipart::boundary(&head.headers)?;
         let length = body::announced(&head.headers).map(|length| length as u64);
         check_size(length.unwrap_or(0), &limits)?;
         let content_type = head.headers.get(header::CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static("multipart/form-data"));
         let mut spool = Spool::new(&config.data);
-        let mut coming = Coming { body, scanner: Scanner::new(&boundary, "model"), seen: 0, end: Instant::now() + limits.body_deadline };
+        let mut coming = Coming { body, scanner: Scanner::new(&boundary, "model"), seen: 0, patience: Patience::default() };
         let is_small = length.is_some_and(|length| length <= spool::IN_MEMORY);
         let mut is_whole = false;
         while is_small || (wants_model && coming.scanner.found().is_none()) {
@@ -67,12 +69,15 @@ impl Upload {
                 is_whole = true;
                 break;
             };
+            share.grow(piece.len() as u64)?;
             spool.push(piece).await.map_err(|e| no_room(&e))?;
         }
+        spool.take(share);
+        let was_late = coming.patience.was_needed();
         let model = coming.scanner.found().cloned();
         let length = if is_whole { Some(spool.size()) } else { length };
         let coming = Mutex::new(Some(coming).filter(|_| !is_whole));
-        Ok(Upload { content_type, model, spool, length, limits, coming })
+        Ok(Upload { content_type, model, spool, length, limits, was_late, coming })
     }
 
     /// The model that it names.
@@ -132,7 +137,7 @@ impl Upload {
 impl Coming {
     /// The next piece, looked at; `None` at the form's right end.
     async fn next(&mut self, limits: &RequestLimits) -> Result<Option<Bytes>, Refusal> {
-        let Some(piece) = body::next(&mut self.body, limits, self.end).await? else {
+        let Some(piece) = body::next(&mut self.body, limits, &mut self.patience).await? else {
             return self.scanner.finish().map(|()| None);
         };
         self.seen += piece.len() as u64;

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::HeaderMap;
-use tokio::time::Instant;
 
 use super::{Sink, check_size};
 use crate::config::RequestLimits;
 use crate::error::Refusal;
-use crate::surface::body;
+use crate::surface::body::{self, Patience};
 
 /// A piece.
 pub struct Piece {
@@ -42,8 +41,8 @@ impl Piece {
 
     /// Sends it as it comes. Ends early where nobody listens any more.
     pub async fn send(mut self, to: &Sink) -> Result<(), Refusal> {
-        let (mut seen, end) = (self.before, Instant::now() + self.limits.body_deadline);
-        while let Some(bytes) = body::next(&mut self.body, &self.limits, end).await? {
+        let (mut seen, mut patience) = (self.before, Patience::default());
+        while let Some(bytes) = body::next(&mut self.body, &self.limits, &mut patience).await? {
             seen = seen.saturating_add(bytes.len() as u64);
             check_size(seen, &self.limits)?;
             if to.send(Some(bytes)).await.is_err() {

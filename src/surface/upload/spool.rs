@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::surface::shares::Share;
 use crate::ticket;
 
 /// Kept in memory.
 pub const IN_MEMORY: u64 = 1 << 20;
+/// Of a disk no more than so much is left free for its sake.
+const LEFT: u64 = 1 << 30;
 /// Read back from the file at once.
 const PIECE: u64 = 64 << 10;
 
@@ -24,6 +27,8 @@ pub struct Spool {
     file: Option<Arc<File>>,
     /// Bytes in the file.
     written: u64,
+    /// What it takes of what its key may have put aside.
+    share: Option<Share>,
 }
 
 /// Where a reader of a spool stands.
@@ -38,7 +43,12 @@ pub struct Place {
 impl Spool {
     /// An empty one; a file is made in `folder`, since the system's own folder for such may be memory too.
     pub fn new(folder: &Path) -> Spool {
-        Spool { folder: folder.to_owned(), memory: Vec::new(), kept: 0, file: None, written: 0 }
+        Spool { folder: folder.to_owned(), memory: Vec::new(), kept: 0, file: None, written: 0, share: None }
+    }
+
+    /// Has its share until it is gone.
+    pub fn take(&mut self, share: Share) {
+        self.share = Some(share);
     }
 
     /// Bytes in all.
@@ -62,7 +72,11 @@ impl Spool {
             }
         };
         let at = self.written;
-        blocking(move || file.write_all_at(&piece, at)).await?;
+        let write = move || {
+            leave_room(&file)?;
+            file.write_all_at(&piece, at)
+        };
+        blocking(write).await?;
         self.written += size;
         Ok(())
     }
@@ -90,6 +104,13 @@ impl Spool {
 fn nameless(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     std::fs::remove_file(path).map(|()| file)
+}
+
+/// A tenth of the disk, or a GiB of a large one, is left to the ledger and the store, which are beside it.
+fn leave_room(file: &File) -> io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    let [all, free] = [disk.f_blocks, disk.f_bavail].map(|blocks| blocks.saturating_mul(disk.f_frsize));
+    if free > LEFT.min(all / 10) { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

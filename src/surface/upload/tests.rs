@@ -79,6 +79,7 @@ fn a_content_type_has_to_name_its_boundary_once() {
 
 async fn sent(form: Vec<u8>, cut: usize, announced: bool) -> (Vec<u8>, Option<u64>, bool) {
     let folder = tempfile::tempdir().unwrap();
+    let share = crate::surface::shares::Shares::new(1, "limits.uploads_mib").of(crate::key::KeyId::parse("abcdefgh2345").unwrap());
     let config = Config { data: folder.path().to_owned(), ..Config::default() };
     let mut request = http::Request::new(()).into_parts().0;
     request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("multipart/form-data; boundary=b"));
@@ -87,7 +88,7 @@ async fn sent(form: Vec<u8>, cut: usize, announced: bool) -> (Vec<u8>, Option<u6
     }
     let pieces: Vec<Result<Bytes, io::Error>> = form.chunks(cut).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     let body = Body::from_stream(futures_util::stream::iter(pieces));
-    let upload = Upload::read(body, &request, true, &config).await.unwrap();
+    let upload = Upload::read(body, &request, true, &config, share).await.unwrap();
     assert_eq!(upload.model(), Some("test/whisper-1"));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "an upload's file has no name");
     let (sink, mut pieces) = mpsc::channel(2);
