@@ -6,11 +6,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::any;
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
 
@@ -25,7 +25,7 @@ use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::caller::Plane;
 use crate::key::presented::BARE_HEADERS;
-use crate::surface::{Segment, body, refusal_response};
+use crate::surface::{Segment, refusal_response};
 
 /// The head of a request as it came, with its key, for what is called under that key in turn.
 #[derive(Clone)]
@@ -82,6 +82,13 @@ async fn serve_message(gateway: Arc<Gateway>, name: Option<String>, (mut head, b
         let message = "There are too many MCP sessions right now: end those that are not used, or try again in a few minutes.";
         return refuse(&Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "too_many_sessions", message));
     }
+    let (caller, whole) = match head.method == Method::POST {
+        false => (caller, Bytes::new()),
+        true => match gateway.body(caller, &head, body).await {
+            Ok(read) => read,
+            Err(refusal) => return refuse(&refusal),
+        },
+    };
     let place = match session.as_ref().filter(|_| head.method == Method::GET).map(|_| gateway.mcp.listener(key)) {
         None => None,
         Some(Some(place)) => Some(place),
@@ -106,21 +113,11 @@ async fn serve_message(gateway: Arc<Gateway>, name: Option<String>, (mut head, b
         head.headers.remove(name);
     }
     let service = service(Arc::clone(&gateway.mcp.sessions), own_address(gateway.mcp.config.clone(), &head));
-    let limit = gateway.config.limits.body_mib << 20;
-    let too_large = || {
-        let message = format!("The message is larger than the {} MiB that limits.body_mib allows.", gateway.config.limits.body_mib);
-        refuse(&Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Invalid, "body_too_large", message))
-    };
-    if body::announced(&head.headers).is_some_and(|length| length > limit) {
-        return too_large();
-    }
-    let (method, mut body) = (head.method.clone(), body);
+    let method = head.method.clone();
     // A session is used until what runs in it is over.
     let mut used = session.as_ref().filter(|_| method == Method::POST).map(|session| gateway.mcp.owned.stream(session));
     let may_be_batch = batch::may_come(&head.headers, VERSION);
     if method == Method::POST && (may_be_batch || used.is_some()) {
-        let Ok(whole) = Limited::new(body, limit).collect().await else { return too_large() };
-        let whole = whole.to_bytes();
         let read = if may_be_batch { batch::read(&whole) } else { None };
         let ids = match &read {
             Some(messages) => messages.as_deref().map(batch::ids).unwrap_or_default(),
@@ -137,10 +134,10 @@ async fn serve_message(gateway: Arc<Gateway>, name: Option<String>, (mut head, b
                 return while_running(batch::serve(head, messages, one).await, used);
             }
             Some(Err(why)) => return batch::refused(&why),
-            None => body = Body::from(whole),
+            None => {}
         }
     }
-    let request = Request::from_parts(head, Limited::new(body, limit));
+    let request = Request::from_parts(head, Body::from(whole));
     let response = while_running(plain::told(service.handle(request).await.map(Body::new), &method).await, used);
     if let Some(begun) = response.headers().get(SESSION).and_then(|session| session.to_str().ok()).filter(|_| session.is_none()) {
         for ended in gateway.mcp.owned.begun(begun, key, holder.clone()) {

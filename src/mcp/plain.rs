@@ -16,8 +16,6 @@ pub const INVALID_REQUEST: i32 = -32600;
 /// How such words begin where a body was not read, and what they say of one that is JSON.
 const UNREAD: &str = "fail to deserialize request body";
 const NO_MESSAGE: &str = "unrecognized JSON-RPC message";
-/// What they say of one that was cut off at its limit.
-const TOO_LONG: &str = "length limit exceeded";
 /// They are short.
 const LONGEST: usize = 4 << 10;
 /// The methods that every revision has, and whose parameters can be wrong.
@@ -41,9 +39,6 @@ pub async fn told(response: Response<Body>, method: &Method) -> Response<Body> {
     let said = Limited::new(body, LONGEST).collect().await.map(|said| said.to_bytes()).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let (status, code, message) = match head.status {
-        _ if said.contains(TOO_LONG) => {
-            (StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, "The message is larger than limits.body_mib allows.".to_owned())
-        }
         StatusCode::UNSUPPORTED_MEDIA_TYPE if said.starts_with(UNREAD) => unread(&said),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => (head.status, INVALID_REQUEST, "Content-Type has to be application/json.".to_owned()),
         StatusCode::NOT_ACCEPTABLE => {

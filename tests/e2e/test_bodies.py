@@ -26,6 +26,7 @@ SENT = {
     "gemini": ("/v1beta/models/test/gpt-4o-mini:generateContent", {"contents": [{"parts": [{"text": "Hi"}]}]}, "x-goog-api-key: "),
     "bedrock": ("/model/test%2Fgpt-4o-mini/converse", {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}, "authorization: Bearer "),
     "cohere": ("/v2/chat", CHAT, "authorization: Bearer "),
+    "mcp": ("/mcp", {"jsonrpc": "2.0", "id": 1, "method": "ping"}, "accept: application/json, text/event-stream\r\nauthorization: Bearer "),
     "ollama": ("/api/chat", CHAT, "authorization: Bearer "),
     "batches": ("/v1/batches", {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}, "authorization: Bearer "),
 }
