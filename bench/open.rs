@@ -20,11 +20,14 @@ use keyward::config::Config;
 use keyward::dialect::members::Members;
 use keyward::dialect::{Ask, Called, Meter, wire};
 use keyward::error::{Kind, Refusal};
+use keyward::key::KeyId;
 use keyward::key::diagnose::is_secret;
 use keyward::ledger::record::{Outcome, Usage};
+
 use keyward::money::Usd;
 use keyward::route::{self, Router, Stored, Target};
 use keyward::surface::openai::{self, OpenAi};
+use keyward::surface::shares::Shares;
 use keyward::surface::{REQUEST_ID, Surface as _, body};
 use keyward::telemetry::{self, Ended, Metrics, RequestLine, UNLISTED};
 use keyward::upstream::{self, Client, Failed, Failure, Free, is_of};
@@ -40,6 +43,9 @@ struct Open {
     router: ArcSwap<Router>,
     client: Client,
     metrics: Metrics,
+    bodies: Shares,
+    /// Whoever asks.
+    anybody: KeyId,
 }
 
 /// What is told of a request when it has ended.
@@ -59,7 +65,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let client = Client::new(&config.upstream, &config.fetch)?;
     let router = Router::new(&Catalog::load(config.providers.as_deref())?, &config, &env, &Stored::default(), None);
     let (limits, trusted) = (config.limits.clone(), Arc::from([]));
-    let open = Arc::new(Open { config, router: ArcSwap::from_pointee(router), client, metrics: Metrics::new() });
+    let bodies = Shares::new(limits.bodies_mib, "limits.bodies_mib");
+    let anybody = KeyId::parse("abcdefgh2345").ok_or("no id")?;
+    let open = Arc::new(Open { config, router: ArcSwap::from_pointee(router), client, metrics: Metrics::new(), bodies, anybody });
     let paths = axum::Router::new().route("/v1/chat/completions", post(serve)).with_state(open);
     writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
     server::serve_paths(listener, paths, available_parallelism()?.get(), &limits, trusted, std::future::pending()).await?;
@@ -78,8 +86,8 @@ async fn pass(open: &Open, id: &str, request: Request<Body>) -> Result<Response<
     let started = Instant::now();
     let (head, body) = request.into_parts();
     OpenAi.check_head(&head)?;
-    let body = body::read(body, &head.headers, &open.config.limits).await?;
-    let ask = Ask::read(Called::new(Operation::Chat, Dialect::OpenaiChat), body)?;
+    let came = body::read(body, &head.headers, &open.config.limits, open.bodies.of(open.anybody)).await?;
+    let ask = Ask::read(Called::new(Operation::Chat, Dialect::OpenaiChat), came.bytes)?;
     let (operation, dialect) = (ask.called.operation, ask.called.dialect);
     let targets = route::serving(open.router.load().resolve(&ask.model)?, operation, dialect)?;
     if !targets.iter().all(|target| target.endpoint(operation, dialect).is_ok_and(|endpoint| endpoint.dialect == dialect)) {
