@@ -79,7 +79,7 @@ fn a_content_type_has_to_name_its_boundary_once() {
 
 async fn sent(form: Vec<u8>, cut: usize, announced: bool) -> (Vec<u8>, Option<u64>, bool) {
     let folder = tempfile::tempdir().unwrap();
-    let share = crate::surface::shares::Shares::new(1, "limits.uploads_mib").of(crate::key::KeyId::parse("abcdefgh2345").unwrap());
+    let share = crate::surface::shares::Shares::new(64, "limits.uploads_mib").of(crate::key::KeyId::parse("abcdefgh2345").unwrap());
     let config = Config { data: folder.path().to_owned(), ..Config::default() };
     let mut request = http::Request::new(()).into_parts().0;
     request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("multipart/form-data; boundary=b"));
