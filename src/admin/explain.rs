@@ -19,20 +19,20 @@ use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate, Input};
 use crate::exchange::may_use_all;
 use crate::gateway::Gateway;
-use crate::key::caller::Known;
+use crate::key::caller::{Known, Plane};
 use crate::key::presented::Presented;
 use crate::key::{Caller, KeyRecord, KeyText, Keyring, Reason, format};
 use crate::problem::Problem;
 use crate::prompt::Prompts;
 use crate::prompt::chat::{self, PREFIX};
-use crate::quota::{self, Standing};
+use crate::quota::{self, Exceeded, Standing};
 use crate::route::{NoRoute, Router, Target};
 use crate::store::{KeyStore, LastUse, LedgerStore};
 
 /// What a text is, judged as a request would be.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Explanation {
-    /// Whether a request with it would be let in now: to the model, where one was named.
+    /// Whether a request with it would be let in now: to the model, where one was named, else to one that costs nothing.
     pub accepted: bool,
     /// The stable code of the refusal.
     pub code: Option<&'static str>,
@@ -44,7 +44,8 @@ pub struct Explanation {
     pub key: Option<KeyView>,
     /// The model that was asked about.
     pub model: Option<String>,
-    /// How its limits stand, and those of its project, its team and the gateway; on the command line those that the ledger tells of.
+    /// How its limits stand, and those of its project, its team and the gateway; on the command line those that the ledger tells of, and
+    /// of an admin key none, since management counts nothing.
     pub limits: Vec<Standing>,
     /// Its newest request that reached a provider.
     pub last_use: Option<LastUse>,
@@ -139,11 +140,13 @@ impl Sources<'_> {
     async fn of(&self, record: KeyRecord, model: Option<&str>) -> Result<Explanation, KeyError> {
         let known = self.keyring.known(record).await?;
         let record = &known.record;
-        let all = quota::standing(&known.chain);
+        let all = if record.kind == format::Kind::Admin { Vec::new() } else { quota::standing(&known.chain) };
         // What a minute had and what runs is in the memory of the gateway alone.
         let (standing, unknown): (Vec<_>, Vec<_>) = all.into_iter().partition(|standing| self.is_gateway || standing.is_in_the_ledger());
         let last_use = self.ledger.last_use(record.id).await?;
         let mut hint = only_there(&known);
+        let is_budget = |standing: &&Standing| matches!(standing.limit(), Exceeded::Budget { .. });
+        let (budgets, others): (Vec<_>, Vec<_>) = standing.iter().filter(|standing| standing.counts(None)).partition(is_budget);
         let refusal = match (known.state(), model) {
             (Err(reason), _) => Some(reason.refusal(None)),
             (Ok(()), Some(model)) => match self.judged(&known, model, &standing) {
@@ -153,11 +156,13 @@ impl Sources<'_> {
                     None
                 }
             },
-            (Ok(()), None) => standing.iter().filter(|standing| standing.counts(None)).find_map(Standing::refusal),
+            // What costs nothing is let in whatever was spent.
+            (Ok(()), None) => others.into_iter().find_map(Standing::refusal),
         };
+        let spent = budgets.into_iter().find_map(Standing::refusal);
         let (code, message) = match refusal {
             Some(refusal) => (Some(refusal.code), refusal.message),
-            None => (None, good(model, &unknown)),
+            None => (None, good(model, spent, &unknown)),
         };
         let state = known.state().map_or_else(|reason| reason.code(), |()| "active").to_owned();
         let (key, model) = (Some(KeyView { state, ..KeyView::of(record) }), model.map(str::to_owned));
@@ -203,7 +208,8 @@ impl Sources<'_> {
 
 /// From where and for what alone a key works, which no look at it can tell of a request.
 fn only_there(known: &Known) -> Option<Cow<'static, str>> {
-    let conditions = known.chain.iter().flat_map(|account| {
+    let plane = Plane::of(known.record.kind);
+    let conditions = known.chain.iter().filter(|account| plane.is_bound_by(account.id())).flat_map(|account| {
         let current = account.current();
         let list = |names: Vec<String>, what: &str| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
         let addresses = current.limits.addresses.iter().map(ToString::to_string).collect();
@@ -213,15 +219,19 @@ fn only_there(known: &Known) -> Option<Cow<'static, str>> {
     (!conditions.is_empty()).then(|| format!("It works only {}.", conditions.join(" and ")).into())
 }
 
-/// That nothing is wrong with a key, as far as this process knows its limits.
-fn good(model: Option<&str>, unknown: &[Standing]) -> String {
-    let good = model.map_or("This key is good", |_| "This key is good, and may use this model");
+/// That nothing is wrong with a key, as far as this process knows its limits; where no model was named, what costs may be refused all the same.
+fn good(model: Option<&str>, spent: Option<Refusal>, unknown: &[Standing]) -> String {
+    let (good, why) = match (model, spent) {
+        (Some(_), _) => ("This key is good, and may use this model", String::new()),
+        (None, None) => ("This key is good", String::new()),
+        (None, Some(spent)) => ("This key is good, and only what costs nothing is let in now", format!(" {}", spent.message)),
+    };
     if unknown.is_empty() {
-        return format!("{good}.");
+        return format!("{good}.{why}");
     }
     let limits = unknown.iter().map(|standing| standing.limit.as_str()).collect::<Vec<_>>().join(", ");
     format!(
-        "{good}, as far as the ledger tells; not known here is how {limits} stands, which the running gateway alone counts: POST /admin/v1/keys/explain tells."
+        "{good}, as far as the ledger tells; not known here is how {limits} stands, which the running gateway alone counts: POST /admin/v1/keys/explain tells.{why}"
     )
 }
 

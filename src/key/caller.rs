@@ -49,6 +49,24 @@ pub enum Plane {
     Admin,
 }
 
+// === impl Plane ===
+
+impl Plane {
+    /// Where a key of that kind is good.
+    pub fn of(kind: Kind) -> Plane {
+        match kind {
+            Kind::Admin => Plane::Admin,
+            Kind::Live | Kind::Test => Plane::Data,
+        }
+    }
+
+    /// Whether an account says from where and for what its keys may be used on this side: what all may do must not shut out those who
+    /// could change it.
+    pub fn is_bound_by(self, account: &AccountId) -> bool {
+        self != Plane::Admin || *account != AccountId::Gateway
+    }
+}
+
 // === impl Known ===
 
 impl Known {
@@ -232,9 +250,7 @@ impl Caller {
 
     /// Whether all of the key's accounts allow its use from there and for this.
     pub(super) fn may_call(&self, parts: &Parts, plane: Plane) -> Result<(), Reason> {
-        // What all may do must not shut out those who could change it.
-        let binds = |account: &AccountId| plane != Plane::Admin || *account != AccountId::Gateway;
-        for current in self.0.chain.iter().filter(|account| binds(account.id())).filter_map(|account| account.binding()) {
+        for current in self.0.chain.iter().filter(|account| plane.is_bound_by(account.id())).filter_map(|account| account.binding()) {
             let limits = &current.limits;
             if !limits.addresses.is_empty() {
                 let from = parts.extensions.get::<Peer>().filter(|peer| peer.is_callers).map(|peer| peer.address);

@@ -470,6 +470,58 @@ def test_explain_says_what_a_request_is_told(start_gateway):
     assert asked(gateway.new_key(models="simulator/*"))["code"] == "model_not_allowed"
 
 
+def test_explain_says_of_an_admin_key_what_management_does(start_gateway):
+    """Management counts nothing, and the whole gateway's lists do not bind it."""
+    gateway = start_gateway()
+    gateway.admin("PATCH", "/limits", {"budgets": [{"nano_usd": 0, "per": "month"}], "rates": [{"unit": "requests", "per": "day", "most": 1}], "paths": ["POST /v1/chat/*"]})
+    key = gateway.new_key()["key"]
+    assert eventually(lambda: ask(gateway, key, "simulator/echo").status == 429)
+    boss = gateway.new_key(kind="admin", **{"from": "127.0.0.0/8"})["key"]
+    assert gateway.request("GET", "/admin/v1/keys", None, boss).status == 200
+    for told in (gateway.admin("POST", "/keys/explain", {"key": boss}), gateway.cli("keys", "explain", boss)):
+        assert (told["accepted"], told["code"], told["message"], told["limits"]) == (True, None, "This key is good.", [])
+        assert told["hint"] == "It works only from 127.0.0.0/8."
+    assert gateway.admin("POST", "/keys/explain", {"key": boss, "model": "simulator/echo"})["code"] == "key_is_admin"
+    assert gateway.admin("POST", "/keys/explain", {"key": key})["code"] == "rate_limit_exceeded"
+
+
+def test_explain_without_a_model_says_that_a_spent_budget_lets_in_what_is_free(start_gateway):
+    gateway = start_gateway()
+    gateway.cli("limits", "set", "--budget", "0/month")
+    key = gateway.new_key()["key"]
+    for told in (gateway.admin("POST", "/keys/explain", {"key": key}), gateway.cli("keys", "explain", key)):
+        assert told["accepted"] and told["code"] is None and [one["left"] for one in told["limits"]] == [0]
+        assert told["message"].startswith("This key is good, and only what costs nothing is let in now. This gateway has spent its budget of $0")
+    assert ask(gateway, key, "simulator/echo").status == gateway.request("GET", "/v1/models", None, key).status == 200
+    assert code(ask(gateway, key)) == (402, "budget_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("flag", "given"),
+    [
+        ({"rpm": 1}, {"rates": [{"unit": "requests", "per": "minute", "most": 1}]}),
+        ({"parallel": 1}, {"parallel": 1}),
+        ({"parallel": "1@test/*"}, {"parallel_by_model": [{"most": 1, "models": "test/*"}]}),
+        ({"budget": "1/month"}, {"budgets": [{"nano_usd": 1, "per": "month"}]}),
+        ({"models": "test/*"}, {"models": ["test/*"]}),
+        ({"tools": "prompt/*"}, {"tools": ["prompt/*"]}),
+    ],
+    ids=["rates", "parallel", "parallel_by_model", "budgets", "models", "tools"],
+)
+def test_limits_that_bind_nobody_who_manages_are_refused(gateway, flag, given):
+    [field], says = given, "admin keys call no model, and management counts nothing"
+    flags = [word for name, value in flag.items() for word in (f"--{name}", str(value))]
+    boss = gateway.new_key(kind="admin", path="* /admin/*")
+    for arguments in (("create", "--kind", "admin"), ("update", boss["id"])):
+        done = gateway.run("keys", *arguments, *flags)
+        assert done.returncode != 0 and f"{field}: {says}" in done.stderr, done.stderr
+    for method, path, body in (("POST", "/keys", {"kind": "admin"}), ("PATCH", f"/keys/{boss['id']}", {})):
+        reply = gateway.request(method, f"/admin/v1{path}", json.dumps(body | given).encode(), boss["key"])
+        assert (reply.status, [error["pointer"] for error in reply.json()["errors"]]) == (422, [f"/{field}"]), reply.body
+        assert says in reply.json()["errors"][0]["detail"]
+    assert gateway.admin("PATCH", f"/keys/{boss['id']}", {"paths": [], "addresses": ["127.0.0.1"]})["addresses"] == ["127.0.0.1"]
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "says"),
     [("limit", "requests/week=1", "minute, hour or day"), ("limit", "60", "requests/minute=60"), ("budget", "5", "50/month"), ("from", "10.0.0.1/8", "10.0.0.0/8")],

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use super::{KeyError, KeyView, NewKeyOrder, find, note};
 use crate::admin::change::{self, LimitsChange, Wrong, given};
 use crate::key::{KeyRecord, Kind, Role};
-use crate::quota::AccountId;
 use crate::quota::account::is_slug;
+use crate::quota::{AccountId, Limits};
 use crate::store::audit::{Actor, Note};
 use crate::store::{GroupStore, KeyStore};
 
@@ -135,6 +135,12 @@ pub(in crate::admin) async fn check(record: &KeyRecord, groups: &dyn GroupStore)
     if record.project.is_some() && record.kind == Kind::Admin {
         return wrong("project", "admin keys manage the whole gateway and belong to no project: leave it out");
     }
+    if let Some(field) = unbinding(&record.limits).filter(|_| record.kind == Kind::Admin) {
+        return wrong(
+            field,
+            "admin keys call no model, and management counts nothing: leave it out, or clear it; addresses and paths bind them",
+        );
+    }
     if let (Some(begins), Some(ends)) = (record.not_before, record.expires)
         && ends <= begins
     {
@@ -149,6 +155,20 @@ pub(in crate::admin) async fn check(record: &KeyRecord, groups: &dyn GroupStore)
         }
         None => Ok(()),
     }
+}
+
+/// The first of some limits that bind nobody who manages.
+fn unbinding(limits: &Limits) -> Option<&'static str> {
+    let Limits { models, addresses: _, paths: _, tools, rates, parallel, parallel_by_model, budgets } = limits;
+    let given = [
+        ("models", !models.is_empty()),
+        ("tools", !tools.is_empty()),
+        ("rates", !rates.is_empty()),
+        ("parallel", parallel.is_some()),
+        ("parallel_by_model", !parallel_by_model.is_empty()),
+        ("budgets", !budgets.is_empty()),
+    ];
+    given.into_iter().find(|(_, is_given)| *is_given).map(|(field, _)| field)
 }
 
 /// The new values of the fields that differ.
