@@ -714,7 +714,8 @@ def test_leaks_as_githubs_secret_scanner_reports_them(start_gateway):
         {"token": made["key"][:-2] + "zz", "type": "keyward_key", "url": "", "source": "commit"},
     ]
     body = json.dumps(found).encode()
-    signature = base64.b64encode(private.sign(body, ec.ECDSA(hashes.SHA256()))).decode()
+    signed = lambda body: base64.b64encode(private.sign(body, ec.ECDSA(hashes.SHA256()))).decode()  # noqa: E731
+    signature = signed(body)
 
     def report(body, identifier="one", signature=signature):
         headers = {"github-public-key-identifier": identifier, "github-public-key-signature": signature, "content-type": "application/json"}
@@ -731,6 +732,9 @@ def test_leaks_as_githubs_secret_scanner_reports_them(start_gateway):
     problem(report(body, signature="AAAA"), 401, "signature_wrong")
     problem(report(b" " * 3_000_000), 413, "body_too_large")
     assert len(asked) == 1
+    # What is no secret is no key that was found.
+    shown = json.dumps([{"token": token, "type": "keyward_key"} for token in (made["id"], f"kw_live_{made['id']}", f"kw_live_{made['id']}…")]).encode()
+    assert {label["label"] for label in ok(report(shown, signature=signed(shown)))} == {"false_positive"}
     assert gateway.cli("keys", "show", made["id"])["state"] == "active"
     labels = ok(report(body))
     assert [label["label"] for label in labels] == ["true_positive", "false_positive"]

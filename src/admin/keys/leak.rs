@@ -75,7 +75,8 @@ pub async fn revoke_all(store: &dyn KeyStore, keys: Vec<KeyRecord>, why: &str, b
     }
 }
 
-/// Ends keys that leaked, each given by its id or its text (which has to be right to the last character), or by a line with such texts in it.
+/// Ends keys that leaked, each given by its id or its text (which has to be right to the last character), or by a line with such texts in it;
+/// a scanner of secrets has to have found the text.
 pub async fn leaked(
     store: &dyn KeyStore,
     pepper: &Pepper,
@@ -111,7 +112,7 @@ async fn leak(
     action: LeakAction,
     by: &Actor,
 ) -> Result<(Leak, Option<(KeyRecord, Note)>), KeyError> {
-    let Some(mut record) = proven(store, pepper, text).await? else { return Ok((Leak { id: None, outcome: "unknown" }, None)) };
+    let Some(mut record) = proven(store, pepper, text, by).await? else { return Ok((Leak { id: None, outcome: "unknown" }, None)) };
     let id = Some(record.id.to_string());
     if record.revoked.is_some() {
         return Ok((Leak { id, outcome: "was_revoked" }, None));
@@ -136,8 +137,9 @@ pub fn reported(line: &str) -> Vec<&str> {
     if keys.is_empty() { vec![line.trim()] } else { keys }
 }
 
-async fn proven(store: &dyn KeyStore, pepper: &Pepper, text: &str) -> Result<Option<KeyRecord>, KeyError> {
-    if let Some(id) = fingerprint(text) {
+async fn proven(store: &dyn KeyStore, pepper: &Pepper, text: &str, by: &Actor) -> Result<Option<KeyRecord>, KeyError> {
+    // An id is no secret: whoever finds one in public has found no key, and a report with one proves nothing.
+    if let Some(id) = fingerprint(text).filter(|_| !matches!(by, Actor::Scanner(_))) {
         return Ok(store.key(id).await?);
     }
     let Ok(parsed) = KeyText::parse(text) else { return Ok(None) };
