@@ -13,7 +13,7 @@ use crate::dialect::Reading;
 use crate::error::{Billed, Refusal};
 use crate::exchange::estimate::Estimate;
 use crate::gateway::Gateway;
-use crate::key::diagnose::is_secret;
+use crate::key::diagnose::{is_escaped_secret, is_secret};
 use crate::key::{Caller, KeyId};
 use crate::ledger::common::{Common, Facts};
 use crate::ledger::record::{Begin, Charged, MOST_COST, Of, Outcome, Settle, Source, Usage};
@@ -459,7 +459,7 @@ impl Drop for Ticket {
 
 /// What the caller calls its request, or `own` where it gives no name of up to 128 characters, or one that is a key.
 pub fn request_id(headers: &HeaderMap, own: &str) -> HeaderValue {
-    let is_name = |text: &str| !text.is_empty() && !is_secret(text);
+    let is_name = |text: &str| !text.is_empty() && !is_escaped_secret(text);
     let theirs = headers.get(REQUEST_ID).filter(|value| value.len() <= 128 && value.to_str().is_ok_and(is_name));
     theirs.cloned().or_else(|| HeaderValue::try_from(own).ok()).unwrap_or(HeaderValue::from_static("unnamed"))
 }

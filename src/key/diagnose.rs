@@ -90,6 +90,11 @@ pub fn is_secret(text: &str) -> bool {
     places(text, begins_alike).next().is_some() || is_foreign(text)
 }
 
+/// The same, also of what is written with escapes, as in a URL.
+pub fn is_escaped_secret(text: &str) -> bool {
+    is_secret(text) || (text.contains('%') && is_secret(&percent_decode_str(text).decode_utf8_lossy()))
+}
+
 /// Whether it is a key of another service, alone or behind `Bearer `, or behind a provider's name.
 pub fn is_foreign(text: &str) -> bool {
     let mut words = text.split([' ', '/']).filter(|word| word.len() >= SHORTEST_SECRET);

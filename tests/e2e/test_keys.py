@@ -362,6 +362,17 @@ def test_a_key_that_is_written_with_escapes_in_a_models_place_goes_nowhere(gatew
     assert upstream.requests == [] and written not in gateway.log()
 
 
+@pytest.mark.parametrize("written", [lambda key: key, lambda key: key.replace("_", "%5F"), lambda key: key.upper().replace("_", "%5f")], ids=["as it is", "with escapes", "in capitals"])
+def test_a_key_in_place_of_a_requests_name_is_neither_told_nor_logged(gateway, upstream, written):
+    key = gateway.new_key()["key"]
+    name = written(key)
+    body = json.dumps({"model": "test/gpt-4o-mini", "messages": MESSAGES}).encode()
+    for path, key_of_it in (("/v1/chat/completions", key), ("/v1/chat/completions", None), ("/v1/nowhere", key)):
+        reply = gateway.request("POST", path, body, key_of_it, x_request_id=name)
+        assert reply.headers["x-request-id"].startswith("req_"), path
+    assert name not in gateway.log() + "".join(str(asked.headers) for asked in upstream.requests)
+
+
 def test_a_model_that_looks_like_a_key_is_one_where_a_provider_lists_it(start_gateway, upstream):
     files = {"pp": provider_file(upstream.url, models='"pplx-embed-context-v1-0.6b" = {}')}
     gateway = start_gateway(providers=files)
