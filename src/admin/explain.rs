@@ -17,9 +17,10 @@ use super::keys::{KeyError, KeyView, fingerprint};
 use crate::catalog::Operation;
 use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate, Input};
-use crate::exchange::may_use_all;
+use crate::exchange::{check_name, may_use_all};
 use crate::gateway::Gateway;
 use crate::key::caller::{Known, Plane};
+use crate::key::diagnose::is_escaped_secret;
 use crate::key::presented::Presented;
 use crate::key::{Caller, KeyRecord, KeyText, Keyring, Reason, format};
 use crate::problem::Problem;
@@ -42,7 +43,7 @@ pub struct Explanation {
     pub hint: Option<Cow<'static, str>>,
     /// What is known of the key, where the text proves it or is its id.
     pub key: Option<KeyView>,
-    /// The model that was asked about.
+    /// The model that was asked about; of a key in its place nothing is repeated.
     pub model: Option<String>,
     /// How its limits stand, and those of its project, its team and the gateway; on the command line those that the ledger tells of, and
     /// of an admin key none, since management counts nothing.
@@ -165,7 +166,7 @@ impl Sources<'_> {
             None => (None, good(model, spent, &unknown)),
         };
         let state = known.state().map_or_else(|reason| reason.code(), |()| "active").to_owned();
-        let (key, model) = (Some(KeyView { state, ..KeyView::of(record) }), model.map(str::to_owned));
+        let (key, model) = (Some(KeyView { state, ..KeyView::of(record) }), model.map(named));
         Ok(Explanation { accepted: code.is_none(), code, message, hint, key, model, limits: standing, last_use })
     }
 
@@ -174,6 +175,7 @@ impl Sources<'_> {
         if known.record.kind == format::Kind::Admin {
             return Err(Reason::AdminOnDataPlane.refusal(None));
         }
+        check_name(asked)?;
         let caller = Caller::from(Arc::clone(known));
         let prompt = asked.strip_prefix(PREFIX).map(|name| chat::shown_of(self.prompts, &caller, name)).transpose()?;
         let model = prompt.as_ref().map_or(asked, |prompt| prompt.front.model.as_deref().unwrap_or(self.prompts_model));
@@ -219,6 +221,11 @@ fn only_there(known: &Known) -> Option<Cow<'static, str>> {
     (!conditions.is_empty()).then(|| format!("It works only {}.", conditions.join(" and ")).into())
 }
 
+/// A model as it is repeated, and as requests are logged.
+fn named(model: &str) -> String {
+    if is_escaped_secret(model) { "(a key)".to_owned() } else { model.to_owned() }
+}
+
 /// That nothing is wrong with a key, as far as this process knows its limits; where no model was named, what costs may be refused all the same.
 fn good(model: Option<&str>, spent: Option<Refusal>, unknown: &[Standing]) -> String {
     let (good, why) = match (model, spent) {
@@ -245,7 +252,7 @@ impl Explanation {
             message: reason.message(),
             hint: None,
             key: None,
-            model: model.map(str::to_owned),
+            model: model.map(named),
             limits: Vec::new(),
             last_use: None,
         }

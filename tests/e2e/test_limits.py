@@ -496,6 +496,18 @@ def test_explain_without_a_model_says_that_a_spent_budget_lets_in_what_is_free(s
     assert code(ask(gateway, key)) == (402, "budget_exceeded")
 
 
+@pytest.mark.parametrize("written", [lambda key: key, lambda key: f"test/{key}", lambda key: key.replace("_", "%5F")], ids=["alone", "behind a provider", "with escapes"])
+def test_explain_repeats_no_key_that_was_pasted_as_the_model(gateway, written):
+    key, boss = gateway.new_key()["key"], gateway.new_key(kind="admin")["key"]
+    model = written(key)
+    assert code(ask(gateway, key, model)) == (400, "key_in_model")
+    for explained, says in ((key, "key_in_model"), (boss, "key_is_admin"), ("kw_live_AAAAAAAAAAAA", "invalid_api_key")):
+        told = gateway.admin("POST", "/keys/explain", {"key": explained, "model": model})
+        said = gateway.run("keys", "explain", explained, "--model", model, "--json")
+        assert (told["code"], told["model"]) == (says, "(a key)") == (json.loads(said.stdout)["code"], json.loads(said.stdout)["model"])
+        assert key[20:] not in json.dumps(told) + said.stdout + said.stderr
+
+
 @pytest.mark.parametrize(
     ("flag", "given"),
     [

@@ -41,6 +41,9 @@ def cases(live, admin):
         ("a typo", live.good[:-1] + ("A" if live.good[-1] != "A" else "B"), None, "key_wrong_checksum", "checksum"),
         ("cut short", live.good[:-3], None, "key_wrong_length", "cut short"),
         ("nothing", "", None, "key_empty", "is empty"),
+        ("a key in the model's place", live.good, live.other, "key_in_model", "holds a key of this gateway"),
+        ("one with escapes in the model's place", live.good, f"test/{live.other.replace('_', '%5F')}", "key_in_model", "holds a key of this gateway"),
+        ("no key, and one in the model's place", live.stranger, live.other, "invalid_api_key", "never issued"),
     ]
 
 
