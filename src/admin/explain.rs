@@ -15,6 +15,7 @@ use super::change::Wrong;
 use super::http::{Fields, JsonBody, Viewer};
 use super::keys::{KeyError, KeyView, fingerprint};
 use crate::catalog::Operation;
+use crate::dialect::ask::unnamed;
 use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate, Input};
 use crate::exchange::{check_name, may_use_all};
@@ -174,6 +175,9 @@ impl Sources<'_> {
     fn judged(&self, known: &Arc<Known>, asked: &str, standing: &[Standing]) -> Result<Option<String>, Refusal> {
         if known.record.kind == format::Kind::Admin {
             return Err(Reason::AdminOnDataPlane.refusal(None));
+        }
+        if asked.is_empty() {
+            return Err(unnamed());
         }
         check_name(asked)?;
         let caller = Caller::from(Arc::clone(known));

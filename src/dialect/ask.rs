@@ -280,9 +280,14 @@ pub(crate) fn model_in(members: &Members<'_>) -> Result<(String, Option<Range<us
         members.get("model").ok_or_else(|| wrong("model", "is missing: name one as 'provider/model'; GET /v1/models lists them"))?;
     let name: String = serde_json::from_str(model.raw).map_err(|_| wrong("model", "has to be a string, such as \"openai/gpt-4o-mini\""))?;
     match name.is_empty() {
-        true => Err(wrong("model", "is empty: name one as 'provider/model'; GET /v1/models lists them")),
+        true => Err(unnamed()),
         false => Ok((name, Some(model.range.clone()))),
     }
+}
+
+/// What is told where the model's name is empty.
+pub(crate) fn unnamed() -> Refusal {
+    wrong("model", "is empty: name one as 'provider/model'; GET /v1/models lists them")
 }
 
 /// How many prompts a request for completions has, each of which is answered: texts or lists of tokens, or one such list.

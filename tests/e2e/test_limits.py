@@ -457,6 +457,7 @@ def test_explain_says_what_a_request_is_told(start_gateway):
     assert ask(gateway, of_one_model["key"]).status == 200
     assert explained(of_one_model, "test/gpt-4o-mini") == "rate_limit_exceeded"
     assert explained(of_one_model, "simulator/echo") is None
+    assert explained(of_one_model, "") == "invalid_value"
     assert explained(gateway.new_key(budget="5/day"), "test/no-price") == "model_without_price"
     assert explained(gateway.new_key(budget="0.000000001/day"), "test/gpt-4o-mini") == "budget_exceeded"
     told = gateway.admin("POST", "/keys/explain", {"key": gateway.new_key(**{"from": "192.0.2.0/24", "path": "POST /v1/embeddings"})["key"]})
