@@ -1,5 +1,6 @@
 """boto3 through Keyward: a Converse request and its answer are what they are without it, and every refusal is the exception that fits."""
 
+import http.client
 import http.server
 import json
 import pathlib
@@ -186,6 +187,24 @@ def test_a_signed_request_is_told_to_use_a_bearer_token(bedrock):
     signing = client(gateway, "AKIDEXAMPLE")
     with pytest.raises(signing.exceptions.AccessDeniedException, match="AWS_BEARER_TOKEN_BEDROCK"):
         signing.converse(modelId=f"amazon-bedrock/{MODEL}", messages=MESSAGES)
+
+
+def test_two_keys_that_differ_are_refused_where_one_is_an_access_keys_id(start_gateway):
+    gateway = start_gateway()
+    one, other = (gateway.new_key()["key"] for _ in range(2))
+    signed = lambda key: f"AWS4-HMAC-SHA256 Credential={key}/20260102/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=00"  # noqa: E731
+    bearer = lambda key: f"Bearer {key}"  # noqa: E731
+    for first, second, status in [(signed(one), bearer(other), 401), (bearer(one), signed(other), 401), (signed(one), signed(other), 401), (signed(one), bearer(one), 200)]:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+        connection.putrequest("POST", "/model/simulator%2Fecho/converse")
+        body = json.dumps({"messages": [{"role": "user", "content": [{"text": "hi"}]}]}).encode()
+        for name, value in [("authorization", first), ("authorization", second), ("content-type", "application/json"), ("content-length", str(len(body)))]:
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        reply = connection.getresponse()
+        told = reply.read().decode()
+        connection.close()
+        assert reply.status == status and (status == 200 or "two different API keys" in told), (first[:8], second[:8], told)
 
 
 def test_requests_to_bedrock_are_signed_with_aws_keys(bedrock):

@@ -43,25 +43,35 @@ async fn serve(State(gateway): State<Arc<Gateway>>, mut request: Request<Body>) 
 }
 
 /// A signature proves an AWS secret, and this gateway has none to check it against. The id of an access key is sent as it is, though:
-/// a Keyward key in its place is taken like a bearer token, which newer SDKs do not send over plain HTTP.
+/// a Keyward key in its place is taken like a bearer token, which newer SDKs do not send over plain HTTP; in each of the headers, since two
+/// keys that differ are refused.
 fn unsign(headers: &mut HeaderMap) -> Result<(), Refusal> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some(scope) = authorization.and_then(|value| value.strip_prefix("AWS4-HMAC-SHA256 Credential=")) else { return Ok(()) };
+    for (_, value) in headers.iter_mut().filter(|(name, _)| *name == header::AUTHORIZATION) {
+        let scope = value.to_str().ok().and_then(|value| value.strip_prefix("AWS4-HMAC-SHA256 Credential="));
+        if let Some(scope) = scope {
+            *value = bearer(scope).ok_or_else(signed)?;
+        }
+    }
+    Ok(())
+}
+
+/// The Keyward key in place of an access key's id, as a bearer token.
+fn bearer(scope: &str) -> Option<HeaderValue> {
     let id = scope.split('/').next().unwrap_or_default();
     // In capitals it is still meant as one, and told what is wrong with it.
-    if id.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("kw_"))
-        && let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {id}"))
-    {
-        bearer.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, bearer);
-        return Ok(());
-    }
-    Err(Refusal::new(
+    let is_ours = id.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("kw_"));
+    let mut bearer = HeaderValue::try_from(format!("Bearer {id}")).ok().filter(|_| is_ours)?;
+    bearer.set_sensitive(true);
+    Some(bearer)
+}
+
+fn signed() -> Refusal {
+    Refusal::new(
         StatusCode::UNAUTHORIZED,
         Kind::Authentication,
         "request_is_signed",
         "This request is signed with AWS credentials, which this gateway does not take: set AWS_BEARER_TOKEN_BEDROCK to your Keyward key (kw_…), which the SDK sends as a bearer token, or over plain HTTP AWS_ACCESS_KEY_ID to your Keyward key and AWS_SECRET_ACCESS_KEY to any text.",
-    ))
+    )
 }
 
 /// What `/model/{modelId}/{operation}` says; the id is percent-encoded, and one with its slashes as they are is taken too.
@@ -125,6 +135,25 @@ mod tests {
         assert_eq!(unsigned(signed("kw_live_abc")).unwrap(), "Bearer kw_live_abc");
         assert_eq!(unsigned(signed("AKIDEXAMPLE")).unwrap_err().code, "request_is_signed");
         assert_eq!(unsigned("Bearer kw_live_abc").unwrap(), "Bearer kw_live_abc");
+    }
+
+    #[test]
+    fn each_of_several_signatures_is_taken_so_that_two_keys_are_seen_to_differ() {
+        let signed = |id: &str| format!("AWS4-HMAC-SHA256 Credential={id}/20260102/us-east-1/bedrock/aws4_request, Signature=00");
+        let unsigned = |sent: [String; 2]| {
+            let sent = sent.map(|value| (header::AUTHORIZATION, HeaderValue::try_from(value).unwrap()));
+            let mut headers = HeaderMap::new();
+            headers.extend(sent);
+            unsign(&mut headers).map(|()| {
+                let values = headers.get_all(header::AUTHORIZATION).iter();
+                values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+            })
+        };
+        let both = ["Bearer kw_live_a".to_owned(), "Bearer kw_live_b".to_owned()];
+        assert_eq!(unsigned([signed("kw_live_a"), both[1].clone()]).unwrap(), both);
+        assert_eq!(unsigned([both[0].clone(), signed("kw_live_b")]).unwrap(), both);
+        assert_eq!(unsigned([signed("kw_live_a"), signed("kw_live_b")]).unwrap(), both);
+        assert_eq!(unsigned([both[0].clone(), signed("AKIDEXAMPLE")]).unwrap_err().code, "request_is_signed");
     }
 
     #[test]
