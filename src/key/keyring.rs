@@ -1,8 +1,8 @@
 //! Knows every key that was used lately, in memory; asks the store for the others, once each however many callers wait.
 //!
 //! A background task follows the store's change numbers, so that a revocation or a new limit takes effect within a second, made on
-//! whichever node or by the command line, and no request pays for it. While the store is down, keys in memory go on working for a
-//! stated time; after that what they may do is not known any more.
+//! whichever node or by the command line, and at once where this process made it; no request pays for it. While the store is down, keys in
+//! memory go on working for a stated time; after that what they may do is not known any more.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::request::Parts;
 use moka::future::Cache;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -65,6 +65,8 @@ pub struct Keyring {
     doubted: Mutex<HashSet<KeyId>>,
     /// Held while a key is read anew and kept, and not while its limits are counted: an older reading never takes the place of a newer one.
     renewing: tokio::sync::Mutex<()>,
+    /// Wakes whoever follows the changes.
+    changed_here: Notify,
     /// When the store last told of changes, in milliseconds since `opened`.
     heard: AtomicU64,
     /// Compared with where an id is unknown, so that both failures do the same work.
@@ -113,6 +115,7 @@ impl Keyring {
             told: AtomicU64::new(0),
             doubted: Mutex::default(),
             renewing: tokio::sync::Mutex::default(),
+            changed_here: Notify::new(),
             heard: AtomicU64::new(0),
             nobody,
         }
@@ -250,9 +253,15 @@ impl Keyring {
             }
             tokio::select! {
                 () = tokio::time::sleep(FOLLOW_EVERY) => {}
+                () = self.changed_here.notified() => {}
                 _ = shutdown.wait_for(|stop| *stop) => return,
             }
         }
+    }
+
+    /// Something was changed by this process: it is taken in at once, and not when changes are next asked for.
+    pub fn take_in_now(&self) {
+        self.changed_here.notify_one();
     }
 
     /// A key's record, as the store has it; or had it a moment ago, where the key was in memory for nobody yet.

@@ -23,6 +23,7 @@ use crate::store::{self, Answer, Changes, CredentialStore, KeptCredential, KeyFi
 struct Counting {
     inner: Sqlite,
     asked: AtomicUsize,
+    asked_for_changes: AtomicUsize,
     is_down: AtomicBool,
     gates: Gates,
 }
@@ -58,6 +59,7 @@ impl KeyStore for Counting {
         self.inner.switch_owner(owner, disabled, note)
     }
     fn changes(&self, since: i64) -> Answer<'_, Changes> {
+        self.asked_for_changes.fetch_add(1, Ordering::Relaxed);
         self.inner.changes(since)
     }
 }
@@ -99,7 +101,8 @@ impl World {
         inner.put_keys(&[(record, note)]).await.unwrap();
         let all = Arc::new(Sqlite::open(&folder.path().join("keyward.db")).await.unwrap());
         let accounts = Accounts::new(all.clone(), all.clone(), None, alert::channel(all, None).0);
-        let store = Arc::new(Counting { inner, asked: AtomicUsize::new(0), is_down: AtomicBool::new(false), gates: Gates::default() });
+        let (asked, asked_for_changes, is_down) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+        let store = Arc::new(Counting { inner, asked, asked_for_changes, is_down, gates: Gates::default() });
         let ring = Keyring::new(pepper(), store.clone(), Arc::new(accounts), Duration::from_secs(60));
         World { _folder: folder, store, ring, good }
     }
@@ -298,6 +301,27 @@ async fn a_credential_that_changed_before_the_changes_are_followed_is_told() {
     let following = tokio::spawn(Arc::new(world.ring).follow(seen, tell, stopped));
     tokio::time::timeout(Duration::from_secs(20), told.changed()).await.unwrap().unwrap();
     assert!(*told.borrow() > seen);
+    stop.send_replace(true);
+    following.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_this_process_changes_is_asked_for_at_once() {
+    let World { _folder, store, ring, .. } = World::new().await;
+    let (ring, seen) = (Arc::new(ring), store.changes(i64::MAX).await.unwrap().newest);
+    let (stop, stopped) = watch::channel(false);
+    let following = tokio::spawn(Arc::clone(&ring).follow(seen, watch::channel(0).0, stopped));
+    let asked = || store.asked_for_changes.load(Ordering::Relaxed);
+    let (changes, began) = (100, std::time::Instant::now());
+    for _ in 0..changes {
+        let before = asked();
+        ring.take_in_now();
+        while asked() == before {
+            tokio::task::yield_now().await;
+        }
+    }
+    // By themselves, four are asked for in a second.
+    assert!(began.elapsed() < Duration::from_secs(changes / 10), "{:?}", began.elapsed());
     stop.send_replace(true);
     following.await.unwrap();
 }
