@@ -1,6 +1,9 @@
 //! What a request can take at most, before its provider is asked: what is reserved for it.
 
 use std::slice;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::catalog::{Model, Operation};
 use crate::dialect::Ask;
@@ -18,7 +21,7 @@ const LONGEST_WORD: usize = 4096;
 const A_FILE: u64 = 6000;
 const A_FILE_HOLDS: u64 = 64;
 /// How a request says that a cache is to keep something for an hour (`"ttl": "1h"`), also where a letter of it is escaped.
-const AN_HOUR: [&[u8]; 3] = [b"\"1h\"", b"\\u0031", b"\\u0068"];
+static AN_HOUR: LazyLock<[Finder<'_>; 3]> = LazyLock::new(|| ["\"1h\"", "\\u0031", "\\u0068"].map(Finder::new));
 /// More tokens than a provider puts around tools, or for one that it describes itself: Anthropic's page "Pricing" names up to 804.
 const AROUND_TOOLS: u64 = 1024;
 
@@ -79,7 +82,7 @@ impl Input {
         let parts = if is_budgeted { Parts::of(ask) } else { Parts::ONE };
         let text = text.saturating_add(parts.again);
         let (may_be_more, is_read_again) = (ask.points_out, tools.runs_there);
-        let is_kept_an_hour = is_budgeted && AN_HOUR.iter().any(|mark| memchr::memmem::find(&ask.body, mark).is_some());
+        let is_kept_an_hour = is_budgeted && AN_HOUR.iter().any(|mark| mark.find(&ask.body).is_some());
         Input { is_kept_an_hour, text, words, parts: parts.count, added, foretold: ask.foretold, may_be_more, is_read_again }
     }
 
