@@ -290,7 +290,7 @@ impl Ticket {
         self.goes_on_unseen |= self.is_budgeted;
         let (told, source) = self.used(outcome, reading);
         let usage = told.credible();
-        let priced = self.cost(&usage, source, reading.and_then(|reading| reading.usage));
+        let priced = self.cost(&usage, source, reading.and_then(|reading| reading.usage.or(reading.so_far)));
         let cost = priced.map(|cost| cost.min(MOST_COST));
         if (usage, cost) != (told, priced) && source == Source::Reported {
             self.warn_of(&told);
@@ -341,9 +341,9 @@ impl Ticket {
             Some(_) if self.operation.is_media() || self.operation.has_no_output() => {
                 (Usage { input: self.estimate.input, ..Usage::default() }, Source::Estimated)
             }
-            Some(Reading { usage, estimated_output, .. }) => {
+            Some(Reading { usage, so_far, estimated_output, .. }) => {
                 // What was reported on the way is the least of it.
-                let so_far = usage.unwrap_or(Usage { input: self.estimate.input, ..Usage::default() });
+                let so_far = usage.or(so_far).unwrap_or(Usage { input: self.estimate.input, ..Usage::default() });
                 let output = if self.goes_on_unseen { self.estimate.output.max(estimated_output) } else { estimated_output };
                 (Usage { output: so_far.output.max(output), ..so_far }, Source::Estimated)
             }

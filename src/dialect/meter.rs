@@ -40,10 +40,10 @@ pub enum Meter {
 /// What was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// As the provider reported it last.
+    /// As the provider reported it of all of the answer: in a whole one, or when a stream said why it ended, or after.
     pub usage: Option<Usage>,
-    /// Of a stream: that came when it said why it ended, or after; what some report on the way is of what was said until then.
-    pub is_last: bool,
+    /// As some report it on the way, of what was said until then.
+    pub so_far: Option<Usage>,
     /// Output tokens by what was seen, for where it reported nothing.
     pub estimated_output: u64,
     /// How far the answer came.
@@ -92,6 +92,8 @@ pub struct Stream {
     torn: BytesMut,
     /// A hidden event's blank line is still to come.
     skip_blank: bool,
+    /// Nothing has come since what was told of the usage.
+    usage_is_newest: bool,
     reading: Reading,
 }
 
@@ -136,7 +138,7 @@ impl Reading {
     /// Whether the usage is all that the provider will report of so many answers, wherever whoever reads them stops.
     pub fn is_final(&self, answers: u64) -> bool {
         // One of several may have ended alone.
-        self.ending == Ending::Complete || (self.is_last && answers <= 1)
+        self.usage.is_some() && (self.ending == Ending::Complete || answers <= 1)
     }
 }
 
@@ -176,6 +178,7 @@ impl Meter {
             hide,
             torn: BytesMut::new(),
             skip_blank: false,
+            usage_is_newest: false,
             reading: Reading::default(),
         }))
     }
@@ -198,13 +201,12 @@ impl Meter {
 
     /// Whether a whole answer says itself that it has ended, so that one which has not was broken off.
     pub fn tells_its_end(&self) -> bool {
-        let tells = match self {
-            Meter::Stream(stream) => &stream.tells,
-            Meter::Frames(frames) => &frames.tells,
-            Meter::Translation(_) => return true,
-            Meter::Whole(_) | Meter::Unread => return false,
-        };
-        !(tells.last.is_empty() && tells.last_types.is_empty() && tells.finishes.is_empty())
+        match self {
+            Meter::Stream(stream) => stream.tells.of_its_end(),
+            Meter::Frames(frames) => frames.tells.of_its_end(),
+            Meter::Translation(_) => true,
+            Meter::Whole(_) | Meter::Unread => false,
+        }
     }
 
     /// Whether the dialect's own last event has passed.
@@ -254,11 +256,8 @@ impl Whole {
     fn read(&mut self) -> Reading {
         let tail: Vec<Bytes> = std::mem::take(&mut self.tail).into();
         let tail = if let [one] = &tail[..] { one.clone() } else { tail.concat().into() };
-        let mut usage = None;
-        (self.tells.read)(&tail, &mut usage);
-        if usage.is_none() && self.kept < self.seen {
-            usage = self.tells.of_end(&tail);
-        }
+        let of_end = || if self.kept < self.seen { self.tells.of_end(&tail) } else { None };
+        let usage = (self.tells.read)(&tail, None).or_else(of_end);
         Reading { usage, estimated_output: self.seen as u64 / 4, ..Reading::default() }
     }
 }
@@ -319,28 +318,53 @@ impl Stream {
 
     fn look_at(&mut self, lines: &[u8]) {
         let tells = self.tells;
-        let is_last = |last: &Finder<'_>| begins_a_line(lines, last);
-        if self.last.iter().any(is_last) || self.last_types.iter().any(|kind| is_of_type(lines, kind)) {
-            self.reading.ending = Ending::Complete;
-        }
-        let is_finish =
-            |name| values(lines, name).any(|(at, _)| tells.finished.is_none_or(|is| is(json_of(&lines[line_around(lines, at)]))));
-        if self.reading.ending == Ending::Open && self.finishes.iter().any(is_finish) {
-            self.reading.ending = Ending::Finished;
-        }
+        // From where on it has said why it ended: what it tells there of its usage is of all of it.
+        let ends_at = self.look_for_end(lines);
         self.reading.estimated_output += memchr::memchr_iter(b'\n', lines).count() as u64 / 2;
-        let mut done = 0;
+        let (mut done, mut told_until) = (0, None);
         for name in &self.members {
             // What is looked for mostly is not there; `null`, which stands in every event of some streams, costs no more than this look.
             for hit in name.find_iter(lines).filter(|at| has_value(lines, at + name.needle().len())) {
                 let line = line_around(lines, hit);
                 if line.start >= done {
                     done = line.end;
-                    (tells.read)(json_of(&lines[line]), &mut self.reading.usage);
-                    self.reading.is_last = self.reading.ending != Ending::Open;
+                    let read = (tells.read)(json_of(&lines[line]), self.reading.usage.or(self.reading.so_far));
+                    let told = if ends_at.is_some_and(|at| at < done) { &mut self.reading.usage } else { &mut self.reading.so_far };
+                    *told = read.or(*told);
+                    told_until = read.map(|_| done).or(told_until);
                 }
             }
         }
+        self.believe_newest(lines, told_until);
+    }
+
+    /// Usage directly before the stream's last line is of all of it too: some leave out why it ended.
+    fn believe_newest(&mut self, lines: &[u8], told_until: Option<usize>) {
+        let rest = lines[told_until.unwrap_or(0)..].trim_ascii_start();
+        let is_newest = told_until.is_some() || self.usage_is_newest;
+        if is_newest && self.last.iter().any(|last| rest.starts_with(last.needle())) {
+            self.reading.usage = self.reading.usage.or(self.reading.so_far);
+        }
+        self.usage_is_newest = is_newest && rest.is_empty();
+    }
+
+    /// Notes how far the answer has come with these lines, and where in them it is told why it ended: at their start where that was told before.
+    fn look_for_end(&mut self, lines: &[u8]) -> Option<usize> {
+        let tells = self.tells;
+        let finishes =
+            |name| values(lines, name).find(|(at, _)| tells.finished.is_none_or(|is| is(json_of(&lines[line_around(lines, *at)]))));
+        let finished = match self.reading.ending {
+            Ending::Open if tells.of_its_end() => self.finishes.iter().filter_map(finishes).map(|(at, _)| at).min(),
+            _ => Some(0),
+        };
+        let last = self.last.iter().filter_map(|last| start_of_line(lines, last));
+        let last = last.chain(self.last_types.iter().filter_map(|kind| place_of_type(lines, kind))).min();
+        self.reading.ending = match self.reading.ending {
+            _ if last.is_some() => Ending::Complete,
+            Ending::Open if finished.is_some() && tells.of_its_end() => Ending::Finished,
+            before => before,
+        };
+        finished.into_iter().chain(last).min()
     }
 
     fn without_hidden(&mut self, lines: Bytes) -> Bytes {
@@ -443,7 +467,7 @@ impl Frames {
             match read_frame(message) {
                 Ok(frame) if frame.kind == AwsKind::Event && self.tells.last.contains(&frame.name) => {
                     self.reading.ending = Ending::Complete;
-                    (self.tells.read)(frame.payload, &mut self.reading.usage);
+                    self.reading.usage = (self.tells.read)(frame.payload, None).or(self.reading.usage);
                     return;
                 }
                 _ => {}
@@ -491,10 +515,10 @@ fn values<'a>(lines: &'a [u8], name: &'a Finder<'_>) -> impl Iterator<Item = (us
     all.filter(|(_, value)| ![&b"null"[..], b"false", b"\"\"", b"{}"].iter().any(|nothing| value.starts_with(nothing)))
 }
 
-/// Whether an event of that type is in those lines.
-fn is_of_type(lines: &[u8], kind: &Finder<'_>) -> bool {
+/// Where an event of that type is in those lines.
+fn place_of_type(lines: &[u8], kind: &Finder<'_>) -> Option<usize> {
     let mut done = 0;
-    kind.find_iter(lines).any(|at| {
+    kind.find_iter(lines).find(|&at| {
         // A text may say it a thousand times: its line is read once.
         if at < done {
             return false;
@@ -511,7 +535,8 @@ fn is_of_type(lines: &[u8], kind: &Finder<'_>) -> bool {
 /// Whether lines tell an error: an event of that name, or a member.
 fn tells_error(lines: &[u8]) -> bool {
     let begins = ["event: error", "data: {\"type\":\"error\""];
-    begins.into_iter().any(|begin| begins_a_line(lines, &Finder::new(begin))) || values(lines, &Finder::new("error")).next().is_some()
+    begins.into_iter().any(|begin| start_of_line(lines, &Finder::new(begin)).is_some())
+        || values(lines, &Finder::new("error")).next().is_some()
 }
 
 /// The JSON in a line of a stream: without the field's name of an event, and without an array's punctuation.
@@ -521,8 +546,9 @@ fn json_of(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"]").or(line.strip_suffix(b",")).unwrap_or(line)
 }
 
-fn begins_a_line(lines: &[u8], start: &Finder<'_>) -> bool {
-    start.find_iter(lines).any(|at| at == 0 || lines[at - 1] == b'\n')
+/// Where the first line begins that begins so.
+fn start_of_line(lines: &[u8], start: &Finder<'_>) -> Option<usize> {
+    start.find_iter(lines).find(|&at| at == 0 || lines[at - 1] == b'\n')
 }
 
 /// The line that `hit` is in, with its line break.

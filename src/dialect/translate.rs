@@ -23,6 +23,7 @@ pub struct Translation {
     events: Vec<Event>,
     out: Vec<u8>,
     usage: Option<Usage>,
+    so_far: Option<Usage>,
     /// Bytes of what the model said, for where no usage is reported.
     said: usize,
     state: State,
@@ -81,9 +82,14 @@ pub fn collected(body: &[u8], from: Dialect, asked: &Asked) -> Result<Translated
     if !events.iter().any(|event| matches!(event, Event::End | Event::Trouble(_))) {
         return Err(broke_off());
     }
+    let is_told = events.iter().any(|event| matches!(event, Event::Usage(_)));
     let mut collector = Collector::default();
     events.into_iter().for_each(|event| collector.take(event));
-    Ok(write_answer(collector.finish()?, asked))
+    let mut translated = write_answer(collector.finish()?, asked);
+    if !is_told {
+        translated.reading.so_far = translated.reading.usage.take();
+    }
+    Ok(translated)
 }
 
 fn write_answer(mut answer: Answer, asked: &Asked) -> Translated {
@@ -128,6 +134,7 @@ impl Translation {
             events: Vec::new(),
             out: Vec::new(),
             usage: None,
+            so_far: None,
             said: 0,
             state: State::Running,
         }
@@ -149,7 +156,7 @@ impl Translation {
             State::Ended => Ending::Complete,
             State::Failed => Ending::Failed,
         };
-        let reading = Reading { usage: self.usage, estimated_output: (self.said / 4) as u64, ending, ..Reading::default() };
+        let reading = Reading { usage: self.usage, so_far: self.so_far, estimated_output: (self.said / 4) as u64, ending };
         (self.take_out(), reading)
     }
 
@@ -180,6 +187,7 @@ impl Translation {
             }
             match &event {
                 Event::Usage(usage) => self.usage = Some(*usage),
+                Event::UsageSoFar(usage) => self.so_far = Some(*usage),
                 Event::Delta { delta, .. } => self.said += delta.len(),
                 Event::End => self.state = State::Ended,
                 _ => {}

@@ -58,8 +58,8 @@ pub struct Peek {
 pub struct Tells {
     /// Names of members that hold usage; where their value is not `null`, `read` is asked.
     pub members: &'static [&'static str],
-    /// Reads the usage of a whole answer or of one event's JSON, over what earlier events said.
-    pub read: fn(json: &[u8], so_far: &mut Option<Usage>),
+    /// Reads the usage of a whole answer or of one event's JSON, over what earlier events said; `None` where it tells none.
+    pub read: fn(json: &[u8], so_far: Option<Usage>) -> Option<Usage>,
     /// The same of the members of a whole answer, where they need not be put together for `read` first.
     pub own: Option<fn(members: &Members<'_>) -> Option<Usage>>,
     /// What a line that is the stream's last begins with, or what its last message is called.
@@ -77,8 +77,13 @@ pub struct Tells {
 
 impl Tells {
     /// Of answers that tell their usage in these members, and nothing of their end.
-    pub const fn of(members: &'static [&'static str], read: fn(json: &[u8], so_far: &mut Option<Usage>)) -> Tells {
+    pub const fn of(members: &'static [&'static str], read: fn(json: &[u8], so_far: Option<Usage>) -> Option<Usage>) -> Tells {
         Tells { members, read, own: None, last: &[], last_types: &[], finishes: &[], finished: None }
+    }
+
+    /// Whether a stream says itself that it has ended, or why.
+    pub const fn of_its_end(&self) -> bool {
+        !(self.last.is_empty() && self.last_types.is_empty() && self.finishes.is_empty())
     }
 
     /// The usage of a whole answer whose members are known: mostly those that tell it stand at its top, and only they are read again.
@@ -86,11 +91,7 @@ impl Tells {
         if let Some(usage) = self.own.and_then(|own| own(members)) {
             return Some(usage);
         }
-        let mut usage = self.of_values(|name| Some(members.get(name)?.raw));
-        if usage.is_none() {
-            (self.read)(json, &mut usage);
-        }
-        usage
+        self.of_values(|name| Some(members.get(name)?.raw)).or_else(|| (self.read)(json, None))
     }
 
     /// The usage of a whole answer of which only the end is there: what tells it mostly comes last.
@@ -106,12 +107,11 @@ impl Tells {
             // These names have nothing in them to be escaped.
             [b"\"", name.as_bytes(), b"\":", raw.as_bytes()].iter().for_each(|part| told.extend_from_slice(part));
         }
-        let mut usage = None;
-        if !told.is_empty() {
-            told.push(b'}');
-            (self.read)(&told, &mut usage);
+        if told.is_empty() {
+            return None;
         }
-        usage
+        told.push(b'}');
+        (self.read)(&told, None)
     }
 }
 

@@ -131,6 +131,34 @@ def test_usage_that_was_reported_with_the_end_is_final_wherever_its_reader_stops
     assert (used["input_tokens"], used["output_tokens"], used["cost_nano_usd"]) == (20, 2000, 20 * 1000 + 2000 * 10000)
 
 
+def told_early(stream, last):
+    """The same stream with another usage at its end, which is all that it says then of its usage."""
+    said, told, end = stream()
+    lines = []
+    for line in told.decode().splitlines(keepends=True):
+        event = json.loads(line[6:]) if line.startswith("data: ") else {}
+        name = next((name for name in ("usage", "usageMetadata") if name in event), None)
+        if name:
+            del event[name]
+            line = f"data: {json.dumps(event | ({} if last == 'none' else {name: last}))}\n"
+        lines.append(line)
+    return said + "".join(lines).encode() + end
+
+
+@pytest.mark.parametrize("last", ["none", None, {}, []], ids=str)
+@pytest.mark.parametrize("which", STREAMS)
+def test_usage_that_is_told_before_the_end_alone_is_not_all_of_it(gateway, upstream, which, last):
+    stream, at, path, body, model = STREAMS[which]
+    serve(upstream, at, told_early(stream, last), None)
+    key, soft = gateway.new_key(budget="1/ever"), gateway.new_key()
+    for caller in (key, soft):
+        assert gateway.request("POST", path, json.dumps(body | ({"model": model} if model else {})).encode(), caller["key"]).status == 200
+    used = charged(gateway, key)
+    assert WORST <= used["cost_nano_usd"] <= WORST + LITTLE and used["output_tokens"] == MOST
+    used = charged(gateway, soft)
+    assert (used["input_tokens"], used["output_tokens"] > 5, used["cost_nano_usd"] < WORST) == (20, True, True)
+
+
 def test_one_answer_of_several_that_has_ended_is_not_the_end(gateway, upstream):
     said, told, end = openai()
     serve(upstream, "/chat/completions", said + told + end, Hold(after=len(said + told)))

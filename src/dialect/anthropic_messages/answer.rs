@@ -60,7 +60,7 @@ pub fn decode(body: &[u8]) -> Result<Answer, String> {
         created: 0,
         choices: vec![Choice { content, finish, logprobs: Vec::new() }],
         service_tier: usage.as_ref().and_then(|usage| usage.service_tier.clone()),
-        usage: usage.map(|usage| usage.over(Default::default())),
+        usage: usage.filter(Reported::tells_output).map(|usage| usage.over(Default::default())),
         extra: Extra::new(DIALECT, rest.collect()),
     })
 }

@@ -66,7 +66,8 @@ struct Told<'a> {
     content_block: Option<&'a RawValue>,
     #[serde(borrow)]
     message: Option<Message<'a>>,
-    usage: Option<Reported>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
     error: Option<Value>,
 }
 
@@ -78,7 +79,8 @@ struct Message<'a> {
     model: String,
     #[serde(borrow, default)]
     content: Vec<&'a RawValue>,
-    usage: Option<Reported>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -154,8 +156,9 @@ impl State {
             }
             "content_block_stop" => self.close(told.index, out),
             "message_delta" => {
-                self.tell_usage(told.usage.as_ref(), out);
                 let ending = told.delta.and_then(|raw| serde_json::from_str::<Ending>(raw.get()).ok());
+                let is_last = self.has_finished || ending.as_ref().is_some_and(|ending| ending.stop_reason.is_some());
+                self.tell_usage(told.usage, is_last, out);
                 if let Some(Ending { stop_reason: Some(reason), stop_sequence }) = ending {
                     self.close_all(out);
                     self.told_finish(stop::decode(&reason, stop_sequence.as_deref()), out);
@@ -174,7 +177,7 @@ impl State {
         let Some(message) = message.filter(|_| !self.has_started) else { return };
         self.has_started = true;
         out.push(Event::Start { id: message.id, model: message.model, created: 0 });
-        self.tell_usage(message.usage.as_ref(), out);
+        self.tell_usage(message.usage, false, out);
         for raw in message.content {
             // Places that no block of the stream has: what is whole already does not grow.
             self.open(u64::MAX, raw.get(), out);
@@ -182,11 +185,11 @@ impl State {
         }
     }
 
-    fn tell_usage(&mut self, reported: Option<&Reported>, out: &mut Vec<Event>) {
-        if let Some(reported) = reported {
+    fn tell_usage(&mut self, told: Option<&RawValue>, is_last: bool, out: &mut Vec<Event>) {
+        if let Some(reported) = told.and_then(Reported::read) {
             let usage = reported.over(self.usage.unwrap_or_default());
             self.usage = Some(usage);
-            out.push(Event::Usage(usage));
+            out.push(if is_last && reported.tells_output() { Event::Usage(usage) } else { Event::UsageSoFar(usage) });
         }
     }
 

@@ -90,7 +90,7 @@ impl StreamWriter for Writer {
             Event::Delta { choice: 0, index, delta } => self.grow(index, delta, out),
             Event::Close { choice: 0, index } => self.close(index, out),
             Event::Finish { choice: 0, finish } => self.finish = Some(finish),
-            Event::Usage(usage) => self.usage = usage,
+            Event::Usage(usage) | Event::UsageSoFar(usage) => self.usage = usage,
             Event::End => self.end(out),
             Event::Trouble(trouble) => self.fail(&trouble, out),
             // The dialect has one choice and no probabilities.

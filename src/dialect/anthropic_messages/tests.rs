@@ -48,7 +48,7 @@ fn written(events: Vec<Event>, model: &str) -> Vec<u8> {
 fn what_it_took_to_sum_up_a_conversation_is_counted_with_the_answer() {
     let read = |events: &[&str]| {
         let mut usage = None;
-        events.iter().for_each(|event| super::usage::read(event.as_bytes(), &mut usage));
+        events.iter().for_each(|event| usage = super::usage::read(event.as_bytes(), usage).or(usage));
         usage.unwrap()
     };
     let compacted = r#"{"usage":{"input_tokens":23000,"output_tokens":1000,"cache_read_input_tokens":5,"iterations":[

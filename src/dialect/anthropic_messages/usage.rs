@@ -9,14 +9,17 @@ use serde_json::value::RawValue;
 use crate::ledger::record::Usage;
 
 #[derive(Deserialize)]
-struct Document {
-    usage: Option<Reported>,
-    message: Option<Inner>,
+struct Document<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<Inner<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Inner {
-    usage: Option<Reported>,
+struct Inner<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 /// The `usage` object.
@@ -84,11 +87,11 @@ pub struct Written {
 }
 
 /// Reads what an answer or an event says that was used, over what earlier events said.
-pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
-    let Ok(document) = serde_json::from_slice::<Document>(json) else { return };
-    if let Some(reported) = document.usage.or_else(|| document.message?.usage) {
-        *so_far = Some(reported.with_compactions(so_far.unwrap_or_default()));
-    }
+pub fn read(json: &[u8], so_far: Option<Usage>) -> Option<Usage> {
+    let Document { usage, message } = serde_json::from_slice(json).ok()?;
+    let is_beginning = usage.is_none();
+    let reported = Reported::read(usage.or_else(|| message?.usage)?)?;
+    (is_beginning || reported.tells_output()).then(|| reported.with_compactions(so_far.unwrap_or_default()))
 }
 
 /// Whether an event says why the answer has ended.
@@ -109,6 +112,16 @@ pub fn is_finished(json: &[u8]) -> bool {
 // === impl Reported ===
 
 impl Reported {
+    /// Reads a `usage` object; `None` where it is none, or where one of its counts is no count.
+    pub fn read(usage: &RawValue) -> Option<Reported> {
+        serde_json::from_str(usage.get()).ok()
+    }
+
+    /// Whether it is of all of an answer: what tells no output says nothing of what that cost.
+    pub fn tells_output(&self) -> bool {
+        self.output_tokens.is_some()
+    }
+
     /// What it says, over what was said before.
     pub fn over(&self, before: Usage) -> Usage {
         let uncached = self.input_tokens.unwrap_or_else(|| before.input.saturating_sub(before.cached.saturating_add(before.cache_write)));

@@ -73,7 +73,7 @@ impl StreamWriter for Writer {
             Event::Delta { choice: 0, index, delta } => self.grow(index, &delta, out),
             Event::Close { choice: 0, index } => self.close(index, out),
             Event::Finish { choice: 0, finish } => self.stop(&finish, out),
-            Event::Usage(usage) => self.usage = usage,
+            Event::Usage(usage) | Event::UsageSoFar(usage) => self.usage = usage,
             Event::End => {
                 if !self.has_stopped {
                     self.stop(&Finish::Stop, out);

@@ -33,10 +33,8 @@ struct Kept {
 }
 
 /// Reads the usage of an answer or an event.
-pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
-    if let Ok(Document { usage: Some(reported) }) = serde_json::from_slice(json) {
-        *so_far = Some(reported.into());
-    }
+pub fn read(json: &[u8], _: Option<Usage>) -> Option<Usage> {
+    Some(serde_json::from_slice::<Document>(json).ok()?.usage?.into())
 }
 
 impl From<Reported> for Usage {

@@ -127,7 +127,7 @@ impl StreamWriter for Writer {
                 }
             }
             Event::Finish { finish, .. } => self.finish = Some(finish),
-            Event::Usage(usage) => self.usage = Some(usage),
+            Event::Usage(usage) | Event::UsageSoFar(usage) => self.usage = Some(usage),
             Event::Trouble(trouble) => {
                 let delta = json!({ "error": trouble.message, "finish_reason": "ERROR" });
                 tell("message-end", &json!({ "type": "message-end", "delta": delta }), out);

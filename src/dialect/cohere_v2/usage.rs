@@ -50,11 +50,9 @@ struct Counted {
 }
 
 /// Reads the usage of an answer or an event.
-pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
-    let Ok(document) = serde_json::from_slice::<Document>(json) else { return };
-    if let Some(reported) = document.usage.or_else(|| document.delta?.usage) {
-        *so_far = Some(reported.into());
-    }
+pub fn read(json: &[u8], _: Option<Usage>) -> Option<Usage> {
+    let Document { usage, delta } = serde_json::from_slice(json).ok()?;
+    Some(usage.or_else(|| delta?.usage)?.into())
 }
 
 impl From<Reported> for Usage {

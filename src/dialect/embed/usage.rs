@@ -38,13 +38,12 @@ struct Meta {
 }
 
 /// Reads the usage of a whole answer or of its end, whichever dialect it is in: a ranking repeats documents, which may hold anything.
-fn read(json: &[u8], so_far: &mut Option<Usage>) {
-    let found = last(json, "usage")
+fn read(json: &[u8], _: Option<Usage>) -> Option<Usage> {
+    last(json, "usage")
         .and_then(|usage| openai_chat::usage::parse(usage.get().as_bytes()))
         .or_else(|| told::<Meta>(json, "meta")?.billed_units?.into_usage())
         .or_else(|| told::<Metadata>(json, "usageMetadata")?.into_usage())
-        .or_else(|| told::<u64>(json, "prompt_eval_count").map(of_input));
-    *so_far = found.or(*so_far);
+        .or_else(|| told::<u64>(json, "prompt_eval_count").map(of_input))
 }
 
 fn told<'a, T: Deserialize<'a>>(json: &'a [u8], name: &str) -> Option<T> {

@@ -166,6 +166,19 @@ pub struct Token {
 #[derive(Debug)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
+// === impl Chunk ===
+
+impl Chunk<'_> {
+    /// Whether it says why the answer has ended.
+    pub fn says_why_it_ended(&self) -> bool {
+        let finished = |candidate: &Candidate<'_>| candidate.finish_reason.as_ref().is_some_and(|Text(reason)| !reason.is_empty());
+        let is_blocked = self.prompt_feedback.as_ref().is_some_and(|feedback| feedback.block_reason.is_some());
+        is_blocked || self.candidates.iter().flatten().any(finished)
+    }
+}
+
+// === impl Text ===
+
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Text<'a>, D::Error> {
         #[derive(Deserialize)]

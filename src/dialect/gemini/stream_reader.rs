@@ -108,7 +108,7 @@ impl State {
         }
         self.start(&chunk, out);
         if let Some(usage) = chunk.usage_metadata.as_ref().and_then(|reported| reported.usage()) {
-            out.push(Event::Usage(usage));
+            out.push(if self.has_ended() || chunk.says_why_it_ended() { Event::Usage(usage) } else { Event::UsageSoFar(usage) });
         }
         for candidate in chunk.candidates.into_iter().flatten() {
             self.candidate(candidate, out);
@@ -164,7 +164,7 @@ impl State {
         let fetched = candidate.url_context_metadata.and_then(told);
         let track = self.track(choice);
         track.fetched = fetched.or(track.fetched.take());
-        if let Some(Text(reason)) = candidate.finish_reason {
+        if let Some(Text(reason)) = candidate.finish_reason.filter(|Text(reason)| !reason.is_empty()) {
             track.finish = Some(reason.into_owned());
         }
     }

@@ -251,7 +251,7 @@ impl StreamWriter for Writer {
                 self.chunk(json!({ "content": content, "index": choice, "logprobsResult": result }), None, out);
             }
             Event::Finish { choice, finish } => self.track(choice).finish = Some(finish),
-            Event::Usage(usage) => self.usage = Some(usage),
+            Event::Usage(usage) | Event::UsageSoFar(usage) => self.usage = Some(usage),
             Event::Trouble(trouble) => self.fail(&trouble::body(&trouble, None), out),
             Event::End => self.end(out),
         }

@@ -46,10 +46,8 @@ struct OfModality {
 }
 
 /// Reads the usage of an answer or a chunk; a later chunk says it all again, or says nothing of tokens.
-pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
-    if let Ok(Document { usage_metadata: Some(reported) }) = serde_json::from_slice(json) {
-        *so_far = reported.usage().or(*so_far);
-    }
+pub fn read(json: &[u8], _: Option<Usage>) -> Option<Usage> {
+    serde_json::from_slice::<Document>(json).ok()?.usage_metadata?.usage()
 }
 
 /// Whether a chunk says why the answer has ended.

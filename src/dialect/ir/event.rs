@@ -6,8 +6,8 @@ use crate::ledger::record::Usage;
 
 /// What happens in a stream.
 ///
-/// The order: one `Start`; for each block `Open`, any number of `Delta`, `Close`; a `Finish` for each choice; `Usage` at any time, the last
-/// one counts; `End` last. `Trouble` may come at any time and is followed by nothing. Only blocks of tool calls may be open beside others.
+/// The order: one `Start`; for each block `Open`, any number of `Delta`, `Close`; a `Finish` for each choice; `Usage` once it is known why the
+/// answer ended, and `UsageSoFar` before that, of which the last one counts; `End` last. `Trouble` may come at any time and is followed by nothing. Only blocks of tool calls may be open beside others.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The answer begins.
@@ -58,8 +58,10 @@ pub enum Event {
         /// Why.
         finish: Finish,
     },
-    /// What it takes so far, in all.
+    /// What it takes in all.
     Usage(Usage),
+    /// What it has taken until here, as some tell on the way.
+    UsageSoFar(Usage),
     /// The provider tells an error in the middle of the stream.
     Trouble(Trouble),
     /// The dialect's own last word.

@@ -115,8 +115,9 @@ impl State {
             out.push(Event::Logprobs { choice: 0, logprobs: logprobs.into_iter().map(Into::into).collect() });
         }
         let usage = Reported { prompt_eval_count: line.prompt_eval_count, eval_count: line.eval_count };
-        out.extend(Option::<Usage>::from(usage).map(Event::Usage));
-        if line.done == Some(true) {
+        let is_last = line.done == Some(true);
+        out.extend(Option::<Usage>::from(usage).map(if is_last { Event::Usage } else { Event::UsageSoFar }));
+        if is_last {
             self.has_ended = true;
             self.end_reasoning(out);
             self.blocks.close_all(0, out);

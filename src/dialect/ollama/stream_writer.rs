@@ -192,7 +192,7 @@ impl StreamWriter for Writer {
                 self.piece(Piece { logprobs, ..Piece::default() }, out);
             }
             Event::Finish { finish, .. } => self.finish = Some(finish),
-            Event::Usage(usage) => self.usage = Some(usage),
+            Event::Usage(usage) | Event::UsageSoFar(usage) => self.usage = Some(usage),
             Event::Trouble(trouble) => write_line(&json!({ "error": trouble.message }), out),
             Event::End => {
                 let mut line = self.line(&Piece::default());

@@ -15,9 +15,8 @@ pub struct Reported {
 }
 
 /// Reads the usage of an answer or a line.
-pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
-    let reported: Reported = serde_json::from_slice(json).unwrap_or_default();
-    *so_far = Option::<Usage>::from(reported).or(*so_far);
+pub fn read(json: &[u8], _: Option<Usage>) -> Option<Usage> {
+    serde_json::from_slice::<Reported>(json).ok()?.into()
 }
 
 /// Whether a line is the stream's last.

@@ -22,7 +22,10 @@ pub struct Reading {
     id: String,
     has_started: bool,
     has_ended: bool,
-    usage: Option<Usage>,
+    /// The usage in the chunk that came last.
+    newest: Option<Usage>,
+    /// The usage that was told last.
+    told: Option<Event>,
     /// Perplexity's lists as they came last.
     sources: [Option<Box<RawValue>>; 2],
 }
@@ -73,9 +76,15 @@ impl Reading {
             }
         }
         let usage = usages.into_iter().flatten().find_map(|told| usage::parse(told.get().as_bytes()));
-        if let Some(usage) = usage.filter(|usage| self.usage != Some(*usage)) {
-            self.usage = Some(usage);
-            out.push(Event::Usage(usage));
+        self.newest = usage;
+        self.tell_usage(self.has_finished(), out);
+    }
+
+    fn tell_usage(&mut self, is_last: bool, out: &mut Vec<Event>) {
+        let told = self.newest.map(if is_last { Event::Usage } else { Event::UsageSoFar });
+        if let Some(told) = told.filter(|told| self.told.as_ref() != Some(told)) {
+            self.told = Some(told.clone());
+            out.push(told);
         }
     }
 
@@ -102,6 +111,8 @@ impl Reading {
             let finish = if finish == Finish::Stop && !track.calls.is_empty() { Finish::ToolCalls } else { finish };
             out.push(Event::Finish { choice: track.index, finish });
         }
+        // What came last is of all of it, also where nothing has said why it ended.
+        self.tell_usage(true, out);
         out.push(Event::End);
     }
 

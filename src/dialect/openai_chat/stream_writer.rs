@@ -320,7 +320,7 @@ impl StreamWriter for Writer {
                 let reason = if self.is_legacy && reason == "tool_calls" { "function_call" } else { reason };
                 self.chunk(choice, &Grown::default(), None, &format!("\"{reason}\""), out);
             }
-            Event::Usage(usage) => self.usage = Some(usage),
+            Event::Usage(usage) | Event::UsageSoFar(usage) => self.usage = Some(usage),
             Event::Trouble(told) => write_sse("", trouble::write(&told).to_string().as_bytes(), out),
             Event::End => self.end(out),
         }

@@ -72,20 +72,15 @@ pub fn parse(usage: &[u8]) -> Option<Usage> {
     Reported::read(usage)?.into_usage()
 }
 
-/// Reads the usage of an answer or an event; a later one says it all again.
-pub fn read(json: &[u8], so_far: &mut Option<Usage>) {
-    *so_far = of(json).or(*so_far);
+/// Reads the usage of an answer or an event, its own, else whatever is nested in it (Groq has a usage for each model of a system); a later one says it
+/// all again.
+pub fn read(json: &[u8], _: Option<Usage>) -> Option<Usage> {
+    read_own(json, None).or_else(|| last_in(json))
 }
 
 /// Reads the same of a dialect that repeats what it was asked with, of which anything may be called usage.
-pub fn read_own(json: &[u8], so_far: &mut Option<Usage>) {
-    *so_far = Members::read(json).ok().and_then(|members| own(&members)).or(*so_far);
-}
-
-/// The usage of a document or an event: its own, else whatever is nested in it (Groq has a usage for each model of a system).
-fn of(json: &[u8]) -> Option<Usage> {
-    let members = Members::read(json).ok();
-    members.and_then(|members| own(&members)).or_else(|| last_in(json))
+pub fn read_own(json: &[u8], _: Option<Usage>) -> Option<Usage> {
+    own(&Members::read(json).ok()?)
 }
 
 /// A document's own usage, or that of the response in it.

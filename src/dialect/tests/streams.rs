@@ -10,7 +10,7 @@ use super::*;
 use crate::dialect::frame::{AwsFrames, AwsKind, Sse, write_frame};
 use crate::dialect::ir::{Delta, Event, Finish, Opening, Request, Tool};
 use crate::dialect::translate::Translation;
-use crate::dialect::{Asked, Ending, codec};
+use crate::dialect::{Asked, Ending, Reading, codec};
 
 const RECORDED: [(&str, Dialect); 7] = [
     ("openai_chat", Dialect::OpenaiChat),
@@ -29,10 +29,14 @@ fn meter(dialect: Dialect) -> Meter {
     }
 }
 
-fn ending(dialect: Dialect, bytes: &[u8]) -> Ending {
+fn reading(dialect: Dialect, bytes: &[u8], length: usize) -> Reading {
     let mut meter = meter(dialect);
-    bytes.chunks(97).for_each(|piece| drop(meter.pass(Bytes::copy_from_slice(piece))));
-    meter.finish().1.ending
+    bytes.chunks(length).for_each(|piece| drop(meter.pass(Bytes::copy_from_slice(piece))));
+    meter.finish().1
+}
+
+fn ending(dialect: Dialect, bytes: &[u8]) -> Ending {
+    reading(dialect, bytes, 97).ending
 }
 
 fn asked(dialect: Dialect, tools: Vec<Tool>) -> Asked {
@@ -75,9 +79,11 @@ fn every_recorded_stream_is_seen_to_end() {
                 (None, Some(text)) => text.as_bytes().to_vec(),
                 (None, None) => continue,
             };
-            let ending = ending(dialect, &bytes);
+            let read = reading(dialect, &bytes, 97);
             // A recording that ends with the provider's own error has one.
-            assert!(ending != Ending::Open, "{} of {file}: {ending:?}", case["id"]);
+            assert!(read.ending != Ending::Open, "{} of {file}: {read:?}", case["id"]);
+            // What it tells of its usage, it tells of all of it.
+            assert!(read.so_far.is_none() || read.usage.is_some() || read.ending == Ending::Failed, "{} of {file}: {read:?}", case["id"]);
             seen += 1;
         }
     }
@@ -263,7 +269,7 @@ fn what_a_tool_is_called_with_ends_no_answer() {
         let mut meter = meter(dialect);
         meter.pass(Bytes::from(format!("{line}\n\n")));
         let (_, reading) = meter.finish();
-        assert_eq!((reading.ending, reading.is_last), (Ending::Open, false), "{dialect:?}");
+        assert_eq!((reading.ending, reading.usage), (Ending::Open, None), "{dialect:?}");
     }
 }
 
@@ -275,7 +281,10 @@ fn the_last_event_is_known_by_its_type_wherever_that_stands() {
             r#"data: {"sequence_number":9,"response":{"output":[],"usage":{"input_tokens":5,"output_tokens":2}},"type":"response.incomplete"}"#,
         ),
         (Dialect::OpenaiResponses, "event:response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":5,\"output_tokens\":2}}}"),
-        (Dialect::AnthropicMessages, "data: {\"usage\":{\"input_tokens\":5,\"output_tokens\":2}}\n\ndata: {\"type\" : \"message_stop\"}"),
+        (
+            Dialect::AnthropicMessages,
+            "data: {\"delta\":{\"stop_reason\":\"x\"},\"usage\":{\"input_tokens\":5,\"output_tokens\":2}}\n\ndata: {\"type\" : \"message_stop\"}",
+        ),
         (Dialect::CohereV2, r#"data: {"delta":{"usage":{"billed_units":{"input_tokens":5,"output_tokens":2}}},"type":"message-end"}"#),
     ];
     for (dialect, text) in events {
@@ -313,7 +322,83 @@ fn an_array_is_read_by_its_elements_however_they_lie_on_lines() {
             out.extend_from_slice(&rest);
             assert_eq!(out, text.as_bytes());
             let usage = reading.usage.map(|usage| (usage.input, usage.output));
-            assert_eq!((reading.ending, reading.is_last, usage), (Ending::Finished, true, Some((9, 4))), "{text}");
+            assert_eq!((reading.ending, usage), (Ending::Finished, Some((9, 4))), "{text}");
+        }
+    }
+}
+
+/// Streams that tell their usage at the beginning, and as that says at their end.
+fn told_early() -> Vec<(Dialect, fn(&str) -> String)> {
+    let chat = |last: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"Hi\"}}}}],\"usage\":{{\"prompt_tokens\":9,\"completion_tokens\":1}}}}\n\n\
+             data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"stop\"}}]{last}}}\n\ndata: [DONE]\n\n"
+        )
+    };
+    let anthropic = |last: &str| {
+        format!(
+            "event: message_start\ndata: {{\"type\":\"message_start\",\"message\":{{\"usage\":{{\"input_tokens\":9,\"output_tokens\":1}}}}}}\n\n\
+             event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\"}}{last}}}\n\n\
+             event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
+        )
+    };
+    let gemini = |last: &str| {
+        format!(
+            "data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"Hi\"}}]}}}}],\"usageMetadata\":{{\"promptTokenCount\":9}}}}\n\n\
+             data: {{\"candidates\":[{{\"finishReason\":\"STOP\"}}]{last}}}\n\n"
+        )
+    };
+    vec![(Dialect::OpenaiChat, chat), (Dialect::AnthropicMessages, anthropic), (Dialect::Gemini, gemini)]
+}
+
+/// What is read of a stream that passes as it is, however it is torn, and of one that becomes each other dialect's.
+fn readings(dialect: Dialect, text: &str) -> Vec<Reading> {
+    let torn = |length: usize| reading(dialect, text.as_bytes(), length);
+    let translated = |to: Dialect| {
+        let mut translation = Translation::new(dialect, &asked(to, Vec::new()));
+        translation.pass(text.as_bytes());
+        translation.finish().1
+    };
+    let others = Dialect::ALL.into_iter().filter(|to| *to != dialect);
+    [1, 7, text.len()].into_iter().map(torn).chain(others.map(translated)).collect()
+}
+
+#[test]
+fn usage_that_is_told_before_it_is_known_why_a_stream_ended_is_of_what_was_said_until_then() {
+    for (dialect, stream) in told_early() {
+        let name = if dialect == Dialect::Gemini { "usageMetadata" } else { "usage" };
+        for last in ["", "null", "{}", "[]"] {
+            let last = if last.is_empty() { String::new() } else { format!(",\"{name}\":{last}") };
+            for reading in readings(dialect, &stream(&last)) {
+                assert_eq!((reading.usage, reading.so_far.map(|usage| usage.input)), (None, Some(9)), "{dialect:?} {last}: {reading:?}");
+                assert!(matches!(reading.ending, Ending::Finished | Ending::Complete), "{dialect:?} {last}: {reading:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn usage_directly_before_the_last_event_is_of_all_of_it_where_nothing_says_why_it_ended() {
+    let usage = r#"data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
+    let more = r#"data: {"choices":[{"delta":{"content":"Hi"}}]}"#;
+    for (lines, expected) in [([more, usage], Some(4)), ([usage, more], None)] {
+        for reading in readings(Dialect::OpenaiChat, &format!("{}\n\ndata: [DONE]\n\n", lines.join("\n\n"))) {
+            assert_eq!((reading.usage.map(|usage| usage.output), reading.ending), (expected, Ending::Complete), "{lines:?}: {reading:?}");
+        }
+    }
+}
+
+#[test]
+fn usage_that_is_told_with_why_a_stream_ended_is_of_all_of_it() {
+    for (dialect, stream) in told_early() {
+        let last = match dialect {
+            Dialect::Gemini => r#","usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":4}"#,
+            Dialect::AnthropicMessages => r#","usage":{"output_tokens":4}"#,
+            _ => r#","usage":{"prompt_tokens":9,"completion_tokens":4}"#,
+        };
+        for reading in readings(dialect, &stream(last)) {
+            let usage = reading.usage.map(|usage| (usage.input, usage.output));
+            assert_eq!(usage, Some((9, 4)), "{dialect:?}: {reading:?}");
         }
     }
 }

@@ -266,7 +266,7 @@ impl StreamWriter for Writer {
     fn write(&mut self, event: Event, out: &mut Vec<u8>) {
         match event {
             Event::Start { id, model, created } => return self.begin(&id, model, created, out),
-            Event::Usage(usage) => return self.usage = Some(usage),
+            Event::Usage(usage) | Event::UsageSoFar(usage) => return self.usage = Some(usage),
             Event::End => return self.end(out),
             Event::Trouble(trouble) => return self.trouble(&trouble, out),
             _ => self.begin("", String::new(), 0, out),
