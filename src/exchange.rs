@@ -161,6 +161,7 @@ async fn walk(
     let headers = upstream::headers_to_forward(dialect, &head.headers);
     let payer = Paying { ticket, caller: &caller, estimate_of: &estimate_of };
     let answered = gateway.client.call(&ask, meant.as_ref(), &targets, &headers, &payer).await;
+    paying::asked(ticket, &targets, &answered, &estimate_of);
     let answer = answered.map_err(|failed| ticket.failed(failed, &targets))?;
     ticket.answering(answer.head.status, &targets[answer.target]);
     Ok((Walked { ask, meant, targets, answer }, again))

@@ -229,6 +229,11 @@ impl Ticket {
         written
     }
 
+    /// What it may have cost, now that it is known who was asked for it.
+    pub fn may_have_cost(&mut self, estimate: Estimate) {
+        self.estimate = estimate;
+    }
+
     /// The answer's head is there.
     pub fn answering(&mut self, status: StatusCode, target: &Target) {
         self.first_byte = Some(self.started.elapsed());

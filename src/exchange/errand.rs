@@ -244,6 +244,7 @@ async fn walk(
         _ => {
             let payer = Paying { ticket, caller: &caller, estimate_of: &estimate_of };
             let answered = gateway.client.run(&errand, &targets, &payer).await;
+            paying::asked(ticket, &targets, &answered, &estimate_of);
             Reply::Answer(answered.map_err(|failed| ticket.failed(failed, &targets))?)
         }
     };

@@ -10,7 +10,7 @@ use crate::key::Caller;
 use crate::quota::{Need, Permit, Refused, Stage};
 use crate::route::Target;
 use crate::ticket::Ticket;
-use crate::upstream::{Failure, Payer};
+use crate::upstream::{Answer, Failed, Failure, Payer};
 
 /// Admits a request, which is asked of those targets alone that no limit on some models stops; where none is left, the first one that did is told.
 ///
@@ -31,6 +31,22 @@ pub(super) fn admit(
     estimate::among(targets, admitted, |refused| &refused.exceeded)
 }
 
+/// It is known which of several targets was asked last: what that may have cost unseen is the most that it takes, not the dearest of all.
+pub(super) fn asked(
+    ticket: &mut Ticket,
+    targets: &[Target],
+    answered: &Result<Answer, Failed>,
+    estimate_of: &dyn Fn(&[Target]) -> Estimate,
+) {
+    let index = match answered {
+        Ok(answer) => answer.target,
+        Err(failed) => failed.target,
+    };
+    if let Some(target) = targets.get(index).filter(|_| targets.len() > 1) {
+        ticket.may_have_cost(estimate_of(slice::from_ref(target)));
+    }
+}
+
 /// Whoever pays for the attempts of one request.
 pub(super) struct Paying<'a> {
     pub(super) ticket: &'a Ticket,
@@ -48,7 +64,7 @@ impl Payer for Paying<'_> {
 }
 
 impl Paying<'_> {
-    /// False where there is no room for it: then what it may cost is what was reserved for the request, which ends with it.
+    /// False where there is no room for it: then it is paid of what was reserved for the request, which ends with it.
     async fn write_down(&self, failure: &Failure, target: &Target) -> bool {
         let estimate = (self.estimate_of)(slice::from_ref(target));
         let Some(permit) = self.admitted(target, &estimate) else { return false };

@@ -194,7 +194,26 @@ def test_no_other_is_asked_where_the_budget_has_no_room_for_both(start_priced, f
     assert code(answer) == (502, "provider_bad_answer")
     assert upstream.requests == []
     gateway.usage("key", key["id"], 1)
-    assert costs(gateway) == {"first/a": (1, WORST["b"])}, "what was reserved for the request"
+    assert costs(gateway) == {"first/a": (1, WORST["a"])}, "what was reserved of the request for the one that was asked"
+
+
+UNREPORTED = [
+    provider.chat("one two", usage=None),
+    provider.chat_stream("one two"),
+    dataclasses.replace(provider.chat_stream("one two"), hold=provider.Hold.up(after=200)),
+]
+
+
+@pytest.mark.parametrize("answer", UNREPORTED, ids=["whole", "stream", "cut"])
+def test_what_is_not_reported_costs_no_more_than_the_target_takes_that_was_asked(start_priced, first, answer):
+    gateway = start_priced()
+    first.serve("a", answer)
+    key = gateway.new_key(budget=dollars(WORST["a"] + WORST["b"]))
+    assert ask(gateway, key["key"], "fast", stream=answer is not UNREPORTED[0]).status == 200
+    gateway.usage("key", key["id"], 1)
+    assert costs(gateway) == {"first/a": (1, WORST["a"])}
+    [limit] = gateway.admin("POST", "/keys/explain", {"key": key["key"]})["limits"]
+    assert (limit["left"], limit["held"]) == (WORST["b"], 0)
 
 
 def test_last_attempt_is_paid_for_though_an_earlier_answer_is_told(start_priced, first, upstream):
