@@ -294,9 +294,40 @@ impl Of {
     }
 }
 
+// === impl Charged ===
+
+impl Charged {
+    /// Both together, where they are of one kind.
+    fn and(self, other: Charged) -> Option<Charged> {
+        match (self, other) {
+            (Charged::Cost(one), Charged::Cost(other)) => Some(Charged::Cost(Usd::of_nanos(one.nanos().saturating_add(other.nanos())))),
+            (Charged::Tokens { input, output }, Charged::Tokens { input: more_in, output: more_out }) => {
+                Some(Charged::Tokens { input: input.saturating_add(more_in), output: output.saturating_add(more_out) })
+            }
+            (Charged::Cost(_), Charged::Tokens { .. }) | (Charged::Tokens { .. }, Charged::Cost(_)) => None,
+        }
+    }
+}
+
 // === impl Usage ===
 
 impl Usage {
+    /// Both together; what one alone tells that it charges is no sum, and is left out.
+    pub fn and(self, other: Usage) -> Usage {
+        let sum = |of: fn(&Usage) -> u64| of(&self).saturating_add(of(&other));
+        Usage {
+            input: sum(|usage| usage.input),
+            cached: sum(|usage| usage.cached),
+            cache_write: sum(|usage| usage.cache_write),
+            output: sum(|usage| usage.output),
+            reasoning: sum(|usage| usage.reasoning),
+            input_audio: sum(|usage| usage.input_audio),
+            output_audio: sum(|usage| usage.output_audio),
+            kept_an_hour: sum(|usage| usage.kept_an_hour),
+            charged: self.charged.zip(other.charged).and_then(|(one, other)| one.and(other)),
+        }
+    }
+
     /// As far as it can be true.
     pub fn credible(self) -> Usage {
         let Usage { input, cached, cache_write, output, reasoning, input_audio, output_audio, kept_an_hour, charged } = self;

@@ -188,7 +188,7 @@ pub fn join(answers: Vec<Answer>, request: &Request) -> Result<Answer, String> {
         joined.vectors.extend(answer.vectors);
         joined.usage = match (joined.usage, answer.usage) {
             _ if at == 0 => answer.usage,
-            (Some(one), Some(other)) => Some(Usage { input: one.input + other.input, ..one }),
+            (Some(one), Some(other)) => Some(one.and(other)),
             // A part is no sum.
             _ => None,
         };

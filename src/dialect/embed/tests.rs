@@ -8,6 +8,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::ledger::record::Charged;
+use crate::money::Usd;
 
 fn asked(operation: Operation, dialect: Dialect, body: &Value) -> Asked {
     let called = Called { model: Some("m".to_owned()), stream: Some(false), ..Called::new(operation, dialect) };
@@ -142,6 +144,21 @@ fn one_input_a_call_is_several_calls_and_too_many_are_refused() {
     let parts = ["a", "b"].map(|_| read_answer(br#"{"embedding":[1,2],"inputTextTokenCount":3}"#, Dialect::BedrockConverse).unwrap());
     assert_eq!(join(parts.to_vec(), &request).unwrap().usage, Some(usage::of_input(6)));
     assert!(join(parts[..1].to_vec(), &request).is_err());
+}
+
+#[test]
+fn what_several_calls_used_and_cost_is_all_of_it() {
+    let request = Request { inputs: vec![Input::text("a"), Input::text("b")], ..Request::default() };
+    let joined = |parts: [Usage; 2]| {
+        let answers = parts.map(|usage| Answer { vectors: vec![Vector(vec![0.5])], usage: Some(usage), ..Answer::default() });
+        join(answers.to_vec(), &request).unwrap().usage.unwrap()
+    };
+    let cost = |nanos| Some(Charged::Cost(Usd(nanos)));
+    let told = |input, charged| Usage { charged, ..usage::of_input(input) };
+    assert_eq!(joined([told(3, cost(100)), told(4, cost(20))]), told(7, cost(120)));
+    assert_eq!(joined([told(u64::MAX, None), told(4, cost(20))]), told(u64::MAX, None), "a cost of one alone is none of both");
+    let tokens = |input, output| Some(Charged::Tokens { input, output });
+    assert_eq!(joined([told(3, tokens(1, 0)), told(4, tokens(2, u64::MAX))]), told(7, tokens(3, u64::MAX)));
 }
 
 #[test]
