@@ -8,6 +8,7 @@ pub mod ask;
 pub mod bedrock_converse;
 pub mod codec;
 pub mod cohere_v2;
+mod count;
 mod custom;
 mod elsewhere;
 pub mod embed;

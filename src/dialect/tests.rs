@@ -7,7 +7,7 @@ use super::ask::Ask;
 use super::members::Members;
 use super::meter::Meter;
 use super::tools::Added;
-use super::{Called, wire};
+use super::{Called, codec, wire};
 use crate::catalog::{Dialect, Operation, Quirks};
 use crate::ledger::record::Usage;
 
@@ -288,6 +288,76 @@ fn a_whole_answer_tells_its_usage_in_each_spelling() {
         let usage = through(Meter::whole(wire(Dialect::OpenaiChat).tells), &[half, rest]).1.unwrap();
         assert_eq!((usage.input, usage.output), (input, output), "{text}");
     }
+}
+
+/// A whole answer of that dialect's, with that usage.
+fn answered(dialect: Dialect, usage: &str) -> String {
+    let (name, answer) = match dialect {
+        Dialect::OpenaiChat => ("usage", r#""choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]"#),
+        Dialect::OpenaiResponses => (
+            "usage",
+            r#""status":"completed","output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hi","annotations":[]}]}]"#,
+        ),
+        Dialect::AnthropicMessages => ("usage", r#""content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn""#),
+        Dialect::Gemini => ("usageMetadata", r#""candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}]"#),
+        Dialect::BedrockConverse => {
+            ("usage", r#""output":{"message":{"role":"assistant","content":[{"text":"Hi"}]}},"stopReason":"end_turn""#)
+        }
+        Dialect::CohereV2 => {
+            ("usage", r#""finish_reason":"COMPLETE","message":{"role":"assistant","content":[{"type":"text","text":"Hi"}]}"#)
+        }
+        Dialect::Ollama => {
+            return format!(r#"{{"message":{{"role":"assistant","content":"Hi"}},"done":true,"done_reason":"stop"{usage}}}"#);
+        }
+    };
+    format!("{{{answer},\"{name}\":{usage}}}")
+}
+
+#[test]
+fn an_output_that_nobody_tells_is_not_none() {
+    let of_output = |dialect: Dialect, output: &str| match dialect {
+        Dialect::OpenaiChat => format!(r#"{{"prompt_tokens":9,"completion_tokens":{output}}}"#),
+        Dialect::OpenaiResponses | Dialect::AnthropicMessages => format!(r#"{{"input_tokens":9,"output_tokens":{output}}}"#),
+        Dialect::Gemini => format!(r#"{{"promptTokenCount":9,"candidatesTokenCount":{output}}}"#),
+        Dialect::BedrockConverse => format!(r#"{{"inputTokens":9,"outputTokens":{output}}}"#),
+        Dialect::CohereV2 => format!(r#"{{"tokens":{{"input_tokens":9,"output_tokens":{output}}}}}"#),
+        Dialect::Ollama => format!(r#","prompt_eval_count":9,"eval_count":{output}"#),
+    };
+    let told = |dialect: Dialect, usage: &str| {
+        let text = answered(dialect, usage);
+        let members = Members::read(text.as_bytes()).unwrap();
+        let tells = wire(dialect).tells;
+        let all = [
+            through(Meter::whole(tells), &[text.as_bytes()]).1,
+            Meter::read_whole(tells, &members, text.as_bytes()).usage,
+            codec(dialect).decode_answer(text.as_bytes()).unwrap().usage,
+        ];
+        let [one, ..] = all.map(|usage| usage.map(|usage| (usage.input, usage.output)));
+        assert!(all.iter().all(|usage| usage.map(|usage| (usage.input, usage.output)) == one), "{text}: {all:?}");
+        one
+    };
+    for dialect in Dialect::ALL {
+        assert_eq!(told(dialect, &of_output(dialect, "4")), Some((9, 4)), "{dialect:?}");
+        assert_eq!(told(dialect, &of_output(dialect, "0")), Some((9, 0)), "{dialect:?}");
+        for nothing in ["null", "-4", "\"4\"", "{}"] {
+            assert_eq!(told(dialect, &of_output(dialect, nothing)), None, "{dialect:?} {nothing}");
+        }
+        for usage in ["null", "{}", "[]"].into_iter().filter(|_| dialect != Dialect::Ollama) {
+            assert_eq!(told(dialect, usage), None, "{dialect:?} {usage}");
+        }
+    }
+    // What is told in all tells the rest.
+    assert_eq!(told(Dialect::OpenaiChat, r#"{"prompt_tokens":9,"total_tokens":13}"#), Some((9, 4)));
+    assert_eq!(told(Dialect::OpenaiChat, r#"{"completion_tokens":4,"total_tokens":13}"#), Some((9, 4)));
+    assert_eq!(told(Dialect::OpenaiChat, r#"{"prompt_tokens":9,"total_tokens":3}"#), None);
+    assert_eq!(told(Dialect::OpenaiChat, r#"{"total_tokens":13}"#), None);
+    assert_eq!(told(Dialect::Gemini, r#"{"promptTokenCount":9,"candidatesTokenCount":null,"totalTokenCount":13}"#), Some((9, 4)));
+    assert_eq!(told(Dialect::Gemini, r#"{"totalTokenCount":13}"#), None);
+    // A count of none is left out.
+    assert_eq!(told(Dialect::Gemini, r#"{"promptTokenCount":9}"#), Some((9, 0)));
+    assert_eq!(told(Dialect::Ollama, r#","prompt_eval_count":9"#), Some((9, 0)));
+    assert_eq!(told(Dialect::Ollama, r#","eval_count":4"#), Some((0, 4)));
+    assert_eq!(told(Dialect::Ollama, ""), None);
 }
 
 proptest! {

@@ -41,8 +41,7 @@ struct OfTranscript {
 struct Reported {
     #[serde(default)]
     input_tokens: u64,
-    #[serde(default)]
-    output_tokens: u64,
+    output_tokens: Option<u64>,
     #[serde(default)]
     input_token_details: Option<Details>,
     #[serde(default)]
@@ -68,30 +67,31 @@ struct CachedDetails {
 pub fn read(text: &str) -> Option<Usage> {
     DONE.find(text.as_bytes())?;
     let event: Event<'_> = serde_json::from_str(text).ok()?;
-    event.response.filter(|_| event.kind == "response.done")?.usage.map(Reported::usage)
+    event.response.filter(|_| event.kind == "response.done")?.usage?.usage()
 }
 
 /// The usage of one transcript, where its event reports it in tokens: some models are paid for by the second.
 pub fn read_transcript(text: &str) -> Option<Usage> {
     let event: Transcript = serde_json::from_str(text).ok()?;
-    event.usage.filter(|usage| usage.kind == "tokens").map(|usage| usage.reported.usage())
+    event.usage.filter(|usage| usage.kind == "tokens")?.reported.usage()
 }
 
 // === impl Reported ===
 
 impl Reported {
-    fn usage(self) -> Usage {
+    /// The tokens; `None` where it is not told how many were said.
+    fn usage(self) -> Option<Usage> {
         let (input, output) = (self.input_token_details.unwrap_or_default(), self.output_token_details.unwrap_or_default());
         let cached_audio = input.cached_tokens_details.and_then(|details| details.audio_tokens).unwrap_or(0);
-        Usage {
+        Some(Usage {
             input: self.input_tokens,
             cached: input.cached_tokens.unwrap_or(0),
-            output: self.output_tokens,
+            output: self.output_tokens?,
             reasoning: output.reasoning_tokens.unwrap_or(0),
             // Sound from the cache has the price of the cache: counted as both it would be paid for twice.
             input_audio: input.audio_tokens.unwrap_or(0).saturating_sub(cached_audio),
             output_audio: output.audio_tokens.unwrap_or(0),
             ..Usage::default()
-        }
+        })
     }
 }

@@ -17,6 +17,11 @@ fn usage_is_read_from_the_event_that_ends_a_response() {
 
 #[test]
 fn no_other_event_counts() {
+    for nothing in ["{}", r#"{"input_tokens":9}"#, r#"{"input_tokens":9,"output_tokens":null}"#, r#"{"input_tokens":9,"output_tokens":-1}"#]
+    {
+        let told = format!(r#"{{"type":"response.done","response":{{"status":"completed","usage":{nothing}}}}}"#);
+        assert_eq!(meter::read(&told), None, "{nothing}");
+    }
     let quoted = r#"{"type":"response.output_text.delta","delta":"\"response.done\"","response":{"usage":{"input_tokens":9}}}"#;
     let unreported = r#"{"type":"response.done","response":{"status":"cancelled","usage":null}}"#;
     let named = r#"{"type":"session.created","note":"response.done","response":{"usage":{"input_tokens":9}}}"#;

@@ -176,6 +176,27 @@ def test_an_answer_without_any_usage_is_charged_what_was_reserved(gateway, upstr
     assert charged(gateway, soft)["cost_nano_usd"] < LITTLE
 
 
+NO_OUTPUT = {
+    "openai": ("m", lambda usage: {"choices": [{"index": 0, "message": {"role": "assistant", "content": SAID}, "finish_reason": "stop"}], "usage": usage}, "oa/m"),
+    "anthropic": ("m", lambda usage: {"content": [{"type": "text", "text": SAID}], "stop_reason": "end_turn", "usage": usage}, "an/m"),
+}
+
+
+@pytest.mark.parametrize("usage", [{}, {"input": 9}, {"input": 9, "output": None}], ids=str)
+@pytest.mark.parametrize("surface", [OPENAI[0], MESSAGES[0]], ids=["chat", "messages"])
+@pytest.mark.parametrize("which", NO_OUTPUT)
+def test_an_output_that_nobody_tells_is_not_none(gateway, upstream, which, surface, usage):
+    model, answer, called = NO_OUTPUT[which]
+    names = {"input": "prompt_tokens", "output": "completion_tokens"} if which == "openai" else {"input": "input_tokens", "output": "output_tokens"}
+    upstream.serve(model, provider.answer_json(answer({names[name]: count for name, count in usage.items()})))
+    key, soft = gateway.new_key(budget="1/ever"), gateway.new_key()
+    for caller in (key, soft):
+        body = {"model": called, "max_tokens": MOST, "messages": [{"role": "user", "content": "Hi"}]}
+        assert gateway.request("POST", surface, json.dumps(body).encode(), caller["key"]).status == 200
+    assert WORST <= charged(gateway, key)["cost_nano_usd"] <= WORST + LITTLE
+    assert charged(gateway, soft)["output_tokens"] >= 50
+
+
 @pytest.mark.parametrize(
     ("path", "body", "least"),
     [

@@ -11,7 +11,6 @@ use super::usage::Reported;
 use super::{citations, media};
 use crate::catalog::Dialect;
 use crate::dialect::ir::{Answer, Block, Choice, Content, Dropped, Extra, Finish, Reasoning, ToolCall};
-use crate::ledger::record::Usage;
 
 const D: Dialect = Dialect::BedrockConverse;
 /// Every reason to stop that Bedrock has.
@@ -35,7 +34,7 @@ pub fn decode(body: &[u8]) -> Result<Answer, String> {
     let content = if content.is_null() { Vec::new() } else { read_blocks(content, true)? };
     let reason = top.remove("stopReason");
     let finish = read_finish(reason.as_ref().and_then(Value::as_str).unwrap_or_default(), top.get("additionalModelResponseFields"));
-    let usage = top.remove("usage").and_then(|usage| serde_json::from_value::<Reported>(usage).ok()).map(Usage::from);
+    let usage = top.remove("usage").and_then(|usage| serde_json::from_value::<Reported>(usage).ok()?.usage());
     let tier = top.remove("serviceTier");
     // How long the provider took is no part of the answer, and the stop sequence has been read.
     top.remove("metrics");

@@ -14,6 +14,7 @@ use super::usage::Reported;
 use super::{citations, media, trouble};
 use crate::catalog::Dialect;
 use crate::dialect::StreamReader;
+use crate::dialect::count::if_read;
 use crate::dialect::frame::{AwsFrame, AwsFrames, AwsKind, Broken};
 use crate::dialect::ir::{Block, Builtin, Content, Delta, Event, MediaKind, Opening, Signature, Trouble, TroubleKind};
 
@@ -112,6 +113,7 @@ struct MessageStop {
 
 #[derive(Deserialize)]
 struct Metadata {
+    #[serde(default, deserialize_with = "if_read")]
     usage: Option<Reported>,
 }
 
@@ -184,7 +186,7 @@ impl State {
             }
             "metadata" => {
                 let event: Metadata = serde_json::from_slice(frame.payload)?;
-                out.extend(event.usage.map(|reported| Event::Usage(reported.into())));
+                out.extend(event.usage.and_then(Reported::usage).map(Event::Usage));
                 if self.has_finished {
                     self.is_done = true;
                     out.push(Event::End);

@@ -16,7 +16,7 @@ struct Document {
 #[serde(rename_all = "camelCase", default)]
 pub struct Reported {
     input_tokens: u64,
-    output_tokens: u64,
+    output_tokens: Option<u64>,
     total_tokens: u64,
     cache_read_input_tokens: u64,
     cache_write_input_tokens: u64,
@@ -34,22 +34,25 @@ struct Kept {
 
 /// Reads the usage of an answer or an event.
 pub fn read(json: &[u8], _: Option<Usage>) -> Option<Usage> {
-    Some(serde_json::from_slice::<Document>(json).ok()?.usage?.into())
+    serde_json::from_slice::<Document>(json).ok()?.usage?.usage()
 }
 
-impl From<Reported> for Usage {
-    fn from(reported: Reported) -> Usage {
-        let (cached, cache_write) = (reported.cache_read_input_tokens, reported.cache_write_input_tokens);
-        let details = reported.cache_details.iter().flatten().filter(|kept| kept.ttl == "1h");
+// === impl Reported ===
+
+impl Reported {
+    /// The tokens; `None` where it is not told how many were said.
+    pub fn usage(self) -> Option<Usage> {
+        let (cached, cache_write) = (self.cache_read_input_tokens, self.cache_write_input_tokens);
+        let details = self.cache_details.iter().flatten().filter(|kept| kept.ttl == "1h");
         let kept_an_hour = details.fold(0, |all: u64, kept| all.saturating_add(kept.input_tokens));
-        Usage {
-            input: reported.input_tokens.saturating_add(cached).saturating_add(cache_write),
+        Some(Usage {
+            input: self.input_tokens.saturating_add(cached).saturating_add(cache_write),
             cached,
             cache_write,
-            output: reported.output_tokens,
+            output: self.output_tokens?,
             kept_an_hour: kept_an_hour.min(cache_write),
             ..Usage::default()
-        }
+        })
     }
 }
 
@@ -57,7 +60,7 @@ impl From<Usage> for Reported {
     fn from(usage: Usage) -> Reported {
         Reported {
             input_tokens: usage.input.saturating_sub(usage.cached.saturating_add(usage.cache_write)),
-            output_tokens: usage.output,
+            output_tokens: Some(usage.output),
             total_tokens: usage.input.saturating_add(usage.output),
             cache_read_input_tokens: usage.cached,
             cache_write_input_tokens: usage.cache_write,

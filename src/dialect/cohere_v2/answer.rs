@@ -38,7 +38,7 @@ pub fn read(body: &[u8]) -> Result<Answer, String> {
             finish: reason.as_deref().map_or(Finish::Stop, finish),
             logprobs: logprobs.into_iter().map(TokenLogprob::from).collect(),
         }],
-        usage: usage.map(Into::into),
+        usage: usage.and_then(Reported::usage),
         extra: Extra::new(Dialect::CohereV2, fields.rest()),
         ..Answer::default()
     })

@@ -12,6 +12,7 @@ use super::usage::Reported;
 use super::{assistant, citation, finish};
 use crate::catalog::Dialect;
 use crate::dialect::StreamReader;
+use crate::dialect::count::if_read;
 use crate::dialect::frame::{Sse, SseEvent};
 use crate::dialect::ir::{Blocks, Event, Finish, Opening, Signature, Trouble, TroubleKind};
 use crate::dialect::trouble::of_broken_event;
@@ -117,6 +118,7 @@ struct Last<'a> {
 struct LastDelta<'a> {
     #[serde(borrow)]
     finish_reason: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "if_read")]
     usage: Option<Reported>,
     error: Option<String>,
 }
@@ -294,7 +296,7 @@ impl State {
         self.end_reasoning(out);
         self.end_call(out);
         self.blocks.close_all(0, out);
-        out.extend(delta.usage.map(|usage| Event::Usage(usage.into())));
+        out.extend(delta.usage.and_then(Reported::usage).map(Event::Usage));
         if let Some(message) = delta.error {
             let code = delta.finish_reason.map(Cow::into_owned);
             out.push(Event::Trouble(Trouble { kind: TroubleKind::Server, code, message, param: None }));

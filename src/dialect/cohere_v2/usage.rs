@@ -52,20 +52,31 @@ struct Counted {
 /// Reads the usage of an answer or an event.
 pub fn read(json: &[u8], _: Option<Usage>) -> Option<Usage> {
     let Document { usage, delta } = serde_json::from_slice(json).ok()?;
-    Some(usage.or_else(|| delta?.usage)?.into())
+    usage.or_else(|| delta?.usage)?.usage()
 }
 
-impl From<Reported> for Usage {
-    fn from(reported: Reported) -> Usage {
-        let counted = |tokens: Option<Tokens>| tokens.filter(|tokens| tokens.input_tokens.is_some() || tokens.output_tokens.is_some());
-        let counts = |tokens: Tokens| [tokens.input_tokens, tokens.output_tokens].map(|tokens| tokens.unwrap_or_default() as u64);
-        let (seen, billed) = (counted(reported.tokens), counted(reported.billed_units));
-        let [input, output] = counts(seen.or(billed).unwrap_or_default());
-        let charged =
-            billed.map(counts).filter(|billed| *billed != [input, output]).map(|[input, output]| Charged::Tokens { input, output });
-        Usage { input, output, cached: reported.cached_tokens.unwrap_or_default() as u64, charged, ..Usage::default() }
+// === impl Reported ===
+
+impl Reported {
+    /// The tokens; `None` where it is not told how many were read and how many said.
+    pub fn usage(self) -> Option<Usage> {
+        let (seen, billed) = (self.tokens.and_then(Tokens::counts), self.billed_units.and_then(Tokens::counts));
+        let [input, output] = seen.or(billed)?;
+        let charged = billed.filter(|billed| *billed != [input, output]).map(|[input, output]| Charged::Tokens { input, output });
+        Some(Usage { input, output, cached: self.cached_tokens.unwrap_or_default() as u64, charged, ..Usage::default() })
     }
 }
+
+// === impl Tokens ===
+
+impl Tokens {
+    fn counts(self) -> Option<[u64; 2]> {
+        let count = |told: Option<f64>| told.filter(|count| *count >= 0.0).map(|count| count as u64);
+        Some([count(self.input_tokens)?, count(self.output_tokens)?])
+    }
+}
+
+// === impl Told ===
 
 impl From<&Usage> for Told {
     fn from(usage: &Usage) -> Told {

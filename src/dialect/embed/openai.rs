@@ -181,7 +181,7 @@ fn written_inputs(inputs: &[Input], model: &str, manner: Manner) -> Result<Value
 pub fn decode_answer(body: &[u8]) -> serde_json::Result<Answer> {
     let mut read: Read<'_> = serde_json::from_slice(body)?;
     read.data.sort_by_key(|item| item.index);
-    let usage = read.usage.and_then(|usage| openai_chat::usage::parse(usage.get().as_bytes()));
+    let usage = read.usage.and_then(|usage| openai_chat::usage::parse_input(usage.get().as_bytes()));
     Ok(Answer { id: read.id, model: read.model, vectors: read.data.into_iter().map(|item| item.embedding).collect(), usage })
 }
 

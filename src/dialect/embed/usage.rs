@@ -40,7 +40,7 @@ struct Meta {
 /// Reads the usage of a whole answer or of its end, whichever dialect it is in: a ranking repeats documents, which may hold anything.
 fn read(json: &[u8], _: Option<Usage>) -> Option<Usage> {
     last(json, "usage")
-        .and_then(|usage| openai_chat::usage::parse(usage.get().as_bytes()))
+        .and_then(|usage| openai_chat::usage::parse_input(usage.get().as_bytes()))
         .or_else(|| told::<Meta>(json, "meta")?.billed_units?.into_usage())
         .or_else(|| told::<Metadata>(json, "usageMetadata")?.into_usage())
         .or_else(|| told::<u64>(json, "prompt_eval_count").map(of_input))

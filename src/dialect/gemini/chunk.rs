@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::usage::Reported;
+use crate::dialect::count::if_read;
 
 /// An answer or a chunk, borrowed from its bytes.
 #[derive(Debug, Deserialize)]
@@ -18,6 +19,7 @@ pub struct Chunk<'a> {
     /// Why the prompt was refused, if so.
     pub prompt_feedback: Option<PromptFeedback<'a>>,
     /// Tokens in all so far.
+    #[serde(default, deserialize_with = "if_read")]
     pub usage_metadata: Option<Reported>,
     /// The model.
     pub model_version: Option<Text<'a>>,

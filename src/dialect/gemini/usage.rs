@@ -1,9 +1,11 @@
 //! Usage as Gemini reports it: in the whole answer, and in each chunk of a stream in all so far.
 //!
-//! Source: `UsageMetadata` in the Gemini API reference. `promptTokenCount` includes cached tokens; thoughts stand beside the candidates.
+//! Source: `UsageMetadata` in the Gemini API reference. `promptTokenCount` includes cached tokens; thoughts stand beside the candidates,
+//! and a count of none may be left out.
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::count::Count;
 use crate::ledger::record::Usage;
 
 #[derive(Deserialize)]
@@ -17,7 +19,7 @@ struct Document {
 #[serde(rename_all = "camelCase", default)]
 pub struct Reported {
     prompt_token_count: Option<u64>,
-    candidates_token_count: Option<u64>,
+    candidates_token_count: Count,
     total_token_count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thoughts_token_count: Option<u64>,
@@ -77,16 +79,17 @@ pub fn is_finished(json: &[u8]) -> bool {
 // === impl Reported ===
 
 impl Reported {
-    /// The tokens; `None` where none are counted, as in the middle of Vertex AI's streams.
+    /// The tokens; `None` where none are counted, as in the middle of Vertex AI's streams, or nobody knows how many were said.
     pub fn usage(&self) -> Option<Usage> {
         let prompt = self.prompt_token_count.unwrap_or(0).saturating_add(self.tool_use_prompt_token_count.unwrap_or(0));
         let thoughts = self.thoughts_token_count.unwrap_or(0);
-        self.prompt_token_count.or(self.candidates_token_count).or(self.total_token_count)?;
-        // Where only the total is told, the rest of it is output.
-        let candidates = self.candidates_token_count.unwrap_or_else(|| {
-            let rest = self.total_token_count.unwrap_or(0).saturating_sub(prompt.saturating_add(thoughts));
-            if self.prompt_token_count.is_some() { rest } else { 0 }
-        });
+        let candidates = match (self.candidates_token_count, self.prompt_token_count, self.total_token_count) {
+            (Count::Told(candidates), ..) => candidates,
+            // Where only the total is told beside the prompt, the rest of it is output.
+            (_, Some(_), Some(total)) => total.saturating_sub(prompt.saturating_add(thoughts)),
+            (Count::Absent, Some(_), None) => 0,
+            (Count::Unknown, _, None) | (_, None, _) => return None,
+        };
         Some(Usage {
             input: prompt,
             cached: self.cached_content_token_count.unwrap_or(0),
@@ -108,7 +111,7 @@ impl From<&Usage> for Reported {
         let some = |count: u64| (count > 0).then_some(count);
         Reported {
             prompt_token_count: Some(usage.input),
-            candidates_token_count: Some(candidates),
+            candidates_token_count: Count::Told(candidates),
             total_token_count: Some(usage.input.saturating_add(usage.output)),
             thoughts_token_count: some(usage.reasoning),
             cached_content_token_count: some(usage.cached),

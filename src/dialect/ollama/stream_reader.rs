@@ -11,6 +11,7 @@ use super::message;
 use super::usage::Reported;
 use super::{call_id, finish};
 use crate::dialect::StreamReader;
+use crate::dialect::count::Count;
 use crate::dialect::frame::Lines;
 use crate::dialect::ir::{Blocks, Event, Opening, Signature};
 use crate::dialect::trouble::of_broken_event;
@@ -48,8 +49,10 @@ struct Line<'a> {
     done: Option<bool>,
     #[serde(borrow)]
     done_reason: Option<Cow<'a, str>>,
-    prompt_eval_count: Option<u64>,
-    eval_count: Option<u64>,
+    #[serde(default)]
+    prompt_eval_count: Count,
+    #[serde(default)]
+    eval_count: Count,
     error: Option<IgnoredAny>,
 }
 

@@ -1,17 +1,19 @@
 //! Usage as Ollama reports it: counts in the whole answer, or in a stream's last line.
 //!
-//! Source: "Generate a chat completion" in Ollama's API documentation. `prompt_eval_count` is missing where the prompt was cached whole.
+//! Source: "Generate a chat completion" in Ollama's API documentation. `prompt_eval_count` is missing where the prompt was cached whole, and
+//! `eval_count` where nothing was said.
 
 use serde::Deserialize;
 
+use crate::dialect::count::Count;
 use crate::ledger::record::Usage;
 
 /// The counts.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Reported {
-    pub(super) prompt_eval_count: Option<u64>,
-    pub(super) eval_count: Option<u64>,
+    pub(super) prompt_eval_count: Count,
+    pub(super) eval_count: Count,
 }
 
 /// Reads the usage of an answer or a line.
@@ -31,10 +33,12 @@ pub fn is_done(json: &[u8]) -> bool {
 
 impl From<Reported> for Option<Usage> {
     fn from(reported: Reported) -> Option<Usage> {
-        if reported.prompt_eval_count.is_none() && reported.eval_count.is_none() {
-            return None;
-        }
-        let (input, output) = (reported.prompt_eval_count.unwrap_or(0), reported.eval_count.unwrap_or(0));
+        let (input, output) = match (reported.prompt_eval_count, reported.eval_count) {
+            (Count::Told(input), Count::Told(output)) => (input, output),
+            (Count::Told(input), Count::Absent) => (input, 0),
+            (Count::Absent, Count::Told(output)) => (0, output),
+            (Count::Absent, Count::Absent) | (Count::Unknown, _) | (_, Count::Unknown) => return None,
+        };
         Some(Usage { input, output, ..Usage::default() })
     }
 }

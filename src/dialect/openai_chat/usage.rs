@@ -67,9 +67,17 @@ struct WrittenOutput {
     rejected_prediction_tokens: u64,
 }
 
-/// Reads a usage object; `None` where it counts no tokens.
+/// Reads a usage object; `None` where it does not tell how many tokens were read and how many said.
 pub fn parse(usage: &[u8]) -> Option<Usage> {
     Reported::read(usage)?.into_usage()
+}
+
+/// The same of what says nothing, such as vectors: `None` where it counts no tokens.
+pub fn parse_input(usage: &[u8]) -> Option<Usage> {
+    let mut reported = Reported::read(usage)?;
+    reported.input = reported.input.or(reported.total);
+    reported.output = reported.output.or(Some(0));
+    reported.into_usage()
 }
 
 /// Reads the usage of an answer or an event, its own, else whatever is nested in it (Groq has a usage for each model of a system); a later one says it
@@ -181,8 +189,9 @@ impl Reported {
     }
 
     fn into_usage(self) -> Option<Usage> {
-        let input = self.input.or(self.total)?;
-        let output = self.output.unwrap_or(0);
+        // Of what is read and what is said, some tell the one and both together.
+        let rest = |told: Option<u64>| self.total?.checked_sub(told?);
+        let (input, output) = (self.input.or_else(|| rest(self.output))?, self.output.or_else(|| rest(self.input))?);
         // Some count reasoning beside the output, not in it: their total gives them away.
         let reasoning = self.reasoning.unwrap_or(0);
         let with_reasoning = output.saturating_add(reasoning);

@@ -148,7 +148,7 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, String> {
     let billed = read.meta.and_then(|meta| meta.billed_units);
     let search_units = billed.as_ref().and_then(|billed| billed.get("search_units")?.as_f64());
     let in_tokens = billed.and_then(|billed| serde_json::from_value::<Billed>(billed).ok()?.into_usage());
-    let usage = read.usage.and_then(|usage| openai_chat::usage::parse(usage.to_string().as_bytes()));
+    let usage = read.usage.and_then(|usage| openai_chat::usage::parse_input(usage.to_string().as_bytes()));
     Ok(Answer { id: read.id, model: read.model, results: read.results, usage: usage.or(in_tokens), search_units })
 }
 
