@@ -150,6 +150,8 @@ impl PriceList {
         let (input, output) = tier.map_or((self.input, self.output), |tier| (tier.input, tier.output));
         let cache_read = tier.map_or(self.cache_read, |tier| tier.cache_read).unwrap_or(input);
         let cache_write = tier.map_or(self.cache_write, |tier| tier.cache_write).unwrap_or(input);
+        // A tier has no prices of its own for these: what is dearer there is no cheaper for them.
+        let at_least = |own: Option<f64>, plain: f64| own.map_or(plain, |own| if tier.is_some() { own.max(plain) } else { own });
         let plain_input = usage.input.saturating_sub(usage.cached.saturating_add(usage.cache_write).saturating_add(usage.input_audio));
         let plain_output = usage.output.saturating_sub(usage.reasoning.saturating_add(usage.output_audio));
         let parts = [
@@ -157,10 +159,10 @@ impl PriceList {
             (cache_read, usage.cached),
             (cache_write, usage.cache_write.saturating_sub(usage.kept_an_hour)),
             (cache_write.max(input * KEPT_AN_HOUR), usage.kept_an_hour),
-            (self.input_audio.unwrap_or(input), usage.input_audio),
+            (at_least(self.input_audio, input), usage.input_audio),
             (output, plain_output),
-            (self.reasoning.unwrap_or(output), usage.reasoning),
-            (self.output_audio.unwrap_or(output), usage.output_audio),
+            (at_least(self.reasoning, output), usage.reasoning),
+            (at_least(self.output_audio, output), usage.output_audio),
         ];
         money::from_pico(parts.iter().map(|&(usd, tokens)| Price::per_million(usd).of(tokens)).fold(0, u64::saturating_add))
     }

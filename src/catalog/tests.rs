@@ -3,7 +3,7 @@
 use super::model::PriceList;
 use super::*;
 use crate::ledger::record::Usage;
-use crate::money::Usd;
+use crate::money::{Price, Usd};
 
 #[test]
 fn variables_are_filled_in() {
@@ -51,6 +51,26 @@ fn each_part_of_the_usage_has_its_price() {
     assert_eq!(price.cost(&usage), Usd((1200 + 200 + 400 + 500) * 1000));
     let long = Usage { input: 200_001, ..Usage::default() };
     assert_eq!(price.cost(&long), Usd(200_001 * 4 * 1000));
+}
+
+#[test]
+fn what_a_tier_has_no_price_for_is_no_cheaper_there_than_the_rest() {
+    // As `google/gemini-2.5-pro` is listed, and with sound that is dearer than either, and cheaper.
+    let model: Model = toml::from_str(
+        "price = { input = 1.25, output = 10, reasoning = 10, input_audio = 3, output_audio = 12, tiers = [{ above = 200000, input = 2.5, output = 15 }] }",
+    )
+    .unwrap();
+    let cost = |usage: Usage| model.cost(&usage).unwrap();
+    let long = Usage { input: 200_001, output: 100, ..Usage::default() };
+    let read = 200_001 * 2500;
+    assert_eq!(cost(Usage { reasoning: 90, ..long }), Usd(read + 100 * 15_000));
+    assert_eq!(cost(Usage { output_audio: 90, ..long }), Usd(read + 100 * 15_000));
+    assert_eq!(cost(Usage { input_audio: 1000, ..long }), Usd(read + 1000 * 500 + 100 * 15_000), "its own price is the dearer one");
+    let [input, output] = model.dearest().unwrap();
+    assert_eq!((input, output), (Price::per_million(3.0), Price::per_million(15.0)), "what is reserved is no less");
+    // Below the tier each has its own price.
+    assert_eq!(cost(Usage { input: 1000, output: 100, reasoning: 90, ..Usage::default() }), Usd(1_250_000 + 100 * 10_000));
+    assert_eq!(cost(Usage { input: 1000, output: 100, output_audio: 90, ..Usage::default() }), Usd(1_250_000 + 10 * 10_000 + 90 * 12_000));
 }
 
 #[test]
