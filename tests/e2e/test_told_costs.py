@@ -76,6 +76,29 @@ def test_costs_are_charged_as_they_are_told(start_gateway, upstream, name, varia
     assert charged == cost if cost is not None else 0 < charged < 100_000
 
 
+@pytest.mark.parametrize("surface", ["messages", "chat"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(("more", "cost"), [({"cost": 0.25}, 250_000_000), ({"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.02}}, 30_000_000), ({"cost": "?"}, None)])
+@pytest.mark.parametrize("tells", [True, False])
+def test_costs_are_charged_as_they_are_told_in_messages(start_gateway, upstream, surface, stream, more, cost, tells):
+    priced = '"m" = { context = 1000, max_output = 100, price = { input = 1, output = 10 } }\n[quirks]\n' + ("tells_cost = true" if tells else "")
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, dialects=["anthropic_messages"], models=priced)})
+    usage = {"input_tokens": 9, "output_tokens": 4, **more}
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None, "usage": {"input_tokens": 9, "output_tokens": 1}}
+    events = [
+        {"type": "message_start", "message": message},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": usage},
+        {"type": "message_stop"},
+    ]
+    lines = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    streamed = provider.Answer(lines.encode(), headers={"content-type": "text/event-stream"}, stream=True)
+    upstream.serve("m", streamed if stream else provider.answer_json(message | {"stop_reason": "end_turn", "usage": usage}))
+    key, path = gateway.new_key(), {"messages": "/v1/messages", "chat": "/v1/chat/completions"}[surface]
+    body = {"model": "test/m", "messages": MESSAGES, "max_tokens": 50, "stream": stream}
+    assert gateway.request("POST", path, json.dumps(body).encode(), key["key"]).status == 200
+    assert gateway.usage("key", key["id"], 1)["cost_nano_usd"] == (cost if tells and cost else 9 * 1000 + 4 * 10_000)
+
+
 @pytest.mark.parametrize(
     ("asked", "sent"),
     [

@@ -51,7 +51,7 @@ pub fn decode(body: &[u8]) -> Result<Answer, String> {
         None if calls_tools => Finish::ToolCalls,
         None => Finish::Stop,
     };
-    let usage: Option<Reported> = members.get("usage").and_then(|usage| serde_json::from_str(usage.raw).ok());
+    let usage = members.get("usage").and_then(|usage| Reported::read(usage.raw));
     let rest = members.iter().filter(|member| !KNOWN.contains(&member.name.as_ref()) && member.raw != "null");
     let rest = rest.filter_map(|member| Some((member.name.clone().into_owned(), serde_json::from_str(member.raw).ok()?)));
     Ok(Answer {

@@ -186,7 +186,7 @@ impl State {
     }
 
     fn tell_usage(&mut self, told: Option<&RawValue>, is_last: bool, out: &mut Vec<Event>) {
-        if let Some(reported) = told.and_then(Reported::read) {
+        if let Some(reported) = told.and_then(|told| Reported::read(told.get())) {
             let usage = reported.over(self.usage.unwrap_or_default());
             self.usage = Some(usage);
             out.push(if is_last && reported.tells_output() { Event::Usage(usage) } else { Event::UsageSoFar(usage) });

@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::ledger::record::Usage;
+use crate::dialect::members::Members;
+use crate::dialect::openai_chat;
+use crate::ledger::record::{Charged, Usage};
 
 #[derive(Deserialize)]
 struct Document<'a> {
@@ -35,6 +37,9 @@ pub struct Reported {
     iterations: Option<Box<RawValue>>,
     /// The tier that served the request.
     pub service_tier: Option<String>,
+    /// What some say that they charge, as they say it in OpenAI's answers.
+    #[serde(skip)]
+    charged: Option<Charged>,
 }
 
 /// For how long what was written to the cache is kept there.
@@ -90,7 +95,7 @@ pub struct Written {
 pub fn read(json: &[u8], so_far: Option<Usage>) -> Option<Usage> {
     let Document { usage, message } = serde_json::from_slice(json).ok()?;
     let is_beginning = usage.is_none();
-    let reported = Reported::read(usage.or_else(|| message?.usage)?)?;
+    let reported = Reported::read(usage.or_else(|| message?.usage)?.get())?;
     (is_beginning || reported.tells_output()).then(|| reported.with_compactions(so_far.unwrap_or_default()))
 }
 
@@ -113,8 +118,9 @@ pub fn is_finished(json: &[u8]) -> bool {
 
 impl Reported {
     /// Reads a `usage` object; `None` where it is none, or where one of its counts is no count.
-    pub fn read(usage: &RawValue) -> Option<Reported> {
-        serde_json::from_str(usage.get()).ok()
+    pub fn read(usage: &str) -> Option<Reported> {
+        let charged = openai_chat::usage::charged(&Members::read(usage.as_bytes()).ok()?);
+        Some(Reported { charged, ..serde_json::from_str(usage).ok()? })
     }
 
     /// Whether it is of all of an answer: what tells no output says nothing of what that cost.
@@ -138,6 +144,7 @@ impl Reported {
             cache_write,
             output,
             reasoning: reasoning.min(output),
+            charged: self.charged.or(before.charged),
             ..before
         }
     }

@@ -212,7 +212,7 @@ impl Reported {
 
 /// What a provider says that it charges: in dollars (OpenRouter, Perplexity), or in ten thousand millionths of one (xAI). Of what OpenRouter has others
 /// do by a key of one's own, they charge the rest.
-fn charged(members: &Members<'_>) -> Option<Charged> {
+pub fn charged(members: &Members<'_>) -> Option<Charged> {
     const TICKS_A_NANO: u64 = 10;
     let number = |members: &Members<'_>, name: &str| members.get(name)?.raw.parse::<f64>().ok();
     if let Some(ticks) = members.get("cost_in_usd_ticks") {
