@@ -159,14 +159,12 @@ impl Incoming<'_> {
         match upstream::read_up_to(&mut self.source, READ_WHOLE, self.idle).await {
             Ok(whole) => {
                 let members = Members::read(&whole).map_err(|e| Failure::broken_json(self.provider, &e))?;
-                if !facts.answers.iter().any(|name| members.get(name).is_some()) {
-                    if members.given("error").is_some() {
-                        return self.told_error(StatusCode::BAD_GATEWAY, &whole);
-                    }
-                    if !ask.called.operation.has_no_output() {
-                        let expected = facts.answers.join("' or '");
-                        return Err(self.bad(format!("its JSON has neither '{expected}' nor an error")));
-                    }
+                if self.is_error(&members) {
+                    return self.told_error(StatusCode::BAD_GATEWAY, &whole);
+                }
+                if !self.is_answer(&members) && !ask.called.operation.has_no_output() {
+                    let expected = facts.answers.join("' or '");
+                    return Err(self.bad(format!("its JSON has neither '{expected}' nor an error")));
                 }
                 let reading = Meter::read_whole(tells, &members, &whole);
                 Ok(Outgoing::Whole { body: whole, reading, dropped: Dropped::default() })
@@ -194,12 +192,26 @@ impl Incoming<'_> {
             Ok(body) => body,
             Err(partial) => return Err(self.partial(&partial)),
         };
+        // Of several calls it is an array.
+        if !is_stream && Members::read(&body).is_ok_and(|members| self.is_error(&members)) {
+            return self.told_error(StatusCode::BAD_GATEWAY, &body);
+        }
         let translated = match meant {
             Meant::Chat(asked) if is_stream => translate::collected(&body, self.dialect, asked).map_err(|trouble| trouble.message),
             _ => meant.answered(&body, self.dialect),
         };
         let Translated { body, dropped, reading } = translated.map_err(|why| self.bad(why))?;
         Ok(Outgoing::Whole { body, reading, dropped })
+    }
+
+    /// Whether a whole success has what each answer has one of.
+    fn is_answer(&self, members: &Members<'_>) -> bool {
+        wire(self.dialect).answers.iter().any(|name| members.get(name).is_some())
+    }
+
+    /// Whether a whole success is no answer, and says itself that it is an error.
+    fn is_error(&self, members: &Members<'_>) -> bool {
+        !self.is_answer(members) && members.given("error").is_some()
     }
 
     /// The provider's own error.

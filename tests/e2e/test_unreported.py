@@ -380,6 +380,19 @@ def test_a_count_that_is_nonsense_breaks_nothing(gateway, upstream, count):
     assert charged(gateway, key)["cost_nano_usd"] >= WORST
 
 
+@pytest.mark.parametrize("surface", [OPENAI[0], MESSAGES[0]], ids=["chat", "messages"])
+@pytest.mark.parametrize("model", ["oa/m", "an/m", "ge/m"])
+def test_an_error_that_is_told_as_a_success_costs_nothing_in_whichever_dialect(gateway, upstream, model, surface):
+    told = {"error": {"type": "overloaded_error", "message": "Too many ask."}} | ({"type": "error"} if model == "an/m" else {})
+    upstream.serve("m", provider.answer_json(told))
+    upstream.serve_at("POST", "/models/m:generateContent", provider.answer_json(told))
+    key = gateway.new_key(budget="1/ever")
+    body = {"model": model, "max_tokens": MOST, "messages": [{"role": "user", "content": "Hi"}]}
+    reply = gateway.request("POST", surface, json.dumps(body).encode(), key["key"])
+    assert (reply.status, b"Too many ask." in reply.body) == (502, True), reply
+    assert charged(gateway, key)["cost_nano_usd"] == 0
+
+
 RESPONSES = ("/v1/responses", {"model": "oa/m", "max_output_tokens": 16})
 USER = {"role": "user", "content": "Hi"}
 SEARCH = {"type": "web_search"}
