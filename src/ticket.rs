@@ -190,11 +190,11 @@ impl Ticket {
         self.write_begin(provider, &name, Some(price), permit).await
     }
 
-    /// A REST service has answered; what it could not do costs nothing.
+    /// A REST service has answered; what it has not done costs nothing.
     pub fn service_answering(&mut self, status: StatusCode) {
         self.first_byte = Some(self.started.elapsed());
         self.status = status.as_u16();
-        if let Some(beside) = self.beside.as_mut().filter(|_| status.is_client_error() || status.is_server_error()) {
+        if let Some(beside) = self.beside.as_mut().filter(|_| !status.is_success()) {
             beside.price = Usd::default();
         }
     }

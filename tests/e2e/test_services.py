@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import socket
 import threading
 import time
 
@@ -145,11 +146,13 @@ def test_calls_are_in_the_ledger_with_their_price(weather):
     assert eventually(lambda: call(weather, "/services/weather").json()["price_nano_usd"] == 2_000_000)
     for path in ["stations/a", "stations/b", "status/500"]:
         call(weather, f"/services/weather/{path}")
+    for code in (301, 302):
+        call(weather, f"/services/weather/status/{code}")
     row = weather.usage("service", "weather@1/getStation", 2)
     assert (row["requests"], row["failed"], row["cost_nano_usd"]) == (2, 0, 4_000_000)
-    row = weather.usage("service", "weather@1/status", 1)
+    row = weather.usage("service", "weather@1/status", 3)
     assert (row["failed"], row["cost_nano_usd"]) == (1, 0)
-    assert weather.usage("operation", "service", 3)["requests"] == 3
+    assert weather.usage("operation", "service", 5)["requests"] == 5
     poor = weather.new_key(budget="0.003/day")["key"]
     assert call(weather, "/services/weather/stations/a", key=poor).status == 200
     spent = call(weather, "/services/weather/stations/a", key=poor)
@@ -445,6 +448,15 @@ def test_a_service_that_closes_after_its_head_is_told(weather):
         httpx.get(f"{weather.url}/services/weather/drops", headers={"authorization": f"Bearer {weather.secret}"})
     for name in ("closes", "drops"):
         assert weather.usage("service", f"weather@1/{name}", 1)["cost_nano_usd"] == 0
+
+
+@at_first(more='price = "0.002"')
+def test_a_call_that_is_not_waited_for_may_have_succeeded(weather):
+    assert eventually(lambda: call(weather, "/services/weather").json()["price_nano_usd"] == 2_000_000)
+    with socket.create_connection(("127.0.0.1", weather.port)) as caller:
+        caller.sendall(f"GET /services/weather/slow HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {weather.secret}\r\n\r\n".encode())
+        assert eventually(lambda: any("/slow" in seen[1] for seen in weather.api.seen))
+    assert weather.usage("service", "weather@1/slow", 1)["cost_nano_usd"] == 2_000_000
 
 
 def test_other_protocols_are_refused(weather):
