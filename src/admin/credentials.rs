@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::change::Wrong;
+use super::meant::{ChangedMeanwhile, Meant};
 use crate::catalog::{Auth, Catalog, Environment, LoadError, Provider, env};
 use crate::config::hint;
 use crate::distinct::distinct;
@@ -40,6 +41,9 @@ pub struct CredentialView {
     pub disabled: bool,
     #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
+    /// What only its vault can open: shown to nobody, and of the tag, as it is another one with each new secret.
+    #[serde(skip)]
+    sealed: Vec<u8>,
     /// Why it cannot be used, as when it was sealed under another master key.
     pub fault: Option<String>,
 }
@@ -84,6 +88,8 @@ pub enum CredentialError {
     Exists(String),
     /// It cannot be meant.
     Wrong(Wrong),
+    /// It is not as its caller has read it.
+    Changed(ChangedMeanwhile),
     /// The catalogue of providers cannot be read.
     Catalog(LoadError),
     /// The store did not do it.
@@ -176,10 +182,15 @@ impl<'a> Safe<'a> {
     }
 
     /// Changes how much a credential is used, or what it is.
-    pub async fn change(&self, name: &str, change: CredentialChange, by: &Actor) -> Result<CredentialView, CredentialError> {
-        // Where another process has changed it in between, it is changed as it is now.
+    pub async fn change(
+        &self,
+        (name, meant): (&str, &Meant),
+        change: CredentialChange,
+        by: &Actor,
+    ) -> Result<CredentialView, CredentialError> {
+        // Where another process has changed it in between, it is changed as it is now, if the change is meant for that.
         loop {
-            let was = self.find(name).await?;
+            let was = self.meant_one(name, meant).await?;
             let mut kept = was.clone();
             let mut detail = json!({});
             if let Some(share) = change.weight {
@@ -203,17 +214,23 @@ impl<'a> Safe<'a> {
     }
 
     /// Takes a credential out; its secret is erased.
-    pub async fn remove(&self, name: &str, by: &Actor) -> Result<(), CredentialError> {
-        match self.store.remove_credential(name, &note(by, "credential.remove", name, json!({}))).await? {
-            true => Ok(()),
-            false => Err(CredentialError::NotFound(name.to_owned())),
-        }
+    pub async fn remove(&self, (name, meant): (&str, &Meant), by: &Actor) -> Result<(), CredentialError> {
+        let note = note(by, "credential.remove", name, json!({}));
+        while !self.store.remove_credential(&self.meant_one(name, meant).await?, &note).await? {}
+        Ok(())
     }
 
     /// A credential that is sealed under another master key than this vault's, if there is one.
     pub async fn under_another_key(&self) -> Result<Option<String>, CredentialError> {
         let is_closed = |kept: &KeptCredential| self.vault.open_sealed(&kept.name, &kept.sealed).is_err_and(|why| why == Sealed::OtherKey);
         Ok(self.store.credentials().await?.into_iter().find(is_closed).map(|kept| kept.name))
+    }
+
+    /// One of them, if a change is meant for it as it is.
+    async fn meant_one(&self, name: &str, meant: &Meant) -> Result<KeptCredential, CredentialError> {
+        let kept = self.find(name).await?;
+        meant.check(&self.view(&kept).tagged()).map_err(CredentialError::Changed)?;
+        Ok(kept)
     }
 
     async fn find(&self, name: &str) -> Result<KeptCredential, CredentialError> {
@@ -273,6 +290,7 @@ impl<'a> Safe<'a> {
             weight: kept.weight,
             disabled: kept.disabled,
             created: kept.created,
+            sealed: kept.sealed.clone(),
             fault: self.fault(kept),
         }
     }
@@ -325,6 +343,15 @@ impl<'a> Safe<'a> {
     }
 }
 
+// === impl CredentialView ===
+
+impl CredentialView {
+    /// What its tag is made of.
+    pub fn tagged(&self) -> (&CredentialView, &[u8]) {
+        (self, &self.sealed)
+    }
+}
+
 // === impl CredentialError ===
 
 impl From<StoreError> for CredentialError {
@@ -343,6 +370,7 @@ impl std::fmt::Display for CredentialError {
                 write!(f, "there is a credential '{name}' already: choose another name, or remove that one first")
             }
             CredentialError::Wrong(why) => why.fmt(f),
+            CredentialError::Changed(why) => why.fmt(f),
             CredentialError::Catalog(e) => e.fmt(f),
             CredentialError::Store(e) => write!(f, "the store did not do it: {e}"),
         }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::change::{self, LimitsChange, Wrong, given};
 use super::keys::difference;
+use super::meant::{ChangedMeanwhile, Meant};
 use crate::quota::account::is_slug;
 use crate::quota::{AccountId, Limits};
 use crate::store::audit::{Actor, Note};
@@ -58,6 +59,8 @@ pub enum GroupError {
     Exists(AccountId),
     /// What it is to be cannot be.
     Wrong(Wrong),
+    /// It is not as its caller has read it.
+    Changed(ChangedMeanwhile),
     /// The store did not do it.
     Store(StoreError),
 }
@@ -86,10 +89,16 @@ pub async fn create(store: &dyn GroupStore, id: &AccountId, change: GroupChange,
 }
 
 /// Changes a team, a project or the gateway.
-pub async fn update(store: &dyn GroupStore, id: &AccountId, change: GroupChange, by: &Actor) -> Result<GroupView, GroupError> {
-    // Where another process has changed it in between, it is changed as it is now.
+pub async fn update(
+    store: &dyn GroupStore,
+    (id, meant): (&AccountId, &Meant),
+    change: GroupChange,
+    by: &Actor,
+) -> Result<GroupView, GroupError> {
+    // Where another process has changed it in between, it is changed as it is now, if the change is meant for that.
     loop {
         let old = find(store, id).await?;
+        meant.check(&GroupView::of(&old)).map_err(GroupError::Changed)?;
         let mut new = old.clone();
         change.clone().apply(&mut new);
         // What an earlier version took, and this one would not, can be switched off all the same.
@@ -207,6 +216,7 @@ impl std::fmt::Display for GroupError {
             GroupError::NotFound(wrong) => f.write_str(&wrong.message),
             GroupError::Exists(id) => write!(f, "{id} is there already: change it with 'update', or choose another id"),
             GroupError::Wrong(wrong) => wrong.fmt(f),
+            GroupError::Changed(why) => why.fmt(f),
             GroupError::Store(e) => write!(f, "the store did not do it: {e}"),
         }
     }

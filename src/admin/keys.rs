@@ -17,6 +17,7 @@ pub(super) use update::difference;
 pub use update::{KeyChange, disable, enable, switch_owner, update};
 
 use super::change::Wrong;
+use super::meant::{ChangedMeanwhile, Meant};
 use crate::key::diagnose::without_keys;
 use crate::key::format::{KeyText, NewKey};
 use crate::key::record::Rotation;
@@ -108,6 +109,8 @@ pub enum KeyError {
     Revoked(KeyId),
     /// It was rotated: it has a successor.
     Rotated(KeyId, KeyId),
+    /// It is not as its caller has read it.
+    Changed(ChangedMeanwhile),
     /// The store did not do it.
     Store(StoreError),
     /// What it is to be cannot be.
@@ -164,14 +167,20 @@ async fn told(store: &dyn KeyStore, record: KeyRecord, new: NewKey) -> Result<Cr
 }
 
 /// Makes a successor with the same rights, and with the same end where it is given no other; the old key works beside it for a while.
-pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, overlap: impl Into<Overlap>, by: &Actor) -> Result<Created, KeyError> {
+pub async fn rotate(
+    store: &dyn KeyStore,
+    pepper: &Pepper,
+    (id, meant): (&str, &Meant),
+    overlap: impl Into<Overlap>,
+    by: &Actor,
+) -> Result<Created, KeyError> {
     let Overlap { grace, expires } = overlap.into();
     if grace > LONGEST_GRACE {
         return Err(KeyError::Wrong(Wrong { field: "grace_s", message: "a grace period is at most a year".to_owned() }));
     }
     // Where another process has changed the key in between, what it is now is rotated.
     loop {
-        let mut old = find(store, id).await?;
+        let mut old = meant_one(store, id, meant).await?;
         if old.revoked.is_some() {
             return Err(KeyError::Revoked(old.id));
         }
@@ -212,9 +221,9 @@ pub async fn rotate(store: &dyn KeyStore, pepper: &Pepper, id: &str, overlap: im
 }
 
 /// Ends a key for good; a second time changes nothing.
-pub async fn revoke(store: &dyn KeyStore, id: &str, by: &Actor) -> Result<KeyView, KeyError> {
+pub async fn revoke(store: &dyn KeyStore, (id, meant): (&str, &Meant), by: &Actor) -> Result<KeyView, KeyError> {
     loop {
-        let mut record = find(store, id).await?;
+        let mut record = meant_one(store, id, meant).await?;
         if record.revoked.is_some() {
             return Ok(KeyView::of(&record));
         }
@@ -243,6 +252,13 @@ pub async fn find(store: &dyn KeyStore, id: &str) -> Result<KeyRecord, KeyError>
     let not_found = || KeyError::NotFound(id.chars().take(12).collect());
     let parsed = fingerprint(id).or_else(|| Some(KeyText::parse(id).ok()?.id())).ok_or_else(not_found)?;
     store.key(parsed).await?.ok_or_else(not_found)
+}
+
+/// The same, if a change is meant for it as it is.
+async fn meant_one(store: &dyn KeyStore, id: &str, meant: &Meant) -> Result<KeyRecord, KeyError> {
+    let record = find(store, id).await?;
+    meant.check(&KeyView::of(&record)).map_err(KeyError::Changed)?;
+    Ok(record)
 }
 
 fn note(by: &Actor, action: &'static str, record: &KeyRecord, detail: Value) -> Note {
@@ -325,6 +341,7 @@ impl std::fmt::Display for KeyError {
             }
             KeyError::Revoked(id) => write!(f, "the key {id} is revoked, which is for good: make a new one with 'keyward keys create'"),
             KeyError::Wrong(why) => why.fmt(f),
+            KeyError::Changed(why) => why.fmt(f),
             KeyError::Store(e) => write!(f, "the store did not do it: {e}"),
             KeyError::NoRandomness => f.write_str("the system has no randomness to make a key from"),
         }

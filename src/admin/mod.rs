@@ -6,6 +6,7 @@ pub mod explain;
 pub mod groups;
 mod http;
 pub mod keys;
+pub mod meant;
 pub mod services;
 pub mod state;
 mod usage;

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::installation::is_running;
 use super::{CliError, Installation, output};
 use crate::admin::credentials::{CredentialChange, CredentialView, Given, Resealed, Safe, variables_of};
+use crate::admin::meant::Meant;
 use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
 use crate::route::{MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, Sealed, Secret, Vault};
@@ -111,17 +112,17 @@ impl Credentials {
             Credentials::List { json } => return show(&safe.list().await?, json),
             Credentials::Replace { name, from_env } => {
                 let change = CredentialChange { secret: Some(given(env, &from_env)?), ..CredentialChange::default() };
-                safe.change(&name, change, &by).await?
+                safe.change((&name, &Meant::ANY), change, &by).await?
             }
             Credentials::Weigh { name, weight } => {
                 let change = CredentialChange { weight: Some(weight), ..CredentialChange::default() };
-                safe.change(&name, change, &by).await?
+                safe.change((&name, &Meant::ANY), change, &by).await?
             }
-            Credentials::Disable { name } => safe.change(&name, switched(true), &by).await?,
-            Credentials::Enable { name } => safe.change(&name, switched(false), &by).await?,
+            Credentials::Disable { name } => safe.change((&name, &Meant::ANY), switched(true), &by).await?,
+            Credentials::Enable { name } => safe.change((&name, &Meant::ANY), switched(false), &by).await?,
             Credentials::Reseal => return resealed(&safe.reseal(&Vault::open_old(env, &pepper)?, &by).await?),
             Credentials::Remove { name } => {
-                safe.remove(&name, &by).await?;
+                safe.remove((&name, &Meant::ANY), &by).await?;
                 output::print(&format!("The credential '{name}' is removed, and its secret is erased.\n"))?;
                 return Ok(ExitCode::SUCCESS);
             }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::limits::{self, Clear, LimitArgs, warn};
 use super::{CliError, Installation, installation, output};
 use crate::admin::groups::{self, GroupChange, GroupView};
+use crate::admin::meant::Meant;
 use crate::admin::state::{self, AccountState};
 use crate::catalog::Environment;
 use crate::config::Config;
@@ -127,7 +128,7 @@ impl Groups {
                 let id = kind(id.into());
                 limits::check(&change.limits, config, env).await?;
                 let before = groups::show(&store, &id).await?.limits;
-                let group = groups::update(&store, &id, change, &Actor::of_process()).await?;
+                let group = groups::update(&store, (&id, &Meant::ANY), change, &Actor::of_process()).await?;
                 limits::tell_replaced(&before, &group.limits, &clear);
                 changed(&store, &id, group, json, config, env).await?;
             }
@@ -152,7 +153,7 @@ impl Whole {
                 let change = GroupChange { limits: limits.change(&clear), ..GroupChange::default() };
                 limits::check(&change.limits, config, env).await?;
                 let before = groups::show(&store, &id).await?.limits;
-                let group = groups::update(&store, &id, change, &Actor::of_process()).await?;
+                let group = groups::update(&store, (&id, &Meant::ANY), change, &Actor::of_process()).await?;
                 limits::tell_replaced(&before, &group.limits, &clear);
                 changed(&store, &id, group, json, config, env).await?;
             }

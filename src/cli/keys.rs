@@ -13,6 +13,7 @@ use super::limits::{self, Clear, LimitArgs, warn};
 use super::{CliError, Installation, installation, output};
 use crate::admin::explain::{Explanation, Sources};
 use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder, Overlap};
+use crate::admin::meant::Meant;
 use crate::catalog::Environment;
 use crate::config::Config;
 use crate::key::{Keyring, Kind, Role};
@@ -229,7 +230,7 @@ impl Keys {
             }
             Keys::Rotate { id, grace, expires, json } => {
                 let overlap = Overlap { grace, expires: expires.map(Some) };
-                show_created(&keys::rotate(&store, &pepper, &id, overlap, &Actor::of_process()).await?, json)?
+                show_created(&keys::rotate(&store, &pepper, (&id, &Meant::ANY), overlap, &Actor::of_process()).await?, json)?
             }
             Keys::Update(update) => {
                 let json = update.json;
@@ -237,13 +238,17 @@ impl Keys {
                 let (id, change) = update.change();
                 limits::check(&change.limits, config, env).await?;
                 let before = keys::show(&store, &id).await?.limits;
-                let view = keys::update(&store, &store, &id, change, &Actor::of_process()).await?;
+                let view = keys::update(&store, &store, (&id, &Meant::ANY), change, &Actor::of_process()).await?;
                 limits::tell_replaced(&before, &view.limits, &clear);
                 warn(&view.limits, config, env).await?;
                 show(&view, json)?;
             }
-            Keys::Disable { id: Some(id), json, .. } => show(&keys::disable(&store, &store, &id, &Actor::of_process()).await?, json)?,
-            Keys::Enable { id: Some(id), json, .. } => show(&keys::enable(&store, &store, &id, &Actor::of_process()).await?, json)?,
+            Keys::Disable { id: Some(id), json, .. } => {
+                show(&keys::disable(&store, &store, (&id, &Meant::ANY), &Actor::of_process()).await?, json)?
+            }
+            Keys::Enable { id: Some(id), json, .. } => {
+                show(&keys::enable(&store, &store, (&id, &Meant::ANY), &Actor::of_process()).await?, json)?
+            }
             Keys::Disable { owner, json, .. } => {
                 let owner = owner.unwrap_or_default();
                 let switched = keys::switch_owner(&store, &owner, true, &Actor::of_process()).await?;
@@ -255,7 +260,7 @@ impl Keys {
             Keys::Enable { owner, json, .. } => {
                 show_all(&keys::switch_owner(&store, &owner.unwrap_or_default(), false, &Actor::of_process()).await?, json)?
             }
-            Keys::Revoke { id: Some(id), json, .. } => show(&keys::revoke(&store, &id, &Actor::of_process()).await?, json)?,
+            Keys::Revoke { id: Some(id), json, .. } => show(&keys::revoke(&store, (&id, &Meant::ANY), &Actor::of_process()).await?, json)?,
             Keys::Revoke { owner: Some(owner), json, .. } => {
                 let keys = keys::of_known_owner(&store, &owner).await?;
                 show_all(&keys::revoke_all(&store, keys, "all of its owner", &Actor::of_process()).await?, json)?

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admin::keys::{self, NewKeyOrder};
+use crate::admin::meant::Meant;
 use crate::key::Pepper;
 use crate::store::audit::Actor;
 use crate::store::sqlite::Sqlite;
@@ -33,7 +34,7 @@ async fn what_a_key_made_is_its_own_and_its_successors() {
         assert!(keeper.is_anyones(Kind::File, "file-1").await.unwrap() && !keeper.is_anyones(Kind::Batch, "file-1").await.unwrap());
     }
 
-    let rotated = keys::rotate(&*store, &pepper, first.as_str(), Duration::from_secs(3600), &Actor::Gateway).await.unwrap();
+    let rotated = keys::rotate(&*store, &pepper, (first.as_str(), &Meant::ANY), Duration::from_secs(3600), &Actor::Gateway).await.unwrap();
     let successor = KeyId::parse(&rotated.view.id).unwrap();
     assert_eq!(fresh.holder(successor, Kind::File, "file-1").await.unwrap().as_deref(), Some("a"));
     assert_eq!(fresh.all(successor, Kind::File).await.unwrap(), [held(first, Kind::File, "file-1", "a")]);

@@ -25,7 +25,7 @@ impl CredentialStore for Told {
     fn put_credential<'a>(&'a self, _: &'a KeptCredential, _: Option<&'a KeptCredential>, _: &'a Note) -> Answer<'a, bool> {
         Box::pin(async { Ok(false) })
     }
-    fn remove_credential<'a>(&'a self, _: &'a str, _: &'a Note) -> Answer<'a, bool> {
+    fn remove_credential<'a>(&'a self, _: &'a KeptCredential, _: &'a Note) -> Answer<'a, bool> {
         Box::pin(async { Ok(false) })
     }
 }

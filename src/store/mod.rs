@@ -76,8 +76,8 @@ pub trait CredentialStore: Send + Sync {
     ///
     /// False where it is not so any more, or gone: nothing is changed, and it has to be read anew.
     fn put_credential<'a>(&'a self, kept: &'a KeptCredential, was: Option<&'a KeptCredential>, note: &'a Note) -> Answer<'a, bool>;
-    /// Erases one and notes who did; false where it is not there.
-    fn remove_credential<'a>(&'a self, name: &'a str, note: &'a Note) -> Answer<'a, bool>;
+    /// Erases one that is as it `was` read, and notes who did; false where it is not so any more, or gone.
+    fn remove_credential<'a>(&'a self, was: &'a KeptCredential, note: &'a Note) -> Answer<'a, bool>;
 }
 
 /// Who changed what, at rest; it can only grow.

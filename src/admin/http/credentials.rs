@@ -153,8 +153,7 @@ pub async fn update(
     Json(changed): Json<Changed>,
 ) -> Result<Response<Body>, Problem> {
     let safe = Safe::of(&gateway.switchboard);
-    if_match.check(&safe.show(&name).await?)?;
-    let view = safe.change(&name, changed.change()?, &admin.actor()).await?;
+    let view = safe.change((&name, &if_match.meant), changed.change()?, &admin.actor()).await?;
     Ok(holds(&gateway, view).await)
 }
 
@@ -166,9 +165,7 @@ pub async fn remove(
     Segment(name): Segment<3>,
     if_match: IfMatch,
 ) -> Result<StatusCode, Problem> {
-    let safe = Safe::of(&gateway.switchboard);
-    if_match.check(&safe.show(&name).await?)?;
-    safe.remove(&name, &admin.actor()).await?;
+    Safe::of(&gateway.switchboard).remove((&name, &if_match.meant), &admin.actor()).await?;
     gateway.switchboard.renew().await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -181,7 +178,7 @@ async fn holds(gateway: &Gateway, view: CredentialView) -> Response<Body> {
 
 fn answer(gateway: &Gateway, view: CredentialView) -> Response<Body> {
     let answer = CredentialAnswer::of(gateway, view);
-    with_tag(&answer.view, &answer)
+    with_tag(&answer.view.tagged(), &answer)
 }
 
 // === impl Changed ===

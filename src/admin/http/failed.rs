@@ -8,6 +8,7 @@ use crate::admin::change::Wrong;
 use crate::admin::credentials::CredentialError;
 use crate::admin::groups::GroupError;
 use crate::admin::keys::KeyError;
+use crate::admin::meant::ChangedMeanwhile;
 use crate::admin::services::SubscriptionError;
 use crate::problem::{FieldError, Problem};
 use crate::steps::EditError;
@@ -43,6 +44,13 @@ impl From<Wrong> for Problem {
     }
 }
 
+impl From<ChangedMeanwhile> for Problem {
+    fn from(_: ChangedMeanwhile) -> Problem {
+        let detail = "It was changed since you read it: read it again, and change that.";
+        Problem::new(StatusCode::PRECONDITION_FAILED, "changed_meanwhile", detail)
+    }
+}
+
 impl From<KeyError> for Problem {
     fn from(e: KeyError) -> Problem {
         let detail = e.to_string();
@@ -51,6 +59,7 @@ impl From<KeyError> for Problem {
             KeyError::NotFound(_) => Problem::new(StatusCode::NOT_FOUND, "key_not_found", detail),
             KeyError::Rotated(..) => Problem::new(StatusCode::CONFLICT, "key_rotated", detail),
             KeyError::Revoked(_) => Problem::new(StatusCode::CONFLICT, "key_revoked", detail),
+            KeyError::Changed(changed) => changed.into(),
             KeyError::Wrong(wrong) => wrong.into(),
             KeyError::Store(e) => e.into(),
             KeyError::NoRandomness => Problem::new(StatusCode::SERVICE_UNAVAILABLE, NO_RANDOMNESS, detail),
@@ -64,6 +73,7 @@ impl From<GroupError> for Problem {
         match e {
             GroupError::NotFound(_) => Problem::new(StatusCode::NOT_FOUND, "not_found", detail),
             GroupError::Exists(_) => Problem::new(StatusCode::CONFLICT, "exists", detail),
+            GroupError::Changed(changed) => changed.into(),
             GroupError::Wrong(wrong) => wrong.into(),
             GroupError::Store(e) => e.into(),
         }
@@ -76,6 +86,7 @@ impl From<CredentialError> for Problem {
         match e {
             CredentialError::NotFound(_) => Problem::new(StatusCode::NOT_FOUND, "credential_not_found", detail),
             CredentialError::Exists(_) => Problem::new(StatusCode::CONFLICT, "exists", detail),
+            CredentialError::Changed(changed) => changed.into(),
             CredentialError::Wrong(wrong) => wrong.into(),
             CredentialError::Catalog(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "providers_unreadable", detail),
             CredentialError::Store(e) => e.into(),

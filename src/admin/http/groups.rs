@@ -173,9 +173,8 @@ async fn update(
     if_match: &IfMatch,
     change: GroupChange,
 ) -> Result<Response<Body>, Problem> {
-    if_match.check(&groups::show(&*gateway.group_store, id).await?)?;
     change.limits.check_names(&gateway.router())?;
-    let group = groups::update(&*gateway.group_store, id, change, &admin.actor()).await?;
+    let group = groups::update(&*gateway.group_store, (id, &if_match.meant), change, &admin.actor()).await?;
     // What is in memory follows now, so that the answer tells what holds.
     gateway.accounts.refresh(id).await?;
     answer(gateway, id, group).await

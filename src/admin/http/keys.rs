@@ -158,9 +158,9 @@ pub async fn update(
     if_match: IfMatch,
     Json(change): Json<KeyChange>,
 ) -> Result<Response<Body>, Problem> {
-    of_mine(&admin, &gateway, &id, &if_match).await?;
+    of_mine(&admin, &gateway, &id).await?;
     change.limits.check_names(&gateway.router())?;
-    let what = keys::update(&*gateway.key_store, &*gateway.group_store, &id, change, &admin.actor()).await?;
+    let what = keys::update(&*gateway.key_store, &*gateway.group_store, (&id, &if_match.meant), change, &admin.actor()).await?;
     let warned = Warned { warnings: warnings(&what.limits, &gateway.router(), &gateway.prompts.prompts()), what };
     Ok(with_tag(&warned.what, &warned))
 }
@@ -174,9 +174,9 @@ pub async fn rotate(
     if_match: IfMatch,
     Json(rotation): Json<Rotation>,
 ) -> Result<Response<Body>, Problem> {
-    of_mine(&admin, &gateway, &id, &if_match).await?;
+    of_mine(&admin, &gateway, &id).await?;
     let overlap = Overlap { grace: Duration::from_secs(rotation.grace_s.unwrap_or(DAY)), expires: rotation.expires };
-    let created = keys::rotate(&*gateway.key_store, &gateway.admin.pepper, &id, overlap, &admin.actor()).await?;
+    let created = keys::rotate(&*gateway.key_store, &gateway.admin.pepper, (&id, &if_match.meant), overlap, &admin.actor()).await?;
     Ok((StatusCode::CREATED, axum::Json(created)).into_response())
 }
 
@@ -188,8 +188,8 @@ pub async fn revoke(
     Segment(id): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
-    of_mine(&admin, &gateway, &id, &if_match).await?;
-    Ok(tagged(&keys::revoke(&*gateway.key_store, &id, &admin.actor()).await?))
+    of_mine(&admin, &gateway, &id).await?;
+    Ok(tagged(&keys::revoke(&*gateway.key_store, (&id, &if_match.meant), &admin.actor()).await?))
 }
 
 /// Switches a key off for now.
@@ -200,8 +200,8 @@ pub async fn disable(
     Segment(id): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
-    of_mine(&admin, &gateway, &id, &if_match).await?;
-    Ok(tagged(&keys::disable(&*gateway.key_store, &*gateway.group_store, &id, &admin.actor()).await?))
+    of_mine(&admin, &gateway, &id).await?;
+    Ok(tagged(&keys::disable(&*gateway.key_store, &*gateway.group_store, (&id, &if_match.meant), &admin.actor()).await?))
 }
 
 /// Switches a key on again.
@@ -212,8 +212,8 @@ pub async fn enable(
     Segment(id): Segment<3>,
     if_match: IfMatch,
 ) -> Result<Response<Body>, Problem> {
-    of_mine(&admin, &gateway, &id, &if_match).await?;
-    Ok(tagged(&keys::enable(&*gateway.key_store, &*gateway.group_store, &id, &admin.actor()).await?))
+    of_mine(&admin, &gateway, &id).await?;
+    Ok(tagged(&keys::enable(&*gateway.key_store, &*gateway.group_store, (&id, &if_match.meant), &admin.actor()).await?))
 }
 
 /// Ends all keys of an owner for good, all or none.
@@ -249,9 +249,8 @@ fn owner(of: OwnersKeys) -> Result<String, Problem> {
     Ok(owner.ok_or(Wrong { field: "owner", message: "say whose keys".to_owned() })?)
 }
 
-/// Whether the caller may change the key, and it is as the caller has read it.
-async fn of_mine(admin: &Admin, gateway: &Gateway, id: &str, if_match: &IfMatch) -> Result<(), Problem> {
+/// Whether the caller may change the key.
+async fn of_mine(admin: &Admin, gateway: &Gateway, id: &str) -> Result<(), Problem> {
     let view = keys::show(&*gateway.key_store, id).await?;
-    admin.may_change(Kind::from_name(view.kind).unwrap_or(Kind::Admin))?;
-    if_match.check(&view)
+    admin.may_change(Kind::from_name(view.kind).unwrap_or(Kind::Admin))
 }

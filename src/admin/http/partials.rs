@@ -59,8 +59,8 @@ pub async fn write(
     let text = body.source.ok_or_else(|| Problem::fields(vec![FieldError { pointer: "/source".to_owned(), detail }]))?;
     let (folder, shelf, named) = (gateway.config.prompts.folder.clone(), Arc::clone(&gateway.prompts), name.clone());
     let plan = of_prompts(move || edit::write_partial(&folder, &named, &text)).await?;
-    if !if_match.is_any() {
-        if_match.check(&found(&gateway, name.clone()).await?)?;
+    if !if_match.meant.is_any() {
+        if_match.meant.check(&found(&gateway, name.clone()).await?)?;
     }
     let what = ("partial.write", plan.label().to_owned());
     noted(&admin, &gateway, what, of_prompts(move || plan.make().inspect(|source| shelf.take(&[&source.path])))).await?;

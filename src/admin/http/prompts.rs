@@ -187,12 +187,12 @@ async fn change(
 
 /// Whether the version is as the caller has read it.
 async fn unchanged(gateway: &Gateway, name: &str, if_match: &IfMatch) -> Result<(), Problem> {
-    if if_match.is_any() {
+    if if_match.meant.is_any() {
         return Ok(());
     }
     let (folder, name) = (gateway.config.prompts.folder.clone(), name.to_owned());
     let source = of_prompts(move || edit::source(&folder, &name)).await?;
-    if_match.check(&answer(gateway, source)?)
+    Ok(if_match.meant.check(&answer(gateway, source)?)?)
 }
 
 fn answer(gateway: &Gateway, source: Source) -> Result<PromptAnswer, Problem> {

@@ -254,9 +254,9 @@ async fn change(
 
 /// Whether the version is as the caller has read it.
 async fn unchanged(gateway: &Arc<Gateway>, name: &str, if_match: &IfMatch) -> Result<(), Problem> {
-    match if_match.is_any() {
+    match if_match.meant.is_any() {
         true => Ok(()),
-        false => if_match.check(&answer(gateway, name).await?),
+        false => Ok(if_match.meant.check(&answer(gateway, name).await?)?),
     }
 }
 

@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{KeyError, KeyView, NewKeyOrder, find, note};
+use super::{KeyError, KeyView, NewKeyOrder, find, meant_one, note};
 use crate::admin::change::{self, LimitsChange, Wrong, given};
+use crate::admin::meant::Meant;
 use crate::key::{KeyRecord, Kind, Role};
 use crate::quota::account::is_slug;
 use crate::quota::{AccountId, Limits};
@@ -49,14 +50,26 @@ pub struct KeyChange {
 const LONGEST: usize = 200;
 
 /// Changes a key; its limits are those of its whole family.
-pub async fn update(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, change: KeyChange, by: &Actor) -> Result<KeyView, KeyError> {
-    // Where another process has changed one of them in between, they are changed as they are now.
-    while !tried(store, groups, id, change.clone(), by).await? {}
+pub async fn update(
+    store: &dyn KeyStore,
+    groups: &dyn GroupStore,
+    (id, meant): (&str, &Meant),
+    change: KeyChange,
+    by: &Actor,
+) -> Result<KeyView, KeyError> {
+    // Where another process has changed one of them in between, they are changed as they are now, if the change is meant for that.
+    while !tried(store, groups, (id, meant), change.clone(), by).await? {}
     Ok(KeyView::of(&find(store, id).await?))
 }
 
-async fn tried(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, change: KeyChange, by: &Actor) -> Result<bool, KeyError> {
-    let old = find(store, id).await?;
+async fn tried(
+    store: &dyn KeyStore,
+    groups: &dyn GroupStore,
+    (id, meant): (&str, &Meant),
+    change: KeyChange,
+    by: &Actor,
+) -> Result<bool, KeyError> {
+    let old = meant_one(store, id, meant).await?;
     if old.revoked.is_some() {
         return Err(KeyError::Revoked(old.id));
     }
@@ -92,13 +105,13 @@ async fn tried(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, change: 
 }
 
 /// Switches a key off for now; a second time changes nothing.
-pub async fn disable(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, by: &Actor) -> Result<KeyView, KeyError> {
-    update(store, groups, id, KeyChange { disabled: Some(true), ..KeyChange::default() }, by).await
+pub async fn disable(store: &dyn KeyStore, groups: &dyn GroupStore, which: (&str, &Meant), by: &Actor) -> Result<KeyView, KeyError> {
+    update(store, groups, which, KeyChange { disabled: Some(true), ..KeyChange::default() }, by).await
 }
 
 /// Switches a key on again.
-pub async fn enable(store: &dyn KeyStore, groups: &dyn GroupStore, id: &str, by: &Actor) -> Result<KeyView, KeyError> {
-    update(store, groups, id, KeyChange { disabled: Some(false), ..KeyChange::default() }, by).await
+pub async fn enable(store: &dyn KeyStore, groups: &dyn GroupStore, which: (&str, &Meant), by: &Actor) -> Result<KeyView, KeyError> {
+    update(store, groups, which, KeyChange { disabled: Some(false), ..KeyChange::default() }, by).await
 }
 
 /// Switches all keys of an owner off, those made later too, or on again; each that is disabled by itself stays so. Tells of all that are not revoked.

@@ -1,7 +1,7 @@
 //! The table of providers' credentials, each sealed.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use super::{Sqlite, keys, micros, timestamp};
 use crate::store::audit::Note;
@@ -24,9 +24,7 @@ impl CredentialStore for Sqlite {
     fn put_credential<'a>(&'a self, kept: &'a KeptCredential, was: Option<&'a KeptCredential>, note: &'a Note) -> Answer<'a, bool> {
         Box::pin(async move {
             let mut transaction = self.change().await?;
-            let one = "SELECT * FROM credentials WHERE name = ? AND sealed IS NOT NULL";
-            let stored = sqlx::query(one).bind(&kept.name).fetch_optional(&mut *transaction).await?;
-            if stored.as_ref().map(credential).transpose()?.as_ref() != was {
+            if stored(&mut transaction, &kept.name).await?.as_ref() != was {
                 return Ok(false);
             }
             let changed = keys::next_change(&mut transaction).await?;
@@ -49,14 +47,14 @@ impl CredentialStore for Sqlite {
         })
     }
 
-    fn remove_credential<'a>(&'a self, name: &'a str, note: &'a Note) -> Answer<'a, bool> {
+    fn remove_credential<'a>(&'a self, was: &'a KeptCredential, note: &'a Note) -> Answer<'a, bool> {
         Box::pin(async move {
             let mut transaction = self.change().await?;
-            let changed = keys::next_change(&mut transaction).await?;
-            let removed = sqlx::query(REMOVE).bind(name).bind(changed).execute(&mut *transaction).await?.rows_affected();
-            if removed == 0 {
+            if stored(&mut transaction, &was.name).await?.as_ref() != Some(was) {
                 return Ok(false);
             }
+            let changed = keys::next_change(&mut transaction).await?;
+            sqlx::query(REMOVE).bind(&was.name).bind(changed).execute(&mut *transaction).await?;
             self.append(&mut transaction, note).await?;
             transaction.commit().await?;
             self.erase_what_was().await;
@@ -74,6 +72,12 @@ impl Sqlite {
             tracing::warn!("the sealed text of before is in the store's journal until nobody reads the store");
         }
     }
+}
+
+/// A credential as a transaction has it.
+async fn stored(transaction: &mut SqliteConnection, name: &str) -> Result<Option<KeptCredential>, StoreError> {
+    let one = "SELECT * FROM credentials WHERE name = ? AND sealed IS NOT NULL";
+    sqlx::query(one).bind(name).fetch_optional(transaction).await?.as_ref().map(credential).transpose()
 }
 
 fn credential(row: &SqliteRow) -> Result<KeptCredential, StoreError> {

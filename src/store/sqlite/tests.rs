@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::admin::keys::{self, NewKeyOrder};
+use crate::admin::meant::Meant;
 use crate::key::format::NewKey;
 use crate::key::presented::Presented;
 use crate::key::{KeyId, KeyText, Keyring, Kind, Pepper, Reason};
@@ -35,7 +36,7 @@ async fn a_key_reads_back_and_its_changes_are_numbered() {
     assert_eq!((record.kind, record.name.as_str(), &record.limits), (Kind::Test, "n", &limits));
     assert!(pepper.hash(&created.key).matches(&record.hash));
 
-    keys::revoke(&store, &created.view.id, &Actor::Gateway).await.unwrap();
+    keys::revoke(&store, (&created.view.id, &Meant::ANY), &Actor::Gateway).await.unwrap();
     let Changes { newest: second, keys: changed, .. } = store.changes(first).await.unwrap();
     assert!(second > first && changed == [id]);
     assert!(store.changes(second).await.unwrap().keys.is_empty());
@@ -58,7 +59,7 @@ fn keyring(folder: &Path, store: Sqlite) -> Keyring {
 async fn the_audit_list_can_only_grow_and_shows_where_it_was_changed() {
     let folder = tempfile::tempdir().unwrap();
     let (store, id, _) = with_a_key(folder.path()).await;
-    keys::revoke(&store, id.as_str(), &Actor::CommandLine("ann".to_owned())).await.unwrap();
+    keys::revoke(&store, (id.as_str(), &Meant::ANY), &Actor::CommandLine("ann".to_owned())).await.unwrap();
     store.note(&note("test")).await.unwrap();
     let mut entries = store.audit(None, 10).await.unwrap();
     entries.reverse();
@@ -152,7 +153,7 @@ async fn accounts_with_limits_are_listed_in_pages_without_reading_the_others() {
         let made = keys::create(&store, &store, &pepper, order, &Actor::Gateway).await.unwrap();
         let id = made.view.id.clone();
         // A successor has its predecessor's limits, and they are one account.
-        keys::rotate(&store, &pepper, &id, Duration::from_secs(60), &Actor::Gateway).await.unwrap();
+        keys::rotate(&store, &pepper, (&id, &Meant::ANY), Duration::from_secs(60), &Actor::Gateway).await.unwrap();
         if place < 3 {
             limited.push(id);
         }
@@ -249,7 +250,7 @@ async fn what_another_process_has_changed_is_not_undone_by_a_change_of_what_it_w
     let (store, id, _) = with_a_key(folder.path()).await;
     let pepper = Pepper::load_or_create(&folder.path().join("server.secret")).unwrap();
     let stale = store.key(id).await.unwrap().unwrap();
-    keys::revoke(&store, id.as_str(), &Actor::Gateway).await.unwrap();
+    keys::revoke(&store, (id.as_str(), &Meant::ANY), &Actor::Gateway).await.unwrap();
     let (newest, entries) = (store.changes(0).await.unwrap().newest, store.audit(None, 10).await.unwrap().len());
     assert!(!store.put_keys(&[(stale, note("key.update"))]).await.unwrap());
     assert!(store.key(id).await.unwrap().unwrap().revoked.is_some());
@@ -258,8 +259,8 @@ async fn what_another_process_has_changed_is_not_undone_by_a_change_of_what_it_w
     // Of two changes at one time both hold, and of a rotation both halves.
     let key = keys::create(&store, &store, &pepper, NewKeyOrder::new("m", Kind::Live), &Actor::Gateway).await.unwrap().view.id;
     let (one, other) = tokio::join!(
-        keys::rotate(&store, &pepper, &key, Duration::from_secs(60), &Actor::Gateway),
-        keys::revoke(&store, &key, &Actor::Gateway)
+        keys::rotate(&store, &pepper, (&key, &Meant::ANY), Duration::from_secs(60), &Actor::Gateway),
+        keys::revoke(&store, (&key, &Meant::ANY), &Actor::Gateway)
     );
     other.unwrap();
     let record = store.key(KeyId::parse(&key).unwrap()).await.unwrap().unwrap();
@@ -279,7 +280,8 @@ async fn what_another_process_has_changed_is_not_undone_by_a_change_of_what_it_w
     let disabled = KeptCredential { disabled: true, ..kept.clone() };
     assert!(store.put_credential(&disabled, Some(&kept), &note("test")).await.unwrap());
     assert!(!store.put_credential(&KeptCredential { weight: 2, ..kept.clone() }, Some(&kept), &note("test")).await.unwrap());
-    assert!(store.remove_credential("c", &note("test")).await.unwrap());
+    assert!(!store.remove_credential(&kept, &note("test")).await.unwrap());
+    assert!(store.remove_credential(&disabled, &note("test")).await.unwrap());
     assert!(!store.put_credential(&kept, Some(&disabled), &note("test")).await.unwrap(), "what was removed stays so");
     assert!(store.credentials().await.unwrap().is_empty());
 
