@@ -220,10 +220,21 @@ impl<'a> Safe<'a> {
         Ok(())
     }
 
-    /// A credential that is sealed under another master key than this vault's, if there is one.
+    /// Notes that the gateway has this vault's key; a start under another one than before is told from one under none.
+    pub async fn marked(&self) -> Result<(), CredentialError> {
+        if !self.store.mark().await?.is_some_and(|mark| self.vault.has_made(&mark)) {
+            self.store.put_mark(&self.vault.mark().map_err(|why| wrong("variables", why))?).await?;
+        }
+        Ok(())
+    }
+
+    /// What is sealed under another master key than this vault's, if anything is: all that the gateway seals, or a credential.
     pub async fn under_another_key(&self) -> Result<Option<String>, CredentialError> {
+        if self.store.mark().await?.is_some_and(|mark| !self.vault.has_made(&mark)) {
+            return Ok(Some("the gateway seals".to_owned()));
+        }
         let is_closed = |kept: &KeptCredential| self.vault.open_sealed(&kept.name, &kept.sealed).is_err_and(|why| why == Sealed::OtherKey);
-        Ok(self.store.credentials().await?.into_iter().find(is_closed).map(|kept| kept.name))
+        Ok(self.store.credentials().await?.into_iter().find(is_closed).map(|kept| format!("the credential '{}' is sealed", kept.name)))
     }
 
     /// One of them, if a change is meant for it as it is.
@@ -309,7 +320,7 @@ impl<'a> Safe<'a> {
         }
     }
 
-    /// Seals anew what is sealed under `old`; tells of each credential whether that was to be done, or why it stays closed.
+    /// Seals anew what is sealed under `old`, for a gateway that will have this vault's key; tells of each credential whether that was to be done, or why it stays closed.
     pub async fn reseal(&self, old: &Vault, by: &Actor) -> Result<Vec<(String, Resealed)>, CredentialError> {
         let mut all = Vec::new();
         for kept in self.store.credentials().await? {
@@ -319,6 +330,7 @@ impl<'a> Safe<'a> {
                 all.push((name, resealed));
             }
         }
+        self.marked().await?;
         Ok(all)
     }
 

@@ -95,12 +95,12 @@ impl Credentials {
         let catalog = Catalog::load(config.providers.as_deref());
         let safe = Safe { store: &store, vault: &vault, catalog: catalog.as_ref(), env, takes_files: true };
         if matches!(self, Credentials::Add { .. } | Credentials::Replace { .. })
-            && let Some(name) = safe.under_another_key().await?
+            && let Some(what) = safe.under_another_key().await?
         {
             return Err(format!(
-                "the credential '{name}' is sealed under another master key than this shell has, and the gateway could not open what is sealed \
-                 here: set {MASTER_KEY} or {MASTER_KEY_FILE} as it is set for the gateway; where the key was changed, run 'keyward \
-                 credentials reseal' first; where it is lost, remove what is sealed under it"
+                "{what} under another master key than this shell has, and the gateway could not open what is sealed here: set or unset \
+                 {MASTER_KEY} or {MASTER_KEY_FILE} as it is for the gateway; where the key was changed, run 'keyward credentials reseal' \
+                 first; where it is lost, start the gateway with another one, and remove what is sealed under it"
             )
             .into());
         }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::check::{self, ALERT_SECRET};
 use super::{CliError, Installation, installation, welcome};
+use crate::admin::credentials::Safe;
 use crate::admin::{ANSWERS_KEPT_FOR, Desk, ScannerKeys};
 use crate::catalog::{Catalog, Environment};
 use crate::config::Config;
@@ -77,6 +78,8 @@ impl Serve {
         // What is changed from here on is told, however long the rest of the start takes.
         let seen = store.changes(i64::MAX).await?.newest;
         let switchboard = Arc::new(Switchboard::open(&config, &env, Vault::open(&env, &pepper)?, store.clone(), catalog.await??).await?);
+        // Commands seal under the same key, or not at all.
+        Safe::of(&switchboard).marked().await?;
         if let Some(wrong) = check::aliases(&switchboard.router()).into_iter().next() {
             return Err(wrong.into());
         }

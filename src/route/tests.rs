@@ -28,6 +28,12 @@ impl CredentialStore for Told {
     fn remove_credential<'a>(&'a self, _: &'a KeptCredential, _: &'a Note) -> Answer<'a, bool> {
         Box::pin(async { Ok(false) })
     }
+    fn mark(&self) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn put_mark<'a>(&'a self, _: &'a [u8]) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// A switchboard over a store that has one credential of OpenAI's, and then tells of it what is told.

@@ -43,6 +43,8 @@ pub const OLD_MASTER_KEY_FILE: &str = "KEYWARD_OLD_MASTER_KEY_FILE";
 const KEY_LEN: usize = 32;
 const ID_LEN: usize = 4;
 const VERSION: u8 = 1;
+/// What a mark is sealed for: no credential has such a name.
+const MARK: &str = "Which key is this?";
 
 // === impl Vault ===
 
@@ -108,6 +110,16 @@ impl Vault {
         let opened = self.open_bytes(name, sealed)?;
         let variables: BTreeMap<String, String> = serde_json::from_slice(&opened).map_err(|_| Sealed::Damaged)?;
         Ok(variables.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+    }
+
+    /// What tells its key from others, and tells nothing of it.
+    pub fn mark(&self) -> Result<Vec<u8>, String> {
+        self.seal_bytes(MARK, Vec::new())
+    }
+
+    /// Whether a mark was made under its key.
+    pub fn has_made(&self, mark: &[u8]) -> bool {
+        self.open_bytes(MARK, mark).is_ok()
     }
 
     /// Seals bytes that belong to `name`.

@@ -78,6 +78,10 @@ pub trait CredentialStore: Send + Sync {
     fn put_credential<'a>(&'a self, kept: &'a KeptCredential, was: Option<&'a KeptCredential>, note: &'a Note) -> Answer<'a, bool>;
     /// Erases one that is as it `was` read, and notes who did; false where it is not so any more, or gone.
     fn remove_credential<'a>(&'a self, was: &'a KeptCredential, note: &'a Note) -> Answer<'a, bool>;
+    /// What the gateway sealed last as a mark of its key; none where none has started yet.
+    fn mark(&self) -> Answer<'_, Option<Vec<u8>>>;
+    /// Keeps a mark in the place of the one before.
+    fn put_mark<'a>(&'a self, mark: &'a [u8]) -> Answer<'a, ()>;
 }
 
 /// Who changed what, at rest; it can only grow.

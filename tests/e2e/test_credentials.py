@@ -72,6 +72,39 @@ def test_a_shell_without_the_master_key_seals_nothing(dormant, upstream):
     assert eventually(lambda: ask(gateway, key).status == 200 and "sk-new" in shown(upstream))
 
 
+@pytest.mark.parametrize("is_set", ["for the gateway", "for the shell"])
+def test_not_even_a_first_credential_is_sealed_under_another_key_than_the_gateways(dormant, is_set):
+    gateway, key = dormant
+    without, master = gateway.env, gateway.env | {"KEYWARD_MASTER_KEY": base64.b64encode(b"b" * 32).decode()}
+    its_own, another = (master, without) if is_set == "for the gateway" else (without, master)
+
+    def add_from(shell, name="main"):
+        command = [BINARY, "credentials", "add", "test", "--name", name]
+        return subprocess.run(command, cwd=gateway.folder, env=shell, input="sk-new", capture_output=True, text=True)
+
+    gateway.stop()
+    gateway.env = its_own
+    gateway.start()
+    refused = add_from(another)
+    assert refused.returncode == 1 and "the gateway seals under another master key" in refused.stderr, refused
+    assert gateway.cli("credentials", "list") == []
+    assert add_from(its_own).returncode == 0
+    assert eventually(lambda: ask(gateway, key).status == 200)
+    # Another key holds from the next start on, or for a stopped gateway once all is sealed anew.
+    assert gateway.run("credentials", "remove", "main").returncode == 0
+    gateway.stop()
+    gateway.env = another
+    gateway.start()
+    assert add_from(its_own).returncode == 1
+    gateway.stop()
+    gateway.env = its_own
+    assert add_from(its_own).returncode == 1
+    assert gateway.run("credentials", "reseal").returncode == 0
+    assert add_from(its_own, "again").returncode == 0
+    gateway.start()
+    assert ask(gateway, key).status == 200
+
+
 def test_what_was_sealed_is_gone_from_the_disk_with_its_credential(dormant):
     gateway, key = dormant
     switch_on(gateway, key, "main", "backup")

@@ -61,6 +61,19 @@ impl CredentialStore for Sqlite {
             Ok(true)
         })
     }
+
+    fn mark(&self) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(sqlx::query_scalar("SELECT mark FROM seal").fetch_optional(&self.reads).await?) })
+    }
+
+    fn put_mark<'a>(&'a self, mark: &'a [u8]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.change().await?;
+            sqlx::query("DELETE FROM seal").execute(&mut *transaction).await?;
+            sqlx::query("INSERT INTO seal (mark) VALUES (?)").bind(mark).execute(&mut *transaction).await?;
+            Ok(transaction.commit().await?)
+        })
+    }
 }
 
 impl Sqlite {
