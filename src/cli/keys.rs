@@ -204,7 +204,10 @@ impl Keys {
                         created.view.state, created.view.id
                     );
                 }
-                show_created(&created, json)?;
+                if let Err(e) = show_created(&created, json) {
+                    let id = &created.view.id;
+                    return Err(format!("the key {id} was made and not shown, {e}: end it with 'keyward keys revoke {id}'").into());
+                }
             }
             Keys::List { owner, project, state, json } => {
                 let query = ListQuery { filter: KeyFilter { owner, project }, state, after: None };
@@ -230,7 +233,10 @@ impl Keys {
             }
             Keys::Rotate { id, grace, expires, json } => {
                 let overlap = Overlap { grace, expires: expires.map(Some) };
-                show_created(&keys::rotate(&store, &pepper, (&id, &Meant::ANY), overlap, &Actor::of_process()).await?, json)?
+                let created = keys::rotate(&store, &pepper, (&id, &Meant::ANY), overlap, &Actor::of_process()).await?;
+                if let Err(e) = show_created(&created, json) {
+                    return Err(successor_not_shown(&created.view.id, &keys::show(&store, &id).await?, &e).into());
+                }
             }
             Keys::Update(update) => {
                 let json = update.json;
@@ -329,14 +335,29 @@ fn show_all(views: &[KeyView], json: bool) -> Result<(), CliError> {
     if json { output::json(&views) } else { output::table(&HEAD, &views.iter().map(row).collect::<Vec<_>>()) }
 }
 
+/// Shows a key's text, which nobody can see later: a reader that has gone away is an error here.
 fn show_created(created: &Created, json: bool) -> Result<(), CliError> {
-    if json {
-        return output::json(created);
-    }
-    output::print(&format!(
-        "{}\n\nThis key is shown once and kept nowhere: put it where it belongs now. Its id is {}.\n",
-        created.key, created.view.id
-    ))
+    let text = match json {
+        true => output::as_json(created)?,
+        false => format!(
+            "{}\n\nThis key is shown once and kept nowhere: put it where it belongs now. Its id is {}.\n",
+            created.key, created.view.id
+        ),
+    };
+    output::show(&text).map_err(|e| format!("as standard output takes nothing ({e})").into())
+}
+
+/// What to do about a successor that nobody has seen.
+fn successor_not_shown(id: &str, old: &KeyView, why: &CliError) -> String {
+    let ends = match old.works_until {
+        Some(until) if until > Timestamp::now() => format!("ends at {until}"),
+        _ => "has ended".to_owned(),
+    };
+    format!(
+        "the key {id} was made and not shown, {why}, and {}, which it takes the place of, {ends}: replace it by 'keyward keys rotate {id} \
+         --grace 0s', or end it with 'keyward keys revoke {id}'",
+        old.id
+    )
 }
 
 fn tell(explanation: &Explanation) -> Result<(), CliError> {

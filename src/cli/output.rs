@@ -5,12 +5,17 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::CliError;
-use crate::hidden::is_hidden;
+use crate::hidden::{is_hidden, visible};
 use crate::steps::Compared;
 
 /// Prints a value as JSON.
 pub fn json<T: Serialize>(value: &T) -> Result<(), CliError> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+    print(&as_json(value)?)
+}
+
+/// A value as JSON, with nothing in it that steers a terminal.
+pub fn as_json<T: Serialize>(value: &T) -> Result<String, CliError> {
+    Ok(format!("{}\n", visible(&serde_json::to_string_pretty(value)?)))
 }
 
 /// Prints columns, each as wide as its widest cell. Callers choose some names: what would steer a terminal is shown as an escape.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::hidden::{is_hidden, visible};
 use crate::store::{LedgerStore, PAGE, Place, Request, RowsQuery, StoreError};
 
 /// How a request is written.
@@ -68,7 +69,7 @@ impl Export {
 
     fn write(&self, request: &Request, to: &mut String) -> Result<(), StoreError> {
         match self.format {
-            Format::JsonLines => to.push_str(&serde_json::to_string(request).map_err(|e| StoreError(e.to_string()))?),
+            Format::JsonLines => to.push_str(&visible(&serde_json::to_string(request).map_err(|e| StoreError(e.to_string()))?)),
             Format::Csv => to.push_str(&columns(request)?.iter().map(|(_, value)| cell(value)).collect::<Vec<_>>().join(",")),
         }
         to.push_str(if self.format == Format::Csv { "\r\n" } else { "\n" });
@@ -95,7 +96,7 @@ fn cell(value: &Value) -> String {
         other => return other.to_string(),
     };
     // Of a file that is shown, such a character would steer the terminal; JSON escapes it too.
-    let steers = |c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n');
+    let steers = |c: char| (c.is_control() && !matches!(c, '\t' | '\r' | '\n')) || is_hidden(c);
     let text: Cow<'_, str> = match text.contains(steers) {
         true => text.chars().map(|c| if steers(c) { c.escape_default().to_string() } else { c.to_string() }).collect(),
         false => Cow::Borrowed(text),
@@ -116,6 +117,7 @@ mod tests {
     fn no_cell_steers_a_terminal() {
         let of = |text: &str| cell(&Value::from(text));
         assert_eq!(of("a\u{1b}[2Jb\u{9b}"), "a\\u{1b}[2Jb\\u{9b}");
+        assert_eq!(of("a\u{202e}b\u{feff}"), "a\\u{202e}b\\u{feff}");
         assert_eq!((of("a\tb"), of("a\nb"), of("\"é\"")), ("a\tb".to_owned(), "\"a\nb\"".to_owned(), "\"\"\"é\"\"\"".to_owned()));
     }
 }

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{ConfigError, Log, LogFormat};
+use crate::hidden::visible;
 
 /// How long lines gather before they are written.
 const GATHER: Duration = Duration::from_millis(10);
@@ -124,8 +125,8 @@ impl Queue {
             std::mem::swap(&mut waiting.text, &mut text);
             let dropped = std::mem::take(&mut waiting.dropped);
             drop(waiting);
-            // Where the log cannot be written there is nowhere to say so.
-            let _ = std::io::stderr().write_all(&text);
+            // Callers choose some names. Where the log cannot be written there is nowhere to say so.
+            let _ = std::io::stderr().write_all(visible(&String::from_utf8_lossy(&text)).as_bytes());
             text.clear();
             text.shrink_to(64 << 10);
             if dropped > 0 {

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import re
 import sqlite3
 import subprocess
 import urllib.parse
@@ -45,6 +47,52 @@ def test_nothing_that_callers_write_steers_a_terminal(gateway):
         done = gateway.run(*arguments)
         assert not {"\x1b", "\x07", "\u202e"} & set(done.stdout + done.stderr), (arguments, done)
         assert "\\u{1b}" in done.stdout + done.stderr
+
+
+def test_no_json_or_csv_or_line_of_the_log_steers_a_terminal(gateway):
+    key, admin = gateway.new_key(), gateway.new_key(kind="admin")["key"]
+    name = "simulator/a\u009b31m\u202eb\x7f\ufeffc鍵"
+    body = json.dumps({"model": name, "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    gateway.request("POST", "/v1/chat/completions", body, key["key"])
+    gateway.usage("key", key["id"], 1)
+    export = lambda form: gateway.request("GET", f"/admin/v1/usage/export?key={key['id']}&format={form}", key=admin).body.decode()  # noqa: E731
+    shown = [gateway.run("usage", "export", "--key", key["id"], "--format", form).stdout for form in ("csv", "jsonl")]
+    shown += [export("csv"), export("jsonl"), gateway.run("usage", "--by", "model", "--json").stdout, gateway.run("keys", "explain", key["id"], "--json").stdout]
+    assert eventually(lambda: "鍵" in gateway.log())
+    for text in (*shown, gateway.log()):
+        assert "鍵" in text and not set("\u009b\u202e\x7f\ufeff") & set(text), text
+    # JSON reads back as it was.
+    assert json.loads(export("jsonl"))["model"] == name.removeprefix("simulator/")
+    assert name in [json.loads(line).get("model") for line in gateway.log().splitlines() if line.startswith("{")]
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_key_that_nobody_has_seen_is_named_and_so_is_how_to_end_it(gateway, flags):
+    def unseen(out, *command):
+        done = subprocess.run([BINARY, "keys", *command, *flags], cwd=gateway.folder, env=gateway.env, stdout=out, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1, done
+        made = re.search(r"the key (\w{10,}) was made and not shown", done.stderr)
+        assert made and f"keyward keys revoke {made[1]}" in done.stderr, done.stderr
+        return made[1], done.stderr
+
+    def gone():
+        """The end for writing of a pipe that nobody reads."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        return os.fdopen(writing, "wb", buffering=0)
+
+    with gone() as away, open("/dev/full", "wb") as full:
+        for out in (away, full):
+            lost, _ = unseen(out, "create")
+            assert gateway.cli("keys", "show", lost)["state"] == "active"
+            old = gateway.new_key()["id"]
+            _, told = unseen(out, "rotate", old, "--grace", "1h")
+            assert old in told and f"ends at {gateway.cli('keys', 'show', old)['works_until']}" in told
+            old = gateway.new_key()["id"]
+            lost, told = unseen(out, "rotate", old, "--grace", "0s")
+            assert f"{old}, which it takes the place of, has ended" in told
+            # As it says.
+            assert gateway.cli("keys", "rotate", lost, "--grace", "0s")["key"]
 
 
 def test_what_the_command_line_does_to_files_is_in_the_audit(start_gateway):
