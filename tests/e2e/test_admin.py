@@ -463,6 +463,19 @@ def test_a_post_has_its_effect_once_also_after_a_restart(start_gateway):
         problem(httpx.post(f"{gateway.url}{V1}/keys", json={"name": "once"}, headers=once), 401, "key_missing")
 
 
+def test_a_change_whose_answer_is_too_large_to_be_kept_is_answered_as_done(start_gateway):
+    gateway = start_gateway()
+    once = {"idempotency-key": "all"}
+    with client(gateway) as http:
+        for _ in range(3):
+            ok(http.post(f"{V1}/keys", json={"owner": "ann", "models": [f"m{number:0>180}/*" for number in range(8000)]}), 201)
+        first = http.post(f"{V1}/keys/disable", json={"owner": "ann"}, headers=once)
+        assert len(first.content) > 4 << 20 and [key["state"] for key in ok(first)["data"]] == ["key_owner_disabled"] * 3
+        again = http.post(f"{V1}/keys/disable", json={"owner": "ann"}, headers=once)
+        assert ok(again)["done"] is True and "by GET" in again.json()["detail"]
+        assert (again.headers["idempotency-replayed"], again.headers["content-type"]) == ("true", "application/json")
+
+
 # Audit.
 
 

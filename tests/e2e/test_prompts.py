@@ -279,6 +279,26 @@ def test_examples_are_called_and_what_differs_is_shown(prompts, upstream):
     assert "inptu" in prompts.run("prompts", "test", "sort").stderr
 
 
+def test_a_run_of_examples_that_names_itself_is_paid_for_once(prompts, upstream):
+    (prompts.prompts / "sort.prompt").write_text(CLASSIFIED)
+    (prompts.prompts / "sort.examples.yaml").write_text(EXAMPLES)
+    assert eventually(lambda: call(prompts, "/prompts/sort", method="GET").status == 200)
+    answers(upstream, '{"class": "good"}')
+    admin = prompts.new_key(kind="admin", role="viewer", name="runner")["key"]
+
+    def run(name, key=prompts.secret):
+        upstream.requests.clear()
+        body = json.dumps({"key": key})
+        reply = prompts.request("POST", "/admin/v1/prompts/sort/test", body, admin, idempotency_key=name)
+        return reply.status, reply.json(), reply.headers.get("idempotency-replayed"), len(upstream.requests)
+
+    status, report, replayed, asked = run("one")
+    assert (status, report["passed"], report["failed"], replayed) == (200, 2, 1, None) and asked >= 3
+    assert run("one") == (200, report, "true", 0)
+    assert run("two")[3] == asked
+    assert run("one", prompts.secret[:-1])[1]["code"] == "idempotency_key_reused"
+
+
 def test_versions_are_compared(prompts):
     write(prompts, "hello@2.prompt", mark="!")
     told = prompts.admin("GET", "/prompts/hello@2/diff")

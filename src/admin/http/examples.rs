@@ -82,7 +82,7 @@ pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, Segment(name):
 }
 
 /// Calls a version with each of its examples, as its callers do, and tells how the answers differ from what is expected.
-#[utoipa::path(post, path = "/admin/v1/prompts/{name}/test", tag = "prompts", params(("name" = String, Path)), request_body = TestRun, responses((status = 200, body = TestReport), (status = "4XX", body = Problem)))]
+#[utoipa::path(post, path = "/admin/v1/prompts/{name}/test", tag = "prompts", params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = TestRun, responses((status = 200, body = TestReport), (status = "4XX", body = Problem)))]
 pub async fn test(
     _: Viewer,
     State(gateway): State<Arc<Gateway>>,

@@ -122,10 +122,11 @@ const RESOURCES: [Resource; 41] = [
 /// Signed by a scanner of secrets, instead of carrying a key.
 const SCANNER: Resource = ("/admin/v1/leaks/github", || post(github::report));
 /// What makes no change wait: what is signed instead of carrying a key, before its signature is proven; and what changes nothing.
-const BESIDE: [Resource; 3] =
-    [SCANNER, ("/admin/v1/prompts/{name}/test", || post(examples::test)), ("/admin/v1/keys/explain", || post(explain::serve))];
+const BESIDE: [Resource; 2] = [SCANNER, ("/admin/v1/keys/explain", || post(explain::serve))];
+/// What changes nothing, and costs something: no change waits for it, and it may name itself.
+const RUNS: [Resource; 1] = [("/admin/v1/prompts/{name}/test", || post(examples::test))];
 
-/// Whether a path is beside the changes, which wait for each other and may name themselves.
+/// Whether a path is beside those whose requests may name themselves.
 fn is_beside(path: &str) -> bool {
     BESIDE.iter().any(|(beside, _)| *beside == path)
 }
@@ -141,7 +142,9 @@ pub fn scanner_routes() -> axum::Router<Arc<Gateway>> {
 /// The management API.
 pub fn routes(gateway: &Arc<Gateway>) -> axum::Router<Arc<Gateway>> {
     let changes = middleware::from_fn_with_state(Arc::clone(gateway), once::changes);
-    routed(&RESOURCES).layer(changes).merge(routed(&BESIDE)).route("/admin/v1/openapi.json", get(openapi::show))
+    let runs = middleware::from_fn_with_state(Arc::clone(gateway), once::runs);
+    let named = routed(&RESOURCES).layer(changes).merge(routed(&RUNS).layer(runs));
+    named.merge(routed(&BESIDE)).route("/admin/v1/openapi.json", get(openapi::show))
 }
 
 fn routed(resources: &[Resource]) -> axum::Router<Arc<Gateway>> {

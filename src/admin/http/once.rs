@@ -13,7 +13,8 @@ use axum::middleware::Next;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{Context, SHA256};
@@ -42,17 +43,37 @@ pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_NAME: usize = 255;
 /// How long a change waits for those before it.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The largest body of a change, and of its answer.
+/// The largest body of a change, and the largest answer that is kept.
 const LARGEST: usize = 4 << 20;
+/// What is kept of a larger one.
+const DONE: &str =
+    r#"{"done":true,"detail":"This was done. Its answer had more than 4 MiB, and is not kept: ask for what it changed, as by GET."}"#;
 
 /// Seals answers, each for its own request.
 struct Seal(LessSafeKey);
 
 /// Lets reads pass; makes changes wait for each other, also where their caller has gone, and does those that name themselves once.
 pub async fn changes(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response<Body> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return next.run(request).await;
+    match *request.method() {
+        Method::GET | Method::HEAD => next.run(request).await,
+        _ => to_its_end(gateway, request, next, true).await,
     }
+}
+
+/// Does once what names itself, and changes nothing: neither waits for the other.
+pub async fn runs(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response<Body> {
+    match is_named(request.method(), request.headers()) {
+        true => to_its_end(gateway, request, next, false).await,
+        false => next.run(request).await,
+    }
+}
+
+fn is_named(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::POST && headers.contains_key(&NAME)
+}
+
+/// Does what is asked for whether or not its caller stays, in its turn where it is a change.
+async fn to_its_end(gateway: Arc<Gateway>, request: Request, next: Next, is_change: bool) -> Response<Body> {
     let (mut head, body) = request.into_parts();
     // Whoever has no key is turned away before anybody waits for them.
     if let Err(problem) = access::caller(&gateway, &head).await {
@@ -65,7 +86,10 @@ pub async fn changes(State(gateway): State<Arc<Gateway>>, request: Request, next
     let lasting = head.extensions.remove::<Lasting>();
     // A task of its own: whoever hangs up leaves nothing half done, and finds by its name what was done.
     let made = tokio::spawn(async move {
-        let response = made(&gateway, head, body, next).await;
+        let response = match is_change {
+            true => made(&gateway, head, body, next).await,
+            false => once(&gateway, head, body, next).await.unwrap_or_else(IntoResponse::into_response),
+        };
         drop(lasting);
         response
     });
@@ -81,8 +105,7 @@ async fn made(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Respon
         Ok(alone) => alone,
         Err(problem) => return problem.into_response(),
     };
-    let named = head.method == Method::POST && head.headers.contains_key(&NAME);
-    let response = match named {
+    let response = match is_named(&head.method, &head.headers) {
         false => next.run(Request::from_parts(head, Body::from(body))).await,
         true => once(gateway, head, body, next).await.unwrap_or_else(IntoResponse::into_response),
     };
@@ -135,18 +158,19 @@ async fn once(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Result
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail));
         }
         Claim::InDoubt => {
-            let detail = "A request with this Idempotency-Key was cut off before it was answered: look whether it took effect, and if not send it with a new one.";
+            let detail = "A request with this Idempotency-Key is still being done, or was cut off before it was answered: send it again in a while; if this stays so look whether it took effect, and if not send it with a new one.";
             return Err(Problem::new(StatusCode::CONFLICT, "idempotency_in_doubt", detail));
         }
     }
     let response = next.run(Request::from_parts(head, Body::from(body))).await;
     let (head, body) = response.into_parts();
-    let unreadable =
-        |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "answer_too_large", "It was done, and its answer is too large to be kept.");
-    let body = axum::body::to_bytes(Body::new(body), LARGEST).await.map_err(unreadable)?;
+    let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Its answer broke off: look whether it took effect.");
+    let body = body.collect().await.map_err(broken)?.to_bytes();
+    // What was done is answered whole, and what does not fit is kept by that it was done.
+    let kept: &[u8] = if body.len() > LARGEST { DONE.as_bytes() } else { &body };
     let is_undone = head.extensions.get::<Code>().is_some_and(|code| UNDONE.contains(&&*code.0));
     let is_kept = match head.status {
-        status if status.is_success() => keep(store, scope, name, Some(seal.close(&bound, status, &body)?)).await,
+        status if status.is_success() => keep(store, scope, name, Some(seal.close(&bound, status, kept)?)).await,
         status if status.is_client_error() || is_undone => {
             keep(store, scope, name, None).await;
             false

@@ -99,8 +99,8 @@ impl Modify for Idempotency {
 
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const ONCE: &str = "Any text of your own, a new one for each request: the request then has its effect once, however often it is sent \
-    within 24 hours, also over a restart, and each time the answer of the first. After that the text is free for another request. \
-    The same text with another request is a 422 (idempotency_key_reused); a request whose first sending was cut off is a 409 \
+    within 24 hours, also over a restart, and each time the answer of the first (of one with more than 4 MiB: {\"done\": true}). After that the text is free for another request. \
+    The same text with another request is a 422 (idempotency_key_reused); a request whose first sending runs still, or was cut off, is a 409 \
     (idempotency_in_doubt); what was refused with a 4XX had no effect, and may be sent again with the same text.";
 const IN_ANSWERS: [(&str, &str); 2] = [
     ("Idempotency-Expires", "To a request with an Idempotency-Key: until when this answer is given again (RFC 3339)."),

@@ -13,7 +13,7 @@ use crate::admin::keys::KeyChange;
 #[test]
 fn every_path_of_the_router_is_described() {
     let described: BTreeSet<String> = Description::openapi().paths.paths.keys().cloned().collect();
-    let routed: BTreeSet<String> = RESOURCES.iter().chain(&BESIDE).map(|(path, _)| (*path).to_owned()).collect();
+    let routed: BTreeSet<String> = RESOURCES.iter().chain(&RUNS).chain(&BESIDE).map(|(path, _)| (*path).to_owned()).collect();
     assert_eq!(described, routed);
 }
 
