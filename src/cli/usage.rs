@@ -1,15 +1,19 @@
 //! `keyward usage`
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
+use super::installation::is_running;
 use super::{CliError, Installation, output};
 use crate::admin;
 use crate::config::Config;
 use crate::ledger::export::{Export, Format};
+use crate::ledger::{Ledger, segment};
 use crate::money::Usd;
 use crate::store::sqlite::Sqlite;
 use crate::store::{LedgerStore, RowsQuery, UsageQuery};
@@ -62,20 +66,26 @@ enum Command {
     },
 }
 
+/// How long what was written is waited for, and how often it is looked for.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(50);
+
 // === impl Usage ===
 
 impl Usage {
-    /// Reads the store; what a running gateway settled in the last moment may not be in it yet.
+    /// Reads the store, and tells where the newest requests are not in it.
     pub async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
         if let Some(Command::Export { format, since, until, key }) = self.command {
             let store = Installation::existing(&config.data).await?.store;
             let key = admin::known_usage(&store, &store, key, None, None).await??.key;
             let query = RowsQuery { key, ..admin::parse_export_query(since.as_deref(), until.as_deref())? };
+            wait_for_newest(&config.data, &store).await?;
             return export(store, &format, query).await;
         }
         let query = admin::parse_usage_query(&self.by, self.since.as_deref(), self.until.as_deref())?;
         let store = Installation::existing(&config.data).await?.store;
         let UsageQuery { key, project, team, .. } = admin::known_usage(&store, &store, self.key, self.project, self.team).await??;
+        wait_for_newest(&config.data, &store).await?;
         let rows = store.usage(&UsageQuery { key, project, team, ..query }).await?;
         if self.json {
             output::json(&rows)?;
@@ -92,6 +102,26 @@ impl Usage {
             [self.by.to_uppercase(), "REQUESTS".into(), "FAILED".into(), "INPUT".into(), "CACHED".into(), "OUTPUT".into(), "COST".into()];
         output::table(&head.each_ref().map(String::as_str), &rows.iter().map(cells).collect::<Vec<_>>())?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Waits a moment until what was written is in the store, where a gateway runs that brings it there, and says what is not.
+async fn wait_for_newest(data: &Path, store: &Sqlite) -> Result<(), CliError> {
+    let folder = data.join("ledger");
+    let Some(node) = Ledger::node_in(&folder)? else { return Ok(()) };
+    let (end, is_running) = (segment::end(&folder)?, is_running(data));
+    let begun = Instant::now();
+    loop {
+        let waiting = segment::between(&folder, store.cursor(&node).await?, end)?;
+        if waiting == 0 {
+            return Ok(());
+        }
+        if !is_running || begun.elapsed() >= PATIENCE {
+            let until = if is_running { "'/readyz' of the gateway tells why" } else { "the next start of the gateway takes them in" };
+            eprintln!("note: the newest requests, {waiting} bytes of the ledger, are not in the store yet, and so not told here: {until}");
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -241,10 +241,10 @@ impl Drain {
     /// Bytes on disk that are not in the store, also while it is down.
     fn lag(&self) -> u64 {
         let (taken, end) = (*self.handle.done.borrow(), self.ledger.end());
-        let len = |number| std::fs::metadata(segment::path(self.ledger.folder(), number)).map_or(0, |file| file.len());
-        let numbers = if taken.segment < end.segment { segment::numbers(self.ledger.folder()).unwrap_or_default() } else { Vec::new() };
-        let before: u64 = numbers.into_iter().filter(|number| (taken.segment..end.segment).contains(number)).map(len).sum();
-        (before + end.offset).saturating_sub(taken.offset)
+        match taken.segment == end.segment {
+            true => end.offset.saturating_sub(taken.offset),
+            false => segment::between(self.ledger.folder(), taken, end).unwrap_or(end.offset),
+        }
     }
 
     /// Makes the disk keep what was written since `synced`; tells how far it is then.

@@ -94,6 +94,15 @@ impl Ledger {
         Ok(File::open(folder.join("lock"))?.try_lock().is_err())
     }
 
+    /// The name in the store of the node whose ledger is in `folder`, where one has run on it.
+    pub fn node_in(folder: &Path) -> io::Result<Option<String>> {
+        match std::fs::read_to_string(folder.join("node")) {
+            Ok(id) => Ok(Some(id.trim().to_owned()).filter(|id| !id.is_empty())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Writes down that a request begins: once it has returned, the request is known whatever happens.
     pub async fn begin(&self, begin: Arc<Begin>) -> io::Result<()> {
         together::write(self, Entry::Begin(begin)).await
@@ -245,7 +254,7 @@ impl Locked {
     /// Opens the ledger, and begins a segment of its own.
     pub fn open(self) -> io::Result<Ledger> {
         let Locked { folder, lock } = self;
-        let node = node_id(&folder.join("node"))?;
+        let node = node_id(&folder)?;
         // Never the last run's segment: its end may be torn.
         let number = segment::numbers(&folder)?.last().map_or(1, |last| last + 1);
         let active = Mutex::new(Active { segment: Segment::create(&folder, number)?, recent: Recent::default(), writing: Lines::new() });
@@ -287,15 +296,13 @@ impl Active {
     }
 }
 
-fn node_id(path: &Path) -> io::Result<String> {
-    match std::fs::read_to_string(path) {
-        Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
+fn node_id(folder: &Path) -> io::Result<String> {
+    if let Some(id) = Ledger::node_in(folder)? {
+        return Ok(id);
     }
     let random = crate::key::format::random_base62::<12>().map_err(|_| io::Error::other("the system has no randomness to give"))?;
     let id = String::from_utf8_lossy(&random).into_owned();
-    private().create(true).truncate(true).open(path)?.write_all(id.as_bytes())?;
+    private().create(true).truncate(true).open(folder.join("node"))?.write_all(id.as_bytes())?;
     Ok(id)
 }
 

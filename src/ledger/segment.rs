@@ -190,6 +190,21 @@ pub fn sync(folder: &Path, first: u64, last: u64, with_names: bool) -> io::Resul
     if with_names { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
+/// Where the newest segment in a folder ends now.
+pub fn end(folder: &Path) -> io::Result<Cursor> {
+    let Some(segment) = numbers(folder)?.pop() else { return Ok(Cursor::default()) };
+    Ok(Cursor { segment, offset: std::fs::metadata(path(folder, segment))?.len() })
+}
+
+/// Bytes of the segments in a folder from one place to another.
+pub fn between(folder: &Path, from: Cursor, end: Cursor) -> io::Result<u64> {
+    // One that is gone is taken in.
+    let len =
+        |number| if number == end.segment { end.offset } else { std::fs::metadata(path(folder, number)).map_or(0, |file| file.len()) };
+    let numbers = numbers(folder)?.into_iter().filter(|number| (from.segment..=end.segment).contains(number));
+    Ok(numbers.map(|number| if number == from.segment { len(number).saturating_sub(from.offset) } else { len(number) }).sum())
+}
+
 /// Where the segment of that number is.
 pub fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:08}.seg"))

@@ -1,9 +1,11 @@
 """What was used and what it cost, as the command line and the management API tell it."""
 
+import contextlib
 import csv
 import datetime
 import io
 import json
+import sqlite3
 
 import openai
 import pytest
@@ -150,6 +152,29 @@ def test_single_requests_are_exported_by_both_ways(gateway, upstream):
     assert mine["id"] in printed and printed.startswith("id,began,ended,")
     assert gateway.request("GET", path, key=key["key"]).status == 403
     assert gateway.request("GET", f"{path}?format=xml", key=admin).json()["code"] == "invalid_query"
+
+
+def test_what_the_store_has_not_taken_yet_is_told_beside_what_the_command_line_sums_up(start_gateway):
+    gateway = start_gateway()
+    key = gateway.new_key()
+
+    def noted():
+        told = {gateway.run(*command).stderr for command in (("usage", "--by", "key"), ("usage", "--json"), ("usage", "export"))}
+        assert len(told) == 1, told
+        return told.pop()
+
+    ask(gateway, key, model="simulator/echo")
+    # What has come is waited for.
+    assert noted() == "" and gateway.usage("key", key["id"], 1)["requests"] == 1
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ask(gateway, key, model="simulator/echo")
+        assert "are not in the store yet" in noted() and "/readyz" in noted()
+        gateway.kill()
+        assert "are not in the store yet" in noted() and "the next start" in noted()
+        other.execute("ROLLBACK")
+    gateway.start()
+    assert noted() == "" and gateway.usage("key", key["id"], 2)["requests"] == 2
 
 
 @pytest.mark.parametrize("by, group", [("provider", "test"), ("operation", "chat"), ("project", ""), ("team", "")])
