@@ -14,6 +14,9 @@ pub struct Network {
     bits: u8,
 }
 
+/// Bits of an address of IPv6 before the one of IPv4 that is written in it (RFC 4291, section 2.5.5.2).
+const MAPPED: u8 = 96;
+
 // === impl Network ===
 
 impl Network {
@@ -39,6 +42,18 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), |bits| bits.parse::<u8>().ok().filter(|bits| *bits <= most).ok_or_else(wrong))?;
+        // One of IPv4 that is written as IPv6 is the same network.
+        let (address, bits) = match address.to_canonical() {
+            canonical if canonical == address => (address, bits),
+            canonical => {
+                let few = || {
+                    format!(
+                        "'{text}' is no network: one of IPv4 that is written as IPv6 has {MAPPED} bits and more, as ::ffff:10.0.0.0/104"
+                    )
+                };
+                (canonical, bits.checked_sub(MAPPED).ok_or_else(few)?)
+            }
+        };
         match masked(address, bits) == address {
             true => Ok(Network { address, bits }),
             false => Err(format!("'{text}' has bits set beside its network: write {}/{bits}", masked(address, bits))),
@@ -82,6 +97,12 @@ mod tests {
             ("10.0.0.0/8", "10.1.2.3", true),
             ("10.0.0.0/8", "11.1.2.3", false),
             ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("::ffff:10.1.2.3", "10.1.2.3", true),
+            ("::ffff:10.1.2.3", "::ffff:10.1.2.4", false),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "11.1.2.3", false),
+            ("::ffff:0:0/96", "8.8.8.8", true),
+            ("::ffff:0:0/96", "2001:db8::1", false),
             ("192.0.2.7", "192.0.2.7", true),
             ("192.0.2.7", "192.0.2.8", false),
             ("0.0.0.0/0", "8.8.8.8", true),
@@ -94,8 +115,10 @@ mod tests {
             let network: Network = network.parse().unwrap();
             assert_eq!(network.contains(address.parse().unwrap()), is_in, "{network} {address}");
         }
-        for wrong in ["", "10.0.0.1/8", "10.0.0.0/33", "10.0.0/8", "::/129", "10.0.0.0/", "host"] {
+        for wrong in ["", "10.0.0.1/8", "10.0.0.0/33", "10.0.0/8", "::/129", "10.0.0.0/", "host", "::ffff:0:0/95", "::ffff:10.0.0.0/100"] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }
+        let written: Network = "::ffff:10.0.0.0/104".parse().unwrap();
+        assert_eq!(written.to_string(), "10.0.0.0/8");
     }
 }

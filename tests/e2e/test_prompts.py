@@ -1218,6 +1218,13 @@ def test_partials_over_http(prompts, upstream):
     read = manage("GET", "/tone")
     assert read.json() == {"name": "tone", "source": "Kindly", "used_by": ["uses@1"]}
     assert read.json() in manage("GET").json()["data"]
+    # In pages, as all lists.
+    assert [manage("PUT", f"/{name}", "x").status for name in ("tone-a", "tone_b")] == [200, 200]
+    page = manage("GET", "?limit=2").json()
+    assert ([partial["name"] for partial in page["data"]], page["next"]) == (["tone", "tone-a"], "tone-a")
+    page = manage("GET", "?limit=2&after=tone-a").json()
+    assert ([partial["name"] for partial in page["data"]], page["next"]) == (["tone_b"], None)
+    assert manage("GET", "?limit=0").json()["code"] == "invalid_query"
     refused_ = manage("PUT", "/tone", "{{#if}} oops {{/each}}")
     assert (refused_.status, refused_.json()["code"]) == (422, "prompt_invalid") and manage("GET", "/tone").json()["source"] == "Kindly"
     assert manage("PUT", "/tone", "Gruffly", if_match=read.headers["etag"]).status == 200

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use http::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::files::{noted, of_prompts};
-use super::page::Page;
+use super::page::{self, Page, PageQuery};
 use super::prompts::PromptSource;
 use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
@@ -33,11 +34,16 @@ pub struct Partial {
 }
 
 /// All of them, by name.
-#[utoipa::path(get, path = "/admin/v1/partials", tag = "prompts", responses((status = 200, body = Page<Partial>), (status = "4XX", body = Problem)))]
-pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>) -> Result<Response<Body>, Problem> {
+#[utoipa::path(get, path = "/admin/v1/partials", tag = "prompts", params(PageQuery), responses((status = 200, body = Page<Partial>), (status = "4XX", body = Problem)))]
+pub async fn list(
+    _: Viewer,
+    State(gateway): State<Arc<Gateway>>,
+    params: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Response<Body>, Problem> {
+    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
     let folder = gateway.config.prompts.folder.clone();
-    let data = of_prompts(move || Ok(all(&Prompts::read(&folder)))).await?;
-    Ok(axum::Json(Page { data, next: None }).into_response())
+    let all = of_prompts(move || Ok(all(&Prompts::read(&folder)))).await?;
+    Ok(axum::Json::<Page<Partial>>(page::of(all, &query, |partial| partial.name.clone())?).into_response())
 }
 
 /// One of them.
@@ -81,5 +87,7 @@ fn all(prompts: &Prompts) -> Vec<Partial> {
         let users = prompts.all().filter(|prompt| prompt.partials.contains_key(name));
         Partial { name: name.to_owned(), source: source.to_owned(), used_by: users.map(|prompt| prompt.label()).collect() }
     };
-    prompts.partials().map(of).collect()
+    let mut all: Vec<Partial> = prompts.partials().map(of).collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
 }
