@@ -107,6 +107,9 @@ impl Groups {
         };
         match self {
             Groups::Create(change) => {
+                if !change.clear.is_empty() {
+                    return Err("what is new has no limits yet, and nothing to clear: leave --clear out".into());
+                }
                 let (id, json, change) = change.parts();
                 let id = kind(id.into());
                 limits::check(&change.limits, config, env).await?;
@@ -126,6 +129,10 @@ impl Groups {
                 let clear = change.clear.clone();
                 let (id, json, change) = change.parts();
                 let id = kind(id.into());
+                match id {
+                    AccountId::Project(_) => limits::check_clear(&clear, "a project", &[Clear::Team])?,
+                    _ => limits::check_clear(&clear, "a team", &[])?,
+                }
                 limits::check(&change.limits, config, env).await?;
                 let before = groups::show(&store, &id).await?.limits;
                 let group = groups::update(&store, (&id, &Meant::ANY), change, &Actor::of_process()).await?;
@@ -150,6 +157,7 @@ impl Whole {
         match self {
             Whole::Show { json } => show(&store, &id, groups::show(&store, &id).await?, json).await?,
             Whole::Set { limits, clear, json } => {
+                limits::check_clear(&clear, "the gateway", &[])?;
                 let change = GroupChange { limits: limits.change(&clear), ..GroupChange::default() };
                 limits::check(&change.limits, config, env).await?;
                 let before = groups::show(&store, &id).await?.limits;

@@ -241,6 +241,7 @@ impl Keys {
             Keys::Update(update) => {
                 let json = update.json;
                 let clear = update.clear.clone();
+                limits::check_clear(&clear, "a key", &[Clear::Project, Clear::NotBefore, Clear::Expires])?;
                 let (id, change) = update.change();
                 limits::check(&change.limits, config, env).await?;
                 let before = keys::show(&store, &id).await?.limits;

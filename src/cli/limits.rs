@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 
 use super::{CliError, installation, output};
 use crate::admin::change::{self, LimitsChange};
@@ -59,6 +59,22 @@ pub enum Clear {
     Team,
     NotBefore,
     Expires,
+}
+
+/// What can be cleared of whatever has limits.
+const OF_LIMITS: [Clear; 7] = [Clear::Models, Clear::From, Clear::Paths, Clear::Tools, Clear::Limits, Clear::Parallel, Clear::Budgets];
+
+/// Refuses to clear what there is nothing of: it would change nothing, and look as if it had.
+pub fn check_clear(cleared: &[Clear], of: &str, besides: &[Clear]) -> Result<(), CliError> {
+    let may_be = || OF_LIMITS.iter().chain(besides);
+    let name = |clear: &Clear| clear.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    match cleared.iter().find(|cleared| !may_be().any(|clear| clear == *cleared)) {
+        None => Ok(()),
+        Some(wrong) => {
+            let right = may_be().map(name).collect::<Vec<_>>().join(", ");
+            Err(format!("{of} has no '{}' to clear, and nothing was changed: there are {right}", name(wrong)).into())
+        }
+    }
 }
 
 /// Refuses limits that name an alias: they would count nothing.

@@ -240,8 +240,14 @@ impl Ledger {
 impl Locked {
     /// Takes the lock of a folder, which is made where there is none (mode 0700).
     pub fn take(folder: &Path) -> io::Result<Locked> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let lock = private().create(true).truncate(true).open(folder.join("lock"))?;
+        let path = folder.join("lock");
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        let lock = made.and_then(|()| private().create(true).truncate(true).open(&path));
+        let not_made = |e: io::Error| {
+            let why = format!("{} cannot be written: {e}; see to it that whoever runs the gateway may write to its folder", path.display());
+            io::Error::new(e.kind(), why)
+        };
+        let lock = lock.map_err(not_made)?;
         lock.try_lock().map_err(|_| {
             io::Error::other(format!(
                 "another keyward is running on this data folder ({}): stop it, or set KEYWARD_DATA to another folder",

@@ -77,7 +77,7 @@ pub struct Rate {
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// The most of it, in nano-dollars.
-    #[schema(value_type = i64)]
+    #[schema(value_type = i64, minimum = 0, maximum = 1_000_000_000_000_000_000_i64)]
     pub nano_usd: Usd,
     /// In which period.
     pub per: Period,
@@ -110,6 +110,8 @@ const UNITS: [(Unit, &str, &str); 4] = [
 
 /// The largest budget: more nano-dollars would not fit beside each other in a sum.
 const MOST_USD: i64 = 1_000_000_000;
+/// What a budget's text has that is only told of.
+const SOFT: &str = ":soft";
 
 // === impl Limits ===
 
@@ -352,14 +354,15 @@ impl Budget {
 
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = self.nano_usd.0;
-        let fraction = format!("{:09}", nanos.rem_euclid(1_000_000_000));
-        write!(f, "{}", nanos.div_euclid(1_000_000_000))?;
+        // One below nothing is none, and is told of all the same.
+        let (sign, nanos) = (if self.nano_usd.0 < 0 { "-" } else { "" }, self.nano_usd.0.unsigned_abs());
+        let fraction = format!("{:09}", nanos % 1_000_000_000);
+        write!(f, "{sign}{}", nanos / 1_000_000_000)?;
         match fraction.trim_end_matches('0') {
             "" => {}
             digits => write!(f, ".{digits}")?,
         }
-        write!(f, "/{}{}", self.per.as_str(), if self.soft { ":soft" } else { "" })?;
+        write!(f, "/{}{}", self.per.as_str(), if self.soft { SOFT } else { "" })?;
         self.models.iter().try_for_each(|models| write!(f, "@{models}"))
     }
 }
@@ -370,7 +373,12 @@ impl FromStr for Budget {
     fn from_str(text: &str) -> Result<Budget, String> {
         let wrong = || format!("'{text}' is no budget: write it as 50/month, 5/day:soft or 0.50/ever@anthropic/*, in USD");
         let (limit, models) = at_models(text);
-        let (limit, soft) = match limit.strip_suffix(":soft") {
+        if models.as_ref().is_some_and(|models| models.ends_with(SOFT)) {
+            return Err(format!(
+                "'{text}' would be a hard budget of models whose names end with '{SOFT}': for a soft one write {SOFT} before the @"
+            ));
+        }
+        let (limit, soft) = match limit.strip_suffix(SOFT) {
             Some(limit) => (limit, true),
             None => (limit, false),
         };

@@ -375,9 +375,11 @@ fn limits_are_read_and_written_as_text() {
     for wrong in ["requests=60", "requests/week=1", "requests/minute=0", "words/day=1", "requests/minute=5000000000", "requests/minute"] {
         assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
     }
-    for wrong in ["50", "50/hour", "-1/day", "1e9/day", "2000000000/ever", "5/day:hard"] {
+    for wrong in ["50", "50/hour", "-1/day", "1e9/day", "2000000000/ever", "5/day:hard", "5/day@test/*:soft"] {
         assert!(wrong.parse::<Budget>().is_err(), "{wrong}");
     }
+    let owed = Budget { nano_usd: crate::money::Usd(-1), ..budgets(&["1/day"]).budgets[0].clone() };
+    assert_eq!(owed.to_string(), "-0.000000001/day");
     let twice = budgets(&["1/day", "2/day:soft"]);
     assert!(twice.check().unwrap_err().contains("2/day:soft"));
     let json = serde_json::to_string(&budgets(&["1/day"])).unwrap();

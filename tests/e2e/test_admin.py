@@ -131,6 +131,9 @@ def test_null_in_a_change_is_no_word(admin):
     problem(admin.patch(f"{V1}/limits", json={"budgets": None}), 422, "invalid_fields")
     schemas = ok(admin.get(f"{V1}/openapi.json"))["components"]["schemas"]
     assert schemas["LimitsChange"]["properties"]["budgets"]["type"] == "array"
+    money = schemas["Budget"]["properties"]["nano_usd"]
+    assert (money["minimum"], money["maximum"]) == (0, 10**18)
+    problem(admin.post(f"{V1}/keys", json={"budgets": [{"nano_usd": 10**18 + 1, "per": "month"}]}), 422, "invalid_fields")
     assert schemas["LimitsChange"]["properties"]["parallel"]["type"] == ["integer", "null"]
 
 
@@ -138,6 +141,7 @@ def test_bad_json_and_bad_queries(admin):
     problem(admin.post(f"{V1}/keys", content=b"{"), 400, "invalid_json")
     problem(admin.get(f"{V1}/keys?limit=0"), 400, "invalid_query")
     problem(admin.get(f"{V1}/keys?after=x"), 400, "invalid_query")
+    problem(admin.get(f"{V1}/keys?after={'A' * 12}"), 400, "invalid_query")
     problem(admin.get(f"{V1}/keys?ownr=x"), 400, "invalid_query")
     problem(admin.get(f"{V1}/keys?state=tired"), 422, "invalid_fields")
     problem(admin.get(f"{V1}/usage?by=moon"), 400, "invalid_query")

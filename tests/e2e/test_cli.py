@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pwd
 import re
 import sqlite3
 import subprocess
@@ -93,6 +94,39 @@ def test_a_key_that_nobody_has_seen_is_named_and_so_is_how_to_end_it(gateway, fl
             assert f"{old}, which it takes the place of, has ended" in told
             # As it says.
             assert gateway.cli("keys", "rotate", lost, "--grace", "0s")["key"]
+
+
+def test_what_there_is_nothing_of_is_not_cleared(gateway):
+    key = gateway.new_key()["id"]
+    gateway.cli("teams", "create", "cleared")
+    gateway.cli("projects", "create", "cleared", "--team", "cleared")
+    for command, wrong in (
+        (("keys", "update", key), "team"),
+        (("teams", "update", "cleared"), "team"),
+        (("projects", "update", "cleared"), "expires"),
+        (("limits", "set"), "project"),
+    ):
+        done = gateway.run(*command, "--clear", f"models,{wrong}")
+        assert done.returncode == 1 and f"has no '{wrong}' to clear" in done.stderr and "budgets" in done.stderr, done
+    assert gateway.run("teams", "create", "other", "--clear", "models").returncode == 1
+    assert gateway.cli("projects", "update", "cleared", "--clear", "team")["team"] is None
+
+
+def test_the_audit_tells_the_account_and_not_what_a_variable_says(gateway):
+    made = subprocess.run([BINARY, "keys", "create"], cwd=gateway.folder, env=gateway.env | {"USER": "the-boss"}, capture_output=True, text=True)
+    account = pwd.getpwuid(os.getuid()).pw_name
+    assert made.returncode == 0 and gateway.cli("audit")[0]["actor"] == f"cli:{account}"
+    # Only root could be anybody.
+    subprocess.run([BINARY, "keys", "create"], cwd=gateway.folder, env=gateway.env | {"SUDO_USER": "ann"}, capture_output=True)
+    assert gateway.cli("audit")[0]["actor"] == f"cli:{account}" + (" (ann)" if os.getuid() == 0 else "")
+
+
+def test_a_ledger_that_cannot_be_written_is_named(tmp_path):
+    gateway = Gateway(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "ledger").write_text("no folder")
+    done = gateway.run("serve")
+    assert done.returncode == 1 and "data/ledger/lock cannot be written" in done.stderr, done
 
 
 def test_what_the_command_line_does_to_files_is_in_the_audit(start_gateway):

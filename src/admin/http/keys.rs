@@ -121,9 +121,13 @@ pub async fn list(
     params: Result<Query<ListParams>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response<Body>, Problem> {
     let Query(params) = params.map_err(|e| Problem::query(e.body_text()))?;
-    let after = params.after.map(|id| KeyId::parse(&id).ok_or_else(|| Problem::query("after is no key's id: take it from 'next'.")));
+    let after = match params.after.as_deref().map(KeyId::parse) {
+        Some(Some(id)) if gateway.key_store.key(id).await?.is_some() => Some(id),
+        Some(_) => return Err(Problem::query("after is no key's id: take it from 'next'.")),
+        None => None,
+    };
     let filter = KeyFilter { owner: params.owner, project: params.project };
-    let query = ListQuery { filter, state: params.state, after: after.transpose()? };
+    let query = ListQuery { filter, state: params.state, after };
     let (data, has_more) = keys::page(&*gateway.key_store, &query, page::size(params.limit)?).await?;
     let next = data.last().filter(|_| has_more).map(|view| view.id.clone());
     Ok(axum::Json(Page { data, next }).into_response())
