@@ -472,7 +472,7 @@ def test_a_change_whose_answer_is_too_large_to_be_kept_is_answered_as_done(start
     once = {"idempotency-key": "all"}
     with client(gateway) as http:
         for _ in range(3):
-            ok(http.post(f"{V1}/keys", json={"owner": "ann", "models": [f"m{number:0>2000}/*" for number in range(800)]}), 201)
+            ok(http.post(f"{V1}/keys", json={"owner": "ann", "paths": [f"POST /{number:0>4000}" for number in range(400)]}), 201)
         first = http.post(f"{V1}/keys/disable", json={"owner": "ann"}, headers=once)
         assert len(first.content) > 4 << 20 and [key["state"] for key in ok(first)["data"]] == ["key_owner_disabled"] * 3
         again = http.post(f"{V1}/keys/disable", json={"owner": "ann"}, headers=once)
