@@ -327,8 +327,11 @@ fn an_array_is_read_by_its_elements_however_they_lie_on_lines() {
     }
 }
 
-/// Streams that tell their usage at the beginning, and as that says at their end.
-fn told_early() -> Vec<(Dialect, fn(&str) -> String)> {
+/// A dialect and a stream in it, with that at its end.
+type Stream = (Dialect, fn(&str) -> String);
+
+/// Streams that tell their usage at the beginning.
+fn told_early() -> [Stream; 3] {
     let chat = |last: &str| {
         format!(
             "data: {{\"choices\":[{{\"delta\":{{\"content\":\"Hi\"}}}}],\"usage\":{{\"prompt_tokens\":9,\"completion_tokens\":1}}}}\n\n\
@@ -348,7 +351,7 @@ fn told_early() -> Vec<(Dialect, fn(&str) -> String)> {
              data: {{\"candidates\":[{{\"finishReason\":\"STOP\"}}]{last}}}\n\n"
         )
     };
-    vec![(Dialect::OpenaiChat, chat), (Dialect::AnthropicMessages, anthropic), (Dialect::Gemini, gemini)]
+    [(Dialect::OpenaiChat, chat), (Dialect::AnthropicMessages, anthropic), (Dialect::Gemini, gemini)]
 }
 
 /// What is read of a stream that passes as it is, however it is torn, and of one that becomes each other dialect's.
