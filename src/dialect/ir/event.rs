@@ -7,7 +7,8 @@ use crate::ledger::record::Usage;
 /// What happens in a stream.
 ///
 /// The order: one `Start`; for each block `Open`, any number of `Delta`, `Close`; a `Finish` for each choice; `Usage` once it is known why the
-/// answer ended, and `UsageSoFar` before that, of which the last one counts; `End` last. `Trouble` may come at any time and is followed by nothing. Only blocks of tool calls may be open beside others.
+/// answer ended, and `UsageSoFar` before that, of which the last one counts; `End` last. `Trouble` may come at any time and is followed by
+/// nothing. Only blocks of tool calls may be open beside others.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The answer begins.
