@@ -111,7 +111,8 @@ pub trait LedgerStore: Send + Sync {
     fn last_use(&self, key: KeyId) -> Answer<'_, Option<LastUse>>;
     /// Sums over the ledger.
     fn usage<'a>(&'a self, query: &'a UsageQuery) -> Answer<'a, Vec<UsageRow>>;
-    /// Up to [`PAGE`] requests in the order in which they began, from the first one after a place.
+    /// Up to [`PAGE`] requests in the order in which they began, from the first one after a place; an error where the one at that place, and
+    /// others after it perhaps, were deleted.
     fn rows<'a>(&'a self, query: &'a RowsQuery, after: Option<Place>) -> Answer<'a, Vec<Request>>;
     /// Sums up one more day, hour or part of one whose requests mostly have ended by now, so that it need not be read row by row; false where
     /// there is none.

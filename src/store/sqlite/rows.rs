@@ -10,9 +10,18 @@ use crate::store::{PAGE, Place, Request, RowsQuery, StoreError};
 const PAGED: &str = "SELECT * FROM requests WHERE place >= ?1 AND place < ?2 AND (?4 IS NULL OR key = ?4) ORDER BY place LIMIT ?3";
 
 pub(super) async fn page(pool: &SqlitePool, query: &RowsQuery, after: Option<Place>) -> Result<Vec<Request>, StoreError> {
-    let since = after.map(|Place(last)| last.saturating_add(1)).or(query.since.map(place));
-    let paged = sqlx::query(PAGED).bind(since.unwrap_or(i64::MIN)).bind(query.until.map_or(i64::MAX, place)).bind(PAGE).bind(&query.key);
-    paged.fetch_all(pool).await?.iter().map(request).collect()
+    // From the last one on: the oldest are deleted first, so that nothing after it was while it is there.
+    let since = after.map(|Place(last)| last).or(query.since.map(place)).unwrap_or(i64::MIN);
+    let most = PAGE + u32::from(after.is_some());
+    let paged = sqlx::query(PAGED).bind(since).bind(query.until.map_or(i64::MAX, place)).bind(most).bind(&query.key);
+    let mut requests = paged.fetch_all(pool).await?.iter().map(request).collect::<Result<Vec<_>, _>>()?;
+    if let Some(last) = after {
+        if requests.first().is_none_or(|first| first.place != last) {
+            return Err(StoreError("requests were deleted before they were read, being older than ledger.keep: begin again".to_owned()));
+        }
+        requests.remove(0);
+    }
+    Ok(requests)
 }
 
 fn request(row: &SqliteRow) -> Result<Request, StoreError> {

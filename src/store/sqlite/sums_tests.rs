@@ -301,4 +301,8 @@ async fn pages_follow_each_other_without_a_gap_where_many_began_at_once() {
         let (key, name) = if head == 1 { ("\"'=k\"\"\"", "id,began,ended,node,key,") } else { ("\"key\":\"=k\\\"\"", "{\"id\":") };
         assert!(lines[0].contains(key) && text.starts_with(name), "{}", &text[..400]);
     }
+    let (_, left) = Export::new(store.clone(), RowsQuery::default(), Format::Csv).next().await.unwrap();
+    while store.prune(at(MINUTES)).await.unwrap() > 0 {}
+    let cut = left.unwrap().next().await.err().unwrap();
+    assert!(cut.to_string().contains("ledger.keep"), "what was deleted meanwhile is no end: {cut}");
 }
