@@ -1,7 +1,6 @@
-//! Watches an answer go by for its usage: whole or streamed, without holding it back or reading more of it than needed.
+//! A stream of lines on its way: server-sent events, lines of JSON, or a JSON array that grows.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
@@ -9,69 +8,10 @@ use memchr::{memchr, memrchr};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::frame::{AwsKind, frame_len, read_frame};
-use super::ir::Trouble;
-use super::members::Members;
-use super::openai_chat::usage;
-use super::translate::Translation;
-use super::wire::Tells;
-use crate::ledger::record::Usage;
-
-/// How much of a whole answer's end is kept to look for its usage.
-const TAIL: usize = 1 << 20;
-/// A line of a stream that grows beyond this is passed on unread.
-const LONGEST_LINE: usize = 32 << 20;
-
-/// Reads what an answer cost while it passes.
-#[derive(Debug)]
-pub enum Meter {
-    /// One JSON document.
-    Whole(Whole),
-    /// A stream of lines: server-sent events, lines of JSON, or a JSON array.
-    Stream(Box<Stream>),
-    /// A stream of binary messages (AWS event stream).
-    Frames(Frames),
-    /// A stream that becomes another dialect's on its way.
-    Translation(Box<Translation>),
-    /// Bytes that tell nothing, such as sound.
-    Unread,
-}
-
-/// What was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
-    /// As the provider reported it of all of the answer: in a whole one, or when a stream said why it ended, or after.
-    pub usage: Option<Usage>,
-    /// As some report it on the way, of what was said until then.
-    pub so_far: Option<Usage>,
-    /// Output tokens by what was seen, for where it reported nothing.
-    pub estimated_output: u64,
-    /// How far the answer came.
-    pub ending: Ending,
-}
-
-/// How far an answer came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ending {
-    /// Nothing has said that it ended.
-    #[default]
-    Open,
-    /// The provider told an error last.
-    Failed,
-    /// It said why it ended, and its dialect's last event is still to come; some servers never send that.
-    Finished,
-    /// The dialect's own last event has passed: whoever hangs up now has all of the answer.
-    Complete,
-}
-
-/// The end of a whole answer, in the pieces that it came in.
-#[derive(Debug)]
-pub struct Whole {
-    tells: Tells,
-    tail: VecDeque<Bytes>,
-    kept: usize,
-    seen: usize,
-}
+use super::element::Element;
+use super::{Ending, LONGEST_LINE, Reading};
+use crate::dialect::openai_chat::usage;
+use crate::dialect::wire::Tells;
 
 /// A stream between two of its lines.
 #[derive(Debug)]
@@ -97,29 +37,6 @@ pub struct Stream {
     reading: Reading,
 }
 
-/// An element of an array, which may lie on many lines, up to where it has come.
-#[derive(Debug, Default)]
-struct Element {
-    text: Vec<u8>,
-    /// Brackets that are open around what comes next, the array's own among them.
-    depth: usize,
-    /// Those that are open around each element: none where there is no array, but one document or several.
-    around: Option<usize>,
-    in_text: bool,
-    is_escaped: bool,
-}
-
-/// A stream of binary messages between two of them.
-#[derive(Debug)]
-pub struct Frames {
-    tells: Tells,
-    /// A message whose end is still to come.
-    torn: BytesMut,
-    /// The bytes are no such messages: they are passed on as they come.
-    is_broken: bool,
-    reading: Reading,
-}
-
 #[derive(Deserialize)]
 struct Typed<'a> {
     #[serde(rename = "type", borrow)]
@@ -132,42 +49,13 @@ struct Event {
     usage: Option<IgnoredAny>,
 }
 
-// === impl Reading ===
+// === impl Stream ===
 
-impl Reading {
-    /// Whether the usage is all that the provider will report of so many answers, wherever whoever reads them stops.
-    pub fn is_final(&self, answers: u64) -> bool {
-        // One of several may have ended alone.
-        self.usage.is_some() && (self.ending == Ending::Complete || answers <= 1)
-    }
-}
-
-// === impl Meter ===
-
-impl Meter {
-    /// A meter for a whole answer.
-    pub fn whole(tells: Tells) -> Meter {
-        Meter::Whole(Whole { tells, tail: VecDeque::new(), kept: 0, seen: 0 })
-    }
-
-    /// What a whole answer tells whose members are known already.
-    pub fn read_whole(tells: Tells, members: &Members<'_>, json: &[u8]) -> Reading {
-        Reading { usage: tells.of_whole(members, json), estimated_output: json.len() as u64 / 4, ..Reading::default() }
-    }
-
-    /// A meter for a stream; `hide` keeps from the caller OpenAI's event that it did not ask for.
-    pub fn stream(tells: Tells, hide: bool) -> Meter {
-        Meter::of_lines(tells, hide, None)
-    }
-
-    /// A meter for a JSON array that grows.
-    pub fn array(tells: Tells) -> Meter {
-        Meter::of_lines(tells, false, Some(Element::default()))
-    }
-
-    fn of_lines(tells: Tells, hide: bool, element: Option<Element>) -> Meter {
+impl Stream {
+    /// One of lines, or of an array that grows; `hide` keeps from the caller OpenAI's event that it did not ask for.
+    pub(super) fn new(tells: Tells, hide: bool, element: Option<Element>) -> Stream {
         let finders = |texts: &'static [&'static str]| texts.iter().map(|text| Finder::new(text.as_bytes())).collect();
-        Meter::Stream(Box::new(Stream {
+        Stream {
             tells,
             members: finders(tells.members),
             last: finders(tells.last),
@@ -180,93 +68,19 @@ impl Meter {
             skip_blank: false,
             usage_is_newest: false,
             reading: Reading::default(),
-        }))
-    }
-
-    /// A meter for a stream of binary messages.
-    pub fn frames(tells: Tells) -> Meter {
-        Meter::Frames(Frames { tells, torn: BytesMut::new(), is_broken: false, reading: Reading::default() })
-    }
-
-    /// Takes a piece of the answer, gives what is to be passed on.
-    pub fn pass(&mut self, piece: Bytes) -> Bytes {
-        match self {
-            Meter::Whole(whole) => whole.pass(piece),
-            Meter::Stream(stream) => stream.pass(piece),
-            Meter::Frames(frames) => frames.pass(piece),
-            Meter::Translation(translation) => translation.pass(&piece),
-            Meter::Unread => piece,
         }
     }
 
-    /// Whether a whole answer says itself that it has ended, so that one which has not was broken off.
-    pub fn tells_its_end(&self) -> bool {
-        match self {
-            Meter::Stream(stream) => stream.tells.of_its_end(),
-            Meter::Frames(frames) => frames.tells.of_its_end(),
-            Meter::Translation(_) => true,
-            Meter::Whole(_) | Meter::Unread => false,
-        }
+    pub(super) fn tells_its_end(&self) -> bool {
+        self.tells.of_its_end()
     }
 
-    /// Whether the dialect's own last event has passed.
-    pub fn is_complete(&self) -> bool {
-        match self {
-            Meter::Stream(stream) => stream.reading.ending == Ending::Complete,
-            Meter::Frames(frames) => frames.reading.ending == Ending::Complete,
-            Meter::Translation(translation) => translation.has_ended(),
-            Meter::Whole(_) | Meter::Unread => false,
-        }
+    pub(super) fn ending(&self) -> Ending {
+        self.reading.ending
     }
 
-    /// The caller is to be told that its provider failed: the last bytes in its dialect, or `None` where the surface has to say it.
-    pub fn fail(&mut self, trouble: &Trouble) -> Option<Bytes> {
-        match self {
-            Meter::Translation(translation) => Some(translation.fail(trouble)),
-            Meter::Whole(_) | Meter::Stream(_) | Meter::Frames(_) | Meter::Unread => None,
-        }
-    }
-
-    /// The answer has ended: what is still held back, and what was read.
-    pub fn finish(&mut self) -> (Bytes, Reading) {
-        match self {
-            Meter::Whole(whole) => (Bytes::new(), whole.read()),
-            Meter::Stream(stream) => stream.finish(),
-            Meter::Frames(frames) => (frames.torn.split().freeze(), frames.reading),
-            Meter::Translation(translation) => translation.finish(),
-            Meter::Unread => (Bytes::new(), Reading::default()),
-        }
-    }
-}
-
-// === impl Whole ===
-
-impl Whole {
-    fn pass(&mut self, piece: Bytes) -> Bytes {
-        self.kept += piece.len();
-        self.seen += piece.len();
-        self.tail.push_back(piece.clone());
-        while let Some(first) = self.tail.front().filter(|first| self.kept - first.len() >= TAIL) {
-            self.kept -= first.len();
-            self.tail.pop_front();
-        }
-        piece
-    }
-
-    fn read(&mut self) -> Reading {
-        let tail: Vec<Bytes> = std::mem::take(&mut self.tail).into();
-        let tail = if let [one] = &tail[..] { one.clone() } else { tail.concat().into() };
-        let of_end = || if self.kept < self.seen { self.tells.of_end(&tail) } else { None };
-        let usage = (self.tells.read)(&tail, None).or_else(of_end);
-        Reading { usage, estimated_output: self.seen as u64 / 4, ..Reading::default() }
-    }
-}
-
-// === impl Stream ===
-
-impl Stream {
     /// Whole lines go on: nobody can use half of one, and if the provider breaks off there, an error can still be told.
-    fn pass(&mut self, piece: Bytes) -> Bytes {
+    pub(super) fn pass(&mut self, piece: Bytes) -> Bytes {
         // A line that goes on is only added to: searched and copied anew with every piece, a long one would cost its length squared.
         if !self.torn.is_empty() && self.torn.len() + piece.len() <= LONGEST_LINE && memchr(b'\n', &piece).is_none() {
             self.torn.extend_from_slice(&piece);
@@ -297,7 +111,7 @@ impl Stream {
         if self.hide { self.without_hidden(lines) } else { lines }
     }
 
-    fn finish(&mut self) -> (Bytes, Reading) {
+    pub(super) fn finish(&mut self) -> (Bytes, Reading) {
         let rest = self.torn.split().freeze();
         self.see(&rest);
         if self.reading.ending == Ending::Open && [&rest, &self.passed].into_iter().any(|lines| tells_error(lines)) {
@@ -390,96 +204,6 @@ impl Stream {
         kept.retain(|part| !part.is_empty());
         kept.reverse();
         if let [one] = &kept[..] { one.clone() } else { kept.concat().into() }
-    }
-}
-
-// === impl Element ===
-
-impl Element {
-    /// Takes what comes, and gives each element that is whole by then, on one line.
-    fn take(&mut self, lines: &[u8], mut whole: impl FnMut(&[u8])) {
-        for &byte in lines {
-            match byte {
-                // Outside of texts they mean nothing, and inside they are escaped.
-                b'\n' | b'\r' => continue,
-                _ if self.in_text => {
-                    self.in_text = self.is_escaped || byte != b'"';
-                    self.is_escaped = byte == b'\\' && !self.is_escaped;
-                }
-                b'"' => self.in_text = true,
-                b'{' | b'[' => {
-                    self.around.get_or_insert(usize::from(byte == b'['));
-                    self.depth += 1;
-                }
-                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
-            let around = self.around.unwrap_or_default();
-            let is_within = self.depth > around || (self.depth == around && byte == b'}' && !self.in_text);
-            if is_within && self.text.len() < LONGEST_LINE {
-                self.text.push(byte);
-            }
-            if is_within && self.depth == around {
-                whole(&std::mem::take(&mut self.text));
-            }
-        }
-    }
-}
-
-// === impl Frames ===
-
-impl Frames {
-    /// Whole messages go on: half of one would spoil an error told after it.
-    fn pass(&mut self, piece: Bytes) -> Bytes {
-        let joined = match self.torn.is_empty() {
-            true => piece,
-            false => {
-                self.torn.extend_from_slice(&piece);
-                // A message that goes on is only added to.
-                if frame_len(&self.torn).is_ok_and(|len| len.is_none_or(|len| len > self.torn.len())) {
-                    return Bytes::new();
-                }
-                self.torn.split().freeze()
-            }
-        };
-        let mut complete = 0;
-        while !self.is_broken {
-            match frame_len(&joined[complete..]) {
-                Ok(Some(len)) if joined.len() - complete >= len => {
-                    self.look_at(&joined[complete..complete + len]);
-                    complete += len;
-                }
-                Ok(_) => break,
-                Err(_) => self.is_broken = true,
-            }
-        }
-        if self.is_broken {
-            return joined;
-        }
-        self.torn.extend_from_slice(&joined[complete..]);
-        joined.slice(..complete)
-    }
-
-    fn look_at(&mut self, message: &[u8]) {
-        self.reading.estimated_output += 1;
-        // The usage is in the message that is the last one.
-        if self.tells.last.iter().any(|last| memchr::memmem::find(message, last.as_bytes()).is_some()) {
-            match read_frame(message) {
-                Ok(frame) if frame.kind == AwsKind::Event && self.tells.last.contains(&frame.name) => {
-                    self.reading.ending = Ending::Complete;
-                    self.reading.usage = (self.tells.read)(frame.payload, None).or(self.reading.usage);
-                    return;
-                }
-                _ => {}
-            }
-        }
-        if self.reading.ending == Ending::Open {
-            self.reading.ending = match read_frame(message) {
-                Ok(frame) if frame.kind != AwsKind::Event => Ending::Failed,
-                Ok(frame) if self.tells.finishes.contains(&frame.name) => Ending::Finished,
-                _ => Ending::Open,
-            };
-        }
     }
 }
 
