@@ -23,7 +23,6 @@ use keyward::error::{Kind, Refusal};
 use keyward::key::KeyId;
 use keyward::key::diagnose::is_secret;
 use keyward::ledger::record::{Outcome, Usage};
-
 use keyward::money::Usd;
 use keyward::route::{self, Router, Stored, Target};
 use keyward::surface::openai::{self, OpenAi};
@@ -65,7 +64,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let client = Client::new(&config.upstream, &config.fetch)?;
     let router = Router::new(&Catalog::load(config.providers.as_deref())?, &config, &env, &Stored::default(), None);
     let (limits, trusted) = (config.limits.clone(), Arc::from([]));
-    let bodies = Shares::new(limits.bodies_mib, "limits.bodies_mib");
+    let bodies = Shares::new(limits.bodies(), "limits.bodies_mib");
     let anybody = KeyId::parse("abcdefgh2345").ok_or("no id")?;
     let open = Arc::new(Open { config, router: ArcSwap::from_pointee(router), client, metrics: Metrics::new(), bodies, anybody });
     let paths = axum::Router::new().route("/v1/chat/completions", post(serve)).with_state(open);

@@ -90,7 +90,7 @@ impl Gateway {
 
     /// The body of a request whose key was judged by its head, and is again where that was waited for: the key may have ended.
     pub async fn body(&self, caller: Caller, head: &Parts, body: Body) -> Result<(Caller, Bytes), Refusal> {
-        let came = body::read(body, &head.headers, &self.config.limits, self.bodies.of(caller.id())).await?;
+        let came = body::read(body, &head.headers, &self.config.limits, self.bodies.of(caller.family())).await?;
         Ok((self.still(caller, head, came.was_late).await?, came.bytes))
     }
 

@@ -220,7 +220,7 @@ impl<'a> Safe<'a> {
         Ok(())
     }
 
-    /// Notes that the gateway has this vault's key; a start under another one than before is told from one under none.
+    /// Notes that the gateway has this vault's key, so that no command seals under another one.
     pub async fn marked(&self) -> Result<(), CredentialError> {
         if !self.store.mark().await?.is_some_and(|mark| self.vault.has_made(&mark)) {
             self.store.put_mark(&self.vault.mark().map_err(|why| wrong("variables", why))?).await?;
@@ -320,7 +320,8 @@ impl<'a> Safe<'a> {
         }
     }
 
-    /// Seals anew what is sealed under `old`, for a gateway that will have this vault's key; tells of each credential whether that was to be done, or why it stays closed.
+    /// Seals anew what is sealed under `old`, for a gateway that will have this vault's key; tells of each credential whether that was to be
+    /// done, or why it stays closed.
     pub async fn reseal(&self, old: &Vault, by: &Actor) -> Result<Vec<(String, Resealed)>, CredentialError> {
         let mut all = Vec::new();
         for kept in self.store.credentials().await? {

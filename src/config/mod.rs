@@ -105,10 +105,10 @@ pub struct RequestLimits {
     pub body_mib: usize,
     /// The largest form with a file in it, in MiB; it is never whole in memory.
     pub upload_mib: usize,
-    /// How much of bodies is in memory at a time, in MiB.
-    pub bodies_mib: usize,
-    /// How much of such forms is put aside at a time, in MiB.
-    pub uploads_mib: usize,
+    /// How much of bodies is in memory at a time, in MiB; see [`RequestLimits::bodies`].
+    pub bodies_mib: Option<usize>,
+    /// How much of such forms is put aside at a time, in MiB; see [`RequestLimits::uploads`].
+    pub uploads_mib: Option<usize>,
     /// How long a caller may take to send its head.
     #[serde(deserialize_with = "duration")]
     pub header_timeout: Duration,
@@ -227,6 +227,9 @@ pub struct ConfigError {
 /// The store is asked four times a second, and may take its time over an answer.
 const SHORTEST_DOWN: Duration = Duration::from_secs(1);
 
+/// What callers send is kept within this, where nothing else is said.
+const BODIES_MIB: usize = 1024;
+const UPLOADS_MIB: usize = 4096;
 /// The variables that override the file, with the setting that each stands for.
 pub const VARIABLES: &[(&str, &str)] = &[
     ("KEYWARD_LISTEN", "listen"),
@@ -342,12 +345,12 @@ impl Config {
             return Err("limits.body_mib is 0, so that no request could be read: set at least 1".to_owned());
         }
         let RequestLimits { body_mib, bodies_mib, upload_mib, uploads_mib, .. } = self.limits;
-        for (all, one, are, is) in
+        for (all, one, most, is) in
             [("bodies_mib", "body_mib", bodies_mib, body_mib), ("uploads_mib", "upload_mib", uploads_mib, upload_mib)]
         {
-            if are / 2 < is {
+            if let Some(most) = most.filter(|most| most / 2 < is) {
                 return Err(format!(
-                    "limits.{all} is {are} and limits.{one} {is}, which no request could be as large as, since a key takes half of the room at the most: set {all} to at least {}",
+                    "limits.{all} is {most} and limits.{one} {is}, which no request could be as large as, since a key takes half of the room at the most: set {all} to at least {}",
                     is.saturating_mul(2)
                 ));
             }
@@ -416,14 +419,28 @@ impl Default for Log {
     }
 }
 
+// === impl RequestLimits ===
+
+impl RequestLimits {
+    /// How much of bodies is in memory at a time, in MiB: of itself, room for two of the largest at least.
+    pub fn bodies(&self) -> usize {
+        self.bodies_mib.unwrap_or_else(|| BODIES_MIB.max(self.body_mib.saturating_mul(2)))
+    }
+
+    /// The same of forms that are put aside.
+    pub fn uploads(&self) -> usize {
+        self.uploads_mib.unwrap_or_else(|| UPLOADS_MIB.max(self.upload_mib.saturating_mul(2)))
+    }
+}
+
 impl Default for RequestLimits {
     fn default() -> RequestLimits {
         RequestLimits {
             body_mib: 64,
             // The largest file that OpenAI takes.
             upload_mib: 512,
-            bodies_mib: 1024,
-            uploads_mib: 4096,
+            bodies_mib: None,
+            uploads_mib: None,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             // The largest body by default, 64 MiB, at 1 Mbit/s.

@@ -16,10 +16,19 @@ const MORE: [&str; 5] = ["tool", "search", "model", "agent", "\\u"];
 /// Words, in small letters, of what is dearer, or is more, in a member that holds whatever its provider takes.
 const DEARER: [&str; 7] = ["tier", "speed", "latency", "geo", "plugin", "max_tokens", "\\u00"];
 /// What pictures, sound and judgements are asked for by (OpenAI's "Create image", "Create speech" and "Create moderation").
-const BESIDE_CHAT: &str = "background input input_fidelity instructions metadata model moderation n output_compression output_format \
-    partial_images prompt quality response_format size speed stream stream_format style user voice";
+const BESIDE_CHAT: &str = "aspect_ratio background guidance_scale height input input_fidelity instructions lang_code language metadata model \
+    moderation n negative_prompt output_compression output_format partial_images prompt quality response_format seed size speed stream \
+    stream_format style temperature user voice width";
+/// And in forms (OpenAI's "Create image edit" and "Create transcription").
+const IN_FORMS: &str = "chunking_strategy file image include known_speaker_names known_speaker_references mask timestamp_granularities";
 /// Tiers that are as dear as the price of the model, or cheaper.
 const PLAIN_TIERS: [&str; 7] = ["auto", "default", "standard", "standard_only", "flex", "on_demand", "batch"];
+
+/// Whether a form's field is such a one too, or one that files are sent by, whatever stands behind it in brackets.
+pub fn is_known_in_a_form(name: &str) -> bool {
+    let name = name.split('[').next().unwrap_or_default();
+    [BESIDE_CHAT, IN_FORMS].iter().any(|names| names.split_ascii_whitespace().any(|known| known == name))
+}
 
 /// The first member that nobody here knows of a request for pictures, sound or a judgement: how many of them there are, another word may say.
 pub fn unknown_beside_chat<'a>(members: &'a Members<'_>) -> Option<&'a str> {

@@ -36,7 +36,7 @@ use crate::prompt::chat;
 use crate::quota::Asker;
 use crate::route::{self, Target};
 use crate::surface::Surface;
-use crate::surface::upload::Upload;
+use crate::surface::upload::{Upload, Wants};
 use crate::ticket::Ticket;
 use crate::upstream::{Answer, Errand, Load};
 
@@ -294,13 +294,19 @@ async fn load(
             Ok((caller, Sent { load: Load::Json(bytes.clone(), at), model, input, pictures, names_others, unknown }))
         }
         Takes::Form => {
-            let share = gateway.forms.of(caller.id());
-            let upload = Upload::read(body, head, served.deed == Deed::Call, &gateway.config, share).await?;
+            let share = gateway.forms.of(caller.family());
+            let wants = match served.deed {
+                Deed::Call if caller.has_hard_budget() => Wants::All,
+                Deed::Call => Wants::Model,
+                _ => Wants::Nothing,
+            };
+            let upload = Upload::read(body, head, wants, &gateway.config, share).await?;
             let caller = gateway.still(caller, head, upload.was_late).await?;
             let model = upload.model().map(str::to_owned).filter(|_| served.deed == Deed::Call);
-            let pictures = if matches!(served.operation, Operation::ImageEdits | Operation::ImageVariations) { MOST_PICTURES } else { 1 };
+            let are_many = matches!(served.operation, Operation::ImageEdits | Operation::ImageVariations) && !upload.is_whole();
+            let (pictures, unknown) = (if are_many { MOST_PICTURES } else { upload.pictures }, upload.unknown.clone());
             let (load, input) = (Load::Form(Box::new(upload)), Input::and_more(0));
-            Ok((caller, Sent { load, model, input, pictures, names_others: false, unknown: None }))
+            Ok((caller, Sent { load, model, input, pictures, names_others: false, unknown }))
         }
     }
 }

@@ -125,6 +125,11 @@ impl Caller {
         self.0.record.id
     }
 
+    /// The first key of those that it and its predecessors are.
+    pub fn family(&self) -> KeyId {
+        self.0.record.family
+    }
+
     /// What the store says of the key.
     pub fn record(&self) -> &KeyRecord {
         &self.0.record

@@ -39,6 +39,8 @@ const FAILED_FOR: Duration = Duration::from_secs(30);
 const READ_CAPACITY: u64 = 10_000;
 const READ_FOR: Duration = Duration::from_secs(1);
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+/// How long whoever has changed something waits for that to hold.
+const TAKEN_IN_WITHIN: Duration = Duration::from_secs(1);
 /// Keys that are read anew at the same time: one whose new limit has to be counted first holds no other up.
 const RENEWED_AT_ONCE: usize = 8;
 
@@ -65,8 +67,11 @@ pub struct Keyring {
     doubted: Mutex<HashSet<KeyId>>,
     /// Held while a key is read anew and kept, and not while its limits are counted: an older reading never takes the place of a newer one.
     renewing: tokio::sync::Mutex<()>,
-    /// Wakes whoever follows the changes.
+    /// Wakes whoever follows the changes, and how often that was done.
     changed_here: Notify,
+    asked: AtomicU64,
+    /// Of those how many have what was changed before them taken in.
+    taken_in: watch::Sender<u64>,
     /// When the store last told of changes, in milliseconds since `opened`.
     heard: AtomicU64,
     /// Compared with where an id is unknown, so that both failures do the same work.
@@ -116,6 +121,8 @@ impl Keyring {
             doubted: Mutex::default(),
             renewing: tokio::sync::Mutex::default(),
             changed_here: Notify::new(),
+            asked: AtomicU64::new(0),
+            taken_in: watch::Sender::new(0),
             heard: AtomicU64::new(0),
             nobody,
         }
@@ -229,6 +236,7 @@ impl Keyring {
         let (mut taking_in, mut failed) = (JoinSet::new(), Vec::new());
         loop {
             failed.extend(std::iter::from_fn(|| taking_in.try_join_next()).flat_map(Result::unwrap_or_default));
+            let asked = self.asked.load(Ordering::SeqCst);
             match self.changes(seen).await {
                 Ok(changes) => {
                     seen = changes.newest;
@@ -241,6 +249,9 @@ impl Keyring {
                         taking_in.spawn(async move { ring.take_in(keys, groups).await });
                     }
                     self.heard.store(self.now(), Ordering::Relaxed);
+                    if taking_in.is_empty() {
+                        self.taken_in.send_replace(asked);
+                    }
                     if std::mem::take(&mut was_down) {
                         tracing::info!("the key store answers again");
                     }
@@ -254,14 +265,19 @@ impl Keyring {
             tokio::select! {
                 () = tokio::time::sleep(FOLLOW_EVERY) => {}
                 () = self.changed_here.notified() => {}
+                Some(done) = taking_in.join_next() => failed.extend(done.unwrap_or_default()),
                 _ = shutdown.wait_for(|stop| *stop) => return,
             }
         }
     }
 
-    /// Something was changed by this process: it is taken in at once, and not when changes are next asked for.
-    pub fn take_in_now(&self) {
+    /// Something was changed by this process: it is taken in at once, and after this mostly is. A new limit that is still to be counted, and a
+    /// store that does not answer, are not waited for.
+    pub async fn take_in_now(&self) {
+        let mut taken_in = self.taken_in.subscribe();
+        let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         self.changed_here.notify_one();
+        let _ = tokio::time::timeout(TAKEN_IN_WITHIN, taken_in.wait_for(|done| *done >= mine)).await;
     }
 
     /// A key's record, as the store has it; or had it a moment ago, where the key was in memory for nobody yet.

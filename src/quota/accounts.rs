@@ -180,7 +180,7 @@ impl Accounts {
             account.change(of(self.read(account.id(), limits, Some(&before.meters)).await?));
             return Ok(());
         }
-        // What was limited stays so until what is to be limited is counted: neither lets anything pass that the other would not have.
+        // What was limited stays so until what is to be limited is counted.
         let both = limits.beside(&before.limits);
         let counting = Arc::new(Meters::unloaded(&both, &before.meters, Timestamp::now()));
         account.change(of(Current { limits: both, meters: Arc::clone(&counting), ..Current::default() }));

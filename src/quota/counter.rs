@@ -42,7 +42,7 @@ struct Count {
 struct Since {
     from: Timestamp,
     ledgers: Part,
-    /// Its limit held before too, and lets nothing pass until all is counted; another one only counts until then.
+    /// Its limit held before too, and lets nothing pass until all is counted.
     is_waited_for: bool,
 }
 
@@ -179,7 +179,7 @@ impl Tally {
         Tally { per, count: Mutex::new(Count::new(State::new(window, used), None)) }
     }
 
-    /// A count of what begins from `from` on, which no limit judges by until what began before is [loaded](Tally::load).
+    /// A count of what begins from `from` on; what began before is [loaded](Tally::load).
     pub fn unloaded(per: Period, window: Window, from: Timestamp) -> Tally {
         let since = Since { from, ledgers: Part::Unknown, is_waited_for: false };
         Tally { per, count: Mutex::new(Count::new(State::new(window, 0), Some(since))) }
@@ -229,12 +229,11 @@ impl Tally {
     /// Takes `amount`; `most` is the limit, or none.
     pub fn take(&self, amount: u64, most: Option<u64>) -> Result<Taken, Level> {
         let Count { state, since, .. } = &mut *self.lock();
-        let most = match since.filter(|since| !since.is_loaded()) {
-            Some(since) if since.is_waited_for && most.is_some() => return Err(Level::Unknown),
-            // By a part of what was used nothing is judged: the limits of before hold until all of it is there.
-            Some(_) => u64::MAX,
-            None => most.unwrap_or(u64::MAX),
-        };
+        if most.is_some() && since.is_some_and(|since| since.is_waited_for && !since.is_loaded()) {
+            return Err(Level::Unknown);
+        }
+        // What is not loaded is a part of what was used: where that is too much, all of it is.
+        let most = most.unwrap_or(u64::MAX);
         if amount > most {
             return Err(Level::Never);
         }

@@ -126,9 +126,20 @@ impl Limits {
         self.rates.is_empty() && self.budgets.is_empty() && self.parallel.is_none() && self.parallel_by_model.is_empty()
     }
 
-    /// These, and beside them what `others` limit that these do not.
+    /// These and the rates and budgets of `others`: what neither would let pass.
     pub fn beside(&self, others: &Limits) -> Limits {
         let mut both = self.clone();
+        for rate in &mut both.rates {
+            let alike = others.rates.iter().find(|other| other.is_alike(rate));
+            rate.most = alike.map_or(rate.most, |other| rate.most.min(other.most));
+        }
+        for budget in &mut both.budgets {
+            let alike = others.budgets.iter().filter(|other| !other.soft).find(|other| other.is_alike(budget));
+            if let Some(hard) = alike {
+                let most = if budget.soft { hard.nano_usd } else { budget.nano_usd.min(hard.nano_usd) };
+                (budget.nano_usd, budget.soft) = (most, false);
+            }
+        }
         both.rates.extend(others.rates.iter().filter(|other| !self.rates.iter().any(|rate| rate.is_alike(other))).cloned());
         both.budgets.extend(others.budgets.iter().filter(|other| !self.budgets.iter().any(|budget| budget.is_alike(other))).cloned());
         both

@@ -1,7 +1,5 @@
 //! Who changed what: an append-only list in which each entry's hash covers the one before, so that none can be changed or taken out unseen.
 
-use std::os::unix::fs::MetadataExt as _;
-
 use jiff::Timestamp;
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
@@ -95,15 +93,10 @@ impl Actor {
     /// Whoever runs this process: by the account that it runs under, which nobody chooses as they choose a variable's value; of root, who could
     /// be anybody, also who sudo says it was.
     pub fn of_process() -> Actor {
-        let uid = std::fs::metadata("/proc/self").map(|process| process.uid());
-        let account = uid.as_ref().ok().and_then(|uid| account(&std::fs::read_to_string("/etc/passwd").ok()?, *uid));
-        let name = match (account, &uid) {
-            (Some(account), _) => account,
-            (None, Ok(uid)) => format!("uid {uid}"),
-            // Where the system does not tell, the shell may.
-            (None, Err(_)) => std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned()),
-        };
-        let sudo = std::env::var("SUDO_USER").ok().filter(|_| matches!(uid, Ok(0)));
+        let uid = rustix::process::getuid();
+        let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let name = account(&accounts, uid.as_raw()).unwrap_or_else(|| format!("uid {}", uid.as_raw()));
+        let sudo = std::env::var("SUDO_USER").ok().filter(|_| uid.is_root());
         let name = sudo.map_or_else(|| name.clone(), |sudo| format!("{name} ({sudo})"));
         Actor::CommandLine(name.chars().filter(|c| !c.is_control()).take(64).collect())
     }

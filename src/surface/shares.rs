@@ -42,18 +42,18 @@ struct Kept {
     _share: Share,
 }
 
-/// So much is taken at once, so that not every piece asks for its own.
-const STEP: u64 = 256 << 10;
+/// So much is taken at once, so that not every piece asks for its own: about what a connection takes anyway.
+const STEP: u64 = 16 << 10;
 
 // === impl Shares ===
 
 impl Shares {
     /// So many MiB, as a setting says.
     pub fn new(mib: usize, setting: &'static str) -> Shares {
-        Shares(Arc::new(All { most: (mib as u64) << 20, setting, taken: Mutex::default() }))
+        Shares(Arc::new(All { most: (mib as u64).saturating_mul(1 << 20), setting, taken: Mutex::default() }))
     }
 
-    /// A request's part of it: nothing yet.
+    /// The part of a request of a key, by the first of its family: nothing yet.
     pub fn of(&self, key: KeyId) -> Share {
         Share { of: self.clone(), key, taken: 0, used: 0 }
     }
@@ -77,11 +77,13 @@ impl Share {
         if used > self.taken {
             let more = (used - self.taken).next_multiple_of(STEP);
             let taken = &mut *self.of.lock();
-            let (all, own) = (taken.all.saturating_add(more), taken.by_key.entry(self.key).or_default());
-            if own.saturating_add(more) > self.of.0.most.saturating_sub(all) {
-                return Err(too_much(&self.of.0, *own));
+            let before = taken.by_key.get(&self.key).copied().unwrap_or_default();
+            let (all, own) = (taken.all.saturating_add(more), before.saturating_add(more));
+            if own > self.of.0.most.saturating_sub(all) {
+                return Err(too_much(&self.of.0, before));
             }
-            (taken.all, *own) = (all, *own + more);
+            taken.all = all;
+            taken.by_key.insert(self.key, own);
             self.taken += more;
         }
         self.used = used;
@@ -96,6 +98,10 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
+        // Most bodies come in one piece, and take none of it.
+        if self.taken == 0 {
+            return;
+        }
         let taken = &mut *self.of.lock();
         taken.all -= self.taken;
         if let Some(own) = taken.by_key.get_mut(&self.key) {
@@ -115,8 +121,8 @@ impl AsRef<[u8]> for Kept {
 
 fn too_much(of: &All, own: u64) -> Refusal {
     let message = format!(
-        "This gateway keeps {} MiB of this key's requests, and has no room for more at a time: send this again in a moment, or fewer and smaller ones at a time (its limit is {}, {} MiB for all keys).",
-        own >> 20,
+        "This gateway has no room for more of this key's requests at a time, of which it keeps {:.1} MiB: send this again in a moment, or fewer at a time (its limit is {}, {} MiB for all keys, of which none takes more than it leaves).",
+        own as f64 / f64::from(1 << 20),
         of.setting,
         of.most >> 20
     );
@@ -139,7 +145,9 @@ mod tests {
         second.grow(1 << 20).unwrap();
         let refusal = second.grow(1).unwrap_err();
         assert_eq!((refusal.status.as_u16(), refusal.code), (429, "too_much_at_once"));
-        assert!(refusal.message.contains("4 MiB of this key's") && refusal.message.contains("limits.bodies_mib, 8 MiB"));
+        assert!(refusal.message.contains("keeps 4.0 MiB") && refusal.message.contains("limits.bodies_mib, 8 MiB"));
+        let small: Vec<Share> = (0..200).map(|_| shares.of(other)).collect();
+        assert!(small.into_iter().all(|mut share| share.grow(2).is_ok() && share.grow(9000).is_ok()), "small ones take little");
         let mut others = shares.of(other);
         others.grow(2 << 20).unwrap();
         assert!(others.grow(1).is_err());

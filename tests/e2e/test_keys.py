@@ -226,15 +226,9 @@ def test_a_change_over_http_holds_at_once(gateway):
     keys = [gateway.new_key() for _ in range(12)]
     passes = lambda key: gateway.request("GET", "/v1/models", None, key["key"]).status == 200  # noqa: E731
     assert all(passes(key) for key in keys)
-    waited = 0
     for key in keys:
         gateway.admin("POST", f"/keys/{key['id']}/revoke", {})
-        began = time.monotonic()
-        while passes(key):
-            assert time.monotonic() - began < 5
-        waited += time.monotonic() - began
-    # The store is asked four times a second by itself, so that each would wait for almost that long.
-    assert waited < len(keys) * 0.1, waited
+        assert not passes(key), "what was answered holds"
 
 
 def test_rotated_key_works_until_its_grace_ends(gateway, upstream):

@@ -106,6 +106,23 @@ def test_budget_holds_for_images(start_gateway, upstream):
     assert [asked.path for asked in upstream.requests] == ["/v1/images/generations"]
 
 
+@pytest.mark.parametrize("mib", [0, 2], ids=["small", "large"])
+def test_budget_holds_for_pictures_that_a_form_asks_for_at_its_end(start_gateway, upstream, mib):
+    upstream.serve_at("POST", "/images/edits", provider.answer_json(IMAGES))
+    models = '"gpt-image-1" = { context = 1000, max_output = 5000, price = { input = 5.0, output = 40.0 } }'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, models=models)})
+    key = gateway.new_key(budget="0.5/ever")["key"]
+    told = {"n": "50", "num_images": "2", "N": "2", "partial_images": "9"}
+    for name, value in told.items():
+        edit = form(("model", None, b"test/gpt-image-1"), ("image[]", "a.png", b"\x89PNG" + bytes(mib << 20)), (name, None, value.encode()))
+        told[name] = code(send(gateway, key, edit, "/v1/images/edits"))
+    unknown = (403, "unknown_field_with_budget")
+    assert told == {"n": (402, "budget_exceeded"), "num_images": unknown, "N": unknown, "partial_images": (402, "budget_exceeded")}
+    assert upstream.requests == []
+    edit = form(("image", "a.png", b"\x89PNG" + bytes(mib << 20)), ("n", None, b"2"), ("size", None, b"auto"), ("model", None, b"test/gpt-image-1"))
+    assert send(gateway, key, edit, "/v1/images/edits").status == 200
+
+
 def test_images_that_nobody_counts_are_charged_as_reserved(start_gateway, upstream):
     upstream.serve_at("POST", "/images/generations", provider.answer_json({**IMAGES, "usage": None}))
     models = '"gpt-image-1" = { max_output = 5000, price = { input = 5.0, output = 40.0 } }'

@@ -122,7 +122,7 @@ pub async fn report(
         let is_ours = leaks.iter().any(|leak| leak.id.is_some());
         labels.push(Label { token_raw: token, token_type: kind, label: if is_ours { "true_positive" } else { "false_positive" } });
     }
-    gateway.keys.take_in_now();
+    gateway.keys.take_in_now().await;
     Ok(axum::Json(labels).into_response())
 }
 

@@ -112,8 +112,10 @@ async fn made(gateway: &Gateway, head: Parts, body: Bytes, next: Next) -> Respon
     if response.extensions().get::<Code>().is_some_and(|code| code.0 == failed::LOCKED) {
         gateway.admin.locked.notify_waiters();
     }
-    gateway.keys.take_in_now();
     drop(alone);
+    if response.status().is_success() {
+        gateway.keys.take_in_now().await;
+    }
     response
 }
 

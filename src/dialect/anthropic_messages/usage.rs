@@ -144,7 +144,7 @@ impl Reported {
             cache_write,
             output,
             reasoning: reasoning.min(output),
-            charged: self.charged.or(before.charged),
+            charged: self.charged,
             ..before
         }
     }

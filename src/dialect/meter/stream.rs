@@ -154,7 +154,7 @@ impl Stream {
 
     /// Usage directly before the stream's last line is of all of it too: some leave out why it ended.
     fn believe_newest(&mut self, lines: &[u8], told_until: Option<usize>) {
-        let rest = lines[told_until.unwrap_or(0)..].trim_ascii_start();
+        let rest = without_comments(&lines[told_until.unwrap_or(0)..]);
         let is_newest = told_until.is_some() || self.usage_is_newest;
         if is_newest && self.last.iter().any(|last| rest.starts_with(last.needle())) {
             self.reading.usage = self.reading.usage.or(self.reading.so_far);
@@ -205,6 +205,15 @@ impl Stream {
         kept.reverse();
         if let [one] = &kept[..] { one.clone() } else { kept.concat().into() }
     }
+}
+
+/// Without the empty lines and comments that lines begin with.
+fn without_comments(lines: &[u8]) -> &[u8] {
+    let mut rest = lines.trim_ascii_start();
+    while let Some(comment) = rest.strip_prefix(b":") {
+        rest = memchr(b'\n', comment).map_or(&[][..], |end| comment[end..].trim_ascii_start());
+    }
+    rest
 }
 
 /// The line around `hit`, if it is an event that reports usage and no choice.

@@ -306,22 +306,16 @@ async fn a_credential_that_changed_before_the_changes_are_followed_is_told() {
 }
 
 #[tokio::test]
-async fn what_this_process_changes_is_asked_for_at_once() {
+async fn what_this_process_changes_is_taken_in_when_it_says_so() {
     let World { _folder, store, ring, .. } = World::new().await;
     let (ring, seen) = (Arc::new(ring), store.changes(i64::MAX).await.unwrap().newest);
     let (stop, stopped) = watch::channel(false);
     let following = tokio::spawn(Arc::clone(&ring).follow(seen, watch::channel(0).0, stopped));
-    let asked = || store.asked_for_changes.load(Ordering::Relaxed);
-    let (changes, began) = (100, std::time::Instant::now());
-    for _ in 0..changes {
-        let before = asked();
-        ring.take_in_now();
-        while asked() == before {
-            tokio::task::yield_now().await;
-        }
+    for _ in 0..20 {
+        let before = store.asked_for_changes.load(Ordering::Relaxed);
+        ring.take_in_now().await;
+        assert!(store.asked_for_changes.load(Ordering::Relaxed) > before, "what was changed before is asked for after");
     }
-    // By themselves, four are asked for in a second.
-    assert!(began.elapsed() < Duration::from_secs(changes / 10), "{:?}", began.elapsed());
     stop.send_replace(true);
     following.await.unwrap();
 }

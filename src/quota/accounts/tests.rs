@@ -186,6 +186,27 @@ async fn a_budget_that_is_spent_holds_until_the_next_one_is_counted() {
 }
 
 #[tokio::test]
+async fn a_budget_that_is_raised_holds_as_it_was_until_another_one_beside_it_is_counted() {
+    let (world, team) = (World::new(budget("0.1/ever")).await, team());
+    let chain: Chain = Arc::from([Arc::clone(&world.team)]);
+    let _all = account::admit(&chain, &costs(100_000_000)).unwrap();
+    for raised in ["1/ever", "1/ever:soft"] {
+        let mut limits = budget(raised);
+        limits.budgets.extend(budget("0.15/day").budgets);
+        put(&world.store.inner, limits.clone()).await;
+        let mut refresh = Box::pin(world.accounts.refresh(&team));
+        while world.team.current().limits.budgets.len() < 2 {
+            assert!(futures_util::poll!(&mut refresh).is_pending(), "it takes its time to ask the ledger");
+            tokio::task::yield_now().await;
+        }
+        assert!(account::admit(&chain, &costs(1)).is_err(), "{raised}: what is not counted lets nothing pass");
+        drop(refresh);
+    }
+    world.accounts.refresh(&team).await.unwrap();
+    assert!(account::admit(&chain, &costs(150_000_001)).is_err() && account::admit(&chain, &costs(1)).is_ok());
+}
+
+#[tokio::test]
 async fn whoever_needs_a_change_that_another_has_begun_sees_it_through() {
     let world = World::new(Limits::default()).await;
     let account = world.accounts.key(&key(Limits::default())).await.unwrap();

@@ -28,6 +28,10 @@ use spool::{Place, Spool};
 pub struct Upload {
     /// The head's own, with the boundary.
     pub content_type: HeaderValue,
+    /// How many pictures it asks for, as far as it has come.
+    pub pictures: u64,
+    /// The first field of what has come that nobody here knows.
+    pub unknown: Option<String>,
     model: Option<Field>,
     spool: Spool,
     /// Its length as announced, or as it turned out to be.
@@ -37,6 +41,17 @@ pub struct Upload {
     pub was_late: bool,
     /// What is still to come, until somebody takes it.
     coming: Mutex<Option<Coming>>,
+}
+
+/// How much of a form has to be here before it is sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// None of it.
+    Nothing,
+    /// Up to its field `model`.
+    Model,
+    /// What stands at its end may cost.
+    All,
 }
 
 /// The part of a form that has not come yet.
@@ -53,8 +68,8 @@ pub type Sink = mpsc::Sender<Option<Bytes>>;
 // === impl Upload ===
 
 impl Upload {
-    /// Reads a form until its field `model` has come, if that is of use: a small one whole, so that it can be sent twice.
-    pub async fn read(body: Body, head: &Parts, wants_model: bool, config: &Config, mut share: Share) -> Result<Upload, Refusal> {
+    /// Reads as much of a form as is wanted: a small one whole, so that it can be sent twice.
+    pub async fn read(body: Body, head: &Parts, wants: Wants, config: &Config, mut share: Share) -> Result<Upload, Refusal> {
         let limits = config.limits.clone();
         let boundary = multipart::boundary(&head.headers)?;
         let length = body::announced(&head.headers).map(|length| length as u64);
@@ -64,7 +79,7 @@ impl Upload {
         let mut coming = Coming { body, scanner: Scanner::new(&boundary, "model"), seen: 0, patience: Patience::default() };
         let is_small = length.is_some_and(|length| length <= spool::IN_MEMORY);
         let mut is_whole = false;
-        while is_small || (wants_model && coming.scanner.found().is_none()) {
+        while is_small || wants == Wants::All || (wants == Wants::Model && coming.scanner.found().is_none()) {
             let Some(piece) = coming.next(&limits).await? else {
                 is_whole = true;
                 break;
@@ -75,9 +90,10 @@ impl Upload {
         spool.take(share);
         let was_late = coming.patience.was_needed();
         let model = coming.scanner.found().cloned();
+        let (pictures, unknown) = (coming.scanner.pictures(), coming.scanner.unknown().map(str::to_owned));
         let length = if is_whole { Some(spool.size()) } else { length };
         let coming = Mutex::new(Some(coming).filter(|_| !is_whole));
-        Ok(Upload { content_type, model, spool, length, limits, was_late, coming })
+        Ok(Upload { content_type, pictures, unknown, model, spool, length, limits, was_late, coming })
     }
 
     /// The model that it names.

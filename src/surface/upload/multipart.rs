@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use memchr::memmem::Finder;
 
+use crate::dialect::vocabulary;
 use crate::error::{Kind, Refusal};
 
 /// A form between two of its pieces.
@@ -20,6 +21,10 @@ pub struct Scanner {
     at: u64,
     state: State,
     found: Option<Field>,
+    /// How many pictures it asks for, also such as are not ready yet, as far as it says.
+    counts: [Option<u64>; 2],
+    /// The name of the first field that nobody here knows.
+    unknown: Option<String>,
 }
 
 /// The wanted field.
@@ -38,12 +43,22 @@ enum State {
     Delimited,
     /// In a part's head.
     Head,
-    /// In a part's content; the value so far where it is the wanted one, and where it begins.
-    Content(Option<(Vec<u8>, u64)>),
+    /// In a part's content; which it is and its value so far, where it is one that is read, and where it begins.
+    Content(Option<(Read, Vec<u8>, u64)>),
     /// After the last delimiter.
     End,
 }
 
+/// A field that is read.
+#[derive(Clone, Copy)]
+enum Read {
+    Wanted,
+    /// By its place among those of [`COUNTS`].
+    Count(usize),
+}
+
+/// Fields that say how many pictures there are to be (OpenAI's "Create image edit").
+const COUNTS: [&str; 2] = ["n", "partial_images"];
 /// A part's head is never nearly as long.
 const LONGEST_HEAD: usize = 16 << 10;
 /// Nor is the value of the wanted field.
@@ -79,7 +94,7 @@ impl Scanner {
     /// One for forms with that boundary.
     pub fn new(boundary: &str, wanted: &'static str) -> Scanner {
         let delimiter = Finder::new(format!("--{boundary}").as_bytes()).into_owned();
-        Scanner { delimiter, wanted, held: Vec::new(), at: 0, state: State::Start, found: None }
+        Scanner { delimiter, wanted, held: Vec::new(), at: 0, state: State::Start, found: None, counts: [None; 2], unknown: None }
     }
 
     /// Takes the next piece.
@@ -92,6 +107,17 @@ impl Scanner {
     /// The wanted field, once all of its value has passed.
     pub fn found(&self) -> Option<&Field> {
         self.found.as_ref()
+    }
+
+    /// How many pictures are asked for by what has passed.
+    pub fn pictures(&self) -> u64 {
+        let [whole, partial] = self.counts;
+        whole.unwrap_or(1).max(1).saturating_add(partial.unwrap_or(0))
+    }
+
+    /// The first field that has passed and that nobody here knows.
+    pub fn unknown(&self) -> Option<&str> {
+        self.unknown.as_deref()
     }
 
     /// The body has ended: so the form has to have, too.
@@ -139,8 +165,16 @@ impl Scanner {
         if is_wanted && self.found.is_some() {
             return Err(broken(&format!("its field '{}' is given twice", self.wanted)));
         }
+        if self.unknown.is_none() && !vocabulary::is_known_in_a_form(&name) {
+            self.unknown = Some(name.clone());
+        }
+        let count = COUNTS.iter().position(|count| *count == name);
+        if count.is_some_and(|count| self.counts[count].is_some()) {
+            return Err(broken(&format!("its field '{name}' is given twice")));
+        }
+        let read = if is_wanted { Some(Read::Wanted) } else { count.map(Read::Count) };
         let start = self.at + end as u64 + 4;
-        self.go_on(end + 4, State::Content(is_wanted.then(|| (Vec::new(), start))))
+        self.go_on(end + 4, State::Content(read.map(|read| (read, Vec::new(), start))))
     }
 
     fn content(&mut self) -> Result<bool, Refusal> {
@@ -151,20 +185,26 @@ impl Scanner {
             None => Some(self.held.len().saturating_sub(self.delimiter.needle().len() + 1)),
         };
         let content = content.ok_or_else(|| broken("its boundary stands inside of a part"))?;
-        if let State::Content(Some((value, _))) = &mut self.state {
+        if let State::Content(Some((read, value, _))) = &mut self.state {
             value.extend_from_slice(&self.held[..content]);
             if value.len() > LONGEST_VALUE {
-                return Err(broken(&format!("its field '{}' is too long", self.wanted)));
+                return Err(broken(&format!("its field '{}' is too long", read.name(self.wanted))));
             }
         }
         if found.is_none() {
             self.forget(content);
             return Ok(false);
         }
-        if let State::Content(Some((value, start))) = &mut self.state {
-            let end = *start + value.len() as u64;
-            let value = String::from_utf8(std::mem::take(value)).map_err(|_| broken(&format!("its field '{}' is no text", self.wanted)))?;
-            self.found = Some(Field { value, at: *start..end });
+        if let State::Content(Some((read, value, start))) = &mut self.state {
+            let (name, end) = (read.name(self.wanted), *start + value.len() as u64);
+            let value = String::from_utf8(std::mem::take(value)).map_err(|_| broken(&format!("its field '{name}' is no text")))?;
+            match *read {
+                Read::Wanted => self.found = Some(Field { value, at: *start..end }),
+                Read::Count(at) => {
+                    let count = value.trim().parse().map_err(|_| broken(&format!("its field '{name}' is no whole number")))?;
+                    self.counts[at] = Some(count);
+                }
+            }
         }
         self.go_on(content + 2 + self.delimiter.needle().len(), State::Delimited)
     }
@@ -178,6 +218,17 @@ impl Scanner {
     fn forget(&mut self, count: usize) {
         self.held.drain(..count);
         self.at += count as u64;
+    }
+}
+
+// === impl Read ===
+
+impl Read {
+    fn name(self, wanted: &'static str) -> &'static str {
+        match self {
+            Read::Wanted => wanted,
+            Read::Count(at) => COUNTS[at],
+        }
     }
 }
 

@@ -110,7 +110,8 @@ fn nameless(path: &Path) -> io::Result<File> {
 fn leave_room(file: &File) -> io::Result<()> {
     let disk = rustix::fs::fstatvfs(file)?;
     let [all, free] = [disk.f_blocks, disk.f_bavail].map(|blocks| blocks.saturating_mul(disk.f_frsize));
-    if free > LEFT.min(all / 10) { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    // Of memory without a bound nobody tells how large it is.
+    if all == 0 || free > LEFT.min(all / 10) { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

@@ -88,7 +88,7 @@ async fn sent(form: Vec<u8>, cut: usize, announced: bool) -> (Vec<u8>, Option<u6
     }
     let pieces: Vec<Result<Bytes, io::Error>> = form.chunks(cut).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     let body = Body::from_stream(futures_util::stream::iter(pieces));
-    let upload = Upload::read(body, &request, true, &config, share).await.unwrap();
+    let upload = Upload::read(body, &request, Wants::Model, &config, share).await.unwrap();
     assert_eq!(upload.model(), Some("test/whisper-1"));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "an upload's file has no name");
     let (sink, mut pieces) = mpsc::channel(2);
