@@ -4,7 +4,8 @@ use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use utoipa::ToSchema;
 
@@ -78,6 +79,7 @@ pub struct Rate {
 pub struct Budget {
     /// The most of it, in nano-dollars.
     #[schema(value_type = i64, minimum = 0, maximum = 1_000_000_000_000_000_000_i64)]
+    #[serde(deserialize_with = "an_amount")]
     pub nano_usd: Usd,
     /// In which period.
     pub per: Period,
@@ -192,7 +194,7 @@ impl Limits {
             if matches!(budget.per, Period::Minute | Period::Hour) {
                 return Err(format!("'{budget}' is no budget: it is per day, week, month or ever"));
             }
-            if budget.nano_usd.0 < 0 || budget.nano_usd.0 > MOST_USD * 1_000_000_000 {
+            if !is_amount(budget.nano_usd) {
                 return Err(format!("'{budget}' is no budget: it is from 0 to {MOST_USD} USD"));
             }
             if self.budgets[..at].iter().any(|other| other.is_alike(budget)) {
@@ -352,6 +354,17 @@ impl fmt::Display for ParallelByModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.most, self.models)
     }
+}
+
+/// Whether a budget can be of so much.
+fn is_amount(usd: Usd) -> bool {
+    (0..=MOST_USD * 1_000_000_000).contains(&usd.0)
+}
+
+/// What is no amount is told of as such, before anybody asks what is to be done with it.
+fn an_amount<'de, D: Deserializer<'de>>(from: D) -> Result<Usd, D::Error> {
+    let usd = Usd::deserialize(from)?;
+    if is_amount(usd) { Ok(usd) } else { Err(D::Error::custom(format!("a budget is from 0 to {MOST_USD} USD"))) }
 }
 
 // === impl Budget ===

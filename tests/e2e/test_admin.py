@@ -109,7 +109,7 @@ def test_a_key_from_its_making_to_its_end(gateway, admin):
         ({"expires": "soon"}, "/expires"),
         ({"rates": [{"unit": "requests", "per": "week", "most": 1}]}, "/rates"),
         ({"rates": [{"unit": "apples", "per": "day", "most": 1}]}, "/rates/0"),
-        ({"budgets": [{"nano_usd": -1, "per": "day"}]}, "/budgets"),
+        ({"budgets": [{"nano_usd": -1, "per": "day"}]}, "/budgets/0"),
         ({"addresses": ["10.0.0.1/8"]}, "/addresses/0"),
         ({"paths": ["get /v1/models"]}, "/paths"),
     ],
