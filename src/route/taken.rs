@@ -1,8 +1,11 @@
 //! By which models a provider has lately taken a credential: one that it has just taken is not at fault because of one model that it refuses.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use foldhash::quality::RandomState;
 
 /// What is longer ago says nothing of now.
 const LATELY: u64 = 300;
@@ -57,9 +60,8 @@ impl Taken {
 }
 
 fn half_hash(model: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    model.hash(&mut hasher);
-    hasher.finish() >> 32
+    static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    HASHES.hash_one(model) >> 32
 }
 
 fn model_of(noted: u64) -> u64 {
