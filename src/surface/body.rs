@@ -1,8 +1,10 @@
 //! Reads a request's body within its limits of size and patience.
 
+use std::io::{self, ErrorKind};
+
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, stream};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
@@ -84,6 +86,21 @@ pub(super) async fn next(body: &mut Body, limits: &RequestLimits, patience: &mut
             Some(Err(_)) => return Err(Refusal::invalid("body_broken", "The body broke off before its end: send it again, whole.")),
         }
     }
+}
+
+/// A body that is read by others, within the same limits of patience: what does not come in time is an error of the kind `TimedOut`.
+pub fn patient(body: Body, limits: RequestLimits) -> Body {
+    let pieces = stream::try_unfold((body, Patience::default()), move |(mut body, mut patience)| {
+        let limits = limits.clone();
+        async move {
+            let piece = next(&mut body, &limits, &mut patience).await.map_err(|refusal| {
+                let kind = if refusal.status == StatusCode::REQUEST_TIMEOUT { ErrorKind::TimedOut } else { ErrorKind::UnexpectedEof };
+                io::Error::new(kind, refusal.message)
+            })?;
+            Ok::<_, io::Error>(piece.map(|piece| (piece, (body, patience))))
+        }
+    });
+    Body::from_stream(pieces)
 }
 
 // === impl Patience ===

@@ -85,6 +85,14 @@ def test_a_body_that_takes_its_time_is_judged_by_what_its_key_may_then(start_gat
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize("path", ["/admin/v1/keys", "/admin/v1/keys/explain", "/v1/chat/completions", "/mcp"])
+def test_a_body_that_stops_coming_is_not_waited_for(start_gateway, path):
+    gateway = start_gateway(env={"KEYWARD_LIMITS_BODY_TIMEOUT": "200ms"})
+    key = gateway.new_key(kind="admin" if path.startswith("/admin") else "live")["key"]
+    status, told = Slow(gateway, path, CHAT, f"authorization: Bearer {key}", 9).answer(is_whole=False)
+    assert status == 408 and "body_timeout" in told and "stopped coming for 0.2 s" in told, (status, told)
+
+
 def large(kind, mib):
     """A body of about so many MiB, the model of a form at its end."""
     if kind == "body":

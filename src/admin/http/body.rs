@@ -1,5 +1,8 @@
 //! Bodies of requests: JSON objects of known fields, and where one is wrong each bad field by its JSON pointer.
 
+use std::error::Error;
+use std::io;
+
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::StatusCode;
@@ -31,18 +34,28 @@ impl<S: Send + Sync, T: Fields> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Json<T>, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|e| unread(e.status()))?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|e| unread(&e, e.status()))?;
         read(&bytes).map(Json)
     }
 }
 
 /// A body that was not read to its end, which would have been answered with this status.
-pub(super) fn unread(status: StatusCode) -> Problem {
+pub(super) fn unread(error: &(dyn Error + 'static), status: StatusCode) -> Problem {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
             Problem::new(status, "body_too_large", "The body is larger than what is taken here: send less at a time.")
         }
-        _ => Problem::new(StatusCode::BAD_REQUEST, "body_unreadable", "The body broke off."),
+        _ => broken_off(error, StatusCode::BAD_REQUEST, "The body broke off."),
+    }
+}
+
+/// The same of one that did not come in time, or else that.
+pub(super) fn broken_off(error: &(dyn Error + 'static), status: StatusCode, otherwise: &'static str) -> Problem {
+    let mut causes = std::iter::successors(Some(error), |cause| (*cause).source());
+    let late = causes.find_map(|cause| cause.downcast_ref::<io::Error>().filter(|cause| cause.kind() == io::ErrorKind::TimedOut));
+    match late {
+        Some(late) => Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", late.to_string()),
+        None => Problem::new(status, "body_unreadable", otherwise),
     }
 }
 

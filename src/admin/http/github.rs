@@ -104,7 +104,7 @@ pub async fn report(
         let detail = "Leaks are not taken from a scanner here: set admin.github_public_keys to where its public keys are.";
         return Err(Problem::new(StatusCode::NOT_FOUND, "scanner_not_configured", detail));
     };
-    let body = body.map_err(|e| unread(e.status()))?;
+    let body = body.map_err(|e| unread(&e, e.status()))?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     scanner.verify(text("github-public-key-identifier"), text("github-public-key-signature"), &body).await?;
     let found: Vec<Found> =

@@ -25,6 +25,7 @@ mod tests;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
@@ -144,7 +145,12 @@ pub fn routes(gateway: &Arc<Gateway>) -> axum::Router<Arc<Gateway>> {
     let changes = middleware::from_fn_with_state(Arc::clone(gateway), once::changes);
     let runs = middleware::from_fn_with_state(Arc::clone(gateway), once::runs);
     let named = routed(&RESOURCES).layer(changes).merge(routed(&RUNS).layer(runs));
-    named.merge(routed(&BESIDE)).route("/admin/v1/openapi.json", get(openapi::show))
+    let patient = middleware::map_request_with_state(Arc::clone(gateway), patient);
+    named.merge(routed(&BESIDE)).layer(patient).route("/admin/v1/openapi.json", get(openapi::show))
+}
+
+async fn patient(State(gateway): State<Arc<Gateway>>, request: Request) -> Request {
+    request.map(|body| crate::surface::body::patient(body, gateway.config.limits.clone()))
 }
 
 fn routed(resources: &[Resource]) -> axum::Router<Arc<Gateway>> {

@@ -20,6 +20,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{Context, SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::body::broken_off;
 use super::{Problem, access, failed};
 use crate::gateway::Gateway;
 use crate::key::Pepper;
@@ -79,9 +80,11 @@ async fn to_its_end(gateway: Arc<Gateway>, request: Request, next: Next, is_chan
     if let Err(problem) = access::caller(&gateway, &head).await {
         return problem.into_response();
     }
-    let Ok(body) = axum::body::to_bytes(body, LARGEST).await else {
-        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_unreadable", "The body broke off, or is larger than 4 MiB.")
-            .into_response();
+    let body = match axum::body::to_bytes(body, LARGEST).await {
+        Ok(body) => body,
+        Err(e) => {
+            return broken_off(&e, StatusCode::PAYLOAD_TOO_LARGE, "The body broke off, or is larger than 4 MiB.").into_response();
+        }
     };
     let lasting = head.extensions.remove::<Lasting>();
     // A task of its own: whoever hangs up leaves nothing half done, and finds by its name what was done.
