@@ -27,13 +27,16 @@ const PLAIN_TIERS: [&str; 7] = ["auto", "default", "standard", "standard_only", 
 /// Whether a form's field is such a one too, or one that files are sent by, whatever stands behind it in brackets.
 pub fn is_known_in_a_form(name: &str) -> bool {
     let name = name.split('[').next().unwrap_or_default();
-    [BESIDE_CHAT, IN_FORMS].iter().any(|names| names.split_ascii_whitespace().any(|known| known == name))
+    [BESIDE_CHAT, IN_FORMS].iter().any(|names| is_among(names, name))
 }
 
 /// The first member that nobody here knows of a request for pictures, sound or a judgement: how many of them there are, another word may say.
 pub fn unknown_beside_chat<'a>(members: &'a Members<'_>) -> Option<&'a str> {
-    let is_known = |name: &str| BESIDE_CHAT.split_ascii_whitespace().any(|known| known == name);
-    members.iter().find(|member| !is_known(&member.name) && !says_nothing(member.raw)).map(|member| &*member.name)
+    members.iter().find(|member| !is_among(BESIDE_CHAT, &member.name) && !says_nothing(member.raw)).map(|member| &*member.name)
+}
+
+fn is_among(names: &str, name: &str) -> bool {
+    names.split_ascii_whitespace().any(|known| known == name)
 }
 
 /// Whether a member says something that nobody here knows, or that a provider charges more for than the price of the model.

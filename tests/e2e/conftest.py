@@ -1,5 +1,8 @@
 """One gateway and one provider for all tests; a test that needs another setting starts its own gateway."""
 
+import contextlib
+import subprocess
+
 import openai
 import pytest
 
@@ -10,6 +13,19 @@ from upstream import Upstream
 CREDENTIAL = "sk-upstream-credential"
 PRICED = '"gpt-4o-mini" = { context = 128000, max_output = 16384, price = { input = 0.15, output = 0.6, cache_read = 0.075 } }'
 IMPATIENT = {"TEST_PROVIDER_KEY": CREDENTIAL, "KEYWARD_UPSTREAM_MAX_BACKOFF": "50ms"}
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """A disk of its own in a folder, of so many bytes as mount(8) writes them; a test without the right to mount one skips."""
+    disk = folder / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("a small disk needs the right to mount one")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 @pytest.fixture(scope="session")

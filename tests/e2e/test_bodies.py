@@ -4,11 +4,11 @@ import contextlib
 import http.client
 import json
 import socket
-import subprocess
 
 import pytest
 
 import upstream as provider
+from conftest import small_disk
 from gateway import eventually
 from test_chat import MESSAGES
 from test_media import MP3, form
@@ -122,11 +122,7 @@ def test_no_key_takes_all_of_the_room_that_there_is(start_gateway, upstream, kin
 
 
 def test_an_upload_leaves_room_for_the_ledger_and_the_store(start_gateway, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("a small disk needs the right to mount one")
-    try:
+    with small_disk(tmp_path, "64m") as disk:
         gateway = start_gateway(env={"KEYWARD_DATA": str(disk)})
         key = gateway.new_key()["key"]
         path, body = large("form", 100)
@@ -135,5 +131,3 @@ def test_an_upload_leaves_room_for_the_ledger_and_the_store(start_gateway, tmp_p
         assert gateway.request("GET", "/readyz").status == 200
         assert gateway.request("POST", "/v1/chat/completions", json.dumps(CHAT).encode(), key).status == 200
         gateway.stop()
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)

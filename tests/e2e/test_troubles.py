@@ -17,6 +17,7 @@ import time
 import httpx
 import pytest
 
+from conftest import small_disk
 from counting import Counting, call, rows
 from gateway import BINARY, Gateway, eventually
 
@@ -356,11 +357,7 @@ def test_more_streams_run_at_once_than_a_shell_gives_files(counting, tmp_path):
 
 
 def test_a_full_disk_refuses_and_recovers_by_itself(counting, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m,mode=700", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("a small disk needs the right to mount one")
-    try:
+    with small_disk(tmp_path, "12m") as disk:
         env = {**SETTINGS, "KEYWARD_DATA": str(disk)}
         gateway = Gateway(tmp_path, providers={"test": counting.provider(600)}, env=env).start()
         key = gateway.new_key()["key"]
@@ -379,8 +376,6 @@ def test_a_full_disk_refuses_and_recovers_by_itself(counting, tmp_path):
         assert eventually(lambda: ready(gateway)[0] == 200 and ready(gateway)[1]["ledger_waiting_bytes"] == 0, seconds=20)
         assert eventually(lambda: has_all(gateway, counting), seconds=20), sorted(set(counting.log) - {row["model"] for row in rows(gateway)})
         gateway.stop()
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
 
 
 async def burst(port, key, count):
@@ -393,11 +388,7 @@ async def burst(port, key, count):
 
 
 def test_a_full_disk_that_takes_some_of_many_beginnings_keeps_none_that_was_refused(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("a small disk needs the right to mount one")
-    try:
+    with small_disk(tmp_path, "16m") as disk:
         gateway = Gateway(tmp_path, env={**SETTINGS, "KEYWARD_DATA": str(disk)}).start()
         key, told = gateway.new_key(budget="1/month")["key"], collections.Counter()
         filler = disk / "filler"
@@ -414,8 +405,6 @@ def test_a_full_disk_that_takes_some_of_many_beginnings_keeps_none_that_was_refu
         assert eventually(lambda: {row["outcome"] for row in rows(gateway)} <= {"answered"}), collections.Counter(row["outcome"] for row in rows(gateway))
         assert eventually(lambda: len(rows(gateway)) == told[200]), (len(rows(gateway)), told)
         gateway.stop()
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_a_clock_that_goes_back_loses_nothing(counting, tmp_path):

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::page::{self, Page};
+use super::page::{self, Asked, Page};
 use super::{Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::store::audit::{self, Entry, Verified};
@@ -29,12 +28,7 @@ pub struct AuditQuery {
 
 /// Entries, newest first.
 #[utoipa::path(get, path = "/admin/v1/audit", tag = "audit", params(AuditQuery), responses((status = 200, body = Page<Entry>), (status = "4XX", body = Problem)))]
-pub async fn list(
-    _: Viewer,
-    State(gateway): State<Arc<Gateway>>,
-    params: Result<Query<AuditQuery>, QueryRejection>,
-) -> Result<Response<Body>, Problem> {
-    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, Asked(query): Asked<AuditQuery>) -> Result<Response<Body>, Problem> {
     let most = page::size(query.limit)?;
     // It is at most 1000.
     let asked = u32::try_from(most + 1).unwrap_or(u32::MAX);

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 
-use super::page::{self, Page, PageQuery};
+use super::page::{self, Asked, Page, PageQuery};
 use super::{Problem, Viewer};
 use crate::admin::state::{self, AccountState};
 use crate::gateway::Gateway;
@@ -17,12 +16,7 @@ use crate::surface::Segment;
 
 /// All accounts with a budget or a rate, by name.
 #[utoipa::path(get, path = "/admin/v1/budgets", tag = "budgets", params(PageQuery), responses((status = 200, body = Page<AccountState>), (status = "4XX", body = Problem)))]
-pub async fn list(
-    _: Viewer,
-    State(gateway): State<Arc<Gateway>>,
-    params: Result<Query<PageQuery>, QueryRejection>,
-) -> Result<Response<Body>, Problem> {
-    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, Asked(query): Asked<PageQuery>) -> Result<Response<Body>, Problem> {
     let most = page::size(query.limit)?;
     // It is at most 1000.
     let asked = u32::try_from(most + 1).unwrap_or(u32::MAX);

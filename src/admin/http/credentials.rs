@@ -4,8 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use serde::de::Error;
@@ -14,7 +13,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::body::Fields;
-use super::page::{self, Page, PageQuery};
+use super::page::{self, Asked, Page, PageQuery};
 use super::tag::{IfMatch, with_tag};
 use super::{Admin, Json, Problem, Viewer};
 use crate::admin::change::Wrong;
@@ -107,12 +106,7 @@ fn secrets<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Variables>, D::E
 
 /// Credentials, by name.
 #[utoipa::path(get, path = "/admin/v1/credentials", tag = "credentials", params(PageQuery), responses((status = 200, body = Page<CredentialAnswer>), (status = "4XX", body = Problem)))]
-pub async fn list(
-    _: Viewer,
-    State(gateway): State<Arc<Gateway>>,
-    params: Result<Query<PageQuery>, QueryRejection>,
-) -> Result<Response<Body>, Problem> {
-    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, Asked(query): Asked<PageQuery>) -> Result<Response<Body>, Problem> {
     let mut all = Safe::of(&gateway.switchboard).list().await?;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     let Page { data, next } = page::of(all, &query, |view| view.name.clone())?;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Uri, header};
@@ -14,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::body::Fields;
 use super::files::of_prompts;
+use super::page::Asked;
 use super::{Json, Problem, Viewer};
 use crate::gateway::Gateway;
 use crate::problem::FieldError;
@@ -115,9 +115,8 @@ pub async fn diff(
     _: Viewer,
     State(gateway): State<Arc<Gateway>>,
     Segment(name): Segment<3>,
-    params: Result<Query<DiffQuery>, QueryRejection>,
+    Asked(DiffQuery { from }): Asked<DiffQuery>,
 ) -> Result<Response<Body>, Problem> {
-    let Query(DiffQuery { from }) = params.map_err(|e| Problem::query(e.body_text()))?;
     let folder = gateway.config.prompts.folder.clone();
     let compared = of_prompts(move || edit::compared(&folder, &name, from.as_deref())).await?;
     Ok(axum::Json(compared).into_response())

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::Fields;
-use super::page::{self, Page, PageQuery};
+use super::page::{self, Asked, Page, PageQuery};
 use super::tag::{IfMatch, with_tag};
 use super::{Admin, Json, Problem, Viewer};
 use crate::admin::change::{LimitsChange, warnings};
@@ -42,7 +41,6 @@ pub struct GroupAnswer {
     warnings: Vec<String>,
 }
 
-type Params = Result<Query<PageQuery>, QueryRejection>;
 type Made = fn(Arc<str>) -> AccountId;
 
 impl Fields for NewGroup {
@@ -67,8 +65,8 @@ impl Fields for GroupChange {
 
 /// Teams, by id.
 #[utoipa::path(get, path = "/admin/v1/teams", tag = "teams", params(PageQuery), responses((status = 200, body = Page<GroupView>), (status = "4XX", body = Problem)))]
-pub async fn teams(_: Viewer, State(gateway): State<Arc<Gateway>>, params: Params) -> Result<Response<Body>, Problem> {
-    list(&gateway, "team", params).await
+pub async fn teams(_: Viewer, State(gateway): State<Arc<Gateway>>, Asked(query): Asked<PageQuery>) -> Result<Response<Body>, Problem> {
+    list(&gateway, "team", &query).await
 }
 
 /// Makes a team.
@@ -97,8 +95,8 @@ pub async fn update_team(
 
 /// Projects, by id.
 #[utoipa::path(get, path = "/admin/v1/projects", tag = "projects", params(PageQuery), responses((status = 200, body = Page<GroupView>), (status = "4XX", body = Problem)))]
-pub async fn projects(_: Viewer, State(gateway): State<Arc<Gateway>>, params: Params) -> Result<Response<Body>, Problem> {
-    list(&gateway, "project", params).await
+pub async fn projects(_: Viewer, State(gateway): State<Arc<Gateway>>, Asked(query): Asked<PageQuery>) -> Result<Response<Body>, Problem> {
+    list(&gateway, "project", &query).await
 }
 
 /// Makes a project.
@@ -146,10 +144,9 @@ pub async fn update_limits(
     update(&admin, &gateway, &AccountId::Gateway, &if_match, change).await
 }
 
-async fn list(gateway: &Gateway, kind: &str, params: Params) -> Result<Response<Body>, Problem> {
-    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+async fn list(gateway: &Gateway, kind: &str, query: &PageQuery) -> Result<Response<Body>, Problem> {
     let all = groups::list(&*gateway.group_store, kind).await?;
-    Ok(axum::Json::<Page<GroupView>>(page::of(all, &query, |group| group.id.clone())?).into_response())
+    Ok(axum::Json::<Page<GroupView>>(page::of(all, query, |group| group.id.clone())?).into_response())
 }
 
 async fn create(admin: &Admin, gateway: &Gateway, kind: Made, new: NewGroup) -> Result<Response<Body>, Problem> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::Fields;
-use super::page::{self, Page};
+use super::page::{self, Asked, Page};
 use super::tag::{IfMatch, tagged, with_tag};
 use super::{Admin, Json, Problem, Viewer};
 use crate::admin::change::{LimitsChange, Wrong, given, warnings};
@@ -115,12 +115,7 @@ impl Fields for OwnersKeys {
 
 /// Keys, newest first.
 #[utoipa::path(get, path = "/admin/v1/keys", tag = "keys", params(ListParams), responses((status = 200, body = Page<KeyView>), (status = "4XX", body = Problem)))]
-pub async fn list(
-    _: Viewer,
-    State(gateway): State<Arc<Gateway>>,
-    params: Result<Query<ListParams>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response<Body>, Problem> {
-    let Query(params) = params.map_err(|e| Problem::query(e.body_text()))?;
+pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, Asked(params): Asked<ListParams>) -> Result<Response<Body>, Problem> {
     let after = match params.after.as_deref().map(KeyId::parse) {
         Some(Some(id)) if gateway.key_store.key(id).await?.is_some() => Some(id),
         Some(_) => return Err(Problem::query("after is no key's id: take it from 'next'.")),

@@ -1,5 +1,8 @@
 //! Lists: up to `limit` entries after the one that `after` names; `next` is the `after` of the following page.
 
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -17,6 +20,9 @@ pub struct PageQuery {
     pub(super) after: Option<String>,
 }
 
+/// What a query asks for; one that is wrong is told of as all that is.
+pub struct Asked<T>(pub T);
+
 /// A part of a list.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Page<T> {
@@ -29,6 +35,17 @@ pub struct Page<T> {
 /// Bounds of a page.
 const DEFAULT: usize = 100;
 const MOST: usize = 1000;
+
+// === impl Asked ===
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Asked<T>, Problem> {
+        let asked = Query::<T>::from_request_parts(parts, state).await;
+        asked.map(|Query(asked)| Asked(asked)).map_err(|e| Problem::query(e.body_text()))
+    }
+}
 
 /// The size of a page that is asked for.
 pub fn size(limit: Option<usize>) -> Result<usize, Problem> {

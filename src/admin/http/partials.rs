@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::files::{noted, of_prompts};
-use super::page::{self, Page, PageQuery};
+use super::page::{self, Asked, Page, PageQuery};
 use super::prompts::PromptSource;
 use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
@@ -35,12 +34,7 @@ pub struct Partial {
 
 /// All of them, by name.
 #[utoipa::path(get, path = "/admin/v1/partials", tag = "prompts", params(PageQuery), responses((status = 200, body = Page<Partial>), (status = "4XX", body = Problem)))]
-pub async fn list(
-    _: Viewer,
-    State(gateway): State<Arc<Gateway>>,
-    params: Result<Query<PageQuery>, QueryRejection>,
-) -> Result<Response<Body>, Problem> {
-    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, Asked(query): Asked<PageQuery>) -> Result<Response<Body>, Problem> {
     let folder = gateway.config.prompts.folder.clone();
     let all = of_prompts(move || Ok(all(&Prompts::read(&folder)))).await?;
     Ok(axum::Json::<Page<Partial>>(page::of(all, &query, |partial| partial.name.clone())?).into_response())

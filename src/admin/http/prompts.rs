@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
@@ -13,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::body::Fields;
 use super::files::{noted, of_prompts};
-use super::page::{self, Page, PageQuery};
+use super::page::{self, Asked, Page, PageQuery};
 use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
 use crate::gateway::Gateway;
@@ -83,12 +82,7 @@ impl Fields for Deprecation {
 
 /// All versions of all prompts, by name.
 #[utoipa::path(get, path = "/admin/v1/prompts", tag = "prompts", params(PageQuery), responses((status = 200, body = Page<PromptView>), (status = "4XX", body = Problem)))]
-pub async fn list(
-    _: Viewer,
-    State(gateway): State<Arc<Gateway>>,
-    params: Result<Query<PageQuery>, QueryRejection>,
-) -> Result<Response<Body>, Problem> {
-    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, Asked(query): Asked<PageQuery>) -> Result<Response<Body>, Problem> {
     let all = gateway.prompts.prompts().all().map(|prompt| PromptView::of(prompt)).collect();
     Ok(axum::Json::<Page<PromptView>>(page::of(all, &query, |prompt: &PromptView| prompt.id.clone())?).into_response())
 }

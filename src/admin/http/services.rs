@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
@@ -14,7 +13,7 @@ use utoipa::ToSchema;
 use super::body::Fields;
 use super::examples::DiffQuery;
 use super::files::{noted, of_services};
-use super::page::{self, Page, PageQuery};
+use super::page::{self, Asked, Page, PageQuery};
 use super::prompts::Deprecation;
 use super::tag::{IfMatch, tagged};
 use super::{Admin, Json, Problem, Viewer};
@@ -83,12 +82,9 @@ impl Fields for ServiceSource {
     }
 }
 
-type Params = Result<Query<PageQuery>, QueryRejection>;
-
 /// All versions of all services, by name.
 #[utoipa::path(get, path = "/admin/v1/services", tag = "services", params(PageQuery), responses((status = 200, body = Page<ServiceView>), (status = "4XX", body = Problem)))]
-pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, params: Params) -> Result<Response<Body>, Problem> {
-    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
+pub async fn list(_: Viewer, State(gateway): State<Arc<Gateway>>, Asked(query): Asked<PageQuery>) -> Result<Response<Body>, Problem> {
     let all = gateway.services.services().all().map(|service| ServiceView::of(service)).collect();
     Ok(axum::Json::<Page<ServiceView>>(page::of(all, &query, |service: &ServiceView| service.id.clone())?).into_response())
 }
@@ -137,9 +133,8 @@ pub async fn diff(
     _: Viewer,
     State(gateway): State<Arc<Gateway>>,
     Segment(name): Segment<3>,
-    params: Result<Query<DiffQuery>, QueryRejection>,
+    Asked(DiffQuery { from }): Asked<DiffQuery>,
 ) -> Result<Response<Body>, Problem> {
-    let Query(DiffQuery { from }) = params.map_err(|e| Problem::query(e.body_text()))?;
     let shelf = Arc::clone(&gateway.services);
     let compared = of_services(move || edit::compared(shelf.reading(), &name, from.as_deref())).await?;
     Ok(axum::Json(compared).into_response())
@@ -185,9 +180,8 @@ pub async fn subscriptions(
     _: Viewer,
     State(gateway): State<Arc<Gateway>>,
     Segment(name): Segment<3>,
-    params: Params,
+    Asked(query): Asked<PageQuery>,
 ) -> Result<Response<Body>, Problem> {
-    let Query(query) = params.map_err(|e| Problem::query(e.body_text()))?;
     let all = services::list(&*gateway.subscription_store, &gateway.services.services(), &name).await?;
     let page: Page<SubscriptionView> = page::of(all, &query, |one: &SubscriptionView| one.key.clone())?;
     Ok(axum::Json(page).into_response())
