@@ -153,7 +153,9 @@ impl Serve {
             let stopped = stopped.clone();
             tokio::spawn(async move { counts.follow_the_clock(stopped).await })
         };
-        let draining = tokio::spawn(drain.run(stopped));
+        // By itself: each statement is an answer of the database's thread to this one, which no other has to be woken for.
+        let alone = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let draining = tokio::task::spawn_blocking(move || alone.block_on(drain.run(stopped)));
         let (signalled, stopping) = (a_signal()?, watch::Sender::new(false));
         let mut stopping_too = stopping.subscribe();
         let managing = admin_listener.map(|listener| {

@@ -13,6 +13,7 @@ use super::limits::{Budget, Limits};
 use super::meters::Meters;
 use super::window::Window;
 use super::{Exceeded, Need, Permit, Refused};
+use crate::clock::Look;
 use crate::key::KeyId;
 use crate::money::Usd;
 
@@ -64,13 +65,15 @@ pub type Chain = Arc<[Arc<Account>]>;
 
 /// Admits a request to all of its accounts, or says which limit of which stands in the way; then nothing is taken.
 pub fn admit(chain: &Chain, need: &Need<'_>) -> Result<Permit, Refused> {
-    let mut permit = Permit::new(chain, need);
+    // Looked at once: a request comes by the counters of all limits at one time.
+    let now = Look::now();
+    let mut permit = Permit::new(chain, need, now.clock);
     for (place, account) in chain.iter().enumerate() {
         let current = account.current();
         if current.limits.counts_nothing() && !matches!(account.id, AccountId::Key(_)) {
             continue;
         }
-        match current.meters.admit(need) {
+        match current.meters.admit(need, now) {
             Ok(hold) => permit.hold(place, hold),
             Err(exceeded) => {
                 account.was_exceeded(&current, &exceeded);

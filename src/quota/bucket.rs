@@ -51,11 +51,11 @@ impl TokenBucket {
     }
 
     /// Takes `tokens`, all or none.
-    pub fn take(&self, tokens: u64) -> Result<Slot, Level> {
+    pub fn take(&self, tokens: u64, now: Instant) -> Result<Slot, Level> {
         if tokens > u64::from(self.capacity) {
             return Err(Level::Never);
         }
-        let (now, price) = (self.now(), self.nanoseconds(tokens));
+        let (now, price) = (self.at(now), self.nanoseconds(tokens));
         let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
             let after = full_at.max(now).saturating_add(price);
             (after - now <= MINUTE_NS).then_some(after)
@@ -67,23 +67,23 @@ impl TokenBucket {
     }
 
     /// Takes `tokens` that are used already, even if that leaves a debt to wait out.
-    pub fn charge(&self, tokens: u64) -> Slot {
-        let (now, price) = (self.now(), self.nanoseconds(tokens));
+    pub fn charge(&self, tokens: u64, now: Instant) -> Slot {
+        let (now, price) = (self.at(now), self.nanoseconds(tokens));
         self.slot(self.update(|full_at| full_at.max(now).saturating_add(price)), now, price)
     }
 
     /// Gives back tokens of a slot that were not used, as far as they have not come back by themselves: the bucket was filling meanwhile.
-    pub fn refund(&self, slot: Slot, tokens: u64) {
+    pub fn refund(&self, slot: Slot, tokens: u64, now: Instant) {
         if slot.taken_at < self.found_full.load(Ordering::Relaxed) {
             return;
         }
-        let price = self.nanoseconds(tokens).min(slot.filled_at.saturating_sub(self.now()));
+        let price = self.nanoseconds(tokens).min(slot.filled_at.saturating_sub(self.at(now)));
         self.update(|full_at| full_at.saturating_sub(price));
     }
 
     /// Tokens that can be taken now, and how long until it is full.
-    pub fn remaining(&self) -> (u64, Duration) {
-        let until_full = self.full_at.load(Ordering::Relaxed).saturating_sub(self.now());
+    pub fn remaining(&self, now: Instant) -> (u64, Duration) {
+        let until_full = self.full_at.load(Ordering::Relaxed).saturating_sub(self.at(now));
         let room = MINUTE_NS.saturating_sub(until_full);
         (share(room, u64::from(self.capacity), MINUTE_NS), Duration::from_nanos(until_full))
     }
@@ -109,8 +109,8 @@ impl TokenBucket {
         share(tokens, MINUTE_NS, u64::from(self.capacity))
     }
 
-    fn now(&self) -> u64 {
-        self.start.elapsed().as_nanos() as u64
+    fn at(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_nanos() as u64
     }
 }
 
@@ -132,53 +132,48 @@ mod tests {
         TokenBucket::per_minute(NonZeroU32::new(capacity).unwrap())
     }
 
-    /// Lets time pass.
-    fn wait(bucket: &mut TokenBucket, seconds: u64) {
-        bucket.start -= Duration::from_secs(seconds);
-    }
-
     #[test]
     fn what_has_come_back_by_itself_is_not_given_back_again() {
-        let mut bucket = bucket(600);
-        let long = bucket.take(560).unwrap();
-        wait(&mut bucket, 32);
-        bucket.take(280).unwrap();
-        bucket.refund(long, 550);
+        let (bucket, mut now) = (bucket(600), Instant::now());
+        let long = bucket.take(560, now).unwrap();
+        now += Duration::from_secs(32);
+        bucket.take(280, now).unwrap();
+        bucket.refund(long, 550, now);
         // As if it had taken ten: those were back before the other came.
-        assert!((318..=321).contains(&bucket.remaining().0), "{}", bucket.remaining().0);
-        assert!(matches!(bucket.take(570), Err(Level::Wait(_))));
+        assert!((318..=321).contains(&bucket.remaining(now).0), "{}", bucket.remaining(now).0);
+        assert!(matches!(bucket.take(570, now), Err(Level::Wait(_))));
     }
 
     #[test]
     fn what_came_back_as_another_gave_back_is_not_given_back_again() {
-        let mut bucket = bucket(60_000);
-        let (first, second) = (bucket.take(30_000).unwrap(), bucket.take(20_000).unwrap());
-        wait(&mut bucket, 1);
-        bucket.refund(first, 29_000);
-        wait(&mut bucket, 29);
-        bucket.take(60_000).unwrap();
-        bucket.refund(second, 19_000);
-        assert!(bucket.remaining().0 < 100, "{}", bucket.remaining().0);
+        let (bucket, mut now) = (bucket(60_000), Instant::now());
+        let (first, second) = (bucket.take(30_000, now).unwrap(), bucket.take(20_000, now).unwrap());
+        now += Duration::from_secs(1);
+        bucket.refund(first, 29_000, now);
+        now += Duration::from_secs(29);
+        bucket.take(60_000, now).unwrap();
+        bucket.refund(second, 19_000, now);
+        assert!(bucket.remaining(now).0 < 100, "{}", bucket.remaining(now).0);
     }
 
     #[test]
     fn what_was_not_used_comes_back_whole_while_others_stand_before_it() {
-        let mut bucket = bucket(6000);
-        bucket.charge(5000);
-        let late = bucket.take(900).unwrap();
-        wait(&mut bucket, 30);
-        assert!((3100..=3101).contains(&bucket.remaining().0));
-        bucket.refund(late, 890);
-        assert!((3990..=3991).contains(&bucket.remaining().0), "{}", bucket.remaining().0);
+        let (bucket, mut now) = (bucket(6000), Instant::now());
+        bucket.charge(5000, now);
+        let late = bucket.take(900, now).unwrap();
+        now += Duration::from_secs(30);
+        assert!((3100..=3101).contains(&bucket.remaining(now).0));
+        bucket.refund(late, 890, now);
+        assert!((3990..=3991).contains(&bucket.remaining(now).0), "{}", bucket.remaining(now).0);
     }
 
     #[test]
     fn what_is_given_back_at_once_is_all_of_it() {
-        let bucket = bucket(10);
-        let slot = bucket.take(10).unwrap();
-        assert!(matches!(bucket.take(1), Err(Level::Wait(_))));
-        bucket.refund(slot, 10);
-        assert_eq!(bucket.remaining().0, 10);
-        assert_eq!(bucket.take(11), Err(Level::Never));
+        let (bucket, now) = (bucket(10), Instant::now());
+        let slot = bucket.take(10, now).unwrap();
+        assert!(matches!(bucket.take(1, now), Err(Level::Wait(_))));
+        bucket.refund(slot, 10, now);
+        assert_eq!(bucket.remaining(now).0, 10);
+        assert_eq!(bucket.take(11, now), Err(Level::Never));
     }
 }

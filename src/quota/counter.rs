@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::bucket::{Level, Slot, TokenBucket};
 use super::window::{Period, Window};
-use crate::clock;
+use crate::clock::{self, Look};
 
 /// How much of something was used in the period that runs.
 #[derive(Debug)]
@@ -110,45 +110,45 @@ impl State {
 
 impl Counter {
     /// Takes `amount`, all or nothing; `most` is the limit, or none.
-    pub fn take(&self, amount: u64, most: Option<u64>) -> Result<Taken, Level> {
+    pub fn take(&self, amount: u64, most: Option<u64>, now: Look) -> Result<Taken, Level> {
         match self {
             Counter::Sliding(bucket) => {
-                let slot = if most.is_none() { bucket.charge(amount) } else { bucket.take(amount)? };
+                let slot = if most.is_none() { bucket.charge(amount, now.here) } else { bucket.take(amount, now.here)? };
                 Ok(Taken { amount, of: Of::Minute(slot) })
             }
-            Counter::Calendar(tally) => tally.take(amount, most),
+            Counter::Calendar(tally) => tally.take(amount, most, now.clock),
         }
     }
 
     /// Replaces what was taken by what was used, be it more.
-    pub fn settle(&self, taken: Taken, used: u64) {
+    pub fn settle(&self, taken: Taken, used: u64, now: Look) {
         match (self, taken.of) {
             (Counter::Sliding(bucket), Of::Minute(slot)) => match used.checked_sub(taken.amount) {
                 Some(0) => {}
                 Some(more) => {
-                    bucket.charge(more);
+                    bucket.charge(more, now.here);
                 }
-                None => bucket.refund(slot, taken.amount - used),
+                None => bucket.refund(slot, taken.amount - used, now.here),
             },
             (Counter::Sliding(_), Of::Until(_)) => {}
             (Counter::Calendar(tally), _) => {
-                tally.settle(taken, used);
+                tally.settle(taken, used, now.clock);
             }
         }
     }
 
     /// Gives back what was taken.
-    pub fn give_back(&self, taken: Taken) {
-        self.settle(taken, 0);
+    pub fn give_back(&self, taken: Taken, now: Look) {
+        self.settle(taken, 0, now);
     }
 
     /// What is left under `most`, and how long until all of it is.
-    pub fn remaining(&self, most: u64) -> (u64, Duration) {
+    pub fn remaining(&self, most: u64, now: Look) -> (u64, Duration) {
         match self {
-            Counter::Sliding(bucket) => bucket.remaining(),
+            Counter::Sliding(bucket) => bucket.remaining(now.here),
             Counter::Calendar(tally) => {
-                let (state, now) = (tally.state(), Timestamp::now());
-                (most.saturating_sub(state.used.saturating_add(state.held)), state.window.left(now))
+                let state = tally.state_at(now.clock);
+                (most.saturating_sub(state.used.saturating_add(state.held)), state.window.left(now.clock))
             }
         }
     }
@@ -227,8 +227,8 @@ impl Tally {
     }
 
     /// Takes `amount`; `most` is the limit, or none.
-    pub fn take(&self, amount: u64, most: Option<u64>) -> Result<Taken, Level> {
-        let Count { state, since, .. } = &mut *self.lock();
+    pub fn take(&self, amount: u64, most: Option<u64>, now: Timestamp) -> Result<Taken, Level> {
+        let Count { state, since, .. } = &mut *self.lock_at(now);
         if most.is_some() && since.is_some_and(|since| since.is_waited_for && !since.is_loaded()) {
             return Err(Level::Unknown);
         }
@@ -238,7 +238,7 @@ impl Tally {
             return Err(Level::Never);
         }
         if state.with(amount) > most {
-            let wait = state.window.left(Timestamp::now());
+            let wait = state.window.left(now);
             return Err(if state.used.saturating_add(amount) <= most { Level::Held(state.held, wait) } else { Level::Wait(wait) });
         }
         state.held = state.held.saturating_add(amount);
@@ -246,8 +246,8 @@ impl Tally {
     }
 
     /// Replaces what was taken by what was used; tells how the count stands then.
-    pub fn settle(&self, taken: Taken, used: u64) -> State {
-        let Count { state, before, .. } = &mut *self.lock();
+    pub fn settle(&self, taken: Taken, used: u64, now: Timestamp) -> State {
+        let Count { state, before, .. } = &mut *self.lock_at(now);
         let of = |state: &State| matches!(taken.of, Of::Until(until) if until == state.window.ends);
         let before = before.as_mut().map(|(state, _)| state);
         if let Some(state) = [Some(&mut *state), before].into_iter().flatten().find(|state| of(state)) {
@@ -260,6 +260,10 @@ impl Tally {
     /// How the count stands.
     pub fn state(&self) -> State {
         self.lock().state
+    }
+
+    fn state_at(&self, now: Timestamp) -> State {
+        self.lock_at(now).state
     }
 
     /// Its budget has another amount now, of which other sums are so many percent.
@@ -277,8 +281,13 @@ impl Tally {
 
     /// In the period that runs now.
     fn lock(&self) -> MutexGuard<'_, Count> {
+        self.lock_at(Timestamp::now())
+    }
+
+    /// In the one that runs at a time that was looked at just before.
+    fn lock_at(&self, now: Timestamp) -> MutexGuard<'_, Count> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        count.go_to(self.per, Timestamp::now(), clock::was_set);
+        count.go_to(self.per, now, clock::was_set);
         count
     }
 }
@@ -386,16 +395,16 @@ mod tests {
             let (mut count, before) = (Count::new(State::new(per.window(then), 3), None), led_to_by_clocks());
             count.go_to(per, now, || true);
             let tally = Tally { per, count: Mutex::new(count) };
-            assert!(matches!(tally.take(1, Some(10)), Err(Level::Unknown)));
+            assert!(matches!(tally.take(1, Some(10), now), Err(Level::Unknown)));
             assert!(led_to_by_clocks() > before);
-            let soft = tally.take(1, None).unwrap();
+            let soft = tally.take(1, None, now).unwrap();
             assert!(!tally.load(true, |_| panic!("nobody was asked")));
             let (window, from) = tally.begin_to_load().unwrap();
             assert_eq!(window, per.window(now));
             assert!(tally.load(false, |asked| if asked == (window, from) { 6 } else { 0 }));
             assert!(tally.begin_to_load().is_none());
-            assert_eq!(tally.settle(soft, 1).used, used + 7);
-            assert!(tally.take(4 - used, Some(10)).is_err() && tally.take(3 - used, Some(10)).is_ok());
+            assert_eq!(tally.settle(soft, 1, now).used, used + 7);
+            assert!(tally.take(4 - used, Some(10), now).is_err() && tally.take(3 - used, Some(10), now).is_ok());
         }
     }
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::account::{Account, Chain};
 use super::limits::{Rate, Unit};
 use super::window::Period;
+use crate::clock::Look;
 
 /// For requests and for tokens, in that order.
 const NAMES: [(Unit, [HeaderName; 3]); 2] = [
@@ -30,11 +31,12 @@ const NAMES: [(Unit, [HeaderName; 3]); 2] = [
 
 /// Writes those of the accounts' limits that have least left.
 pub(super) fn write(chain: &Chain, to: &mut HeaderMap) {
+    let now = Look::now();
     let mut tightest: [Option<(u64, u64, Duration)>; 2] = [None, None];
     for account in chain.iter() {
         for (rate, counter) in account.current().meters.rates().filter(|(rate, _)| rate.per == Period::Minute && rate.models.is_none()) {
             let Some(place) = NAMES.iter().position(|(unit, _)| *unit == rate.unit) else { continue };
-            let (left, full_in) = counter.remaining(rate.most.get());
+            let (left, full_in) = counter.remaining(rate.most.get(), now);
             if tightest[place].is_none_or(|(_, other, _)| left < other) {
                 tightest[place] = Some((rate.most.get(), left, full_in));
             }
@@ -54,7 +56,7 @@ pub(super) fn write_refusing(account: &Account, refusing: &Rate, to: &mut Header
     let [(_, of_requests), (_, of_tokens)] = &NAMES;
     let names = if refusing.unit == Unit::Requests { of_requests } else { of_tokens };
     if let Some((rate, counter)) = found {
-        let (left, full_in) = counter.remaining(rate.most.get());
+        let (left, full_in) = counter.remaining(rate.most.get(), Look::now());
         write_one(names, (rate.most.get(), left, full_in), to);
     }
 }

@@ -11,6 +11,7 @@ use super::counter::{Counter, State, Taken, Tally};
 use super::limits::{Budget, Parallel, Unit};
 use super::meters::{Meters, Used};
 use super::{Exceeded, Level, Need, Stage};
+use crate::clock::Look;
 use crate::money::Usd;
 
 /// What a request holds of an account; given back, or settled, by its [`super::Permit`].
@@ -38,7 +39,7 @@ pub(super) struct Running {
 
 impl Meters {
     /// Takes what a request needs, or says which limit stands in the way; then nothing is taken.
-    pub(super) fn admit(self: &Arc<Self>, need: &Need<'_>) -> Result<Hold, Exceeded> {
+    pub(super) fn admit(self: &Arc<Self>, need: &Need<'_>, now: Look) -> Result<Hold, Exceeded> {
         let runs = !need.is_part;
         let running = if runs { self.running.fetch_add(1, Ordering::Relaxed) } else { 0 };
         // From here on the hold gives back what was taken, whichever limit refuses.
@@ -57,7 +58,7 @@ impl Meters {
                 continue;
             }
             let amount = need.of(rate.unit);
-            match counter.take(amount, (need.stage == Stage::ToSend).then_some(rate.most.get())) {
+            match counter.take(amount, (need.stage == Stage::ToSend).then_some(rate.most.get()), now) {
                 Ok(taken) => hold.rates.push((at, taken)),
                 Err(Level::Never) => return Err(Exceeded::TooLarge(rate.clone(), amount)),
                 Err(Level::Unknown) => return Err(Exceeded::Uncounted(rate.models.clone())),
@@ -77,7 +78,7 @@ impl Meters {
                 Err(why) => return Err(Exceeded::Unbounded(budget.clone(), why)),
             };
             let most = budget.nano_usd.nanos();
-            match tally.take(worst, (!is_soft).then_some(most)) {
+            match tally.take(worst, (!is_soft).then_some(most), now.clock) {
                 Ok(taken) => hold.budgets.push((at, taken)),
                 Err(Level::Unknown) => return Err(Exceeded::Uncounted(budget.models.clone())),
                 Err(_) => return Err(Exceeded::Budget { budget: budget.clone(), state: tally.state(), worst: Usd::of_nanos(worst) }),
@@ -138,20 +139,39 @@ impl Hold {
     /// Replaces what is held by what was used of a model that `touches` a limit's glob; `charged` hears which budgets that was charged to,
     /// and how they stand then.
     pub(super) fn settle(mut self, used: &Used, touches: &dyn Fn(&str) -> bool, charged: &dyn Fn(&Budget, &Tally, &State)) {
+        let now = Look::now();
         for (at, taken) in std::mem::take(&mut self.rates) {
             let Some((rate, counter)) = self.meters.rates.get(at) else { continue };
             match is_touched(&rate.models, touches) {
-                true if rate.unit == Unit::Requests => counter.settle(taken, taken.amount()),
-                true => counter.settle(taken, used.of(rate.unit)),
-                false => counter.give_back(taken),
+                true if rate.unit == Unit::Requests => counter.settle(taken, taken.amount(), now),
+                true => counter.settle(taken, used.of(rate.unit), now),
+                false => counter.give_back(taken, now),
             }
         }
         for (at, taken) in std::mem::take(&mut self.budgets) {
             let Some((budget, tally)) = self.meters.budgets.get(at) else { continue };
             let is_touched = is_touched(&budget.models, touches);
-            let state = tally.settle(taken, if is_touched { used.cost.nanos() } else { 0 });
+            let state = tally.settle(taken, if is_touched { used.cost.nanos() } else { 0 }, now.clock);
             if is_touched {
                 charged(budget, tally, &state);
+            }
+        }
+    }
+
+    /// What was not settled.
+    fn give_back(&self) {
+        if self.rates.is_empty() && self.budgets.is_empty() {
+            return;
+        }
+        let now = Look::now();
+        for (at, taken) in &self.rates {
+            if let Some((_, counter)) = self.meters.rates.get(*at) {
+                counter.give_back(*taken, now);
+            }
+        }
+        for (at, taken) in &self.budgets {
+            if let Some((_, tally)) = self.meters.budgets.get(*at) {
+                tally.settle(*taken, 0, now.clock);
             }
         }
     }
@@ -159,16 +179,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        for (at, taken) in &self.rates {
-            if let Some((_, counter)) = self.meters.rates.get(*at) {
-                counter.give_back(*taken);
-            }
-        }
-        for (at, taken) in &self.budgets {
-            if let Some((_, tally)) = self.meters.budgets.get(*at) {
-                tally.settle(*taken, 0);
-            }
-        }
+        self.give_back();
         if self.runs {
             self.meters.running.fetch_sub(1, Ordering::Relaxed);
         }

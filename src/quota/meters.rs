@@ -13,6 +13,7 @@ use super::bucket::TokenBucket;
 use super::counter::{Counter, Tally};
 use super::limits::{Budget, Limits, Parallel, ParallelByModel, Rate, Unit};
 use super::window::{Period, Window};
+use crate::clock::Look;
 use crate::money::Usd;
 
 /// The limits of an account, each with its counter.
@@ -74,7 +75,8 @@ impl Meters {
     }
 
     fn with(limits: &Limits, old: Option<&Meters>, begin: impl Fn(Period, &Option<String>, Timestamp) -> (Window, Begun)) -> Meters {
-        let now = Timestamp::now();
+        let look = Look::now();
+        let now = look.clock;
         let tally = |per: Period, models: &Option<String>, of: &dyn Fn(&Used) -> u64| match begin(per, models, now) {
             (window, Begun::With(used)) => Tally::new(per, window, of(&used)),
             (window, Begun::Unloaded(from)) => Tally::unloaded(per, window, from),
@@ -89,8 +91,8 @@ impl Meters {
                     let bucket = TokenBucket::per_minute(most);
                     // A changed limit is no new minute: what was used of the old one is used of it.
                     if let Some((old, counter)) = alike {
-                        let used = old.most.get().saturating_sub(counter.remaining(old.most.get()).0);
-                        bucket.charge(used.min(rate.most.get()));
+                        let used = old.most.get().saturating_sub(counter.remaining(old.most.get(), look).0);
+                        bucket.charge(used.min(rate.most.get()), look.here);
                     }
                     (rate.clone(), Arc::new(Counter::Sliding(bucket)))
                 }

@@ -21,9 +21,9 @@ pub struct Permit {
 // === impl Permit ===
 
 impl Permit {
-    pub(super) fn new(chain: &Chain, need: &Need<'_>) -> Permit {
+    pub(super) fn new(chain: &Chain, need: &Need<'_>, began: Timestamp) -> Permit {
         let reserved = Used { requests: need.requests, input: need.input, output: need.output, cost: need.cost.unwrap_or_default() };
-        let running = Running { began: Timestamp::now(), reserved };
+        let running = Running { began, reserved };
         Permit { chain: chain.clone(), holds: Vec::with_capacity(chain.len()), running }
     }
 

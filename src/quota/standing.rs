@@ -10,6 +10,7 @@ use super::account::{Account, Chain};
 use super::limits::{Budget, Rate};
 use super::window::Period;
 use super::{Exceeded, Refused, Unbounded};
+use crate::clock::Look;
 use crate::error::Refusal;
 use crate::money::Usd;
 
@@ -41,9 +42,9 @@ pub fn standing(chain: &Chain) -> Vec<Standing> {
 
 /// How the limits of one account stand: its rates, its budgets, and how many requests it may run.
 pub fn of(account: &Account) -> Vec<Standing> {
-    let current = account.current();
+    let (current, now) = (account.current(), Look::now());
     let rates = current.meters.rates().map(|(rate, counter)| {
-        let (left, full_in) = counter.remaining(rate.most.get());
+        let (left, full_in) = counter.remaining(rate.most.get(), now);
         let room_in = if left > 0 { Duration::ZERO } else { room_after(rate, full_in) };
         let (most, exceeded) = (rate.most.get(), Exceeded::Rate(rate.clone(), room_in));
         Standing::new(account, rate.to_string(), [most, left, 0], [Some(room_in), Some(full_in)], exceeded)
@@ -51,7 +52,7 @@ pub fn of(account: &Account) -> Vec<Standing> {
     let budgets = current.meters.budgets().map(|(budget, tally)| {
         let (state, most) = (tally.state(), budget.nano_usd.nanos());
         let left = most.saturating_sub(state.with(0));
-        let resets = state.window.has_end().then(|| state.window.left(jiff::Timestamp::now()));
+        let resets = state.window.has_end().then(|| state.window.left(now.clock));
         let room_in = if left > 0 || budget.soft { Some(Duration::ZERO) } else { resets };
         let exceeded = Exceeded::Budget { budget: budget.clone(), state, worst: Usd(1) };
         Standing::new(account, budget.to_string(), [most, left, state.held], [room_in, resets], exceeded)
