@@ -10,6 +10,8 @@ mod naming;
 mod pages;
 mod paying;
 mod streamed;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
