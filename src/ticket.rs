@@ -303,9 +303,10 @@ impl Ticket {
         let (at, total) = (Timestamp::now(), self.started.elapsed());
         if let Some((permit, begin)) = self.begun.take() {
             // Before anything is given back: who begins by that is written behind it.
-            self.write_down(begin, at, outcome, (usage, source, cost), total);
+            self.write_down(Arc::clone(&begin), at, outcome, (usage, source, cost), total);
             let is_named = |glob: &str| self.full_name().is_some_and(|name| limits::names(glob, &name)) || self.prompt_is_named_by(glob);
-            permit.settle(&self.used_in_all(&usage, cost), &is_named);
+            let began = |glob: &str| limits::names(glob, &begin.common.full_name()) || self.prompt_is_named_by(glob);
+            permit.settle_moved(&self.used_in_all(&usage, cost), &is_named, &began);
         }
         self.gateway.metrics.ended(&Ended {
             operation: self.operation.as_str(),

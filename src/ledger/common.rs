@@ -128,6 +128,12 @@ impl Common {
         facts.provider == provider && facts.model == model
     }
 
+    /// Its model's name, with its provider's.
+    pub fn full_name(&self) -> String {
+        let facts = self.facts();
+        format!("{}/{}", facts.provider, facts.model)
+    }
+
     /// The address that it came from.
     pub fn address(&self) -> Option<IpAddr> {
         self.from

@@ -210,6 +210,7 @@ impl Tally {
     }
 
     /// Holds `held` for a request that runs already: one of before is in the ledger's part as `open`, if it belongs to this period at all.
+    /// Either is nothing where this counts other models than the one that answered, or than the one that it began with.
     pub fn take_over(&self, began: Timestamp, held: u64, open: u64) -> Option<Taken> {
         let Count { state, since, .. } = &mut *self.lock();
         if began < state.window.begins {

@@ -35,6 +35,15 @@ pub(super) struct Running {
     pub reserved: Used,
 }
 
+/// Whose request a limit's glob takes it for.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'a> {
+    /// Whether it names the model that the ledger has it under while it is open: the one that it began with.
+    pub began: &'a dyn Fn(&str) -> bool,
+    /// Whether it names the model that answered.
+    pub ended: &'a dyn Fn(&str) -> bool,
+}
+
 // === impl Meters ===
 
 impl Meters {
@@ -102,7 +111,7 @@ impl Hold {
     }
 
     /// Moves to the counters that hold now; `is_new` where it held none of this account before.
-    pub(super) fn move_to(&mut self, current: &Arc<Meters>, running: &Running, touches: &dyn Fn(&str) -> bool, is_new: bool) {
+    pub(super) fn move_to(&mut self, current: &Arc<Meters>, running: &Running, named: Named<'_>, is_new: bool) {
         if Arc::ptr_eq(&self.meters, current) && !is_new {
             return;
         }
@@ -112,13 +121,13 @@ impl Hold {
             let place = before.rates.iter().position(|(_, other)| Arc::ptr_eq(other, counter)).filter(|_| !is_new);
             let taken = match (place, &**counter) {
                 (Some(place), _) => held_rates.iter().find(|(held, _)| *held == place).map(|(_, taken)| *taken),
-                (None, Counter::Calendar(tally)) if is_touched(&rate.models, touches) => {
+                (None, Counter::Calendar(tally)) => {
                     // Tokens of a request that is open are not in the ledger yet.
                     let open = if rate.unit == Unit::Requests { 1 } else { 0 };
-                    tally.take_over(running.began, running.reserved.of(rate.unit), open)
+                    running.take_over(tally, named.by(&rate.models), running.reserved.of(rate.unit), open)
                 }
                 // What it holds is used already in the minute that a changed limit goes on with.
-                (None, _) => None,
+                (None, Counter::Sliding(_)) => None,
             };
             self.rates.extend(taken.map(|taken| (at, taken)));
         }
@@ -126,11 +135,10 @@ impl Hold {
             let place = before.budgets.iter().position(|(_, other)| Arc::ptr_eq(other, tally)).filter(|_| !is_new);
             let taken = match place {
                 Some(place) => held_budgets.iter().find(|(held, _)| *held == place).map(|(_, taken)| *taken),
-                None if is_touched(&budget.models, touches) => {
+                None => {
                     let reserved = running.reserved.cost.nanos();
-                    tally.take_over(running.began, reserved, reserved)
+                    running.take_over(tally, named.by(&budget.models), reserved, reserved)
                 }
-                None => None,
             };
             self.budgets.extend(taken.map(|taken| (at, taken)));
         }
@@ -186,6 +194,25 @@ impl Drop for Hold {
         for running in &self.running_by_model {
             running.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Moves it to a count that was begun while it ran: one of who answered holds `held`, and one of whom it began with has `open` of the ledger.
+    fn take_over(&self, tally: &Tally, [began, ended]: [bool; 2], held: u64, open: u64) -> Option<Taken> {
+        let so = |is: bool, amount| if is { amount } else { 0 };
+        (began || ended).then(|| tally.take_over(self.began, so(ended, held), so(began, open))).flatten()
+    }
+}
+
+// === impl Named ===
+
+impl Named<'_> {
+    /// Whether a limit on these models counts it while it is open, and once it has ended.
+    fn by(self, models: &Option<String>) -> [bool; 2] {
+        [self.began, self.ended].map(|touches| is_touched(models, touches))
     }
 }
 

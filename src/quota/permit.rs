@@ -4,7 +4,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 
 use super::account::Chain;
-use super::hold::{Hold, Running};
+use super::hold::{Hold, Named, Running};
 use super::meters::Used;
 use super::{Need, headers};
 
@@ -37,23 +37,28 @@ impl Permit {
     }
 
     /// Replaces the reservation by what was really used of a model that `touches` a limit's glob, and ends the request.
-    pub fn settle(mut self, used: &Used, touches: &dyn Fn(&str) -> bool) {
-        self.follow(touches);
+    pub fn settle(self, used: &Used, touches: &dyn Fn(&str) -> bool) {
+        self.settle_moved(used, touches, touches);
+    }
+
+    /// The same of one that the ledger had as one of a model that `began` names until another one answered.
+    pub fn settle_moved(mut self, used: &Used, touches: &dyn Fn(&str) -> bool, began: &dyn Fn(&str) -> bool) {
+        self.follow(Named { began, ended: touches });
         for (place, hold) in std::mem::take(&mut self.holds) {
             hold.settle(used, touches, &|budget, tally, state| self.chain[place].charged(budget, tally, state));
         }
     }
 
     /// Limits that were set since the request began count it too.
-    fn follow(&mut self, touches: &dyn Fn(&str) -> bool) {
+    fn follow(&mut self, named: Named<'_>) {
         for (place, account) in self.chain.iter().enumerate() {
             let current = account.current();
             match self.holds.iter_mut().find(|(held, _)| *held == place) {
-                Some((_, hold)) => hold.move_to(&current.meters, &self.running, touches, false),
+                Some((_, hold)) => hold.move_to(&current.meters, &self.running, named, false),
                 None if current.limits.counts_nothing() => {}
                 None => {
                     let mut hold = current.meters.join();
-                    hold.move_to(&current.meters, &self.running, touches, true);
+                    hold.move_to(&current.meters, &self.running, named, true);
                     self.holds.push((place, hold));
                 }
             }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::account::{Account, Current};
 use super::alert::{self, AlertSender};
 use super::limits::ParallelByModel;
+use super::meters::Past;
 use super::*;
 use crate::clock::Look;
 use crate::error::Refusal;
@@ -316,6 +317,40 @@ async fn a_budget_that_is_set_while_requests_run_counts_what_they_use_and_not_wh
         after.settle(&used(1, 40), ALL);
         assert_eq!(stands(&chain), (60 + 50 + 40, 0));
         assert_eq!(chain[0].current().meters.running(), 0);
+    }
+}
+
+#[tokio::test]
+async fn limits_of_models_that_are_set_while_a_request_goes_from_one_to_the_other_count_it_by_who_answers() {
+    let (first, last) = (|glob: &str| glob == "a", |glob: &str| glob == "b");
+    let both = Limits {
+        rates: ["requests/hour=100@a", "requests/hour=100@b"].map(|text| text.parse().unwrap()).into(),
+        ..budgets(&["1/ever@a", "1/ever@b", "1/ever"])
+    };
+    // Of a row that is open the ledger has the model that it began with, and what is reserved; then the one that answered, and what it cost.
+    let ledger = |model: &'static str, cost: i64| {
+        move |past: &Past| if past.models.as_deref().is_none_or(|glob| glob == model) { used(0, cost) } else { Used::default() }
+    };
+    for ends_before_it_was_asked in [true, false] {
+        let chain = chain(Limits::default()).await;
+        let running = admit(&chain, &costs(900)).unwrap();
+        let meters = change(&chain[0], both.clone());
+        let settle = |running: Permit| running.settle_moved(&used(0, 30), &last, &first);
+        let asked = || assert_eq!(meters.begin_to_load().len(), 5);
+        asked();
+        if ends_before_it_was_asked {
+            settle(running);
+            assert!(!meters.load(false, ledger("a", 900)), "the ledger may know either, of both");
+            asked();
+            assert!(meters.load(false, ledger("b", 30)));
+        } else {
+            assert!(meters.load(false, ledger("a", 900)));
+            settle(running);
+        }
+        let spent: Vec<_> = meters.budgets().map(|(_, tally)| (tally.state().used, tally.state().held)).collect();
+        assert_eq!(spent, [(0, 0), (30, 0), (30, 0)]);
+        let left: Vec<_> = meters.rates().map(|(_, counter)| counter.remaining(100).0).collect();
+        assert_eq!(left, [100, 99]);
     }
 }
 

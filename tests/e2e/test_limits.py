@@ -415,6 +415,33 @@ def test_budget_that_is_set_while_requests_run_counts_what_they_use(start_gatewa
     assert eventually(lambda: spent(gateway, key) == (round(2 * COST, 6), 0)), spent(gateway, key)
 
 
+def test_budgets_of_models_that_are_set_while_an_alias_runs_count_who_answers(start_gateway, upstream):
+    """The ledger has it under the first model until the second one has answered."""
+    price = "{ context = 20000, max_output = 16000, price = { input = 1, output = 10 } }"
+    models = f'"a" = {price}\n"b" = {price}'
+    config = '[aliases]\nal = ["test/a", "test/b"]\n'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, models=models)}, config=config)
+    key, hold = gateway.new_key(), Hold()
+    upstream.serve("a", provider.error(500))
+    upstream.serve("b", provider.chat_stream("One two", usage=True, hold=hold))
+    running = threading.Thread(target=ask, args=(gateway, key["key"], "al"), kwargs={"stream": True, "max_tokens": 16000})
+    running.start()
+    assert hold.reached.wait(5)
+    budgets = [{"nano_usd": 10**9, "per": "ever", "models": f"test/{model}"} for model in "ab"]
+    gateway.admin("PATCH", f"/keys/{key['id']}", {"budgets": budgets})
+    stands = lambda: [(limit["most"] - limit["left"], limit["held"]) for limit in explain()]  # noqa: E731
+    explain = lambda: gateway.admin("POST", "/keys/explain", {"key": key["id"]})["limits"]  # noqa: E731
+    assert eventually(lambda: stands() and stands()[0][0] > 100_000_000), stands()
+    hold.released.set()
+    running.join()
+    # 1000 tokens in and 200 out.
+    assert eventually(lambda: stands() == [(0, 0), (3_000_000, 0)]), stands()
+    gateway.stop()
+    gateway.start()
+    assert ask(gateway, key["key"], "test/a", max_tokens=1).status == 500
+    assert stands() == [(0, 0), (3_000_000, 0)], "as the ledger has it"
+
+
 @pytest.mark.parametrize("whose", ["key", "team"])
 def test_a_budget_that_is_spent_lets_nothing_pass_while_its_period_is_changed(start_gateway, upstream, whose):
     gateway = start_gateway()
