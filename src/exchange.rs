@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use jiff::Timestamp;
 
 use self::estimate::{Estimate, Input};
@@ -26,7 +26,7 @@ use self::fitting::Again;
 use self::paying::Paying;
 use crate::catalog::{Model, Operation};
 use crate::dialect::openai_responses::LEAST_OUTPUT;
-use crate::dialect::{Ask, Called, Meant, meant};
+use crate::dialect::{Ask, Called, Meant, meant, vocabulary};
 use crate::error::{Kind, Refusal};
 use crate::gateway::Gateway;
 use crate::key::caller::Plane;
@@ -38,6 +38,9 @@ use crate::route::{self, Target};
 use crate::surface::{REQUEST_ID, Surface, write_end};
 use crate::ticket::Ticket;
 use crate::upstream::{self, Answer};
+
+/// Anthropic's header of beta flags.
+const BETA_FLAGS: &str = "anthropic-beta";
 
 /// Serves a request, or says in its surface's own shape why not.
 pub fn exchange(
@@ -148,7 +151,8 @@ async fn walk(
     if let Some(meant) = &meant {
         keeping::holder(gateway, caller.id(), &naming::files_meant(meant)).await?;
     }
-    check_seen(&ask, &caller, &targets)?;
+    let headers = upstream::headers_to_forward(dialect, &head.headers);
+    check_seen(&ask, &headers, &caller, &targets)?;
     ask.holds_price = caller.has_hard_budget();
     let input = Input::of(&ask, ask.holds_price);
     // One that is translated may have its limit raised to the least that its provider takes.
@@ -160,7 +164,6 @@ async fn walk(
     let (permit, estimate) = admitted.map_err(|refused| refused.told(surface.asker()))?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
-    let headers = upstream::headers_to_forward(dialect, &head.headers);
     let payer = Paying { ticket, caller: &caller, estimate_of: &estimate_of };
     let answered = gateway.client.call(&ask, meant.as_ref(), &targets, &headers, &payer).await;
     paying::asked(ticket, &targets, &answered, &estimate_of);
@@ -199,12 +202,18 @@ fn key_in_model(whose: &str) -> Refusal {
 }
 
 /// Where a list or a hard budget has to hold, nothing goes on that lets a provider use more than what was judged.
-fn check_seen(ask: &Ask, caller: &Caller, targets: &[Target]) -> Result<(), Refusal> {
+fn check_seen(ask: &Ask, headers: &HeaderMap, caller: &Caller, targets: &[Target]) -> Result<(), Refusal> {
     if caller.has_list_or_budget() && (ask.names_others || ask.tools.name_models(&ask.body)) {
         return Err(others_named());
     }
     let is_talk = matches!(ask.called.operation, Operation::Chat | Operation::Completions);
-    check_known(ask.tools.unknown.as_deref().filter(|_| is_talk), caller, targets)
+    check_known(ask.tools.unknown.as_deref().filter(|_| is_talk), caller, targets)?;
+    let flags = headers.get(BETA_FLAGS).and_then(|flags| flags.to_str().ok());
+    let widening = flags.and_then(vocabulary::widening).or(ask.widening.as_deref());
+    // What takes no more than is reserved for it anyway may be told so.
+    let is_judged =
+        |target: &Target, flag| target.facts().and_then(estimate::takes).is_none_or(|takes| takes >= vocabulary::widens_to(flag));
+    check_known(widening.filter(|flag| !targets.iter().all(|target| is_judged(target, flag))), caller, targets)
 }
 
 /// Where a hard budget has to hold, nothing goes on by which a provider that charges could do what nobody here knows.

@@ -45,6 +45,8 @@ pub struct Ask {
     pub tools: Tools,
     /// Whether it names other models that its provider may call instead.
     pub names_others: bool,
+    /// A beta flag that has a model take more than its own context.
+    pub widening: Option<String>,
     /// Whether nothing may cost more than its price here, which a provider that chooses among others is told.
     pub holds_price: bool,
     /// The bytes as they came.
@@ -119,6 +121,7 @@ impl Ask {
         let points_out = members.points_out() || names_prompt || (has_state && names_kept_items(&members));
         let tools = Tools::find(&members);
         let names_others = names_others(&members);
+        let widening = vocabulary::widening_in(&members).map(str::to_owned);
         // A token for a byte at the most.
         let foretold = members.given("prediction").map_or(0, |member| member.raw.len() as u64);
         Ok(Ask {
@@ -132,6 +135,7 @@ impl Ask {
             names_files: members.may_name_files(),
             tools,
             names_others,
+            widening,
             holds_price: false,
             max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
             foretold,

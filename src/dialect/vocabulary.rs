@@ -13,6 +13,8 @@ const EXTRA: &str = "extra_body";
 /// Words of what could let a provider do more.
 const MORE: [&str; 5] = ["tool", "search", "model", "agent", "\\u"];
 
+/// Members that hold whatever a provider takes.
+const HOLDERS: [&str; 4] = ["providerOptions", "provider_options", "additionalModelRequestFields", EXTRA];
 /// Words, in small letters, of what is dearer, or is more, in a member that holds whatever its provider takes.
 const DEARER: [&str; 7] = ["tier", "speed", "latency", "geo", "plugin", "max_tokens", "\\u00"];
 /// What pictures, sound and judgements are asked for by (OpenAI's "Create image", "Create speech" and "Create moderation").
@@ -45,6 +47,24 @@ pub fn holds_more(name: &str, raw: &str) -> bool {
     !says_nothing(raw) && (!is_known() || is_dearer(name, raw))
 }
 
+/// The first of Anthropic's beta flags, as a header or a member has them, that has a model take more than its own context.
+pub fn widening(flags: &str) -> Option<&str> {
+    // What sorts out the context that there is says so in a field of its own.
+    let widens = |flag: &&str| flag.starts_with("context-") && !flag.starts_with("context-management");
+    flags.split([',', '"']).map(str::trim).find(widens)
+}
+
+/// The same among the members that have such flags, or hold whatever a provider takes.
+pub fn widening_in<'a>(members: &'a Members<'_>) -> Option<&'a str> {
+    let may_have = |name: &str| matches!(name, "anthropic_beta" | "betas") || HOLDERS.contains(&name);
+    members.iter().filter(|member| may_have(&member.name)).find_map(|member| widening(member.raw))
+}
+
+/// How many tokens such a flag has a model take.
+pub fn widens_to(flag: &str) -> u64 {
+    if flag.starts_with("context-1m-") { 1_000_000 } else { u64::MAX }
+}
+
 /// Whether a request is to be thought over several times, which moves it to another model at some (OpenRouter) and has one read it again.
 pub fn is_thought_over(reasoning: &str) -> bool {
     let plain = || reasoning.split_ascii_whitespace().collect::<String>();
@@ -65,7 +85,9 @@ fn is_dearer(name: &str, raw: &str) -> bool {
         "service_tier" | "serviceTier" => !is_one_of(&PLAIN_TIERS, raw),
         "inference_geo" => !is_one_of(&["global"], raw),
         "performanceConfig" => !is_one_of(&["standard"], raw),
-        "providerOptions" | "provider_options" | "additionalModelRequestFields" | EXTRA => {
+        // A letter of a flag may be escaped.
+        "anthropic_beta" | "betas" => raw.contains('\\'),
+        _ if HOLDERS.contains(&name) => {
             let lower = raw.to_ascii_lowercase();
             DEARER.iter().any(|word| lower.contains(word))
         }
@@ -181,10 +203,15 @@ mod tests {
             ("providerOptions", "{\"anthropic\":{\"speed\":\"fast\"}}", "{\"anthropic\":{\"thinking\":{\"type\":\"enabled\"}}}"),
             ("extra_body", "{\"service_tier\":\"priority\"}", "{\"google\":{\"thinking_config\":{}}}"),
             ("additionalModelRequestFields", "{\"max_tokens\":40000}", "{\"top_k\":5}"),
+            ("anthropic_beta", "[\"c\\u006fntext-1m-2025-08-07\"]", "[\"computer-use-2025-01-24\"]"),
         ];
         for (name, dear, plain) in cases {
             assert!(holds_more(name, dear) && !holds_more(name, plain), "{name}: {dear}, {plain}");
         }
+        let widening_all = ["context-1m-2025-08-07", "computer-use-2025-01-24, context-1m-2025-08-07", r#"["context-2m-2027-01-01"]"#];
+        assert!(widening_all.iter().all(|flags| widening(flags).is_some_and(|flag| flag.starts_with("context-"))));
+        assert!(["context-management-2025-06-27", r#"["computer-use-2025-01-24"]"#, ""].iter().all(|flags| widening(flags).is_none()));
+        assert!(widens_to("context-1m-2025-08-07") == 1_000_000 && widens_to("context-10m-2027-01-01") == u64::MAX);
         let thought_over = ["{\"mode\":\"pro\"}", "{\"mo\\u0064e\":\"pro\"}", "{\"mode\":\"standard\",\"mode\":\"pro\"}"];
         assert!(thought_over.iter().all(|reasoning| is_thought_over(reasoning)));
         assert!(!is_thought_over("{\"effort\":\"high\",\"mode\" : \"standard\"}") && !is_thought_over("{\"summary\":\"auto\"}"));

@@ -553,6 +553,43 @@ def test_single_words_are_refused_that_a_budget_could_not_hold(gateway, upstream
     assert ask(gateway, gateway.new_key(budget="100/ever:soft")["key"], "oa/m", **fields).status == 200
 
 
+WIDE = "context-1m-2025-08-07"
+TALK = {"max_tokens": 9, "messages": [USER]}
+CONVERSE = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}], "inferenceConfig": {"maxTokens": 9}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "flags"),
+    [
+        ("/v1/messages", TALK, f"computer-use-2025-01-24,{WIDE}"),
+        ("/v1/messages", TALK | {"anthropic_beta": [WIDE]}, None),
+        ("/v1/messages", TALK | {"betas": ["computer-use-2025-01-24", WIDE]}, None),
+        ("/v1/chat/completions", TALK | {"extra_body": {"anthropic_beta": [WIDE]}}, None),
+        ("/v1/chat/completions", TALK | {"providerOptions": {"anthropic": {"anthropicBeta": [WIDE]}}}, None),
+        ("/model/{model}/converse", CONVERSE | {"additionalModelRequestFields": {"anthropic_beta": [WIDE]}}, None),
+    ],
+    ids=["header", "anthropic_beta", "betas", "extra_body", "providerOptions", "bedrock"],
+)
+def test_no_flag_has_a_model_take_more_than_is_held_for_it(start_gateway, upstream, path, body, flags):
+    files = {name: file(upstream.url, [dialect], {"m": "context = 200000, max_output = 64", "wide": "context = 1000000, max_output = 64"})
+             for name, dialect in [("an", "anthropic_messages"), ("oa", "openai_chat"), ("br", "bedrock_converse")]}
+    gateway = start_gateway(providers=files)
+    name = "an" if path == "/v1/messages" else "br" if "{" in path else "oa"
+
+    def told(model, flags=flags, **limits):
+        upstream.requests.clear()
+        named = {"model": f"{name}/{model}"} if name != "br" else {}
+        headers = {"anthropic-beta": flags} if flags else {}
+        reply = gateway.request("POST", path.format(model=f"{name}%2F{model}"), json.dumps(body | named).encode(), gateway.new_key(**limits)["key"], **headers)
+        return reply.status, f"'{WIDE}'" in reply.body.decode(), len(upstream.requests)
+
+    assert told("m", budget="100/ever") == (403, True, 0)
+    assert told("m", budget="100/ever:soft")[2] == 1, "it is for the provider to judge"
+    assert told("wide", budget="100/ever")[2] == 1, "so much is held for it anyway"
+    if flags:
+        assert told("m", "context-management-2025-06-27,computer-use-2025-01-24", budget="100/ever")[2] == 1
+
+
 def test_thinking_it_over_several_times_is_another_model(gateway, upstream):
     upstream.serve_at("POST", "/responses", provider.error(500))
     body = {"model": "oa/m", "max_output_tokens": 16, "input": "Hi", "reasoning": {"mode": "pro"}}
