@@ -156,6 +156,7 @@ fn tools_that_a_provider_runs_are_told_from_a_callers_own() {
         r#""context_management":{"edits":[{"type":"compact_20260112"}]}"#,
         r#""compaction":{"type":"summarize"}"#,
         r#""enable_search":true"#,
+        r#""additionalModelRequestFields":{"tools":[{"type":"web_search_20250305","name":"web_search"}]}"#,
     ];
     for rest in run_there {
         assert!(added(rest).runs_there, "{rest}");
@@ -173,6 +174,9 @@ fn tools_that_a_provider_runs_are_told_from_a_callers_own() {
     }
     let shell = added(r#""tools":[{"type":"bash_20250124","name":"bash"},{"type":"text_editor_20250728"},{"name":"f","input_schema":{}}]"#);
     assert_eq!(shell, Added { runs_there: false, described_there: 2, any: true });
+    let on_bedrock = added(r#""additionalModelRequestFields":{"top_k":1,"tools":[{"type":"computer_20250124","name":"computer"}]}"#);
+    assert_eq!(on_bedrock, Added { described_there: 1, ..shell });
+    assert_eq!(added(r#""additionalModelRequestFields":{"top_k":1}"#), Added::default());
     assert_eq!(added(r#""messages":[]"#), Added::default());
 }
 

@@ -59,6 +59,8 @@ impl Tools {
             match name {
                 HANDED => tools.handed.push(member.range.clone()),
                 _ if HANDED_WITHIN.contains(&name) => tools.handed_within.push(member.range.clone()),
+                // Claude's own, on Bedrock.
+                vocabulary::ADDITIONAL if member.raw.contains("\"tools\"") => tools.handed_within.push(member.range.clone()),
                 _ => {}
             }
             // To sum up what was said so far is a call of the model by itself; a prompt that the provider keeps may have any tools.
@@ -66,8 +68,8 @@ impl Tools {
             tools.are_run_there |= is_run_there
                 || (name == "context_management" && member.raw.contains("compact"))
                 || (name == "prompt" && member.raw.starts_with('{'));
-            if !is_run_there && tools.unknown.is_none() && vocabulary::holds_more(name, member.raw) {
-                tools.unknown = Some(name.to_owned());
+            if !is_run_there && tools.unknown.is_none() {
+                tools.unknown = vocabulary::more(name, member.raw);
             }
         }
         tools

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use super::members::Members;
+use super::members::{Member, Members};
 
 /// What stands in a request as an SDK takes it beside its own members: of a few providers that read it there, such as Google, it is known.
 const EXTRA: &str = "extra_body";
@@ -14,7 +14,17 @@ const EXTRA: &str = "extra_body";
 const MORE: [&str; 5] = ["tool", "search", "model", "agent", "\\u"];
 
 /// Members that hold whatever a provider takes.
-const HOLDERS: [&str; 4] = ["providerOptions", "provider_options", "additionalModelRequestFields", EXTRA];
+const HOLDERS: [&str; 4] = ["providerOptions", "provider_options", ADDITIONAL, EXTRA];
+/// The one of them that is Bedrock's, where each family of models has its own.
+pub const ADDITIONAL: &str = "additionalModelRequestFields";
+/// What stands in it that has no model do more than answer: Claude's, Nova's, gpt-oss's, Qwen's, Cohere's and AI21's, and what many share.
+const IN_ADDITIONAL: &str = "anthropic_beta anthropic_version context_management output_config thinking tool_choice tools top_k \
+    inferenceConfig reasoningConfig reasoning_config reasoning_effort chat_template_kwargs enable_thinking parallel_tool_calls \
+    documents k p preamble prompt_truncation raw_prompting return_prompt safety_mode search_queries_only \
+    countPenalty frequencyPenalty presencePenalty frequency_penalty length_penalty logit_bias logprobs metadata min_p presence_penalty \
+    random_seed repetition_penalty response_format safe_prompt seed stop stop_sequences temperature top_logprobs top_p user";
+/// And in Nova's `inferenceConfig` there: of how much it says, Converse's own is judged.
+const IN_NOVAS: &str = "stopSequences temperature topK topP";
 /// Words, in small letters, of what is dearer, or is more, in a member that holds whatever its provider takes.
 const DEARER: [&str; 7] = ["tier", "speed", "latency", "geo", "plugin", "max_tokens", "\\u00"];
 /// What pictures, sound and judgements are asked for by (OpenAI's "Create image", "Create speech" and "Create moderation").
@@ -45,6 +55,27 @@ fn is_among(names: &str, name: &str) -> bool {
 pub fn holds_more(name: &str, raw: &str) -> bool {
     let is_known = || has(name) || (name == EXTRA && !MORE.iter().any(|word| raw.contains(word)));
     !says_nothing(raw) && (!is_known() || is_dearer(name, raw))
+}
+
+/// What such a member is called, where it is one: of Bedrock's own for all that a model takes, what stands in it.
+pub fn more(name: &str, raw: &str) -> Option<String> {
+    let within = || if name == ADDITIONAL { more_in_additional(raw) } else { None };
+    holds_more(name, raw).then(|| within().unwrap_or_else(|| name.to_owned()))
+}
+
+/// The first member of it that nobody here knows; of what nobody can read, itself.
+fn more_in_additional(raw: &str) -> Option<String> {
+    let Ok(members) = Members::read(raw.as_bytes()) else { return Some(ADDITIONAL.to_owned()) };
+    let all_among =
+        |names, raw: &str| Members::read(raw.as_bytes()).is_ok_and(|inner| inner.iter().all(|member| is_among(names, &member.name)));
+    let is_more = |member: &&Member<'_>| match &*member.name {
+        "inferenceConfig" => !all_among(IN_NOVAS, member.raw),
+        // To sum up what was said so far is a call of the model by itself.
+        "context_management" => member.raw.contains("compact"),
+        name => !is_among(IN_ADDITIONAL, name) || is_dearer(name, member.raw),
+    };
+    let more = members.iter().filter(|member| !says_nothing(member.raw)).find(is_more)?;
+    Some(format!("{ADDITIONAL}.{}", more.name))
 }
 
 /// The first of Anthropic's beta flags, as a header or a member has them, that has a model take more than its own context.
@@ -89,7 +120,7 @@ fn is_dearer(name: &str, raw: &str) -> bool {
         "anthropic_beta" | "betas" => raw.contains('\\'),
         _ if HOLDERS.contains(&name) => {
             let lower = raw.to_ascii_lowercase();
-            DEARER.iter().any(|word| lower.contains(word))
+            DEARER.iter().any(|word| lower.contains(word)) || (name == ADDITIONAL && more_in_additional(raw).is_some())
         }
         _ => false,
     }
@@ -203,11 +234,21 @@ mod tests {
             ("providerOptions", "{\"anthropic\":{\"speed\":\"fast\"}}", "{\"anthropic\":{\"thinking\":{\"type\":\"enabled\"}}}"),
             ("extra_body", "{\"service_tier\":\"priority\"}", "{\"google\":{\"thinking_config\":{}}}"),
             ("additionalModelRequestFields", "{\"max_tokens\":40000}", "{\"top_k\":5}"),
+            (ADDITIONAL, "{\"n\":16}", "{\"n\":null,\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":1024}}"),
+            (ADDITIONAL, "{\"inferenceConfig\":{\"maxTokens\":9}}", "{\"inferenceConfig\":{\"topK\":9}}"),
+            (
+                ADDITIONAL,
+                "{\"context_management\":{\"edits\":[{\"type\":\"compact_20260112\"}]}}",
+                "{\"context_management\":{\"edits\":[]}}",
+            ),
+            (ADDITIONAL, "{\"thinking\":{},\"thinking\":{}}", "{\"reasoning_config\":\"high\"}"),
             ("anthropic_beta", "[\"c\\u006fntext-1m-2025-08-07\"]", "[\"computer-use-2025-01-24\"]"),
         ];
         for (name, dear, plain) in cases {
             assert!(holds_more(name, dear) && !holds_more(name, plain), "{name}: {dear}, {plain}");
         }
+        assert_eq!(more(ADDITIONAL, "{\"top_k\":5,\"n\":16}").as_deref(), Some("additionalModelRequestFields.n"));
+        assert_eq!(more("swarm", "1").as_deref(), Some("swarm"));
         let widening_all = ["context-1m-2025-08-07", "computer-use-2025-01-24, context-1m-2025-08-07", r#"["context-2m-2027-01-01"]"#];
         assert!(widening_all.iter().all(|flags| widening(flags).is_some_and(|flag| flag.starts_with("context-"))));
         assert!(["context-management-2025-06-27", r#"["computer-use-2025-01-24"]"#, ""].iter().all(|flags| widening(flags).is_none()));

@@ -590,6 +590,34 @@ def test_no_flag_has_a_model_take_more_than_is_held_for_it(start_gateway, upstre
         assert told("m", "context-management-2025-06-27,computer-use-2025-01-24", budget="100/ever")[2] == 1
 
 
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"top_k": 3, "n": 16}, "n"),
+        ({"num_generations": 5}, "num_generations"),
+        ({"numResults": 5}, "numResults"),
+        ({"inferenceConfig": {"maxTokens": 40000}}, "inferenceConfig"),
+        ({"max_completion_tokens": 40000}, "max_completion_tokens"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_bedrock_hands_to_a_model_by_itself_is_known_under_a_budget(start_gateway, upstream, fields, named):
+    gateway = start_gateway(providers={"br": file(upstream.url, ["bedrock_converse"])})
+
+    def told(fields, budget):
+        upstream.requests.clear()
+        body = json.dumps(CONVERSE | {"additionalModelRequestFields": fields}).encode()
+        return gateway.request("POST", "/model/br%2Fm/converse", body, gateway.new_key(budget=budget)["key"])
+
+    refused = told(fields, "100/ever")
+    assert refused.status == 403 and f"'additionalModelRequestFields.{named}'" in refused.body.decode() and upstream.requests == []
+    told(fields, "100/ever:soft")
+    assert upstream.requests, "it is for the provider to judge"
+    plain = {"top_k": 3, "thinking": {"type": "enabled", "budget_tokens": 1024}, "inferenceConfig": {"topK": 3}, "anthropic_beta": ["computer-use-2025-01-24"]}
+    told(plain, "100/ever")
+    assert upstream.requests
+
+
 def test_thinking_it_over_several_times_is_another_model(gateway, upstream):
     upstream.serve_at("POST", "/responses", provider.error(500))
     body = {"model": "oa/m", "max_output_tokens": 16, "input": "Hi", "reasoning": {"mode": "pro"}}
