@@ -285,6 +285,23 @@ fn a_whole_answer_tells_its_usage_in_each_spelling() {
             r#"{"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":13,"completion_tokens_details":{"reasoning_tokens":3}}}"#,
             (9, 4),
         ),
+        // Gemini's, as several gateways write it, with what it thought in the total alone.
+        (r#"{"usage":{"prompt_tokens":20,"completion_tokens":198,"total_tokens":623}}"#, (20, 603)),
+        (
+            r#"{"usage":{"input_tokens":20,"output_tokens":198,"total_tokens":623,"output_tokens_details":{"reasoning_tokens":100}}}"#,
+            (20, 603),
+        ),
+        (r#"{"usage":{"prompt_tokens":20,"completion_tokens":198,"total_tokens":0}}"#, (20, 198)),
+        // Mistral's of sound, and a cache that is counted beside.
+        (r#"{"usage":{"prompt_audio_seconds":203,"prompt_tokens":4,"total_tokens":3264,"completion_tokens":635}}"#, (2629, 635)),
+        (
+            r#"{"usage":{"prompt_audio_seconds":5,"prompt_tokens":5,"total_tokens":404,"completion_tokens":24,"prompt_tokens_details":{"cached_tokens":368}}}"#,
+            (380, 24),
+        ),
+        (
+            r#"{"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":1015,"prompt_tokens_details":{"cached_tokens":1000}}}"#,
+            (1010, 5),
+        ),
         (r#"{"usage":{"prompt_tokens":0,"completion_tokens":0,"input_tokens":9,"output_tokens":4,"cost":0.5,"details":[null]}}"#, (9, 4)),
     ];
     for (text, (input, output)) in cases {

@@ -134,6 +134,20 @@ def billed(case):
     return tuple(map(int, found[-1]))
 
 
+@pytest.mark.parametrize("surface", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_what_was_thought_is_charged_where_the_total_alone_tells_of_it(start_gateway, upstream, surface, stream):
+    """Gemini's, as several gateways write it."""
+    models = '"m" = { context = 100000, max_output = 5000, price = { input = 1, output = 10 } }'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, dialects=("openai_chat",), models=models)})
+    usage, key = {"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}, gateway.new_key()
+    events = [{"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}], "usage": usage}]
+    upstream.serve("m", provider.answer_events(events) if stream else provider.chat("Hi", usage=usage))
+    body = {"model": "test/m", "max_tokens": 1000, "messages": MESSAGES, "stream": stream}
+    assert gateway.request("POST", surface, json.dumps(body).encode(), key["key"]).status == 200
+    assert gateway.usage("key", key["id"], 1)["cost_nano_usd"] == (20 * 1 + 603 * 10) * 1000
+
+
 @pytest.mark.parametrize("case", recorded.cases("cohere_v2", lambda case: case["op"] == "chat"))
 def test_what_cohere_bills_is_charged(start_gateway, upstream, case):
     listed = '"recorded" = { context = 200000, max_output = 10000, price = { input = 1, output = 10 } }'

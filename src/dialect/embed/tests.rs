@@ -192,3 +192,9 @@ fn what_a_document_holds_is_no_usage() {
     }
     assert_eq!(read(&format!("{{{result}}}")), None);
 }
+
+#[test]
+fn whatever_a_total_has_more_vectors_say_nothing() {
+    let read = (usage::TELLS.read)(br#"{"usage":{"prompt_tokens":7,"total_tokens":4007},"data":[]}"#, None).unwrap();
+    assert_eq!((read.input, read.output), (4007, 0));
+}

@@ -29,6 +29,8 @@ struct Reported {
     input_audio: Option<u64>,
     reasoning: Option<u64>,
     output_audio: Option<u64>,
+    /// Sound was read, which some count by its seconds, and its tokens in the total alone.
+    has_heard: bool,
     charged: Option<Charged>,
 }
 
@@ -75,7 +77,8 @@ pub fn parse(usage: &[u8]) -> Option<Usage> {
 /// The same of what says nothing, such as vectors: `None` where it counts no tokens.
 pub fn parse_input(usage: &[u8]) -> Option<Usage> {
     let mut reported = Reported::read(usage)?;
-    reported.input = reported.input.or(reported.total);
+    // All of it was read: what the total has more is pictures and the like.
+    reported.input = reported.input.max(reported.total.take());
     reported.output = reported.output.or(Some(0));
     reported.into_usage()
 }
@@ -166,6 +169,11 @@ impl Reported {
                 (Part::All, "total_tokens") => &mut self.total,
                 // DeepSeek's, Mistral's and Moonshot's own names.
                 (Part::All, "prompt_cache_hit_tokens" | "num_cached_tokens" | "cached_tokens") => &mut self.cached_beside,
+                // Mistral's.
+                (Part::All, "prompt_audio_seconds") => {
+                    self.has_heard |= member.raw.parse::<f64>().is_ok_and(|seconds| seconds > 0.0);
+                    continue;
+                }
                 // Transcriptions write it in the third way.
                 (Part::All, "prompt_tokens_details" | "input_tokens_details" | "input_token_details") => {
                     self.add(Part::Input, member.raw.as_bytes())?;
@@ -192,16 +200,18 @@ impl Reported {
         // Of what is read and what is said, some tell the one and both together.
         let rest = |told: Option<u64>| self.total?.checked_sub(told?);
         let (input, output) = (self.input.or_else(|| rest(self.output))?, self.output.or_else(|| rest(self.input))?);
-        // Some count reasoning beside the output, not in it: their total gives them away.
-        let reasoning = self.reasoning.unwrap_or(0);
-        let with_reasoning = output.saturating_add(reasoning);
-        let beside = self.total == Some(input.saturating_add(with_reasoning)) && reasoning > 0;
+        // Some count beside both what was thought, or what was heard and what came from a cache: their total gives them away.
+        let beside = self.total.unwrap_or(0).saturating_sub(input.saturating_add(output));
+        let (cached, cache_write) = (self.cached.or(self.cached_beside).unwrap_or(0), self.cache_write.unwrap_or(0));
+        let is_read = self.has_heard || beside == cached.saturating_add(cache_write);
+        let (read, thought) = if is_read { (beside, 0) } else { (0, beside) };
+        let input = input.saturating_add(read);
         Some(Usage {
             input,
-            cached: self.cached.or(self.cached_beside).unwrap_or(0).min(input),
-            cache_write: self.cache_write.unwrap_or(0),
-            output: if beside { with_reasoning } else { output },
-            reasoning,
+            cached: cached.min(input),
+            cache_write,
+            output: output.saturating_add(thought),
+            reasoning: self.reasoning.unwrap_or(0).max(thought),
             input_audio: self.input_audio.unwrap_or(0),
             output_audio: self.output_audio.unwrap_or(0),
             kept_an_hour: 0,
