@@ -23,6 +23,7 @@ use jiff::Timestamp;
 
 use self::estimate::{Estimate, Input};
 use self::fitting::Again;
+pub use self::paying::Holding;
 use self::paying::Paying;
 use crate::catalog::{Model, Operation};
 use crate::dialect::openai_responses::LEAST_OUTPUT;
@@ -164,7 +165,10 @@ async fn walk(
     let (permit, estimate) = admitted.map_err(|refused| refused.told(surface.asker()))?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
-    let payer = Paying { ticket, caller: &caller, estimate_of: &estimate_of };
+    let by_prompt = ticket.prompt.is_some();
+    let may = |caller: &Caller| may_use_all(caller, &ask.model, &targets, by_prompt).map_err(|reason| reason.refusal(Some(caller.id())));
+    let holding = Holding { gateway, key: caller.id(), head, may: &may };
+    let payer = Paying { holding, ticket, caller: &caller, estimate_of: &estimate_of };
     let answered = gateway.client.call(&ask, meant.as_ref(), &targets, &headers, &payer).await;
     paying::asked(ticket, &targets, &answered, &estimate_of);
     let answer = answered.map_err(|failed| ticket.failed(failed, &targets))?;

@@ -20,8 +20,8 @@ pub(super) use google::file_of;
 pub use upload::{of_piece, serve_piece};
 
 use super::estimate::{Estimate, Input};
-use super::paying::{self, Paying};
-use super::{check_foreign, check_known, check_name, ledger_down, list, name_request, others_named, pages};
+use super::paying::{self, Holding, Paying};
+use super::{check_foreign, check_known, check_name, ledger_down, list, may_use_all, name_request, others_named, pages};
 use crate::catalog::{Dialect, Operation};
 use crate::dialect::ask::{broken, model_in, names_others, once_in_any_case, optional};
 use crate::dialect::members::Members;
@@ -238,11 +238,18 @@ async fn walk(
     }
     let (operation, dialect) = (served.operation, served.dialect);
     let errand = Errand { operation, dialect, method: served.method.clone(), rest, query, headers, load, begins_upload };
+    let may = |caller: &Caller| match (served.deed, model.as_deref()) {
+        (Deed::Call, Some(model)) => may_use_all(caller, model, &targets, false).map_err(|reason| reason.refusal(Some(caller.id()))),
+        (Deed::Call, None) => aim::may_use_any(caller, &targets[0].provider),
+        // What a key made stays its own.
+        _ => Ok(()),
+    };
+    let holding = Holding { gateway, key: caller.id(), head: &head, may: &may };
     let answer = match served.deed {
-        Deed::List(kind) if dialect == Dialect::Gemini => pages::page(gateway, &caller, kind, errand, &targets).await?,
-        Deed::List(kind) => list::list(gateway, &caller, kind, errand, &targets).await?,
+        Deed::List(kind) if dialect == Dialect::Gemini => pages::page(&holding, &caller, kind, errand, &targets).await?,
+        Deed::List(kind) => list::list(&holding, &caller, kind, errand, &targets).await?,
         _ => {
-            let payer = Paying { ticket, caller: &caller, estimate_of: &estimate_of };
+            let payer = Paying { holding, ticket, caller: &caller, estimate_of: &estimate_of };
             let answered = gateway.client.run(&errand, &targets, &payer).await;
             paying::asked(ticket, &targets, &answered, &estimate_of);
             Reply::Answer(answered.map_err(|failed| ticket.failed(failed, &targets))?)

@@ -10,13 +10,14 @@ use serde_json::value::RawValue;
 
 use super::errand::{Reply, held_by, with_results_here};
 use super::keeping::store_down;
+use super::paying::Holding;
 use crate::catalog::Dialect;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::held::{Held, Kind};
 use crate::key::caller::Caller;
 use crate::route::Target;
-use crate::upstream::{self, Answer, Errand, Failed, Failure, Free, Partial, Who};
+use crate::upstream::{self, Answer, Errand, Failed, Failure, Partial, Who};
 
 /// A page as OpenAI's and Anthropic's lists are (`GET /v1/files`, `GET /v1/batches`, `GET /v1/messages/batches`).
 #[derive(Deserialize)]
@@ -59,7 +60,7 @@ struct Paging {
 
 /// A list on its way.
 struct Listing<'a> {
-    gateway: &'a Gateway,
+    holding: &'a Holding<'a>,
     caller: &'a Caller,
     kind: Kind,
     /// How a page is asked for, without where it begins.
@@ -101,8 +102,14 @@ impl Paging {
 }
 
 /// The list, or the provider's own answer where that is an error; of several credentials what each keeps, one after the other.
-pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut errand: Errand, targets: &[Target]) -> Result<Reply, Refusal> {
-    let held = held_by(gateway, caller, kind).await?;
+pub(super) async fn list(
+    holding: &Holding<'_>,
+    caller: &Caller,
+    kind: Kind,
+    mut errand: Errand,
+    targets: &[Target],
+) -> Result<Reply, Refusal> {
+    let held = held_by(holding.gateway, caller, kind).await?;
     let parameter = |name: &str| errand.query.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
     let paging = Paging::of(errand.dialect, kind);
     let limit = parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(paging.default).clamp(1, MOST);
@@ -117,7 +124,7 @@ pub(super) async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, mut err
         None => 0,
     };
     errand.query.retain(|(name, _)| name != "limit" && name != paging.after);
-    let mut listing = Listing { gateway, caller, kind, errand, paging, limit, found: Vec::new(), is_cut: false };
+    let mut listing = Listing { holding, caller, kind, errand, paging, limit, found: Vec::new(), is_cut: false };
     let (mut after, mut last) = (after, None);
     for keeper in &keepers[first..] {
         match listing.read(keeper, after.take()).await? {
@@ -156,20 +163,21 @@ impl<'a> Keeper<'a> {
 impl Listing<'_> {
     /// Adds what one keeper has, page by page; the provider's own answer where that is an error.
     async fn read(&mut self, keeper: &Keeper<'_>, mut after: Option<String>) -> Result<Reply, Refusal> {
-        let (others, target) = (self.errand.query.clone(), &keeper.targets[0]);
+        let (gateway, others, target) = (self.holding.gateway, self.errand.query.clone(), &keeper.targets[0]);
         let mut pages = 0;
         loop {
             pages += 1;
             self.errand.query.clone_from(&others);
             self.errand.query.push(("limit".to_owned(), self.paging.page.to_string()));
             self.errand.query.extend(after.iter().map(|after| (self.paging.after.to_owned(), after.clone())));
-            let answer = self.gateway.client.run(&self.errand, keeper.targets, &Free).await;
+            self.holding.judge().await?;
+            let answer = gateway.client.run(&self.errand, keeper.targets, self.holding).await;
             self.errand.query.clone_from(&others);
             let mut answer = answer.map_err(Failed::refusal)?;
             if !answer.head.status.is_success() {
                 return Ok(Reply::Answer(answer));
             }
-            let page = read(self.gateway, &mut answer, target).await?;
+            let page = read(gateway, &mut answer, target).await?;
             let entries: Vec<(Entry, Box<RawValue>)> =
                 page.data.into_iter().filter_map(|raw| Some((serde_json::from_str(raw.get()).ok()?, raw))).collect();
             let last = entries.last().map(|(entry, _)| entry.id.clone());
@@ -178,7 +186,7 @@ impl Listing<'_> {
             self.is_cut = !is_last_page && pages == MOST_PAGES;
             for (entry, raw) in entries {
                 if keeper.own.contains(entry.id.as_str()) {
-                    note_files(self.gateway, self.caller, self.kind, &entry, target).await?;
+                    note_files(gateway, self.caller, self.kind, &entry, target).await?;
                     self.found.push((entry.id, as_told(raw, self.errand.dialect, self.kind)));
                 }
             }

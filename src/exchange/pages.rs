@@ -11,13 +11,14 @@ use serde_json::value::RawValue;
 
 use super::errand::{Reply, file_of, held_by};
 use super::list::{note_file, read_page};
+use super::paying::Holding;
 use crate::dialect::members::Members;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::held::{Held, Kind};
 use crate::key::caller::Caller;
 use crate::route::{Target, Vault};
-use crate::upstream::{Answer, Errand, Failed, Failure, Free};
+use crate::upstream::{Answer, Errand, Failed, Failure};
 
 /// Pages that are looked through for one with something of the key's.
 const MOST_PAGES: usize = 50;
@@ -58,7 +59,14 @@ struct Keeper<'a> {
 /// credentials it is what each keeps, one after the other.
 ///
 /// Some of Google's SDKs take an empty page for the end, and others fail at it: the way on leads to a page with something of the key's.
-pub(super) async fn page(gateway: &Gateway, caller: &Caller, kind: Kind, mut errand: Errand, targets: &[Target]) -> Result<Reply, Refusal> {
+pub(super) async fn page(
+    holding: &Holding<'_>,
+    caller: &Caller,
+    kind: Kind,
+    mut errand: Errand,
+    targets: &[Target],
+) -> Result<Reply, Refusal> {
+    let gateway = holding.gateway;
     let held = held_by(gateway, caller, kind).await?;
     let keepers = Keeper::all(&held, targets);
     let entries = if kind == Kind::Batch { "operations" } else { "files" };
@@ -73,7 +81,8 @@ pub(super) async fn page(gateway: &Gateway, caller: &Caller, kind: Kind, mut err
         let is_first = token.is_none();
         errand.query.retain(|(name, _)| name != WANTED);
         errand.query.extend(token.take().map(|token| (WANTED.to_owned(), token)));
-        let mut answer = gateway.client.run(&errand, keeper.targets, &Free).await.map_err(Failed::refusal)?;
+        holding.judge().await?;
+        let mut answer = gateway.client.run(&errand, keeper.targets, holding).await.map_err(Failed::refusal)?;
         if !answer.head.status.is_success() {
             match told {
                 // What fails may be asked for again.

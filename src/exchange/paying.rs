@@ -1,12 +1,15 @@
 //! What is held against limits: a request, by those of its targets that there is room for, and by itself an attempt that its provider may bill
-//! though another one follows it, which is a row of its own in the ledger.
+//! though another one follows it, which is a row of its own in the ledger. None follows once the key holds no longer.
 
 use std::slice;
 
 use futures_util::future::BoxFuture;
+use http::request::Parts;
 
 use super::estimate::{self, Estimate};
-use crate::key::Caller;
+use crate::error::Refusal;
+use crate::gateway::Gateway;
+use crate::key::{Caller, KeyId};
 use crate::quota::{Need, Permit, Refused, Stage};
 use crate::route::Target;
 use crate::ticket::Ticket;
@@ -47,17 +50,55 @@ pub(super) fn asked(
     }
 }
 
+/// The key of a request that runs, by which nothing more is asked once it holds no longer.
+pub struct Holding<'a> {
+    /// Where it is judged.
+    pub gateway: &'a Gateway,
+    /// Which it is.
+    pub key: KeyId,
+    /// The request's head.
+    pub head: &'a Parts,
+    /// Why it may not have done any more what it asked for.
+    pub may: &'a (dyn Fn(&Caller) -> Result<(), Refusal> + Sync),
+}
+
 /// Whoever pays for the attempts of one request.
 pub(super) struct Paying<'a> {
+    pub(super) holding: Holding<'a>,
     pub(super) ticket: &'a Ticket,
     pub(super) caller: &'a Caller,
     /// Of some of its targets.
     pub(super) estimate_of: &'a (dyn Fn(&[Target]) -> Estimate + Sync),
 }
 
+// === impl Holding ===
+
+impl Holding<'_> {
+    /// Judges it as it is now, in memory: its secret was proven when the request came.
+    pub async fn judge(&self) -> Result<(), Refusal> {
+        let caller = self.gateway.keys.check_by_id(self.key, self.head).await?;
+        (self.may)(&caller)
+    }
+}
+
+/// What is free has to be paid for by nobody.
+impl Payer for Holding<'_> {
+    fn goes_on(&self) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(self.judge())
+    }
+
+    fn pays<'a>(&'a self, _: &'a Failure, _: &'a Target) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(true))
+    }
+}
+
 // === impl Paying ===
 
 impl Payer for Paying<'_> {
+    fn goes_on(&self) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(self.holding.judge())
+    }
+
     fn pays<'a>(&'a self, failure: &'a Failure, target: &'a Target) -> BoxFuture<'a, bool> {
         Box::pin(self.write_down(failure, target))
     }

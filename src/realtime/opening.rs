@@ -17,7 +17,7 @@ use crate::catalog::{Dialect, Operation};
 use crate::dialect::{Form, codec};
 use crate::error::Refusal;
 use crate::exchange::estimate::{self, Estimate};
-use crate::exchange::{check_foreign, check_name, may_use_all};
+use crate::exchange::{Holding, check_foreign, check_name, may_use_all};
 use crate::gateway::Gateway;
 use crate::key::caller::Plane;
 use crate::key::{Caller, KeyId, presented};
@@ -94,7 +94,9 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
     let permit = caller.admit(&estimate.need(&touches))?;
     let first = targets.first().ok_or_else(|| Failure::NoTarget.refusal())?;
     ticket.begin(first, permit, &estimate).await.map_err(|e| crate::exchange::ledger_down(&e))?;
-    let (target, upgraded) = shake_hands(gateway, head, &targets, &others).await?;
+    let may = |caller: &Caller| may_use_all(caller, &model, &targets, false).map_err(|reason| reason.refusal(Some(caller.id())));
+    let holding = Holding { gateway, key: caller.id(), head, may: &may };
+    let (target, upgraded) = shake_hands(&holding, &targets, &others).await?;
     match upgraded {
         Upgraded::Open(provider) => {
             ticket.answering(StatusCode::SWITCHING_PROTOCOLS, target);
@@ -111,20 +113,23 @@ async fn walk(gateway: &Gateway, surface: &dyn Surface, head: &Parts, ticket: &m
 
 /// Asks the targets in turn until one opens a session, or refuses to for a reason that would hold anywhere.
 async fn shake_hands<'a>(
-    gateway: &Gateway,
-    head: &Parts,
+    holding: &Holding<'_>,
     targets: &'a [Target],
     query: &[(String, String)],
 ) -> Result<(&'a Target, Upgraded), Refusal> {
-    let forwarded = upstream::headers_to_forward(Dialect::OpenaiChat, &head.headers);
+    let forwarded = upstream::headers_to_forward(Dialect::OpenaiChat, &holding.head.headers);
     let mut last = Err(Failure::NoTarget);
-    for target in targets {
+    for (index, target) in targets.iter().enumerate() {
+        // The one before may have taken its time.
+        if index > 0 {
+            holding.judge().await?;
+        }
         let provider = &target.provider;
         let endpoint = target.endpoint(Operation::Realtime, Dialect::OpenaiChat)?;
         let place = endpoint.place(&target.model, Form::Whole);
         let mut url = place.map_err(|why| Failure::bad_answer(provider, why))?.url.clone();
         url.query_pairs_mut().append_pair("model", &target.model).extend_pairs(query);
-        let upgraded = gateway.client.open_websocket(url, endpoint, target, forwarded.clone()).await;
+        let upgraded = holding.gateway.client.open_websocket(url, endpoint, target, forwarded.clone()).await;
         match upgraded {
             Ok(Upgraded::Refused { status, .. }) if upstream::is_transient(status) => {}
             Err(_) if last.is_ok() => continue,

@@ -13,14 +13,14 @@ use crate::dialect::{Meant, wire};
 use crate::error::{Billed, Refusal};
 use crate::route::{LiveProvider, Target};
 
-/// Pays for attempts that others follow.
+/// Pays for attempts that others follow, and says whether others may.
 pub trait Payer: Send + Sync {
+    /// Why nothing more may be asked: its caller's key is judged anew, which may have ended since the first attempt.
+    fn goes_on(&self) -> BoxFuture<'_, Result<(), Refusal>>;
+
     /// Writes down an attempt whose provider may bill it; false where it cannot be paid for besides the one that would follow.
     fn pays<'a>(&'a self, failure: &'a Failure, target: &'a Target) -> BoxFuture<'a, bool>;
 }
-
-/// Nothing has to be paid for.
-pub struct Free;
 
 /// No answer, and by which target's fault.
 #[derive(Debug)]
@@ -34,14 +34,6 @@ pub struct Failed {
 /// Statuses that say that another attempt may fare better. 529 is Anthropic's "overloaded".
 const TRANSIENT: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
 pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-
-// === impl Free ===
-
-impl Payer for Free {
-    fn pays<'a>(&'a self, _: &'a Failure, _: &'a Target) -> BoxFuture<'a, bool> {
-        Box::pin(std::future::ready(true))
-    }
-}
 
 // === impl Failed ===
 
@@ -69,7 +61,7 @@ impl Client {
         // Each target of an alias is tried once, however many there are.
         let attempts = targets.len().max(self.settings.attempts as usize);
         let fetched = Fetched::default();
-        let attempt = |index: usize| self.attempt(ask, meant, &targets[index], headers, &fetched);
+        let attempt = |index: usize| self.attempt(ask, meant, &targets[index], headers, &fetched, payer);
         match targets.len() {
             1 => self.in_turn(targets, attempts, payer, attempt).await,
             // In a place of its own: every request would carry the room that this takes.
@@ -127,7 +119,7 @@ impl Client {
         let mut last = None;
         // Those that may have worked on it, or never will.
         let mut given_up: Vec<usize> = Vec::new();
-        let mut made = 0;
+        let (mut made, mut asked) = (0, 0);
         for turn in 0.. {
             let index = turn % targets.len().max(1);
             if made == attempts || given_up.len() == targets.len() {
@@ -140,7 +132,13 @@ impl Client {
             if given_up.contains(&index) {
                 continue;
             }
-            made += 1;
+            // The one before may have taken its time.
+            if made > 0
+                && let Err(refusal) = payer.goes_on().await
+            {
+                return Err(Failed { failure: Failure::Ended(Box::new(refusal)), target: asked });
+            }
+            (made, asked) = (made + 1, index);
             let outcome = attempt_at(index).await.map(|answer| Answer { target: index, ..answer });
             let outcome = outcome.map_err(|failure| Failed { failure, target: index });
             let is_last = made == attempts;
@@ -155,12 +153,12 @@ impl Client {
                     }
                 }
                 Ok(answer) if !is_last => {
-                    let asked = retry_after(&answer.head.headers);
+                    let rest = retry_after(&answer.head.headers);
                     let alone = targets.len() - given_up.len() == 1;
-                    if alone && asked.is_some_and(|asked| asked > self.settings.max_backoff) {
+                    if alone && rest.is_some_and(|rest| rest > self.settings.max_backoff) {
                         return outcome;
                     }
-                    wait = asked.unwrap_or(wait).max(wait);
+                    wait = rest.unwrap_or(wait).max(wait);
                 }
                 _ => {}
             }

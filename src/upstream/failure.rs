@@ -79,6 +79,8 @@ pub enum Failure {
     Untranslatable(Box<Refusal>),
     /// The caller's upload broke off, or is wrong.
     Upload(Box<Refusal>),
+    /// The caller's key holds no longer, and nothing more is asked for it.
+    Ended(Box<Refusal>),
     /// There was nobody to ask.
     NoTarget,
 }
@@ -179,13 +181,14 @@ impl Failure {
         match self {
             Failure::BrokeOff { .. } | Failure::TimedOut { .. } | Failure::BadAnswer { .. } => Billed::Perhaps,
             Failure::InPart { .. } => Billed::InPart,
+            Failure::Ended(refusal) => refusal.billed,
             _ => Billed::Not,
         }
     }
 
-    /// Whether the request itself is to blame.
+    /// Whether the request itself is to blame, or its key.
     pub fn is_the_callers(&self) -> bool {
-        matches!(self, Failure::Untranslatable(_) | Failure::Upload(_))
+        matches!(self, Failure::Untranslatable(_) | Failure::Upload(_) | Failure::Ended(_))
     }
 
     /// The refusal as the surfaces render it.
@@ -193,7 +196,7 @@ impl Failure {
         let (bad_gateway, billed) = (StatusCode::BAD_GATEWAY, self.billed());
         let (status, code, message, provider) = match self {
             Failure::Unserved(unserved) => return unserved.into(),
-            Failure::Untranslatable(refusal) | Failure::Upload(refusal) => return *refusal,
+            Failure::Untranslatable(refusal) | Failure::Upload(refusal) | Failure::Ended(refusal) => return *refusal,
             Failure::NoTarget => return Refusal::new(bad_gateway, Kind::Upstream, "provider_unreachable", "No provider could be asked."),
             Failure::Unreachable { provider, why } => (
                 bad_gateway,

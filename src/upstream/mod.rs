@@ -23,7 +23,7 @@ use http_body_util::BodyExt;
 
 pub use answer::{AnswerBody, Source, Watch};
 use attempts::FIRST_BACKOFF;
-pub use attempts::{Failed, Free, Payer, is_transient};
+pub use attempts::{Failed, Payer, is_transient};
 pub use conceal::{Concealer, without_secret};
 pub use errand::{Errand, Load};
 pub use failure::{Failure, Who};
@@ -38,6 +38,7 @@ use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_max_price, with_quirks};
 use crate::dialect::ir::Dropped;
 use crate::dialect::{Asked, Form, Meant, To, codec, meant, translate, wire};
+use crate::error::{Billed, Refusal};
 use crate::key::diagnose::holds_escaped_key;
 use crate::route::{Attempt, Endpoint, LiveProvider, Place, Target};
 use pieces::PiecesBody;
@@ -139,6 +140,7 @@ impl Client {
         target: &Target,
         headers: &HeaderMap,
         fetched: &Fetched,
+        payer: &dyn Payer,
     ) -> Result<Answer, Failure> {
         let provider = &target.provider;
         let endpoint = target.endpoint(ask.called.operation, ask.called.dialect).map_err(Failure::Unserved)?;
@@ -171,19 +173,19 @@ impl Client {
             return Ok(answer(self.send_ours(&place, headers, last, endpoint, provider, attempt.as_ref()).await?));
         }
         calls.push(last);
-        Ok(answer(Box::pin(self.send_all(&place, &headers, calls, endpoint, provider, attempt.as_ref())).await?))
+        let send = |pieces| self.send_ours(&place, headers.clone(), pieces, endpoint, provider, attempt.as_ref());
+        Ok(answer(Box::pin(self.send_all(calls, endpoint, provider, payer, send)).await?))
     }
 
     /// Several calls for one request, and their answers as one list; where the first is no success it stands for all. What was answered before
     /// another that is none is billed.
-    async fn send_all(
+    async fn send_all<F: Future<Output = Result<(http::response::Parts, Source), Failure>>>(
         &self,
-        place: &Place,
-        headers: &HeaderMap,
         calls: Vec<Pieces>,
         endpoint: &Endpoint,
         provider: &LiveProvider,
-        attempt: Option<&Attempt<'_>>,
+        payer: &dyn Payer,
+        send: impl Fn(Pieces) -> F,
     ) -> Result<(http::response::Parts, Source), Failure> {
         let mut answers = Vec::with_capacity(calls.len());
         let mut last = None;
@@ -191,9 +193,11 @@ impl Client {
         for pieces in calls {
             let (is_first, answered) = (answers.is_empty(), [answers.len(), all]);
             let in_part = |why| Failure::InPart { provider: Who::of(provider), answered, why };
-            let failed = |failure: Failure| if is_first { failure } else { in_part(failure.refusal().message) };
-            let send = || self.send_ours(place, headers.clone(), pieces.clone(), endpoint, provider, attempt);
-            let sent = if is_first { send().await } else { self.again_while_busy(send).await };
+            let failed = |failure| match failure {
+                failure if is_first || matches!(failure, Failure::Ended(_)) => failure,
+                failure => in_part(failure.refusal().message),
+            };
+            let sent = if is_first { send(pieces).await } else { self.again_while_busy(payer, || send(pieces.clone())).await };
             let (head, mut body) = sent.map_err(failed)?;
             if !head.status.is_success() {
                 return match is_first {
@@ -211,10 +215,13 @@ impl Client {
     /// Makes a call again by itself: another attempt at all of a request's calls would have those billed twice that were answered.
     async fn again_while_busy<F: Future<Output = Result<(http::response::Parts, Source), Failure>>>(
         &self,
+        payer: &dyn Payer,
         send: impl Fn() -> F,
     ) -> Result<(http::response::Parts, Source), Failure> {
         let mut wait = FIRST_BACKOFF;
+        let ended = |refusal| Failure::Ended(Box::new(Refusal { billed: Billed::InPart, ..refusal }));
         for _ in 1..self.settings.attempts {
+            payer.goes_on().await.map_err(ended)?;
             let sent = send().await;
             if !sent.as_ref().is_ok_and(|(head, _)| is_transient(head.status)) {
                 return sent;
@@ -222,6 +229,7 @@ impl Client {
             tokio::time::sleep(wait.min(self.settings.max_backoff)).await;
             wait *= 2;
         }
+        payer.goes_on().await.map_err(ended)?;
         send().await
     }
 

@@ -184,6 +184,22 @@ def test_list_has_the_keys_own_files_over_all_pages(gateway, upstream):
             client.files.list(after=ids[1 - ids.index(own)][0])
 
 
+def test_no_other_page_is_asked_for_a_key_that_has_ended(gateway, upstream):
+    shelf, key = Shelf(upstream, page=3), gateway.new_key()
+    client = gateway.client(key["key"])
+    for _ in range(4):
+        upload(client)
+
+    def page(asked):
+        gateway.admin("POST", f"/keys/{key['id']}/revoke", {})
+        return shelf.list(asked)
+
+    upstream.serve_at("GET", "/files", page)
+    with pytest.raises(openai.AuthenticationError, match="was revoked"):
+        client.files.list()
+    assert [asked.method for asked in upstream.requests].count("GET") == 1
+
+
 def test_list_of_a_key_that_made_nothing_is_empty(gateway, upstream, shelf, client):
     upload(client)
     assert list(gateway.client(gateway.new_key()["key"]).files.list()) == []

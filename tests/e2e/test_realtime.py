@@ -36,6 +36,7 @@ class Provider:
         self.heads, self.received, self.sent, self.closed = [], [], [], []
         self.refusal, self.refused_credential = None, None
         self.release, self.usage = threading.Event(), USAGE
+        self.meanwhile = lambda: None
         self.transcript = None
         self.server = serve(self.session, "127.0.0.1", 0, process_request=self.handshake, max_size=None)
         self.url = f"http://127.0.0.1:{self.server.socket.getsockname()[1]}/v1"
@@ -43,6 +44,7 @@ class Provider:
 
     def handshake(self, connection, request):
         self.heads.append(request)
+        self.meanwhile()
         if self.refusal:
             return connection.respond(*self.refusal)
         if request.headers["authorization"] == self.refused_credential:
@@ -682,18 +684,17 @@ def test_event_that_could_be_read_in_two_ways_is_not_sent_on(running, played):
     assert played.received == []
 
 
+def add_credential(running):
+    """Another one for the provider."""
+    command = [BINARY, "credentials", "add", "test", "--name", "other"]
+    secret = "sk-other-credential"
+    done = subprocess.run(command, cwd=running.folder, env=running.env, input=secret, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0
+
+
 def test_another_credential_is_tried_at_the_handshake(running, played):
     key = running.new_key()["key"]
-    done = subprocess.run(
-        [BINARY, "credentials", "add", "test", "--name", "other"],
-        cwd=running.folder,
-        env=running.env,
-        input="sk-other-credential",
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert done.returncode == 0
+    add_credential(running)
     played.refused_credential = f"Bearer {CREDENTIAL}"
 
     def opened():
@@ -704,3 +705,20 @@ def test_another_credential_is_tried_at_the_handshake(running, played):
     assert [opened() for _ in range(4)] == [True] * 4
     assert [head.headers["authorization"] for head in played.heads].count(f"Bearer {CREDENTIAL}") == 1, "a refused credential rests"
     assert played.heads[-1].headers["authorization"] == "Bearer sk-other-credential"
+
+
+def test_no_other_credential_is_tried_for_a_key_that_has_ended(running, played):
+    key = running.new_key()
+    add_credential(running)
+    played.refusal = (503, "busy")
+
+    def attempts():
+        played.heads.clear()
+        refused(running, key["key"])
+        return len(played.heads)
+
+    assert eventually(lambda: attempts() == 2)
+    played.meanwhile = lambda: running.admin("POST", f"/keys/{key['id']}/revoke", {})
+    played.heads.clear()
+    assert refused(running, key["key"]) == (401, "key_revoked")
+    assert len(played.heads) == 1

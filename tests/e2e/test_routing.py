@@ -249,3 +249,30 @@ def test_tokens_that_are_used_up_keep_no_request_that_runs_from_another_target(s
         assert ask(gateway, key["key"], "fast").status == 200
         hold.released.set()
         assert waiting.result().headers["keyward-provider"] == "second"
+
+
+ENDS = {"revoked": ("POST", "/revoke", {}), "narrowed": ("PATCH", "", {"models": ["other/*"]})}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("model", ["fast", "first/a"], ids=["another-target", "same-target"])
+@pytest.mark.parametrize("answer", [provider.error(503), TORN[0]], ids=["busy", "torn"])
+def test_nothing_more_is_asked_for_a_key_that_has_ended_meanwhile(start_priced, first, upstream, end, model, answer):
+    gateway = start_priced()
+    key = gateway.new_key(budget=dollars(WORST["a"] + WORST["b"]))
+
+    def give(_):
+        method, path, body = ENDS[end]
+        gateway.admin(method, f"/keys/{key['id']}{path}", body)
+        return answer
+
+    first.serve_at("POST", "/chat/completions", give)
+    is_told = model == "first/a" and answer is TORN[0]
+    expected = {"revoked": (401, "key_revoked"), "narrowed": (403, "model_not_allowed")}[end]
+    assert code(ask(gateway, key["key"], model)) == ((502, "provider_bad_answer") if is_told else expected)
+    assert (len(first.requests), upstream.requests) == (1, [])
+    paid = WORST["a"] if answer is TORN[0] else 0
+    gateway.usage("key", key["id"], 1 if is_told or not paid else 2)
+    assert sum(cost for _, cost in costs(gateway).values()) == paid, "what was reserved for more is given back"
+    [limit] = gateway.admin("POST", "/keys/explain", {"key": key["key"]})["limits"]
+    assert (limit["most"] - limit["left"], limit["held"]) == (paid, 0)

@@ -247,12 +247,16 @@ TITAN = "amazon.titan-embed-text-v2:0"
 
 @pytest.fixture
 def titan(start_gateway, upstream):
-    """A gateway before a model that takes one text a call, and what it was called with."""
+    """A gateway before a model that takes one text a call, and what it was called with; `ends ID` ends that key meanwhile."""
     called, busy = [], [1]
 
     def answer(asked):
         text = asked.json()["inputText"]
         called.append(text)
+        if text.startswith("ends "):
+            running.admin("POST", f"/keys/{text.split()[1]}/revoke", {})
+        if text.endswith(" busy"):
+            return provider.error(429)
         if text == "wrong" or (text == "busy" and busy and busy.pop()):
             return provider.error(400 if text == "wrong" else 429)
         return Answer(json.dumps({"embedding": [0.5], "inputTextTokenCount": 8}).encode())
@@ -260,7 +264,8 @@ def titan(start_gateway, upstream):
     for place in (TITAN, TITAN.replace(":", "%3A")):
         upstream.serve_at("POST", f"/model/{place}/invoke", answer)
     providers = {"be": file(upstream.url, ["bedrock_converse"], models={TITAN: "context = 8192"})}
-    return start_gateway(providers=providers, env={"KEYWARD_UPSTREAM_MAX_BACKOFF": "20ms"}), called
+    running = start_gateway(providers=providers, env={"KEYWARD_UPSTREAM_MAX_BACKOFF": "20ms"})
+    return running, called
 
 
 def embed(gateway, key, texts):
@@ -287,6 +292,16 @@ def test_one_call_of_several_that_is_too_much_for_now_is_made_again_alone(titan)
     assert embed(gateway, key, ["fine", "busy", "fine"]).status == 200
     assert called == ["fine", "busy", "busy", "fine"]
     assert charged(gateway, key)["input_tokens"] == 24
+
+
+@pytest.mark.parametrize("then", ["", " busy"], ids=["next-call", "another-attempt"])
+def test_of_several_calls_none_is_made_for_a_key_that_has_ended(titan, then):
+    gateway, called = titan
+    key = gateway.new_key(budget="1/ever")
+    texts = ["fine", f"ends {key['id']}{then}", "fine"]
+    assert code(embed(gateway, key, texts)) == (401, "key_revoked")
+    assert called == texts[:2]
+    assert charged(gateway, key)["cost_nano_usd"] > 0, "what was answered is charged"
 
 
 def test_a_picture_is_no_text_of_its_length(gateway, upstream):
