@@ -1,6 +1,7 @@
 //! All rooms together: what a request finds when it comes in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::Guard;
 use axum::body::Body;
@@ -12,7 +13,7 @@ use crate::config::Config;
 use crate::error::Refusal;
 use crate::held::Keeper;
 use crate::key::caller::Plane;
-use crate::key::{Caller, KeyId, Keyring};
+use crate::key::{Caller, KeyId, Keyring, Reason};
 use crate::ledger::Ledger;
 use crate::ledger::drain::DrainHandle;
 use crate::prompt::Shelf;
@@ -74,6 +75,9 @@ pub struct Gateway {
     pub metrics: Metrics,
 }
 
+/// The key of something that lasts is looked at so often.
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 // === impl Gateway ===
 
 impl Gateway {
@@ -98,6 +102,23 @@ impl Gateway {
     pub async fn still(&self, caller: Caller, head: &Parts, was_late: bool) -> Result<Caller, Refusal> {
         // In a place of its own: every request would carry the room that this takes.
         if was_late { Ok(Box::pin(self.keys.check_by_id(caller.id(), head)).await?) } else { Ok(caller) }
+    }
+
+    /// Resolves once a key holds no longer for something that lasts, or may not do it any more, with why; a store that is down says nothing
+    /// about it.
+    pub async fn ended(&self, key: KeyId, head: &Parts, may: impl Fn(&Caller) -> Result<(), Refusal>) -> Refusal {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            match self.keys.check_by_id(key, head).await {
+                Ok(caller) => {
+                    if let Err(refusal) = may(&caller) {
+                        return refusal;
+                    }
+                }
+                Err(rejected) if matches!(rejected.reason, Reason::StoreDown) => {}
+                Err(rejected) => return rejected.into(),
+            }
+        }
     }
 
     /// Judges the key of a request beside the corridor, which has no ticket to count and log its refusal.

@@ -270,6 +270,13 @@ impl Ticket {
         self.beside.iter_mut().for_each(|beside| beside.price = Usd::default());
     }
 
+    /// Its key has ended while it was called: what that has done by then is charged, as where its caller hangs up.
+    pub fn ended(&mut self, refusal: &Refusal) {
+        self.status = if self.status == 0 { refusal.status.as_u16() } else { self.status };
+        self.code = refusal.code;
+        self.settle(Outcome::Abandoned, None);
+    }
+
     /// The request is refused.
     pub fn refused(&mut self, refusal: &Refusal) {
         self.key = self.key.or(refusal.key);

@@ -170,7 +170,7 @@ pub enum Outcome {
     Failed,
     /// The gateway refused it after it was written down; no provider was asked, or none could be.
     Refused,
-    /// The caller hung up first.
+    /// The caller hung up first, or their key ended.
     Abandoned,
     /// The gateway stopped before the end was known; settled at its reservation.
     Assumed,

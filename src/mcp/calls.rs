@@ -18,13 +18,13 @@ use serde_json::Value;
 
 use super::endpoint::Presented;
 use super::federation::{Key, Kind, Link, Listed, NAMELESS, Pool, Server, Toward, Trouble, Turn, can_answer};
-use super::holder::{Holder, LOOK_EVERY};
+use super::holder::Holder;
 use super::kept;
 use super::names::{Manner, shown};
 use crate::catalog::Operation;
 use crate::error::Refusal;
 use crate::exchange::ledger_down;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, LOOK_EVERY};
 use crate::key::Caller;
 use crate::ledger::record::Outcome;
 use crate::quota::{Need, limits};

@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 
 use super::calls::Called;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, LOOK_EVERY};
 use crate::key::{KeyId, Reason};
 
 /// A key that was good when something lasting began.
@@ -31,9 +30,6 @@ struct Key {
     id: KeyId,
     head: Parts,
 }
-
-/// A key is looked at so often.
-pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 // === impl Holder ===
 

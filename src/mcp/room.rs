@@ -12,12 +12,11 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::federation::{Changes, Federation, Pool, Share};
-use super::holder::LOOK_EVERY;
 use super::kept::Kept;
 use super::sessions::Sessions;
 use crate::catalog::Environment;
 use crate::config::Config;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, LOOK_EVERY};
 use crate::key::KeyId;
 
 /// Shared by all requests.

@@ -14,13 +14,12 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use super::ending::{self, End, Ending};
 use super::turns::{Turns, Verdict};
 use crate::exchange::may_use_all;
+use crate::gateway::LOOK_EVERY;
 use crate::key::Reason;
 use crate::server::Lasting;
 use crate::ticket::Ticket;
 use crate::upstream::{Who, repeats_secret, without_traces};
 
-/// How often a session's key and its silence are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long both sides may take to close once one has, and a last message to get out.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 

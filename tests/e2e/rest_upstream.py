@@ -1,6 +1,7 @@
 """Somebody's REST API: it remembers what it was sent, and answers as its path says."""
 
 import base64
+import contextlib
 import gzip
 import http.server
 import json
@@ -50,6 +51,11 @@ paths:
     get: { operationId: drops, responses: { 200: { description: Half of it } } }
   /stream:
     get: { operationId: stream, responses: { 200: { description: Pieces } } }
+  /endless/{how}:
+    get:
+      operationId: endless
+      parameters: [{ name: how, in: path, required: true, schema: { type: string } }]
+      responses: { 200: { description: Pieces } }
   /half/{id}:
     get:
       operationId: half
@@ -155,6 +161,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None
         if path == "/v1/stream":
             return self.pieces()
+        if path.startswith("/v1/endless/"):
+            return self.endless(path.rsplit("/", 1)[1])
         if path.startswith("/v1/repeat/"):
             return self.repeat(path.rsplit("/", 1)[1])
         if path == "/v1/moved":
@@ -218,12 +226,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
 
+    def endless(self, how):
+        """Events until its caller hangs up: one, one after another, or not even a head."""
+        self.close_connection = True
+        if how != "mute":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(b"data: tick\n\n")
+        with contextlib.suppress(OSError):
+            while how == "busy":
+                self.wfile.write(b"data: tick\n\n")
+                time.sleep(0.001)
+            self.connection.recv(1)
+        self.server.left.append(how)
+
+
 class Api:
     """It listens until it is closed."""
 
     def __init__(self):
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.seen, self.server.wants_key = [], True
+        self.server.seen, self.server.left, self.server.wants_key = [], [], True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
@@ -233,6 +257,11 @@ class Api:
     @property
     def seen(self):
         return self.server.seen
+
+    @property
+    def left(self):
+        """What has no end by itself, and has ended."""
+        return self.server.left
 
     def close(self):
         self.server.shutdown()

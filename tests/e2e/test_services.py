@@ -1,5 +1,6 @@
 """REST services: somebody's API behind keys, by plain HTTP and as MCP tools."""
 
+import concurrent.futures
 import fcntl
 import json
 import os
@@ -297,7 +298,7 @@ def test_operations_are_tools(weather):
 
     _, tools = session(weather, weather.secret, use)
     ours = {name for name in tools if name.startswith("weather__")}
-    assert ours == {f"weather__{name}" for name in ["getStation", "putStation", "firstStation", "headStation", "echoHead", "status", "slow", "drops", "stream", "half", "halfOwner", "closes", "part", "otherStation", "beside", "get_moved", "styled", "repeat"]}
+    assert ours == {f"weather__{name}" for name in ["getStation", "putStation", "firstStation", "headStation", "echoHead", "status", "slow", "drops", "stream", "endless", "half", "halfOwner", "closes", "part", "otherStation", "beside", "get_moved", "styled", "repeat"]}
     tool = tools["weather__getStation"]
     assert set(tool.input_schema["properties"]) == {"id", "units", "tags", "X-Trace"} and tool.input_schema["required"] == ["id"]
     assert tool.description == "Tells one station" and tool.annotations.read_only_hint
@@ -457,6 +458,47 @@ def test_a_call_that_is_not_waited_for_may_have_succeeded(weather):
         caller.sendall(f"GET /services/weather/slow HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {weather.secret}\r\n\r\n".encode())
         assert eventually(lambda: any("/slow" in seen[1] for seen in weather.api.seen))
     assert weather.usage("service", "weather@1/slow", 1)["cost_nano_usd"] == 2_000_000
+
+
+# What ends a call, and the code by which the log says so.
+ENDS = {
+    "key_revoked": lambda weather, key: weather.admin("POST", f"/keys/{key['id']}/revoke", {}),
+    "key_disabled": lambda weather, key: weather.admin("POST", f"/keys/{key['id']}/disable", {}),
+    "operation_not_allowed": lambda weather, key: weather.admin("PATCH", f"/keys/{key['id']}", {"tools": ["weather/get*"]}),
+    "subscription_denied": lambda weather, key: weather.cli("services", "deny", "weather", key["id"]),
+}
+
+
+@at_first(more=f'price = "0.002"\n{APPROVAL}')
+@pytest.mark.parametrize("how", ["busy", "silent"])
+@pytest.mark.parametrize("code", ENDS)
+def test_an_answer_without_an_end_ends_with_its_key(weather, how, code):
+    key = weather.new_key()
+    weather.cli("services", "approve", "weather", key["id"])
+    assert eventually(lambda: call(weather, "/services/weather/echo", key=key["key"]).status == 200)
+    headers = {"authorization": f"Bearer {key['key']}"}
+    with httpx.stream("GET", f"{weather.url}/services/weather/endless/{how}", headers=headers, timeout=10) as reply:
+        pieces = reply.iter_raw()
+        assert next(pieces).startswith(b"data: tick")
+        ENDS[code](weather, key)
+        began = time.monotonic()
+        with pytest.raises(httpx.RemoteProtocolError):
+            any(time.monotonic() > began + 5 for _ in pieces)
+        assert time.monotonic() < began + 2
+    assert eventually(lambda: weather.api.left == [how]), "the API is left too"
+    assert weather.usage("service", "weather@1/endless", 1)["cost_nano_usd"] == 2_000_000
+    lines = [json.loads(line) for line in weather.log().splitlines() if '"refused":"' in line and "endless" in line]
+    assert [(line["status"], line["outcome"], line["refused"]) for line in lines] == [(200, "abandoned", code)], lines
+
+
+def test_a_call_that_is_not_answered_ends_with_its_key(weather):
+    key = weather.new_key()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        running = pool.submit(call, weather, "/services/weather/endless/mute", key=key["key"])
+        assert eventually(lambda: weather.api.seen)
+        ENDS["key_revoked"](weather, key)
+        is_problem(running.result(), 401, "key_revoked")
+    assert eventually(lambda: weather.api.left == ["mute"])
 
 
 def test_other_protocols_are_refused(weather):

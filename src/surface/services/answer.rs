@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use reqwest::Url;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::call::Walked;
+use super::call::{Ended, Walked};
 use super::request::{broke_off, not_searchable, strip_hop_by_hop};
 use super::{PREFIX, refuse};
 use crate::ledger::record::Outcome;
@@ -35,6 +35,7 @@ struct Flowing {
     /// Bytes still to come, where that is known.
     left: Option<u64>,
     idle: Duration,
+    ended: Ended,
     silence: Pin<Box<Sleep>>,
 }
 
@@ -47,7 +48,7 @@ const OWN: [&str; 2] = ["keyward-", "x-ratelimit-"];
 
 /// Hands it over.
 pub(super) async fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Body> {
-    let Walked { service, name, answer, is_head, url, idle } = walked;
+    let Walked { service, name, answer, is_head, url, idle, mut ended } = walked;
     let (head, mut source) = answer.into_parts();
     let masking = service.upstream.as_ref().map(Upstream::masking).unwrap_or_default();
     let mut response = Response::new(Body::empty());
@@ -73,7 +74,15 @@ pub(super) async fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Bo
     }
     // A service that has closed after its head is told as such while that can still be told.
     let is_long = response.headers().contains_key(header::CONTENT_LENGTH);
-    let first = if is_long { tokio::time::timeout(idle, source.frame()).await.ok() } else { None };
+    let first = async { if is_long { tokio::time::timeout(idle, source.frame()).await.ok() } else { None } };
+    let first = tokio::select! {
+        biased;
+        first = first => first,
+        refusal = &mut ended => {
+            ticket.ended(&refusal);
+            return refuse(&refusal);
+        }
+    };
     if matches!(first, Some(None | Some(Err(_)))) {
         let refusal = broke_off(&service);
         ticket.refused(&refusal);
@@ -81,7 +90,8 @@ pub(super) async fn hand_over(mut ticket: Ticket, walked: Walked) -> Response<Bo
     }
     let first = first.flatten().and_then(Result::ok).and_then(|frame| frame.into_data().ok());
     let left = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let flowing = Flowing { first, source, masking, service, ticket: Some(ticket), outcome, left, idle, silence: Box::pin(sleep(idle)) };
+    let flowing =
+        Flowing { first, source, masking, service, ticket: Some(ticket), outcome, left, idle, ended, silence: Box::pin(sleep(idle)) };
     *response.body_mut() = Body::new(flowing);
     response
 }
@@ -202,8 +212,12 @@ impl http_body::Body for Flowing {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
-        if this.ticket.is_none() {
-            return Poll::Ready(None);
+        let Some(ticket) = &mut this.ticket else { return Poll::Ready(None) };
+        // First: what always has more to say would never let it be asked.
+        if let Poll::Ready(refusal) = this.ended.as_mut().poll(context) {
+            ticket.ended(&refusal);
+            this.ticket = None;
+            return Poll::Ready(Some(Err(io::Error::other(refusal.message))));
         }
         loop {
             let next = match this.first.take() {

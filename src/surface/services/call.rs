@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
@@ -54,7 +55,11 @@ pub(super) struct Walked {
     /// What was asked for, without the credential.
     pub(super) url: reqwest::Url,
     pub(super) idle: std::time::Duration,
+    pub(super) ended: Ended,
 }
+
+/// Resolves once the key of a call that runs holds no longer, with why.
+pub(super) type Ended = BoxFuture<'static, Refusal>;
 
 /// Names the operation in an answer, as `service@version/operation`.
 const OPERATION: HeaderName = HeaderName::from_static("keyward-operation");
@@ -109,7 +114,7 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
     called.service = Some(Arc::clone(&service));
     any_in_scope(&caller, &service, &asked.service).map_err(holder)?;
     let operation = operation(&service, &caller, &asked)?;
-    let (cookies, server) = (operation.cookies.clone(), operation.server.clone());
+    let (cookies, server, id) = (operation.cookies.clone(), operation.server.clone(), operation.id.clone());
     let name: Arc<str> = service.pinned_scope(&operation.id).into();
     ticket.called_model(&format!("/{}", operation.id));
     in_scope(&caller, &service, &asked.service, operation).map_err(holder)?;
@@ -127,7 +132,14 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
         headers: request::headers(&asked.headers, upstream, &cookies, &ticket.request_id),
         limit,
     };
-    let answer = outgoing.send(gateway, &service, asked.body).await?;
+    let mut ended = ended(gateway, &caller, asked.head, (Arc::clone(&service), asked.service.clone(), id));
+    let answer = tokio::select! {
+        answer = outgoing.send(gateway, &service, asked.body) => answer?,
+        refusal = &mut ended => {
+            ticket.ended(&refusal);
+            return Err(refusal);
+        }
+    };
     ticket.service_answering(answer.status());
     // No part was asked for of what may have the credential in it.
     let is_part = answer.status() == StatusCode::PARTIAL_CONTENT && upstream.credential.is_some();
@@ -147,6 +159,23 @@ async fn walk(gateway: &Arc<Gateway>, ticket: &mut Ticket, called: &mut Called, 
         idle: gateway.client.idle_timeout(),
         name: asked.service,
         service: Arc::clone(&service),
+        ended,
+    })
+}
+
+/// Watches the key of a call: it may be revoked while the answer flows, which need not have an end.
+fn ended(gateway: &Arc<Gateway>, caller: &Caller, head: Parts, (service, name, id): (Arc<Service>, String, String)) -> Ended {
+    let (gateway, key) = (Arc::clone(gateway), caller.id());
+    Box::pin(async move {
+        let may = |caller: &Caller| {
+            let mut operations = service.description.operations.iter();
+            let operation = operations.find(|operation| operation.id == id);
+            operation
+                .map_or(Ok(()), |operation| in_scope(caller, &service, &name, operation))
+                .map_err(|reason| reason.refusal(Some(key)))?;
+            subscribed(&gateway, caller, &service)
+        };
+        gateway.ended(key, &head, may).await
     })
 }
 
