@@ -349,7 +349,7 @@ async fn limits_of_models_that_are_set_while_a_request_goes_from_one_to_the_othe
         }
         let spent: Vec<_> = meters.budgets().map(|(_, tally)| (tally.state().used, tally.state().held)).collect();
         assert_eq!(spent, [(0, 0), (30, 0), (30, 0)]);
-        let left: Vec<_> = meters.rates().map(|(_, counter)| counter.remaining(100).0).collect();
+        let left: Vec<_> = meters.rates().map(|(_, counter)| counter.remaining(100, Look::now()).0).collect();
         assert_eq!(left, [100, 99]);
     }
 }
