@@ -212,6 +212,12 @@ fn check_seen(ask: &Ask, headers: &HeaderMap, caller: &Caller, targets: &[Target
     }
     let is_talk = matches!(ask.called.operation, Operation::Chat | Operation::Completions);
     check_known(ask.tools.unknown.as_deref().filter(|_| is_talk), caller, targets)?;
+    // Who tells its cost is charged that, and who is told a highest price keeps it.
+    let is_held = |target: &Target| {
+        let endpoint = target.endpoint(ask.called.operation, ask.called.dialect);
+        target.provider.tells_cost || endpoint.is_ok_and(|endpoint| endpoint.quirks.max_price.is_some())
+    };
+    check_known(ask.picks_server.as_deref().filter(|_| !targets.iter().all(is_held)), caller, targets)?;
     let flags = headers.get(BETA_FLAGS).and_then(|flags| flags.to_str().ok());
     let widening = flags.and_then(vocabulary::widening).or(ask.widening.as_deref());
     // What takes no more than is reserved for it anyway may be told so.

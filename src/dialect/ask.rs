@@ -45,6 +45,8 @@ pub struct Ask {
     pub tools: Tools,
     /// Whether it names other models that its provider may call instead.
     pub names_others: bool,
+    /// The member by which a router is told who is to serve the model, which may be somebody dearer.
+    pub picks_server: Option<String>,
     /// A beta flag that has a model take more than its own context.
     pub widening: Option<String>,
     /// Whether nothing may cost more than its price here, which a provider that chooses among others is told.
@@ -121,6 +123,7 @@ impl Ask {
         let points_out = members.points_out() || names_prompt || (has_state && names_kept_items(&members));
         let tools = Tools::find(&members);
         let names_others = names_others(&members);
+        let picks_server = members.iter().find(|member| picks_server(member)).map(|member| member.name.to_string());
         let widening = vocabulary::widening_in(&members).map(str::to_owned);
         // A token for a byte at the most.
         let foretold = members.given("prediction").map_or(0, |member| member.raw.len() as u64);
@@ -135,6 +138,7 @@ impl Ask {
             names_files: members.may_name_files(),
             tools,
             names_others,
+            picks_server,
             widening,
             holds_price: false,
             max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
@@ -231,6 +235,13 @@ pub fn names_others(members: &Members<'_>) -> bool {
 fn names_others_within(member: &Member<'_>) -> bool {
     let has = |word: &str| memmem::find(member.raw.as_bytes(), word.as_bytes()).is_some();
     OF_PROVIDERS.contains(&&*member.name) && (has("models") || has("allback") || has("\\u"))
+}
+
+/// Whether a member says which of a router's providers is to serve the model (Vercel's `gateway.only`, `order` and `sort`).
+fn picks_server(member: &Member<'_>) -> bool {
+    // What is written with escapes has been taken for names of models.
+    const WORDS: [&str; 3] = ["\"only\"", "\"order\"", "\"sort\""];
+    OF_PROVIDERS.contains(&&*member.name) && WORDS.iter().any(|word| member.raw.contains(word))
 }
 
 /// What a request for a response goes on with (OpenAI's `responses.create`).

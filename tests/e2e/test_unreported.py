@@ -568,6 +568,22 @@ def test_single_words_are_refused_that_a_budget_could_not_hold(gateway, upstream
     assert ask(gateway, gateway.new_key(budget="100/ever:soft")["key"], "oa/m", **fields).status == 200
 
 
+@pytest.mark.parametrize("chosen", [{"only": ["dear"]}, {"order": ["dear", "azure"]}, {"sort": "ttft"}], ids=lambda chosen: next(iter(chosen)))
+@pytest.mark.parametrize("name", ["providerOptions", "provider_options"])
+def test_nobody_chooses_who_serves_at_another_price_than_is_held(start_gateway, upstream, chosen, name):
+    router = file(upstream.url, ["openai_chat"])
+    held = router.replace("[models]", '[quirks]\nmax_price = "provider.max_price"\n\n[models]')
+    telling = router.replace("[models]", "[quirks]\ntells_cost = true\n\n[models]")
+    gateway = start_gateway(providers={"oa": router, "held": held, "telling": telling})
+    fields = {name: {"gateway": chosen}}
+    told = ask(gateway, gateway.new_key(budget="100/ever")["key"], "oa/m", **fields)
+    assert code(told) == (403, "unknown_field_with_budget") and f"'{name}'" in told.json()["error"]["message"]
+    assert upstream.requests == []
+    for model, limits in [("held/m", {"budget": "100/ever"}), ("telling/m", {"budget": "100/ever"}), ("oa/m", {"budget": "100/ever:soft"}), ("oa/m", {"models": "oa/m"})]:
+        assert ask(gateway, gateway.new_key(**limits)["key"], model, **fields).status == 200, model
+    assert ask(gateway, gateway.new_key(budget="100/ever")["key"], "oa/m", **{name: {"gateway": {"user": "u", "tags": ["a"]}}}).status == 200
+
+
 WIDE = "context-1m-2025-08-07"
 TALK = {"max_tokens": 9, "messages": [USER]}
 CONVERSE = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}], "inferenceConfig": {"maxTokens": 9}}
