@@ -125,3 +125,11 @@ fn no_router_that_chooses_is_free_and_what_is_sold_on_at_its_price_has_all_of_it
         }
     }
 }
+
+#[test]
+fn whose_limit_is_of_the_answer_alone_is_known_to_think_beside_it() {
+    let catalog = Catalog::load(None).unwrap();
+    for id in ["alibaba", "alibaba-cn", "byteplus", "siliconflow", "siliconflow-cn", "volcengine"] {
+        assert!(catalog.get(id).unwrap().quirks.thinks_beside_max_output, "{id}");
+    }
+}
