@@ -50,6 +50,8 @@ pub enum EditError {
     Exists(String),
     /// The file would be wrong.
     Wrong(String),
+    /// Its name is no name to keep, for this reason.
+    Named(&'static str),
     /// The disk did not do it.
     Disk(DiskError),
 }
@@ -229,11 +231,13 @@ impl EditError {
 
 impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (EditError::NotFound(message)
-        | EditError::Exists(message)
-        | EditError::Wrong(message)
-        | EditError::Disk(DiskError::Locked(message) | DiskError::Failed(message))) = self;
-        f.write_str(message)
+        match self {
+            EditError::NotFound(message)
+            | EditError::Exists(message)
+            | EditError::Wrong(message)
+            | EditError::Disk(DiskError::Locked(message) | DiskError::Failed(message)) => f.write_str(message),
+            EditError::Named(why) => write!(f, "that name is not kept: {why}; nothing was changed"),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use crate::config::hint;
-use crate::key::diagnose::{holds_whole_key, is_foreign};
+use crate::key::diagnose::{holds_foreign_key, holds_whole_key, is_foreign};
 use crate::prompt::Prompts;
 use crate::prompt::chat::PREFIX;
 use crate::quota::limits::{ParallelByModel, matches, names};
@@ -76,13 +76,21 @@ pub fn key_in_name(text: &str) -> Option<&'static str> {
     }
 }
 
+/// The same of what names other things, of which some begin like keys: a glob, an id, a file.
+pub fn key_in_reference(text: &str) -> Option<&'static str> {
+    match holds_whole_key(text) {
+        true => Some(WHOLE_KEY),
+        false => holds_foreign_key(text).then_some(FOREIGN_KEY),
+    }
+}
+
 /// Says which field of some limits cannot be meant.
 pub fn check(limits: &Limits) -> Result<(), Wrong> {
-    let globs = |field, list: &'_ [String]| list.iter().any(|glob| holds_whole_key(glob)).then_some(field);
-    let counted = || limits.counted().any(holds_whole_key).then_some("limits");
-    let field = globs("models", &limits.models).or_else(|| globs("paths", &limits.paths)).or_else(|| globs("tools", &limits.tools));
-    if let Some(field) = field.or_else(counted) {
-        return Err(Wrong { field, message: WHOLE_KEY.to_owned() });
+    let lists = [("models", &limits.models), ("paths", &limits.paths), ("tools", &limits.tools)];
+    let listed = lists.into_iter().flat_map(|(field, globs)| globs.iter().map(move |glob| (field, glob.as_str())));
+    let mut globs = listed.chain(limits.counted().map(|glob| ("limits", glob)));
+    if let Some((field, why)) = globs.find_map(|(field, glob)| Some((field, key_in_reference(glob)?))) {
+        return Err(Wrong { field, message: why.to_owned() });
     }
     let rates = Limits { rates: limits.rates.clone(), ..Limits::default() };
     rates.check().map_err(|message| Wrong { field: "rates", message })?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::change::Wrong;
+use super::change::{Wrong, key_in_reference};
 use super::meant::{ChangedMeanwhile, Meant};
 use crate::catalog::{Auth, Catalog, Environment, LoadError, Provider, env};
 use crate::config::hint;
@@ -157,6 +157,9 @@ impl<'a> Safe<'a> {
     pub async fn add(&self, name: &str, provider: &str, share: u32, secret: Given, by: &Actor) -> Result<CredentialView, CredentialError> {
         if !is_slug(name) {
             return Err(wrong("name", "a name has 1 to 63 lower-case letters, digits, '-' and '_'"));
+        }
+        if let Some(why) = key_in_reference(name) {
+            return Err(wrong("name", why));
         }
         if self.find(name).await.is_ok() {
             return Err(CredentialError::Exists(name.to_owned()));

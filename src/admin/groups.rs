@@ -75,6 +75,9 @@ pub async fn create(store: &dyn GroupStore, id: &AccountId, change: GroupChange,
         let message = format!("a {kind}'s id has 1 to 63 lower-case letters, digits, '-' and '_'");
         return Err(GroupError::Wrong(Wrong { field: "id", message }));
     }
+    if let Some(why) = change::key_in_reference(&name) {
+        return Err(GroupError::Wrong(Wrong { field: "id", message: why.to_owned() }));
+    }
     if store.group(id).await?.is_some() {
         return Err(GroupError::Exists(id.clone()));
     }

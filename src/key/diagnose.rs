@@ -12,6 +12,10 @@ use crate::hidden::is_hidden;
 const LONGEST_PATH: usize = 200;
 /// Names that only begin like another service's key are shorter.
 const SHORTEST_SECRET: usize = 20;
+/// A part of a name with digits in it is shorter than one of a key.
+const SHORTEST_RANDOM: usize = 16;
+/// And so is any.
+const LONGEST_WORD: usize = 30;
 
 /// Why `text`, which is no key for the reason `malformed`, is none.
 pub fn diagnose(text: &str, malformed: Malformed) -> Reason {
@@ -99,6 +103,21 @@ pub fn is_escaped_secret(text: &str) -> bool {
 pub fn is_foreign(text: &str) -> bool {
     let mut words = text.split([' ', '/']).filter(|word| word.len() >= SHORTEST_SECRET);
     text.len() >= SHORTEST_SECRET && words.any(|word| foreign::issuer(word).is_some())
+}
+
+/// Whether a key of another service stands in what names other things, such as a glob or an id: names that only begin like a key have no part
+/// as long as a secret's.
+pub fn holds_foreign_key(text: &str) -> bool {
+    let words = text.split(|c: char| c.is_whitespace() || "\"'`=:,;{}()[]<>/*?@|&".contains(c));
+    words.filter(|word| foreign::issuer(word).is_some()).any(is_random)
+}
+
+/// Whether a word has a part that is too long for one, or too long for one with digits in it.
+fn is_random(word: &str) -> bool {
+    let has_digit = |part: &str| part.bytes().any(|byte| byte.is_ascii_digit());
+    let is_part = |part: &str| part.len() >= LONGEST_WORD || (part.len() >= SHORTEST_RANDOM && has_digit(part));
+    let has_both = || word.bytes().any(|byte| byte.is_ascii_uppercase()) && word.bytes().any(|byte| byte.is_ascii_lowercase());
+    word.split(|c: char| !c.is_ascii_alphanumeric()).any(is_part) || (word.len() >= LONGEST_WORD && has_digit(word) && has_both())
 }
 
 /// White space, what cannot be seen, and what steers text without being seen.

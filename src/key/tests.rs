@@ -13,6 +13,7 @@ use super::format::{KeyText, Kind, NewKey, Slip};
 use super::guesses::Guesses;
 use super::presented::Presented;
 use super::{KeyId, Reason, diagnose, presented};
+use crate::catalog::Catalog;
 use crate::quota::limits::matches;
 
 fn parts(headers: &[(&str, &str)], uri: &str) -> Parts {
@@ -208,5 +209,34 @@ proptest! {
                 prop_assert!(!reason.message().contains(&body) && reason.message().ends_with('.'), "{}", reason.message());
             }
         }
+    }
+}
+
+#[test]
+fn a_key_of_another_service_is_known_among_names_that_begin_like_one() {
+    let keys = [
+        "sk-ant-api03-Qz7Qz7Qz7Qz7Qz7Qz7Qz7Qz7",
+        "sk-0123456789abcdef0123456789abcdef",
+        "AKIAIOSFODNN7EXAMPLE",
+        "AIzaSyD-9tSrke72PouQ-MnMX-a7eZSW0jkFMBWY",
+        "hf_abcdefghijklmnopqrstuvwxyzabcdefgh",
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.x",
+    ];
+    for key in keys {
+        for text in [key.to_owned(), format!("openai/{key}*"), format!("GET /v1/{key}"), format!("export KEY={key}")] {
+            assert!(diagnose::holds_foreign_key(&text), "{text}");
+        }
+    }
+    let names = [
+        "pa-philadelphia-onboarding-2",
+        "hf_semantic_documentation_search",
+        "fw/fw_listAllFirewallRules",
+        "sk-*",
+        "sess-summary-of-2026-01-31",
+    ];
+    let catalog = Catalog::load(None).unwrap();
+    let models = catalog.iter().flat_map(|provider| provider.models.keys().map(move |model| format!("{}/{model}", provider.id)));
+    for name in names.into_iter().map(str::to_owned).chain(models) {
+        assert!(!diagnose::holds_foreign_key(&name), "{name}");
     }
 }

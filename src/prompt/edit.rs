@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::{Prompts, State, examples};
+use crate::admin::change::key_in_reference;
 use crate::config::hint;
 use crate::shelf::{self, Misfile};
 use crate::steps::{Compared, EditError, Step, alone, away, exists, made_for, meant, one_alone, succeeds};
@@ -47,6 +48,7 @@ pub struct Removal {
 
 /// Plans a prompt's first file, as a draft: nothing is written before the plan is made.
 pub fn create(folder: &Path, name: &str, text: &str) -> Result<Plan, EditError> {
+    no_key(name)?;
     let alone = alone(folder)?;
     let path = folder.join(format!("{}.prompt", checked(name)?));
     if path.exists() {
@@ -57,6 +59,7 @@ pub fn create(folder: &Path, name: &str, text: &str) -> Result<Plan, EditError> 
 
 /// Plans a version's file, new or in the place of what it was; a published one does not change.
 pub fn write(folder: &Path, label: &str, text: &str) -> Result<Plan, EditError> {
+    no_key(label)?;
     let alone = alone(folder)?;
     let prompts = Prompts::read(folder);
     one_alone(&prompts, label)?;
@@ -69,6 +72,10 @@ pub fn write(folder: &Path, label: &str, text: &str) -> Result<Plan, EditError> 
 
 /// Plans a step of a prompt: of the version that is named, or of the newest draft to be published, or of what callers get today.
 pub fn step(folder: &Path, name: &str, step: &Step) -> Result<Plan, EditError> {
+    // What is published already can be taken back.
+    if *step == Step::Publish {
+        no_key(name)?;
+    }
     let alone = alone(folder)?.ok_or_else(|| away(folder, "prompt", name))?;
     let (prompts, now) = (Prompts::read(folder), Timestamp::now());
     // A name that there is not is told as such.
@@ -127,6 +134,7 @@ pub fn compared(folder: &Path, name: &str, other: Option<&str>) -> Result<Compar
 
 /// Plans a partial's file, new or in the place of what it was; what is wrong itself, or makes a prompt wrong that was right, is refused.
 pub fn write_partial(folder: &Path, name: &str, text: &str) -> Result<Plan, EditError> {
+    no_key(name)?;
     let alone = alone(folder)?;
     if checked(name)?.contains('@') {
         return Err(EditError::Wrong(format!("'{name}' is no name for a partial: it has no versions")));
@@ -168,6 +176,11 @@ fn found(prompts: &Prompts, name: &str) -> Result<Source, EditError> {
 fn fault_of<'a>(prompts: &'a Prompts, path: &Path) -> Option<&'a Misfile> {
     let file = path.display().to_string();
     prompts.faults().iter().find(|fault| fault.file == file)
+}
+
+/// A name that is a key would be in lists, the ledger and the audit list for good.
+fn no_key(label: &str) -> Result<(), EditError> {
+    key_in_reference(label).map_or(Ok(()), |why| Err(EditError::Named(why)))
 }
 
 /// A name, or a name and a version, that can be a file's.

@@ -588,6 +588,40 @@ def test_no_whole_key_is_kept_where_others_read(gateway, admin, viewer):
     assert json.loads(newest(admin, leaked["id"])["detail"])["source"] == "a log: export KEY=(a key)"
 
 
+FOREIGN = {"anthropic": "sk-ant-api03-" + "Qz7" * 20, "aws": "AKIAIOSFODNN7EXAMPLE", "deepseek": "sk-" + "0a1b2c3d" * 4}
+
+
+@pytest.mark.parametrize("whose", ["ours", *FOREIGN])
+def test_what_names_other_things_holds_no_key(gateway, admin, viewer, whose):
+    secret, leaked = FOREIGN.get(whose) or gateway.new_key()["key"], gateway.new_key()
+
+    def refused(answer, pointer, code="invalid_fields"):
+        [error] = problem(answer, 422, code)["errors"]
+        assert error["pointer"] == pointer and "consider replacing the key" in error["detail"], error
+
+    path = f"{V1}/keys/{gateway.new_key()['id']}"
+    for field in ("models", "tools", "paths"):
+        refused(admin.patch(path, json={field: [f"GET /{secret}*"]}), f"/{field}")
+    for field, limit in (("rates", {"unit": "requests", "per": "day", "most": 9}), ("budgets", {"nano_usd": 9, "per": "day"}), ("parallel_by_model", {"most": 9})):
+        refused(admin.patch(path, json={field: [limit | {"models": f"openai/{secret}"}]}), "/limits")
+    for kind in ("prompts", "partials"):
+        refused(admin.put(f"{V1}/{kind}/{secret}", json={"source": "Hello"}), "/name", "prompt_invalid")
+    if whose == "deepseek":
+        # The others are no ids for their capitals.
+        refused(admin.post(f"{V1}/teams", json={"id": secret}), "/id")
+        refused(admin.post(f"{V1}/projects", json={"id": secret}), "/id")
+        refused(admin.post(f"{V1}/credentials", json={"name": secret, "provider": "openai", "variables": {"OPENAI_API_KEY": "sk-x"}}), "/name")
+    ok(admin.post(f"{V1}/leaks", json={"keys": [leaked["id"]], "source": f"a log: export KEY={secret}"}))
+    (gateway.folder / "prompts").mkdir(exist_ok=True)
+    by_hand = gateway.folder / "prompts" / f"{secret}.prompt"
+    by_hand.write_text("---\nmodel: simulator/echo\n---\nHello")
+    for step in ("new", "publish"):
+        done = gateway.run("prompts", step, secret if step == "publish" else f"{secret}@2")
+        assert done.returncode == 1 and "consider replacing the key" in done.stderr and secret not in done.stderr, done
+    by_hand.unlink()
+    assert secret not in viewer.get(f"{V1}/audit?limit=1000").text
+
+
 def test_a_leak_is_reported_as_it_is_shown_and_all_of_it_or_nothing_is_done(gateway, admin):
     made = [gateway.new_key() for _ in range(3)]
     shown = [f"kw_live_{made[0]['id']}…", f"kw_live_{made[0]['id']}", made[1]["key"]]

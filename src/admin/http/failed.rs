@@ -120,8 +120,12 @@ fn edited(e: &EditError, [not_found, invalid, not_writable]: [&'static str; 3]) 
     let (status, code) = match e {
         EditError::NotFound(_) => (StatusCode::NOT_FOUND, not_found),
         EditError::Exists(_) => (StatusCode::CONFLICT, "exists"),
-        EditError::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, invalid),
+        EditError::Wrong(_) | EditError::Named(_) => (StatusCode::UNPROCESSABLE_ENTITY, invalid),
         EditError::Disk(_) => (StatusCode::SERVICE_UNAVAILABLE, not_writable),
     };
-    Problem::new(status, code, e.to_string())
+    let problem = Problem::new(status, code, e.to_string());
+    match e {
+        EditError::Named(why) => problem.blaming(vec![FieldError { pointer: "/name".to_owned(), detail: (*why).to_owned() }]),
+        _ => problem,
+    }
 }

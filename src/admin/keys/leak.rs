@@ -8,7 +8,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{KeyError, KeyView, fingerprint, note};
-use crate::key::diagnose::{keys_within, without_keys};
+use crate::key::diagnose::{holds_foreign_key, keys_within, without_keys};
 use crate::key::{KeyRecord, KeyText, Pepper};
 use crate::store::audit::{Actor, Note};
 use crate::store::{KeyFilter, KeyStore};
@@ -127,7 +127,11 @@ async fn leak(
             "disabled"
         }
     };
-    let note = note(by, "key.leak", &record, json!({ "outcome": outcome, "source": without_keys(source.chars().take(500).collect()) }));
+    let source = match holds_foreign_key(source) {
+        true => "a text with a key of another service in it".to_owned(),
+        false => without_keys(source.chars().take(500).collect()),
+    };
+    let note = note(by, "key.leak", &record, json!({ "outcome": outcome, "source": source }));
     Ok((Leak { id, outcome }, Some((record, note))))
 }
 
