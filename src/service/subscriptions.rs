@@ -48,6 +48,8 @@ pub struct Subscriptions {
     known: RwLock<HashMap<String, HashMap<KeyId, Standing>>>,
     /// The newest change number that is known.
     newest: AtomicI64,
+    /// Held from a reading to its end: an older one never takes the place of a newer one.
+    reading: tokio::sync::Mutex<()>,
 }
 
 /// How often the store is asked for what changed.
@@ -76,7 +78,7 @@ impl Standing {
 impl Subscriptions {
     /// Reads all of them.
     pub async fn open(store: Arc<dyn SubscriptionStore>) -> Result<Subscriptions, StoreError> {
-        let subscriptions = Subscriptions { store, known: RwLock::default(), newest: AtomicI64::new(-1) };
+        let subscriptions = Subscriptions { store, known: RwLock::default(), newest: AtomicI64::new(-1), reading: Default::default() };
         subscriptions.refresh().await?;
         Ok(subscriptions)
     }
@@ -93,6 +95,7 @@ impl Subscriptions {
 
     /// Reads what changed since.
     pub async fn refresh(&self) -> Result<(), StoreError> {
+        let _alone = self.reading.lock().await;
         let (newest, changed) = self.store.subscriptions_since(self.version()).await?;
         if !changed.is_empty() {
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +103,7 @@ impl Subscriptions {
                 known.entry(service).or_default().insert(family, standing);
             }
         }
-        self.newest.fetch_max(newest, Ordering::Relaxed);
+        self.newest.store(newest, Ordering::Relaxed);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod kept;
+mod standing;
 mod versions;
 
 use std::path::Path as File;
