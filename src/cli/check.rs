@@ -19,7 +19,8 @@ const OTHERS: [&str; 8] =
 /// Tells all that is wrong at once.
 pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliError> {
     let router = installation::router(config, env).await?;
-    let wrong = wrong(config, env, &router);
+    let mut wrong = wrong(config, env, &router);
+    wrong.extend(installation::damage(&config.data).await);
     for doubtful in unknown_variables(env).into_iter().chain(missing_folders(config)).chain(installation::older(&config.data).await) {
         output::print(&format!("Note: {doubtful}\n"))?;
     }

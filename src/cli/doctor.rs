@@ -136,7 +136,11 @@ async fn data(folder: &Path) -> Vec<Finding> {
     }
     match Installation::existing(folder).await {
         Err(e) => findings.push(Finding { what, state: State::Wrong, finding: e.to_string() }),
-        Ok(Installation { store, .. }) => findings.extend(stored(&store).await),
+        Ok(Installation { store, .. }) => match installation::damage(folder).await {
+            // What is read of a damaged store may be anything.
+            Some(finding) => findings.push(Finding { what: "store", state: State::Wrong, finding }),
+            None => findings.extend(stored(&store).await),
+        },
     }
     findings
 }

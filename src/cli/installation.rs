@@ -172,6 +172,13 @@ pub async fn older(data: &Path) -> Option<String> {
     })
 }
 
+/// That a folder's store is damaged, where there is one; all of it is looked at.
+pub async fn damage(data: &Path) -> Option<String> {
+    let file = data.join("keyward.db");
+    let damage = if file.exists() { Sqlite::damage(&file).await } else { None };
+    damage.map(|damage| format!("{}: {damage}", file.display()))
+}
+
 fn is_there(data: &Path) -> Result<(), CliError> {
     match data.join("keyward.db").exists() || is_running(data) {
         true => Ok(()),

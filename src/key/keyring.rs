@@ -4,6 +4,10 @@
 //! whichever node or by the command line, and at once where this process made it; no request pays for it. While the store is down, keys in
 //! memory go on working for a stated time; after that what they may do is not known any more.
 
+mod unread;
+
+pub use unread::Unreadable;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +33,7 @@ use super::{Reason, beat};
 use crate::quota::{AccountId, Accounts};
 use crate::server::Peer;
 use crate::store::{Changes, KeyStore, StoreError};
+use unread::Unread;
 
 /// Keys kept in memory at the most, about 500 bytes each.
 const CAPACITY: u64 = 200_000;
@@ -74,6 +79,8 @@ pub struct Keyring {
     taken_in: watch::Sender<u64>,
     /// When the store last told of changes, in milliseconds since `opened`.
     heard: AtomicU64,
+    /// The last one that the store could not give.
+    unread: Unread,
     /// Compared with where an id is unknown, so that both failures do the same work.
     nobody: (KeyHash, Mark),
 }
@@ -124,6 +131,7 @@ impl Keyring {
             asked: AtomicU64::new(0),
             taken_in: watch::Sender::new(0),
             heard: AtomicU64::new(0),
+            unread: Unread::default(),
             nobody,
         }
     }
@@ -284,7 +292,7 @@ impl Keyring {
     async fn read(&self, id: KeyId, is_known: bool) -> Result<Read, Reason> {
         let told = self.told.load(Ordering::SeqCst);
         let read = async || {
-            let record = self.store.key(id).await.inspect_err(|error| unreadable(id, error))?;
+            let record = self.store.key(id).await.inspect_err(|error| self.unread.note(id, error))?;
             Ok::<Read, StoreError>((record.map(Arc::new), told))
         };
         let read_once = async {
@@ -304,7 +312,7 @@ impl Keyring {
     async fn look_up(&self, record: Arc<KeyRecord>, told: u64) -> Result<Arc<Known>, Reason> {
         let id = record.id;
         let mut doubt = Doubt { ring: self, id, told };
-        let load = async { self.known(KeyRecord::clone(&record)).await.inspect_err(|error| unreadable(id, error)) };
+        let load = async { self.known(KeyRecord::clone(&record)).await.inspect_err(|error| self.unread.note(id, error)) };
         let known = self.known.try_get_with(id, load).await.map_err(|_| Reason::StoreDown);
         self.read.invalidate(&id).await;
         if known.is_ok() && !doubt.is_settled() {
@@ -450,10 +458,6 @@ impl Keyring {
     pub async fn known(&self, record: KeyRecord) -> Result<Arc<Known>, StoreError> {
         Ok(Arc::new(Known::new(self.accounts.chain(&record).await?, record)))
     }
-}
-
-fn unreadable(id: KeyId, error: &StoreError) {
-    tracing::error!(key = %id, %error, "a key cannot be read from the store, and is refused until it can");
 }
 
 // === impl Doubt ===

@@ -23,6 +23,6 @@ mod tests;
 pub use caller::Caller;
 pub use format::{KeyId, KeyText, Kind};
 pub use hash::{KeyHash, Pepper};
-pub use keyring::Keyring;
+pub use keyring::{Keyring, Unreadable};
 pub use reason::Reason;
 pub use record::{KeyRecord, Role};

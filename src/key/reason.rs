@@ -251,7 +251,7 @@ impl Reason {
             Reason::AdminOnDataPlane => "This is an admin key, which manages the gateway and calls no model: use a kw_live_ key here.",
             Reason::NotAdmin => "This key calls models; the management API needs an admin key, which starts with kw_admin_.",
             Reason::StoreDown => {
-                "The gateway cannot look up this key right now, which says nothing about the key: try again in a few seconds."
+                "The gateway cannot look up this key right now, which says nothing about the key: try again in a few seconds, and where that does not help, ask whoever runs the gateway, whose /readyz tells why."
             }
             _ => "",
         };

@@ -308,6 +308,8 @@ pub struct RowsQuery {
 }
 
 const LOCKED: &str = "the store is locked by another program";
+/// What is told of a damaged file begins so.
+const DAMAGED: &str = "the store's file is damaged";
 
 /// Requests of a page at the most.
 pub const PAGE: u32 = 1000;
@@ -434,6 +436,16 @@ impl StoreError {
     /// Whether another program holds the store's lock: nothing was done.
     pub fn is_locked(&self) -> bool {
         self.0 == LOCKED
+    }
+
+    /// What the store's file holds does not fit together, by what was found in it.
+    pub fn damaged(found: &str) -> StoreError {
+        StoreError(format!("{DAMAGED} ({found}): stop the gateway and put back the store that was backed up, {}", sqlite::WITHOUT_JOURNAL))
+    }
+
+    /// Whether the store's file is damaged, which no second try changes.
+    pub fn is_damaged(&self) -> bool {
+        self.0.starts_with(DAMAGED)
     }
 }
 

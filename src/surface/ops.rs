@@ -11,11 +11,17 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
+use crate::key::Unreadable;
 use crate::mcp::federation::Server;
 use crate::telemetry::Format;
 
 /// That a credential which somebody disabled or removed may still be in use.
 const CREDENTIALS_BEHIND: &str = "a stored credential was changed and the store cannot be read: what was known before is used until it can";
+
+/// What `/readyz` says of the store.
+const SILENT: &str = "the key store does not answer";
+const DAMAGED: &str = "the store's file is damaged, and keys that cannot be read are refused: 'keyward doctor' tells what to do";
+const UNREAD: &str = "a key cannot be read from the store, and is refused until it can: the log tells why";
 
 /// The paths; none needs a key, and none tells a secret.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
@@ -28,7 +34,7 @@ async fn healthz() -> Json<Value> {
 
 /// 200 while requests can be served; troubles that do not stop that are told too.
 async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
-    let store = gateway.key_store.changes(i64::MAX).await.err().map(|_| "the key store does not answer");
+    let store = store(&gateway).await;
     let ledger = gateway.ledger.trouble();
     let behind = gateway.switchboard.is_behind().then_some(CREDENTIALS_BEHIND);
     let drain = gateway.drain.status().last_error().map(|_| "the ledger's store does not answer; records wait on disk");
@@ -55,6 +61,8 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let (status, word) = match (ledger, gateway.keys.is_out_of_touch(), store.or(drain).or(behind), router.unusable()) {
         // Every request would be refused.
         (Some(_), ..) | (_, true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+        // Whoever is not in memory is, and what is written may be lost.
+        (_, _, Some(DAMAGED), _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
         (None, false, None, []) => (StatusCode::OK, "ready"),
         // Keys that are not in memory are refused, what is written down waits, or what it has of its providers is not all that it was given.
         (None, ..) => (StatusCode::OK, "degraded"),
@@ -73,6 +81,18 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
         "mcp_servers_down": servers_down,
     });
     (status, Json(body)).into_response()
+}
+
+/// What is wrong with the store.
+async fn store(gateway: &Gateway) -> Option<&'static str> {
+    match gateway.key_store.changes(i64::MAX).await {
+        Err(e) if e.is_damaged() => Some(DAMAGED),
+        Err(_) => Some(SILENT),
+        Ok(_) => gateway.keys.unread().await.map(|why| match why {
+            Unreadable::Damaged => DAMAGED,
+            Unreadable::Otherwise => UNREAD,
+        }),
+    }
 }
 
 async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response<Body> {

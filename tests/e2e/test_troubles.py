@@ -260,6 +260,64 @@ def test_who_only_looks_makes_no_store_and_a_start_none_over_what_was_there(coun
     gateway.stop()
 
 
+def findings(gateway):
+    """What `keyward doctor` finds wrong."""
+    return {found["what"]: found["finding"] for found in json.loads(gateway.run("doctor", "--json").stdout) if found["state"] == "wrong"}
+
+
+def test_a_damaged_store_is_told_of(counting, tmp_path):
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS).start()
+    key, store = gateway.new_key()["key"], tmp_path / "data" / "keyward.db"
+    assert call(gateway.port, key, 0, "whole")[0] == 200
+    gateway.stop()
+    assert "store" not in findings(gateway)
+    with contextlib.closing(sqlite3.connect(store)) as db:
+        [(page,)] = db.execute("SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'keys'")
+        [(size,)] = db.execute("PRAGMA page_size")
+    whole = store.read_bytes()
+    store.write_bytes(whole[: (page - 1) * size] + b"\xa5" * size + whole[page * size :])
+    told = "the store's file is damaged"
+    assert told in findings(gateway)["store"] and "put back the store that was backed up" in findings(gateway)["store"]
+    done = gateway.run("serve", "--check")
+    assert done.returncode == 1 and f"keyward.db: {told}" in done.stderr, done
+    gateway.start()
+    assert ready(gateway)[0] == 200, "nobody has asked for anything of it yet"
+    assert call(gateway.port, key, 1, "whole")[:2] == (503, "key_store_unavailable")
+    status, body = ready(gateway)
+    assert (status, body["status"]) == (503, "not ready") and told in body["store"]
+    gateway.stop()
+    store.write_bytes(whole)
+    gateway.start()
+    assert call(gateway.port, key, 2, "whole")[0] == 200 and ready(gateway)[1]["status"] == "ready"
+    gateway.stop()
+
+
+@pytest.mark.parametrize("left", ["half", "garbage"])
+def test_a_file_that_is_no_store_any_more_is_not_taken_for_an_older_one(counting, tmp_path, left):
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS).start()
+    gateway.new_key()
+    gateway.stop()
+    store = tmp_path / "data" / "keyward.db"
+    store.write_bytes(store.read_bytes()[: store.stat().st_size // 2] if left == "half" else b"x" * 5000)
+    for found in [*findings(gateway).values(), *(gateway.run(*command).stderr for command in (["serve"], ["serve", "--check"], ["keys", "list"]))]:
+        assert "the store's file is damaged" in found and "put back the store that was backed up" in found, found
+
+
+def test_a_key_that_cannot_be_read_is_told_of_until_it_can(counting, gateway):
+    key = gateway.new_key()["key"]
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
+        # Views do not follow the names.
+        other.execute("PRAGMA legacy_alter_table = ON")
+        other.execute("ALTER TABLE keys RENAME TO keys_away")
+        assert call(gateway.port, key, 0, "whole")[:2] == (503, "key_store_unavailable")
+        status, body = ready(gateway)
+        assert (status, body["status"]) == (200, "degraded") and "a key cannot be read" in body["store"]
+        other.execute("ALTER TABLE keys_away RENAME TO keys")
+    # Whoever is told that a gateway is not ready sends it nothing to find that out by.
+    assert ready(gateway)[1]["status"] == "ready"
+    assert call(gateway.port, key, 1, "whole")[0] == 200
+
+
 def test_a_store_of_a_newer_version_is_told_of(counting, tmp_path):
     gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS).start()
     gateway.stop()

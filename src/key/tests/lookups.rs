@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::key::caller::Plane;
 use crate::key::format::{KeyId, Kind, NewKey};
 use crate::key::presented::Presented;
-use crate::key::{KeyRecord, Keyring, Pepper, Reason};
+use crate::key::{KeyRecord, Keyring, Pepper, Reason, Unreadable};
 use crate::quota::{AccountId, Accounts, Limits, alert};
 use crate::server::Peer;
 use crate::store::audit::{Actor, Note};
@@ -214,6 +214,9 @@ async fn while_the_store_is_down_a_known_key_passes_and_no_other_is_called_wrong
     let unknown = NewKey::generate(Kind::Live).unwrap();
     assert_eq!(world.prove(unknown.expose()).await.0, Some(Reason::StoreDown));
     assert_eq!(world.prove(&world.wrong_secret()).await.0, Some(Reason::StoreDown));
+    assert_eq!(world.ring.unread().await, Some(Unreadable::Otherwise));
+    world.store.is_down.store(false, Ordering::Relaxed);
+    assert_eq!(world.ring.unread().await, None, "whoever asks finds that out, and not the next caller");
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ impl Sqlite {
     pub async fn is_older(path: &Path) -> bool {
         let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY);
         let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_lazy_with(options);
-        let is_older = version(&pool).await.is_some_and(|is| Some(is) < newest());
+        let is_older = version(&pool).await.ok().flatten().is_some_and(|is| Some(is) < newest());
         pool.close().await;
         is_older
     }
@@ -128,7 +128,12 @@ impl Sqlite {
             tracing::info!(%store, "looking whether the journal that a process left is the store's own, which takes some seconds a GB: let it end");
         }
         // What is damaged by itself is not the journal's fault.
-        is_empty || is_whole(path, false).await || !is_whole(path, true).await
+        is_empty || wrong_in(path, false, WHOLE).await.is_none() || wrong_in(path, true, WHOLE).await.is_some()
+    }
+
+    /// That what a file and the journal beside it hold does not fit together; a look at all of it, which takes some seconds a GB.
+    pub async fn damage(path: &Path) -> Option<StoreError> {
+        wrong_in(path, false, SOUND).await.map(|found| StoreError::damaged(&found))
     }
 
     /// From here on the end of the audit list is kept under a secret; where it never was, or is not any more, an entry tells from when on.
@@ -186,21 +191,33 @@ impl Sqlite {
     }
 }
 
-/// Whether what a file holds fits together, with or without what is in the journal beside it; only looks, and changes neither.
-async fn is_whole(path: &Path, is_alone: bool) -> bool {
+/// Looks at all that a file holds.
+const WHOLE: &str = "PRAGMA integrity_check(1)";
+/// The same without comparing indexes with their tables, which takes most of the time.
+const SOUND: &str = "PRAGMA quick_check(1)";
+
+/// What does not fit together in a file, with or without what is in the journal beside it; only looks, and changes neither.
+async fn wrong_in(path: &Path, is_alone: bool, check: &'static str) -> Option<String> {
     let options =
         SqliteConnectOptions::new().filename(path).read_only(true).immutable(is_alone).busy_timeout(BUSY).disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_lazy_with(options);
-    let found = sqlx::query_scalar::<_, String>("PRAGMA integrity_check(1)").fetch_one(&pool).await;
+    let found = sqlx::query_scalar::<_, String>(check).fetch_one(&pool).await;
     pool.close().await;
     match found {
-        Ok(found) => found == "ok",
-        // SQLITE_CORRUPT, SQLITE_NOTADB; whatever else keeps it from being read is told where it is opened.
-        Err(e) => !e
-            .as_database_error()
-            .and_then(|e| e.code())
-            .is_some_and(|code| matches!(code.parse::<u32>().map(|code| code & 0xff), Ok(11 | 26))),
+        Ok(found) => (found != "ok").then_some(found),
+        // Whatever else keeps it from being read is told where it is opened.
+        Err(e) => is_damage(&e).then(|| e.to_string()),
     }
+}
+
+/// The lowest byte of SQLite's extended code of an error.
+fn code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.code()?.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
+/// SQLITE_CORRUPT, SQLITE_NOTADB.
+fn is_damage(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(11 | 26))
 }
 
 /// A file that SQLite keeps beside another one.
@@ -210,9 +227,12 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The version of a store's tables: in a new one there are none.
-async fn version(pool: &SqlitePool) -> Option<i64> {
-    sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(pool).await.unwrap_or_default()
+/// The version of a store's tables: in a new one there are none. An error where the file is damaged.
+async fn version(pool: &SqlitePool) -> Result<Option<i64>, sqlx::Error> {
+    match sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(pool).await {
+        Err(e) if is_damage(&e) => Err(e),
+        read => Ok(read.unwrap_or_default()),
+    }
 }
 
 /// The version that this one's tables have.
@@ -225,7 +245,7 @@ async fn bring_up_to_date(path: &Path, options: &SqliteConnectOptions, may_chang
     // Such a statement is slow by what it does, and as long as a screen.
     let options = options.clone().busy_timeout(BUSY).disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_lazy_with(options);
-    let (is, will_be) = (version(&pool).await, newest());
+    let (is, will_be) = (version(&pool).await?, newest());
     let is_older = is.is_some() && is < will_be;
     if !may_change && is < will_be {
         let why = "its tables are not known to be of this version: try again, and if that is so still, start the gateway, which brings them up to date";
@@ -250,12 +270,9 @@ fn outdated(error: &MigrateError) -> String {
             "it was written by a newer Keyward than this one ({}): start that one, or put back the store that was backed up before, {WITHOUT_JOURNAL}",
             env!("CARGO_PKG_VERSION")
         ),
+        MigrateError::Execute(e) if is_damage(e) => StoreError::damaged(&e.to_string()).to_string(),
         // SQLITE_FULL, and what reading and writing of files come to.
-        MigrateError::Execute(sqlx::Error::Database(e))
-            if e.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xff, 10 | 13)) =>
-        {
-            format!("{e}: see whether the disk is full or failing")
-        }
+        MigrateError::Execute(e) if matches!(code(e), Some(10 | 13)) => format!("{e}: see whether the disk is full or failing"),
         MigrateError::Execute(sqlx::Error::Protocol(why)) => why.clone(),
         e => e.to_string(),
     }
@@ -285,12 +302,12 @@ async fn alone(path: &Path) -> Result<std::fs::File, StoreError> {
 
 impl From<sqlx::Error> for StoreError {
     fn from(e: sqlx::Error) -> StoreError {
-        let code = e.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
-        // The lowest byte of an extended result code: SQLITE_BUSY, SQLITE_LOCKED.
-        if code.is_some_and(|code| matches!(code & 0xff, 5 | 6)) {
-            return StoreError::locked();
+        match code(&e) {
+            // SQLITE_BUSY, SQLITE_LOCKED.
+            Some(5 | 6) => StoreError::locked(),
+            _ if is_damage(&e) => StoreError::damaged(&e.to_string()),
+            _ => StoreError(e.to_string()),
         }
-        StoreError(e.to_string())
     }
 }
 

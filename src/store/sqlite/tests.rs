@@ -205,7 +205,7 @@ async fn tables_of_another_version_are_left_as_they_are_by_whoever_must() {
     let path = folder.path().join("keyward.db");
     let (store, id, _) = with_a_key(folder.path()).await;
     assert!(Sqlite::open_as_it_is(&path).await.unwrap().key(id).await.unwrap().is_some());
-    let version = async || version(&store.reads).await;
+    let version = async || version(&store.reads).await.unwrap();
     let newest = version().await;
     // The last can be made a second time; without the list nobody can tell.
     sqlx::query("DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)")
