@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -78,7 +79,7 @@ pub fn seen<R: Reading>(folder: &Path) -> io::Result<Seen> {
         let path = entry?.path();
         if path.extension().and_then(|ending| ending.to_str()).is_some_and(R::is_ours) {
             match std::fs::metadata(&path) {
-                Ok(facts) => drop(files.insert(path, (facts.modified().ok(), facts.len(), number(&facts)))),
+                Ok(facts) => drop(files.insert(path, (facts.modified().ok(), facts.len(), facts.ino()))),
                 // It has just gone, or is a link that leads nowhere.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -96,22 +97,11 @@ pub fn seen_first<R: Reading>(folder: &Path) -> Result<Seen, Misfile> {
     }
 }
 
-#[cfg(unix)]
-fn number(facts: &std::fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(facts)
-}
-
-#[cfg(not(unix))]
-fn number(_: &std::fs::Metadata) -> u64 {
-    0
-}
-
 /// Lets nobody else change a folder's files until it is dropped, in this process or another: what was read of them holds as long.
 ///
 /// An error of the kind `NotFound` where there is no folder, and `WouldBlock` where somebody else goes on holding it.
 pub fn alone(folder: &Path) -> io::Result<File> {
-    // Some disks lock only what is opened for writing, which no folder can be.
-    let lock = File::options().write(true).create(true).truncate(false).open(folder.join(LOCK))?;
+    let lock = lock_of(folder)?;
     let began = Instant::now();
     loop {
         match lock.try_lock() {
@@ -125,6 +115,34 @@ pub fn alone(folder: &Path) -> io::Result<File> {
     }
 }
 
+/// The file whose lock is held, made where there is none.
+fn lock_of(folder: &Path) -> io::Result<File> {
+    let path = folder.join(LOCK);
+    match make(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    // Some disks lock only what is opened for writing, which no folder can be.
+    match File::options().write(true).open(&path) {
+        // Another account has made it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path),
+        opened => opened,
+    }
+}
+
+/// Makes a file. One that root makes is the folder's owner's, as it is with those of SQLite: a gateway that runs as that one changes it too.
+fn make(path: &Path) -> io::Result<File> {
+    let file = File::options().write(true).create_new(true).open(path)?;
+    let folder = path.parent().and_then(|folder| std::fs::metadata(folder).ok());
+    if let Some(folder) = folder.filter(|folder| folder.uid() != 0)
+        && file.metadata()?.uid() == 0
+    {
+        // A root that may give nothing away, as in some containers, keeps it.
+        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
+    }
+    Ok(file)
+}
+
 /// Puts a text into a file, which is the old one or the new one at every moment.
 pub fn put(path: &Path, text: &str) -> io::Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -133,7 +151,10 @@ pub fn put(path: &Path, text: &str) -> io::Result<()> {
     let rights = std::fs::metadata(path).map(|facts| facts.permissions());
     // Another process, or another thread, may put the same file at the same time.
     let beside = path.with_extension(format!("{}-{}.new", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    let written = std::fs::write(&beside, text).and_then(|()| rights.map_or(Ok(()), |rights| std::fs::set_permissions(&beside, rights)));
+    // What a process of this number left when it was killed.
+    let _ = std::fs::remove_file(&beside);
+    let written = make(&beside)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| rights.map_or(Ok(()), |rights| file.set_permissions(rights))));
     written.and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| drop(std::fs::remove_file(&beside)))
 }
 
@@ -294,5 +315,26 @@ impl Misfile {
 impl fmt::Display for Misfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.file, self.line, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_that_another_account_has_made_is_held_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(LOCK);
+        // Which says nothing to root.
+        File::create(&path).unwrap().set_permissions(std::fs::Permissions::from_mode(0o444)).unwrap();
+        let held = alone(folder.path()).unwrap();
+        assert!(matches!(File::open(&path).unwrap().try_lock(), Err(TryLockError::WouldBlock)));
+        drop(held);
+        assert!(File::open(&path).unwrap().try_lock().is_ok());
     }
 }

@@ -56,6 +56,7 @@ impl Doctor {
                 findings.extend(prompts(&config, &env).await);
                 findings.extend(services(&config, &env));
                 findings.extend(data(&config.data).await);
+                findings.extend(closed(&config));
                 findings.extend(addresses(&config));
             }
         }
@@ -143,6 +144,14 @@ async fn data(folder: &Path) -> Vec<Finding> {
         },
     }
     findings
+}
+
+/// What commands of another account, such as root, have left in folders of the gateway's.
+fn closed(config: &Config) -> Vec<Finding> {
+    let folders = [("prompts", &config.prompts.folder), ("services", &config.services.folder), ("data folder", &config.data)];
+    let closed =
+        folders.into_iter().flat_map(|(what, folder)| installation::closed_to_owner(folder).into_iter().map(move |told| (what, told)));
+    closed.map(|(what, finding)| Finding { what, state: State::Wrong, finding }).collect()
 }
 
 async fn stored(store: &Sqlite) -> Vec<Finding> {

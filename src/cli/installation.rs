@@ -233,6 +233,36 @@ pub fn accounts(store: &Sqlite) -> Accounts {
     Accounts::new(store.clone(), store.clone(), None, alert::channel(store, None).0)
 }
 
+/// Files in a folder that the folder's owner, as whom a gateway runs, cannot read, and how that is mended.
+pub fn closed_to_owner(folder: &Path) -> Vec<String> {
+    let Some(owner) = std::fs::metadata(folder).ok().filter(|owner| owner.uid() != 0) else { return Vec::new() };
+    let is_closed = |file: &std::fs::Metadata| {
+        let bit = if file.uid() == owner.uid() {
+            0o400
+        } else if file.gid() == owner.gid() {
+            0o040
+        } else {
+            0o004
+        };
+        file.mode() & bit == 0
+    };
+    let (mut told, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        // What cannot be looked at is told of by whoever needs it.
+        for path in std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let Ok(facts) = std::fs::metadata(&path) else { continue };
+            if is_closed(&facts) {
+                let (uid, path) = (owner.uid(), path.display());
+                told.push(format!("{path} cannot be read by the folder's owner: chown {uid} '{path}'; chmod u+rw '{path}'"));
+            } else if facts.is_dir() && !path.is_symlink() {
+                folders.push(path);
+            }
+        }
+    }
+    told.sort();
+    told
+}
+
 /// What of a data folder others than its owner can read, and how that is mended.
 pub fn open_to_others(data: &Path) -> Vec<String> {
     let told = |path: &PathBuf| {

@@ -11,6 +11,7 @@ import resource
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -316,6 +317,46 @@ def test_a_key_that_cannot_be_read_is_told_of_until_it_can(counting, gateway):
     # Whoever is told that a gateway is not ready sends it nothing to find that out by.
     assert ready(gateway)[1]["status"] == "ready"
     assert call(gateway.port, key, 1, "whole")[0] == 200
+
+
+@pytest.fixture
+def by_nobody():
+    """A gateway that runs as an account of its own on a folder of that account, whose commands are run by root."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        gateway = Gateway(folder)
+        for name in ("prompts", "services"):
+            (gateway.folder / name).mkdir()
+        try:
+            for path in (gateway.folder, *gateway.folder.rglob("*")):
+                os.chown(path, 65534, 65534)
+            with (gateway.folder / "log").open("ab") as log:
+                account = {"user": 65534, "group": 65534, "extra_groups": []}
+                gateway.process = subprocess.Popen([BINARY], cwd=folder, env=gateway.env, stdout=log, stderr=subprocess.STDOUT, **account)
+        except PermissionError:
+            pytest.skip("another account needs root, and a binary that it may run")
+        assert eventually(gateway.is_up, seconds=20), gateway.log()
+        yield gateway
+        gateway.stop()
+
+
+def test_what_root_does_to_files_keeps_no_other_account_from_them(by_nobody):
+    made = by_nobody.folder / "prompts" / "hi.prompt"
+    assert by_nobody.run("prompts", "new", "hi").returncode == 0 and by_nobody.run("prompts", "publish", "hi").returncode == 0
+    roots = [path for path in by_nobody.folder.rglob("*") if path.stat().st_uid == 0]
+    assert roots == [by_nobody.folder / "log"]
+    # As a version before this one left it.
+    os.chown(by_nobody.folder / "prompts" / ".lock", 0, 0)
+    (by_nobody.folder / "services" / ".lock").touch(mode=0o644)
+    owner = by_nobody.new_key(kind="admin")["key"]
+    assert eventually(lambda: by_nobody.request("GET", "/admin/v1/prompts/hi", key=owner).status == 200)
+    assert by_nobody.admin("PUT", "/prompts/two", {"source": "yo"})
+    described = "openapi: 3.1.0\ninfo: {title: a, version: '1'}\npaths: {/x: {get: {operationId: x, responses: {}}}}\n"
+    assert by_nobody.admin("PUT", "/services/two", {"source": 'upstream = "https://x.example"\nopenapi = "two.yaml"\n', "openapi": described})
+    assert "prompts" not in findings(by_nobody)
+    os.chown(made, 0, 0)
+    made.chmod(0o600)
+    assert "prompts/hi.prompt cannot be read by the folder's owner: chown 65534" in by_nobody.run("doctor").stdout
 
 
 def test_a_store_of_a_newer_version_is_told_of(counting, tmp_path):
