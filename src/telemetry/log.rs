@@ -9,9 +9,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{ConfigError, Log, LogFormat};
+use crate::config::{ConfigError, Log, LogFormat, hint};
 use crate::hidden::visible;
 
 /// How long lines gather before they are written.
@@ -45,12 +46,25 @@ static JSON_QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 /// Takes one line at a time: `tracing` writes each whole.
 struct Line(Arc<Queue>);
 
+/// The levels that a filter may name.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
 /// What is logged, by the settings.
 pub fn filter(settings: &Log) -> Result<EnvFilter, ConfigError> {
-    EnvFilter::try_new(format!("{QUIET},{}", settings.filter)).map_err(|e| ConfigError {
-        place: "log.filter".to_owned(),
-        message: format!("'{}' is no filter ({e}): write error, warn, info, debug or trace", settings.filter),
-    })
+    let wrong = |message: String| ConfigError { place: "log.filter".to_owned(), message };
+    if let Some(word) = settings.filter.split(',').map(str::trim).find(|word| is_nothing(word)) {
+        let near = hint::nearest(word, LEVELS.into_iter()).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
+        let levels = LEVELS.join(", ");
+        return Err(wrong(format!("'{word}' is no level: there are {levels}, and others than ours by name, as 'sqlx=debug'{near}")));
+    }
+    EnvFilter::try_new(format!("{QUIET},{}", settings.filter))
+        .map_err(|e| wrong(format!("'{}' is no filter ({e}): write error, warn, info, debug or trace", settings.filter)))
+}
+
+/// A word that is no level would be taken for the name of something that nobody has, and alone would switch the whole log off.
+fn is_nothing(word: &str) -> bool {
+    let is_bare = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+    is_bare && word != env!("CARGO_PKG_NAME") && word.parse::<LevelFilter>().is_err()
 }
 
 /// Whether colours are wanted (<https://no-color.org>) and a terminal can show them.
@@ -162,5 +176,27 @@ impl Drop for LogGuard {
             // A writer that panicked has already said so.
             let _ = writer.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_no_filter() {
+        let filter = |text: &str| filter(&Log { filter: text.to_owned(), ..Log::default() }).map(drop).map_err(|e| e.message);
+        for right in
+            ["info", "WARN", "off", "0", "", "keyward", "keyward=debug", "info,sqlx::query=debug", "info, keyward::request", "[x]=warn"]
+        {
+            assert_eq!(filter(right), Ok(()), "{right}");
+        }
+        for wrong in ["inf", "info,debg", "verbose"] {
+            let word = wrong.rsplit(',').next().unwrap();
+            assert!(filter(wrong).unwrap_err().starts_with(&format!("'{word}' is no level: there are error, warn, info")), "{wrong}");
+        }
+        assert!(filter("inf").unwrap_err().ends_with("did you mean 'info'?"));
     }
 }
