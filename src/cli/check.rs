@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use super::{CliError, installation, output, serve};
+use crate::admin::ScannerKeys;
 use crate::catalog::Environment;
 use crate::config::{Config, VARIABLES, hint};
 use crate::mcp::federation::Federation;
@@ -37,6 +38,7 @@ pub fn wrong(config: &Config, env: &Environment, router: &Router) -> Vec<String>
     let mut wrong = aliases(router);
     wrong.extend(telemetry::filter(&config.log).err().map(|e| e.to_string()));
     wrong.extend(serve::webhook(config, env).err().map(|e| e.to_string()));
+    wrong.extend(config.admin.github_public_keys.as_deref().and_then(ScannerKeys::fault));
     wrong.extend(Federation::new(&config.mcp, env, &config.data).err());
     let clashes = |admin: &SocketAddr| {
         let covers = admin.ip() == config.listen.ip() || admin.ip().is_unspecified() || config.listen.ip().is_unspecified();

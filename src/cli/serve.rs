@@ -71,6 +71,7 @@ impl Serve {
         // It installs what every other client's TLS needs, and so is made first.
         let client = Client::new(&config.upstream, &config.fetch)?;
         let scanner = config.admin.github_public_keys.as_deref().map(ScannerKeys::new).transpose()?;
+        config.admin.github_public_keys.as_deref().and_then(ScannerKeys::fault).iter().for_each(|fault| tracing::warn!("{fault}"));
         let (Installation { data, pepper, store }, locked) = Installation::of_gateway(&config.data).await?;
         installation::open_to_others(&data).iter().for_each(|open| tracing::warn!("{open}"));
         let ledger = Arc::new(locked.open()?);

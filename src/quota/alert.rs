@@ -22,6 +22,7 @@ use super::window::Window;
 use crate::hex::hex;
 use crate::money::Usd;
 use crate::route::Secret;
+use crate::shown_url::shown;
 use crate::store::{GroupStore, StoreError};
 use crate::upstream::tls;
 
@@ -211,7 +212,9 @@ impl Call {
 impl Webhook {
     /// A webhook at `url`; `secret` is `whsec_` and base64, or any text of at least 16 characters.
     pub fn new(url: &str, secret: &Secret) -> Result<Webhook, String> {
-        let url: reqwest::Url = url.parse().map_err(|e| format!("alerts.webhook '{url}' is no URL: {e}"))?;
+        let is_web = |parsed: &reqwest::Url| matches!(parsed.scheme(), "http" | "https");
+        let parsed = url.parse().ok().filter(is_web);
+        let url = parsed.ok_or_else(|| format!("alerts.webhook '{}' is no http:// or https:// URL", shown(url)))?;
         let text = secret.expose();
         let bytes = match text.strip_prefix("whsec_") {
             Some(encoded) => STANDARD.decode(encoded).map_err(|_| "the alert secret is no base64 after 'whsec_'".to_owned())?,

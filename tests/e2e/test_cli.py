@@ -232,6 +232,9 @@ def test_check_names_the_place_and_the_nearest_right_thing(tmp_path, config, tol
         ('[aliases]\nfast = "opnai/gpt-4o"', "did you mean 'openai'?"),
         ('[alerts]\nwebhook = "https://example.com"', "KEYWARD_ALERT_SECRET"),
         ('[log]\nfilter = "a=b=c"', "is no filter"),
+        ('[log]\nfilter = "inf"', "did you mean 'info'?"),
+        ('[admin]\ngithub_public_keys = "htp://example.com/keys"', "is no http"),
+        ('[admin]\ngithub_public_keys = "/none/keys.json"', "/none/keys.json"),
         ('[mcp.servers.x]\nurl = "nonsense"', "is no http"),
         ('[admin]\nlisten = "127.0.0.1:{port}"', "another port"),
     ],
@@ -242,6 +245,17 @@ def test_doctor_and_check_know_what_keeps_it_from_starting(tmp_path, config, tol
     for command in (["serve", "--check"], ["doctor"]):
         done = gateway.run(*command)
         assert done.returncode == 1 and told in done.stdout + done.stderr, (command, done.stdout, done.stderr)
+
+
+def test_a_webhook_is_called_over_http_alone(tmp_path):
+    for number, url in enumerate(["ftp://user:hushed@example.com", "mailto:ann@example.com", "file:///etc/passwd"]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        gateway = Gateway(folder, config=f'[alerts]\nwebhook = "{url}"\n', env={"KEYWARD_ALERT_SECRET": "k" * 20})
+        for command in (["serve", "--check"], ["doctor"], ["serve"]):
+            done = gateway.run(*command)
+            assert done.returncode == 1 and "is no http:// or https:// URL" in done.stdout + done.stderr, (command, done)
+            assert "hushed" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ use crate::upstream::tls;
 pub struct ScannerKeys {
     /// A file's path, or a URL.
     from: String,
+    is_at_url: bool,
     http: reqwest::Client,
     known: RwLock<Known>,
     /// When they were last asked for; held while they are.
@@ -131,12 +132,25 @@ pub async fn report(
 impl ScannerKeys {
     /// Keys that are read from a file or a URL when they are needed.
     pub fn new(from: &str) -> Result<Arc<ScannerKeys>, String> {
+        let is_at_url = is_at_url(from)?;
         // Only the first of a process can be installed, and all are the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // GitHub answers no request that does not name its sender.
         let http = tls::client(tls::BOTH).user_agent(USER_AGENT).timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
         let http = http.map_err(|e| e.to_string())?;
-        Ok(Arc::new(ScannerKeys { from: from.to_owned(), http, known: RwLock::default(), asked: Mutex::default() }))
+        Ok(Arc::new(ScannerKeys { from: from.to_owned(), is_at_url, http, known: RwLock::default(), asked: Mutex::default() }))
+    }
+
+    /// Why no keys can be read from there, as far as that is known without asking anybody.
+    pub fn fault(from: &str) -> Option<String> {
+        let cannot_be_read = |e| {
+            format!("admin.github_public_keys is {from}, and that file cannot be read ({e}): no leak is taken from a scanner until it can")
+        };
+        match is_at_url(from) {
+            Ok(true) => None,
+            Ok(false) => std::fs::File::open(from).err().map(cannot_be_read),
+            Err(wrong) => Some(wrong),
+        }
     }
 
     async fn verify(self: &Arc<Self>, identifier: &str, signature: &str, body: &[u8]) -> Result<(), Problem> {
@@ -206,7 +220,7 @@ impl ScannerKeys {
     }
 
     async fn read(&self) -> Result<Vec<PublicKey>, String> {
-        let text = if self.from.starts_with("http://") || self.from.starts_with("https://") {
+        let text = if self.is_at_url {
             let asked = self.http.get(&self.from).header(header::ACCEPT, "application/json").send().await;
             let mut answer = asked.and_then(reqwest::Response::error_for_status).map_err(|e| e.without_url().to_string())?;
             let mut text = Vec::new();
@@ -230,6 +244,15 @@ impl Known {
     fn find(&self, identifier: &str) -> Option<PublicKey> {
         self.keys.iter().find(|key| key.key_identifier == identifier).cloned()
     }
+}
+
+/// Whether keys are at a URL, and not in a file.
+fn is_at_url(from: &str) -> Result<bool, String> {
+    if !from.contains("://") {
+        return Ok(false);
+    }
+    let is_web = from.parse().is_ok_and(|url: reqwest::Url| matches!(url.scheme(), "http" | "https"));
+    is_web.then_some(true).ok_or_else(|| format!("admin.github_public_keys '{}' is no http:// or https:// URL, and no file", shown(from)))
 }
 
 /// Whose signature it is cannot be told now: the scanner reports again.
