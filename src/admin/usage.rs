@@ -37,6 +37,9 @@ const BY: [(&str, UsageBy); 10] = [
     ("service", UsageBy::Service),
 ];
 
+/// The sum of what belongs to no project, team, …, none of which is named so.
+const NONE: &str = "(none)";
+
 /// Whether all that has ended is in an export, which has no place for it but its head.
 const COMPLETE: HeaderName = HeaderName::from_static("keyward-complete");
 
@@ -92,15 +95,22 @@ pub(super) async fn show(
     let query = UsageQuery { key, project, team, ..query };
     let complete = gateway.take_in_newest("usage is shown").await;
     let rows = gateway.ledger_store.usage(&query).await?;
-    if let Some(after) = params.after.as_ref().filter(|after| rows.iter().all(|row| row.group != **after)) {
+    // Where the sum of none was the last one, `next` was empty in versions before this one.
+    let is_at = |row: &UsageRow, after: &str| named(row) == after || row.group == after;
+    if let Some(after) = params.after.as_ref().filter(|after| !rows.iter().any(|row| is_at(row, after))) {
         return Err(Problem::query(format!(
             "after is '{after}', which is none of these sums: it is what 'next' was in the answer before."
         )));
     }
-    let is_before = |row: &UsageRow| params.after.as_ref().is_some_and(|after| row.group != *after);
+    let is_before = |row: &UsageRow| params.after.as_ref().is_some_and(|after| !is_at(row, after));
     let rest = rows.into_iter().skip_while(is_before).skip(usize::from(params.after.is_some()));
-    let page = page::cut(rest.take(most + 1).collect(), most, |row| row.group.clone());
+    let page = page::cut(rest.take(most + 1).collect(), most, |row| named(row).to_owned());
     Ok(Json(Sums { object: "list", complete, page }).into_response())
+}
+
+/// What a page ends with: clients take an empty name for the end of the list.
+fn named(row: &UsageRow) -> &str {
+    if row.group.is_empty() { NONE } else { &row.group }
 }
 
 /// What to export, as it is written in a URL.

@@ -61,6 +61,25 @@ def test_management_api_tells_the_same(gateway, upstream):
     assert rows[0]["cost_nano_usd"] == COST
 
 
+def test_a_page_that_ends_with_what_belongs_to_no_project_is_not_the_last(start_gateway):
+    gateway = start_gateway()
+    gateway.admin("POST", "/projects", {"id": "dear"})
+    gateway.admin("POST", "/projects", {"id": "cheap"})
+    for project, requests in ((["--project", "dear"], 3), ([], 2), (["--project", "cheap"], 1)):
+        key = gateway.cli("keys", "create", "--name", "x", *project)
+        for _ in range(requests):
+            ask(gateway, key)
+        assert gateway.usage("key", key["id"], requests)
+    groups, query = [], ""
+    while query is not None:
+        page = gateway.admin("GET", f"/usage?by=project&limit=1{query}")
+        groups += [row["group"] for row in page["data"]]
+        query = f"&after={page['next']}" if page["next"] else None
+    assert groups == ["dear", "", "cheap"]
+    # As `next` was in versions before this one.
+    assert [row["group"] for row in gateway.admin("GET", "/usage?by=project&after=")["data"]] == ["cheap"]
+
+
 def test_management_api_is_for_admin_keys(gateway, key):
     reply = gateway.request("GET", "/admin/v1/usage?by=key", key=key)
     assert (reply.status, reply.json()["code"]) == (403, "key_not_admin")
