@@ -13,7 +13,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import upstream as provider
-from gateway import BINARY, Gateway, eventually
+from gateway import BINARY, ROOT, Gateway, eventually
+from gateway import provider as provider_file
 from test_chat import MESSAGES
 
 
@@ -63,6 +64,16 @@ def test_metrics(gateway, client):
         tokens = {(sample.name, sample.labels["model"], sample.labels["kind"]) for sample in families["keyward_tokens"].samples}
         assert ("keyward_tokens_total", "gpt-4o-mini", "output") in tokens
         assert families["keyward_request_duration_seconds"].type == "histogram" and families["keyward_request_duration_seconds"].documentation
+
+
+def test_metrics_that_are_written_of_are_there(start_gateway):
+    # Some are told of a credential that no header takes alone.
+    broken = provider_file("http://127.0.0.1:1/v1", credential="BROKEN_KEY")
+    gateway = start_gateway(providers={"broken": broken}, env={"BROKEN_KEY": "sk-\u0001"})
+    there = {line.split()[2] for line in gateway.request("GET", "/metrics").body.decode().splitlines() if line.startswith("# TYPE ")}
+    texts = {path.name: path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+    written = {(name, metric) for name, text in texts.items() for metric in re.findall(r"`(keyward_[a-z_]+)", text)}
+    assert written and {(name, metric) for name, metric in written if metric not in there} == set()
 
 
 def test_who_is_refused_is_logged_with_an_address(gateway):
