@@ -119,7 +119,8 @@ impl Installation {
 /// What the audit list's end is kept under.
 const END_OF_THE_LIST: &str = "the end of the audit list";
 
-fn make(data: &Path) -> Result<(), CliError> {
+/// Makes the folder where there is none.
+pub fn make(data: &Path) -> Result<(), CliError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
     Ok(made.map_err(|e| format!("the data folder {} cannot be made: {e}; set KEYWARD_DATA to one that can", data.display()))?)
 }

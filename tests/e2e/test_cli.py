@@ -164,6 +164,11 @@ def test_no_key_is_made_that_nobody_would_see(tmp_path):
     assert gateway.cli("keys", "list") == []
 
 
+def test_who_looks_at_federated_servers_makes_no_data_folder(tmp_path):
+    gateway = Gateway(tmp_path)
+    assert gateway.run("mcp", "servers").returncode == 0 and not (tmp_path / "data").exists()
+
+
 def test_providers_list(gateway):
     listed = {provider["id"]: provider for provider in gateway.cli("providers", "list")}
     assert len(listed) > 100

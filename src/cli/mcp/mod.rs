@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{CliError, Installation, output};
+use super::{CliError, Installation, installation, output};
 use crate::catalog::Environment;
 use crate::config::{Config, ConfigError};
 use crate::mcp::federation::{Change, Federation, Key, Kind, Listing, Server};
@@ -72,14 +72,9 @@ impl Mcp {
     }
 }
 
-fn federation(config: &Config, env: &Environment) -> Result<Federation, CliError> {
-    std::fs::create_dir_all(&config.data)?;
-    Ok(Federation::new(&config.mcp, env, &config.data)?)
-}
-
 /// Ends with 1 where one does not answer, for scripts.
 async fn servers(config: &Config, env: &Environment, as_json: bool) -> Result<ExitCode, CliError> {
-    let federation = federation(config, env)?;
+    let federation = Federation::new(&config.mcp, env, &config.data)?;
     let look = |server| async move { Seen { server, listing: Server::look(server).await.map(|(listing, _)| listing) } };
     let seen = futures_util::future::join_all(federation.servers().map(|server| look(server))).await;
     if as_json {
@@ -98,7 +93,7 @@ async fn servers(config: &Config, env: &Environment, as_json: bool) -> Result<Ex
 
 /// What is approved is what was shown: the digest of that has to be repeated, and fits nothing else.
 async fn approve(config: &Config, env: &Environment, name: &str, tool: Option<&str>, digest: Option<&str>) -> Result<ExitCode, CliError> {
-    let federation = federation(config, env)?;
+    let federation = Federation::new(&config.mcp, env, &config.data)?;
     let server = federation.server(name).ok_or_else(|| format!("there is no MCP server '{name}' in the configuration"))?;
     let (listing, mut changes) = server.look().await.map_err(|why| format!("'{name}' cannot be asked for what it has: {why}"))?;
     if let Some(tool) = tool {
@@ -113,6 +108,7 @@ async fn approve(config: &Config, env: &Environment, name: &str, tool: Option<&s
     }
     let now = Change::digest(name, &changes);
     if digest == Some(&*now) {
+        installation::make(&config.data)?;
         Installation::noted(&config.data, ("mcp.approve", name), || server.approvals().approve(name, &changes)).await?;
         changes.iter().try_for_each(|change| output::print(&format!("approved {name}: {}\n", change.key)))?;
         return Ok(ExitCode::SUCCESS);
