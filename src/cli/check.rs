@@ -7,6 +7,7 @@ use super::{CliError, installation, output, serve};
 use crate::admin::ScannerKeys;
 use crate::catalog::Environment;
 use crate::config::{Config, VARIABLES, hint};
+use crate::ledger::Ledger;
 use crate::mcp::federation::Federation;
 use crate::route::{MASTER_KEY, MASTER_KEY_FILE, OLD_MASTER_KEY, OLD_MASTER_KEY_FILE, Router, Unusable};
 use crate::telemetry;
@@ -22,6 +23,7 @@ pub async fn all(config: &Config, env: &Environment) -> Result<ExitCode, CliErro
     let router = installation::router(config, env).await?;
     let mut wrong = wrong(config, env, &router);
     wrong.extend(installation::damage(&config.data).await);
+    wrong.extend(Ledger::node_in(&config.data.join("ledger")).err().map(|e| e.to_string()));
     for doubtful in unknown_variables(env).into_iter().chain(missing_folders(config)).chain(installation::older(&config.data).await) {
         output::print(&format!("Note: {doubtful}\n"))?;
     }

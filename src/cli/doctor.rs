@@ -131,6 +131,9 @@ async fn data(folder: &Path) -> Vec<Finding> {
         let finding = format!("nothing can be written in {}: {e}; give it room, or its owner the right to", folder.display());
         findings.push(Finding { what, state: State::Wrong, finding });
     }
+    if let Err(e) = Ledger::node_in(&folder.join("ledger")) {
+        findings.push(Finding { what, state: State::Wrong, finding: e.to_string() });
+    }
     if let Some(finding) = installation::older(folder).await {
         findings.push(Finding { what: "store", state: State::Warning, finding });
         return findings;

@@ -96,10 +96,14 @@ impl Ledger {
 
     /// The name in the store of the node whose ledger is in `folder`, where one has run on it.
     pub fn node_in(folder: &Path) -> io::Result<Option<String>> {
-        match std::fs::read_to_string(folder.join("node")) {
+        let path = folder.join("node");
+        match std::fs::read_to_string(&path) {
             Ok(id) => Ok(Some(id.trim().to_owned()).filter(|id| !id.is_empty())),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
+            Err(e) => {
+                let why = "put back the one that was backed up, or move it away while no gateway runs, and the next start makes one";
+                Err(io::Error::new(e.kind(), format!("{} cannot be read ({e}): {why}", path.display())))
+            }
         }
     }
 

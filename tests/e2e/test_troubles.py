@@ -304,6 +304,19 @@ def test_a_file_that_is_no_store_any_more_is_not_taken_for_an_older_one(counting
         assert "the store's file is damaged" in found and "put back the store that was backed up" in found, found
 
 
+def test_a_ledger_whose_name_cannot_be_read_is_told_of(counting, tmp_path):
+    gateway = Gateway(tmp_path, providers={"test": counting.provider(2)}, env=SETTINGS).start()
+    key, node = gateway.new_key()["key"], tmp_path / "data" / "ledger" / "node"
+    gateway.stop()
+    node.write_bytes(b"\xff\xfe\n")
+    for found in [findings(gateway)["data folder"], *(gateway.run(*command).stderr for command in (["serve"], ["serve", "--check"]))]:
+        assert f"{node} cannot be read" in found and "move it away" in found, found
+    node.unlink()
+    gateway.start()
+    assert call(gateway.port, key, 0, "whole")[0] == 200
+    gateway.stop()
+
+
 def test_a_key_that_cannot_be_read_is_told_of_until_it_can(counting, gateway):
     key = gateway.new_key()["key"]
     with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
