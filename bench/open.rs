@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
+use futures_util::future::{BoxFuture, ready};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use jiff::Timestamp;
 use keyward::catalog::{Catalog, Dialect, Environment, Operation};
@@ -29,7 +30,7 @@ use keyward::surface::openai::{self, OpenAi};
 use keyward::surface::shares::Shares;
 use keyward::surface::{REQUEST_ID, Surface as _, body};
 use keyward::telemetry::{self, Ended, Metrics, RequestLine, UNLISTED};
-use keyward::upstream::{self, Client, Failed, Failure, Free, is_of};
+use keyward::upstream::{self, Client, Failed, Failure, Payer, is_of};
 use keyward::{server, ticket};
 use tokio::net::TcpListener;
 
@@ -53,6 +54,19 @@ struct Told {
     usage: Usage,
     cost: Option<Usd>,
     first_byte: Duration,
+}
+
+/// Nobody whose key could end, and who would have to pay.
+struct Nobody;
+
+impl Payer for Nobody {
+    fn goes_on(&self) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn pays<'a>(&'a self, _: &'a Failure, _: &'a Target) -> BoxFuture<'a, bool> {
+        Box::pin(ready(true))
+    }
 }
 
 #[tokio::main]
@@ -93,7 +107,7 @@ async fn pass(open: &Open, id: &str, request: Request<Body>) -> Result<Response<
         return Err(bad("It speaks another dialect."));
     }
     let headers = upstream::headers_to_forward(dialect, &head.headers);
-    let mut answer = open.client.call(&ask, None, &targets, &headers, &Free).await.map_err(Failed::refusal)?;
+    let mut answer = open.client.call(&ask, None, &targets, &headers, &Nobody).await.map_err(Failed::refusal)?;
     let (first_byte, target, status) = (started.elapsed(), &targets[answer.target], answer.head.status);
     let facts = wire(answer.dialect);
     let is = |media_type| is_of(&answer.head.headers, media_type);
