@@ -94,7 +94,7 @@ impl Serve {
         let admin = Desk { pepper: pepper.clone(), idempotency: store.clone(), scanner, changing, locked };
         let uploads = Vault::derived(&pepper, "keyward upload addresses");
         let keys = Arc::new(Keyring::new(pepper, store.clone() as Arc<dyn KeyStore>, Arc::clone(&accounts), config.store.down_for));
-        let (held, holding) = Keeper::new(store.clone());
+        let held = Keeper::new(store.clone(), Arc::clone(&ledger), drain.handle());
         let upkeep = Upkeep::new((store.clone(), config.ledger.keep), (store.clone(), config.held.keep), (store.clone(), ANSWERS_KEPT_FOR));
         let prompts = Arc::new(Shelf::open(&config.prompts.folder));
         let services = Arc::new(service::Shelf::of(service::Folder::of(&config, Some(&env))));
@@ -140,7 +140,6 @@ impl Serve {
         let (credentials, changed) = watch::channel(0);
         let followers = tokio::spawn(keys.follow(seen, credentials, stopped.clone()));
         let switching = tokio::spawn(switchboard.follow(changed));
-        let holding = tokio::spawn(holding.run(stopped.clone()));
         let reading = tokio::spawn(prompts.follow(stopped.clone()));
         let serving = tokio::spawn(services.follow(stopped.clone()));
         let subscribing = tokio::spawn(subscriptions.follow(Arc::clone(&gateway.services), stopped.clone()));
@@ -176,8 +175,7 @@ impl Serve {
         }
         // After the last answer: what it settled still has to reach the store.
         stop.send_replace(true);
-        let _ =
-            tokio::join!(followers, switching, holding, reading, serving, subscribing, federating, alerting, upkeep, counting, draining);
+        let _ = tokio::join!(followers, switching, reading, serving, subscribing, federating, alerting, upkeep, counting, draining);
         tracing::info!("keyward has stopped");
         Ok(ExitCode::SUCCESS)
     }

@@ -81,7 +81,7 @@ pub(super) async fn holder(gateway: &Gateway, key: KeyId, kept: &[(Kind, String)
 /// Notes who made a whole response.
 pub(super) fn note_response(gateway: &Gateway, key: KeyId, provider: &LiveProvider, body: &[u8]) {
     if let Some(id) = id_of(body) {
-        gateway.held.note(Held { kind: Kind::Response, id, key, provider: provider.holder(), created: Timestamp::now() });
+        gateway.held.keep(Held { kind: Kind::Response, id, key, provider: provider.holder(), created: Timestamp::now() });
     }
 }
 
@@ -149,7 +149,7 @@ impl Noting {
         let is_found = id.is_some();
         if let Some(id) = id {
             let (key, provider) = (note.key, note.provider.clone());
-            note.keeper.note(Held { kind: Kind::Response, id, key, provider, created: Timestamp::now() });
+            note.keeper.keep(Held { kind: Kind::Response, id, key, provider, created: Timestamp::now() });
         }
         if is_found || is_last {
             self.note = None;

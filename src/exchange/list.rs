@@ -238,7 +238,7 @@ pub(super) async fn note_file(gateway: &Gateway, caller: &Caller, id: &str, targ
     if !is_known {
         let (key, provider) = (caller.id(), target.provider.holder());
         let held = Held { kind: Kind::File, id: id.to_owned(), key, provider, created: Timestamp::now() };
-        gateway.held.keep(held).await.map_err(|e| store_down(&e))?;
+        gateway.held.keep(held);
     }
     Ok(())
 }

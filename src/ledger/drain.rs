@@ -28,8 +28,6 @@ pub struct Drain {
     handle: DrainHandle,
     /// How far the store is, once it has told.
     taken: Mutex<Option<Cursor>>,
-    /// What earlier runs left is in the store and settled.
-    is_recovered: AtomicBool,
     /// The ledger could not be written when it was last looked at.
     was_failing: AtomicBool,
 }
@@ -47,6 +45,7 @@ pub struct DrainHandle {
 /// How the task fares.
 #[derive(Debug, Default)]
 pub struct DrainStatus {
+    is_recovered: AtomicBool,
     lag_bytes: AtomicU64,
     damaged_lines: AtomicU64,
     last_error: Mutex<Option<String>>,
@@ -65,7 +64,7 @@ impl Drain {
             report: Arc::new(report),
             status: Arc::default(),
         };
-        Drain { ledger, store, handle, taken: Mutex::new(None), is_recovered: AtomicBool::new(false), was_failing: AtomicBool::new(false) }
+        Drain { ledger, store, handle, taken: Mutex::new(None), was_failing: AtomicBool::new(false) }
     }
 
     /// A handle for those who need the newest records.
@@ -143,11 +142,11 @@ impl Drain {
 
     async fn take_in_all(&self) -> Result<u64, StoreError> {
         let mut assumed = 0;
-        if !self.is_recovered.load(Ordering::Relaxed) {
+        if !self.handle.status.is_recovered() {
             // Nothing of this run is in the store yet, so what is open there will never be settled.
             self.take_in(self.ledger.start()).await?;
             assumed = self.store.assume_open(Timestamp::now()).await?;
-            self.is_recovered.store(true, Ordering::Relaxed);
+            self.handle.status.is_recovered.store(true, Ordering::Release);
         }
         self.take_in(self.ledger.end()).await?;
         Ok(assumed)
@@ -215,6 +214,7 @@ impl Drain {
     fn set_taken(&self, cursor: Option<Cursor>) {
         *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
         if let Some(cursor) = cursor {
+            self.ledger.untaken().taken(cursor);
             self.handle.report.send_replace(cursor);
         }
     }
@@ -289,6 +289,11 @@ impl DrainHandle {
 // === impl DrainStatus ===
 
 impl DrainStatus {
+    /// What earlier runs left is in the store and settled.
+    pub fn is_recovered(&self) -> bool {
+        self.is_recovered.load(Ordering::Acquire)
+    }
+
     /// Bytes that were not in the store when the task last looked.
     pub fn lag_bytes(&self) -> u64 {
         self.lag_bytes.load(Ordering::Relaxed)

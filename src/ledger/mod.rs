@@ -1,7 +1,8 @@
 //! Room 8: every request is written down before its provider is called and after its answer ended, once and never lost.
 //!
 //! Records go into the active segment by one `write` to the page cache, which a killed process does not take with it; a background
-//! task ([`drain`]) syncs segments to the disk each second and takes their records into the store.
+//! task ([`drain`]) syncs segments to the disk each second and takes their records into the store. Whose something is that a provider keeps
+//! goes the same way.
 
 pub mod common;
 pub mod drain;
@@ -12,6 +13,7 @@ pub mod segment;
 #[cfg(test)]
 mod tests;
 pub mod together;
+pub mod untaken;
 pub mod upkeep;
 
 use std::fs::{File, OpenOptions};
@@ -26,7 +28,9 @@ use record::{Begin, Settle};
 use segment::{Batch, Segment};
 use together::Lines;
 use tokio::sync::Notify;
+use untaken::Untaken;
 
+use crate::held::Change;
 use crate::store::{Cursor, Entry};
 
 /// A segment that has grown to this size is followed by another.
@@ -39,7 +43,7 @@ pub struct Ledger {
     node: String,
     /// Held for a microsecond at a time: the order of the records in the file is the order of the lock.
     active: Mutex<Active>,
-    /// Ends that wait for the next write, whichever thread's it is.
+    /// Lines that wait for the next write, whichever thread's it is: ends.
     ends: Mutex<Lines>,
     /// Where this run begins.
     start: Cursor,
@@ -48,8 +52,11 @@ pub struct Ledger {
     is_away: AtomicBool,
     /// Tells that the records in memory should be taken.
     filling: Notify,
-    /// Ends that could not be written: no more than requests that ran when writing failed, since none begins then.
-    owed: Mutex<Vec<Settle>>,
+    /// Ends, and changes of what is held, that could not be written: no more than requests that ran when writing failed bring, since none begins
+    /// then.
+    owed: Mutex<Vec<Entry>>,
+    /// Changes of what is held that the store does not have.
+    untaken: Untaken,
     /// Keeps other processes out for as long as this one lives.
     _lock: File,
 }
@@ -118,6 +125,17 @@ impl Ledger {
         together::write_soon(self, Entry::Settle(Box::new(settle)))
     }
 
+    /// Writes down whose something is that a provider keeps, before anybody hears of it; what cannot be written is known all the same, and kept
+    /// for [`Ledger::try_again`].
+    pub fn hold(&self, change: Change) -> io::Result<()> {
+        together::write_now(self, Entry::Held(Arc::new(change)))
+    }
+
+    /// Whose things are that the store does not know yet.
+    pub fn untaken(&self) -> &Untaken {
+        &self.untaken
+    }
+
     /// Writes the ends that wait; what cannot be written is kept for [`Ledger::try_again`].
     pub fn write_ends(&self) -> io::Result<()> {
         self.write(&mut Lines::new())
@@ -134,7 +152,7 @@ impl Ledger {
         // Others may have been written since one failed.
         let owed = std::mem::take(&mut *self.owed());
         // The rest is owed again where one fails.
-        owed.into_iter().map(|settle| self.settle(settle)).fold(Ok(()), Result::and)
+        owed.into_iter().map(|entry| together::write_soon(self, entry)).fold(Ok(()), Result::and)
     }
 
     /// This node's name in the store.
@@ -201,7 +219,7 @@ impl Ledger {
         self.lock().recent.take(from)
     }
 
-    /// Writes the ends that wait, and these beginnings behind them; of those that cannot be written, ends are owed.
+    /// Writes the ends that wait, and these beginnings behind them; of what cannot be written, all but beginnings is owed.
     fn write(&self, begins: &mut Lines) -> io::Result<()> {
         let active = &mut *self.lock();
         // Only now, so that no end is passed by what begins after it.
@@ -210,13 +228,12 @@ impl Ledger {
         if active.writing.entries.is_empty() {
             return Ok(());
         }
-        let written = self.is_in_place().and_then(|()| active.append(&self.folder));
+        let written = self.is_in_place().and_then(|()| active.append(&self.folder, &self.untaken));
         self.is_failing.store(written.is_err(), Ordering::Relaxed);
         if written.is_err() {
-            self.owed().extend(active.writing.entries.drain(..).filter_map(|(entry, _)| match entry {
-                Entry::Settle(settle) => Some(*settle),
-                Entry::Begin(_) => None,
-            }));
+            active.writing.entries.iter().filter_map(|(entry, _)| entry.held()).for_each(|change| self.untaken.owed(change));
+            let owed = active.writing.entries.drain(..).map(|(entry, _)| entry);
+            self.owed().extend(owed.filter(|entry| !matches!(entry, Entry::Begin(_))));
         }
         active.writing.clear();
         if active.recent.is_filling() {
@@ -230,7 +247,7 @@ impl Ledger {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn owed(&self) -> MutexGuard<'_, Vec<Settle>> {
+    fn owed(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -278,6 +295,7 @@ impl Locked {
             is_away: AtomicBool::new(false),
             filling: Notify::new(),
             owed: Mutex::default(),
+            untaken: Untaken::default(),
             _lock: lock,
         })
     }
@@ -287,7 +305,7 @@ impl Locked {
 
 impl Active {
     /// Appends what is being written.
-    fn append(&mut self, folder: &Path) -> io::Result<()> {
+    fn append(&mut self, folder: &Path, untaken: &Untaken) -> io::Result<()> {
         let Active { segment, recent, writing } = self;
         // A segment that cannot be followed by another, say for want of a file handle, grows on.
         if segment.len() >= SEGMENT_BYTES
@@ -299,6 +317,9 @@ impl Active {
         let mut at = Cursor { segment: segment.number(), offset: segment.whole() - writing.text.len() as u64 };
         for (entry, len) in writing.entries.drain(..) {
             let end = at.offset + len as u64;
+            if let Some(change) = entry.held() {
+                untaken.written(change, Cursor { offset: end, ..at });
+            }
             recent.keep(entry, at, end);
             at.offset = end;
         }

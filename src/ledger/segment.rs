@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::record::{Begin, Settle};
+use crate::held::Change;
 use crate::json::Object;
 use crate::store::{Cursor, Entry};
 
@@ -23,13 +24,15 @@ pub struct Segment {
     is_torn: bool,
 }
 
-/// `{"b": …}` or `{"s": …}`.
+/// `{"b": …}`, `{"s": …}` or `{"h": …}`.
 #[derive(Deserialize)]
 enum Read {
     #[serde(rename = "b")]
     Begin(Begin),
     #[serde(rename = "s")]
     Settle(Settle),
+    #[serde(rename = "h")]
+    Held(Change),
 }
 
 /// Some lines of a segment, read in one go.
@@ -124,10 +127,16 @@ pub fn encode(entry: &Entry, lines: &mut Vec<u8>) {
     let begin = lines.len();
     lines.extend_from_slice(b"00000000 ");
     let mut outer = Object::open(lines);
-    let mut inner = outer.object(if matches!(entry, Entry::Begin(_)) { "b" } else { "s" });
+    let name = match entry {
+        Entry::Begin(_) => "b",
+        Entry::Settle(_) => "s",
+        Entry::Held(_) => "h",
+    };
+    let mut inner = outer.object(name);
     match entry {
         Entry::Begin(begin) => begin.write(&mut inner),
         Entry::Settle(settle) => settle.write(&mut inner),
+        Entry::Held(change) => change.write(&mut inner),
     }
     inner.close();
     outer.close();
@@ -149,6 +158,7 @@ pub fn decode(line: &[u8]) -> Option<Entry> {
     match serde_json::from_slice(json).ok()? {
         Read::Begin(begin) => Some(Entry::Begin(begin.into())),
         Read::Settle(settle) => Some(Entry::Settle(settle.into())),
+        Read::Held(change) => Some(Entry::Held(change.into())),
     }
 }
 

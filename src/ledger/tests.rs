@@ -15,6 +15,7 @@ use super::common::{Common, Facts};
 use super::drain::Drain;
 use super::record::{Of, Outcome, Source, Usage};
 use super::*;
+use crate::held::{Change, Held, Kind};
 use crate::key::KeyId;
 use crate::money::Usd;
 use crate::quota::AccountId;
@@ -66,6 +67,19 @@ fn ended(settle: Settle) -> Entry {
     Entry::Settle(Box::new(settle))
 }
 
+/// A key made a file of that id.
+fn made(id: &str) -> Change {
+    Change::Made(Held { kind: Kind::File, id: id.to_owned(), key: maker(), provider: "p#1".to_owned(), created: *CAME })
+}
+
+fn let_go(id: &str) -> Change {
+    Change::LetGo { kind: Kind::File, id: id.to_owned(), key: maker() }
+}
+
+fn maker() -> KeyId {
+    KeyId::parse("abcdefghijkl").unwrap()
+}
+
 /// Writes a beginning on a thread where none waits.
 fn write_begin(ledger: &Ledger, begin: Begin) -> io::Result<()> {
     ledger.begin(Arc::new(begin)).now_or_never().unwrap()
@@ -101,6 +115,8 @@ fn a_line_reads_back_and_a_damaged_one_does_not() {
         begun(Begin { reserved: None, ..begin("\u{1}") }),
         ended(Settle { usage: used, ..settle("a") }),
         ended(Settle { status: 502, outcome: Outcome::Failed, ..settle("c") }),
+        Entry::Held(made("\"b\"\n").into()),
+        Entry::Held(let_go("file-ü").into()),
         ended(bare),
     ];
     let mut line = Vec::new();
@@ -723,12 +739,19 @@ fn nothing_is_written_into_a_segment_that_is_away_and_what_is_owed_is_when_it_is
         ledger.try_again().unwrap_err();
     }
     ledger.settle(settle("a")).unwrap_err();
+    ledger.hold(made("file-1")).unwrap_err();
+    assert_eq!(ledger.untaken().of(Kind::File, "file-1").len(), 1, "it is known all the same");
     assert_eq!(ledger.active_file().unwrap().metadata().unwrap().len(), end.offset, "not even to try");
     std::fs::remove_dir_all(&data).unwrap();
     std::fs::rename(&away, &data).unwrap();
     assert!(ledger.look());
     ledger.try_again().unwrap();
     assert!(ledger.trouble().is_none() && ledger.owed().is_empty() && ledger.end() > end);
+    let written = segment::read(&data, end, Some(ledger.end().offset)).unwrap().entries;
+    assert_eq!(written, [ended(settle("a")), Entry::Held(made("file-1").into())]);
+    assert_eq!(ledger.untaken().of(Kind::File, "file-1").len(), 1);
+    ledger.untaken().taken(ledger.end());
+    assert_eq!(ledger.untaken().of(Kind::File, "file-1").len(), 0);
 }
 
 #[tokio::test]
@@ -737,7 +760,7 @@ async fn a_blank_line_is_no_damage_and_hides_nothing() {
     let (store, ledger, drain) = opened(folder.path()).await;
     write_begin(&ledger, begin("a")).unwrap();
     ledger.is_failing.store(true, Ordering::Relaxed);
-    ledger.owed().push(settle("a"));
+    ledger.owed().push(ended(settle("a")));
     ledger.try_again().unwrap();
     assert!(!ledger.is_failing() && ledger.owed().is_empty());
     drain.recover().await;

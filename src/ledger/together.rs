@@ -4,6 +4,7 @@
 //! first that goes on writes for all. An end waits for the next beginning of any thread, or for [`SOON`]: a process that is killed meanwhile
 //! leaves its request open, which is then settled at its reservation. What an end gives back is given back once the end waits, so that whoever
 //! begins by it is written behind it, and nothing is ever counted twice.
+//! Whose something is that was made is written at once, and what waits with it.
 
 use std::cell::RefCell;
 use std::io;
@@ -83,8 +84,7 @@ pub(super) async fn write(ledger: &Ledger, begin: Entry) -> io::Result<()> {
 /// Writes an end soon, where this thread lets it wait.
 pub(super) fn write_soon(ledger: &Arc<Ledger>, end: Entry) -> io::Result<()> {
     HERE.with_borrow_mut(|here| {
-        here.end.add(end);
-        ledger.ends().append(&mut here.end);
+        here.leave(ledger, end);
         if here.ends_in.is_some() {
             return Ok(());
         }
@@ -96,6 +96,14 @@ pub(super) fn write_soon(ledger: &Arc<Ledger>, end: Entry) -> io::Result<()> {
             flush();
         });
         Ok(())
+    })
+}
+
+/// Writes a line at once, with all that waits.
+pub(super) fn write_now(ledger: &Ledger, line: Entry) -> io::Result<()> {
+    HERE.with_borrow_mut(|here| {
+        here.leave(ledger, line);
+        here.write(ledger)
     })
 }
 
@@ -130,6 +138,12 @@ impl Lines {
 // === impl Here ===
 
 impl Here {
+    /// Leaves a line to the next write, whichever thread's it is.
+    fn leave(&mut self, ledger: &Ledger, line: Entry) {
+        self.end.add(line);
+        ledger.ends().append(&mut self.end);
+    }
+
     fn write(&mut self, ledger: &Ledger) -> io::Result<()> {
         let written = ledger.write(&mut self.begins);
         if let Some(turn) = self.turn.take() {

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use audit::{Entry as AuditEntry, Head, Note};
 
-use crate::held::{self, Held};
+use crate::held::{self, Change, Held};
 use crate::key::{KeyId, KeyRecord};
 use crate::ledger::record::{Begin, Settle};
 use crate::quota::meters::{Past, Used};
@@ -126,18 +126,16 @@ pub trait LedgerStore: Send + Sync {
     fn sweep(&self) -> Answer<'_, u64>;
 }
 
-/// What providers keep for whom, at rest. What a key's predecessors (by rotation) made is its own.
+/// What providers keep for whom, at rest, as the ledger has told it. What a key's predecessors (by rotation) made is its own.
 pub trait HeldStore: Send + Sync {
-    /// Writes rows down; one that is there is replaced.
-    fn hold<'a>(&'a self, rows: &'a [Held]) -> Answer<'a, ()>;
+    /// The keys whose things are this key's: itself, and those that it came from by rotation.
+    fn mine(&self, key: KeyId) -> Answer<'_, Vec<KeyId>>;
     /// The provider that keeps what has this id, if this key made it.
     fn holder<'a>(&'a self, key: KeyId, kind: held::Kind, id: &'a str) -> Answer<'a, Option<String>>;
     /// Whether any key made what has this id.
     fn is_held<'a>(&'a self, kind: held::Kind, id: &'a str) -> Answer<'a, bool>;
     /// All of a kind that this key made, newest first.
     fn held_by(&self, key: KeyId, kind: held::Kind) -> Answer<'_, Vec<Held>>;
-    /// Forgets what is kept no more.
-    fn let_go<'a>(&'a self, key: KeyId, kind: held::Kind, id: &'a str) -> Answer<'a, ()>;
     /// Forgets some of what was made before `before`; tells how many.
     fn forget(&self, before: Timestamp) -> Answer<'_, u64>;
 }
@@ -242,6 +240,8 @@ pub enum Entry {
     Begin(Arc<Begin>),
     /// A request ended.
     Settle(Box<Settle>),
+    /// Something that a provider keeps was made, or let go.
+    Held(Arc<Change>),
 }
 
 /// A place in a node's segments.
@@ -410,8 +410,16 @@ impl Entry {
     /// What it says of an end.
     pub fn settle(&self) -> Option<&Settle> {
         match self {
-            Entry::Begin(_) => None,
+            Entry::Begin(_) | Entry::Held(_) => None,
             Entry::Settle(settle) => Some(settle),
+        }
+    }
+
+    /// What it says of something that a provider keeps.
+    pub fn held(&self) -> Option<&Arc<Change>> {
+        match self {
+            Entry::Begin(_) | Entry::Settle(_) => None,
+            Entry::Held(change) => Some(change),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import sqlite3
 import urllib.parse
 
 import openai
 import pytest
 
 import upstream as provider
+from gateway import eventually
 from gateway import provider as provider_file
 from upstream import Answer, Upstream
 
@@ -362,6 +364,101 @@ def test_conversation_is_its_makers(client, other, upstream, shelf):
         with nothing_there():
             other.responses.create(model="gpt-4o-mini", input="Hi", conversation=named)
     assert client.conversations.delete(conversation.id).deleted
+
+
+# The store is locked, the process is killed.
+
+
+@contextlib.contextmanager
+def locked_store(gateway):
+    """Another program writes to the store, and is not done."""
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def kept(gateway):
+    """The ids of what the store knows the makers of."""
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db")) as store:
+        return {id for (id,) in store.execute("SELECT id FROM held")}
+
+
+def order(file):
+    return {"input_file_id": file.id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+
+
+def test_what_is_made_while_the_store_is_locked_is_made_once_and_its_makers(start_gateway, upstream, shelf):
+    gateway = start_gateway()
+    # As patient as the SDK is by itself: what it is told to try again, it makes again.
+    client, other = (gateway.client(gateway.new_key()["key"], max_retries=2) for _ in range(2))
+    file = upload(client)
+    with locked_store(gateway):
+        batch, conversation, late = client.batches.create(**order(file)), client.conversations.create(), upload(client)
+        answer = client.responses.create(model="test/gpt-4o-mini", input="Hi")
+        assert [len(shelf.things[kind]) for kind in ("batches", "conversations", "responses")] == [1, 1, 1]
+        assert client.batches.retrieve(batch.id).id == batch.id and [listed.id for listed in client.batches.list()] == [batch.id]
+        client.responses.create(model="test/gpt-4o-mini", input="Again", previous_response_id=answer.id, conversation=conversation.id)
+        assert client.files.delete(late.id).deleted
+        count = len(upstream.requests)
+        for call in (
+            lambda: other.batches.retrieve(batch.id),
+            lambda: other.files.content(batch.output_file_id),
+            lambda: other.responses.create(model="test/gpt-4o-mini", input="Again", previous_response_id=answer.id),
+            lambda: other.responses.create(model="test/gpt-4o-mini", input="Again", conversation=conversation.id),
+            lambda: client.files.retrieve(late.id),
+        ):
+            with nothing_there():
+                call()
+        assert len(upstream.requests) == count, "what is another's is not even asked for"
+        # What nobody made here is its provider's to judge, as ever.
+        other.responses.create(model="test/gpt-4o-mini", input="Again", previous_response_id="resp_made_elsewhere")
+    made = {file.id, batch.id, batch.output_file_id, conversation.id, answer.id}
+    assert eventually(lambda: made <= kept(gateway), seconds=20)
+    assert late.id not in kept(gateway)
+    gateway.stop()
+    gateway.start()
+    assert [listed.id for listed in client.batches.list()] == [batch.id] and list(other.batches.list()) == []
+    with nothing_there():
+        other.batches.retrieve(batch.id)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_whose_a_response_is_outlives_the_process_that_is_killed(start_gateway, upstream, shelf, streamed):
+    gateway = start_gateway()
+    client, other = (gateway.client(gateway.new_key()["key"]) for _ in range(2))
+    # However late the store would have had it.
+    with locked_store(gateway):
+        answer = client.responses.create(model="test/gpt-4o-mini", input="Hi", stream=streamed)
+        id = next(iter(answer)).response.id if streamed else answer.id
+        gateway.kill()
+    gateway.start()
+    with nothing_there():
+        other.responses.create(model="test/gpt-4o-mini", input="Again", previous_response_id=id)
+    assert client.responses.retrieve(id).id == id
+    client.responses.create(model="test/gpt-4o-mini", input="Again", previous_response_id=id)
+
+
+def test_whose_something_is_cannot_be_told_before_a_locked_store_has_what_the_last_run_made(start_gateway, upstream, shelf):
+    gateway = start_gateway()
+    client, other = (gateway.client(gateway.new_key()["key"]) for _ in range(2))
+    ask = lambda whose, id: whose.responses.create(model="test/gpt-4o-mini", input="Again", previous_response_id=id)  # noqa: E731
+    with locked_store(gateway):
+        id = client.responses.create(model="test/gpt-4o-mini", input="Hi").id
+        gateway.stop()
+        gateway.start()
+        count = len(upstream.requests)
+        for call in (lambda: ask(client, id), lambda: ask(other, id), lambda: client.responses.retrieve(id), lambda: list(client.batches.list())):
+            with pytest.raises(openai.InternalServerError) as refused:
+                call()
+            assert (refused.value.status_code, refused.value.code) == (503, "store_unavailable")
+        assert len(upstream.requests) == count, "no provider is asked whose it is"
+        new = client.responses.create(model="test/gpt-4o-mini", input="Hi").id
+        ask(client, new)
+    assert eventually(lambda: {id, new} <= kept(gateway), seconds=20)
+    ask(client, id)
+    with nothing_there():
+        ask(other, id)
 
 
 # What is named beside responses.

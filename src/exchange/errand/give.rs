@@ -14,7 +14,7 @@ use crate::dialect::members::Members;
 use crate::dialect::{Meter, Reading, Tells, wire};
 use crate::error::Refusal;
 use crate::exchange::handover::{Incoming, Outgoing, write_headers, write_length};
-use crate::exchange::keeping::{id_of, store_down};
+use crate::exchange::keeping::id_of;
 use crate::exchange::list;
 use crate::gateway::Gateway;
 use crate::held::{self, Held};
@@ -61,7 +61,7 @@ pub(super) async fn hand_over(
         Ok(Outgoing::Error { text, .. }) if served.deed != Deed::GoOn && is_unknown_path(head.status, &text) => {
             Err(unserved(served, provider))
         }
-        Ok(Outgoing::Whole { body, reading, dropped }) => match keep(gateway, served, &gone, &body).await {
+        Ok(Outgoing::Whole { body, reading, dropped }) => match keep(gateway, served, &gone, &body) {
             Ok(()) => Ok(Outgoing::Whole { body: as_told(served, body), reading, dropped }),
             Err(refusal) => Err(refusal),
         },
@@ -100,10 +100,8 @@ pub(super) async fn hand_over(
         Ok(Outgoing::Error { status, trouble, text }) => {
             ticket.settle(Outcome::ProviderError, None);
             // What was to be deleted is gone already. Whatever else is not found may be there in a moment.
-            if let (Deed::Delete(kind), StatusCode::NOT_FOUND) = (served.deed, status)
-                && let Err(e) = gateway.held.let_go(key, kind, &id).await
-            {
-                tracing::warn!(error = %e, "what a provider keeps no more is still written down");
+            if let (Deed::Delete(kind), StatusCode::NOT_FOUND) = (served.deed, status) {
+                gateway.held.let_go(key, kind, &id);
             }
             let retry_after = retry_after(&head.headers);
             // What its provider repeats of where an upload goes is not for its caller.
@@ -158,7 +156,7 @@ async fn pass(mut incoming: Incoming<'_>, served: &Served) -> Result<Outgoing, F
 }
 
 /// Notes what was made, what came of it, or that it is gone, before its maker hears of it.
-async fn keep(gateway: &Gateway, served: &Served, gone: &Gone<'_>, body: &Bytes) -> Result<(), Refusal> {
+fn keep(gateway: &Gateway, served: &Served, gone: &Gone<'_>, body: &Bytes) -> Result<(), Refusal> {
     let &Gone { key, provider, head, id } = gone;
     let is_googles = served.dialect == Dialect::Gemini;
     let held = |kind, id| Held { kind, id, key, provider: provider.holder(), created: Timestamp::now() };
@@ -178,12 +176,10 @@ async fn keep(gateway: &Gateway, served: &Served, gone: &Gone<'_>, body: &Bytes)
         }
         Deed::Use(held::Kind::Batch) if is_googles => made.extend(google::file_of(body).map(|id| held(held::Kind::File, id))),
         Deed::Use(held::Kind::Batch) => made.extend(list::files_of(body).into_iter().map(|id| held(held::Kind::File, id))),
-        Deed::Delete(kind) => gateway.held.let_go(key, kind, id).await.map_err(|e| store_down(&e))?,
+        Deed::Delete(kind) => gateway.held.let_go(key, kind, id),
         _ => {}
     }
-    for held in made {
-        gateway.held.keep(held).await.map_err(|e| store_down(&e))?;
-    }
+    made.into_iter().for_each(|held| gateway.held.keep(held));
     Ok(())
 }
 

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite as Database};
+use sqlx::{QueryBuilder, Row, Sqlite as Database, SqliteConnection};
 
 use super::{Sqlite, micros, timestamp};
-use crate::held::{Held, Kind};
+use crate::held::{Change, Held, Kind};
 use crate::key::KeyId;
-use crate::store::{Answer, HeldStore, StoreError};
+use crate::store::{Answer, Entry, HeldStore, StoreError};
 
 /// Rows of one statement.
 const ROWS: usize = 256;
@@ -18,20 +18,11 @@ const FORGOTTEN: i64 = 1000;
 const MINE: &str = "WITH RECURSIVE mine (id) AS (SELECT ?1 UNION SELECT keys.id FROM keys JOIN mine ON keys.successor = mine.id)";
 
 impl HeldStore for Sqlite {
-    fn hold<'a>(&'a self, rows: &'a [Held]) -> Answer<'a, ()> {
+    fn mine(&self, key: KeyId) -> Answer<'_, Vec<KeyId>> {
         Box::pin(async move {
-            for rows in rows.chunks(ROWS) {
-                let mut query = QueryBuilder::<Database>::new("INSERT OR REPLACE INTO held (kind, id, key, provider, created) ");
-                query.push_values(rows, |mut row, held| {
-                    row.push_bind(held.kind.as_str());
-                    row.push_bind(&held.id);
-                    row.push_bind(held.key.to_string());
-                    row.push_bind(&held.provider);
-                    row.push_bind(micros(held.created));
-                });
-                query.build().persistent(false).execute(&self.writes).await?;
-            }
-            Ok(())
+            let statement = format!("{MINE} SELECT id FROM mine");
+            let keys: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).bind(key.to_string()).fetch_all(&self.reads).await?;
+            keys.iter().map(|key| key_of(key)).collect()
         })
     }
 
@@ -59,14 +50,6 @@ impl HeldStore for Sqlite {
         })
     }
 
-    fn let_go<'a>(&'a self, key: KeyId, kind: Kind, id: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let statement = format!("{MINE} DELETE FROM held WHERE kind = ?2 AND id = ?3 AND key IN mine");
-            sqlx::query(sqlx::AssertSqlSafe(statement)).bind(key.to_string()).bind(kind.as_str()).bind(id).execute(&self.writes).await?;
-            Ok(())
-        })
-    }
-
     fn forget(&self, before: Timestamp) -> Answer<'_, u64> {
         Box::pin(async move {
             let some = "DELETE FROM held WHERE (kind, id, key) IN (SELECT kind, id, key FROM held WHERE created < ? LIMIT ?)";
@@ -75,12 +58,48 @@ impl HeldStore for Sqlite {
     }
 }
 
+/// Takes in what a batch of the ledger's says, in its order: what was let go is not brought back by the line that it was made by.
+pub(super) async fn write(connection: &mut SqliteConnection, entries: &[Entry]) -> Result<(), StoreError> {
+    let mut made = Vec::new();
+    for change in entries.iter().filter_map(Entry::held) {
+        match &**change {
+            Change::Made(held) => made.push(held),
+            Change::LetGo { kind, id, key } => {
+                hold(connection, &std::mem::take(&mut made)).await?;
+                let statement = format!("{MINE} DELETE FROM held WHERE kind = ?2 AND id = ?3 AND key IN mine");
+                let delete = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(key.to_string()).bind(kind.as_str()).bind(id);
+                delete.execute(&mut *connection).await?;
+            }
+        }
+    }
+    hold(connection, &made).await
+}
+
+/// Writes rows down; one that is there is replaced.
+async fn hold(connection: &mut SqliteConnection, rows: &[&Held]) -> Result<(), StoreError> {
+    for rows in rows.chunks(ROWS) {
+        let mut query = QueryBuilder::<Database>::new("INSERT OR REPLACE INTO held (kind, id, key, provider, created) ");
+        query.push_values(rows, |mut row, held| {
+            row.push_bind(held.kind.as_str());
+            row.push_bind(&held.id);
+            row.push_bind(held.key.to_string());
+            row.push_bind(&held.provider);
+            row.push_bind(micros(held.created));
+        });
+        query.build().persistent(false).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+fn key_of(text: &str) -> Result<KeyId, StoreError> {
+    KeyId::parse(text).ok_or_else(|| StoreError(format!("what is held for '{text}' is held for no key")))
+}
+
 fn held(row: &SqliteRow, kind: Kind) -> Result<Held, StoreError> {
-    let key: &str = row.try_get("key")?;
     Ok(Held {
         kind,
         id: row.try_get("id")?,
-        key: KeyId::parse(key).ok_or_else(|| StoreError(format!("what is held for '{key}' is held for no key")))?,
+        key: key_of(row.try_get("key")?)?,
         provider: row.try_get("provider")?,
         created: timestamp(row.try_get("created")?),
     })

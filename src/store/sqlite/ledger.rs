@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::rollups::{self, Span, Sums};
-use super::{Sqlite, came_at, commons, micros, rows, signed, writing};
+use super::{Sqlite, came_at, commons, held, micros, rows, signed, writing};
 use crate::key::KeyId;
 use crate::quota::meters::{Past, Used};
 use crate::quota::{AccountId, limits};
@@ -44,6 +44,7 @@ impl LedgerStore for Sqlite {
             let pool = if cursor.offset == 0 { &self.changes } else { &self.writes };
             let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
             writing::write(&mut transaction, node, entries).await?;
+            held::write(&mut transaction, entries).await?;
             sqlx::query("INSERT INTO cursors (node, segment, position) VALUES (?, ?, ?) ON CONFLICT (node) DO UPDATE SET segment = excluded.segment, position = excluded.position")
                 .bind(node)
                 .bind(signed(cursor.segment))

@@ -231,6 +231,7 @@ fn pair(entries: &[Entry]) -> Vec<Pair<'_>> {
     for entry in entries {
         let (id, begin, settle) = match entry {
             Entry::Begin(begin) if ended.contains(&Arc::as_ptr(begin)) => continue,
+            Entry::Held(_) => continue,
             Entry::Begin(begin) => (&begin.id, Some(&**begin), None),
             Entry::Settle(settle) => match &settle.of {
                 Of::Begun(_) => continue,
