@@ -572,6 +572,36 @@ def test_limit_that_cannot_be_meant_is_refused_with_what_can(start_gateway, flag
     assert says in done.stderr
 
 
+# What the gateway tells by itself, and what it has to ask or to write down for.
+TOLD_BY_ITSELF = ["/v1/models", "/v1/models/test/gpt-4o-mini", "/v1beta/models", "/api/tags", "/api/version", "/prompts", "/services"]
+LISTS = ["/v1/files", "/v1/batches"]
+TOLD_BY_MCP = [("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}), ("ping", {})]
+LISTS_OF_MCP = [(f"{kind}/list", {}) for kind in ("tools", "prompts", "resources", "resources/templates")]
+
+
+def test_what_the_gateway_tells_by_itself_is_counted_by_no_limit(start_gateway, upstream):
+    gateway = start_gateway()
+
+    def mcp(key, method, params):
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        headers = {"accept": "application/json, text/event-stream", "mcp_protocol_version": "2025-06-18"}
+        return gateway.request("POST", "/mcp", body, key, **headers).body
+
+    key = gateway.new_key(limit="requests/day=1")["key"]
+    for _ in range(2):
+        assert [gateway.request("GET", path, key=key).status for path in TOLD_BY_ITSELF] == [200] * len(TOLD_BY_ITSELF)
+        assert all(b'"result"' in mcp(key, *told) for told in TOLD_BY_MCP)
+    assert ask(gateway, key).status == 200, "the one that it has is left"
+    assert [code(gateway.request("GET", path, key=key)) for path in LISTS] == [(429, "rate_limit_exceeded")] * len(LISTS)
+    assert all(b"rate_limit_exceeded" in mcp(key, *asked) for asked in LISTS_OF_MCP)
+    assert [gateway.request("GET", path, key=key).status for path in TOLD_BY_ITSELF] == [200] * len(TOLD_BY_ITSELF)
+    upstream.serve_at("GET", "/files", provider.answer_json({"object": "list", "data": []}))
+    for some, second in [("test/*", 429), ("gpt-*", 200)]:
+        key = gateway.new_key(limit=f"requests/day=1@{some}")["key"]
+        assert [gateway.request("GET", "/v1/files", key=key).status for _ in range(2)] == [200, second], "a limit for some models counts no list"
+        assert all(b'"result"' in mcp(key, *asked) for asked in LISTS_OF_MCP)
+
+
 def test_key_is_told_when_it_ends(start_gateway):
     gateway = start_gateway()
     soon, later = gateway.new_key(expires="3d"), gateway.new_key(expires="60d")
