@@ -166,7 +166,12 @@ async fn walk(
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
     let by_prompt = ticket.prompt.is_some();
-    let may = |caller: &Caller| may_use_all(caller, &ask.model, &targets, by_prompt).map_err(|reason| reason.refusal(Some(caller.id())));
+    let called = ticket.prompt.clone();
+    let may = |caller: &Caller| {
+        let may_call = called.iter().try_for_each(|prompt| chat::may_call(caller, &prompt.label()));
+        let may = may_call.and_then(|()| may_use_all(caller, &ask.model, &targets, by_prompt));
+        may.map_err(|reason| reason.refusal(Some(caller.id())))
+    };
     let holding = Holding { gateway, key: caller.id(), head, may: &may };
     let payer = Paying { holding, ticket, caller: &caller, estimate_of: &estimate_of };
     let answered = gateway.client.call(&ask, meant.as_ref(), &targets, &headers, &payer).await;
@@ -218,11 +223,14 @@ fn check_seen(ask: &Ask, headers: &HeaderMap, caller: &Caller, targets: &[Target
         target.provider.tells_cost || endpoint.is_ok_and(|endpoint| endpoint.quirks.max_price.is_some())
     };
     check_known(ask.picks_server.as_deref().filter(|_| !targets.iter().all(is_held)), caller, targets)?;
-    let flags = headers.get(BETA_FLAGS).and_then(|flags| flags.to_str().ok());
+    let flags = headers.get(BETA_FLAGS).and_then(|flags| str::from_utf8(flags.as_bytes()).ok());
     let widening = flags.and_then(vocabulary::widening).or(ask.widening.as_deref());
-    // What takes no more than is reserved for it anyway may be told so.
-    let is_judged =
-        |target: &Target, flag| target.facts().and_then(estimate::takes).is_none_or(|takes| takes >= vocabulary::widens_to(flag));
+    // Who is asked in another dialect is not told of flags, and what takes no more than is reserved for it anyway may be.
+    let is_judged = |target: &Target, flag| {
+        let endpoint = target.endpoint(ask.called.operation, ask.called.dialect);
+        endpoint.is_ok_and(|endpoint| endpoint.dialect != ask.called.dialect)
+            || target.facts().and_then(estimate::takes).is_none_or(|takes| takes >= vocabulary::widens_to(flag))
+    };
     check_known(widening.filter(|flag| !targets.iter().all(|target| is_judged(target, flag))), caller, targets)
 }
 

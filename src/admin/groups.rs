@@ -147,7 +147,9 @@ async fn check(store: &dyn GroupStore, group: &Group) -> Result<(), GroupError> 
     if group.name.is_empty() || group.name.len() > LONGEST {
         return wrong("name", "a name has 1 to 200 bytes");
     }
-    if let Some(why) = change::key_in_name(&group.name) {
+    // One that was given no other name is called by its id, which is judged as what names other things.
+    let is_own = matches!(&group.id, AccountId::Team(id) | AccountId::Project(id) if **id == *group.name);
+    if let Some(why) = if is_own { change::key_in_reference(&group.name) } else { change::key_in_name(&group.name) } {
         return wrong("name", why);
     }
     if group.disabled && group.id == AccountId::Gateway {

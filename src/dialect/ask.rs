@@ -237,11 +237,12 @@ fn names_others_within(member: &Member<'_>) -> bool {
     OF_PROVIDERS.contains(&&*member.name) && (has("models") || has("allback") || has("\\u"))
 }
 
-/// Whether a member says which of a router's providers is to serve the model (Vercel's `gateway.only`, `order` and `sort`).
+/// Whether a member says which of a router's providers is to serve the model (Vercel's `gateway.only`, `order` and `sort`; the same of `provider` at
+/// OpenRouter and whoever is like it).
 fn picks_server(member: &Member<'_>) -> bool {
-    // What is written with escapes has been taken for names of models.
-    const WORDS: [&str; 3] = ["\"only\"", "\"order\"", "\"sort\""];
-    OF_PROVIDERS.contains(&&*member.name) && WORDS.iter().any(|word| member.raw.contains(word))
+    const WORDS: [&str; 6] = ["\"only\"", "\"order\"", "\"sort\"", "\"ignore\"", "\"routing\"", "\\u"];
+    let is_routers = OF_PROVIDERS.contains(&&*member.name) || (member.name == "provider" && member.raw.starts_with('{'));
+    is_routers && WORDS.iter().any(|word| member.raw.contains(word))
 }
 
 /// What a request for a response goes on with (OpenAI's `responses.create`).

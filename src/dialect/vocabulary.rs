@@ -20,9 +20,9 @@ pub const ADDITIONAL: &str = "additionalModelRequestFields";
 /// What stands in it that has no model do more than answer: Claude's, Nova's, gpt-oss's, Qwen's, Cohere's and AI21's, and what many share.
 const IN_ADDITIONAL: &str = "anthropic_beta anthropic_version context_management output_config thinking tool_choice tools top_k \
     inferenceConfig reasoningConfig reasoning_config reasoning_effort chat_template_kwargs enable_thinking parallel_tool_calls \
-    documents k p preamble prompt_truncation raw_prompting return_prompt safety_mode search_queries_only \
+    documents include_reasoning k p preamble prompt_truncation raw_prompting return_prompt safety_mode search_queries_only \
     countPenalty frequencyPenalty presencePenalty frequency_penalty length_penalty logit_bias logprobs metadata min_p presence_penalty \
-    random_seed repetition_penalty response_format safe_prompt seed stop stop_sequences temperature top_logprobs top_p user";
+    random_seed repetition_penalty response_format safe_prompt seed stop stop_sequences temperature topK top_logprobs top_p user";
 /// And in Nova's `inferenceConfig` there: of how much it says, Converse's own is judged.
 const IN_NOVAS: &str = "stopSequences temperature topK topP";
 /// Words, in small letters, of what is dearer, or is more, in a member that holds whatever its provider takes.
@@ -81,8 +81,14 @@ fn more_in_additional(raw: &str) -> Option<String> {
 /// The first of Anthropic's beta flags, as a header or a member has them, that has a model take more than its own context.
 pub fn widening(flags: &str) -> Option<&str> {
     // What sorts out the context that there is says so in a field of its own.
-    let widens = |flag: &&str| flag.starts_with("context-") && !flag.starts_with("context-management");
+    let widens = |flag: &&str| flag.starts_with("context-") && !flag.starts_with("context-management") && ends_with_date(flag);
     flags.split([',', '"']).map(str::trim).find(widens)
+}
+
+/// As all of Anthropic's flags do, and other texts that begin alike do not.
+fn ends_with_date(flag: &str) -> bool {
+    let date = flag.len().checked_sub(11).and_then(|at| flag.as_bytes().get(at..)).unwrap_or_default();
+    !date.is_empty() && date.iter().zip(b"-0000-00-00").all(|(byte, of)| if *of == b'0' { byte.is_ascii_digit() } else { byte == of })
 }
 
 /// The same among the members that have such flags, or hold whatever a provider takes.
@@ -251,7 +257,18 @@ mod tests {
         assert_eq!(more("swarm", "1").as_deref(), Some("swarm"));
         let widening_all = ["context-1m-2025-08-07", "computer-use-2025-01-24, context-1m-2025-08-07", r#"["context-2m-2027-01-01"]"#];
         assert!(widening_all.iter().all(|flags| widening(flags).is_some_and(|flag| flag.starts_with("context-"))));
-        assert!(["context-management-2025-06-27", r#"["computer-use-2025-01-24"]"#, ""].iter().all(|flags| widening(flags).is_none()));
+        assert!(
+            [
+                "context-management-2025-06-27",
+                "context-eval",
+                "context-aware retrieval",
+                r#"["computer-use-2025-01-24"]"#,
+                "",
+                "context-é-000-00"
+            ]
+            .iter()
+            .all(|flags| widening(flags).is_none())
+        );
         assert!(widens_to("context-1m-2025-08-07") == 1_000_000 && widens_to("context-10m-2027-01-01") == u64::MAX);
         let thought_over = ["{\"mode\":\"pro\"}", "{\"mo\\u0064e\":\"pro\"}", "{\"mode\":\"standard\",\"mode\":\"pro\"}"];
         assert!(thought_over.iter().all(|reasoning| is_thought_over(reasoning)));

@@ -115,7 +115,10 @@ pub fn holds_foreign_key(text: &str) -> bool {
 /// Whether a word has a part that is too long for one, or too long for one with digits in it.
 fn is_random(word: &str) -> bool {
     let has_digit = |part: &str| part.bytes().any(|byte| byte.is_ascii_digit());
-    let is_part = |part: &str| part.len() >= LONGEST_WORD || (part.len() >= SHORTEST_RANDOM && has_digit(part));
+    // Words that are written together have a capital here and there, and what is random has many or none.
+    let capitals = |part: &str| part.bytes().filter(u8::is_ascii_uppercase).count();
+    let is_words = |part: &str| (1..part.len() / 4).contains(&capitals(part)) && !has_digit(part);
+    let is_part = |part: &str| (part.len() >= LONGEST_WORD && !is_words(part)) || (part.len() >= SHORTEST_RANDOM && has_digit(part));
     let has_both = || word.bytes().any(|byte| byte.is_ascii_uppercase()) && word.bytes().any(|byte| byte.is_ascii_lowercase());
     word.split(|c: char| !c.is_ascii_alphanumeric()).any(is_part) || (word.len() >= LONGEST_WORD && has_digit(word) && has_both())
 }

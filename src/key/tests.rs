@@ -220,6 +220,7 @@ fn a_key_of_another_service_is_known_among_names_that_begin_like_one() {
         "AKIAIOSFODNN7EXAMPLE",
         "AIzaSyD-9tSrke72PouQ-MnMX-a7eZSW0jkFMBWY",
         "hf_abcdefghijklmnopqrstuvwxyzabcdefgh",
+        "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",
         "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.x",
     ];
     for key in keys {
@@ -233,6 +234,9 @@ fn a_key_of_another_service_is_known_among_names_that_begin_like_one() {
         "fw/fw_listAllFirewallRules",
         "sk-*",
         "sess-summary-of-2026-01-31",
+        "npm/npm_getPackageVersionDownloadStatistics",
+        "hf/hf_searchDatasetsAndModelsByKeywordAndAuthor",
+        "eu/SG.sendTransactionalTemplateEmailToList",
     ];
     let catalog = Catalog::load(None).unwrap();
     let models = catalog.iter().flat_map(|provider| provider.models.keys().map(move |model| format!("{}/{model}", provider.id)));

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const MINUTE_NS: u64 = 60_000_000_000;
+/// Requests that take within this time of each other may look at the clock in another order than they take in.
+const AT_ONCE_NS: u64 = 100_000_000;
 
 /// So many tokens a minute, all of them at once if the minute before was quiet.
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl TokenBucket {
 
     /// Gives back tokens of a slot that were not used, as far as they have not come back by themselves: the bucket was filling meanwhile.
     pub fn refund(&self, slot: Slot, tokens: u64, now: Instant) {
-        if slot.taken_at < self.found_full.load(Ordering::Relaxed) {
+        if slot.taken_at.saturating_add(AT_ONCE_NS) < self.found_full.load(Ordering::Relaxed) {
             return;
         }
         let price = self.nanoseconds(tokens).min(slot.filled_at.saturating_sub(self.at(now)));
@@ -165,6 +167,17 @@ mod tests {
         assert!((3100..=3101).contains(&bucket.remaining(now).0));
         bucket.refund(late, 890, now);
         assert!((3990..=3991).contains(&bucket.remaining(now).0), "{}", bucket.remaining(now).0);
+    }
+
+    #[test]
+    fn whoever_looked_at_the_clock_before_and_takes_after_gives_back_all() {
+        let (bucket, now) = (bucket(600_000), Instant::now());
+        let later = now + Duration::from_micros(2);
+        let first = bucket.take(50_000, later).unwrap();
+        let second = bucket.take(50_000, now).unwrap();
+        bucket.refund(second, 49_990, later);
+        bucket.refund(first, 49_990, later);
+        assert!((599_979..=599_980).contains(&bucket.remaining(later).0), "{}", bucket.remaining(later).0);
     }
 
     #[test]

@@ -48,6 +48,21 @@ def prompts(start_gateway, upstream):
     return gateway
 
 
+@pytest.mark.parametrize("way", ["/prompts/hello", "/v1/chat/completions"])
+def test_nothing_more_is_asked_for_a_prompt_that_its_caller_may_not_call_any_more(prompts, upstream, way):
+    key = prompts.new_key(models="prompt/hello")
+
+    def give(_):
+        prompts.admin("PATCH", f"/keys/{key['id']}", {"models": ["prompt/other"]})
+        return provider.error(503)
+
+    upstream.serve_at("POST", "/chat/completions", give)
+    named = {"model": "prompt/hello", "messages": [{"role": "user", "content": '{"name": "x"}'}]}
+    told = prompts.request("POST", way, json.dumps({"name": "x"} if way == "/prompts/hello" else named), key["key"])
+    assert told.status == 403 and "model_not_allowed" in told.body.decode()
+    assert len(upstream.requests) == 1
+
+
 def write(gateway, file, *, state="published", more="", mark=""):
     (gateway.prompts / file).write_text(HELLO.format(state=state, more=more, mark=mark))
 

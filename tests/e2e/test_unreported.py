@@ -569,19 +569,20 @@ def test_single_words_are_refused_that_a_budget_could_not_hold(gateway, upstream
 
 
 @pytest.mark.parametrize("chosen", [{"only": ["dear"]}, {"order": ["dear", "azure"]}, {"sort": "ttft"}], ids=lambda chosen: next(iter(chosen)))
-@pytest.mark.parametrize("name", ["providerOptions", "provider_options"])
+@pytest.mark.parametrize("name", ["providerOptions", "provider_options", "provider"])
 def test_nobody_chooses_who_serves_at_another_price_than_is_held(start_gateway, upstream, chosen, name):
     router = file(upstream.url, ["openai_chat"])
     held = router.replace("[models]", '[quirks]\nmax_price = "provider.max_price"\n\n[models]')
     telling = router.replace("[models]", "[quirks]\ntells_cost = true\n\n[models]")
     gateway = start_gateway(providers={"oa": router, "held": held, "telling": telling})
-    fields = {name: {"gateway": chosen}}
+    within = (lambda chosen: chosen) if name == "provider" else (lambda chosen: {"gateway": chosen})
+    fields = {name: within(chosen)}
     told = ask(gateway, gateway.new_key(budget="100/ever")["key"], "oa/m", **fields)
     assert code(told) == (403, "unknown_field_with_budget") and f"'{name}'" in told.json()["error"]["message"]
     assert upstream.requests == []
     for model, limits in [("held/m", {"budget": "100/ever"}), ("telling/m", {"budget": "100/ever"}), ("oa/m", {"budget": "100/ever:soft"}), ("oa/m", {"models": "oa/m"})]:
         assert ask(gateway, gateway.new_key(**limits)["key"], model, **fields).status == 200, model
-    assert ask(gateway, gateway.new_key(budget="100/ever")["key"], "oa/m", **{name: {"gateway": {"user": "u", "tags": ["a"]}}}).status == 200
+    assert ask(gateway, gateway.new_key(budget="100/ever")["key"], "oa/m", **{name: within({"user": "u", "tags": ["context-eval"]})}).status == 200
 
 
 WIDE = "context-1m-2025-08-07"
@@ -619,6 +620,9 @@ def test_no_flag_has_a_model_take_more_than_is_held_for_it(start_gateway, upstre
     assert told("wide", budget="100/ever")[2] == 1, "so much is held for it anyway"
     if flags:
         assert told("m", "context-management-2025-06-27,computer-use-2025-01-24", budget="100/ever")[2] == 1
+        assert told("m", f"{WIDE},é".encode().decode("latin-1"), budget="100/ever") == (403, True, 0)
+        name = "oa"
+        assert told("m", budget="100/ever")[2] == 1, "who speaks another dialect is told of no flag"
 
 
 @pytest.mark.parametrize(

@@ -197,4 +197,6 @@ fn what_a_document_holds_is_no_usage() {
 fn whatever_a_total_has_more_vectors_say_nothing() {
     let read = (usage::TELLS.read)(br#"{"usage":{"prompt_tokens":7,"total_tokens":4007},"data":[]}"#, None).unwrap();
     assert_eq!((read.input, read.output), (4007, 0));
+    let read = (usage::TELLS.read)(br#"{"usage":{"prompt_tokens":10,"completion_tokens":4,"total_tokens":14},"data":[]}"#, None).unwrap();
+    assert_eq!((read.input, read.output), (10, 4), "some count what they answer with");
 }

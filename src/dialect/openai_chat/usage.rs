@@ -78,7 +78,8 @@ pub fn parse(usage: &[u8]) -> Option<Usage> {
 pub fn parse_input(usage: &[u8]) -> Option<Usage> {
     let mut reported = Reported::read(usage)?;
     // All of it was read: what the total has more is pictures and the like.
-    reported.input = reported.input.max(reported.total.take());
+    let read = reported.total.take().map(|total| total.saturating_sub(reported.output.unwrap_or(0)));
+    reported.input = reported.input.max(read);
     reported.output = reported.output.or(Some(0));
     reported.into_usage()
 }
