@@ -447,7 +447,7 @@ def test_nothing_that_a_provider_could_do_besides_answering_is_held_against_a_bu
     "fields",
     [
         {"tool_choice": "auto", "tools": [{"type": "function", "function": {"name": "f", "description": "additional_tools", "parameters": {}}}]},
-        {"response_format": {"type": "json_object"}, "metadata": {"a": "b"}, "chat_template_kwargs": {"x": 1}, "provider": {"order": ["a"]}, "logit_bias": {"1": 2}},
+        {"response_format": {"type": "json_object"}, "metadata": {"a": "b"}, "chat_template_kwargs": {"x": 1}, "provider": {"data_collection": "deny"}, "logit_bias": {"1": 2}},
         {"swarm": [], "crew": {}, "herd": { }, "size": 0, "flag": False, "top_k": 3, "min_p": 0.1, "repetition_penalty": 1.1, "enable_thinking": True},
         {"client_metadata": {"a": "b"}, "providerOptions": {"openai": {"reasoningEffort": "low"}}, "extra_body": {"google": {"thinking_config": {"thinking_budget": 9}}}},
     ],
