@@ -165,11 +165,10 @@ async fn walk(
     let (permit, estimate) = admitted.map_err(|refused| refused.told(surface.asker()))?;
     ticket.goes_on_unseen(ask.in_background);
     ticket.begin(&targets[0], permit, &estimate).await.map_err(|e| ledger_down(&e))?;
-    let by_prompt = ticket.prompt.is_some();
     let called = ticket.prompt.clone();
     let may = |caller: &Caller| {
         let may_call = called.iter().try_for_each(|prompt| chat::may_call(caller, &prompt.label()));
-        let may = may_call.and_then(|()| may_use_all(caller, &ask.model, &targets, by_prompt));
+        let may = may_call.and_then(|()| may_use_all(caller, &ask.model, &targets, called.is_some()));
         may.map_err(|reason| reason.refusal(Some(caller.id())))
     };
     let holding = Holding { gateway, key: caller.id(), head, may: &may };

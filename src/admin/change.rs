@@ -70,18 +70,12 @@ const FOREIGN_KEY: &str =
 
 /// Why a name that somebody chose is not kept: what is a key is in lists and in the audit list for good.
 pub fn key_in_name(text: &str) -> Option<&'static str> {
-    match holds_whole_key(text) {
-        true => Some(WHOLE_KEY),
-        false => is_foreign(text).then_some(FOREIGN_KEY),
-    }
+    key_in(text, is_foreign)
 }
 
 /// The same of what names other things, of which some begin like keys: a glob, an id, a file.
 pub fn key_in_reference(text: &str) -> Option<&'static str> {
-    match holds_whole_key(text) {
-        true => Some(WHOLE_KEY),
-        false => holds_foreign_key(text).then_some(FOREIGN_KEY),
-    }
+    key_in(text, holds_foreign_key)
 }
 
 /// Says which field of some limits cannot be meant.
@@ -217,5 +211,13 @@ impl LimitsChange {
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// Ours, or another service's by that judgement.
+fn key_in(text: &str, is_others: fn(&str) -> bool) -> Option<&'static str> {
+    match holds_whole_key(text) {
+        true => Some(WHOLE_KEY),
+        false => is_others(text).then_some(FOREIGN_KEY),
     }
 }
