@@ -31,6 +31,7 @@ pub mod ledger;
 pub mod life;
 pub mod mcp;
 pub mod money;
+mod owner;
 pub mod problem;
 pub mod prompt;
 pub mod quota;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::owner;
 
 /// How a folder's files are read.
 pub trait Reading: Send + Sync + 'static {
@@ -130,17 +132,9 @@ fn lock_of(folder: &Path) -> io::Result<File> {
     }
 }
 
-/// Makes a file. One that root makes is the folder's owner's, as it is with those of SQLite: a gateway that runs as that one changes it too.
+/// Makes a file that is there not yet.
 fn make(path: &Path) -> io::Result<File> {
-    let file = File::options().write(true).create_new(true).open(path)?;
-    let folder = path.parent().and_then(|folder| std::fs::metadata(folder).ok());
-    if let Some(folder) = folder.filter(|folder| folder.uid() != 0)
-        && file.metadata()?.uid() == 0
-    {
-        // A root that may give nothing away, as in some containers, keeps it.
-        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
-    }
-    Ok(file)
+    owner::make(File::options().write(true), path)
 }
 
 /// Puts a text into a file, which is the old one or the new one at every moment.

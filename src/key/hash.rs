@@ -12,6 +12,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use siphasher::sip128::SipHasher24;
 use subtle::ConstantTimeEq;
 
+use crate::owner;
+
 const PEPPER_LEN: usize = 32;
 
 /// The installation's secret, from `server.secret` in the data folder.
@@ -60,7 +62,9 @@ impl Pepper {
         SystemRandom::new().fill(&mut bytes).map_err(|_| std::io::Error::other("the system has no randomness to give"))?;
         // Written aside and linked into place, so that two first starts at once agree on one secret.
         let aside = path.with_extension(format!("new{}", std::process::id()));
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        // What a process of this number left when it was killed.
+        let _ = std::fs::remove_file(&aside);
+        let mut file = owner::make(std::fs::OpenOptions::new().write(true).mode(0o600), &aside)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
         let linked = std::fs::hard_link(&aside, path);

@@ -338,17 +338,29 @@ def by_nobody():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         gateway = Gateway(folder)
-        for name in ("prompts", "services"):
+        for name in ("prompts", "services", "data"):
             (gateway.folder / name).mkdir()
+        (gateway.folder / "data").chmod(0o700)
         try:
             for path in (gateway.folder, *gateway.folder.rglob("*")):
                 os.chown(path, 65534, 65534)
+            # Before the first start, as whoever sets a machine up does it.
+            made = gateway.new_key(kind="admin")
+            # What the account has put there is a link to what is not its own.
+            roots = gateway.folder / "log"
+            roots.touch()
+            (gateway.folder / "data" / "keyward.opening").unlink()
+            (gateway.folder / "data" / "keyward.opening").symlink_to(roots)
+            gateway.cli("keys", "list")
+            assert roots.stat().st_uid == 0, "only what root makes there is given away"
+            (gateway.folder / "data" / "keyward.opening").unlink()
             with (gateway.folder / "log").open("ab") as log:
                 account = {"user": 65534, "group": 65534, "extra_groups": []}
                 gateway.process = subprocess.Popen([BINARY], cwd=folder, env=gateway.env, stdout=log, stderr=subprocess.STDOUT, **account)
         except PermissionError:
             pytest.skip("another account needs root, and a binary that it may run")
         assert eventually(gateway.is_up, seconds=20), gateway.log()
+        assert gateway.request("GET", "/admin/v1/keys", key=made["key"]).status == 200
         yield gateway
         gateway.stop()
 

@@ -168,8 +168,11 @@ impl Reported {
                 (Part::All, "prompt_tokens" | "input_tokens") => &mut self.input,
                 (Part::All, "completion_tokens" | "output_tokens") => &mut self.output,
                 (Part::All, "total_tokens") => &mut self.total,
-                // DeepSeek's, Mistral's and Moonshot's own names.
-                (Part::All, "prompt_cache_hit_tokens" | "num_cached_tokens" | "cached_tokens") => &mut self.cached_beside,
+                // DeepSeek's, Mistral's and Moonshot's own names, and Anthropic's, which other gateways hand on.
+                (Part::All, "prompt_cache_hit_tokens" | "num_cached_tokens" | "cached_tokens" | "cache_read_input_tokens") => {
+                    &mut self.cached_beside
+                }
+                (Part::All, "cache_creation_input_tokens") => &mut self.cache_write,
                 // Mistral's.
                 (Part::All, "prompt_audio_seconds") => {
                     self.has_heard |= member.raw.parse::<f64>().is_ok_and(|seconds| seconds > 0.0);

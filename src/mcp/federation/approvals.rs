@@ -19,7 +19,7 @@ use super::said::{Key, Kind, Said};
 use crate::hex::hex;
 use crate::hidden::is_hidden;
 use crate::prompt::examples::diff;
-use crate::shelf;
+use crate::{owner, shelf};
 
 /// Texts that were approved, in a file for each server that the command line changes too.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Approvals {
 
     /// Reads, changes and writes under a lock: the gateway and the command line may do so at once.
     fn changed<T>(&self, server: &str, change: impl FnOnce(&mut Texts) -> T) -> std::io::Result<T> {
-        let lock = File::options().create(true).truncate(false).write(true).open(self.folder.with_extension("lock"))?;
+        let lock = owner::open(File::options().write(true), &self.folder.with_extension("lock"))?;
         lock.lock()?;
         let file = self.file(server);
         let before = written(&file)?;
@@ -115,7 +115,7 @@ impl Approvals {
         let done = change(&mut texts);
         let after = serde_json::to_string_pretty(&texts)? + "\n";
         if before.as_deref() != Some(after.as_bytes()) {
-            std::fs::create_dir_all(&self.folder)?;
+            owner::make_folder(&self.folder)?;
             shelf::put(&file, &after)?;
         }
         self.move_on(server)?;

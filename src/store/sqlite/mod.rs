@@ -30,6 +30,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool, Transaction};
 
 use super::StoreError;
+use crate::owner;
 
 /// How tables came to be as they are.
 static TABLES: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
@@ -284,7 +285,7 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 
 fn create(path: &Path) -> std::io::Result<()> {
     // Never opened where it exists: closing a second handle would drop the locks that SQLite holds by the first.
-    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    match owner::make(std::fs::OpenOptions::new().write(true).mode(0o600), path) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
         _ => Ok(()),
     }
@@ -294,7 +295,7 @@ fn create(path: &Path) -> std::io::Result<()> {
 async fn alone(path: &Path) -> Result<std::fs::File, StoreError> {
     let path = path.with_extension("opening");
     let locked = tokio::task::spawn_blocking(move || {
-        let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        let file = owner::open(std::fs::OpenOptions::new().append(true).mode(0o600), &path)?;
         file.lock().map(|()| file)
     });
     locked.await.map_err(|e| StoreError(e.to_string()))?.map_err(|e| StoreError(format!("the store's lock: {e}")))

@@ -187,6 +187,15 @@ fn usage_is_read_wherever_it_stands() {
 }
 
 #[test]
+fn a_cache_in_the_words_of_anthropic_is_within_the_input_or_beside_it() {
+    for (prompt, total) in [(9, 13), (3, 13)] {
+        let told = json!({"prompt_tokens": prompt, "completion_tokens": 4, "total_tokens": total, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2});
+        let read = Usage { input: 9, cached: 4, cache_write: 2, output: 4, ..Usage::default() };
+        assert_eq!(super::super::usage::parse(told.to_string().as_bytes()), Some(read), "{told}");
+    }
+}
+
+#[test]
 fn errors_in_a_stream_are_told_and_end_it() {
     let begun = format!("data: {}\n\n", json!({"id": "x", "choices": [{"index": 0, "delta": {"content": "a"}}]}));
     let cases = [
