@@ -120,21 +120,12 @@ pub fn alone(folder: &Path) -> io::Result<File> {
 /// The file whose lock is held, made where there is none.
 fn lock_of(folder: &Path) -> io::Result<File> {
     let path = folder.join(LOCK);
-    match make(&path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => return made,
-    }
     // Some disks lock only what is opened for writing, which no folder can be.
-    match File::options().write(true).open(&path) {
+    match owner::open(File::options().write(true), &path) {
         // Another account has made it.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path).map_err(|_| error),
         opened => opened,
     }
-}
-
-/// Makes a file that is there not yet.
-fn make(path: &Path) -> io::Result<File> {
-    owner::make(File::options().write(true), path)
 }
 
 /// Puts a text into a file, which is the old one or the new one at every moment.
@@ -147,7 +138,7 @@ pub fn put(path: &Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension(format!("{}-{}.new", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     // What a process of this number left when it was killed.
     let _ = std::fs::remove_file(&beside);
-    let written = make(&beside)
+    let written = owner::make(File::options().write(true), &beside)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| rights.map_or(Ok(()), |rights| file.set_permissions(rights))));
     written.and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| drop(std::fs::remove_file(&beside)))
 }

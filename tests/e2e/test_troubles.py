@@ -346,14 +346,6 @@ def by_nobody():
                 os.chown(path, 65534, 65534)
             # Before the first start, as whoever sets a machine up does it.
             made = gateway.new_key(kind="admin")
-            # What the account has put there is a link to what is not its own.
-            roots = gateway.folder / "log"
-            roots.touch()
-            (gateway.folder / "data" / "keyward.opening").unlink()
-            (gateway.folder / "data" / "keyward.opening").symlink_to(roots)
-            gateway.cli("keys", "list")
-            assert roots.stat().st_uid == 0, "only what root makes there is given away"
-            (gateway.folder / "data" / "keyward.opening").unlink()
             with (gateway.folder / "log").open("ab") as log:
                 account = {"user": 65534, "group": 65534, "extra_groups": []}
                 gateway.process = subprocess.Popen([BINARY], cwd=folder, env=gateway.env, stdout=log, stderr=subprocess.STDOUT, **account)
@@ -382,6 +374,12 @@ def test_what_root_does_to_files_keeps_no_other_account_from_them(by_nobody):
     os.chown(made, 0, 0)
     made.chmod(0o600)
     assert "prompts/hi.prompt cannot be read by the folder's owner: chown 65534" in by_nobody.run("doctor").stdout
+    # What the account itself has put there may be a link to what is not its own.
+    opening = by_nobody.folder / "data" / "keyward.opening"
+    opening.unlink()
+    opening.symlink_to(roots[0])
+    by_nobody.cli("keys", "list")
+    assert roots[0].stat().st_uid == 0, "only what root makes there is given away"
 
 
 def test_a_store_of_a_newer_version_is_told_of(counting, tmp_path):
