@@ -33,7 +33,6 @@ use crate::gateway::Gateway;
 use crate::key::caller::Plane;
 use crate::key::diagnose::{holds_escaped_key, is_foreign};
 use crate::key::{Caller, Reason};
-use crate::money::Price;
 use crate::prompt::{Prompt, chat};
 use crate::route::{self, Target};
 use crate::surface::{REQUEST_ID, Surface, write_end};
@@ -153,9 +152,9 @@ async fn walk(
         keeping::holder(gateway, caller.id(), &naming::files_meant(meant)).await?;
     }
     let headers = upstream::headers_to_forward(dialect, &head.headers);
-    check_seen(&ask, &headers, &caller, &targets)?;
+    check_seen(&ask, &headers, &caller, &targets, &|glob| ticket.prompt_is_named_by(glob))?;
     ask.holds_price = caller.has_hard_budget();
-    let input = Input::of(&ask, ask.holds_price);
+    let input = Input::of(&ask, &targets, ask.holds_price);
     // One that is translated may have its limit raised to the least that its provider takes.
     let least = meant.as_ref().map_or(0, |_| LEAST_OUTPUT.saturating_mul(ask.choices));
     let most = ask.max_output.map(|most| if most == 0 { 0 } else { most.max(least) });
@@ -210,18 +209,20 @@ fn key_in_model(whose: &str) -> Refusal {
 }
 
 /// Where a list or a hard budget has to hold, nothing goes on that lets a provider use more than what was judged.
-fn check_seen(ask: &Ask, headers: &HeaderMap, caller: &Caller, targets: &[Target]) -> Result<(), Refusal> {
+///
+/// `is_named` says whether a limit's glob names what the request is beside its targets.
+fn check_seen(ask: &Ask, headers: &HeaderMap, caller: &Caller, targets: &[Target], is_named: &dyn Fn(&str) -> bool) -> Result<(), Refusal> {
     if caller.has_list_or_budget() && (ask.names_others || ask.tools.name_models(&ask.body)) {
         return Err(others_named());
     }
     let is_talk = matches!(ask.called.operation, Operation::Chat | Operation::Completions);
-    check_known(ask.tools.unknown.as_deref().filter(|_| is_talk), caller, targets)?;
+    check_known(ask.tools.unknown.as_deref().filter(|_| is_talk), caller, targets, is_named)?;
     // Who tells its cost is charged that, and who is told a highest price keeps it.
     let is_held = |target: &Target| {
         let endpoint = target.endpoint(ask.called.operation, ask.called.dialect);
         target.provider.tells_cost || endpoint.is_ok_and(|endpoint| endpoint.quirks.max_price.is_some())
     };
-    check_known(ask.picks_server.as_deref().filter(|_| !targets.iter().all(is_held)), caller, targets)?;
+    check_known(ask.picks_server.as_deref().filter(|_| !targets.iter().all(is_held)), caller, targets, is_named)?;
     let flags = headers.get(BETA_FLAGS).and_then(|flags| str::from_utf8(flags.as_bytes()).ok());
     let widening = flags.and_then(vocabulary::widening).or(ask.widening.as_deref());
     // Who is asked in another dialect is not told of flags, and what takes no more than is reserved for it anyway may be.
@@ -230,17 +231,16 @@ fn check_seen(ask: &Ask, headers: &HeaderMap, caller: &Caller, targets: &[Target
         endpoint.is_ok_and(|endpoint| endpoint.dialect != ask.called.dialect)
             || target.facts().and_then(estimate::takes).is_none_or(|takes| takes >= vocabulary::widens_to(flag))
     };
-    check_known(widening.filter(|flag| !targets.iter().all(|target| is_judged(target, flag))), caller, targets)
+    check_known(widening.filter(|flag| !targets.iter().all(|target| is_judged(target, flag))), caller, targets, is_named)
 }
 
 /// Where a hard budget has to hold, nothing goes on by which a provider that charges could do what nobody here knows.
-fn check_known(unknown: Option<&str>, caller: &Caller, targets: &[Target]) -> Result<(), Refusal> {
+fn check_known(unknown: Option<&str>, caller: &Caller, targets: &[Target], is_named: &dyn Fn(&str) -> bool) -> Result<(), Refusal> {
     // Who tells what it charges may charge for what has no price too.
-    let is_free = |target: &Target| !target.provider.tells_cost && target.facts().and_then(Model::dearest) == Some([Price(0); 2]);
+    let is_free = |target: &Target| !target.provider.tells_cost && target.facts().is_some_and(Model::is_free);
+    let touches = |glob: &str| estimate::touches(targets, glob) || is_named(glob);
     match unknown {
-        Some(name) if caller.has_hard_budget_on(&|glob| estimate::touches(targets, glob)) && !targets.iter().all(is_free) => {
-            Err(unknown_under_budget(name))
-        }
+        Some(name) if caller.has_hard_budget_on(&touches) && !targets.iter().all(is_free) => Err(unknown_under_budget(name)),
         _ => Ok(()),
     }
 }

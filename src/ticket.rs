@@ -348,7 +348,7 @@ impl Ticket {
 
     fn used(&self, outcome: Outcome, reading: Option<Reading>) -> (Usage, Source) {
         let is_told = |reading: &Reading| outcome == Outcome::Answered || reading.is_final(self.estimate.answers);
-        match reading {
+        match reading.map(|reading| self.believed(reading)) {
             _ if self.operation.is_free() || self.beside.is_some() => (Usage::default(), Source::None),
             Some(reading @ Reading { usage: Some(usage), .. }) if is_told(&reading) => (usage, Source::Reported),
             Some(_) if self.operation.is_media() || self.operation.has_no_output() => {
@@ -362,6 +362,20 @@ impl Ticket {
             }
             None => (Usage::default(), Source::None),
         }
+    }
+
+    /// What counts no token tells nothing of an answer, where its cost is not told beside; a response in a session may have been stopped before it began.
+    fn believed(&self, reading: Reading) -> Reading {
+        let tells_cost = self.target.as_ref().is_some_and(|target| target.provider.tells_cost);
+        let tells = |usage: &Usage| {
+            let is_charged = match usage.charged {
+                Some(Charged::Cost(_)) => tells_cost,
+                Some(Charged::Tokens { .. }) => true,
+                None => false,
+            };
+            usage.counts() || is_charged || self.operation == Operation::Realtime
+        };
+        Reading { usage: reading.usage.filter(tells), so_far: reading.so_far.filter(tells), ..reading }
     }
 
     /// What the usage costs; `None` where there is no price, or where sound and pictures were not counted, which no length tells.

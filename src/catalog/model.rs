@@ -31,6 +31,9 @@ pub struct Model {
     pub status: Option<Status>,
     /// The provider's door that it lives behind.
     pub door: Option<String>,
+    /// Each request makes searches or calls of other models by itself, which cost more than its tokens.
+    #[serde(skip_serializing_if = "is_not")]
+    pub charges_besides: bool,
     /// USD per million tokens.
     pub price: Option<PriceList>,
 }
@@ -73,6 +76,17 @@ pub enum Status {
     Deprecated,
 }
 
+/// What a request is known to be within, which some of a model's prices cannot come into.
+#[derive(Clone, Copy, Debug)]
+pub struct Within {
+    /// The most tokens that may be read.
+    pub input: u64,
+    /// Whether sound may be among them.
+    pub hears: bool,
+    /// Whether it may be answered with sound.
+    pub speaks: bool,
+}
+
 /// USD per million tokens; an absent part costs what the wider one does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -111,24 +125,47 @@ impl Model {
         self.price.as_ref().map(|price| price.cost(usage))
     }
 
+    /// Whether nothing of it has a price but 0.
+    pub fn is_free(&self) -> bool {
+        self.price.as_ref().is_some_and(|price| price.all().all(|usd| usd == 0.0))
+    }
+
+    /// Whether sound that it says has a price of its own, and text is what it says else.
+    pub fn prices_its_voice(&self) -> bool {
+        self.gives_text() && self.price.as_ref().is_some_and(|price| price.output_audio.is_some())
+    }
+
     /// The most that a token costs which a cache keeps for an hour.
-    pub fn dearest_hour(&self) -> Option<Price> {
+    pub fn dearest_hour(&self, within: Within) -> Option<Price> {
         let price = self.price.as_ref()?;
-        let dearest = price.tiers.iter().fold(price.input, |worst: f64, tier| worst.max(tier.input));
+        let dearest = price.tiers(within).fold(price.input, |worst, tier| worst.max(tier.input));
         Some(Price::per_million(dearest * KEPT_AN_HOUR))
     }
 
     /// The most that a token in and one out can cost, of whichever kind and in whichever tier they turn out to be.
-    pub fn dearest(&self) -> Option<[Price; 2]> {
+    pub fn dearest(&self, within: Within) -> Option<[Price; 2]> {
         let price = self.price.as_ref()?;
         let most = |usd: &[Option<f64>]| usd.iter().flatten().copied().fold(0.0, f64::max);
         let dearest_input =
-            price.tiers.iter().fold(0.0, |worst: f64, tier| worst.max(most(&[Some(tier.input), tier.cache_read, tier.cache_write])));
-        let dearest_output = price.tiers.iter().fold(0.0, |worst: f64, tier| worst.max(tier.output));
-        let input_usd = most(&[Some(price.input), price.cache_read, price.cache_write, price.input_audio, Some(dearest_input)]);
-        let output_usd = most(&[Some(price.output), price.reasoning, price.output_audio, Some(dearest_output)]);
+            price.tiers(within).fold(0.0, |worst: f64, tier| worst.max(most(&[Some(tier.input), tier.cache_read, tier.cache_write])));
+        let dearest_output = price.tiers(within).fold(0.0, |worst: f64, tier| worst.max(tier.output));
+        let input_audio = price.input_audio.filter(|_| within.hears);
+        let output_audio = price.output_audio.filter(|_| within.speaks || !self.gives_text());
+        let input_usd = most(&[Some(price.input), price.cache_read, price.cache_write, input_audio, Some(dearest_input)]);
+        let output_usd = most(&[Some(price.output), price.reasoning, output_audio, Some(dearest_output)]);
         Some([input_usd, output_usd].map(Price::per_million))
     }
+
+    fn gives_text(&self) -> bool {
+        self.gives.is_empty() || self.gives.contains(&Modality::Text)
+    }
+}
+
+// === impl Within ===
+
+impl Within {
+    /// Nothing is known of it.
+    pub const ANYTHING: Within = Within { input: u64::MAX, hears: true, speaks: true };
 }
 
 /// What is kept for an hour costs so many times what is read uncached ("Prompt caching" in Anthropic's documentation, and Bedrock's pricing).
@@ -166,4 +203,13 @@ impl PriceList {
         ];
         money::from_pico(parts.iter().map(|&(usd, tokens)| Price::per_million(usd).of(tokens)).fold(0, u64::saturating_add))
     }
+
+    /// The tiers that a request can come into.
+    fn tiers(&self, within: Within) -> impl Iterator<Item = &Tier> {
+        self.tiers.iter().filter(move |tier| within.input > tier.above)
+    }
+}
+
+fn is_not(flag: &bool) -> bool {
+    !flag
 }

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::model::PriceList;
+use super::model::{Modality, PriceList, Within};
 use super::*;
 use crate::ledger::record::Usage;
 use crate::money::{Price, Usd};
@@ -66,7 +66,7 @@ fn what_a_tier_has_no_price_for_is_no_cheaper_there_than_the_rest() {
     assert_eq!(cost(Usage { reasoning: 90, ..long }), Usd(read + 100 * 15_000));
     assert_eq!(cost(Usage { output_audio: 90, ..long }), Usd(read + 100 * 15_000));
     assert_eq!(cost(Usage { input_audio: 1000, ..long }), Usd(read + 1000 * 500 + 100 * 15_000), "its own price is the dearer one");
-    let [input, output] = model.dearest().unwrap();
+    let [input, output] = model.dearest(Within::ANYTHING).unwrap();
     assert_eq!((input, output), (Price::per_million(3.0), Price::per_million(15.0)), "what is reserved is no less");
     // Below the tier each has its own price.
     assert_eq!(cost(Usage { input: 1000, output: 100, reasoning: 90, ..Usage::default() }), Usd(1_250_000 + 100 * 10_000));
@@ -124,6 +124,79 @@ fn no_router_that_chooses_is_free_and_what_is_sold_on_at_its_price_has_all_of_it
             assert!(price.output >= 30.0, "{provider}/{pictures} draws");
         }
     }
+}
+
+/// What answers with vectors, an order or a class alone.
+const WITHOUT_OUTPUT: [&str; 10] = ["embed", "rerank", "voyage-", "bge-", "minilm", "mini-lm", "distilbert", "gte-", "e5-", "mpnet"];
+/// What gives pictures or sound, and is paid for by their tokens.
+const BY_TOKENS: [&str; 7] = ["gpt-image-", "-tts", "nano-banana", "gpt-5.4", "qwen-image", "wan2.7-image", "flux"];
+
+#[test]
+fn prices_are_of_all_tokens_and_of_tokens_alone() {
+    let catalog = Catalog::load(None).unwrap();
+    let has = |name: &str, words: &[&str]| words.iter().any(|word| name.contains(word));
+    for (provider, name, model) in catalog.iter().flat_map(|of| of.models.iter().map(|(name, model)| (&of.id, name, model))) {
+        let Some(price) = model.price.as_ref().filter(|price| price.input > 0.0 || price.output > 0.0) else { continue };
+        let (whole, name) = (format!("{provider}/{name}"), name.to_lowercase());
+        assert!(price.output > 0.0 || has(&name, &WITHOUT_OUTPUT), "{whole} has a price for what it reads alone");
+        let gives_text = model.gives.is_empty() || model.gives.contains(&Modality::Text);
+        assert!(gives_text || has(&name, &BY_TOKENS), "{whole} gives no text: is it paid for by the token?");
+        assert!(!has(&name, &["whisper", "-asr-", "parakeet", "stable-diffusion"]), "{whole} is paid for by the minute or the picture");
+    }
+}
+
+#[test]
+fn what_searches_or_calls_others_by_itself_is_known_to_cost_more() {
+    let catalog = Catalog::load(None).unwrap();
+    const WORDS: [&str; 6] = ["sonar", "search-preview", "o3-deep-research", "o4-mini-deep-research", "multi-agent", "exa-"];
+    let mut found = 0;
+    // Its agent's API searches only where it is told to.
+    for provider in catalog.iter().filter(|provider| provider.id != "perplexity-agent") {
+        for (name, model) in provider.models.iter().filter(|(name, _)| WORDS.iter().any(|word| name.contains(word))) {
+            found += 1;
+            let is_hermes = name.contains("hermes");
+            assert!(is_hermes || model.charges_besides || provider.quirks.charges_besides, "{}/{name}", provider.id);
+        }
+    }
+    assert!(found > 50, "{found}");
+    // Sound that it hears and says, and the pictures that it draws, cost several times as much as its text, whose price alone is known.
+    for name in ["gpt-audio", "gpt-5-image", "gpt-5-image-mini"] {
+        assert!(catalog.get("openrouter").unwrap().models[&format!("openai/{name}")].charges_besides, "{name}");
+    }
+}
+
+#[test]
+fn claude_costs_more_on_bedrock_outside_the_global_endpoint() {
+    let catalog = Catalog::load(None).unwrap();
+    let models = &catalog.get("amazon-bedrock").unwrap().models;
+    let mut compared = 0;
+    for (name, global) in models.iter().filter_map(|(name, model)| Some((name.strip_prefix("global.anthropic.")?, model))) {
+        for prefix in ["", "us.", "eu.", "jp.", "au."] {
+            let Some(regional) = models.get(&format!("{prefix}anthropic.{name}")) else { continue };
+            let [regional, global] = [regional, global].map(|model| model.price.clone().unwrap());
+            compared += 1;
+            for (more, less) in regional.all().zip(global.all()) {
+                assert!((more / less - 1.1).abs() < 1e-9, "{prefix}anthropic.{name}: {more}, and {less} at the global endpoint");
+            }
+        }
+    }
+    assert!(compared > 25, "{compared}");
+}
+
+#[test]
+fn prices_count_where_they_can_apply() {
+    let model: Model = toml::from_str(
+        "price = { input = 1, output = 2, input_audio = 9, output_audio = 20, tiers = [{ above = 1000, input = 3, output = 5 }] }",
+    )
+    .unwrap();
+    let dearest = |input, hears, speaks| model.dearest(Within { input, hears, speaks }).unwrap();
+    let of = |input, output| [Price::per_million(input), Price::per_million(output)];
+    assert_eq!(dearest(1000, false, false), of(1.0, 2.0));
+    assert_eq!(dearest(1001, false, false), of(3.0, 5.0));
+    assert_eq!(dearest(1000, true, false), of(9.0, 2.0));
+    assert_eq!(dearest(1000, false, true), of(1.0, 20.0));
+    let voice = Model { gives: vec![Modality::Audio], ..model.clone() };
+    assert_eq!(voice.dearest(Within { input: 1, hears: false, speaks: false }).unwrap(), of(1.0, 20.0), "it says nothing else");
 }
 
 #[test]

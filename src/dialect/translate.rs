@@ -186,8 +186,8 @@ impl Translation {
                 break;
             }
             match &event {
-                Event::Usage(usage) => self.usage = Some(*usage),
-                Event::UsageSoFar(usage) => self.so_far = Some(*usage),
+                Event::Usage(usage) => self.usage = Some(usage.after(self.usage.or(self.so_far))),
+                Event::UsageSoFar(usage) => self.so_far = Some(usage.after(self.so_far)),
                 Event::Delta { delta, .. } => self.said += delta.len(),
                 Event::End => self.state = State::Ended,
                 _ => {}

@@ -121,7 +121,7 @@ fn is_dearer(name: &str, raw: &str) -> bool {
     match name {
         "service_tier" | "serviceTier" => !is_one_of(&PLAIN_TIERS, raw),
         "inference_geo" => !is_one_of(&["global"], raw),
-        "performanceConfig" => !is_one_of(&["standard"], raw),
+        "performanceConfig" | "speed" => !is_one_of(&["standard"], raw),
         // A letter of a flag may be escaped.
         "anthropic_beta" | "betas" => raw.contains('\\'),
         _ if HOLDERS.contains(&name) => {

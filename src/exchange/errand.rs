@@ -223,7 +223,8 @@ async fn walk(
     let targets = aim::targets(gateway, served, &caller, &head, &mut load, model.as_deref(), &id).await?;
     model.as_deref().map_or(Ok(()), |model| check_foreign(model, &targets))?;
     let mut targets = route::serving(targets, served.operation, served.dialect)?;
-    check_known(unknown.as_deref().filter(|_| served.deed == Deed::Call && !served.operation.is_free()), &caller, &targets)?;
+    let unknown = unknown.as_deref().filter(|_| served.deed == Deed::Call && !served.operation.is_free());
+    check_known(unknown, &caller, &targets, &|_| false)?;
     let output = served.operation.has_no_output().then_some(0);
     let estimate_of = |targets: &[Target]| Estimate::new(served.operation, targets, input, output, pictures);
     // Nobody says in such a request how much the answer may be.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use crate::catalog::model::Within;
 use crate::catalog::{Model, Operation};
 use crate::dialect::Ask;
 use crate::dialect::parts::Parts;
@@ -22,6 +23,9 @@ const A_FILE: u64 = 6000;
 const A_FILE_HOLDS: u64 = 64;
 /// How a request says that a cache is to keep something for an hour (`"ttl": "1h"`), also where a letter of it is escaped.
 static AN_HOUR: LazyLock<[Finder<'_>; 3]> = LazyLock::new(|| ["\"1h\"", "\\u0031", "\\u0068"].map(Finder::new));
+/// Words by which sound is asked for, in whichever dialect (`modalities`, `responseModalities`, `audio`), also where a letter of one is escaped.
+static SOUND: LazyLock<[Finder<'_>; 6]> =
+    LazyLock::new(|| ["odalities", "\"audio\"", "\\u004", "\\u005", "\\u006", "\\u007"].map(Finder::new));
 /// More tokens than a provider puts around tools, or for one that it describes itself: Anthropic's page "Pricing" names up to 804.
 const AROUND_TOOLS: u64 = 1024;
 
@@ -57,6 +61,8 @@ pub struct Input {
     is_read_again: bool,
     /// Some of it may be kept in a cache for an hour.
     is_kept_an_hour: bool,
+    /// It may ask for sound.
+    asks_for_sound: bool,
 }
 
 // === impl Input ===
@@ -73,7 +79,7 @@ impl Input {
     }
 
     /// What a request holds, what it points to, and what its provider adds because of its tools, which matters where a budget must hold.
-    pub fn of(ask: &Ask, is_budgeted: bool) -> Input {
+    pub fn of(ask: &Ask, targets: &[Target], is_budgeted: bool) -> Input {
         let has_tools = is_budgeted && !ask.called.operation.has_no_output();
         let tools = if has_tools { ask.tools.added(&ask.body) } else { Added::default() };
         let added = AROUND_TOOLS.saturating_mul(u64::from(tools.any) + tools.described_there);
@@ -82,8 +88,21 @@ impl Input {
         let parts = if is_budgeted { Parts::of(ask) } else { Parts::ONE };
         let text = text.saturating_add(parts.again);
         let (may_be_more, is_read_again) = (ask.points_out, tools.runs_there);
-        let is_kept_an_hour = is_budgeted && AN_HOUR.iter().any(|mark| mark.find(&ask.body).is_some());
-        Input { is_kept_an_hour, text, words, parts: parts.count, added, foretold: ask.foretold, may_be_more, is_read_again }
+        let says = |marks: &[Finder<'_>]| marks.iter().any(|mark| mark.find(&ask.body).is_some());
+        let is_kept_an_hour = is_budgeted && says(&*AN_HOUR);
+        let may_say = |target: &Target| target.facts().is_some_and(Model::prices_its_voice);
+        let asks_for_sound = is_budgeted && targets.iter().any(may_say) && says(&*SOUND);
+        Input {
+            is_kept_an_hour,
+            asks_for_sound,
+            text,
+            words,
+            parts: parts.count,
+            added,
+            foretold: ask.foretold,
+            may_be_more,
+            is_read_again,
+        }
     }
 
     /// The most tokens that a model makes of it.
@@ -108,16 +127,26 @@ impl Estimate {
         let foretold = input.foretold.saturating_mul(choices);
         let worst = |target: &Target| {
             let model = target.facts().ok_or(Unbounded::Price)?;
-            if target.provider.charges_besides {
-                return Err(Unbounded::Tools);
+            if target.provider.charges_besides || model.charges_besides {
+                return Err(Unbounded::Besides);
             }
             let gives = || known(model.max_output).or(known(model.context)).map(|most| most.saturating_mul(choices));
-            let [mut price_in, price_out] = model.dearest().ok_or(Unbounded::Price)?;
+            let most_input = input.most(model);
+            let within = match target.provider.takes_max_price {
+                // Who chooses at which price it answers is told the highest one of all.
+                true => Within::ANYTHING,
+                false => Within {
+                    input: most_input.unwrap_or(u64::MAX),
+                    hears: input.may_be_more,
+                    speaks: input.asks_for_sound || !matches!(operation, Operation::Chat | Operation::Completions),
+                },
+            };
+            let [mut price_in, price_out] = model.dearest(within).ok_or(Unbounded::Price)?;
             if input.is_kept_an_hour {
-                price_in = price_in.max(model.dearest_hour().unwrap_or_default());
+                price_in = price_in.max(model.dearest_hour(within).unwrap_or_default());
             }
             // Of what is free there may be any number, where nothing is charged besides.
-            let input = if price_in == Price(0) && !target.provider.tells_cost { 0 } else { input.most(model)? };
+            let input = if price_in == Price(0) && !target.provider.tells_cost { 0 } else { most_input? };
             let most = match target.provider.thinks_beside_max_output && !operation.has_no_output() {
                 true => known(model.context).or(known(model.max_output)).map(|most| most.saturating_mul(choices)),
                 // Some take none at all for no limit.

@@ -328,6 +328,19 @@ impl Usage {
         }
     }
 
+    /// Whether it counts any token.
+    pub fn counts(&self) -> bool {
+        self.input > 0 || self.output > 0
+    }
+
+    /// What is reported after something else: all of it anew, but for what counts nothing, as some end their streams.
+    pub fn after(self, before: Option<Usage>) -> Usage {
+        match before {
+            Some(before) if !self.counts() => Usage { charged: self.charged.or(before.charged), ..before },
+            _ => self,
+        }
+    }
+
     /// As far as it can be true.
     pub fn credible(self) -> Usage {
         let Usage { input, cached, cache_write, output, reasoning, input_audio, output_audio, kept_an_hour, charged } = self;

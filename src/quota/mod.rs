@@ -77,6 +77,8 @@ pub enum Unbounded {
     Output,
     /// Its provider runs tools by itself, and the model reads all again after each call.
     Tools,
+    /// One of its models costs more than its tokens, as for searches that it makes by itself.
+    Besides,
 }
 
 /// Which limit was reached, and when there is room again.

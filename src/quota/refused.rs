@@ -163,6 +163,11 @@ fn unknown(why: Unbounded) -> (&'static str, &'static str, &'static str) {
             "tools",
             "nothing says how often the tools that its provider runs by itself, such as those of a prompt that it keeps, make a model read all of this again",
         ),
+        Unbounded::Besides => (
+            "model_charges_besides",
+            "model",
+            "this model charges more than the price of its tokens, as for searches, pictures, sound or other models that it calls by itself",
+        ),
     }
 }
 
@@ -178,6 +183,8 @@ fn advice(why: Unbounded, asker: Asker) -> &'static str {
         (Unbounded::Input | Unbounded::Output, Asker::Nobody) => "use another",
         (Unbounded::Tools, Asker::Author) => "let the prompt's author leave them out",
         (Unbounded::Tools, _) => "leave them out",
+        (Unbounded::Besides, Asker::Author) => "let the prompt's author name another",
+        (Unbounded::Besides, _) => "use another",
     }
 }
 
@@ -187,7 +194,7 @@ fn mends(why: Unbounded) -> &'static str {
         Unbounded::Price => "to set its price (0 if it is free) in the provider's file",
         Unbounded::Input => "to set its context in the provider's file",
         Unbounded::Output => "to set its max_output in the provider's file",
-        Unbounded::Tools => "for a soft budget",
+        Unbounded::Tools | Unbounded::Besides => "for a soft budget",
     }
 }
 

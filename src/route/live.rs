@@ -38,6 +38,8 @@ pub struct LiveProvider {
     pub tells_cost: bool,
     /// It charges besides tokens.
     pub charges_besides: bool,
+    /// It chooses at which price it answers, and is told the highest.
+    pub takes_max_price: bool,
     /// The base URL's doors first, under the empty name.
     doors: Vec<LiveDoor>,
 }
@@ -178,6 +180,7 @@ impl LiveProvider {
             thinks_beside_max_output: quirks().any(|quirks| quirks.thinks_beside_max_output),
             tells_cost: quirks().any(|quirks| quirks.tells_cost),
             charges_besides: quirks().any(|quirks| quirks.charges_besides),
+            takes_max_price: quirks().any(|quirks| quirks.max_price.is_some()),
         })
     }
 

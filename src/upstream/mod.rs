@@ -33,7 +33,8 @@ pub use refused::{READ_ERROR, error_text, repeats_secret, without_traces};
 use refused::{attempt_by, judge_credential};
 pub use upgrade::{Upgraded, accept_key};
 
-use crate::catalog::{Dialect, Model};
+use crate::catalog::Dialect;
+use crate::catalog::model::Within;
 use crate::config;
 use crate::dialect::ask::{Ask, Pieces, with_max_price, with_quirks};
 use crate::dialect::ir::Dropped;
@@ -156,7 +157,12 @@ impl Client {
                 (bodies.into_iter().map(|body| with_quirks(&endpoint.quirks, vec![body])).collect(), dropped)
             }
         };
-        let max_price = endpoint.quirks.max_price.as_deref().filter(|_| ask.holds_price).zip(target.facts().and_then(Model::dearest));
+        let max_price = endpoint
+            .quirks
+            .max_price
+            .as_deref()
+            .filter(|_| ask.holds_price)
+            .zip(target.facts().and_then(|model| model.dearest(Within::ANYTHING)));
         if let Some((place, price)) = max_price {
             calls = calls.into_iter().map(|pieces| with_max_price(place, price, pieces)).collect();
         }

@@ -224,6 +224,12 @@ def test_tools_that_a_provider_runs_are_refused_where_a_budget_could_not_hold_th
     assert code(reply) == (403, "tools_with_budget")
     assert upstream.requests == []
     assert ask(gateway, gateway.new_key(budget="100/ever:soft")["key"], **fields).status == 200
+    # What switches nothing on passes.
+    for off in ({"mcp_servers": []}, {"plugins": []}, {"search_parameters": {"mode": "off"}}, {"enable_search": False}, {"speed": "standard"}):
+        assert ask(gateway, gateway.new_key(budget="100/ever")["key"], **off).status == 200, off
+    for on in ({"search_parameters": {}}, {"search_parameters": {"mode": "auto", "max": "off"}}, {"search_parameters": {"mode": "off", "m\u006fde": "on"}}):
+        assert code(ask(gateway, gateway.new_key(budget="100/ever")["key"], **on)) == (403, "tools_with_budget"), on
+    assert code(ask(gateway, gateway.new_key(budget="100/ever")["key"], speed="fast")) == (403, "unknown_field_with_budget")
     own = {"tools": [{"type": "function", "function": {"name": "web_search", "parameters": {"properties": {"url": {"type": "string"}}}}}]}
     assert ask(gateway, gateway.new_key(budget="0.001/ever")["key"], **own).status == 200
 

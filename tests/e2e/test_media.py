@@ -14,6 +14,7 @@ import openai
 import pytest
 
 import upstream as provider
+from gateway import ROOT
 from gateway import provider as provider_file
 from test_limits import code
 from upstream import Answer, Upstream
@@ -355,6 +356,15 @@ def test_moderation_with_and_without_a_model(client, upstream):
     assert upstream.requests[-1].json() == {"model": "omni-moderation-latest", "input": "Hi"}
     assert client.moderations.create(input="Hi").results[0].flagged is False
     assert upstream.requests[-1].json() == {"input": "Hi"}
+
+
+def test_moderations_of_openai_are_free_and_so_pass_a_hard_budget(start_gateway, upstream):
+    text = (ROOT / "providers" / "openai.toml").read_text().replace("https://api.openai.com/v1", upstream.url)
+    gateway = start_gateway(providers={"openai": text}, env={"OPENAI_API_KEY": "sk-told"})
+    upstream.serve_at("POST", "/moderations", provider.answer_json({"id": "modr-1", "model": "omni-moderation-latest", "results": []}))
+    key = gateway.new_key(budget="0.01/ever")
+    assert gateway.client(key["key"]).moderations.create(model="openai/omni-moderation-latest", input="Hi").id == "modr-1"
+    assert gateway.usage("key", key["id"], 1)["cost_nano_usd"] == 0
 
 
 def test_without_a_model_the_provider_has_to_be_clear(start_gateway, upstream):

@@ -1223,6 +1223,21 @@ def test_explain_tells_what_a_call_of_a_prompt_is_told(prompts, upstream):
         assert by_cli["code"] == prompts.admin("POST", "/keys/explain", {"key": narrow["id"], "model": model})["code"] == code
 
 
+@pytest.mark.parametrize("glob", ["@prompt/hello", "@prompt/*", "", "@test/*"])
+@pytest.mark.parametrize("fields", [{"service_tier": "priority"}, {"swarm": {"size": 9}}], ids=lambda fields: next(iter(fields)))
+def test_a_hard_budget_on_a_prompt_lets_no_dearer_tier_and_no_unknown_field_through(prompts, upstream, glob, fields):
+    answers(upstream, "Hi.")
+    before = len(upstream.requests)
+    body = {"model": "prompt/hello", "messages": [{"role": "user", "content": json.dumps({"name": "x"})}], **fields}
+    ask = lambda budget: prompts.request("POST", "/v1/chat/completions", json.dumps(body).encode(), prompts.new_key(budget=budget)["key"])  # noqa: E731
+    refused = ask(f"100/ever{glob}")
+    assert (refused.status, refused.json()["error"]["code"]) == (403, "unknown_field_with_budget"), refused.body
+    assert len(upstream.requests) == before
+    assert ask(f"100/ever:soft{glob}").status == 200
+    sent = upstream.requests[-1].json()
+    assert {name: sent[name] for name in fields} == fields, "it would have been sent"
+
+
 def test_partials_over_http(prompts, upstream):
     answers(upstream, "Hi.")
     admin = prompts.new_key(kind="admin", role="admin", name="admin")["key"]

@@ -198,7 +198,7 @@ def test_what_is_kept_for_an_hour_costs_twice_what_is_read(start_gateway, upstre
     ("name", "variable", "model", "fields", "expected"),
     [
         # Each request makes searches, which cost besides.
-        ("perplexity", "PERPLEXITY_API_KEY", "sonar", {}, "tools_with_budget"),
+        ("perplexity", "PERPLEXITY_API_KEY", "sonar", {}, "model_charges_besides"),
         ("openrouter", "OPENROUTER_API_KEY", "openai/gpt-oss-20b:free", {"plugins": [{"id": "web"}]}, "tools_with_budget"),
         ("openrouter", "OPENROUTER_API_KEY", "openai/gpt-oss-20b:free", {"tools": [{"type": "openrouter:web_search"}]}, "tools_with_budget"),
         ("openrouter", "OPENROUTER_API_KEY", "openai/gpt-oss-20b:free", {"preset": "x"}, "unknown_field_with_budget"),
@@ -215,3 +215,91 @@ def test_what_is_charged_besides_tokens_passes_no_budget(start_gateway, upstream
     told = gateway.request("POST", "/v1/chat/completions", json.dumps(body).encode(), key)
     assert (told.status, told.json().get("error", {}).get("code")) == ((403, expected) if expected else (200, None)), told.body
     assert bool(upstream.requests) == (expected is None)
+
+
+@pytest.mark.parametrize("surface", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize(
+    ("first", "last", "status", "cost"),
+    [
+        # What counts no token tells nothing: all that was reserved is charged.
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None, "reserved", None),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0}, None, "reserved", None),
+        # And takes nothing back that was told before.
+        ({"prompt_tokens": 20, "completion_tokens": 7}, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, "reported", (20 + 70) * 1000),
+        # A detail that cannot be read takes no other count with it.
+        ({"prompt_tokens": 20, "completion_tokens": 7, "completion_tokens_details": {"reasoning_tokens": -1}}, None, "reported", (20 + 70) * 1000),
+        ({"prompt_tokens": 20.0, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 0.0}}, None, "reported", (20 + 70) * 1000),
+        ({"prompt_tokens": 20, "completion_tokens": 7, "prompt_tokens_details": [], "completion_tokens_details": []}, None, "reported", (20 + 70) * 1000),
+        # But one that may be dearer than the rest does.
+        ({"prompt_tokens": 20, "completion_tokens": 7, "completion_tokens_details": {"audio_tokens": "many"}}, None, "reserved", None),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_usage_that_tells_nothing_makes_nothing_free(start_gateway, upstream, surface, first, last, status, cost, stream):
+    models = '"m" = { context = 100000, max_output = 5000, price = { input = 1, output = 10 } }'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, dialects=("openai_chat",), models=models)})
+    if last and not stream:
+        pytest.skip("a whole answer has one usage")
+    chunks = [{"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}], "usage": first}]
+    chunks += [{"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": last}] if last else []
+    upstream.serve("m", provider.answer_events(chunks) if stream else provider.chat("Hi", usage=first))
+    key = gateway.new_key(budget="1/ever")
+    body = json.dumps({"model": "test/m", "max_tokens": 1000, "messages": MESSAGES, "stream": stream}).encode()
+    assert gateway.request("POST", surface, body, key["key"]).status == 200
+    charged = gateway.usage("key", key["id"], 1)["cost_nano_usd"]
+    assert charged == cost if cost is not None else charged >= 1000 * 10_000, charged
+    # Where no hard budget has to hold, it costs what was seen of it.
+    soft = gateway.new_key(budget="1/ever:soft")
+    assert gateway.request("POST", surface, body, soft["key"]).status == 200
+    seen = gateway.usage("key", soft["id"], 1)["cost_nano_usd"]
+    assert seen == cost if cost is not None else 0 < seen < 10_000_000, seen
+
+
+def test_a_price_is_reserved_where_it_can_apply(start_gateway, upstream):
+    # Text at 1 and 10 dollars a million; sound, and what is long, at ten times as much.
+    price = "input = 1, output = 10, input_audio = 10, output_audio = 100, tiers = [{ above = 100000, input = 10, output = 100 }]"
+    models = f'"m" = {{ context = 1000000, max_output = 5000, price = {{ {price} }} }}'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, dialects=("openai_chat", "gemini"), models=models)})
+    upstream.serve("m", provider.chat("Hi"))
+    said = {"candidates": [{"content": {"role": "model", "parts": [{"text": "Hi"}]}, "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1}}
+    upstream.serve_at("POST", "/models/m:generateContent", provider.answer_json(said))
+    sound = {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}
+    long = [{"role": "user", "content": "word " * 25_000}]
+    for fields, least, enough in (
+        ({}, "0.0099", "0.0110"),
+        ({"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}, "10.0990", "10.1100"),
+        ({"mod\\u0061lities": ["text"]}, "10.0990", "10.1100"),
+        ({"messages": long}, "1.3490", "1.3600"),
+        # As much as the model takes of it.
+        ({"messages": [{"role": "user", "content": [sound]}]}, "10.0990", "10.1100"),
+    ):
+        body = json.dumps({"model": "test/m", "max_tokens": 1000, "messages": MESSAGES, **fields}).replace("\\\\u", "\\u").encode()
+        for budget, status in ((least, 402), (enough, 200)):
+            told = gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(budget=f"{budget}/ever")["key"])
+            assert told.status == status, (fields.keys(), budget, told.body)
+    for config, least, enough in (({}, "0.0099", "0.0110"), ({"responseModalities": ["AUDIO"]}, "0.0990", "0.1010"), ({"response_modalities": [3]}, "0.0990", "0.1010")):
+        body = json.dumps({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], "generationConfig": {"maxOutputTokens": 1000, **config}}).encode()
+        for budget, status in ((least, 402), (enough, 200)):
+            told = gateway.request("POST", "/v1beta/models/test/m:generateContent", body, gateway.new_key(budget=f"{budget}/ever")["key"])
+            assert told.status == status, (config, budget, told.body)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "model", "expected"),
+    [
+        ("openrouter", "OPENROUTER_API_KEY", "perplexity/sonar-deep-research", "model_charges_besides"),
+        ("openrouter", "OPENROUTER_API_KEY", "x-ai/grok-4.20-multi-agent", "model_charges_besides"),
+        ("helicone", "HELICONE_API_KEY", "sonar", "model_charges_besides"),
+        ("azure", "AZURE_API_KEY", "model-router", "model_without_price"),
+        ("openai", "OPENAI_API_KEY", "gpt-4o-mini", None),
+    ],
+)
+def test_models_that_cost_more_than_their_tokens_pass_no_budget(start_gateway, upstream, name, variable, model, expected):
+    env = {variable: "sk-told", "AZURE_RESOURCE_NAME": "r"}
+    gateway = start_gateway(providers={name: file_of(name, upstream.url)}, env=env)
+    upstream.serve(model, provider.chat("Hi"))
+    body = json.dumps({"model": f"{name}/{model}", "messages": MESSAGES, "max_tokens": 50}).encode()
+    told = gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(budget="100/ever")["key"])
+    assert (told.status, told.json().get("error", {}).get("code")) == ((403, expected) if expected else (200, None)), told.body
+    assert bool(upstream.requests) == (expected is None)
+    assert gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(budget="100/ever:soft")["key"]).status == 200

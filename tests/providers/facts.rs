@@ -12,6 +12,33 @@ const CHOOSING: [&str; 4] = ["auto", "auto-model", "pareto-code", "bodybuilder"]
 const MAKERS: [&str; 2] = ["google", "openai"];
 /// Where other providers of the same model, and its maker, know better.
 const KNOWN_BETTER: [[&str; 2]; 1] = [["amazon-bedrock", "amazon.nova-2-lite-v1:0"]];
+/// What is paid for otherwise than by the tokens in and out that the facts have a price for: by the minute, by the picture, for whatever it calls.
+const NOT_BY_TOKENS: [(&str, &[&str]); 14] = [
+    ("alibaba", &["qwen3-asr-flash"]),
+    ("alibaba-cn", &["qwen3-asr-flash"]),
+    ("azure", &["model-router"]),
+    ("azure-cognitive-services", &["model-router"]),
+    (
+        "cloudflare-ai-gateway",
+        &[
+            "workers-ai/@cf/deepgram/aura-2-en",
+            "workers-ai/@cf/deepgram/aura-2-es",
+            "workers-ai/@cf/deepgram/nova-3",
+            "workers-ai/@cf/myshell-ai/melotts",
+        ],
+    ),
+    ("digitalocean", &["stable-diffusion-3.5-large", "wan2-2-t2v-a14b"]),
+    ("evroc", &["KBLab/kb-whisper-large", "mistralai/Voxtral-Small-24B-2507", "openai/whisper-large-v3", "openai/whisper-large-v3-turbo"]),
+    ("kilo", &["google/lyria-3-clip-preview", "google/lyria-3-pro-preview"]),
+    ("llmgateway", &["custom"]),
+    ("nearai", &["openai/whisper-large-v3", "black-forest-labs/FLUX.2-klein-4B"]),
+    ("openrouter", &["google/lyria-3-clip-preview", "google/lyria-3-pro-preview"]),
+    ("privatemode-ai", &["whisper-large-v3"]),
+    ("regolo-ai", &["qwen-image"]),
+    ("scaleway", &["whisper-large-v3"]),
+];
+/// What Claude costs on Bedrock outside its global endpoint, from Sonnet 4.5 on ("Pricing" in Anthropic's documentation).
+const REGIONAL: f64 = 1.1;
 
 /// The facts by provider, or `None` where this checkout stands without them.
 pub fn read() -> Option<Map<String, Value>> {
@@ -34,6 +61,13 @@ fn complete(providers: &mut Map<String, Value>) {
         let facts = &mut providers[provider]["models"][model];
         (facts["context"], facts["max_output"]) = (json!(1_000_000), json!(65_535));
     }
+    for (provider, models) in NOT_BY_TOKENS {
+        for model in models {
+            assert!(!providers[provider]["models"][model]["usd_per_mtok"].is_null(), "{provider}/{model} has no price to take out");
+            providers[provider]["models"][model]["usd_per_mtok"] = Value::Null;
+        }
+    }
+    raise_regional(providers["amazon-bedrock"]["models"].as_object_mut().unwrap());
     let makers = MAKERS.map(|maker| providers[maker]["models"].clone());
     for (_, provider) in providers.iter_mut().filter(|(id, _)| !MAKERS.contains(&id.as_str())) {
         for (name, model) in provider["models"].as_object_mut().unwrap() {
@@ -67,6 +101,19 @@ fn complete(providers: &mut Map<String, Value>) {
             if has_tiers(maker) && !has_tiers(model) && price(model, "output") == price(maker, "output") {
                 model["price_tiers"] = maker["price_tiers"].clone();
             }
+        }
+    }
+}
+
+/// Who stays within a region pays more than at the global endpoint of the same model, which some of the facts forget.
+fn raise_regional(models: &mut Map<String, Value>) {
+    let global = |name: &str| Some((name.strip_prefix("global.")?.to_owned(), models[name]["usd_per_mtok"].as_object()?.clone()));
+    let global: Vec<(String, Map<String, Value>)> = models.keys().filter_map(|name| global(name)).collect();
+    for (name, prices) in global.iter().filter(|(name, _)| name.starts_with("anthropic.")) {
+        let regional = |other: &str| other != format!("global.{name}") && (other == name || other.ends_with(&format!(".{name}")));
+        for (_, model) in models.iter_mut().filter(|(other, _)| regional(other)) {
+            let raised = prices.iter().map(|(part, usd)| (part.clone(), json!(usd.as_f64().unwrap() * REGIONAL)));
+            model["usd_per_mtok"] = raised.collect();
         }
     }
 }

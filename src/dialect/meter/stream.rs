@@ -142,7 +142,8 @@ impl Stream {
                 let line = line_around(lines, hit);
                 if line.start >= done {
                     done = line.end;
-                    let read = (tells.read)(json_of(&lines[line]), self.reading.usage.or(self.reading.so_far));
+                    let before = self.reading.usage.or(self.reading.so_far);
+                    let read = (tells.read)(json_of(&lines[line]), before).map(|usage| usage.after(before));
                     let told = if ends_at.is_some_and(|at| at < done) { &mut self.reading.usage } else { &mut self.reading.so_far };
                     *told = read.or(*told);
                     told_until = read.map(|_| done).or(told_until);

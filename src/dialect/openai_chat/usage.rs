@@ -16,6 +16,9 @@ const NAME: &[u8] = b"\"usage\"";
 /// Made once: making one costs as much as searching a kilobyte.
 static NAME_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
 
+/// Counts of what is no dearer than the rest: one of them that cannot be read takes no other with it.
+const CHEAPER: [&str; 5] = ["cached_tokens", "num_cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "reasoning_tokens"];
+
 /// What a usage object counts, by whichever names.
 #[derive(Default)]
 struct Reported {
@@ -180,11 +183,11 @@ impl Reported {
                 }
                 // Transcriptions write it in the third way.
                 (Part::All, "prompt_tokens_details" | "input_tokens_details" | "input_token_details") => {
-                    self.add(Part::Input, member.raw.as_bytes())?;
+                    self.add_details(Part::Input, member.raw)?;
                     continue;
                 }
                 (Part::All, "completion_tokens_details" | "output_tokens_details") => {
-                    self.add(Part::Output, member.raw.as_bytes())?;
+                    self.add_details(Part::Output, member.raw)?;
                     continue;
                 }
                 (Part::Input, "cached_tokens") => &mut self.cached,
@@ -194,10 +197,20 @@ impl Reported {
                 (Part::Output, "audio_tokens") => &mut self.output_audio,
                 _ => continue,
             };
+            let told = match parsed(member.raw) {
+                None if CHEAPER.contains(&&*member.name) => continue,
+                told => told?,
+            };
             // The largest, where several names have one.
-            *count = (*count).max(Some(member.raw.parse().ok()?));
+            *count = (*count).max(Some(told));
         }
         Some(())
+    }
+
+    /// Some write a list of none where there is nothing to tell.
+    fn add_details(&mut self, part: Part, raw: &str) -> Option<()> {
+        let is_empty = raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']')).is_some_and(|raw| raw.trim_ascii().is_empty());
+        if is_empty { Some(()) } else { self.add(part, raw.as_bytes()) }
     }
 
     fn into_usage(self) -> Option<Usage> {
@@ -222,6 +235,12 @@ impl Reported {
             charged: self.charged,
         })
     }
+}
+
+/// A count, which some write with a point.
+fn parsed(raw: &str) -> Option<u64> {
+    let with_point = || raw.parse::<f64>().ok().filter(|count| *count >= 0.0 && count.fract() == 0.0);
+    raw.parse().ok().or_else(|| Some(with_point()? as u64))
 }
 
 /// What a provider says that it charges: in dollars (OpenRouter, Perplexity), or in ten thousand millionths of one (xAI). Of what OpenRouter has others
