@@ -37,8 +37,12 @@ const NOT_BY_TOKENS: [(&str, &[&str]); 14] = [
     ("regolo-ai", &["qwen-image"]),
     ("scaleway", &["whisper-large-v3"]),
 ];
-/// What Claude costs on Bedrock outside its global endpoint, from Sonnet 4.5 on ("Pricing" in Anthropic's documentation).
+/// What Claude costs on Bedrock and Vertex outside their global endpoints, from Sonnet 4.5 on ("Pricing" in Anthropic's documentation).
 const REGIONAL: f64 = 1.1;
+/// Of Vertex a region's endpoint alone is asked.
+const ON_VERTEX: [&str; 2] = ["google-vertex", "google-vertex-anthropic"];
+/// Those of before have one price.
+const BEFORE: [&str; 4] = ["claude-3-", "claude-opus-4@", "claude-opus-4-1@", "claude-sonnet-4@"];
 
 /// The facts by provider, or `None` where this checkout stands without them.
 pub fn read() -> Option<Map<String, Value>> {
@@ -68,6 +72,11 @@ fn complete(providers: &mut Map<String, Value>) {
         }
     }
     raise_regional(providers["amazon-bedrock"]["models"].as_object_mut().unwrap());
+    for provider in ON_VERTEX {
+        let models = providers[provider]["models"].as_object_mut().unwrap();
+        let is_later = |name: &str| name.starts_with("claude-") && !BEFORE.iter().any(|before| name.starts_with(before));
+        models.iter_mut().filter(|(name, _)| is_later(name)).for_each(|(_, model)| raise_all(model));
+    }
     let makers = MAKERS.map(|maker| providers[maker]["models"].clone());
     for (_, provider) in providers.iter_mut().filter(|(id, _)| !MAKERS.contains(&id.as_str())) {
         for (name, model) in provider["models"].as_object_mut().unwrap() {
@@ -116,6 +125,20 @@ fn raise_regional(models: &mut Map<String, Value>) {
             model["usd_per_mtok"] = raised.collect();
         }
     }
+}
+
+/// All prices of a model, in each tier.
+fn raise_all(model: &mut Value) {
+    const PARTS: [&str; 4] = ["input", "output", "cache_read", "cache_write"];
+    let raise = |prices: &mut Value| {
+        for part in PARTS {
+            if let Some(usd) = prices[part].as_f64() {
+                prices[part] = json!(usd * REGIONAL);
+            }
+        }
+    };
+    raise(&mut model["usd_per_mtok"]);
+    model["price_tiers"].as_array_mut().into_iter().flatten().for_each(raise);
 }
 
 /// Everything in which a provider and its facts differ.
