@@ -68,6 +68,17 @@ struct Alone {
     until: Instant,
 }
 
+/// What a provider refused a credential for, as far as it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// For itself, or for what its account has left.
+    Credential,
+    /// For the one model, which it may not use.
+    Model,
+    /// It does not say.
+    Unsaid,
+}
+
 /// What a refusal led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -196,7 +207,7 @@ impl Credential {
         if !self.is_troubled.load(Ordering::Acquire) {
             return None;
         }
-        self.lock().rests_for(model, Instant::now())
+        self.lock().rests_for(model, Instant::now()).map(|refused| refused.rest)
     }
 
     /// Whether the provider has refused it, and has not taken it since: in how many seconds it is tried again, 0 where the next request does so.
@@ -219,24 +230,24 @@ impl Credential {
     }
 
     /// A request for a model is to be sent by it; how long not, while it rests or another request finds out whether that is over.
-    pub fn attempt<'a>(&'a self, model: &'a str) -> Result<Attempt<'a>, Duration> {
+    pub fn attempt<'a>(&'a self, model: &'a str) -> Result<Attempt<'a>, Refused> {
         self.attempt_at(model, Instant::now)
     }
 
-    pub(super) fn attempt_at<'a>(&'a self, model: &'a str, now: impl FnOnce() -> Instant) -> Result<Attempt<'a>, Duration> {
+    pub(super) fn attempt_at<'a>(&'a self, model: &'a str, now: impl FnOnce() -> Instant) -> Result<Attempt<'a>, Refused> {
         // Read before `is_troubled`, so that one which is refused in between is not taken for a request of after that.
         let incident = self.incident.load(Ordering::Acquire);
         if !self.is_troubled.load(Ordering::Acquire) {
             return Ok(Attempt { credential: self, model, incident, is_probe: false });
         }
         let (now, mut health) = (now(), self.lock());
-        if let Some(rest) = health.rests_for(model, now) {
-            return Err(rest);
+        if let Some(refused) = health.rests_for(model, now) {
+            return Err(refused);
         }
         let is_probe = health.refusals > 0;
         if is_probe {
             if health.probed_until.is_some_and(|until| until > now) {
-                return Err(PROBE_TAKES);
+                return Err(Refused::whole(PROBE_TAKES));
             }
             health.probed_until = Some(now + PROBE_PATIENCE);
         }
@@ -244,9 +255,9 @@ impl Credential {
     }
 
     /// The provider refused it in the middle of an answer, whenever that was asked for.
-    pub fn refused(&self) -> Duration {
+    pub fn refused(&self) -> Refused {
         let (now, mut health) = (Instant::now(), self.lock());
-        health.rest(now).unwrap_or_else(|| self.refuse(&mut health, now))
+        Refused::whole(health.rest(now).unwrap_or_else(|| self.refuse(&mut health, now)))
     }
 
     /// It rests, longer with each time.
@@ -261,7 +272,6 @@ impl Credential {
 
     /// It rests for one model.
     fn refuse_alone(&self, health: &mut Health, model: &str, now: Instant) -> Duration {
-        health.doubted = Some(model.into());
         let known = health.alone.iter_mut().find(|alone| *alone.model == *model);
         // Those that came at once are one.
         if let Some(rest) = known.as_ref().and_then(|alone| left(alone.until, now)) {
@@ -295,9 +305,9 @@ impl Health {
     }
 
     /// The same, or how long the one model does.
-    fn rests_for(&self, model: &str, now: Instant) -> Option<Duration> {
+    fn rests_for(&self, model: &str, now: Instant) -> Option<Refused> {
         let alone = || self.alone.iter().find(|alone| *alone.model == *model).and_then(|alone| left(alone.until, now));
-        self.rest(now).or_else(alone)
+        self.rest(now).map(Refused::whole).or_else(|| alone().map(Refused::alone))
     }
 
     /// The provider took it for a model.
@@ -305,6 +315,18 @@ impl Health {
         (self.refusals, self.resting_until, self.probed_until, self.doubted) = (0, None, None, None);
         // What was sent before the model was refused says nothing of it.
         self.alone.retain(|alone| left(alone.until, now).is_some() || (alone.is_remembered(now) && *alone.model != *model));
+    }
+}
+
+// === impl Refused ===
+
+impl Refused {
+    fn whole(rest: Duration) -> Refused {
+        Refused { rest, is_alone: false }
+    }
+
+    fn alone(rest: Duration) -> Refused {
+        Refused { rest, is_alone: true }
     }
 }
 
@@ -333,28 +355,31 @@ fn seconds(rest: Duration) -> u64 {
 // === impl Attempt ===
 
 impl Attempt<'_> {
-    /// The provider refused it, and said that it is the credential.
-    pub fn refused(&self) -> Refused {
-        self.refused_at(true, Instant::now())
+    /// The provider refused it. Where that is not said to be for the credential or for the model, it may be for the model of one that was
+    /// lately taken for others.
+    pub fn refused(&self, cause: Cause) -> Refused {
+        self.refused_at(cause, Instant::now())
     }
 
-    /// The provider refused it, and did not say why: of a credential that it has lately taken, it may be about the model.
-    pub fn refused_for_something(&self) -> Refused {
-        self.refused_at(false, Instant::now())
-    }
-
-    pub(super) fn refused_at(&self, is_told: bool, now: Instant) -> Refused {
+    pub(super) fn refused_at(&self, cause: Cause, now: Instant) -> Refused {
         let (credential, mut health) = (self.credential, self.credential.lock());
-        let whole = |rest| Refused { rest, is_alone: false };
         if !self.is_of_now() {
             // It was sent before another was refused: that one has told all there is to tell.
-            return whole(health.rest(now).unwrap_or(PROBE_TAKES));
+            return Refused::whole(health.rest(now).unwrap_or(PROBE_TAKES));
         }
         let is_second = || health.refusals > 0 || health.doubted.as_deref().is_some_and(|doubted| doubted != self.model);
-        if is_told || is_second() || !credential.taken.is_for_another(self.model, now) {
-            return whole(credential.refuse(&mut health, now));
+        let is_alone = match cause {
+            Cause::Credential => false,
+            Cause::Model => true,
+            Cause::Unsaid => !is_second() && credential.taken.is_for_another(self.model, now),
+        };
+        if !is_alone {
+            return Refused::whole(credential.refuse(&mut health, now));
         }
-        Refused { rest: credential.refuse_alone(&mut health, self.model, now), is_alone: true }
+        if cause == Cause::Unsaid {
+            health.doubted = Some(self.model.into());
+        }
+        Refused::alone(credential.refuse_alone(&mut health, self.model, now))
     }
 
     /// The provider took it.

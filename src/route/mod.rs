@@ -19,7 +19,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 pub use address::Address;
-pub use credential::{Attempt, Credential, Refused, Secret, Trace, changed_by_each};
+pub use credential::{Attempt, Cause, Credential, Refused, Secret, Trace, changed_by_each};
 pub use lines::Lines;
 pub use live::{Endpoint, LiveProvider, Place, Unserved};
 

@@ -132,9 +132,9 @@ fn refusals_at_once_are_one_and_each_that_follows_a_rest_doubles_it() {
     let at = |seconds| start + Duration::from_secs(seconds);
     assert_eq!(credential.rests_for("m"), None);
     let burst: Vec<_> = (0..12).map(|_| credential.attempt("m").unwrap()).collect();
-    assert!(burst.iter().all(|attempt| attempt.refused_at(true, at(0)).rest == Duration::from_secs(5)));
-    assert_eq!(credential.attempt_at("m", || at(1)).err(), Some(Duration::from_secs(4)));
-    assert_eq!(credential.attempt_at("m", || at(5)).unwrap().refused_at(true, at(5)).rest, Duration::from_secs(10));
+    assert!(burst.iter().all(|attempt| attempt.refused_at(Cause::Credential, at(0)).rest == Duration::from_secs(5)));
+    assert_eq!(credential.attempt_at("m", || at(1)).err().map(|refused| refused.rest), Some(Duration::from_secs(4)));
+    assert_eq!(credential.attempt_at("m", || at(5)).unwrap().refused_at(Cause::Credential, at(5)).rest, Duration::from_secs(10));
     assert!(format!("{credential:?}").contains("Secret(…)"));
 }
 
@@ -143,7 +143,7 @@ fn only_what_was_sent_after_a_rest_ends_it_and_one_request_finds_out() {
     let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
     let at = |seconds| start + Duration::from_secs(seconds);
     let older = credential.attempt("m").unwrap();
-    credential.attempt("m").unwrap().refused_at(true, at(0));
+    credential.attempt("m").unwrap().refused_at(Cause::Credential, at(0));
     older.accepted();
     assert!(credential.attempt_at("m", || at(1)).is_err(), "it was asked before the other was refused");
     let probe = credential.attempt_at("m", || at(6)).unwrap();
@@ -155,7 +155,7 @@ fn only_what_was_sent_after_a_rest_ends_it_and_one_request_finds_out() {
     probe.accepted();
     drop(slow);
     assert!(credential.attempt("m").is_ok() && credential.attempt("m").is_ok());
-    let again = credential.attempt("m").unwrap().refused_at(true, at(20)).rest;
+    let again = credential.attempt("m").unwrap().refused_at(Cause::Credential, at(20)).rest;
     assert_eq!(again, Duration::from_secs(5), "what was before the success is forgotten");
 }
 
@@ -163,14 +163,14 @@ fn only_what_was_sent_after_a_rest_ends_it_and_one_request_finds_out() {
 fn a_model_that_is_refused_while_others_are_taken_rests_alone() {
     let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
     let at = |seconds| start + Duration::from_secs(seconds);
-    let refuse = |model, seconds| credential.attempt_at(model, || at(seconds)).unwrap().refused_at(false, at(seconds));
+    let refuse = |model, seconds| credential.attempt_at(model, || at(seconds)).unwrap().refused_at(Cause::Unsaid, at(seconds));
     let take = |model, seconds| credential.attempt_at(model, || at(seconds)).unwrap().accepted_at(at(seconds));
     let alone = |seconds| Refused { rest: Duration::from_secs(seconds), is_alone: true };
     for round in 0..20 {
         take("good", round);
     }
     assert_eq!(refuse("gated", 20), alone(5));
-    assert_eq!(credential.attempt_at("gated", || at(21)).err(), Some(Duration::from_secs(4)));
+    assert_eq!(credential.attempt_at("gated", || at(21)).err().map(|refused| refused.rest), Some(Duration::from_secs(4)));
     take("good", 22);
     assert_eq!((refuse("gated", 25), refuse("gated", 35)), (alone(10), alone(20)), "each rest is twice the one before");
     take("good", 36);
@@ -184,14 +184,26 @@ fn a_model_that_is_refused_while_others_are_taken_rests_alone() {
 #[test]
 fn a_credential_rests_where_it_was_taken_for_no_other_model_lately_or_its_provider_says_so() {
     let at = |start: Instant, seconds| start + Duration::from_secs(seconds);
-    let refused_after = |taken: &[(&str, u64)], is_told| {
+    let refused_after = |taken: &[(&str, u64)], cause| {
         let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
         taken.iter().for_each(|(model, second)| credential.attempt(model).unwrap().accepted_at(at(start, *second)));
-        !credential.attempt("m").unwrap().refused_at(is_told, at(start, 1000)).is_alone
+        !credential.attempt("m").unwrap().refused_at(cause, at(start, 1000)).is_alone
     };
-    assert!(refused_after(&[], false) && refused_after(&[("m", 999)], false) && refused_after(&[("n", 600)], false));
-    assert!(!refused_after(&[("n", 900)], false) && refused_after(&[("n", 900)], true));
-    assert!(!refused_after(&[("a", 990), ("b", 991), ("n", 992), ("m", 998), ("m", 999)], false), "the model's own crowds no other out");
+    let (said, unsaid) = (Cause::Credential, Cause::Unsaid);
+    assert!(refused_after(&[], unsaid) && refused_after(&[("m", 999)], unsaid) && refused_after(&[("n", 600)], unsaid));
+    assert!(!refused_after(&[("n", 900)], unsaid) && refused_after(&[("n", 900)], said));
+    assert!(!refused_after(&[("a", 990), ("b", 991), ("n", 992), ("m", 998), ("m", 999)], unsaid), "the model's own crowds no other out");
+}
+
+#[test]
+fn a_model_that_a_credential_may_not_use_says_nothing_of_the_others() {
+    let (credential, start) = (Credential::new("X", Secret::new("s")), Instant::now());
+    let refuse = |model, cause| credential.attempt_at(model, || start).unwrap().refused_at(cause, start);
+    assert!(["a", "b", "c"].into_iter().all(|model| refuse(model, Cause::Model).is_alone), "though nothing was ever taken");
+    assert_eq!(credential.attempt_at("a", || start).err(), Some(Refused { rest: Duration::from_secs(5), is_alone: true }));
+    assert_eq!((credential.refused_for_s(), credential.attempt_at("d", || start).is_ok()), (None, true));
+    credential.attempt_at("d", || start).unwrap().accepted_at(start);
+    assert!(refuse("e", Cause::Model).is_alone && refuse("f", Cause::Unsaid).is_alone, "the first was no doubt of the credential");
 }
 
 #[test]
@@ -202,7 +214,7 @@ fn what_is_refused_alone_is_forgotten_in_time_and_kept_of_a_few() {
     let names: Vec<String> = (0..100).map(|number| format!("m{number}")).collect();
     for name in &names {
         take(0);
-        assert!(credential.attempt_at(name, || at(0)).unwrap().refused_at(false, at(0)).is_alone);
+        assert!(credential.attempt_at(name, || at(0)).unwrap().refused_at(Cause::Unsaid, at(0)).is_alone);
     }
     assert_eq!(names.iter().filter(|name| credential.attempt_at(name, || at(1)).is_err()).count(), 64);
     take(400);

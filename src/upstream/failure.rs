@@ -65,6 +65,15 @@ pub enum Failure {
         variable: String,
         /// How long it is not tried again.
         rest: Duration,
+        /// For the one model only.
+        is_alone: bool,
+    },
+    /// What our account has left there is less than the request may cost.
+    CreditTooLow {
+        /// Who.
+        provider: Who,
+        /// The variable that the credential is from.
+        variable: String,
     },
     /// The request could not be made ours: no token could be had.
     Unsigned {
@@ -232,12 +241,21 @@ impl Failure {
                 ),
                 provider,
             ),
-            Failure::CredentialRefused { provider, variable, rest } => (
+            Failure::CredentialRefused { provider, variable, rest, is_alone } => (
                 bad_gateway,
                 "provider_credential_refused",
                 format!(
-                    "{provider} refuses the credential that this gateway has for it (from {variable}); it is tried again in {} s. Your own key is fine: tell whoever runs this gateway.",
+                    "{provider} refuses the credential that this gateway has for it (from {variable}){}; it is tried again in {} s. Your own key is fine: tell whoever runs this gateway.",
+                    if is_alone { " for this model" } else { "" },
                     rest.as_secs().max(1)
+                ),
+                provider,
+            ),
+            Failure::CreditTooLow { provider, variable } => (
+                bad_gateway,
+                "provider_credit_too_low",
+                format!(
+                    "{provider} has less credit left for the credential that this gateway has for it (from {variable}) than this request may cost. Your own key is fine: ask for fewer tokens at most, send less, or tell whoever runs this gateway."
                 ),
                 provider,
             ),

@@ -2,6 +2,7 @@
 
 mod answer;
 mod attempts;
+mod blame;
 mod conceal;
 mod errand;
 mod failure;

@@ -397,13 +397,147 @@ def test_credential_that_is_forbidden_rests_as_one_that_is_refused(dormant, upst
     assert ask(gateway, key).json()["error"]["code"] == "provider_credential_refused"
 
 
-def test_forbidden_model_stays_the_providers_own_error(dormant, upstream):
+# What providers say of an account with nothing left, by status.
+SPENT = [
+    (402, {"error": {"message": "Insufficient Balance", "type": "unknown_error", "param": None, "code": "invalid_request_error"}}),
+    (402, {"error": {"message": "Insufficient credits. Add more using https://openrouter.ai/settings/credits", "code": 402}}),
+    (402, {"type": "error", "error": {"type": "billing_error", "message": "Billing error"}}),
+    (400, {"type": "error", "error": {"type": "invalid_request_error", "message": "Your credit balance is too low to access the Anthropic API."}}),
+    (429, {"error": {"message": "You exceeded your current quota.", "type": "insufficient_quota", "param": None, "code": "insufficient_quota"}}),
+    (429, {"error": {"message": "Your account is not active.", "type": "billing_not_active", "param": None, "code": "billing_not_active"}}),
+    (429, {"error": {"message": "x", "type": "insufficient_quota", "param": None, "code": "credit_balance_exhausted"}}),
+    (412, {"error": {"message": "Account a is suspended, possibly due to reaching the monthly spending limit.", "code": "PRECONDITION_FAILED"}}),
+]
+# And of what a credential may not do.
+NO_RIGHT = [
+    {"type": "error", "error": {"type": "permission_error", "message": "Your API key does not have permission to use the specified resource."}},
+    {"error": {"message": "Project `proj_1` does not have access to model `gpt-4o-mini`", "type": "invalid_request_error", "code": "model_not_found"}},
+    {"error": {"code": 403, "message": "x", "status": "PERMISSION_DENIED", "details": [{"reason": "IAM_PERMISSION_DENIED"}]}},
+    {"Message": "User: arn:aws:iam::1:user/u is not authorized to perform: bedrock:InvokeModel on resource: m"},
+]
+
+
+@pytest.mark.parametrize(("status", "said"), [*SPENT, *((403, said) for said in NO_RIGHT)])
+def test_a_credential_with_nothing_left_or_without_the_right_rests_while_the_others_carry_on(dormant, upstream, status, said):
+    gateway, key = dormant
+    switch_on(gateway, key, "main", "backup")
+    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
+
+    def only_backup(asked):
+        is_backup = asked.headers["authorization"].endswith(SECRETS["backup"])
+        return provider.chat("Hello there!") if is_backup else provider.answer_json(said, status)
+
+    upstream.serve_at("POST", "/chat/completions", only_backup)
+    upstream.requests.clear()
+    assert [ask(gateway, key).status for _ in range(6)] == [200] * 6
+    assert shown(upstream) == {SECRETS["main"]: 1, SECRETS["backup"]: 6}
+    [refused] = gateway.request("GET", "/readyz").json()["credentials_refused"]
+    assert refused["credential"] == "the stored credential 'main'"
+    upstream.serve_at("POST", "/chat/completions", provider.answer_json(said, status))
+    error = (reply := ask(gateway, key)).json()["error"]
+    assert (reply.status, error["code"]) == (502, "provider_credential_refused")
+    assert "Your own key is fine" in error["message"] and "credit" not in error["message"]
+    assert ask(gateway, key).status == 502 and len(upstream.requests) == 8, "nobody is asked while all rest"
+
+
+@pytest.mark.parametrize(("status", "said"), [*SPENT, (403, NO_RIGHT[0])])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_an_alias_falls_over_from_a_credential_with_nothing_left(start_gateway, upstream, status, said, stream):
+    other = provider_file(upstream.url, models='"dry" = {}', credential="TEST_PROVIDER_KEY")
+    config = '[aliases]\nfast = ["other/dry", "test/gpt-4o-mini"]\n'
+    gateway = start_gateway(providers={"other": other, "test": provider_file(upstream.url)}, config=config)
+    client = gateway.client(gateway.new_key()["key"])
+    upstream.serve("dry", provider.answer_json(said, status))
+    upstream.serve("gpt-4o-mini", provider.chat_stream("Hello there!") if stream else provider.chat("Hello there!"))
+    for _ in range(3):
+        answer = client.chat.completions.with_raw_response.create(model="fast", messages=MESSAGES, stream=stream)
+        assert answer.headers["keyward-provider"] == "test"
+    assert [asked.json()["model"] for asked in upstream.requests].count("dry") == 1
+
+
+TOO_LARGE = [
+    {"error": {"message": "This request requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 9.", "code": 402}},
+    {"error": {"code": 402, "message": "x", "metadata": {"reason": "weight_exceeds_budget", "limit_source": "openrouter_credits"}}},
+]
+
+
+@pytest.mark.parametrize("said", TOO_LARGE)
+def test_a_request_that_costs_more_than_is_left_goes_elsewhere_and_rests_no_credential(dormant, upstream, said):
+    gateway, key = dormant
+    switch_on(gateway, key, "main", "backup")
+    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
+
+    def is_large(asked):
+        return asked.json()["messages"] != MESSAGES
+
+    def poor(asked):
+        is_backup = asked.headers["authorization"].endswith(SECRETS["backup"])
+        return provider.chat("Hello there!") if is_backup or not is_large(asked) else provider.answer_json(said, 402)
+
+    large = json.dumps({"model": "test/gpt-4o-mini", "messages": [*MESSAGES, *MESSAGES]}).encode()
+    upstream.serve_at("POST", "/chat/completions", poor)
+    upstream.requests.clear()
+    assert [gateway.request("POST", "/v1/chat/completions", large, key).status for _ in range(4)] == [200] * 4
+    assert [ask(gateway, key).status for _ in range(4)] == [200] * 4
+    assert shown(upstream)[SECRETS["main"]] > 1, "it goes on"
+    assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
+    assert eventually(lambda: "too little credit of ours" in gateway.log())
+    gateway.run("credentials", "disable", "backup")
+    assert eventually(lambda: gateway.request("POST", "/v1/chat/completions", large, key).status == 502)
+    error = gateway.request("POST", "/v1/chat/completions", large, key).json()["error"]
+    assert error["code"] == "provider_credit_too_low" and "Your own key is fine" in error["message"]
+    assert ask(gateway, key).status == 200
+
+
+def test_credit_that_is_set_aside_for_what_runs_is_waited_for(dormant, upstream):
     gateway, key = dormant
     switch_on(gateway, key, "main")
-    upstream.serve_at("POST", "/chat/completions", provider.error(403, "Project does not have access to the model.", code="model_not_found"))
-    reply = ask(gateway, key)
-    assert (reply.status, reply.json()["error"]["code"]) == (403, "model_not_found")
+    said = {"error": {"code": 402, "message": "x", "metadata": {"limit_source": "openrouter_in_flight_budget"}}}
+    upstream.serve("gpt-4o-mini", provider.answer_json(said, 402), provider.chat("Hello there!"))
+    assert ask(gateway, key).status == 200
     assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
+
+
+CONTENT = [
+    {"error": {"code": 403, "message": "Your input was flagged", "metadata": {"reasons": ["violence"], "flagged_input": "x", "model_slug": "m"}}},
+    {"error": {"code": 403, "message": "Request blocked: prompt injection patterns detected", "metadata": {"patterns": ["x"]}}},
+    {"code": "The caller does not have permission to execute the specified operation", "error": "Content violates usage guidelines."},
+    {"error": {"code": "unsupported_country_region_territory", "message": "Country, region, or territory not supported", "type": "request_forbidden"}},
+    {"error": {"code": 403, "message": "You do not have permission to access the File abc or it may not exist.", "status": "PERMISSION_DENIED"}},
+]
+
+
+@pytest.mark.parametrize("said", CONTENT)
+def test_a_403_of_what_a_request_says_rests_no_credential(dormant, upstream, said):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    upstream.serve("gpt-4o-mini", provider.answer_json(said, 403), provider.chat("Hello there!"))
+    assert [ask(gateway, key).status for _ in range(2)] == [403, 200]
+    assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
+
+
+def test_a_limit_of_tokens_a_minute_by_the_name_of_a_quota_rests_no_credential(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    told = "Allocated quota exceeded. For details, see: https://help.aliyun.com/zh/model-studio/error-code#token-limit"
+    upstream.serve("gpt-4o-mini", provider.error(429, told, "insufficient_quota", "insufficient_quota"), provider.chat("Hello there!"))
+    assert ask(gateway, key).status == 200, "it is tried again"
+    assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
+
+
+def test_a_model_that_a_credential_may_not_use_rests_alone(dormant, upstream):
+    gateway, key = dormant
+    switch_on(gateway, key, "main")
+    upstream.requests.clear()
+    for model in ("gated", "other"):
+        upstream.serve(model, provider.error(403, f"Project `proj_1` does not have access to model `{model}`", code="model_not_found"))
+        for _ in range(2):
+            error = (reply := ask(gateway, key, f"test/{model}")).json()["error"]
+            assert (reply.status, error["code"]) == (502, "provider_credential_refused")
+            assert "for this model" in error["message"]
+    assert [asked.json()["model"] for asked in upstream.requests] == ["gated", "other"]
+    assert [one["models"] for one in gateway.request("GET", "/readyz").json()["credentials_refused"]] == [2]
+    assert ask(gateway, key).status == 200
 
 
 DENIED = {"error": {"message": "key not allowed to access model", "type": "key_model_access_denied", "param": "model", "code": "401"}}
