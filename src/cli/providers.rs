@@ -9,9 +9,10 @@ use serde_json::json;
 use super::{CliError, installation, output};
 use crate::catalog::{Catalog, Dialect, Environment, Operation};
 use crate::config::{Config, hint};
-use crate::route::{LiveProvider, Router};
+use crate::route::{Endpoint, LiveProvider, Router};
 use crate::shown_url::shown;
 use crate::upstream::Client;
+use crate::upstream::sign::Signer;
 
 /// List, show and check providers
 #[derive(Subcommand)]
@@ -164,14 +165,14 @@ async fn check_one(client: &Client, provider: &LiveProvider) -> (bool, String) {
     let endpoint = provider.endpoint(None, Operation::Chat, Dialect::OpenaiChat);
     match endpoint {
         Err(unserved) => (false, crate::error::Refusal::from(unserved).message),
-        Ok(endpoint) if endpoint.signer.is_some() => (true, "switched on; what signs its requests is tried with the first one".to_owned()),
+        Ok(Endpoint { signer: Some(signer), .. }) => check_signer(signer, provider).await,
         Ok(endpoint) if !Client::lists_models(endpoint) => {
             (true, "switched on; its dialect has no list of models to try the credential with".to_owned())
         }
         Ok(endpoint) => match client.list_models(endpoint).await {
             Ok(status) if status.is_success() => (true, "reached, and it takes the credential".to_owned()),
             Ok(status) if matches!(status.as_u16(), 401 | 403) => {
-                let variable = provider.credential.as_ref().map_or("none", |credential| &credential.variable);
+                let variable = variable_of(provider);
                 (false, format!("reached, and it refuses the credential (from {variable}): status {}", status.as_u16()))
             }
             Ok(status) => (
@@ -181,6 +182,23 @@ async fn check_one(client: &Client, provider: &LiveProvider) -> (bool, String) {
             Err(why) => (false, format!("cannot be reached: {why}")),
         },
     }
+}
+
+/// A token shows that its server takes the credential; what it allows, only a request does.
+async fn check_signer(signer: &Signer, provider: &LiveProvider) -> (bool, String) {
+    let variable = variable_of(provider);
+    match signer.try_out().await {
+        None => (true, "switched on; what signs its requests is tried with the first one".to_owned()),
+        Some(Ok(())) => (true, format!("its token server takes the credential (from {variable})")),
+        Some(Err(why)) => {
+            let described = why.described.map_or_else(String::new, |described| format!(": {described}"));
+            (false, format!("no token is to be had for the credential (from {variable}): {}{described}", why.told))
+        }
+    }
+}
+
+fn variable_of(provider: &LiveProvider) -> &str {
+    provider.credential.as_ref().map_or("none", |credential| &credential.variable)
 }
 
 fn unknown(router: &Router, id: &str) -> CliError {

@@ -155,9 +155,10 @@ impl LiveProvider {
             quirks: Some(provider.quirks.clone()),
         };
         let way = set.and_then(|variable| provider.ways.get(variable));
-        let access = Access::new(way.unwrap_or(&provider.auth), credential.as_deref(), env);
+        let access = Access::new(way.unwrap_or(&provider.auth), &provider.id, credential.as_deref(), env);
         let open = |name, door: &Door| {
-            let other = door.auth.as_ref().filter(|_| way.is_none()).map(|auth| Access::new(auth, credential.as_deref(), env));
+            let other =
+                door.auth.as_ref().filter(|_| way.is_none()).map(|auth| Access::new(auth, &provider.id, credential.as_deref(), env));
             LiveDoor::open(provider, name, door, other.as_ref().unwrap_or(&access), env)
         };
         let quirks = || std::iter::once(&provider.quirks).chain(provider.doors.values().filter_map(|door| door.quirks.as_ref()));
@@ -253,8 +254,8 @@ impl LiveProvider {
 // === impl Access ===
 
 impl<'a> Access<'a> {
-    fn new(auth: &'a Auth, credential: Option<&'a Credential>, env: &Environment) -> Access<'a> {
-        Access { auth, credential, signer: Signer::of(auth, credential, env) }
+    fn new(auth: &'a Auth, provider: &str, credential: Option<&'a Credential>, env: &Environment) -> Access<'a> {
+        Access { auth, credential, signer: Signer::of(auth, provider, credential, env) }
     }
 }
 

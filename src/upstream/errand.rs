@@ -126,7 +126,7 @@ impl Client {
         };
         if let Some(signer) = &endpoint.signer {
             let signed = signer.sign(&place.url, &pieces, &mut headers).await;
-            signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
+            signed.map_err(|why| super::unsigned(why, provider, attempt.as_ref()))?;
         }
         let request = |place: Place, headers| {
             let mut request = reqwest::Request::new(errand.method.clone(), place.url);

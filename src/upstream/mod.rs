@@ -31,7 +31,7 @@ pub use failure::{Failure, Who};
 pub use fetch::media_of;
 use fetch::{Fetched, Fetcher};
 pub use refused::{READ_ERROR, error_text, repeats_secret, without_traces};
-use refused::{attempt_by, judge_credential};
+use refused::{attempt_by, judge_credential, unsigned};
 pub use upgrade::{Upgraded, accept_key};
 
 use crate::catalog::Dialect;
@@ -252,7 +252,7 @@ impl Client {
     ) -> Result<(http::response::Parts, Source), Failure> {
         if let Some(signer) = &endpoint.signer {
             let signed = Box::pin(signer.sign(&place.url, &pieces, &mut headers)).await;
-            signed.map_err(|why| Failure::Unsigned { provider: Who::of(provider), why })?;
+            signed.map_err(|why| unsigned(why, provider, attempt))?;
         }
         let (mut head, body) = self.send(place, headers, pieces, provider).await?.into_parts();
         let (status, body) = judge_credential(head.status, body, endpoint, provider, attempt, self.idle_timeout()).await?;

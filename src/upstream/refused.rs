@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::blame::{Blame, blame, is_about_credential};
+use super::sign::Unsigned;
 use super::{Failure, Partial, Source, Who, read_up_to};
 use crate::route::{Attempt, Cause, Endpoint, LiveProvider, Refused, Target, Trace, changed_by_each};
 
@@ -64,6 +65,14 @@ pub(super) async fn judge_credential(
         attempt.accepted();
     }
     Ok((status, body))
+}
+
+/// What becomes of a request that could not be made ours: where the token server refused our credential, that rests as by the provider's word.
+pub(super) fn unsigned(why: Unsigned, provider: &LiveProvider, attempt: Option<&Attempt<'_>>) -> Failure {
+    match attempt.filter(|_| why.is_refused).map(|attempt| attempt.refused(Cause::Credential)) {
+        Some(refused) => refused_for(provider, refused),
+        None => Failure::Unsigned { provider: Who::of(provider), why: why.told },
+    }
 }
 
 /// For those who run the gateway.

@@ -11,7 +11,7 @@ use reqwest::Url;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::refused::{READ_ERROR, attempt_by, judge_credential};
+use super::refused::{READ_ERROR, attempt_by, judge_credential, unsigned};
 use super::{Client, Failure, Partial, Source, Who, error_text, read_up_to, retry_after};
 use crate::route::{Attempt, Endpoint, LiveProvider, Target};
 
@@ -44,7 +44,7 @@ impl Client {
             headers.insert(name, value);
         });
         if let Some(signer) = &endpoint.signer {
-            signer.sign(&url, &[], &mut headers).await.map_err(|why| Failure::Unsigned { provider: who(), why })?;
+            signer.sign(&url, &[], &mut headers).await.map_err(|why| unsigned(why, provider, attempt.as_ref()))?;
         }
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

@@ -785,3 +785,94 @@ def test_name_is_given_once(dormant):
     assert "choose another name" in add(gateway, "main").stderr
     gateway.run("credentials", "remove", "main")
     assert add(gateway, "main").returncode == 0
+
+
+# What each kind of credential exchanges for a token: the secret, and what its token server is asked at and by.
+EXCHANGES = {
+    "entra": (lambda url, name: SECRETS[name], "/tenant/oauth2/v2.0/token", "client_secret"),
+    "google": (
+        lambda url, name: json.dumps(
+            {"type": "authorized_user", "client_id": "app", "client_secret": "s", "refresh_token": SECRETS[name], "token_uri": url + "/token"}
+        ),
+        "/token",
+        "refresh_token",
+    ),
+}
+
+
+@pytest.fixture(params=EXCHANGES)
+def exchanging(request, start_gateway, upstream):
+    """A gateway whose provider wants tokens, and a function that says how the token server answers whom."""
+    secret_of, path, member = EXCHANGES[request.param]
+    root = upstream.url.removesuffix("/v1")
+    auth, variable = {"entra": ("azure-entra", "AZURE_CLIENT_SECRET"), "google": ("gcp", "GOOGLE_APPLICATION_CREDENTIALS")}[request.param]
+    file = provider_file(upstream.url, credential=variable).replace('"bearer"', f'"{auth}"')
+    env = {"AZURE_AUTHORITY_HOST": root, "AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "app"}
+    gateway = start_gateway(providers={"test": file}, env=env)
+
+    def serve_tokens(answer):
+        def grant(asked):
+            form = dict(urllib.parse.parse_qsl(asked.body.decode()))
+            name = next(name for name, secret in SECRETS.items() if secret == form[member])
+            return answer(name) or provider.answer_json({"access_token": f"token-of-{name}", "expires_in": 3600})
+
+        upstream.paths["POST", path] = grant
+
+    for name in SECRETS:
+        assert add(gateway, name, secret=secret_of(root, name)).returncode == 0
+    serve_tokens(lambda name: None)
+    key = gateway.new_key()["key"]
+    assert eventually(lambda: ask(gateway, key).status == 200)
+    upstream.requests.clear()
+    yield gateway, key, serve_tokens, lambda: [asked.headers["authorization"] for asked in upstream.requests if "chat" in asked.path]
+    del upstream.paths["POST", path]
+
+
+def restarted(gateway):
+    """Without the tokens that it had."""
+    gateway.stop()
+    gateway.start()
+
+
+def answer_of(name, status, error):
+    return lambda asked: provider.answer_json({"error": error, "error_description": f"Told of {name}."}, status) if asked == name else None
+
+
+@pytest.mark.parametrize(("status", "error"), [(400, "invalid_grant"), (401, "invalid_client"), (400, "unauthorized_client"), (403, "access_denied")])
+def test_a_credential_that_its_token_server_refuses_rests_and_is_named_while_the_others_carry_on(exchanging, status, error):
+    gateway, key, serve_tokens, shown_to_chat = exchanging
+    serve_tokens(answer_of("main", status, error))
+    restarted(gateway)
+    assert [ask(gateway, key).status for _ in range(6)] == [200] * 6
+    assert set(shown_to_chat()) == {"Bearer token-of-backup"}
+    [refused] = gateway.request("GET", "/readyz").json()["credentials_refused"]
+    assert (refused["provider"], refused["credential"]) == ("test", "the stored credential 'main'")
+    assert 'keyward_credential_resting{provider="test",credential="main"} 1' in gateway.request("GET", "/metrics").body.decode()
+    [line] = [line for line in gateway.log().splitlines() if "a token server refuses" in line]
+    assert all(word in line for word in ("test", "the stored credential 'main'", error, "Told of main.")), line
+    gateway.run("credentials", "disable", "backup")
+    assert eventually(lambda: ask(gateway, key).status == 502)
+    reply = ask(gateway, key)
+    assert reply.json()["error"]["code"] == "provider_credential_refused" and "the stored credential 'main'" in reply.json()["error"]["message"]
+    checked = gateway.run("providers", "check", "test")
+    assert checked.returncode == 1 and f"status {status} {error}: Told of main." in checked.stdout, checked
+    serve_tokens(lambda name: None)
+    assert eventually(lambda: ask(gateway, key).status == 200, seconds=25), "it is tried again"
+    assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
+    checked = gateway.run("providers", "check", "test")
+    assert checked.returncode == 0 and "takes the credential (from the stored credential 'main')" in checked.stdout, checked
+
+
+@pytest.mark.parametrize("status", [403, 429, 503])
+def test_a_token_server_that_is_down_rests_no_credential(exchanging, status):
+    gateway, key, serve_tokens, shown_to_chat = exchanging
+    serve_tokens(lambda name: provider.Answer(b"<html>Try again</html>", status, {"content-type": "text/html"}) if name == "main" else None)
+    restarted(gateway)
+    assert [ask(gateway, key).status for _ in range(4)] == [200] * 4
+    assert set(shown_to_chat()) == {"Bearer token-of-backup"}
+    assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
+    gateway.run("credentials", "disable", "backup")
+    assert eventually(lambda: ask(gateway, key).status == 502)
+    assert ask(gateway, key).json()["error"]["code"] == "provider_credential_unusable"
+    checked = gateway.run("providers", "check", "test")
+    assert checked.returncode == 1 and f"its token server answered with status {status}" in checked.stdout, checked

@@ -22,7 +22,7 @@ use crate::catalog::Environment;
 use crate::catalog::env::variables;
 use crate::config::McpServer;
 use crate::route::Secret;
-use crate::upstream::sign::{Client, Source, Tokens};
+use crate::upstream::sign::{Client, Source, Tokens, Whose};
 use crate::upstream::tls;
 
 /// How, and what must not be told of it.
@@ -119,7 +119,8 @@ impl Way {
                 let is_url = reqwest::Url::parse(&token_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
                 is_url.then_some(()).ok_or("'token_url' is no http:// or https:// URL")?;
                 let (scope, resource) = (settings.scope.clone(), resource(&url));
-                Some(Token::Granted(Tokens::new(Source::Client(Client { token_url, id, secret, scope, resource }))))
+                let whose = Whose { provider: None, credential: variable.clone() };
+                Some(Token::Granted(Tokens::new(Source::Client(Client { token_url, id, secret, scope, resource }), whose)))
             }
             _ => None,
         };

@@ -2,6 +2,7 @@
 //!
 //! Source: RFC 6749, section 4.4; the client authenticates by the body, and by HTTP Basic where the server wants that (section 2.3.1).
 
+use super::Unsigned;
 use super::tokens::{self, Granted, Refused};
 use crate::route::Secret;
 
@@ -24,13 +25,13 @@ pub struct Client {
 
 impl Client {
     /// A new token.
-    pub async fn fetch(&self) -> Result<Granted, String> {
+    pub async fn fetch(&self) -> Result<Granted, Unsigned> {
         let granted = match self.ask(self.resource.as_deref()).await {
             // Some servers know no resources, and refuse a request that names one.
             Err(refused) if refused.is_of_request && self.resource.is_some() => self.ask(None).await,
             answer => answer,
         };
-        granted.map_err(|refused| refused.told)
+        granted.map_err(|refused| refused.why)
     }
 
     async fn ask(&self, resource: Option<&str>) -> Result<Granted, Refused> {

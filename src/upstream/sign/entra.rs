@@ -2,8 +2,8 @@
 //!
 //! Source: "OAuth 2.0 client credentials flow" of the Microsoft identity platform.
 
-use super::needed;
 use super::tokens::{self, Granted};
+use super::{Unsigned, needed};
 use crate::catalog::Environment;
 use crate::catalog::env::is_part;
 use crate::route::{Credential, Secret};
@@ -42,7 +42,7 @@ impl Application {
     }
 
     /// A new token.
-    pub async fn fetch(&self) -> Result<Granted, String> {
+    pub async fn fetch(&self) -> Result<Granted, Unsigned> {
         let form = [
             ("grant_type", "client_credentials"),
             ("client_id", self.client_id.as_str()),

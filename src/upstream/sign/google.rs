@@ -12,6 +12,7 @@ use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::Unsigned;
 use super::tokens::{self, Granted};
 use crate::catalog::env::is_part;
 use crate::route::{Credential, Secret};
@@ -116,11 +117,11 @@ impl Account {
     }
 
     /// A new token.
-    pub async fn fetch(&self) -> Result<Granted, String> {
+    pub async fn fetch(&self) -> Result<Granted, Unsigned> {
         match self {
             Account::Service { token_url, .. } => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-                let assertion = self.assertion(now).ok_or("the service account's key cannot sign")?;
+                let assertion = self.assertion(now).ok_or_else(|| "the service account's key cannot sign".to_owned())?;
                 let form = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", &assertion)];
                 tokens::post_form(token_url, &form).await
             }

@@ -18,8 +18,8 @@ use reqwest::Url;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
 use serde_json::{Value, json};
 
-use super::Signer;
 use super::sigv4::Keys;
+use super::{Signer, Unsigned};
 use crate::catalog::{Auth, Environment};
 use crate::route::{Credential, Secret};
 
@@ -147,10 +147,10 @@ impl Server {
 fn signer(auth: &Auth, variable: &str, secret: &str, variables: &[(&str, &str)]) -> Result<Arc<Signer>, String> {
     let env: Environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let credential = Credential::new(variable, Secret::new(secret));
-    Signer::of(auth, Some(&credential), &env).map(Option::unwrap)
+    Signer::of(auth, "azure", Some(&credential), &env).map(Option::unwrap)
 }
 
-async fn signed(signer: &Signer) -> Result<String, String> {
+async fn signed(signer: &Signer) -> Result<String, Unsigned> {
     let mut headers = HeaderMap::new();
     signer.sign(&Url::parse("https://a.example/").unwrap(), &[], &mut headers).await?;
     assert!(headers["authorization"].is_sensitive());
@@ -207,12 +207,13 @@ async fn a_failure_is_told_and_not_repeated_at_once() {
     let signer = server.entra();
     for _ in 0..3 {
         let why = signed(&signer).await.unwrap_err();
-        assert_eq!(why, "its token server answered with status 400 invalid_grant");
+        assert_eq!((why.told.as_str(), why.is_refused), ("its token server answered with status 400 invalid_grant", true));
+        assert_eq!(why.described.as_deref(), Some("no such account"));
     }
     assert_eq!(server.asked(), 1);
     let nowhere = [("AZURE_AUTHORITY_HOST", "http://127.0.0.1:1"), ("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "a")];
     let why = signed(&self::signer(&Auth::AzureEntra, "X", "s", &nowhere).unwrap()).await.unwrap_err();
-    assert!(why.starts_with("its token server could not be reached"), "{why}");
+    assert!(why.told.starts_with("its token server could not be reached") && !why.is_refused, "{why}");
 }
 
 #[tokio::test]
@@ -292,6 +293,6 @@ async fn an_answer_of_a_token_server_that_is_none_says_what_is_wrong() {
     ] {
         *server.body.lock().unwrap() = Some(body);
         let why = signed(&server.entra()).await.unwrap_err();
-        assert!(why.contains(told), "{why}");
+        assert!(why.told.contains(told) && !why.is_refused, "{why}");
     }
 }

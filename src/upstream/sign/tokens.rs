@@ -10,16 +10,26 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{client_credentials, entra, google};
+use super::{Unsigned, client_credentials, entra, google};
 use crate::route::{Secret, Trace};
 use crate::upstream::tls;
 
 /// The token of one credential.
 pub struct Tokens {
     source: Source,
+    whose: Whose,
     held: RwLock<Held>,
     /// Held by whoever fetches.
     fetching: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Whose tokens they are, for the log.
+#[derive(Clone, Debug)]
+pub struct Whose {
+    /// The provider's id; none where the credential is no provider's.
+    pub provider: Option<String>,
+    /// What the credential is from.
+    pub credential: String,
 }
 
 /// Where tokens are from.
@@ -45,7 +55,7 @@ pub struct Granted {
 struct Held {
     token: Option<Token>,
     /// The last failure, and when it was.
-    failed: Option<(Instant, String)>,
+    failed: Option<(Instant, Unsigned)>,
 }
 
 struct Token {
@@ -73,6 +83,21 @@ const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A token server's answer is no longer.
 const MOST_BYTES: usize = 1 << 20;
 
+/// What servers say where it is the client that gets no token (RFC 6749, section 5.2), with Google's and Microsoft's own.
+const REFUSED: [&str; 11] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "access_denied",
+    "deleted_client",
+    "disabled_client",
+    "admin_policy_enforced",
+    "invalid_resource",
+];
+
 /// A number, or one that is written as a text, as some servers do; anything else tells nothing.
 fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let told = Value::deserialize(from)?;
@@ -90,20 +115,20 @@ pub struct Refused {
     pub is_of_client: bool,
     /// The server does not take the request as it is, whoever asks.
     pub is_of_request: bool,
-    /// What is told of it.
-    pub told: String,
+    /// What becomes of what wants a token.
+    pub why: Unsigned,
 }
 
 // === impl Tokens ===
 
 impl Tokens {
     /// Of a source; nothing is fetched yet.
-    pub fn new(source: Source) -> Arc<Tokens> {
-        Arc::new(Tokens { source, held: RwLock::default(), fetching: Arc::default() })
+    pub fn new(source: Source, whose: Whose) -> Arc<Tokens> {
+        Arc::new(Tokens { source, whose, held: RwLock::default(), fetching: Arc::default() })
     }
 
     /// The value of `authorization`; the error says why there is none.
-    pub async fn get(self: &Arc<Tokens>) -> Result<HeaderValue, String> {
+    pub async fn get(self: &Arc<Tokens>) -> Result<HeaderValue, Unsigned> {
         if let Some((token, is_fresh)) = self.held() {
             if !is_fresh {
                 self.renew();
@@ -148,20 +173,26 @@ impl Tokens {
             let this = Arc::clone(self);
             tokio::spawn(async move {
                 if let Err(why) = this.fetch().await {
-                    tracing::warn!(why, "a provider's token could not be renewed; the one that is held goes on until its end");
+                    let Whose { provider, credential } = &this.whose;
+                    tracing::warn!(
+                        provider,
+                        credential,
+                        why = why.told,
+                        "a provider's token could not be renewed; the one that is held goes on until its end"
+                    );
                 }
                 drop(alone);
             });
         }
     }
 
-    async fn fetch(&self) -> Result<HeaderValue, String> {
+    async fn fetch(&self) -> Result<HeaderValue, Unsigned> {
         let granted = match &self.source {
             Source::Google(account) => account.fetch().await,
             Source::Entra(application) => application.fetch().await,
             Source::Client(client) => client.fetch().await,
         };
-        let token = granted.and_then(Granted::into_token);
+        let token = granted.and_then(|granted| granted.into_token().map_err(Unsigned::from));
         let mut held = self.write();
         match token {
             Ok(token) => {
@@ -170,6 +201,10 @@ impl Tokens {
                 Ok(header)
             }
             Err(why) => {
+                if why.is_refused || why.described.is_some() {
+                    let Whose { provider, credential } = &self.whose;
+                    tracing::warn!(provider, credential, why = why.told, description = why.described, "a token server refuses");
+                }
                 held.failed = Some((Instant::now(), why.clone()));
                 Err(why)
             }
@@ -193,7 +228,7 @@ impl fmt::Debug for Tokens {
 
 impl From<String> for Refused {
     fn from(told: String) -> Refused {
-        Refused { is_of_client: false, is_of_request: false, told }
+        Refused { is_of_client: false, is_of_request: false, why: told.into() }
     }
 }
 
@@ -211,8 +246,8 @@ impl Granted {
 }
 
 /// Asks a token server by a form.
-pub async fn post_form(url: &str, form: &[(&str, &str)]) -> Result<Granted, String> {
-    ask(url, form, None).await.map_err(|refused| refused.told)
+pub async fn post_form(url: &str, form: &[(&str, &str)]) -> Result<Granted, Unsigned> {
+    ask(url, form, None).await.map_err(|refused| refused.why)
 }
 
 /// The same, where a client may say by HTTP Basic who it is: by its id and its secret, encoded as in a form.
@@ -229,8 +264,8 @@ pub async fn ask(url: &str, form: &[(&str, &str)], basic: Option<(&str, &Secret)
 }
 
 /// Asks a machine's metadata server.
-pub async fn get(url: &str) -> Result<Granted, String> {
-    send(client()?.get(url).header("metadata-flavor", "Google"), &[]).await.map_err(|refused| refused.told)
+pub async fn get(url: &str) -> Result<Granted, Unsigned> {
+    send(client()?.get(url).header("metadata-flavor", "Google"), &[]).await.map_err(|refused| refused.why)
 }
 
 /// A client of its own: it is needed once an hour.
@@ -264,15 +299,13 @@ async fn send(request: reqwest::RequestBuilder, sent: &[&str]) -> Result<Granted
     let error = serde_json::from_slice::<Value>(&body).unwrap_or_default();
     // Its description may repeat what it was sent, and names the application: that is for whoever runs this gateway.
     let said = quoted(error["error"].as_str().unwrap_or_default(), sent);
-    if let Some(description) = error["error_description"].as_str() {
-        tracing::warn!(status = status.as_u16(), error = said, description = quoted(description, sent), "a token server refuses");
-    }
+    let described = error["error_description"].as_str().map(|description| quoted(description, sent));
+    // A server that is down, or somebody before it, says nothing of the credential.
+    let is_final = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    let is_refused = is_final && REFUSED.contains(&said.as_str());
     let is_of_client = error["error"] == "invalid_client" || status == StatusCode::UNAUTHORIZED;
     // A resource that is refused as one is no reason to ask for a token to all of them.
     let is_of_request = status == StatusCode::BAD_REQUEST && !is_of_client && error["error"] != "invalid_target";
-    Err(Refused {
-        is_of_client,
-        is_of_request,
-        told: format!("its token server answered with status {} {said}", status.as_u16()).trim_end().to_owned(),
-    })
+    let told = format!("its token server answered with status {} {said}", status.as_u16()).trim_end().to_owned();
+    Err(Refused { is_of_client, is_of_request, why: Unsigned { is_refused, told, described } })
 }
