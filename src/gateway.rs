@@ -123,6 +123,17 @@ impl Gateway {
 
     /// Judges the key of a request beside the corridor, which has no ticket to count and log its refusal.
     pub async fn caller(&self, head: &Parts, plane: Plane) -> Result<Caller, Refusal> {
+        self.judged(head, plane).await.inspect_err(|refusal| {
+            let (key, status) = (refusal.key.as_ref().map(KeyId::as_str), refusal.status.as_u16());
+            let request_id = head.extensions.get::<Named>().and_then(|named| named.0.to_str().ok());
+            let from = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.address));
+            let (method, path) = (head.method.as_str(), shown(head.uri.path()));
+            tracing::info!(target: "keyward::request", request_id, from, key, ?plane, method, path, status, refused = refusal.code, "refused");
+        })
+    }
+
+    /// The same where a refusal is told in the line that the request has anyway: it is counted.
+    pub async fn judged(&self, head: &Parts, plane: Plane) -> Result<Caller, Refusal> {
         let checked = self.keys.check(head, plane).await;
         if let (Ok(caller), Some(ends_soon)) = (&checked, head.extensions.get::<EndsSoon>()) {
             ends_soon.note(caller);
@@ -130,11 +141,6 @@ impl Gateway {
         checked.map_err(|rejected| {
             let refusal = Refusal::from(rejected);
             self.metrics.refused(refusal.code);
-            let (key, status) = (refusal.key.as_ref().map(KeyId::as_str), refusal.status.as_u16());
-            let request_id = head.extensions.get::<Named>().and_then(|named| named.0.to_str().ok());
-            let from = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.address));
-            let (method, path) = (head.method.as_str(), shown(head.uri.path()));
-            tracing::info!(target: "keyward::request", request_id, from, key, ?plane, method, path, status, refused = refusal.code, "refused");
             refusal
         })
     }

@@ -29,7 +29,8 @@ use crate::prompt::Prompts;
 use crate::prompt::chat::{self, PREFIX};
 use crate::quota::{self, Exceeded, Standing};
 use crate::route::{NoRoute, Router, Target};
-use crate::store::{KeyStore, LastUse, LedgerStore};
+use crate::store::audit::{Actor, Entry};
+use crate::store::{AuditStore, KeyStore, LastUse, LedgerStore};
 
 /// What a text is, judged as a request would be.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,6 +52,8 @@ pub struct Explanation {
     pub limits: Vec<Standing>,
     /// Its newest request that reached a provider.
     pub last_use: Option<LastUse>,
+    /// What an admin key changed last; each of its requests, what it only read too, has a line in the gateway's log.
+    pub last_change: Option<Entry>,
 }
 
 /// What has to be asked.
@@ -63,6 +66,8 @@ pub struct Sources<'a> {
     pub keys: &'a dyn KeyStore,
     /// Who used a key last.
     pub ledger: &'a dyn LedgerStore,
+    /// What an admin key changed last.
+    pub audit: &'a dyn AuditStore,
     /// Where a model's name leads.
     pub router: &'a Router,
     /// What may be called as `prompt/NAME`.
@@ -95,7 +100,8 @@ pub(super) async fn serve(
     gateway.take_in_newest("a key is explained").await;
     let (keys, ledger, router) = (&*gateway.key_store, &*gateway.ledger_store, gateway.router());
     let (prompts, prompts_model) = (&*gateway.prompts.prompts(), gateway.config.prompts.model.as_str());
-    let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router, prompts, prompts_model };
+    let (keyring, audit) = (&*gateway.keys, &*gateway.audit_store);
+    let sources = Sources { keyring, is_gateway: true, keys, ledger, audit, router: &router, prompts, prompts_model };
     Ok(Json(sources.explain(key, asked.model.as_deref()).await?).into_response())
 }
 
@@ -145,7 +151,10 @@ impl Sources<'_> {
         let all = if record.kind == format::Kind::Admin { Vec::new() } else { quota::standing(&known.chain) };
         // What a minute had and what runs is in the memory of the gateway alone.
         let (standing, unknown): (Vec<_>, Vec<_>) = all.into_iter().partition(|standing| self.is_gateway || standing.is_in_the_ledger());
-        let last_use = self.ledger.last_use(record.id).await?;
+        let (last_use, last_change) = match record.kind {
+            format::Kind::Admin => (None, self.audit.newest_of(&Actor::Key(record.id)).await?),
+            format::Kind::Live | format::Kind::Test => (self.ledger.last_use(record.id).await?, None),
+        };
         let mut hint = only_there(&known);
         let is_budget = |standing: &&Standing| matches!(standing.limit(), Exceeded::Budget { .. });
         let (budgets, others): (Vec<_>, Vec<_>) = standing.iter().filter(|standing| standing.counts(None)).partition(is_budget);
@@ -168,7 +177,7 @@ impl Sources<'_> {
         };
         let state = known.state().map_or_else(|reason| reason.code(), |()| "active").to_owned();
         let (key, model) = (Some(KeyView { state, ..KeyView::of(record) }), model.map(named));
-        Ok(Explanation { accepted: code.is_none(), code, message, hint, key, model, limits: standing, last_use })
+        Ok(Explanation { accepted: code.is_none(), code, message, hint, key, model, limits: standing, last_use, last_change })
     }
 
     /// Why a request for a model would be refused, be it the smallest; where it would not, what is not known of it here.
@@ -259,6 +268,7 @@ impl Explanation {
             model: model.map(named),
             limits: Vec::new(),
             last_use: None,
+            last_change: None,
         }
     }
 

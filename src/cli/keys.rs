@@ -221,8 +221,8 @@ impl Keys {
                 let accounts = Arc::new(installation::accounts(&store));
                 let keyring = Keyring::new(pepper, Arc::clone(&store) as Arc<dyn KeyStore>, accounts, config.store.down_for);
                 let (prompts, prompts_model) = (&Prompts::read(&config.prompts.folder), config.prompts.model.as_str());
-                let (keys, ledger) = (&*store, &*store);
-                let sources = Sources { keyring: &keyring, is_gateway: false, keys, ledger, router: &router, prompts, prompts_model };
+                let (keyring, keys, ledger, audit) = (&keyring, &*store, &*store, &*store);
+                let sources = Sources { keyring, is_gateway: false, keys, ledger, audit, router: &router, prompts, prompts_model };
                 let explanation = sources.explain(&text, model.as_deref()).await?;
                 if json {
                     output::json(&explanation)?
@@ -367,13 +367,20 @@ fn tell(explanation: &Explanation) -> Result<(), CliError> {
     let Some(view) = &explanation.key else { return Ok(()) };
     show(view, false)?;
     explanation.limits.iter().try_for_each(|standing| output::say(&stands(standing)))?;
-    match &explanation.last_use {
-        Some(last) => {
+    match (&explanation.last_use, &explanation.last_change) {
+        (_, Some(last)) => output::say(&format!(
+            "It made a change last at {}: {} of {} (entry {} of 'keyward audit'). What it reads has its lines in the gateway's log alone.",
+            last.at, last.action, last.subject, last.number
+        )),
+        (None, None) if view.kind == Kind::Admin.as_str() => output::say(
+            "It has changed nothing, as far as the audit list tells. What it reads has its lines in the gateway's log alone.",
+        ),
+        (Some(last), None) => {
             let from = last.from.as_deref().unwrap_or("an address that was not written down");
             let what = format!("{} for {} ({}, {} {})", last.at, last.model, last.operation, last.status, last.outcome);
             output::say(&format!("Last used: {what}, from {from}."))
         }
-        None => output::say("Last used: never, as far as the ledger goes back."),
+        (None, None) => output::say("Last used: never, as far as the ledger goes back."),
     }
 }
 

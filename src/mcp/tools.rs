@@ -124,7 +124,8 @@ async fn explain_key(gateway: &Gateway, caller: &Caller, arguments: Value) -> Re
     gateway.take_in_newest("a key is explained").await;
     let (keys, ledger, router) = (&*gateway.key_store, &*gateway.ledger_store, gateway.router());
     let (prompts, prompts_model) = (&*gateway.prompts.prompts(), gateway.config.prompts.model.as_str());
-    let sources = Sources { keyring: &gateway.keys, is_gateway: true, keys, ledger, router: &router, prompts, prompts_model };
+    let (keyring, audit) = (&*gateway.keys, &*gateway.audit_store);
+    let sources = Sources { keyring, is_gateway: true, keys, ledger, audit, router: &router, prompts, prompts_model };
     let mut explanation = sources.explain(caller.id().as_str(), model.as_deref()).await.map_err(|e| down(&e))?;
     let own: Vec<String> = caller.chain().iter().map(|account| account.id()).filter(|id| id.is_a_keys()).map(ToString::to_string).collect();
     explanation.limits.retain(|standing| own.contains(&standing.account) || standing.refusal().is_some());

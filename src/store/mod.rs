@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use audit::{Entry as AuditEntry, Head, Note};
+use audit::{Actor, Entry as AuditEntry, Head, Note};
 
 use crate::held::{self, Change, Held};
 use crate::key::{KeyId, KeyRecord};
@@ -90,6 +90,8 @@ pub trait AuditStore: Send + Sync {
     fn note<'a>(&'a self, note: &'a Note) -> Answer<'a, ()>;
     /// Up to `most` entries before the number `before`, newest first.
     fn audit(&self, before: Option<i64>, most: u32) -> Answer<'_, Vec<AuditEntry>>;
+    /// The newest entry of somebody.
+    fn newest_of<'a>(&'a self, actor: &'a Actor) -> Answer<'a, Option<AuditEntry>>;
     /// What is known of the list's end beside the list.
     fn audit_head(&self) -> Answer<'_, Head>;
     /// Whether anything is there that nobody adds without its being noted.

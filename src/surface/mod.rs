@@ -95,7 +95,7 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     // Where management has a listener of its own, this one knows nothing of it but where a scanner reports.
     let beside = match (gateway.config.admin.listen, &gateway.admin.scanner) {
         (None, _) => beside.merge(crate::admin::routes(&gateway)),
-        (Some(_), Some(_)) => beside.merge(crate::admin::scanner_routes()),
+        (Some(_), Some(_)) => beside.merge(crate::admin::scanner_routes(&gateway)),
         (Some(_), None) => beside,
     };
     axum::Router::new()

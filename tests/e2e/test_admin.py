@@ -364,6 +364,48 @@ def test_what_each_role_may(gateway, owner, admin, viewer, key):
         problem(httpx.get(f"{gateway.url}{V1}/{path}", headers={"authorization": f"Bearer {key}"}), 403, "key_not_admin")
 
 
+def test_each_management_request_is_a_line_of_the_log_and_who_may_not_is_counted(start_gateway):
+    gateway = start_gateway()
+    key = gateway.new_key()
+    with client(gateway, "viewer") as viewer:
+        ok(viewer.get(f"{V1}/keys?owner=ann", headers={"x-request-id": "looked"}))
+        problem(viewer.post(f"{V1}/keys", json={"name": "mine"}), 403, "role_too_low")
+        problem(viewer.get(f"{V1}/keys/{key['key']}x"), 404, "key_not_found")
+        assert gateway.request("GET", f"{V1}/keys", key=key["key"]).status == 403
+        assert gateway.request("GET", f"{V1}/keys", key="kw_admin_wrong").status == 401
+
+        def lines():
+            told = [json.loads(line) for line in gateway.log().splitlines() if line.startswith("{")]
+            return [line for line in told if line.get("path", "").startswith(V1) or line.get("path") == "a path with a key in it"]
+
+        assert eventually(lambda: len(lines()) == 5), lines()
+        assert [(line.get("key"), line["method"], line["path"], line["status"], line.get("refused")) for line in lines()] == [
+            (viewer.key_id, "GET", f"{V1}/keys", 200, None),
+            (viewer.key_id, "POST", f"{V1}/keys", 403, "role_too_low"),
+            (viewer.key_id, "GET", "a path with a key in it", 404, "key_not_found"),
+            (key["id"], "GET", f"{V1}/keys", 403, "key_not_admin"),
+            (None, "GET", f"{V1}/keys", 401, "key_wrong_length"),
+        ]
+        assert lines()[0]["request_id"] == "looked"
+        assert {(line["from"], line["level"], line["target"]) for line in lines()} == {("127.0.0.1", "INFO", "keyward::request")}
+    metrics = gateway.request("GET", "/metrics").body.decode()
+    for code in ("role_too_low", "key_not_admin", "key_wrong_length"):
+        assert f'code="{code}"}} 1\n' in metrics, metrics
+
+
+def test_an_admin_key_is_explained_by_what_it_changed(gateway, owner):
+    with client(gateway, "admin") as admin:
+        explained = ok(owner.post(f"{V1}/keys/explain", json={"key": admin.key_id}))
+        assert (explained["last_use"], explained["last_change"]) == (None, None)
+        assert "has changed nothing" in gateway.run("keys", "explain", admin.key_id).stdout
+        made = ok(admin.post(f"{V1}/keys", json={"name": "its own"}), 201)
+        explained = ok(owner.post(f"{V1}/keys/explain", json={"key": admin.key_id}))
+        last = explained["last_change"]
+        assert (last["actor"], last["action"], last["subject"]) == (f"key:{admin.key_id}", "key.create", made["id"])
+        told = gateway.run("keys", "explain", admin.key_id).stdout
+        assert f"key.create of {made['id']}" in told and "Last used" not in told, told
+
+
 # Teams, projects, the gateway.
 
 

@@ -13,6 +13,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::Problem;
+use super::line::Shown;
 use crate::gateway::Gateway;
 use crate::key::caller::{Caller, Plane};
 use crate::key::{KeyRecord, Kind, Role};
@@ -27,9 +28,17 @@ pub struct Admin {
     role: Role,
 }
 
+/// The code of what a key's role does not allow.
+pub const TOO_LOW: &str = "role_too_low";
+
 /// Whose key a request carries, and what it may do.
 pub async fn caller(gateway: &Gateway, head: &Parts) -> Result<(Caller, Role), Problem> {
-    let caller = gateway.caller(head, Plane::Admin).await?;
+    let judged = gateway.judged(head, Plane::Admin).await;
+    let key = judged.as_ref().map_or_else(|refusal| refusal.key, |caller| Some(caller.id()));
+    if let (Some(key), Some(shown)) = (key, head.extensions.get::<Shown>()) {
+        shown.note(key);
+    }
+    let caller = judged?;
     let role = caller.record().role.unwrap_or(Role::Owner);
     Ok((caller, role))
 }
@@ -40,7 +49,7 @@ fn need(needed: Role, role: Role) -> Result<(), Problem> {
     }
     let (needed, role) = (needed.as_str(), role.as_str());
     let detail = format!("This needs an admin key with the role '{needed}', and yours has the role '{role}': ask an owner.");
-    Err(Problem::new(StatusCode::FORBIDDEN, "role_too_low", detail))
+    Err(Problem::new(StatusCode::FORBIDDEN, TOO_LOW, detail))
 }
 
 // === impl Viewer ===

@@ -12,6 +12,7 @@ mod github;
 mod groups;
 mod keys;
 mod leaks;
+mod line;
 mod once;
 mod openapi;
 pub(super) mod page;
@@ -136,8 +137,8 @@ fn is_beside(path: &str) -> bool {
 type Resource = (&'static str, fn() -> axum::routing::MethodRouter<Arc<Gateway>>);
 
 /// Where a scanner reports: it comes from outside, so that a listener which is management's alone is out of its reach.
-pub fn scanner_routes() -> axum::Router<Arc<Gateway>> {
-    routed(&[SCANNER])
+pub fn scanner_routes(gateway: &Arc<Gateway>) -> axum::Router<Arc<Gateway>> {
+    logged(routed(&[SCANNER]), gateway)
 }
 
 /// The management API.
@@ -146,7 +147,11 @@ pub fn routes(gateway: &Arc<Gateway>) -> axum::Router<Arc<Gateway>> {
     let runs = middleware::from_fn_with_state(Arc::clone(gateway), once::runs);
     let named = routed(&RESOURCES).layer(changes).merge(routed(&RUNS).layer(runs));
     let patient = middleware::map_request_with_state(Arc::clone(gateway), patient);
-    named.merge(routed(&BESIDE)).layer(patient).route("/admin/v1/openapi.json", get(openapi::show))
+    logged(named.merge(routed(&BESIDE)).layer(patient).route("/admin/v1/openapi.json", get(openapi::show)), gateway)
+}
+
+fn logged(routes: axum::Router<Arc<Gateway>>, gateway: &Arc<Gateway>) -> axum::Router<Arc<Gateway>> {
+    routes.layer(middleware::from_fn_with_state(Arc::clone(gateway), line::written))
 }
 
 async fn patient(State(gateway): State<Arc<Gateway>>, request: Request) -> Request {

@@ -32,6 +32,14 @@ impl AuditStore for Sqlite {
         })
     }
 
+    fn newest_of<'a>(&'a self, actor: &'a Actor) -> Answer<'a, Option<Entry>> {
+        Box::pin(async move {
+            let newest = "SELECT * FROM audit WHERE actor = ? ORDER BY number DESC LIMIT 1";
+            let row = sqlx::query(newest).bind(actor.to_string()).fetch_optional(&self.reads).await?;
+            row.as_ref().map(entry).transpose()
+        })
+    }
+
     fn audit_head(&self) -> Answer<'_, Head> {
         Box::pin(async move {
             let mut connection = self.reads.acquire().await?;
