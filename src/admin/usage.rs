@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use futures_util::StreamExt as _;
 use http::{HeaderName, Response, header};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -21,7 +21,7 @@ use crate::ledger::export::{Export, Format};
 use crate::life;
 use crate::problem::Problem;
 use crate::quota::AccountId;
-use crate::store::{GroupStore, KeyStore, RowsQuery, StoreError, UsageBy, UsageQuery, UsageRow};
+use crate::store::{GroupStore, KeyStore, LedgerStore, RowsQuery, StoreError, UsageBy, UsageQuery, UsageRow};
 
 /// What usage can be summed by.
 const BY: [(&str, UsageBy); 10] = [
@@ -42,6 +42,10 @@ const NONE: &str = "(none)";
 
 /// Whether all that has ended is in an export, which has no place for it but its head.
 const COMPLETE: HeaderName = HeaderName::from_static("keyward-complete");
+/// From when on all single requests are kept, where a time was asked for of which some are not any more.
+const KEPT_SINCE: HeaderName = HeaderName::from_static("keyward-kept-since");
+
+const HOUR: i64 = 3600;
 
 /// The query as it is written in a URL or on the command line.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -72,8 +76,11 @@ pub struct Params {
 #[derive(Serialize, ToSchema)]
 pub struct Sums {
     object: &'static str,
-    /// Whether all that has ended is in them; false while the store takes nothing, and `/readyz` tells why.
+    /// Whether all that has ended is in them; false while the store takes nothing, and `/readyz` tells why, and where `note` tells what else is not.
     complete: bool,
+    /// Which hours are left out, as the time ends or begins within them and the sums of whole hours alone are kept (`ledger.keep`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     #[serde(flatten)]
     page: Page<UsageRow>,
 }
@@ -93,8 +100,11 @@ pub(super) async fn show(
     let query = parse(by, params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let UsageQuery { key, project, team, .. } = whose(&gateway, params.key, params.project, params.team).await?;
     let query = UsageQuery { key, project, team, ..query };
-    let complete = gateway.take_in_newest("usage is shown").await;
+    let is_newest = gateway.take_in_newest("usage is shown").await;
     let rows = gateway.ledger_store.usage(&query).await?;
+    // Asked for after the sums: what is deleted meanwhile may be said to be missing, and is never missing unsaid.
+    let note = left_out(&*gateway.ledger_store, query.since, query.until).await?;
+    let complete = is_newest && note.is_none();
     // Where the sum of none was the last one, `next` was empty in versions before this one.
     let is_at = |row: &UsageRow, after: &str| named(row) == after || row.group == after;
     if let Some(after) = params.after.as_ref().filter(|after| !rows.iter().any(|row| is_at(row, after))) {
@@ -105,7 +115,7 @@ pub(super) async fn show(
     let is_before = |row: &UsageRow| params.after.as_ref().is_some_and(|after| !is_at(row, after));
     let rest = rows.into_iter().skip_while(is_before).skip(usize::from(params.after.is_some()));
     let page = page::cut(rest.take(most + 1).collect(), most, |row| named(row).to_owned());
-    Ok(Json(Sums { object: "list", complete, page }).into_response())
+    Ok(Json(Sums { object: "list", complete, note, page }).into_response())
 }
 
 /// What a page ends with: clients take an empty name for the end of the list.
@@ -129,7 +139,8 @@ pub struct ExportParams {
     key: Option<String>,
 }
 
-/// Single requests, oldest first, as lines; the header `keyward-complete` is `false` while the store does not take the newest.
+/// Single requests, oldest first, as lines; the header `keyward-complete` is `false` while the store does not take the newest, and where `since` is
+/// before `keyward-kept-since`: of the time before that, not all of them are kept (`ledger.keep`).
 #[utoipa::path(get, path = "/admin/v1/usage/export", tag = "usage", params(ExportParams), responses((status = 200, description = "JSON lines or CSV", content((String = "application/jsonl"), (String = "text/csv"))), (status = "4XX", body = Problem)))]
 pub(super) async fn export(
     _: Viewer,
@@ -141,17 +152,44 @@ pub(super) async fn export(
     let format = Format::parse(params.format.as_deref().unwrap_or("jsonl")).map_err(Problem::query)?;
     let query = parse_export(params.since.as_deref(), params.until.as_deref()).map_err(Problem::query)?;
     let query = RowsQuery { key: whose(&gateway, params.key, None, None).await?.key, ..query };
-    let complete = gateway.take_in_newest("usage is exported").await;
+    let is_newest = gateway.take_in_newest("usage is exported").await;
+    let (store, since, until) = (Arc::clone(&gateway.ledger_store), query.since, query.until);
     let export = Export::new(Arc::clone(&gateway.ledger_store), query, format);
     // The first page before the head: a store that is down is a 503, and not an export that breaks off.
     let (first, export) = export.next().await?;
+    let kept_since = store.pruned_until(since, until).await?;
+    // Who names no beginning asks for what there is.
+    let complete = is_newest && (since.is_none() || kept_since.is_none());
     let later = futures_util::stream::try_unfold(export, |export| async move {
         let Some(export) = export else { return Ok(None) };
         export.next().await.map(Some).inspect_err(|e| tracing::error!(error = %e, "an export breaks off"))
     });
     let text = futures_util::stream::once(std::future::ready(Ok(first))).chain(later);
     let headers = [(header::CONTENT_TYPE, format.media_type()), (COMPLETE, if complete { "true" } else { "false" })];
-    Ok((headers, Body::from_stream(text)).into_response())
+    let kept_since = kept_since.map(|kept_since| [(KEPT_SINCE, kept_since.to_string())]);
+    Ok((headers, kept_since, Body::from_stream(text)).into_response())
+}
+
+/// What sums over a time leave out though it is in it: of an hour whose requests have had their time only the sum of the whole is kept.
+pub async fn left_out(store: &dyn LedgerStore, since: Option<Timestamp>, until: Option<Timestamp>) -> Result<Option<String>, StoreError> {
+    let mut hours: Vec<[Timestamp; 2]> = Vec::new();
+    for hour in [since, until].into_iter().flatten().filter_map(hour_around) {
+        if !hours.contains(&hour) && store.pruned_until(Some(hour[0]), Some(hour[1])).await?.is_some() {
+            hours.push(hour);
+        }
+    }
+    let hours: Vec<String> = hours.iter().map(|[begins, ends]| format!("from {begins} to {ends}")).collect();
+    Ok((!hours.is_empty()).then(|| {
+        let hours = hours.join(" and the one ");
+        format!("Not all of the hour {hours} is in these sums: its requests have had their time (ledger.keep), and their sum is told of whole hours alone: begin and end with one.")
+    }))
+}
+
+/// The hour that a time is in the middle of.
+fn hour_around(time: Timestamp) -> Option<[Timestamp; 2]> {
+    let begins = Timestamp::from_second(time.as_second().div_euclid(HOUR) * HOUR).ok()?;
+    let ends = begins.checked_add(SignedDuration::from_secs(HOUR)).ok()?;
+    (begins < time).then_some([begins, ends])
 }
 
 async fn whose(gateway: &Gateway, key: Option<String>, project: Option<String>, team: Option<String>) -> Result<UsageQuery, Problem> {

@@ -80,13 +80,23 @@ impl Usage {
             let key = admin::known_usage(&store, &store, key, None, None).await??.key;
             let query = RowsQuery { key, ..admin::parse_export_query(since.as_deref(), until.as_deref())? };
             wait_for_newest(&config.data, &store).await?;
+            if let (Some(_), Some(kept_since)) = (query.since, store.pruned_until(query.since, query.until).await?) {
+                eprintln!(
+                    "note: single requests from before {kept_since} are not all kept (ledger.keep), and those that are gone are not told here: \
+                     'keyward usage' sums them up by whole hours"
+                );
+            }
             return export(store, &format, query).await;
         }
         let query = admin::parse_usage_query(&self.by, self.since.as_deref(), self.until.as_deref())?;
         let store = Installation::existing(&config.data).await?.store;
         let UsageQuery { key, project, team, .. } = admin::known_usage(&store, &store, self.key, self.project, self.team).await??;
         wait_for_newest(&config.data, &store).await?;
-        let rows = store.usage(&UsageQuery { key, project, team, ..query }).await?;
+        let query = UsageQuery { key, project, team, ..query };
+        let rows = store.usage(&query).await?;
+        if let Some(note) = admin::left_out_of_usage(&store, query.since, query.until).await? {
+            eprintln!("note: {note}");
+        }
         if self.json {
             output::json(&rows)?;
             return Ok(ExitCode::SUCCESS);

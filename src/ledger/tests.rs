@@ -423,6 +423,9 @@ impl LedgerStore for Flaky {
     fn prune(&self, before: Timestamp) -> Answer<'_, u64> {
         self.unless_down(self.inner.prune(before))
     }
+    fn pruned_until(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> Answer<'_, Option<Timestamp>> {
+        self.unless_down(self.inner.pruned_until(since, until))
+    }
     fn sweep(&self) -> Answer<'_, u64> {
         self.unless_down(self.inner.sweep())
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::calls::{no_tool, wrong};
 use crate::admin::explain::Sources;
-use crate::admin::parse_usage_query;
+use crate::admin::{left_out_of_usage, parse_usage_query};
 use crate::gateway::Gateway;
 use crate::key::Caller;
 use crate::quota::limits;
@@ -66,7 +66,8 @@ pub fn all() -> Vec<Tool> {
             }),
             json!({
                 "rows": { "type": "array", "items": { "type": "object" } },
-                "complete": { "type": "boolean", "description": "False while the newest requests are in no row yet." },
+                "complete": { "type": "boolean", "description": "False while the newest requests are in no row yet, or where 'note' tells what is left out." },
+                "note": { "type": "string", "description": "What is left out." },
             }),
         ),
         tool(
@@ -113,9 +114,14 @@ async fn usage(gateway: &Gateway, caller: &Caller, arguments: Value) -> Result<V
     }
     let query = parse_usage_query(by, since.as_deref(), until.as_deref())?;
     let query = UsageQuery { key: Some(caller.id().to_string()), ..query };
-    let complete = gateway.take_in_newest("usage is shown").await;
+    let is_newest = gateway.take_in_newest("usage is shown").await;
     let rows = gateway.ledger_store.usage(&query).await.map_err(|e| down(&e))?;
-    Ok(json!({ "rows": rows, "complete": complete }))
+    let note = left_out_of_usage(&*gateway.ledger_store, query.since, query.until).await.map_err(|e| down(&e))?;
+    let mut told = json!({ "rows": rows, "complete": is_newest && note.is_none() });
+    if let Some(note) = note {
+        told["note"] = note.into();
+    }
+    Ok(told)
 }
 
 /// What a key's holder may know: no more of the limits that others share than a request of theirs would be told.

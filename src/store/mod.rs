@@ -122,6 +122,8 @@ pub trait LedgerStore: Send + Sync {
     /// Deletes some requests that began in an hour that was over at `before` and have ended, but for those that came at the time of an open one; their
     /// sums stay. Tells how many.
     fn prune(&self, before: Timestamp) -> Answer<'_, u64>;
+    /// Until when requests of a time are deleted, of which the sums of whole hours alone tell: the end of the newest hour with such in it.
+    fn pruned_until(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> Answer<'_, Option<Timestamp>>;
     /// When the newest request came.
     fn newest(&self) -> Answer<'_, Option<Timestamp>>;
     /// Looks at some more of what is kept of requests together, and forgets what none has any more; tells how much.

@@ -196,6 +196,51 @@ def test_what_the_store_has_not_taken_yet_is_told_beside_what_the_command_line_s
     assert noted() == "" and gateway.usage("key", key["id"], 2)["requests"] == 2
 
 
+def test_a_part_of_an_hour_whose_requests_have_had_their_time_is_said_to_be_left_out(start_gateway):
+    gateway = start_gateway(env={"KEYWARD_LEDGER_KEEP": "1h"})
+    key, admin = gateway.new_key(), gateway.new_key(kind="admin")["key"]
+    ask(gateway, key, model="simulator/echo")
+    assert gateway.usage("key", key["id"], 1)["requests"] == 1
+    gateway.stop()
+    # As if it had come at half past, five hours ago; another comes now, so that the clock is believed.
+    hour = datetime.datetime.now(datetime.UTC).replace(minute=0, second=0, microsecond=0) - datetime.timedelta(hours=5)
+    micros = int(hour.timestamp() + 1800) * 1_000_000
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as store:
+        store.execute("UPDATE ledger SET place = ? << 8, ended = ?", (micros, micros))
+        store.execute("DELETE FROM rollups")
+        store.execute("DELETE FROM rolled")
+    gateway.start()
+    ask(gateway, key, model="simulator/echo")
+    assert gateway.usage("key", key["id"], 2)["requests"] == 2
+    gateway.stop()
+    gateway.start()
+
+    def time(minutes):
+        return (hour + datetime.timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def sums(since=None, until=None):
+        query = "".join(f"&{name}={value}" for name, value in (("since", since), ("until", until)) if value)
+        told = gateway.request("GET", f"/admin/v1/usage?by=key{query}", key=admin).json()
+        return sum(row["requests"] for row in told["data"]), told["complete"], told.get("note", "")
+
+    def export(query):
+        answer = gateway.request("GET", f"/admin/v1/usage/export?{query}", key=admin)
+        return len(answer.body.splitlines()), answer.headers["keyward-complete"], answer.headers.get("keyward-kept-since")
+
+    assert eventually(lambda: export("")[0] == 1), export("")
+    assert [sums(), sums(time(0)), sums(time(0), time(60)), sums(time(60))] == [(2, True, ""), (2, True, ""), (1, True, ""), (1, True, "")]
+    for since, until, requests in ((time(15), None, 1), (None, time(45), 0), (time(15), time(45), 0)):
+        count, complete, note = sums(since, until)
+        assert (count, complete) == (requests, False) and f"from {time(0)} to {time(60)} " in note and "ledger.keep" in note, note
+        assert note.count(time(0)) == 1
+    flags = ["--by", "key", "--since", time(15)]
+    assert f"from {time(0)} to {time(60)} " in gateway.run("usage", *flags).stderr and gateway.run("usage", "--by", "key").stderr == ""
+    # Of single requests all that is deleted is missing; who names no beginning asks for what there is.
+    assert export("") == (1, "true", time(60))
+    assert export(f"since={time(0)}") == (1, "false", time(60)) and export(f"since={time(60)}") == (1, "true", None)
+    assert time(60) in gateway.run("usage", "export", "--since", time(0)).stderr and gateway.run("usage", "export").stderr == ""
+
+
 @pytest.mark.parametrize("by, group", [("provider", "test"), ("operation", "chat"), ("project", ""), ("team", "")])
 def test_usage_is_summed_by_what_else_there_is(gateway, upstream, by, group):
     key = gateway.new_key(name="summed")

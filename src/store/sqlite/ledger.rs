@@ -143,6 +143,10 @@ impl LedgerStore for Sqlite {
         Box::pin(rollups::prune(&self.writes, before, PRUNED_AT_ONCE))
     }
 
+    fn pruned_until(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> Answer<'_, Option<Timestamp>> {
+        Box::pin(Span::new(since, until).pruned_until(&self.reads))
+    }
+
     fn newest(&self) -> Answer<'_, Option<Timestamp>> {
         Box::pin(async move {
             let place: Option<i64> = sqlx::query_scalar("SELECT MAX(place) FROM ledger").fetch_one(&self.reads).await?;

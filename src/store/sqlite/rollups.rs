@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::{PLACES, ROOM, place};
+use super::{PLACES, ROOM, came_at, place};
 use crate::store::{StoreError, UsageBy};
 
 /// In places.
@@ -154,6 +154,14 @@ impl Span {
             query = query.bind(*value);
         }
         Ok(query.fetch_all(pool).await?)
+    }
+
+    /// The end of its newest hour, of which it may have a part alone, that has pruned rows.
+    pub(super) async fn pruned_until(self, pool: &SqlitePool) -> Result<Option<Timestamp>, StoreError> {
+        let newest = "SELECT MAX(number) FROM rolled WHERE span = 1 AND pruned AND number >= ? AND number < ?";
+        let hours = [self.since / HOUR, self.until.saturating_add(HOUR - 1) / HOUR];
+        let newest: Option<i64> = sqlx::query_scalar(newest).bind(hours[0]).bind(hours[1]).fetch_one(pool).await?;
+        Ok(newest.map(|hour| came_at((hour + 1) * HOUR)))
     }
 }
 

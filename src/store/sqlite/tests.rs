@@ -386,6 +386,32 @@ async fn what_requests_have_in_common_is_kept_once_and_for_as_long_as_one_has_it
 }
 
 #[tokio::test]
+async fn it_is_known_until_when_requests_are_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
+    let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
+    for (id, minute) in [("a7f", 70), ("b7f", 190), ("c7f", 310)] {
+        let begun = begun_at(at(minute), id, "m");
+        store.apply("n", &[Entry::Begin(Arc::clone(&begun)), answered(Of::Begun(begun), 1)], Cursor::default()).await.unwrap();
+    }
+    assert_eq!(store.pruned_until(None, None).await.unwrap(), None);
+    while store.prune(at(240)).await.unwrap() > 0 {}
+    let spans = [
+        (None, None),
+        (Some(119), None),
+        (Some(240), None),
+        (Some(120), Some(180)),
+        (None, Some(181)),
+        (None, Some(180)),
+        (None, Some(60)),
+    ];
+    let until = [Some(240), Some(240), None, None, Some(240), Some(120), None];
+    for ((since, before), until) in spans.into_iter().zip(until) {
+        assert_eq!(store.pruned_until(since.map(at), before.map(at)).await.unwrap(), until.map(at), "{since:?} {before:?}");
+    }
+}
+
+#[tokio::test]
 async fn requests_that_came_at_once_have_a_row_each_whatever_their_ids() {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&folder.path().join("keyward.db")).await.unwrap();
