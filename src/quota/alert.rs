@@ -3,6 +3,9 @@
 //! The call is one of the Standard Webhooks (<https://www.standardwebhooks.com>): `webhook-id`, `webhook-timestamp`, and in
 //! `webhook-signature` the HMAC-SHA-256 of both and the body, so that any of their libraries can verify it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +18,7 @@ use ring::hmac;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::account::AccountId;
 use super::limits::Budget;
@@ -31,11 +35,13 @@ pub const THRESHOLDS: [u8; 3] = [50, 80, 100];
 
 /// Under way at the most: each of another account.
 const AT_ONCE: usize = 16;
-/// Those that were not taken at first, and are told again for a while; of more the store tells after a restart.
+/// Those that are in memory until they are told for the first time, and those that were not taken then and are told again until they are: more
+/// wait in the store alone.
+const WAITING: usize = 1024;
 const INSISTED_ON: usize = 256;
 const LAST_MOMENT: Duration = Duration::from_secs(2);
-const ATTEMPTS: u32 = 8;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two attempts: twice as long each time, up to the longest, which is also how often it is looked for what waits in the store alone.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A budget passed a threshold.
@@ -71,6 +77,16 @@ pub struct Alerts {
     queue: mpsc::UnboundedReceiver<Alert>,
     store: Arc<dyn GroupStore>,
     webhook: Option<Arc<Webhook>>,
+    pauses: [Duration; 2],
+}
+
+/// What is in memory to be told for the first time, and the names of all that is in memory to be told.
+#[derive(Default)]
+struct Waiting {
+    calls: VecDeque<Call>,
+    known: HashSet<String>,
+    /// More may wait in the store alone.
+    is_more: bool,
 }
 
 /// Where alerts go.
@@ -83,7 +99,7 @@ pub struct Webhook {
 /// A sender, and who delivers what it is given.
 pub fn channel(store: Arc<dyn GroupStore>, webhook: Option<Webhook>) -> (AlertSender, Alerts) {
     let (sender, queue) = mpsc::unbounded_channel();
-    (AlertSender(sender), Alerts { queue, store, webhook: webhook.map(Arc::new) })
+    (AlertSender(sender), Alerts { queue, store, webhook: webhook.map(Arc::new), pauses: PAUSES })
 }
 
 // === impl AlertSender ===
@@ -107,13 +123,19 @@ impl Alerts {
     }
 
     /// Delivers until shutdown, and then for a moment what is under way. Each is written down before it is told. Each account's are told for
-    /// the first time in their order, beside all others'; one that is not taken keeps no other waiting, and is told again, also after a restart.
+    /// the first time in their order, beside all others'; one that is not taken keeps no other waiting, and is told again until it is, also
+    /// after a restart.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
-        let mut waiting = VecDeque::from(self.left().await);
+        let (mut waiting, mut is_time_to_look) = (Waiting::default(), true);
+        let mut look = interval_at(Instant::now() + self.pauses[1], self.pauses[1]);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut calling, mut insisting, mut busy) = (JoinSet::new(), JoinSet::new(), HashSet::new());
         loop {
+            if std::mem::take(&mut is_time_to_look) {
+                self.take_in(&mut waiting).await;
+            }
             while let Some(webhook) = self.webhook.clone().filter(|_| calling.len() < AT_ONCE)
-                && let Some(call) = next(&mut waiting, &busy)
+                && let Some(call) = waiting.next(&busy)
             {
                 busy.insert(call.account().to_owned());
                 let store = Arc::clone(&self.store);
@@ -125,17 +147,30 @@ impl Alerts {
                     // A call that panicked has no account any more; there is nothing in one that could.
                     let Ok((call, refused)) = told else { continue };
                     busy.remove(call.account());
-                    if let (Some(why), Some(webhook)) = (refused, self.webhook.clone().filter(|_| insisting.len() < INSISTED_ON)) {
-                        let store = Arc::clone(&self.store);
-                        insisting.spawn(async move { webhook.insist(&call, &*store, why).await });
+                    match (refused, self.webhook.clone().filter(|_| insisting.len() < INSISTED_ON)) {
+                        (None, _) => waiting.told(&call.name),
+                        (Some(why), Some(webhook)) => {
+                            let (store, pauses) = (Arc::clone(&self.store), self.pauses);
+                            insisting.spawn(async move { webhook.insist(call, &*store, why, pauses).await });
+                        }
+                        (Some(_), None) => waiting.left(&call.name),
                     }
                     continue;
                 }
-                Some(_) = insisting.join_next() => continue,
+                Some(told) = insisting.join_next() => {
+                    told.iter().for_each(|name| waiting.told(name));
+                    continue;
+                }
+                _ = look.tick(), if waiting.is_more => {
+                    is_time_to_look = true;
+                    continue;
+                }
                 _ = shutdown.wait_for(|stop| *stop) => break,
             };
             let Some(alert) = alert else { break };
-            waiting.extend(self.written_down(alert).await);
+            if let Some(call) = self.written_down(alert).await {
+                waiting.add(call);
+            }
         }
         // What is not taken by then waits in the store.
         let last = async {
@@ -147,16 +182,23 @@ impl Alerts {
         let _ = tokio::time::timeout(LAST_MOMENT, last).await;
     }
 
-    /// What the last run left untold.
-    async fn left(&self) -> Vec<Call> {
+    /// Takes in what waits in the store alone, as after a start, as far as there is room.
+    async fn take_in(&self, waiting: &mut Waiting) {
         if self.webhook.is_none() {
-            return Vec::new();
+            return;
         }
-        let left = self.store.waiting_alerts().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "alerts that waited when the gateway stopped cannot be read");
-            Vec::new()
-        });
-        left.into_iter().map(|(name, body)| Call::of(name, body)).collect()
+        // Of so many, at least as many as there is room for are not in memory.
+        let most = WAITING + INSISTED_ON + AT_ONCE + WAITING;
+        match self.store.waiting_alerts(u32::try_from(most).unwrap_or(u32::MAX)).await {
+            Ok(left) => {
+                waiting.is_more = left.len() == most;
+                left.into_iter().for_each(|(name, body)| waiting.add(Call::of(name, body)));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "alerts that wait cannot be read, and will be later");
+                waiting.is_more = true;
+            }
+        }
     }
 
     /// The next alert that waits.
@@ -180,10 +222,34 @@ impl Alerts {
     }
 }
 
-/// What waits for longest of an account of which nothing is being told.
-fn next(waiting: &mut VecDeque<Call>, busy: &HashSet<String>) -> Option<Call> {
-    let at = waiting.iter().position(|call| !busy.contains(call.account()))?;
-    waiting.remove(at)
+// === impl Waiting ===
+
+impl Waiting {
+    /// One more, if there is room for it; else it waits in the store, where those that come later may be told before it.
+    fn add(&mut self, call: Call) {
+        if self.calls.len() >= WAITING {
+            self.is_more = true;
+        } else if self.known.insert(call.name.clone()) {
+            self.calls.push_back(call);
+        }
+    }
+
+    /// What waits for longest of an account of which nothing is being told.
+    fn next(&mut self, busy: &HashSet<String>) -> Option<Call> {
+        let at = self.calls.iter().position(|call| !busy.contains(call.account()))?;
+        self.calls.remove(at)
+    }
+
+    /// It was taken.
+    fn told(&mut self, name: &str) {
+        self.known.remove(name);
+    }
+
+    /// It was not, and waits in the store alone.
+    fn left(&mut self, name: &str) {
+        self.known.remove(name);
+        self.is_more = true;
+    }
 }
 
 // === impl Call ===
@@ -238,19 +304,24 @@ impl Webhook {
         (call, refused)
     }
 
-    /// Calls it until it takes an alert that it did not take at first, a few times.
-    async fn insist(&self, call: &Call, store: &dyn GroupStore, mut why: String) {
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..ATTEMPTS {
-            tracing::warn!(error = why, retry_s = pause.as_secs(), "the alert webhook did not take an alert");
+    /// Calls it until it takes an alert that it did not take at first, and tells its name.
+    async fn insist(&self, call: Call, store: &dyn GroupStore, mut why: String, [mut pause, longest]: [Duration; 2]) -> String {
+        loop {
+            let (alert, retry_s) = (&call.name, pause.as_secs());
+            if pause < longest {
+                tracing::warn!(alert, error = why, retry_s, "the alert webhook did not take an alert");
+            } else {
+                tracing::error!(alert, error = why, retry_s, "the alert webhook does not take an alert: check alerts.webhook");
+            }
             tokio::time::sleep(pause).await;
-            pause *= 2;
-            match self.call(call).await {
-                Ok(()) => return call.taken(store).await,
+            pause = (pause * 2).min(longest);
+            match self.call(&call).await {
+                Ok(()) => break,
                 Err(again) => why = again,
             }
         }
-        tracing::error!(alert = call.name, error = why, "the alert webhook took no alert after {ATTEMPTS} attempts: check alerts.webhook");
+        call.taken(store).await;
+        call.name
     }
 
     async fn call(&self, Call { id, body, .. }: &Call) -> Result<(), String> {

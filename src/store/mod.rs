@@ -62,8 +62,8 @@ pub trait GroupStore: Send + Sync {
     fn put_group<'a>(&'a self, group: &'a Group, was: Option<&'a Group>, note: &'a Note) -> Answer<'a, bool>;
     /// Whether an alert of this name was never given before; from now on it was, and where it has a body it waits to be taken.
     fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp, body: Option<&'a str>) -> Answer<'a, bool>;
-    /// Alerts that no webhook has taken yet, each with its body.
-    fn waiting_alerts(&self) -> Answer<'_, Vec<(String, String)>>;
+    /// Up to `most` alerts that no webhook has taken yet, each with its body, oldest first.
+    fn waiting_alerts(&self, most: u32) -> Answer<'_, Vec<(String, String)>>;
     /// An alert needs to be told no more.
     fn alert_taken<'a>(&'a self, name: &'a str) -> Answer<'a, ()>;
 }

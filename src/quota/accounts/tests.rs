@@ -39,8 +39,8 @@ impl GroupStore for Gated {
     fn first_alert<'a>(&'a self, name: &'a str, at: Timestamp, body: Option<&'a str>) -> Answer<'a, bool> {
         self.inner.first_alert(name, at, body)
     }
-    fn waiting_alerts(&self) -> Answer<'_, Vec<(String, String)>> {
-        self.inner.waiting_alerts()
+    fn waiting_alerts(&self, most: u32) -> Answer<'_, Vec<(String, String)>> {
+        self.inner.waiting_alerts(most)
     }
     fn alert_taken<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
         self.inner.alert_taken(name)

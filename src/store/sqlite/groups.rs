@@ -61,10 +61,10 @@ impl GroupStore for Sqlite {
         })
     }
 
-    fn waiting_alerts(&self) -> Answer<'_, Vec<(String, String)>> {
+    fn waiting_alerts(&self, most: u32) -> Answer<'_, Vec<(String, String)>> {
         Box::pin(async move {
-            let waiting = sqlx::query_as("SELECT name, waiting FROM alerts WHERE waiting IS NOT NULL ORDER BY at, name");
-            Ok(waiting.fetch_all(&self.reads).await?)
+            let waiting = sqlx::query_as("SELECT name, waiting FROM alerts WHERE waiting IS NOT NULL ORDER BY at, name LIMIT ?");
+            Ok(waiting.bind(most).fetch_all(&self.reads).await?)
         })
     }
 
