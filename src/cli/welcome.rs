@@ -1,10 +1,13 @@
 //! The first start: an admin key and a first key, shown once, with lines that work when pasted.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use super::{CliError, output};
 use crate::admin::keys::{self, NewKeyOrder};
+use crate::catalog::model::Modality;
+use crate::catalog::{Capability, Model};
 use crate::key::{Kind, Pepper};
 use crate::route::Router;
 use crate::store::audit::Actor;
@@ -12,6 +15,13 @@ use crate::store::sqlite::Sqlite;
 
 /// Providers that a newcomer is most likely to have a credential of.
 const WELL_KNOWN: [&str; 8] = ["openai", "openrouter", "mistral", "groq", "deepseek", "xai", "togetherai", "ollama"];
+
+/// One of these, whoever has it.
+const SMALL: &str = "gpt-4o-mini";
+/// In the names of models that chat in no ordinary way, or not for long.
+const OTHERS: [&str; 14] = [
+    "preview", "beta", "alpha", "exp", "latest", "embed", "rerank", "guard", "moderation", "whisper", "tts", "ocr", "research", "realtime",
+];
 
 /// Where the store has no key yet: makes the first two and shows them. Otherwise nothing.
 pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: SocketAddr) -> Result<(), CliError> {
@@ -29,11 +39,8 @@ pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: So
     let admin = make("first admin key", Kind::Admin).await?.key;
     let key = make("first key", Kind::Live).await?.key;
     let live: Vec<&str> = router.live().map(|provider| provider.id.as_str()).collect();
-    let model = router.live().find(|provider| !provider.is_simulator()).and_then(|provider| {
-        let first = provider.models.keys().next()?;
-        let small = provider.models.keys().find(|model| model.as_str() == "gpt-4o-mini").unwrap_or(first);
-        Some(format!("{}/{small}", provider.id))
-    });
+    let real = router.live().filter(|provider| !provider.is_simulator());
+    let model = real.into_iter().find_map(|provider| Some(format!("{}/{}", provider.id, talker(&provider.models)?)));
     let model = model.as_deref().unwrap_or("simulator/echo");
     let address = reached_at(address);
     let shown = output::show(&format!(
@@ -73,6 +80,27 @@ fn reached_at(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
+/// Who answers a newcomer's first question: a small one that is well known, else the newest that chats, the cheapest of those; none that may be gone
+/// or changed tomorrow.
+fn talker(models: &BTreeMap<String, Model>) -> Option<&str> {
+    let price = |model: &Model| model.price.as_ref().map_or(f64::INFINITY, |price| price.output);
+    let talks = || models.iter().filter(|(id, model)| talks(id, model));
+    let known = talks().find(|(id, _)| id.as_str() == SMALL);
+    let newest = || talks().max_by(|(_, a), (_, b)| a.released.cmp(&b.released).then(price(b).total_cmp(&price(a))));
+    known.or_else(newest).map(|(id, _)| id.as_str())
+}
+
+/// Whether the catalogue has a model as one that answers text with text, and is there to stay.
+fn talks(id: &str, model: &Model) -> bool {
+    let name = id.to_lowercase();
+    let of_text = |modalities: &[Modality]| modalities.is_empty() || modalities.contains(&Modality::Text);
+    let speaks_alone = model.gives.iter().all(|modality| *modality == Modality::Text);
+    // What only embeds, ranks or transcribes can do none of these.
+    let chats = [Capability::Temperature, Capability::Tools, Capability::Reasoning].iter().any(|one| model.can.contains(one));
+    let is_other = OTHERS.iter().any(|other| name.contains(other));
+    model.status.is_none() && model.max_output != Some(0) && of_text(&model.takes) && speaks_alone && chats && !is_other
+}
+
 fn others(router: &Router) -> String {
     let mut text = String::from("Others are switched on by a variable:\n");
     for (id, dormant) in router.dormant().filter(|(id, _)| WELL_KNOWN.contains(id)) {
@@ -81,4 +109,30 @@ fn others(router: &Router) -> String {
     let more = router.dormant().filter(|(id, _)| !WELL_KNOWN.contains(id)).count();
     text.push_str(&format!("  and {more} more: keyward providers list\n"));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::catalog::Catalog;
+
+    #[test]
+    fn a_newcomers_first_model_chats_and_is_there_to_stay() {
+        let catalog = Catalog::load(None).unwrap();
+        let named: BTreeMap<&str, &str> =
+            catalog.iter().filter_map(|provider| Some((provider.id.as_str(), talker(&provider.models)?))).collect();
+        for (provider, id) in &named {
+            let models = &catalog.get(provider).unwrap().models;
+            let model = &models[*id];
+            assert!(model.status.is_none() && model.gives.iter().all(|gives| *gives == Modality::Text), "{provider}/{id}");
+            assert!(!["preview", "beta", "embed", "rerank", "image"].iter().any(|word| id.to_lowercase().contains(word)), "{provider}/{id}");
+            let newer = models.iter().find(|(id, other)| talks(id, other) && other.released > model.released);
+            assert!(newer.is_none() || *id == SMALL, "{provider}/{id}: {newer:?}");
+        }
+        assert!(named.len() > 120 && named["openai"] == SMALL, "{named:?}");
+        // They embed and rank.
+        assert_eq!(["voyage", "jina"].map(|provider| named.get(provider)), [None, None]);
+    }
 }
