@@ -202,7 +202,7 @@ fn another_secret(path: &Path, what: &str) -> String {
 }
 
 /// Whether a gateway has run on it, and made its store to the end.
-fn has_run(data: &Path) -> bool {
+pub fn has_run(data: &Path) -> bool {
     data.join("ledger").join("node").exists()
 }
 

@@ -72,6 +72,7 @@ impl Serve {
         let client = Client::new(&config.upstream, &config.fetch)?;
         let scanner = config.admin.github_public_keys.as_deref().map(ScannerKeys::new).transpose()?;
         config.admin.github_public_keys.as_deref().and_then(ScannerKeys::fault).iter().for_each(|fault| tracing::warn!("{fault}"));
+        let is_first = !installation::has_run(&config.data);
         let (Installation { data, pepper, store }, locked) = Installation::of_gateway(&config.data).await?;
         installation::open_to_others(&data).iter().for_each(|open| tracing::warn!("{open}"));
         let ledger = Arc::new(locked.open()?);
@@ -86,7 +87,7 @@ impl Serve {
         }
         let drain = Drain::new(Arc::clone(&ledger), store.clone());
         let assumed = drain.recover().await;
-        welcome::greet(&store, &pepper, &switchboard.router(), listener.local_addr()?).await?;
+        welcome::greet(&store, &pepper, &switchboard.router(), listener.local_addr()?, is_first).await?;
 
         let (alerts, alerting) = alert::channel(store.clone(), webhook(&config, &env)?);
         let accounts = Arc::new(Accounts::new(store.clone(), store.clone(), Some(drain.handle()), alerts));

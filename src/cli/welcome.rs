@@ -18,14 +18,17 @@ const WELL_KNOWN: [&str; 8] = ["openai", "openrouter", "mistral", "groq", "deeps
 
 /// One of these, whoever has it.
 const SMALL: &str = "gpt-4o-mini";
-/// In the names of models that chat in no ordinary way, or not for long.
-const OTHERS: [&str; 14] = [
-    "preview", "beta", "alpha", "exp", "latest", "embed", "rerank", "guard", "moderation", "whisper", "tts", "ocr", "research", "realtime",
-];
+/// Words in the names of models that chat in no ordinary way, or not for long.
+const OTHERS: &str = "preview beta alpha exp latest embed rerank guard moderation whisper tts ocr research realtime";
 
-/// Where the store has no key yet: makes the first two and shows them. Otherwise nothing.
-pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: SocketAddr) -> Result<(), CliError> {
+/// Where the store has no key yet: makes the first two and shows them. At the first start with keys that were made before it, tells how to make
+/// others. Otherwise nothing.
+pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: SocketAddr, is_first: bool) -> Result<(), CliError> {
     if store.has_keys().await? {
+        if is_first {
+            // Nobody loses a key by not seeing it.
+            let _ = output::print(&without_keys(router));
+        }
         return Ok(());
     }
     // A standard output that was closed is this too: nobody would ever see them.
@@ -38,9 +41,8 @@ pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: So
     let make = |name: &'static str, kind| keys::create(store, store, pepper, NewKeyOrder::new(name, kind), &Actor::Gateway);
     let admin = make("first admin key", Kind::Admin).await?.key;
     let key = make("first key", Kind::Live).await?.key;
-    let live: Vec<&str> = router.live().map(|provider| provider.id.as_str()).collect();
-    let real = router.live().filter(|provider| !provider.is_simulator());
-    let model = real.into_iter().find_map(|provider| Some(format!("{}/{}", provider.id, talker(&provider.models)?)));
+    let mut real = router.live().filter(|provider| !provider.is_simulator());
+    let model = real.find_map(|provider| Some(format!("{}/{}", provider.id, talker(&provider.models)?)));
     let model = model.as_deref().unwrap_or("simulator/echo");
     let address = reached_at(address);
     let shown = output::show(&format!(
@@ -49,7 +51,6 @@ pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: So
   admin key   {admin}
   first key   {key}
 
-Live providers: {}
 {}
 Try it:
 
@@ -58,8 +59,7 @@ Try it:
   python3 -c 'from openai import OpenAI; print(OpenAI(base_url=\"http://{address}/v1\", api_key=\"{key}\").chat.completions.create(model=\"{model}\", messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}]).choices[0].message.content)'
 
 ",
-        live.join(", "),
-        others(router),
+        providers(router),
     ));
     shown.map_err(|e| {
         format!(
@@ -97,12 +97,27 @@ fn talks(id: &str, model: &Model) -> bool {
     let speaks_alone = model.gives.iter().all(|modality| *modality == Modality::Text);
     // What only embeds, ranks or transcribes can do none of these.
     let chats = [Capability::Temperature, Capability::Tools, Capability::Reasoning].iter().any(|one| model.can.contains(one));
-    let is_other = OTHERS.iter().any(|other| name.contains(other));
+    let is_other = OTHERS.split(' ').any(|other| name.contains(other));
     model.status.is_none() && model.max_output != Some(0) && of_text(&model.takes) && speaks_alone && chats && !is_other
 }
 
-fn others(router: &Router) -> String {
-    let mut text = String::from("Others are switched on by a variable:\n");
+/// What the first start says where somebody has made keys before it.
+fn without_keys(router: &Router) -> String {
+    format!(
+        "Welcome to Keyward. There are keys already, so that none is made now. Others are made by
+
+  keyward keys create --kind admin --name NAME   to manage the gateway with
+  keyward keys create --name NAME                to call models with
+
+{}
+",
+        providers(router)
+    )
+}
+
+fn providers(router: &Router) -> String {
+    let live: Vec<&str> = router.live().map(|provider| provider.id.as_str()).collect();
+    let mut text = format!("Live providers: {}\nOthers are switched on by a variable:\n", live.join(", "));
     for (id, dormant) in router.dormant().filter(|(id, _)| WELL_KNOWN.contains(id)) {
         text.push_str(&format!("  {:<12}{}\n", id, dormant.needs.join(" and ")));
     }
@@ -127,7 +142,10 @@ mod tests {
             let models = &catalog.get(provider).unwrap().models;
             let model = &models[*id];
             assert!(model.status.is_none() && model.gives.iter().all(|gives| *gives == Modality::Text), "{provider}/{id}");
-            assert!(!["preview", "beta", "embed", "rerank", "image"].iter().any(|word| id.to_lowercase().contains(word)), "{provider}/{id}");
+            assert!(
+                !["preview", "beta", "embed", "rerank", "image"].iter().any(|word| id.to_lowercase().contains(word)),
+                "{provider}/{id}"
+            );
             let newer = models.iter().find(|(id, other)| talks(id, other) && other.released > model.released);
             assert!(newer.is_none() || *id == SMALL, "{provider}/{id}: {newer:?}");
         }

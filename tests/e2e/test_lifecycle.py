@@ -41,6 +41,18 @@ def test_first_start_shows_two_keys_and_lines_that_work(tmp_path):
     assert "kw_" not in gateway.log()
 
 
+def test_a_first_start_with_keys_that_were_made_before_tells_how_to_make_others(tmp_path):
+    gateway = Gateway(tmp_path)
+    gateway.new_key()
+    for is_first in (True, False):
+        (tmp_path / "log").write_text("")
+        gateway.start()
+        gateway.stop()
+        log = gateway.log()
+        told = ("keyward keys create --kind admin", "Live providers: simulator", "OPENAI_API_KEY")
+        assert [text in log for text in told] == [is_first] * 3 and "kw_" not in log, log
+
+
 def test_data_folder_is_for_its_owner_alone(gateway):
     assert stat.S_IMODE((gateway.folder / "data").stat().st_mode) == 0o700
 
