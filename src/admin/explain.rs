@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::Response;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -23,6 +24,7 @@ use crate::gateway::Gateway;
 use crate::key::caller::{Known, Plane};
 use crate::key::diagnose::is_escaped_secret;
 use crate::key::presented::Presented;
+use crate::key::record::Rotation;
 use crate::key::{Caller, KeyRecord, KeyText, Keyring, Reason, format};
 use crate::problem::Problem;
 use crate::prompt::Prompts;
@@ -176,6 +178,7 @@ impl Sources<'_> {
             None => (None, good(model, spent, &unknown)),
         };
         let state = known.state().map_or_else(|reason| reason.code(), |()| "active").to_owned();
+        let hint = and_besides(hint, replaced(record));
         let (key, model) = (Some(KeyView { state, ..KeyView::of(record) }), model.map(named));
         Ok(Explanation { accepted: code.is_none(), code, message, hint, key, model, limits: standing, last_use, last_change })
     }
@@ -219,6 +222,21 @@ impl Sources<'_> {
         let judged = estimate::among(&mut targets, judge, |(standing, _)| standing.limit());
         judged.map(|()| unknown).map_err(|(_, refusal)| refusal)
     }
+}
+
+/// Both, where there are two.
+fn and_besides(hint: Option<Cow<'static, str>>, other: Option<String>) -> Option<Cow<'static, str>> {
+    match (hint, other) {
+        (Some(hint), Some(other)) => Some(format!("{hint} {other}").into()),
+        (hint, other) => hint.or(other.map(Cow::from)),
+    }
+}
+
+/// Which key took the place of one that was rotated.
+fn replaced(record: &KeyRecord) -> Option<String> {
+    let Rotation { successor, until } = record.rotated.as_ref()?;
+    let beside = if *until > Timestamp::now() { format!(", and works beside it until {until}") } else { String::new() };
+    Some(format!("It was replaced by the key {successor}{beside}."))
 }
 
 /// From where and for what alone a key works, which no look at it can tell of a request.

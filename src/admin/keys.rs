@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 pub use leak::{Leak, LeakAction, leaked, of_known_owner, of_owner, reported, revoke_all};
 pub use list::{ListQuery, page};
 pub(super) use update::difference;
-pub use update::{KeyChange, disable, enable, switch_owner, update};
+pub use update::{KeyChange, disable, enable, switch_owner, unknown_owner, update};
 
 use super::change::Wrong;
 use super::meant::{ChangedMeanwhile, Meant};
@@ -60,6 +60,26 @@ pub struct Created {
     /// What is known of it from now on.
     #[serde(flatten)]
     pub view: KeyView,
+}
+
+/// A successor that was just made, and what becomes of the key that it takes the place of.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Rotated {
+    /// The new key.
+    #[serde(flatten)]
+    pub new: Created,
+    /// The old one.
+    pub replaces: Replaced,
+}
+
+/// A key that has a successor.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Replaced {
+    /// Its id.
+    pub id: String,
+    /// Until when it works beside its successor; of one that was disabled no longer.
+    #[schema(value_type = String, format = DateTime)]
+    pub works_until: Timestamp,
 }
 
 /// What may be shown of a key.
@@ -166,14 +186,15 @@ async fn told(store: &dyn KeyStore, record: KeyRecord, new: NewKey) -> Result<Cr
     Ok(Created { key: new.expose().to_owned(), view })
 }
 
-/// Makes a successor with the same rights, and with the same end where it is given no other; the old key works beside it for a while.
+/// Makes a successor with the same rights, and with the same end where it is given no other; the old key works beside it for a while, unless it is
+/// disabled: the successor is so too then, and enabling lets the new text in alone, as the old one may have leaked.
 pub async fn rotate(
     store: &dyn KeyStore,
     pepper: &Pepper,
     (id, meant): (&str, &Meant),
     overlap: impl Into<Overlap>,
     by: &Actor,
-) -> Result<Created, KeyError> {
+) -> Result<Rotated, KeyError> {
     let Overlap { grace, expires } = overlap.into();
     if grace > LONGEST_GRACE {
         return Err(KeyError::Wrong(Wrong { field: "grace_s", message: "a grace period is at most a year".to_owned() }));
@@ -208,14 +229,15 @@ pub async fn rotate(
             disabled: old.disabled,
         };
         let (record, text) = made(pepper, order, Some(old.family))?;
-        let until = store::now() + grace;
+        let until = if old.disabled { store::now() } else { store::now() + grace };
         old.rotated = Some(Rotation { successor: record.id, until });
         let detail = json!({ "successor": record.id.to_string(), "works_until": until });
         let notes = [note(by, "key.create", &record, json!(KeyView::of(&record))), note(by, "key.rotate", &old, detail)];
         // Both or neither: no successor is left that nobody has been told of.
+        let replaces = Replaced { id: old.id.to_string(), works_until: until };
         let both: Vec<(KeyRecord, Note)> = [record.clone(), old].into_iter().zip(notes).collect();
         if store.put_keys(&both).await? {
-            return told(store, record, text).await;
+            return Ok(Rotated { new: told(store, record, text).await?, replaces });
         }
     }
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use super::limits::{self, Clear, LimitArgs, warn};
 use super::{CliError, Installation, installation, output};
 use crate::admin::explain::{Explanation, Sources};
-use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder, Overlap};
+use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder, Overlap, Replaced};
 use crate::admin::meant::Meant;
 use crate::catalog::Environment;
 use crate::config::Config;
@@ -197,14 +198,8 @@ impl Keys {
                 let json = order.json;
                 limits::check(&order.limits.clone().change(&[]), config, env).await?;
                 let created = keys::create(&store, &store, &pepper, (*order).into(), &Actor::of_process()).await?;
-                warn(&created.view.limits, config, env).await?;
-                if created.view.state != "active" {
-                    eprintln!(
-                        "warning: it cannot be used as things are ({}): 'keyward keys explain {}' tells why",
-                        created.view.state, created.view.id
-                    );
-                }
-                if let Err(e) = show_created(&created, json) {
+                warn_of(&created.view, config, env).await?;
+                if let Err(e) = show_created(&created, &created, json) {
                     let id = &created.view.id;
                     return Err(format!("the key {id} was made and not shown, {e}: end it with 'keyward keys revoke {id}'").into());
                 }
@@ -233,10 +228,12 @@ impl Keys {
             }
             Keys::Rotate { id, grace, expires, json } => {
                 let overlap = Overlap { grace, expires: expires.map(Some) };
-                let created = keys::rotate(&store, &pepper, (&id, &Meant::ANY), overlap, &Actor::of_process()).await?;
-                if let Err(e) = show_created(&created, json) {
-                    return Err(successor_not_shown(&created.view.id, &keys::show(&store, &id).await?, &e).into());
+                let rotated = keys::rotate(&store, &pepper, (&id, &Meant::ANY), overlap, &Actor::of_process()).await?;
+                if let Err(e) = show_created(&rotated, &rotated.new, json) {
+                    return Err(successor_not_shown(&rotated.new.view.id, &rotated.replaces, &e).into());
                 }
+                eprintln!("note: {}", left_of(&rotated.replaces));
+                warn_of(&rotated.new.view, config, env).await?;
             }
             Keys::Update(update) => {
                 let json = update.json;
@@ -259,9 +256,12 @@ impl Keys {
             Keys::Disable { owner, json, .. } => {
                 let owner = owner.unwrap_or_default();
                 let switched = keys::switch_owner(&store, &owner, true, &Actor::of_process()).await?;
-                let now = if switched.is_empty() { "no key has this owner now" } else { "these are all" };
-                let owner = output::harmless(&owner);
-                eprintln!("{now}; what is made for '{owner}' later is off too, until 'keyward keys enable --owner' says otherwise");
+                match output::harmless(&owner) {
+                    owner if switched.is_empty() => eprintln!("warning: {}", keys::unknown_owner(&owner)),
+                    owner => eprintln!(
+                        "these are all; what is made for '{owner}' later is off too, until 'keyward keys enable --owner' says otherwise"
+                    ),
+                }
                 show_all(&switched, json)?
             }
             Keys::Enable { owner, json, .. } => {
@@ -337,9 +337,9 @@ fn show_all(views: &[KeyView], json: bool) -> Result<(), CliError> {
 }
 
 /// Shows a key's text, which nobody can see later: a reader that has gone away is an error here.
-fn show_created(created: &Created, json: bool) -> Result<(), CliError> {
+fn show_created<T: Serialize>(told: &T, created: &Created, json: bool) -> Result<(), CliError> {
     let text = match json {
-        true => output::as_json(created)?,
+        true => output::as_json(told)?,
         false => format!(
             "{}\n\nThis key is shown once and kept nowhere: put it where it belongs now. Its id is {}.\n",
             created.key, created.view.id
@@ -348,10 +348,30 @@ fn show_created(created: &Created, json: bool) -> Result<(), CliError> {
     output::show(&text).map_err(|e| format!("as standard output takes nothing ({e})").into())
 }
 
+/// How long a key that was replaced still works, and how to end it at once.
+fn left_of(Replaced { id, works_until }: &Replaced) -> String {
+    match *works_until > Timestamp::now() {
+        true => format!("{id} works until {works_until}; end it now with 'keyward keys revoke {id}'"),
+        false => format!("{id} works no more"),
+    }
+}
+
+/// Says on standard error what is odd about a key that was just made.
+async fn warn_of(view: &KeyView, config: &Config, env: &Environment) -> Result<(), CliError> {
+    warn(&view.limits, config, env).await?;
+    let KeyView { id, state, .. } = view;
+    match state.as_str() {
+        "active" => {}
+        "key_disabled" => eprintln!("warning: it is disabled, as the key was whose place it takes: 'keyward keys enable {id}' lets it in"),
+        _ => eprintln!("warning: it cannot be used as things are ({state}): 'keyward keys explain {id}' tells why"),
+    }
+    Ok(())
+}
+
 /// What to do about a successor that nobody has seen.
-fn successor_not_shown(id: &str, old: &KeyView, why: &CliError) -> String {
+fn successor_not_shown(id: &str, old: &Replaced, why: &CliError) -> String {
     let ends = match old.works_until {
-        Some(until) if until > Timestamp::now() => format!("ends at {until}"),
+        until if until > Timestamp::now() => format!("ends at {until}"),
         _ => "has ended".to_owned(),
     };
     format!(
@@ -372,9 +392,9 @@ fn tell(explanation: &Explanation) -> Result<(), CliError> {
             "It made a change last at {}: {} of {} (entry {} of 'keyward audit'). What it reads has its lines in the gateway's log alone.",
             last.at, last.action, last.subject, last.number
         )),
-        (None, None) if view.kind == Kind::Admin.as_str() => output::say(
-            "It has changed nothing, as far as the audit list tells. What it reads has its lines in the gateway's log alone.",
-        ),
+        (None, None) if view.kind == Kind::Admin.as_str() => {
+            output::say("It has changed nothing, as far as the audit list tells. What it reads has its lines in the gateway's log alone.")
+        }
         (Some(last), None) => {
             let from = last.from.as_deref().unwrap_or("an address that was not written down");
             let what = format!("{} for {} ({}, {} {})", last.at, last.model, last.operation, last.status, last.outcome);

@@ -52,7 +52,7 @@ impl Run {
     async fn rotated(&self, key: KeyId) -> KeyId {
         let hour = Duration::from_secs(3600);
         let rotated = keys::rotate(&*self.store, &self.pepper, (key.as_str(), &Meant::ANY), hour, &Actor::Gateway).await.unwrap();
-        KeyId::parse(&rotated.view.id).unwrap()
+        KeyId::parse(&rotated.new.view.id).unwrap()
     }
 }
 

@@ -717,6 +717,56 @@ def test_a_rotation_makes_one_successor_that_works(gateway, admin):
     assert ends["state"] == "active" and ends["expires"] > datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat()
 
 
+def test_a_rotation_tells_what_becomes_of_the_old_key(gateway, admin):
+    old = gateway.new_key(models="gtp-4o")
+    new = ok(admin.post(f"{V1}/keys/{old['id']}/rotate", json={"grace_s": 3600}), 201)
+    until = ok(admin.get(f"{V1}/keys/{old['id']}"))["works_until"]
+    assert new["replaces"] == {"id": old["id"], "works_until": until} and new["works_until"] is None
+    told = gateway.run("keys", "rotate", new["id"], "--grace", "1h")
+    until = ok(admin.get(f"{V1}/keys/{new['id']}"))["works_until"]
+    assert f"note: {new['id']} works until {until}; end it now with 'keyward keys revoke {new['id']}'" in told.stderr, told.stderr
+    assert "'gtp-4o' matches no alias" in told.stderr, "it warns as for a key that is created"
+    third = ok(admin.get(f"{V1}/keys/{new['id']}"))["replaced_by"]
+    hint = f"It was replaced by the key {third}, and works beside it until {until}."
+    assert ok(admin.post(f"{V1}/keys/explain", json={"key": new["key"]}))["hint"] == hint
+    assert hint in gateway.run("keys", "explain", new["id"]).stdout
+    assert "works no more" in gateway.run("keys", "rotate", third, "--grace", "0s").stderr
+    assert ok(admin.post(f"{V1}/keys/explain", json={"key": third}))["hint"].startswith("It was replaced by the key ")
+
+
+def test_a_disabled_key_that_is_rotated_is_let_in_by_its_new_text_alone(start_gateway):
+    gateway = start_gateway(config='[admin]\nleaks = "disable"\n')
+    with client(gateway, "admin") as admin:
+        leaked = gateway.new_key()
+        assert ok(admin.post(f"{V1}/leaks", json={"keys": [leaked["key"]]}))["data"][0]["outcome"] == "disabled"
+        new = ok(admin.post(f"{V1}/keys/{leaked['id']}/rotate", json={"grace_s": 3600}), 201)
+        assert new["state"] == "key_disabled"
+        for key in (leaked, new):
+            ok(admin.post(f"{V1}/keys/{key['id']}/enable"))
+        assert eventually(lambda: [chat(gateway, key["key"]).status for key in (leaked, new)] == [401, 200])
+        assert chat(gateway, leaked["key"]).json()["error"]["code"] == "key_rotated"
+        other = gateway.new_key()
+        ok(admin.post(f"{V1}/keys/{other['id']}/disable"))
+        told = gateway.run("keys", "rotate", other["id"])
+        successor = ok(admin.get(f"{V1}/keys/{other['id']}"))["replaced_by"]
+        assert f"note: {other['id']} works no more" in told.stderr and f"'keyward keys enable {successor}'" in told.stderr, told.stderr
+
+
+def test_an_owner_whom_no_key_has_is_told_of(gateway, admin):
+    assert "'nobody'" in problem(admin.post(f"{V1}/keys/enable", json={"owner": "nobody"}), 404, "owner_not_found")["detail"]
+    assert "'nobody'" in gateway.run("keys", "enable", "--owner", "nobody").stderr
+    told = ok(admin.post(f"{V1}/keys/disable", json={"owner": "still to come"}))
+    assert told["data"] == [] and "'still to come'" in told["warnings"][0]
+    assert gateway.new_key(owner="still to come")["state"] == "key_owner_disabled"
+    assert ok(admin.post(f"{V1}/keys/disable", json={"owner": "still to come"}))["warnings"] == []
+    assert [key["state"] for key in ok(admin.post(f"{V1}/keys/enable", json={"owner": "still to come"}))["data"]] == ["active"]
+    # Switched off before any key was made, and on again.
+    ok(admin.post(f"{V1}/keys/disable", json={"owner": "never came"}))
+    assert ok(admin.post(f"{V1}/keys/enable", json={"owner": "never came"})) == {"data": [], "next": None, "warnings": []}
+    assert "warning: no key has this owner now" in gateway.run("keys", "disable", "--owner", "never came").stderr
+    gateway.run("keys", "enable", "--owner", "never came")
+
+
 def test_a_role_is_that_of_a_key_and_of_those_before_it(gateway, admin):
     boss = gateway.new_key(kind="admin", role="owner")
     with httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {boss['key']}"}) as old:

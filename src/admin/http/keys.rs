@@ -16,7 +16,7 @@ use super::page::{self, Asked, Page};
 use super::tag::{IfMatch, tagged, with_tag};
 use super::{Admin, Json, Problem, Viewer};
 use crate::admin::change::{LimitsChange, Wrong, given, warnings};
-use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder, Overlap};
+use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder, Overlap, Rotated};
 use crate::gateway::Gateway;
 use crate::key::{KeyId, Kind};
 use crate::store::KeyFilter;
@@ -32,12 +32,12 @@ pub struct NewKey {
     rest: KeyChange,
 }
 
-/// A key, and what is odd about it.
+/// What was done, and what is odd about it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Warned<T> {
     #[serde(flatten)]
     what: T,
-    /// Globs that name no model that is known.
+    /// What is most likely a mistake: globs that name no model that is known, an owner whom no key has.
     warnings: Vec<String>,
 }
 
@@ -164,8 +164,8 @@ pub async fn update(
     Ok(with_tag(&warned.what, &warned))
 }
 
-/// Makes a successor with the same rights; the old key works beside it for a while.
-#[utoipa::path(post, path = "/admin/v1/keys/{id}/rotate", tag = "keys", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = Rotation, responses((status = 201, body = Created), (status = "4XX", body = Problem)))]
+/// Makes a successor with the same rights; the old key works beside it for a while, unless it is disabled, and its successor with it.
+#[utoipa::path(post, path = "/admin/v1/keys/{id}/rotate", tag = "keys", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = Rotation, responses((status = 201, body = Rotated), (status = "4XX", body = Problem)))]
 pub async fn rotate(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
@@ -175,8 +175,8 @@ pub async fn rotate(
 ) -> Result<Response<Body>, Problem> {
     of_mine(&admin, &gateway, &id).await?;
     let overlap = Overlap { grace: Duration::from_secs(rotation.grace_s.unwrap_or(DAY)), expires: rotation.expires };
-    let created = keys::rotate(&*gateway.key_store, &gateway.admin.pepper, (&id, &if_match.meant), overlap, &admin.actor()).await?;
-    Ok((StatusCode::CREATED, axum::Json(created)).into_response())
+    let rotated = keys::rotate(&*gateway.key_store, &gateway.admin.pepper, (&id, &if_match.meant), overlap, &admin.actor()).await?;
+    Ok((StatusCode::CREATED, axum::Json(rotated)).into_response())
 }
 
 /// Ends a key for good.
@@ -225,13 +225,13 @@ pub async fn revoke_all(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(
 }
 
 /// Switches all keys of an owner off for now, those made later too.
-#[utoipa::path(post, path = "/admin/v1/keys/disable", tag = "keys", request_body = OwnersKeys, responses((status = 200, body = Page<KeyView>), (status = "4XX", body = Problem)))]
+#[utoipa::path(post, path = "/admin/v1/keys/disable", tag = "keys", request_body = OwnersKeys, responses((status = 200, body = Warned<Page<KeyView>>), (status = "4XX", body = Problem)))]
 pub async fn disable_all(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(of): Json<OwnersKeys>) -> Result<Response<Body>, Problem> {
     switch_owner(&admin, &gateway, of, true).await
 }
 
 /// Switches all keys of an owner on again, but those that are disabled by themselves.
-#[utoipa::path(post, path = "/admin/v1/keys/enable", tag = "keys", request_body = OwnersKeys, responses((status = 200, body = Page<KeyView>), (status = "4XX", body = Problem)))]
+#[utoipa::path(post, path = "/admin/v1/keys/enable", tag = "keys", request_body = OwnersKeys, responses((status = 200, body = Warned<Page<KeyView>>), (status = "4XX", body = Problem)))]
 pub async fn enable_all(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(of): Json<OwnersKeys>) -> Result<Response<Body>, Problem> {
     switch_owner(&admin, &gateway, of, false).await
 }
@@ -240,7 +240,9 @@ async fn switch_owner(admin: &Admin, gateway: &Gateway, of: OwnersKeys, disabled
     let owner = owner(of)?;
     admin.may_change_all(&keys::of_owner(&*gateway.key_store, &owner).await?)?;
     let data = keys::switch_owner(&*gateway.key_store, &owner, disabled, &admin.actor()).await?;
-    Ok(axum::Json(Page { data, next: None }).into_response())
+    let is_unknown = disabled && data.is_empty();
+    let warnings = is_unknown.then(|| keys::unknown_owner(&owner)).into_iter().collect();
+    Ok(axum::Json(Warned { what: Page { data, next: None }, warnings }).into_response())
 }
 
 fn owner(of: OwnersKeys) -> Result<String, Problem> {

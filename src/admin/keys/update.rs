@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::{KeyError, KeyView, NewKeyOrder, find, meant_one, note};
 use crate::admin::change::{self, LimitsChange, Wrong, given};
 use crate::admin::meant::Meant;
+use crate::key::diagnose::without_keys;
 use crate::key::{KeyRecord, Kind, Role};
 use crate::quota::account::is_slug;
 use crate::quota::{AccountId, Limits};
@@ -115,6 +116,7 @@ pub async fn enable(store: &dyn KeyStore, groups: &dyn GroupStore, which: (&str,
 }
 
 /// Switches all keys of an owner off, those made later too, or on again; each that is disabled by itself stays so. Tells of all that are not revoked.
+/// Whom nobody has switched off, and no key ever had, was mistyped where he is to be switched on.
 pub async fn switch_owner(store: &dyn KeyStore, owner: &str, disabled: bool, by: &Actor) -> Result<Vec<KeyView>, KeyError> {
     if owner.is_empty() || owner.len() > LONGEST {
         return Err(KeyError::Wrong(Wrong { field: "owner", message: "say whose keys, in 1 to 200 bytes".to_owned() }));
@@ -124,8 +126,18 @@ pub async fn switch_owner(store: &dyn KeyStore, owner: &str, disabled: bool, by:
     }
     let action = if disabled { "owner.disable" } else { "owner.enable" };
     let note = Note { actor: by.clone(), action, subject: owner.to_owned(), detail: json!({}) };
-    store.switch_owner(owner, disabled, &note).await?;
-    Ok(super::of_owner(store, owner).await?.iter().map(KeyView::of).collect())
+    let is_changed = store.switch_owner(owner, disabled, &note).await?;
+    let keys = match is_changed || disabled {
+        true => super::of_owner(store, owner).await?,
+        false => super::of_known_owner(store, owner).await?,
+    };
+    Ok(keys.iter().map(KeyView::of).collect())
+}
+
+/// What is said of an owner who is switched off and has no key.
+pub fn unknown_owner(owner: &str) -> String {
+    let owner = without_keys(owner.to_owned());
+    format!("no key has this owner now; what is made for '{owner}' later is off too, until all keys of that owner are enabled")
 }
 
 /// Says what a key cannot be.
