@@ -148,7 +148,12 @@ impl Sources<'_> {
     }
 
     async fn of(&self, record: KeyRecord, model: Option<&str>) -> Result<Explanation, KeyError> {
-        let known = self.keyring.known(record).await?;
+        let known = match self.keyring.known(record.clone()).await {
+            Ok(known) => known,
+            // As a request with it would be told, unless it is damage that somebody has to see to.
+            Err(e) if e.is_locked() || e.is_behind() => return Ok(Explanation::uncounted(&record, model)),
+            Err(e) => return Err(e.into()),
+        };
         let record = &known.record;
         let all = if record.kind == format::Kind::Admin { Vec::new() } else { quota::standing(&known.chain) };
         // What a minute had and what runs is in the memory of the gateway alone.
@@ -164,8 +169,8 @@ impl Sources<'_> {
             (Err(reason), _) => Some(reason.refusal(None)),
             (Ok(()), Some(model)) => match self.judged(&known, model, &standing) {
                 Err(refusal) => Some(refusal),
-                Ok(unknown) => {
-                    hint = unknown.map(Cow::from).or(hint);
+                Ok(besides) => {
+                    hint = besides.map(Cow::from).or(hint);
                     None
                 }
             },
@@ -183,7 +188,8 @@ impl Sources<'_> {
         Ok(Explanation { accepted: code.is_none(), code, message, hint, key, model, limits: standing, last_use, last_change })
     }
 
-    /// Why a request for a model would be refused, be it the smallest; where it would not, what is not known of it here.
+    /// Why a request for a model would be refused, be it the smallest; where it would not, what is not known of it here, and why an ordinary one
+    /// would be.
     fn judged(&self, known: &Arc<Known>, asked: &str, standing: &[Standing]) -> Result<Option<String>, Refusal> {
         if known.record.kind == format::Kind::Admin {
             return Err(Reason::AdminOnDataPlane.refusal(None));
@@ -220,7 +226,8 @@ impl Sources<'_> {
             refused.map_or(Ok(()), Err)
         };
         let judged = estimate::among(&mut targets, judge, |(standing, _)| standing.limit());
-        judged.map(|()| unknown).map_err(|(_, refusal)| refusal)
+        judged.map_err(|(_, refusal)| refusal)?;
+        Ok(unknown.or_else(|| without_limit(&targets, standing, &|glob| estimate::touches(&targets, glob) || of_prompt(glob))))
     }
 }
 
@@ -237,6 +244,14 @@ fn replaced(record: &KeyRecord) -> Option<String> {
     let Rotation { successor, until } = record.rotated.as_ref()?;
     let beside = if *until > Timestamp::now() { format!(", and works beside it until {until}") } else { String::new() };
     Some(format!("It was replaced by the key {successor}{beside}."))
+}
+
+/// Why a request is refused that sets no limit to its answer, where a smaller one is let in.
+fn without_limit(targets: &[Target], standing: &[Standing], touches: &dyn Fn(&str) -> bool) -> Option<String> {
+    let worst = Estimate::new(Operation::Chat, targets, Input::text(0), None, 1).worst;
+    let mut budgets = standing.iter().filter(|standing| standing.counts(Some(touches)));
+    let refusal = budgets.find_map(|standing| standing.refusal_at(worst))?;
+    Some(format!("A request that sets no limit to its answer (max_tokens) would be refused: {}", refusal.message))
 }
 
 /// From where and for what alone a key works, which no look at it can tell of a request.
@@ -288,6 +303,13 @@ impl Explanation {
             last_use: None,
             last_change: None,
         }
+    }
+
+    /// Of a key whose limits cannot be counted now.
+    fn uncounted(record: &KeyRecord, model: Option<&str>) -> Explanation {
+        let hint = "The store is locked by another program, or has not taken in the newest requests, which the limits of this key count: until it takes them, keys that are not in memory are refused.";
+        let explanation = Explanation::refused(&Reason::StoreDown, model).with_hint(hint);
+        Explanation { key: Some(KeyView { state: Reason::StoreDown.code().to_owned(), ..KeyView::of(record) }), ..explanation }
     }
 
     fn with_hint(mut self, hint: &'static str) -> Explanation {

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::limits::{self, Clear, LimitArgs, warn};
+use super::usage::wait_for_newest;
 use super::{CliError, Installation, installation, output};
 use crate::admin::groups::{self, GroupChange, GroupView};
 use crate::admin::meant::Meant;
@@ -123,6 +124,7 @@ impl Groups {
             }
             Groups::Show { id, json } => {
                 let id = kind(id.into());
+                wait_for_newest(&config.data, &store).await?;
                 show(&store, &id, groups::show(&store, &id).await?, json).await?;
             }
             Groups::Update(change) => {
@@ -155,7 +157,10 @@ impl Whole {
         };
         let id = AccountId::Gateway;
         match self {
-            Whole::Show { json } => show(&store, &id, groups::show(&store, &id).await?, json).await?,
+            Whole::Show { json } => {
+                wait_for_newest(&config.data, &store).await?;
+                show(&store, &id, groups::show(&store, &id).await?, json).await?;
+            }
             Whole::Set { limits, clear, json } => {
                 limits::check_clear(&clear, "the gateway", &[])?;
                 let change = GroupChange { limits: limits.change(&clear), ..GroupChange::default() };

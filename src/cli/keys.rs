@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::limits::{self, Clear, LimitArgs, warn};
+use super::usage::wait_for_newest;
 use super::{CliError, Installation, installation, output};
 use crate::admin::explain::{Explanation, Sources};
 use crate::admin::keys::{self, Created, KeyChange, KeyView, ListQuery, NewKeyOrder, Overlap, Replaced};
@@ -212,6 +213,13 @@ impl Keys {
             Keys::Explain { key, model, json } => {
                 let text = if key == "-" { std::io::read_to_string(std::io::stdin())? } else { key };
                 let router = installation::router(config, env).await?;
+                wait_for_newest(&config.data, &store).await?;
+                if installation::is_running(&config.data) && store.takes_changes().await.is_err_and(|e| e.is_locked()) {
+                    eprintln!(
+                        "note: the store is locked by another program: until that ends, the gateway refuses keys that it has not in memory, \
+                         and whose limits it has to count (503 key_store_unavailable)"
+                    );
+                }
                 let store = Arc::new(store);
                 let accounts = Arc::new(installation::accounts(&store));
                 let keyring = Keyring::new(pepper, Arc::clone(&store) as Arc<dyn KeyStore>, accounts, config.store.down_for);

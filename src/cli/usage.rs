@@ -116,7 +116,7 @@ impl Usage {
 }
 
 /// Waits a moment until what was written is in the store, where a gateway runs that brings it there, and says what is not.
-async fn wait_for_newest(data: &Path, store: &Sqlite) -> Result<(), CliError> {
+pub async fn wait_for_newest(data: &Path, store: &Sqlite) -> Result<(), CliError> {
     let folder = data.join("ledger");
     let Some(node) = Ledger::node_in(&folder)? else { return Ok(()) };
     let (end, is_running) = (segment::end(&folder)?, is_running(data));

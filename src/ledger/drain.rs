@@ -276,7 +276,7 @@ impl DrainHandle {
         let mut done = self.done.clone();
         match tokio::time::timeout(FLUSH_TIMEOUT, done.wait_for(|cursor| *cursor >= end)).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(StoreError("the newest records are not in the store yet".to_owned())),
+            _ => Err(self.status.last_error().map_or_else(StoreError::behind, StoreError)),
         }
     }
 

@@ -312,6 +312,8 @@ pub struct RowsQuery {
 }
 
 const LOCKED: &str = "the store is locked by another program";
+/// What is told where limits would be counted without what was used last.
+const BEHIND: &str = "the newest records are not in the store yet";
 /// What is told of a damaged file begins so.
 const DAMAGED: &str = "the store's file is damaged";
 
@@ -448,6 +450,16 @@ impl StoreError {
     /// Whether another program holds the store's lock: nothing was done.
     pub fn is_locked(&self) -> bool {
         self.0 == LOCKED
+    }
+
+    /// The store has not taken in what has to be in it.
+    pub fn behind() -> StoreError {
+        StoreError(BEHIND.to_owned())
+    }
+
+    /// Whether the store has not taken in what has to be in it: it may do so later.
+    pub fn is_behind(&self) -> bool {
+        self.0 == BEHIND
     }
 
     /// What the store's file holds does not fit together, by what was found in it.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::gateway::Gateway;
 use crate::key::Unreadable;
 use crate::mcp::federation::Server;
+use crate::store::StoreError;
 use crate::telemetry::Format;
 
 /// That a credential which somebody disabled or removed may still be in use.
@@ -21,6 +22,8 @@ const CREDENTIALS_BEHIND: &str = "a stored credential was changed and the store 
 /// What `/readyz` says of the store.
 const SILENT: &str = "the key store does not answer";
 const DAMAGED: &str = "the store's file is damaged, and keys that cannot be read are refused: 'keyward doctor' tells what to do";
+const LOCKED: &str = "the store is locked by another program, such as a backup or a shell that has a transaction open on it: keys that are not in memory are refused until that ends";
+const BEHIND: &str = "the store has not taken in the newest requests: keys that are not in memory, and whose limits count them, are refused until it has";
 const UNREAD: &str = "a key cannot be read from the store, and is refused until it can: the log tells why";
 
 /// The paths; none needs a key, and none tells a secret.
@@ -37,7 +40,7 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let store = store(&gateway).await;
     let ledger = gateway.ledger.trouble();
     let behind = gateway.switchboard.is_behind().then_some(CREDENTIALS_BEHIND);
-    let drain = gateway.drain.status().last_error().map(|_| "the ledger's store does not answer; records wait on disk");
+    let drain = gateway.drain.status().last_error().map(|why| waiting(&StoreError(why)));
     let refused: Vec<Value> = gateway
         .router()
         .lines()
@@ -83,13 +86,24 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     (status, Json(body)).into_response()
 }
 
+/// Why records wait on disk.
+fn waiting(why: &StoreError) -> &'static str {
+    match why {
+        why if why.is_locked() => "the store is locked by another program; records wait on disk",
+        _ => "the ledger's store does not answer; records wait on disk",
+    }
+}
+
 /// What is wrong with the store.
 async fn store(gateway: &Gateway) -> Option<&'static str> {
     match gateway.key_store.changes(i64::MAX).await {
         Err(e) if e.is_damaged() => Some(DAMAGED),
+        Err(e) if e.is_locked() => Some(LOCKED),
         Err(_) => Some(SILENT),
         Ok(_) => gateway.keys.unread().await.map(|why| match why {
             Unreadable::Damaged => DAMAGED,
+            Unreadable::Locked => LOCKED,
+            Unreadable::Behind => BEHIND,
             Unreadable::Otherwise => UNREAD,
         }),
     }

@@ -589,6 +589,42 @@ def test_an_audit_list_of_which_nothing_is_left_is_found(start_gateway):
         assert (told["entries"], told["end"], told["kept_since"]) == (2, "whole", 1), "that it was away stays in the list"
 
 
+def test_a_key_is_explained_beside_a_locked_store_as_its_requests_are_told(start_gateway):
+    gateway = start_gateway()
+    used, limited = gateway.new_key(), gateway.new_key(budget="5/month")
+    with client(gateway) as admin:
+        explain = lambda key: ok(admin.post(f"{V1}/keys/explain", json={"key": key["id"]}))  # noqa: E731
+        assert chat(gateway, used["key"]).status == 200 and explain(used)["accepted"]
+        with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            # What has to be counted waits.
+            assert chat(gateway, used["key"]).status == 200
+            refused = chat(gateway, limited["key"])
+            assert (refused.status, refused.json()["error"]["code"]) == (503, "key_store_unavailable")
+            told = explain(limited)
+            assert (told["accepted"], told["code"], told["key"]["id"]) == (False, "key_store_unavailable", limited["id"])
+            assert "locked by another program" in told["hint"] and explain(used)["accepted"]
+            done = gateway.run("keys", "explain", limited["id"])
+            assert "note: the store is locked by another program" in done.stderr and "are not in the store yet" in done.stderr, done.stderr
+            assert "are not in the store yet" in gateway.run("limits", "show").stderr
+            ready = lambda: gateway.request("GET", "/readyz").json()  # noqa: E731
+            assert "locked by another program" in ready()["store"] or "has not taken in the newest" in ready()["store"]
+            assert eventually(lambda: "locked by another program" in ready()["ledger"], seconds=15), ready()
+            assert "cannot be read from the store" not in gateway.log()
+            other.execute("ROLLBACK")
+        assert eventually(lambda: explain(limited)["accepted"], seconds=15)
+        assert gateway.run("keys", "explain", limited["id"]).stderr == ""
+
+
+def test_explain_tells_of_a_budget_with_too_little_left_for_an_answer_without_a_limit(gateway, owner):
+    for budget, is_told in (("0.005/month", True), ("5/month", False), ("0.005/month:soft", False)):
+        key = gateway.new_key(budget=budget)
+        told = ok(owner.post(f"{V1}/keys/explain", json={"key": key["id"], "model": "test/gpt-4o-mini"}))
+        assert told["accepted"] and ("max_tokens" in (told["hint"] or "")) == is_told, told
+        body = json.dumps({"model": "test/gpt-4o-mini", "messages": HELLO["messages"]})
+        assert gateway.request("POST", "/v1/chat/completions", body, key=key["key"]).status == (402 if is_told else 200)
+
+
 # Leaks.
 
 

@@ -34,7 +34,7 @@ impl From<StoreError> for Problem {
 
 /// Another program holds the store's lock.
 pub fn locked() -> Problem {
-    let detail = "The store is locked by another program, such as a backup or a shell that has a transaction open on it: this change was not made. Try again when that has ended.";
+    let detail = "The store is locked by another program, such as a backup or a shell that has a transaction open on it: what was asked for was not done. Try again when that has ended.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, LOCKED, detail).with_retry_after(Duration::from_secs(1))
 }
 

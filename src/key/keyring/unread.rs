@@ -16,6 +16,10 @@ pub(super) struct Unread(Mutex<Option<(KeyId, Unreadable)>>);
 pub enum Unreadable {
     /// The store's file is damaged.
     Damaged,
+    /// Another program holds the store's lock.
+    Locked,
+    /// What its limits have used lately is not in the store yet.
+    Behind,
     /// The log tells.
     Otherwise,
 }
@@ -49,11 +53,19 @@ impl Keyring {
 impl Unread {
     /// Tells of a reading that failed.
     pub(super) fn note(&self, id: KeyId, error: &StoreError) {
-        tracing::error!(key = %id, %error, "a key cannot be read from the store, and is refused until it can");
+        let why = Unreadable::of(error);
+        match why {
+            Unreadable::Damaged | Unreadable::Otherwise => {
+                tracing::error!(key = %id, %error, "a key cannot be read from the store, and is refused until it can");
+            }
+            Unreadable::Locked | Unreadable::Behind => {
+                tracing::warn!(key = %id, %error, "a key that is not in memory is refused until the store takes in what its limits count");
+            }
+        }
         let mut last = self.lock();
         // What is damaged stays so, whatever else fails.
         if !matches!(*last, Some((_, Unreadable::Damaged))) {
-            *last = Some((id, Unreadable::of(error)));
+            *last = Some((id, why));
         }
     }
 
@@ -78,6 +90,11 @@ impl Unread {
 
 impl Unreadable {
     fn of(error: &StoreError) -> Unreadable {
-        if error.is_damaged() { Unreadable::Damaged } else { Unreadable::Otherwise }
+        match error {
+            error if error.is_damaged() => Unreadable::Damaged,
+            error if error.is_locked() => Unreadable::Locked,
+            error if error.is_behind() => Unreadable::Behind,
+            _ => Unreadable::Otherwise,
+        }
     }
 }

@@ -174,6 +174,11 @@ impl Sqlite {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
+    /// Whether it takes changes now, as far as can be told without one: another program may hold its lock.
+    pub async fn takes_changes(&self) -> Result<(), StoreError> {
+        Ok(self.change().await?.rollback().await?)
+    }
+
     /// Begins what people change: not in a file that no restart would find.
     async fn change(&self) -> Result<Transaction<'static, sqlx::Sqlite>, StoreError> {
         self.is_there()?;
