@@ -17,8 +17,8 @@ use crate::ledger::Ledger;
 use crate::prompt::{Prompts, advice};
 use crate::route::{Router, Stored, Vault};
 use crate::service::Folder;
-use crate::store::audit;
 use crate::store::sqlite::Sqlite;
+use crate::store::{StoreError, audit};
 
 /// Say what is wrong with this installation and how to mend it
 #[derive(Args)]
@@ -164,7 +164,10 @@ async fn stored(store: &Sqlite) -> Vec<Finding> {
             let finding = "there is no key yet: the first start makes two, or 'keyward keys create' one".to_owned();
             Finding { what: "store", state: State::Warning, finding }
         }
-        Ok(keys) => Finding { what: "store", state: State::Ok, finding: format!("{keys} keys") },
+        Ok(keys) => match store.takes_changes().await {
+            Err(e) => Finding { what: "store", state: State::Wrong, finding: untaken(&e) },
+            Ok(()) => Finding { what: "store", state: State::Ok, finding: format!("{keys} keys") },
+        },
     };
     let of_audit = match audit::verify(store).await {
         Err(e) => Some(e.to_string()),
@@ -174,6 +177,16 @@ async fn stored(store: &Sqlite) -> Vec<Finding> {
     };
     let of_audit = of_audit.map(|finding| Finding { what: "audit list", state: State::Wrong, finding });
     std::iter::once(of_keys).chain(of_audit).collect()
+}
+
+/// Why a store that can be read takes no change, and what to do about it.
+fn untaken(why: &StoreError) -> String {
+    match why.is_locked() {
+        true => {
+            format!("{why}, such as a backup or a shell that has a transaction open on it: end that, as nothing can be changed until then")
+        }
+        false => format!("nothing can be changed in it: {why}"),
+    }
 }
 
 /// Whether a record of some length can be kept, on the disk and not in its cache alone.

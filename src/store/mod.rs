@@ -312,6 +312,7 @@ pub struct RowsQuery {
 }
 
 const LOCKED: &str = "the store is locked by another program";
+const FULL: &str = "the disk that the store is on is full";
 /// What is told where limits would be counted without what was used last.
 const BEHIND: &str = "the newest records are not in the store yet";
 /// What is told of a damaged file begins so.
@@ -450,6 +451,16 @@ impl StoreError {
     /// Whether another program holds the store's lock: nothing was done.
     pub fn is_locked(&self) -> bool {
         self.0 == LOCKED
+    }
+
+    /// There is no room for what was to be written.
+    pub fn full() -> StoreError {
+        StoreError(FULL.to_owned())
+    }
+
+    /// Whether there is no room for what was to be written: nothing was done.
+    pub fn is_full(&self) -> bool {
+        self.0 == FULL
     }
 
     /// The store has not taken in what has to be in it.

@@ -23,7 +23,8 @@ const CREDENTIALS_BEHIND: &str = "a stored credential was changed and the store 
 const SILENT: &str = "the key store does not answer";
 const DAMAGED: &str = "the store's file is damaged, and keys that cannot be read are refused: 'keyward doctor' tells what to do";
 const LOCKED: &str = "the store is locked by another program, such as a backup or a shell that has a transaction open on it: keys that are not in memory are refused until that ends";
-const BEHIND: &str = "the store has not taken in the newest requests: keys that are not in memory, and whose limits count them, are refused until it has";
+const BEHIND: &str =
+    "the store has not taken in the newest requests: keys that are not in memory, and whose limits count them, are refused until it has";
 const UNREAD: &str = "a key cannot be read from the store, and is refused until it can: the log tells why";
 
 /// The paths; none needs a key, and none tells a secret.
@@ -90,6 +91,7 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
 fn waiting(why: &StoreError) -> &'static str {
     match why {
         why if why.is_locked() => "the store is locked by another program; records wait on disk",
+        why if why.is_full() => "the disk that the store is on is full: make room; records wait in the data folder's 'ledger'",
         _ => "the ledger's store does not answer; records wait on disk",
     }
 }

@@ -500,6 +500,31 @@ def test_a_full_disk_refuses_and_recovers_by_itself(counting, tmp_path):
         gateway.stop()
 
 
+def test_a_full_disk_is_told_of_by_management(tmp_path):
+    with small_disk(tmp_path, "12m") as disk:
+        gateway = Gateway(tmp_path, env={**SETTINGS, "KEYWARD_DATA": str(disk)}).start()
+        gateway.admin("GET", "/keys")
+        with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while filler.write(b"x" * 4096):
+                pass
+        make = lambda: gateway.request("POST", "/admin/v1/keys", '{"name": "x"}', gateway.owner, idempotency_key="once")  # noqa: E731
+        reply = make()
+        assert (reply.status, reply.json()["code"]) == (503, "store_full") and "disk" in reply.json()["detail"], reply
+        (disk / "filler").unlink()
+        assert eventually(lambda: make().status == 201), "what was not done may be sent again under its name"
+        gateway.stop()
+
+
+def test_doctor_tells_that_the_store_is_locked(gateway):
+    gateway.new_key()
+    assert "store" not in findings(gateway)
+    with contextlib.closing(sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert "locked by another program" in findings(gateway)["store"]
+        other.execute("ROLLBACK")
+    assert "store" not in findings(gateway)
+
+
 async def burst(port, key, count):
     """So many requests over one connection at once, so that their beginnings are written together; their statuses."""
     body = {"model": "simulator/echo", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]}

@@ -16,6 +16,8 @@ use crate::store::StoreError;
 
 /// The code of what a locked store did not do.
 pub const LOCKED: &str = "store_locked";
+/// The same where there is no room for it.
+pub const FULL: &str = "store_full";
 /// The same of a folder that another program holds.
 pub const FOLDER_LOCKED: &str = "folder_locked";
 /// Of what nobody could make up.
@@ -26,6 +28,10 @@ impl From<StoreError> for Problem {
         tracing::error!(error = %e, "the store did not do what the management API asked for");
         if e.is_locked() {
             return locked();
+        }
+        if e.is_full() {
+            let detail = "The disk that the store is on is full, and what was asked for was not done: make room, and try again.";
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, FULL, detail);
         }
         let detail = "The store cannot be asked right now: look whether it was done, and try again in a moment.";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)

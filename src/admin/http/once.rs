@@ -30,7 +30,7 @@ use crate::server::Lasting;
 use crate::store::{Claim, IdempotencyStore};
 
 /// Server errors that say that nothing was done: the same name may try again.
-const UNDONE: [&str; 3] = [failed::LOCKED, failed::FOLDER_LOCKED, failed::NO_RANDOMNESS];
+const UNDONE: [&str; 4] = [failed::LOCKED, failed::FULL, failed::FOLDER_LOCKED, failed::NO_RANDOMNESS];
 /// How often an answer that the store did not take is brought again, and after how long.
 const KEPT_LATER: u32 = 240;
 const AGAIN: Duration = Duration::from_millis(250);

@@ -311,6 +311,8 @@ impl From<sqlx::Error> for StoreError {
         match code(&e) {
             // SQLITE_BUSY, SQLITE_LOCKED.
             Some(5 | 6) => StoreError::locked(),
+            // SQLITE_FULL.
+            Some(13) => StoreError::full(),
             _ if is_damage(&e) => StoreError::damaged(&e.to_string()),
             _ => StoreError(e.to_string()),
         }
