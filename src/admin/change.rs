@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use crate::config::hint;
+use crate::key::Kind;
 use crate::key::diagnose::{holds_foreign_key, holds_whole_key, is_foreign};
 use crate::prompt::Prompts;
 use crate::prompt::chat::PREFIX;
@@ -86,6 +87,12 @@ pub fn check(limits: &Limits) -> Result<(), Wrong> {
     if let Some((field, why)) = globs.find_map(|(field, glob)| Some((field, key_in_reference(glob)?))) {
         return Err(Wrong { field, message: why.to_owned() });
     }
+    let mut lists = lists.into_iter();
+    if let Some((field, _)) = lists.find(|(_, globs)| globs.iter().any(|glob| glob.trim().is_empty())) {
+        let message =
+            "an empty glob names nothing, and a list of it alone lets nothing be called: write a name, or leave the list out for all";
+        return Err(Wrong { field, message: message.to_owned() });
+    }
     let rates = Limits { rates: limits.rates.clone(), ..Limits::default() };
     rates.check().map_err(|message| Wrong { field: "rates", message })?;
     let budgets = Limits { budgets: limits.budgets.clone(), ..Limits::default() };
@@ -124,10 +131,21 @@ pub fn split(id: &AccountId) -> (&'static str, String) {
 /// What stands before a service's name where a model is named.
 const SERVICES: &str = "service/";
 
-/// Globs that name nothing that can be called, one sentence each: allowed, and most likely a mistake.
-pub fn warnings(limits: &Limits, router: &Router, prompts: &Prompts) -> Vec<String> {
+/// Globs that name nothing that can be called, one sentence each: allowed, and most likely a mistake. Of a key its kind decides too.
+pub fn warnings(limits: &Limits, kind: Option<Kind>, router: &Router, prompts: &Prompts) -> Vec<String> {
     let counted = limits.counted().filter_map(|glob| of_alias(glob, router).or_else(|| warning(glob, router, prompts)));
-    limits.models.iter().filter_map(|glob| warning(glob, router, prompts)).chain(counted).collect()
+    let beyond = limits.models.iter().filter(|_| kind == Some(Kind::Test)).filter_map(|glob| beyond_simulator(glob, router));
+    limits.models.iter().filter_map(|glob| warning(glob, router, prompts)).chain(counted).chain(beyond).collect()
+}
+
+/// What is wrong with a model of a test key, which calls the simulator alone, also by an alias or a prompt.
+fn beyond_simulator(glob: &str, router: &Router) -> Option<String> {
+    let mut simulated = router.live().filter(|live| live.is_simulator());
+    let is_simulated =
+        simulated.any(|live| live.models.keys().any(|name| matches(glob, name) || matches(glob, &format!("{}/{name}", live.id))));
+    let is_other = glob.starts_with(PREFIX) || router.aliases().any(|alias| matches(glob, alias));
+    (!is_simulated && !is_other)
+        .then(|| format!("'{glob}' is of no use to a test key, which calls the simulator alone: make a key of the kind live for it"))
 }
 
 /// What is wrong with a limit that names an alias, unless that is the name of one of its models too.

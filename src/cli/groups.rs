@@ -191,7 +191,7 @@ impl Change {
 
 /// Shows what was changed, and says what is odd about it.
 async fn changed(store: &Sqlite, id: &AccountId, group: GroupView, json: bool, config: &Config, env: &Environment) -> Result<(), CliError> {
-    warn(&group.limits, config, env).await?;
+    warn(&group.limits, None, config, env).await?;
     show(store, id, group, json).await
 }
 

@@ -252,7 +252,7 @@ impl Keys {
                 let before = keys::show(&store, &id).await?.limits;
                 let view = keys::update(&store, &store, (&id, &Meant::ANY), change, &Actor::of_process()).await?;
                 limits::tell_replaced(&before, &view.limits, &clear);
-                warn(&view.limits, config, env).await?;
+                warn(&view.limits, Kind::from_name(view.kind), config, env).await?;
                 show(&view, json)?;
             }
             Keys::Disable { id: Some(id), json, .. } => {
@@ -366,7 +366,7 @@ fn left_of(Replaced { id, works_until }: &Replaced) -> String {
 
 /// Says on standard error what is odd about a key that was just made.
 async fn warn_of(view: &KeyView, config: &Config, env: &Environment) -> Result<(), CliError> {
-    warn(&view.limits, config, env).await?;
+    warn(&view.limits, Kind::from_name(view.kind), config, env).await?;
     let KeyView { id, state, .. } = view;
     match state.as_str() {
         "active" => {}

@@ -8,6 +8,7 @@ use super::{CliError, installation, output};
 use crate::admin::change::{self, LimitsChange};
 use crate::catalog::Environment;
 use crate::config::Config;
+use crate::key::Kind;
 use crate::prompt::Prompts;
 use crate::quota::network::Network;
 use crate::quota::{Budget, Limits, Parallel, Period, Rate, Unit};
@@ -100,10 +101,10 @@ pub fn tell_replaced(before: &Limits, after: &Limits, cleared: &[Clear]) {
     }
 }
 
-/// Says on standard error which globs name no model that is known.
-pub async fn warn(limits: &Limits, config: &Config, env: &Environment) -> Result<(), CliError> {
+/// Says on standard error which globs name no model that is known, or none for a key of that kind.
+pub async fn warn(limits: &Limits, kind: Option<Kind>, config: &Config, env: &Environment) -> Result<(), CliError> {
     let router = installation::router(config, env).await?;
-    for warning in change::warnings(limits, &router, &Prompts::read(&config.prompts.folder)) {
+    for warning in change::warnings(limits, kind, &router, &Prompts::read(&config.prompts.folder)) {
         eprintln!("warning: {}", output::harmless(&warning));
     }
     Ok(())

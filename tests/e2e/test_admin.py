@@ -803,6 +803,24 @@ def test_an_owner_whom_no_key_has_is_told_of(gateway, admin):
     gateway.run("keys", "enable", "--owner", "never came")
 
 
+def test_a_glob_that_names_nothing_is_refused_and_a_test_key_for_real_models_is_warned_of(gateway, admin):
+    for field, flag in (("models", "--models"), ("tools", "--tools"), ("paths", "--path")):
+        refused = problem(admin.post(f"{V1}/keys", json={field: ["simulator/*", " "]}), 422, "invalid_fields")
+        assert refused["errors"][0]["pointer"] == f"/{field}", refused
+        done = gateway.run("keys", "create", "--name", "useless", flag, "")
+        assert done.returncode == 1 and f"{field}: " in done.stderr, done.stderr
+    assert "an empty glob names nothing" in gateway.run("keys", "create", "--models", "").stderr
+    key = gateway.new_key()
+    problem(admin.patch(f"{V1}/keys/{key['id']}", json={"models": [""]}), 422, "invalid_fields")
+    told = {}
+    for models in (["simulator/*"], ["echo"], ["*"], ["test/gpt-4o-mini"], ["simulator/echo", "test/*"]):
+        warnings = ok(admin.post(f"{V1}/keys", json={"kind": "test", "models": models}), 201)["warnings"]
+        told[models[-1]] = [warning for warning in warnings if "test key" in warning]
+        assert not ok(admin.post(f"{V1}/keys", json={"models": models}), 201)["warnings"]
+    assert {glob for glob, warnings in told.items() if warnings} == {"test/gpt-4o-mini", "test/*"}, told
+    assert "of no use to a test key" in gateway.run("keys", "create", "--kind", "test", "--models", "test/*").stderr
+
+
 def test_a_role_is_that_of_a_key_and_of_those_before_it(gateway, admin):
     boss = gateway.new_key(kind="admin", role="owner")
     with httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {boss['key']}"}) as old:

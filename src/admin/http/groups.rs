@@ -180,7 +180,7 @@ async fn update(
 /// The tag is the group's own: how its limits stand changes with every request.
 async fn answer(gateway: &Gateway, id: &AccountId, group: GroupView) -> Result<Response<Body>, Problem> {
     let state = state::of(id, &group.limits, &gateway.accounts).await?;
-    let warnings = warnings(&group.limits, &gateway.router(), &gateway.prompts.prompts());
+    let warnings = warnings(&group.limits, None, &gateway.router(), &gateway.prompts.prompts());
     let answer = GroupAnswer { group, state, warnings };
     Ok(with_tag(&answer.group, &answer))
 }

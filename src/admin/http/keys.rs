@@ -137,7 +137,7 @@ pub async fn create(admin: Admin, State(gateway): State<Arc<Gateway>>, Json(new)
     new.rest.limits.check_names(&gateway.router())?;
     let mut order = NewKeyOrder::new(new.rest.name.as_deref().unwrap_or("unnamed"), kind);
     new.rest.fill(&mut order);
-    let warnings = warnings(&order.limits, &gateway.router(), &gateway.prompts.prompts());
+    let warnings = warnings(&order.limits, Some(kind), &gateway.router(), &gateway.prompts.prompts());
     let what = keys::create(&*gateway.key_store, &*gateway.group_store, &gateway.admin.pepper, order, &admin.actor()).await?;
     Ok((StatusCode::CREATED, axum::Json(Warned { what, warnings })).into_response())
 }
@@ -160,7 +160,8 @@ pub async fn update(
     of_mine(&admin, &gateway, &id).await?;
     change.limits.check_names(&gateway.router())?;
     let what = keys::update(&*gateway.key_store, &*gateway.group_store, (&id, &if_match.meant), change, &admin.actor()).await?;
-    let warned = Warned { warnings: warnings(&what.limits, &gateway.router(), &gateway.prompts.prompts()), what };
+    let warnings = warnings(&what.limits, Kind::from_name(what.kind), &gateway.router(), &gateway.prompts.prompts());
+    let warned = Warned { what, warnings };
     Ok(with_tag(&warned.what, &warned))
 }
 
