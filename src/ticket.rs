@@ -364,18 +364,23 @@ impl Ticket {
         }
     }
 
-    /// What counts no token tells nothing of an answer, where its cost is not told beside; a response in a session may have been stopped before it began.
+    /// What counts no token tells nothing of an answer that says something, nor does what counts none that were said; where the cost is told beside, or
+    /// a response in a session may have been stopped before it began, it is believed.
     fn believed(&self, reading: Reading) -> Reading {
         let tells_cost = self.target.as_ref().is_some_and(|target| target.provider.tells_cost);
-        let tells = |usage: &Usage| {
-            let is_charged = match usage.charged {
-                Some(Charged::Cost(_)) => tells_cost,
-                Some(Charged::Tokens { .. }) => true,
-                None => false,
-            };
-            usage.counts() || is_charged || self.operation == Operation::Realtime
+        let is_charged = |usage: &Usage| match usage.charged {
+            Some(Charged::Cost(_)) => tells_cost,
+            Some(Charged::Tokens { .. }) => true,
+            None => false,
         };
-        Reading { usage: reading.usage.filter(tells), so_far: reading.so_far.filter(tells), ..reading }
+        let is_talk = matches!(self.operation, Operation::Chat | Operation::Completions);
+        let tells = |usage: &Usage| match reading.said.filter(|_| is_talk && usage.output == 0) {
+            _ if is_charged(usage) || self.operation == Operation::Realtime => true,
+            Some(said) => !said,
+            None => usage.counts(),
+        };
+        let so_far = reading.so_far.filter(|usage| usage.counts() || is_charged(usage));
+        Reading { usage: reading.usage.filter(tells), so_far, ..reading }
     }
 
     /// What the usage costs; `None` where there is no price, or where sound and pictures were not counted, which no length tells.

@@ -34,6 +34,9 @@ pub struct Model {
     /// Each request makes searches or calls of other models by itself, which cost more than its tokens.
     #[serde(skip_serializing_if = "is_not")]
     pub charges_besides: bool,
+    /// Tokens that its provider puts before whatever is asked, at the most.
+    #[serde(skip_serializing_if = "is_none")]
+    pub adds: u64,
     /// USD per million tokens.
     pub price: Option<PriceList>,
 }
@@ -212,4 +215,8 @@ impl PriceList {
 
 fn is_not(flag: &bool) -> bool {
     !flag
+}
+
+fn is_none(tokens: &u64) -> bool {
+    *tokens == 0
 }

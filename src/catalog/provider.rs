@@ -142,6 +142,10 @@ pub struct Quirks {
     pub tells_cost: bool,
     /// It charges for each request besides what its tokens cost, as for a search that it makes by itself.
     pub charges_besides: bool,
+    /// It adds what may be thought to what a caller sets as the most tokens of an answer: as much as is stated, or as that is.
+    pub adds_thinking: bool,
+    /// A file that a request points to has it run a tool of its own.
+    pub files_run_tools: bool,
     /// Where a request says the most that it may be charged for a million tokens, as an object of a member of the top level.
     pub max_price: Option<String>,
 }

@@ -166,6 +166,23 @@ fn what_searches_or_calls_others_by_itself_is_known_to_cost_more() {
 }
 
 #[test]
+fn what_is_put_before_grok_is_reserved_and_voices_have_a_price_of_their_own() {
+    let catalog = Catalog::load(None).unwrap();
+    let all = || catalog.iter().flat_map(|of| of.models.iter().map(|(name, model)| (format!("{}/{name}", of.id), model)));
+    let priced = || all().filter(|(_, model)| model.price.is_some() && !model.charges_besides);
+    let grok: Vec<_> = priced().filter(|(name, _)| name.contains("grok-") && !name.contains("imag")).collect();
+    assert!(grok.len() > 80, "{}", grok.len());
+    grok.iter().for_each(|(name, model)| assert!(model.adds >= 1024, "{name}"));
+    // Facts of these say more than they can: they answer with text alone.
+    const TEXT: [&str; 5] = ["gpt-5", "gpt-5.1", "gpt-5.1-chat", "gpt-5.1-codex", "gpt-5.1-codex-mini"];
+    for (name, model) in priced().filter(|(_, model)| model.gives.contains(&Modality::Text) && model.gives.contains(&Modality::Audio)) {
+        let is_text = TEXT.iter().any(|end| name.ends_with(&format!("/{end}")));
+        let price = model.price.as_ref().unwrap();
+        assert!(is_text || price.output_audio.is_some() || price.all().all(|usd| usd == 0.0), "{name} speaks at the price of text");
+    }
+}
+
+#[test]
 fn claude_costs_more_on_bedrock_outside_the_global_endpoint() {
     let catalog = Catalog::load(None).unwrap();
     let models = &catalog.get("amazon-bedrock").unwrap().models;

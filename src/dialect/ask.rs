@@ -29,6 +29,8 @@ pub struct Ask {
     pub max_output: Option<u64>,
     /// Tokens that the caller foretells of each answer at the most: those that are not said are billed too.
     pub foretold: u64,
+    /// Tokens that are stated for what is thought, which some providers add to the most of the answer.
+    pub thinks: u64,
     /// How many answers it wants.
     pub choices: u64,
     /// What a provider keeps and the request goes on with.
@@ -125,6 +127,7 @@ impl Ask {
         let names_others = names_others(&members);
         let picks_server = members.iter().find(|member| picks_server(member)).map(|member| member.name.to_string());
         let widening = vocabulary::widening_in(&members).map(str::to_owned);
+        let thinks = vocabulary::thinks(&members);
         // A token for a byte at the most.
         let foretold = members.given("prediction").map_or(0, |member| member.raw.len() as u64);
         Ok(Ask {
@@ -143,6 +146,7 @@ impl Ask {
             holds_price: false,
             max_output: max_output.map(|tokens| tokens.saturating_mul(choices)),
             foretold,
+            thinks,
             choices,
             model_at,
             usage_edit,

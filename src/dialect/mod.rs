@@ -15,6 +15,7 @@ pub mod embed;
 pub mod fields;
 pub mod frame;
 pub mod gemini;
+mod holders;
 pub mod ir;
 pub mod meant;
 pub mod members;

@@ -13,7 +13,7 @@ const LONGEST: usize = 20;
 pub(super) struct Pointers {
     /// Files, pictures and sound, or the place of something.
     is_named: bool,
-    /// Files that a provider keeps, wherever.
+    /// Files that a provider keeps or fetches, wherever.
     has_files: bool,
     /// Tools beside those that are handed at the top.
     hands_tools: bool,
@@ -47,7 +47,7 @@ impl Pointers {
     pub(super) fn look_at(&mut self, string: &[u8]) {
         if string.len() <= LONGEST {
             self.is_named |= is_name(string);
-            self.has_files |= matches!(string, b"file_id" | b"file_ids");
+            self.has_files |= matches!(string, b"file_id" | b"file_ids" | b"file_url");
             self.hands_tools |= hands_tools(string);
         }
     }

@@ -108,7 +108,7 @@ impl Added {
         for tool in each(tools) {
             match tool.get("type").and_then(Value::as_str) {
                 Some(kind) if DESCRIBED_THERE.iter().any(|start| kind.starts_with(start)) => self.described_there += 1,
-                Some(kind) => self.runs_there |= !OWN.contains(&kind),
+                Some(kind) => self.runs_there |= !OWN.contains(&kind) || runs_beside(tool),
                 None => self.runs_there |= !is_own(tool),
             }
             if let Some(inner) = tool.get("tools") {
@@ -163,5 +163,16 @@ fn is_off(name: &str, raw: &str) -> bool {
 /// Whether a tool without a type has nothing in it that a provider runs.
 fn is_own(tool: &Value) -> bool {
     let is_named = tool.get("name").is_some();
-    tool.as_object().is_some_and(|members| members.keys().all(|name| is_named || OWN_MEMBERS.contains(&name.as_str())))
+    let is_known = |name: &String| is_named || OWN_MEMBERS.contains(&name.as_str());
+    !runs_beside(tool) && tool.as_object().is_some_and(|members| members.keys().all(is_known))
+}
+
+/// Whether a tool that the caller runs has one of Gemini's beside it, which the provider does.
+fn runs_beside(tool: &Value) -> bool {
+    const WORDS: [&str; 7] = ["search", "execution", "context", "retrieval", "maps", "computer", "mcp"];
+    let runs = |(name, value): (&String, &Value)| {
+        let name = name.to_ascii_lowercase();
+        value.is_object() && WORDS.iter().any(|word| name.contains(word))
+    };
+    tool.as_object().is_some_and(|members| members.iter().any(runs))
 }

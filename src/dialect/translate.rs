@@ -97,7 +97,9 @@ fn write_answer(mut answer: Answer, asked: &Asked) -> Translated {
     let to: &dyn Codec = codec(asked.called.dialect);
     let mut dropped = Dropped::default();
     let said: usize = answer.choices.iter().map(|choice| choice.text().len()).sum();
-    let reading = Reading { usage: answer.usage, estimated_output: (said / 4) as u64, ending: Ending::Complete, ..Reading::default() };
+    let says = answer.choices.iter().any(|choice| !choice.content.is_empty());
+    let (usage, estimated_output) = (answer.usage, (said / 4) as u64);
+    let reading = Reading { usage, estimated_output, said: Some(says), ending: Ending::Complete, ..Reading::default() };
     // To another dialect's caller a turn that was paused looks like one that has ended.
     let is_paused = answer.choices.iter().any(|choice| choice.finish == Finish::Pause);
     dropped.note_if(is_paused && asked.called.dialect != Dialect::AnthropicMessages, "finish_reason");
@@ -156,7 +158,8 @@ impl Translation {
             State::Ended => Ending::Complete,
             State::Failed => Ending::Failed,
         };
-        let reading = Reading { usage: self.usage, so_far: self.so_far, estimated_output: (self.said / 4) as u64, ending };
+        let said = (self.said > 0).then_some(true);
+        let reading = Reading { usage: self.usage, so_far: self.so_far, estimated_output: (self.said / 4) as u64, said, ending };
         (self.take_out(), reading)
     }
 
@@ -186,7 +189,7 @@ impl Translation {
                 break;
             }
             match &event {
-                Event::Usage(usage) => self.usage = Some(usage.after(self.usage.or(self.so_far))),
+                Event::Usage(usage) => self.usage = Some(usage.after(self.usage)),
                 Event::UsageSoFar(usage) => self.so_far = Some(usage.after(self.so_far)),
                 Event::Delta { delta, .. } => self.said += delta.len(),
                 Event::End => self.state = State::Ended,

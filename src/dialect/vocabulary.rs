@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use super::holders;
 use super::members::{Member, Members};
 
 /// What stands in a request as an SDK takes it beside its own members: of a few providers that read it there, such as Google, it is known.
-const EXTRA: &str = "extra_body";
+pub(super) const EXTRA: &str = "extra_body";
 /// Words of what could let a provider do more.
 const MORE: [&str; 5] = ["tool", "search", "model", "agent", "\\u"];
 
@@ -59,7 +60,11 @@ pub fn holds_more(name: &str, raw: &str) -> bool {
 
 /// What such a member is called, where it is one: of Bedrock's own for all that a model takes, what stands in it.
 pub fn more(name: &str, raw: &str) -> Option<String> {
-    let within = || if name == ADDITIONAL { more_in_additional(raw) } else { None };
+    let within = || match name {
+        ADDITIONAL => more_in_additional(raw),
+        _ if HOLDERS.contains(&name) => holders::more_in(name, raw),
+        _ => None,
+    };
     holds_more(name, raw).then(|| within().unwrap_or_else(|| name.to_owned()))
 }
 
@@ -97,6 +102,12 @@ pub fn widening_in<'a>(members: &'a Members<'_>) -> Option<&'a str> {
     members.iter().filter(|member| may_have(&member.name)).find_map(|member| widening(member.raw))
 }
 
+/// The most tokens that may be thought, as a router's `reasoning` and members that hold whatever a provider takes state it.
+pub fn thinks(members: &Members<'_>) -> u64 {
+    let may_state = |name: &str| name == "reasoning" || (name != ADDITIONAL && HOLDERS.contains(&name));
+    members.iter().filter(|member| may_state(&member.name)).map(|member| holders::thinks(member.raw)).max().unwrap_or(0)
+}
+
 /// How many tokens such a flag has a model take.
 pub fn widens_to(flag: &str) -> u64 {
     if flag.starts_with("context-1m-") { 1_000_000 } else { u64::MAX }
@@ -109,7 +120,7 @@ pub fn is_thought_over(reasoning: &str) -> bool {
 }
 
 /// Whether a value is as if nothing had been said.
-fn says_nothing(raw: &str) -> bool {
+pub(super) fn says_nothing(raw: &str) -> bool {
     let is_empty = |raw: &str| {
         raw.strip_prefix(['{', '[']).and_then(|raw| raw.strip_suffix(['}', ']'])).is_some_and(|raw| raw.trim_ascii().is_empty())
     };
@@ -122,11 +133,14 @@ fn is_dearer(name: &str, raw: &str) -> bool {
         "service_tier" | "serviceTier" => !is_one_of(&PLAIN_TIERS, raw),
         "inference_geo" => !is_one_of(&["global"], raw),
         "performanceConfig" | "speed" => !is_one_of(&["standard"], raw),
+        // What looks at what is said has a price of its own.
+        "guardrailConfig" | "guardrails" | "modelArmorConfig" => true,
         // A letter of a flag may be escaped.
         "anthropic_beta" | "betas" => raw.contains('\\'),
         _ if HOLDERS.contains(&name) => {
             let lower = raw.to_ascii_lowercase();
-            DEARER.iter().any(|word| lower.contains(word)) || (name == ADDITIONAL && more_in_additional(raw).is_some())
+            let more = if name == ADDITIONAL { more_in_additional(raw) } else { holders::more_in(name, raw) };
+            DEARER.iter().any(|word| lower.contains(word)) || more.is_some()
         }
         _ => false,
     }
@@ -223,7 +237,7 @@ mod tests {
         }
         assert!(["{ }", "[]", "null", "false", "0", "\"\""].iter().all(|nothing| !holds_more("swarm", nothing)));
         assert!(["preset", "enable_code_interpreter", "chat_template", "agent_id", "use_rag"].iter().all(|name| holds_more(name, "true")));
-        assert!(!holds_more("extra_body", r#"{"google":{"a":1}}"#) && holds_more("extra_body", r#"{"tools":[1]}"#));
+        assert!(!holds_more("extra_body", r#"{"google":{"thinking_config":{"a":1}}}"#) && holds_more("extra_body", r#"{"tools":[1]}"#));
     }
 
     #[test]

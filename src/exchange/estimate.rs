@@ -26,6 +26,8 @@ static AN_HOUR: LazyLock<[Finder<'_>; 3]> = LazyLock::new(|| ["\"1h\"", "\\u0031
 /// Words by which sound is asked for, in whichever dialect (`modalities`, `responseModalities`, `audio`), also where a letter of one is escaped.
 static SOUND: LazyLock<[Finder<'_>; 6]> =
     LazyLock::new(|| ["odalities", "\"audio\"", "\\u004", "\\u005", "\\u006", "\\u007"].map(Finder::new));
+/// What thinking is given at the least where it is switched on (Anthropic's "Extended thinking").
+const LEAST_THOUGHT: u64 = 1024;
 /// More tokens than a provider puts around tools, or for one that it describes itself: Anthropic's page "Pricing" names up to 804.
 const AROUND_TOOLS: u64 = 1024;
 
@@ -55,8 +57,12 @@ pub struct Input {
     added: u64,
     /// Tokens that are foretold of each answer, and billed beside it.
     foretold: u64,
+    /// Tokens that are stated for what is thought.
+    thinks: u64,
     /// It may be more, or no text at all: files, pictures, sound, pages, what a provider keeps, what its own tools find.
     may_be_more: bool,
+    /// There may be files among it, which have some providers run a tool.
+    may_have_files: bool,
     /// After each call of a tool that its provider runs, the model reads all of it again.
     is_read_again: bool,
     /// Some of it may be kept in a cache for an hour.
@@ -100,7 +106,9 @@ impl Input {
             parts: parts.count,
             added,
             foretold: ask.foretold,
+            thinks: ask.thinks,
             may_be_more,
+            may_have_files: ask.names_files,
             is_read_again,
         }
     }
@@ -114,7 +122,7 @@ impl Input {
         match self.may_be_more {
             true => takes.ok_or(Unbounded::Input),
             // No tokenizer makes more tokens of a text than it has bytes.
-            false => Ok((self.text.saturating_add(self.added)).min(takes.unwrap_or(u64::MAX))),
+            false => Ok(self.text.saturating_add(self.added).saturating_add(model.adds).min(takes.unwrap_or(u64::MAX))),
         }
     }
 }
@@ -125,10 +133,14 @@ impl Estimate {
     /// Of a request that wants `choices` answers of `max_output` tokens in all.
     pub fn new(operation: Operation, targets: &[Target], input: Input, max_output: Option<u64>, choices: u64) -> Estimate {
         let foretold = input.foretold.saturating_mul(choices);
+        let thinks = input.thinks.max(LEAST_THOUGHT).saturating_mul(choices);
         let worst = |target: &Target| {
             let model = target.facts().ok_or(Unbounded::Price)?;
             if target.provider.charges_besides || model.charges_besides {
                 return Err(Unbounded::Besides);
+            }
+            if target.provider.files_run_tools && input.may_have_files && !operation.has_no_output() {
+                return Err(Unbounded::Tools);
             }
             let gives = || known(model.max_output).or(known(model.context)).map(|most| most.saturating_mul(choices));
             let most_input = input.most(model);
@@ -151,7 +163,10 @@ impl Estimate {
                 true => known(model.context).or(known(model.max_output)).map(|most| most.saturating_mul(choices)),
                 // Some take none at all for no limit.
                 false => match max_output.filter(|most| *most > 0 || operation.has_no_output()) {
-                    Some(asked) => Some(asked.min(fits(model, choices).unwrap_or(u64::MAX))),
+                    Some(asked) => {
+                        let thought = if target.provider.adds_thinking { asked.max(thinks) } else { 0 };
+                        Some(asked.saturating_add(thought).min(fits(model, choices).unwrap_or(u64::MAX)))
+                    }
                     None => gives(),
                 },
             };

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::format::{KeyText, Kind, NewKey, Slip};
 use super::guesses::Guesses;
 use super::presented::Presented;
-use super::{KeyId, Reason, diagnose, presented};
+use super::{KeyId, Reason, diagnose, foreign, presented};
 use crate::catalog::Catalog;
 use crate::quota::limits::matches;
 
@@ -123,6 +123,10 @@ fn an_answer_repeats_no_key_that_was_sent() {
 fn a_typo_is_told_by_its_place() {
     for _ in 0..100 {
         let new = NewKey::generate(Kind::Live).unwrap();
+        // One in some thousand looks as if something had to be filled in.
+        if foreign::is_filled_in(new.expose()) {
+            continue;
+        }
         let mut swapped = new.expose().as_bytes().to_vec();
         let at = (8..55).find(|at| swapped[*at] != swapped[at + 1]).unwrap();
         swapped.swap(at, at + 1);

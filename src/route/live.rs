@@ -38,6 +38,10 @@ pub struct LiveProvider {
     pub tells_cost: bool,
     /// It charges besides tokens.
     pub charges_besides: bool,
+    /// It adds what may be thought to the most of an answer.
+    pub adds_thinking: bool,
+    /// It runs a tool of its own for a file.
+    pub files_run_tools: bool,
     /// It chooses at which price it answers, and is told the highest.
     pub takes_max_price: bool,
     /// The base URL's doors first, under the empty name.
@@ -181,6 +185,8 @@ impl LiveProvider {
             thinks_beside_max_output: quirks().any(|quirks| quirks.thinks_beside_max_output),
             tells_cost: quirks().any(|quirks| quirks.tells_cost),
             charges_besides: quirks().any(|quirks| quirks.charges_besides),
+            adds_thinking: quirks().any(|quirks| quirks.adds_thinking),
+            files_run_tools: quirks().any(|quirks| quirks.files_run_tools),
             takes_max_price: quirks().any(|quirks| quirks.max_price.is_some()),
         })
     }

@@ -224,6 +224,11 @@ def test_what_is_charged_besides_tokens_passes_no_budget(start_gateway, upstream
         # What counts no token tells nothing: all that was reserved is charged.
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None, "reserved", None),
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0}, None, "reserved", None),
+        # Nor does what counts nothing of what was said.
+        ({"prompt_tokens": 20, "completion_tokens": 0, "total_tokens": 20}, None, "reserved", None),
+        ({"prompt_tokens": 20, "completion_tokens": 1}, {"prompt_tokens": 0, "completion_tokens": 0}, "on the way", None),
+        # A negative cost is none.
+        ({"prompt_tokens": 20, "completion_tokens": 7, "cost": -1}, None, "reported", (20 + 70) * 1000),
         # And takes nothing back that was told before.
         ({"prompt_tokens": 20, "completion_tokens": 7}, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, "reported", (20 + 70) * 1000),
         # A detail that cannot be read takes no other count with it.
@@ -240,7 +245,11 @@ def test_usage_that_tells_nothing_makes_nothing_free(start_gateway, upstream, su
     gateway = start_gateway(providers={"test": provider_file(upstream.url, dialects=("openai_chat",), models=models)})
     if last and not stream:
         pytest.skip("a whole answer has one usage")
-    chunks = [{"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}], "usage": first}]
+    def chunk(delta, finish=None, usage=None):
+        return {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": usage}
+
+    on_the_way = status == "on the way"
+    chunks = [chunk({"content": "word "}, usage=first if on_the_way else None)] * 20 + [chunk({}, "stop", None if on_the_way else first)]
     chunks += [{"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": last}] if last else []
     upstream.serve("m", provider.answer_events(chunks) if stream else provider.chat("Hi", usage=first))
     key = gateway.new_key(budget="1/ever")
@@ -303,3 +312,35 @@ def test_models_that_cost_more_than_their_tokens_pass_no_budget(start_gateway, u
     assert (told.status, told.json().get("error", {}).get("code")) == ((403, expected) if expected else (200, None)), told.body
     assert bool(upstream.requests) == (expected is None)
     assert gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(budget="100/ever:soft")["key"]).status == 200
+
+
+def test_an_answer_that_says_nothing_and_counts_nothing_costs_nothing(start_gateway, upstream):
+    """As where a guard of its provider's stopped the request before a model read it."""
+    models = '"m" = { context = 100000, max_output = 5000, price = { input = 1, output = 10 } }'
+    files = {"oa": provider_file(upstream.url, dialects=("openai_chat",), models=models), "an": provider_file(upstream.url, dialects=("anthropic_messages",), models=models)}
+    gateway = start_gateway(providers=files)
+    stopped = {"id": "c", "choices": [{"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "content_filter"}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
+    refused = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": "refusal", "stop_sequence": None, "usage": {"input_tokens": 0, "output_tokens": 0}}
+    for name, answer in (("oa", stopped), ("an", refused)):
+        for surface in ("/v1/chat/completions", "/v1/messages"):
+            upstream.serve("m", provider.answer_json(answer))
+            key = gateway.new_key(budget="1/ever")
+            body = json.dumps({"model": f"{name}/m", "max_tokens": 1000, "messages": MESSAGES}).encode()
+            assert gateway.request("POST", surface, body, key["key"]).status == 200
+            assert gateway.usage("key", key["id"], 1)["cost_nano_usd"] == 0, (name, surface)
+
+
+def test_what_a_provider_adds_is_reserved(start_gateway, upstream):
+    quirks = "\n[quirks]\nadds_thinking = true\nfiles_run_tools = true\n"
+    models = '"m" = { context = 100000, max_output = 50000, adds = 1024, price = { input = 1, output = 10 } }'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, dialects=("openai_chat", "openai_responses"), models=models + quirks)})
+    upstream.serve("m", provider.chat("Hi"))
+    thinking = {"providerOptions": {"anthropic": {"thinking": {"type": "enabled", "budgetTokens": 40000}}}}
+    for fields, least, enough in (({"max_tokens": 2000}, "0.0409", "0.0420"), ({"max_tokens": 16} | thinking, "0.4010", "0.4030"), ({"max_tokens": 16, "reasoning": {"max_tokens": 40000}}, "0.4010", "0.4030")):
+        body = json.dumps({"model": "test/m", "messages": MESSAGES, **fields}).encode()
+        for budget, status in ((least, 402), (enough, 200)):
+            told = gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(budget=f"{budget}/ever")["key"])
+            assert told.status == status, (fields, budget, told.body)
+    said = [{"role": "user", "content": [{"type": "input_file", "file_url": "https://a.b/c.pdf"}]}]
+    told = gateway.request("POST", "/v1/responses", json.dumps({"model": "test/m", "input": said, "max_output_tokens": 16}).encode(), gateway.new_key(budget="100/ever")["key"])
+    assert (told.status, told.json()["error"]["code"]) == (403, "tools_with_budget")

@@ -410,6 +410,7 @@ def test_an_error_that_is_told_as_a_success_costs_nothing_in_whichever_dialect(g
 
 RESPONSES = ("/v1/responses", {"model": "oa/m", "max_output_tokens": 16})
 USER = {"role": "user", "content": "Hi"}
+TALKING = {"model": "oa/m", "max_tokens": 9, "messages": [USER]}
 SEARCH = {"type": "web_search"}
 
 
@@ -423,6 +424,16 @@ SEARCH = {"type": "web_search"}
         (*RESPONSES[:1], RESPONSES[1] | {"input": "Hi", "tools": SEARCH}, "tools_with_budget"),
         (*RESPONSES[:1], RESPONSES[1] | {"input": "Hi", "swarm": {"size": 9}}, "unknown_field_with_budget"),
         (*RESPONSES[:1], RESPONSES[1] | {"input": "Hi", "extra_body": {"tools": [SEARCH]}}, "unknown_field_with_budget"),
+        (*RESPONSES[:1], RESPONSES[1] | {"input": "Hi", "extra_body": {"n": 16}}, "unknown_field_with_budget"),
+        ("/v1/messages", LONG["anthropic"][2] | {"providerOptions": {"anthropic": {"mcpServers": [{"type": "url", "url": "https://a.b"}]}}}, "unknown_field_with_budget"),
+        ("/v1/chat/completions", TALKING | {"providerOptions": {"xai": {"searchParameters": {"mode": "on"}}}}, "unknown_field_with_budget"),
+        ("/v1/chat/completions", TALKING | {"provider_options": {"google": {"useSearchGrounding": True}}}, "unknown_field_with_budget"),
+        ("/v1/chat/completions", TALKING | {"providerOptions": {"openai": {"previousResponseId": "resp_1"}}}, "unknown_field_with_budget"),
+        ("/v1/chat/completions", TALKING | {"providerOptions": {"openai": {"maxCompletionTokens": 100000}}}, "unknown_field_with_budget"),
+        ("/v1/chat/completions", TALKING | {"guardrails": [{"moderation_llm_v1": {}}]}, "unknown_field_with_budget"),
+        ("/v1beta/models/ge/m:generateContent", GENERATE[1] | {"modelArmorConfig": {"promptTemplateName": "t"}}, "unknown_field_with_budget"),
+        ("/v1beta/models/ge/m:generateContent", GENERATE[1] | {"tools": [{"name": "x", "googleSearch": {}}]}, "tools_with_budget"),
+        ("/v1/chat/completions", TALKING | {"tools": [{"type": "function", "function": {"name": "f"}, "google_search": {}}]}, "tools_with_budget"),
         ("/v1beta/models/ge/m:generateContent", GENERATE[1] | {"tools": {"google_search": {}}}, "tools_with_budget"),
         ("/v1/messages", LONG["anthropic"][2] | {"messages": [{"role": "user", "content": [{"type": "tool_addition", "tool": {"type": "web_search_20250305"}}]}]}, "tools_with_budget"),
         ("/v1/messages", LONG["anthropic"][2] | {"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "unknown_field_with_budget"),
@@ -449,6 +460,7 @@ def test_nothing_that_a_provider_could_do_besides_answering_is_held_against_a_bu
         {"tool_choice": "auto", "tools": [{"type": "function", "function": {"name": "f", "description": "additional_tools", "parameters": {}}}]},
         {"response_format": {"type": "json_object"}, "metadata": {"a": "b"}, "chat_template_kwargs": {"x": 1}, "provider": {"data_collection": "deny"}, "logit_bias": {"1": 2}},
         {"swarm": [], "crew": {}, "herd": { }, "size": 0, "flag": False, "top_k": 3, "min_p": 0.1, "repetition_penalty": 1.1, "enable_thinking": True},
+        {"providerOptions": {"anthropic": {"thinking": {"type": "enabled", "budgetTokens": 1024}, "mcpServers": []}, "google": {"thinkingConfig": {"includeThoughts": True}}}},
         {"client_metadata": {"a": "b"}, "providerOptions": {"openai": {"reasoningEffort": "low"}}, "extra_body": {"google": {"thinking_config": {"thinking_budget": 9}}}},
     ],
 )
@@ -489,13 +501,13 @@ def test_a_limit_that_is_raised_in_translation_is_held_as_it_is_raised(start_gat
 
 def test_cached_sound_is_charged_once(gateway, upstream):
     sound = [{"modality": "AUDIO", "tokenCount": 10_000}]
-    usage = {"promptTokenCount": 10_000, "candidatesTokenCount": 0, "cachedContentTokenCount": 9_000}
+    usage = {"promptTokenCount": 10_000, "candidatesTokenCount": 1, "cachedContentTokenCount": 9_000}
     usage |= {"promptTokensDetails": sound, "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 9_000}]}
     answer = json.dumps(long_answer("gemini") | {"usageMetadata": usage}).encode()
     upstream.serve_at("POST", "/models/m:generateContent", lambda _: Answer(answer, headers={"content-type": "application/json"}))
     key = gateway.new_key()
     assert gateway.request("POST", LONG["gemini"][1], json.dumps(GENERATE[1]).encode(), key["key"]).status == 200
-    assert charged(gateway, key)["cost_nano_usd"] == 10_000 * 1000
+    assert charged(gateway, key)["cost_nano_usd"] == 10_000 * 1000 + 10_000
 
 
 @pytest.mark.parametrize("status", [204, 301, 304, 308])

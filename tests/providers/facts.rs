@@ -44,6 +44,11 @@ const ON_VERTEX: [&str; 2] = ["google-vertex", "google-vertex-anthropic"];
 /// Those of before have one price.
 const BEFORE: [&str; 4] = ["claude-3-", "claude-opus-4@", "claude-opus-4-1@", "claude-sonnet-4@"];
 
+/// What sound costs where its maker's own facts leave it out ("Gemini Developer API pricing").
+const HEARD: [[&str; 2]; 3] =
+    [["google", "gemini-2.0-flash"], ["google", "gemini-flash-lite-latest"], ["google-vertex", "gemini-flash-lite-latest"]];
+const HEARD_USD: [f64; 3] = [0.7, 0.3, 0.3];
+
 /// The facts by provider, or `None` where this checkout stands without them.
 pub fn read() -> Option<Map<String, Value>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/catalogue/models-dev.json");
@@ -64,6 +69,9 @@ fn complete(providers: &mut Map<String, Value>) {
     for [provider, model] in KNOWN_BETTER {
         let facts = &mut providers[provider]["models"][model];
         (facts["context"], facts["max_output"]) = (json!(1_000_000), json!(65_535));
+    }
+    for ([provider, model], usd) in HEARD.into_iter().zip(HEARD_USD) {
+        providers[provider]["models"][model]["usd_per_mtok"]["input_audio"] = json!(usd);
     }
     for (provider, models) in NOT_BY_TOKENS {
         for model in models {
@@ -92,11 +100,14 @@ fn complete(providers: &mut Map<String, Value>) {
             let names = [bare.to_owned(), bare.replace("-preview", ""), format!("{bare}-preview")];
             let found =
                 makers.iter().find_map(|models| names.iter().find(|name| models.get(name).is_some()).map(|name| (&models[name], name)));
-            let Some((maker, made)) =
-                found.filter(|(maker, _)| price(maker, "input").is_some() && is_close(price(maker, "input"), price(model, "input")))
-            else {
+            let Some((maker, made)) = found.filter(|(maker, _)| price(maker, "input").is_some()) else { continue };
+            if !is_close(price(maker, "input"), price(model, "input")) {
+                // The latest of a maker may be another one elsewhere.
+                if !name.ends_with("-latest") {
+                    hear_in_proportion(model, maker);
+                }
                 continue;
-            };
+            }
             if made.contains("image") && price(model, "output") < price(maker, "output").map(|output| output * 0.7) {
                 model["usd_per_mtok"]["output"] = maker["usd_per_mtok"]["output"].clone();
             }
@@ -111,6 +122,19 @@ fn complete(providers: &mut Map<String, Value>) {
                 model["price_tiers"] = maker["price_tiers"].clone();
             }
         }
+    }
+}
+
+/// Who sells at another price than the maker's has it raised or lowered for sound too.
+fn hear_in_proportion(model: &mut Value, maker: &Value) {
+    let price = |model: &Value, part: &str| model["usd_per_mtok"][part].as_f64();
+    let hears = model["in"].as_array().is_some_and(|taken| taken.iter().any(|kind| kind == "audio"));
+    let [own, made] = [&*model, maker].map(|model| price(model, "input").filter(|usd| *usd > 0.0));
+    let (Some(own), Some(made), Some(heard)) = (own, made, price(maker, "input_audio").filter(|heard| Some(*heard) != made)) else {
+        return;
+    };
+    if hears && price(model, "input_audio").is_none() {
+        model["usd_per_mtok"]["input_audio"] = json!((own * heard / made * 1e6).round() / 1e6);
     }
 }
 

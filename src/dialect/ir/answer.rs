@@ -163,7 +163,7 @@ impl Collector {
             }
             Event::Logprobs { choice, logprobs } => self.logprobs.push((choice, logprobs)),
             Event::Finish { choice, finish } => self.finishes.push((choice, finish)),
-            Event::Usage(usage) | Event::UsageSoFar(usage) => self.answer.usage = Some(usage.after(self.answer.usage)),
+            Event::Usage(usage) | Event::UsageSoFar(usage) => self.answer.usage = Some(usage),
             Event::Trouble(trouble) => self.trouble = Some(trouble),
             Event::Close { .. } | Event::End => {}
         }

@@ -76,6 +76,7 @@ impl Frames {
                 Ok(frame) if frame.kind == AwsKind::Event && self.tells.last.contains(&frame.name) => {
                     self.reading.ending = Ending::Complete;
                     self.reading.usage = (self.tells.read)(frame.payload, None).or(self.reading.usage);
+                    self.reading.said = (self.reading.estimated_output > super::EMPTY).then_some(true);
                     return;
                 }
                 _ => {}

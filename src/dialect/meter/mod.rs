@@ -7,6 +7,7 @@ mod stream;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use self::element::Element;
 use self::frames::Frames;
@@ -19,6 +20,8 @@ use crate::ledger::record::Usage;
 
 /// How much of a whole answer's end is kept to look for its usage.
 const TAIL: usize = 1 << 20;
+/// Events of a stream in which nothing is said, with those around.
+const EMPTY: u64 = 12;
 /// A line of a stream that grows beyond this is passed on unread.
 const LONGEST_LINE: usize = 32 << 20;
 
@@ -46,6 +49,8 @@ pub struct Reading {
     pub so_far: Option<Usage>,
     /// Output tokens by what was seen, for where it reported nothing.
     pub estimated_output: u64,
+    /// Whether anything was said, as far as that was looked at: where none of it is counted.
+    pub said: Option<bool>,
     /// How far the answer came.
     pub ending: Ending,
 }
@@ -93,7 +98,9 @@ impl Meter {
 
     /// What a whole answer tells whose members are known already.
     pub fn read_whole(tells: Tells, members: &Members<'_>, json: &[u8]) -> Reading {
-        Reading { usage: tells.of_whole(members, json), estimated_output: json.len() as u64 / 4, ..Reading::default() }
+        let usage = tells.of_whole(members, json);
+        let said = uncounted(tells, usage).then(|| says_anything(json));
+        Reading { usage, estimated_output: json.len() as u64 / 4, said, ..Reading::default() }
     }
 
     /// A meter for a stream; `hide` keeps from the caller OpenAI's event that it did not ask for.
@@ -181,6 +188,35 @@ impl Whole {
         let tail = if let [one] = &tail[..] { one.clone() } else { tail.concat().into() };
         let of_end = || if self.kept < self.seen { self.tells.of_end(&tail) } else { None };
         let usage = (self.tells.read)(&tail, None).or_else(of_end);
-        Reading { usage, estimated_output: self.seen as u64 / 4, ..Reading::default() }
+        let said = uncounted(self.tells, usage).then(|| self.kept < self.seen || says_anything(&tail));
+        Reading { usage, estimated_output: self.seen as u64 / 4, said, ..Reading::default() }
     }
+}
+
+/// Whether a usage is of a conversation, and counts nothing of what was said.
+fn uncounted(tells: Tells, usage: Option<Usage>) -> bool {
+    tells.of_its_end() && usage.is_some_and(|usage| usage.output == 0)
+}
+
+/// Whether an answer, in whichever dialect, has a text, a call or a thought in it; what cannot be read may have any.
+fn says_anything(json: &[u8]) -> bool {
+    const ROOTS: [&str; 6] = ["candidates", "choices", "content", "message", "output", "response"];
+    const SAID: [&str; 11] =
+        ["arguments", "args", "content", "data", "input", "name", "reasoning", "reasoning_content", "refusal", "text", "thinking"];
+    fn says(value: &Value, is_said: bool) -> bool {
+        match value {
+            Value::String(text) => is_said && !text.is_empty(),
+            Value::Array(list) => list.iter().any(|value| says(value, is_said)),
+            Value::Object(members) => members.iter().any(|(name, value)| says(value, is_said || SAID.contains(&name.as_str()))),
+            _ => false,
+        }
+    }
+    let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(json) else { return true };
+    let said = |value: &Value| match value {
+        Value::Object(members) => members.iter().any(|(name, value)| says(value, SAID.contains(&name.as_str()))),
+        Value::Array(list) => list.iter().any(|value| says(value, false)),
+        Value::String(text) => !text.is_empty(),
+        _ => false,
+    };
+    ROOTS.iter().filter_map(|root| members.get(*root)).any(said)
 }

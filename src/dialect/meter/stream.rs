@@ -117,6 +117,8 @@ impl Stream {
         if self.reading.ending == Ending::Open && [&rest, &self.passed].into_iter().any(|lines| tells_error(lines)) {
             self.reading.ending = Ending::Failed;
         }
+        // So many events are no beginning and end alone.
+        self.reading.said = (self.reading.estimated_output > super::EMPTY).then_some(true);
         let held_back = if self.hide { self.without_hidden(rest) } else { rest };
         (held_back, self.reading)
     }
@@ -142,10 +144,9 @@ impl Stream {
                 let line = line_around(lines, hit);
                 if line.start >= done {
                     done = line.end;
-                    let before = self.reading.usage.or(self.reading.so_far);
-                    let read = (tells.read)(json_of(&lines[line]), before).map(|usage| usage.after(before));
+                    let read = (tells.read)(json_of(&lines[line]), self.reading.usage.or(self.reading.so_far));
                     let told = if ends_at.is_some_and(|at| at < done) { &mut self.reading.usage } else { &mut self.reading.so_far };
-                    *told = read.or(*told);
+                    *told = read.map(|usage| usage.after(*told)).or(*told);
                     told_until = read.map(|_| done).or(told_until);
                 }
             }

@@ -252,7 +252,7 @@ pub fn charged(members: &Members<'_>) -> Option<Charged> {
         return ticks.raw.parse::<u64>().ok().map(|ticks| Charged::Cost(Usd::of_nanos(ticks.div_ceil(TICKS_A_NANO))));
     }
     let within = |name: &str, inner: &str| number(&Members::read(members.get(name)?.raw.as_bytes()).ok()?, inner);
-    let cost = number(members, "cost").or_else(|| within("cost", "total_cost"))?;
+    let cost = number(members, "cost").or_else(|| within("cost", "total_cost")).filter(|cost| *cost >= 0.0)?;
     let is_by_own_key = members.get("is_byok").is_some_and(|is| is.raw == "true");
     let beside = within("cost_details", "upstream_inference_cost").filter(|_| is_by_own_key).unwrap_or(0.0);
     Some(Charged::Cost(Usd::of_dollars(cost + beside)))
