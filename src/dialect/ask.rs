@@ -43,6 +43,8 @@ pub struct Ask {
     pub points_out: bool,
     /// Whether it may name files that a provider keeps.
     pub names_files: bool,
+    /// Whether it may have files in it, or point to some.
+    pub has_documents: bool,
     /// Tools that are handed to the model.
     pub tools: Tools,
     /// Whether it names other models that its provider may call instead.
@@ -139,6 +141,7 @@ impl Ask {
             in_background,
             points_out,
             names_files: members.may_name_files(),
+            has_documents: members.may_have_documents(),
             tools,
             names_others,
             picks_server,

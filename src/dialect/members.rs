@@ -76,6 +76,11 @@ impl<'a> Members<'a> {
         self.pointers.may_name_files()
     }
 
+    /// Whether something in it may be a file, or point to one.
+    pub fn may_have_documents(&self) -> bool {
+        self.pointers.may_have_documents()
+    }
+
     /// Whether something in it hands tools to a model beside the members that are there for that, or may do so where nobody sees it.
     pub(super) fn tools_within(&self) -> [bool; 2] {
         self.pointers.tools()

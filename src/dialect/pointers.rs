@@ -13,8 +13,10 @@ const LONGEST: usize = 20;
 pub(super) struct Pointers {
     /// Files, pictures and sound, or the place of something.
     is_named: bool,
-    /// Files that a provider keeps or fetches, wherever.
+    /// Files that a provider keeps, wherever.
     has_files: bool,
+    /// Files of whichever kind, in whichever dialect, which may be pictures in some.
+    has_documents: bool,
     /// Tools beside those that are handed at the top.
     hands_tools: bool,
     /// Letters and digits that are written as escapes, which could make any of these words.
@@ -25,7 +27,8 @@ pub(super) struct Pointers {
 
 impl Pointers {
     /// Nobody has looked: there may be any.
-    pub(super) const UNSEEN: Pointers = Pointers { is_named: false, has_files: false, hands_tools: false, is_hidden: true };
+    pub(super) const UNSEEN: Pointers =
+        Pointers { is_named: false, has_files: false, has_documents: false, hands_tools: false, is_hidden: true };
 
     /// Whether there are any.
     pub(super) fn any(self) -> bool {
@@ -35,6 +38,11 @@ impl Pointers {
     /// Whether there may be files among them.
     pub(super) fn may_name_files(self) -> bool {
         self.has_files || self.is_hidden
+    }
+
+    /// Whether there may be files that are sent or pointed to.
+    pub(super) fn may_have_documents(self) -> bool {
+        self.has_documents || self.is_hidden
     }
 
     /// Whether there are tools in what was said, or there may be some that are hidden by escapes.
@@ -47,7 +55,8 @@ impl Pointers {
     pub(super) fn look_at(&mut self, string: &[u8]) {
         if string.len() <= LONGEST {
             self.is_named |= is_name(string);
-            self.has_files |= matches!(string, b"file_id" | b"file_ids" | b"file_url");
+            self.has_files |= matches!(string, b"file_id" | b"file_ids");
+            self.has_documents |= is_document(string);
             self.hands_tools |= hands_tools(string);
         }
     }
@@ -70,6 +79,25 @@ impl Pointers {
 /// Types of OpenAI's items and of Anthropic's blocks that have tools in them.
 pub(super) fn hands_tools(string: &[u8]) -> bool {
     matches!(string, b"additional_tools" | b"tool_search_output" | b"mcp_list_tools" | b"tool_addition")
+}
+
+/// Members and types of files: OpenAI's, Anthropic's, Bedrock's, Mistral's, and Gemini's, which has pictures in the same.
+fn is_document(string: &[u8]) -> bool {
+    matches!(
+        string,
+        b"file_id"
+            | b"file_ids"
+            | b"file_url"
+            | b"file_data"
+            | b"input_file"
+            | b"document"
+            | b"document_url"
+            | b"fileData"
+            | b"fileUri"
+            | b"file_uri"
+            | b"inlineData"
+            | b"inline_data"
+    )
 }
 
 /// Members and types that name what is not there, or hold what is no text.

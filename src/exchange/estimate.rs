@@ -108,7 +108,7 @@ impl Input {
             foretold: ask.foretold,
             thinks: ask.thinks,
             may_be_more,
-            may_have_files: ask.names_files,
+            may_have_files: ask.has_documents,
             is_read_again,
         }
     }

@@ -20,6 +20,8 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 const PROBE_TAKES: Duration = Duration::from_secs(1);
 /// So many models rest alone at the most: whoever asks for more has them asked for at the provider.
 const MOST_ALONE: usize = 64;
+/// A longer name is no model's, and is not kept.
+const LONGEST_MODEL: usize = 256;
 
 /// Text that no log, error or debug output shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -282,7 +284,7 @@ impl Credential {
             Some(alone) => (alone.refusals, alone.until) = (alone.refusals + 1, now + rest),
             None => {
                 health.alone.retain(|alone| alone.is_remembered(now));
-                if health.alone.len() < MOST_ALONE {
+                if health.alone.len() < MOST_ALONE && model.len() <= LONGEST_MODEL {
                     health.alone.push(Alone { model: model.into(), refusals: 1, until: now + rest });
                 }
             }
@@ -376,7 +378,7 @@ impl Attempt<'_> {
         if !is_alone {
             return Refused::whole(credential.refuse(&mut health, now));
         }
-        if cause == Cause::Unsaid {
+        if cause == Cause::Unsaid && self.model.len() <= LONGEST_MODEL {
             health.doubted = Some(self.model.into());
         }
         Refused::alone(credential.refuse_alone(&mut health, self.model, now))

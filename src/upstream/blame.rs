@@ -15,6 +15,8 @@ pub enum Blame {
     Model,
     /// It wants another one, and does not say what for.
     Unsaid,
+    /// Our credential may not do what was asked for, or not with that: another request's may be another matter.
+    Right,
     /// What our account has left is less than this request may cost.
     Size,
     /// Too much of our account's credit is set aside for what runs now.
@@ -32,6 +34,10 @@ struct Said<'a> {
     messages: Vec<String>,
     /// It says that it is about the model.
     is_of_model: bool,
+    /// It says how much of a balance the request needs.
+    tells_need: bool,
+    /// Whether what was sent may have a text in it, so that its provider may only repeat that.
+    sent: &'a dyn Fn(&str) -> bool,
 }
 
 /// Names of errors that are about a credential: OpenAI's codes and types, which many have taken over, and Alibaba's.
@@ -44,8 +50,8 @@ const NAMES: [&str; 7] = [
     "account_deactivated",
     "account_suspended",
 ];
-/// Those of an account that has nothing left: OpenAI's, Anthropic's, Moonshot's, Alibaba's, OpenRouter's.
-const SPENT: [&str; 13] = [
+/// Those of an account that has nothing left: OpenAI's, Anthropic's, Moonshot's, Alibaba's, Volcengine's, OpenRouter's.
+const SPENT: [&str; 14] = [
     "insufficient_quota",
     "credit_balance_exhausted",
     "organization_spend_limit_exceeded",
@@ -56,6 +62,7 @@ const SPENT: [&str; 13] = [
     "billing_error",
     "exceeded_current_quota_error",
     "arrearage",
+    "accountoverdueerror",
     "openrouter_key_limit",
     "openrouter_guardrail_budget",
     "openrouter_workspace_budget",
@@ -102,8 +109,8 @@ const BEGINNINGS: [&str; 21] = [
     "please make sure your api key is valid",
     "bearer token has expired",
 ];
-/// The same of accounts with nothing left: those of Anthropic, DeepSeek, Zhipu, SiliconFlow, Together, OpenRouter, Google, xAI.
-const SPENT_BEGINNINGS: [&str; 9] = [
+/// The same of accounts with nothing left: those of Anthropic, DeepSeek, Zhipu, SiliconFlow, Together, OpenRouter, Google, xAI, LiteLLM.
+const SPENT_BEGINNINGS: [&str; 10] = [
     "your credit balance is too low",
     "you have reached your specified",
     "insufficient balance",
@@ -113,6 +120,7 @@ const SPENT_BEGINNINGS: [&str; 9] = [
     "key limit exceeded",
     "your prepayment credits are depleted",
     "your newly created team doesn't have any credits",
+    "budget has been exceeded!",
 ];
 /// The same where a name stands in the middle of the sentence: Google's consumer and project, xAI's team, Moonshot's and Fireworks' account.
 const AROUND: [(&str, &str); 5] = [
@@ -125,8 +133,10 @@ const AROUND: [(&str, &str); 5] = [
 /// Alibaba's limit of tokens a minute, for one model, has OpenAI's name of a quota that is used up; its message leads here.
 const TOKENS_A_MINUTE: &str = "error-code#token-limit";
 
-/// What a request may cost at the most is more than is left: OpenRouter's names, and those of gateways made of One API.
-const TOO_LARGE: [&str; 3] = ["weight_exceeds_budget", "insufficient_user_quota", "pre_consume_token_quota_failed"];
+/// What a request may cost at the most is more than is left: OpenRouter's names, this gateway's own, and those of gateways made of One API.
+const TOO_LARGE: [&str; 4] = ["weight_exceeds_budget", "budget_exceeded", "insufficient_user_quota", "pre_consume_token_quota_failed"];
+/// NanoGPT's member.
+const NEEDED: &str = "requiredBalance";
 const TOO_LARGE_BEGINNINGS: [&str; 2] = ["this request requires more credits", "prompt tokens limit exceeded"];
 /// OpenRouter's, of credit that comes back as soon as requests that run are settled.
 const SET_ASIDE: [&str; 2] = ["in_flight_budget_exhausted", "openrouter_in_flight_budget"];
@@ -150,10 +160,12 @@ const NO_RIGHT_AROUND: [(&str, &str); 3] = [
     ("permission 'aiplatform.endpoints.predict' denied", ""),
 ];
 
-/// Whose fault it is that a request was not served.
-pub fn blame(status: StatusCode, text: &str) -> Blame {
+/// Whose fault it is that a request was not served; `sent` says whether a text in small letters may stand in what was sent.
+pub fn blame(status: StatusCode, text: &str, sent: &dyn Fn(&str) -> bool) -> Blame {
     let value = serde_json::from_str::<Value>(text).ok();
-    let said = Said::read(status, text, value.as_ref());
+    // Nothing that is said in a request brings these about.
+    let sent = if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED) { &|_: &str| false } else { sent };
+    let said = Said::read(status, text, value.as_ref(), sent);
     match status {
         StatusCode::UNAUTHORIZED if said.is_of_model => Blame::Request,
         StatusCode::PAYMENT_REQUIRED if said.is_named(&SET_ASIDE) => Blame::Pace,
@@ -162,23 +174,33 @@ pub fn blame(status: StatusCode, text: &str) -> Blame {
         // Free models may still be served.
         StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED => Blame::Unsaid,
         StatusCode::FORBIDDEN if said.denies_model() => Blame::Model,
-        StatusCode::FORBIDDEN if said.denies_right() => Blame::Unsaid,
+        StatusCode::FORBIDDEN if said.denies_right() => Blame::Right,
         _ => Blame::Request,
     }
 }
 
-/// Whether an error says that it is about our credential, or about the account that it belongs to.
-pub fn is_about_credential(status: StatusCode, text: &str) -> bool {
+/// Whether an error says by its name that it is about our credential, or about the account that it belongs to.
+pub fn is_named_credential(status: StatusCode, text: &str) -> bool {
     let value = serde_json::from_str::<Value>(text).ok();
-    Said::read(status, text, value.as_ref()).is_about_credential()
+    Said::read(status, text, value.as_ref(), &|_| true).is_about_credential()
+}
+
+/// Whether bytes that were sent may have a text in small letters in them; where a letter is escaped, any.
+pub fn may_have(sent: &[u8], text: &str) -> bool {
+    let is_alike = |part: &[u8]| part.eq_ignore_ascii_case(text.as_bytes());
+    // Of what is no letter of ASCII's an escape hides nothing.
+    let hides = |at: usize| sent.get(at + 4).is_some_and(|digit| matches!(digit, b'2'..=b'7'));
+    sent.windows(text.len()).any(is_alike) || memchr::memmem::find_iter(sent, b"\\u00").any(hides)
 }
 
 // === impl Said ===
 
 impl<'a> Said<'a> {
-    fn read(status: StatusCode, text: &str, value: Option<&'a Value>) -> Said<'a> {
+    fn read(status: StatusCode, text: &str, value: Option<&'a Value>, sent: &'a dyn Fn(&str) -> bool) -> Said<'a> {
         let small = |said: &str| said.trim_start().to_ascii_lowercase();
-        let Some(value) = value else { return Said { names: Vec::new(), messages: vec![small(text)], is_of_model: false } };
+        let Some(value) = value else {
+            return Said { names: Vec::new(), messages: vec![small(text)], is_of_model: false, tells_need: false, sent };
+        };
         let value = value.get(0).unwrap_or(value);
         let first = value.get("errors").and_then(|errors| errors.get(0));
         let error = value.get("error").filter(|error| error.is_object()).or(first).unwrap_or(value);
@@ -195,7 +217,8 @@ impl<'a> Said<'a> {
             |name: &&str| error.get(*name).and_then(Value::as_str).is_some_and(|name| name.to_ascii_lowercase().contains("model"));
         // As LiteLLM's `key_model_access_denied` and OpenAI's `model_not_found` do.
         let is_of_model = error.get("param").and_then(Value::as_str) == Some("model") || ["code", "type"].iter().any(has_model);
-        Said { names, messages, is_of_model }
+        let tells_need = [error, value].iter().any(|told| told.get(NEEDED).is_some());
+        Said { names, messages, is_of_model, tells_need, sent }
     }
 
     fn is_about_credential(&self) -> bool {
@@ -205,7 +228,7 @@ impl<'a> Said<'a> {
     }
 
     fn is_too_large(&self) -> bool {
-        self.is_named(&TOO_LARGE) || self.begins(&TOO_LARGE_BEGINNINGS)
+        self.tells_need || self.is_named(&TOO_LARGE) || self.begins(&TOO_LARGE_BEGINNINGS)
     }
 
     fn denies_model(&self) -> bool {
@@ -222,11 +245,16 @@ impl<'a> Said<'a> {
     }
 
     fn begins(&self, beginnings: &[&str]) -> bool {
-        self.messages.iter().any(|said| beginnings.iter().any(|beginning| said.starts_with(beginning)))
+        // Some begin with the name of a field that they do not know, which may be anything.
+        self.messages.iter().any(|said| beginnings.iter().any(|beginning| said.starts_with(beginning) && !(self.sent)(beginning)))
     }
 
     fn is_around(&self, pairs: &[(&str, &str)]) -> bool {
-        self.messages.iter().any(|said| pairs.iter().any(|(begins, goes_on)| said.starts_with(begins) && said.contains(goes_on)))
+        let is_theirs = |said: &str, (begins, goes_on): &(&str, &str)| {
+            let whole = if goes_on.is_empty() { begins } else { goes_on };
+            said.starts_with(begins) && said.contains(goes_on) && !(self.sent)(whole)
+        };
+        self.messages.iter().any(|said| pairs.iter().any(|pair| is_theirs(said, pair)))
     }
 }
 

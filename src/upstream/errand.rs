@@ -133,6 +133,9 @@ impl Client {
             *request.headers_mut() = headers;
             request
         };
+        let said = pieces.clone();
+        // What a form holds nobody has read.
+        let sent = |text: &str| matches!(errand.load, Load::Form(_)) || said.iter().any(|piece| super::blame::may_have(piece, text));
         let response = match &errand.load {
             Load::Form(upload) => self.send_form(request(place, headers), upload, target).await?,
             // As a chat is sent, whose connections are known to be closed by providers now and then.
@@ -145,7 +148,8 @@ impl Client {
             Load::Nothing => self.execute(request(place, headers), provider, self.settings.first_byte_timeout).await?,
         };
         let (mut head, body) = response.into_parts();
-        let (status, body) = super::judge_credential(head.status, body, endpoint, provider, attempt.as_ref(), self.idle_timeout()).await?;
+        let idle = self.idle_timeout();
+        let (status, body) = super::judge_credential(head.status, body, endpoint, provider, attempt.as_ref(), idle, &sent).await?;
         head.status = status;
         Ok(Answer { head, body, target: 0, dialect: errand.dialect, dropped: Dropped::default() })
     }

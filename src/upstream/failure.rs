@@ -75,6 +75,13 @@ pub enum Failure {
         /// The variable that the credential is from.
         variable: String,
     },
+    /// Our credential may not do what was asked for.
+    WithoutRight {
+        /// Who.
+        provider: Who,
+        /// The variable that the credential is from.
+        variable: String,
+    },
     /// The request could not be made ours: no token could be had.
     Unsigned {
         /// Who.
@@ -256,6 +263,14 @@ impl Failure {
                 "provider_credit_too_low",
                 format!(
                     "{provider} has less credit left for the credential that this gateway has for it (from {variable}) than this request may cost. Your own key is fine: ask for fewer tokens at most, send less, or tell whoever runs this gateway."
+                ),
+                provider,
+            ),
+            Failure::WithoutRight { provider, variable } => (
+                bad_gateway,
+                "provider_permission_denied",
+                format!(
+                    "{provider} does not let the credential that this gateway has for it (from {variable}) do what this request asks for. Your own key is fine: use another model or another way, or tell whoever runs this gateway."
                 ),
                 provider,
             ),

@@ -254,8 +254,11 @@ impl Client {
             let signed = Box::pin(signer.sign(&place.url, &pieces, &mut headers)).await;
             signed.map_err(|why| unsigned(why, provider, attempt))?;
         }
+        // The bytes are shared.
+        let said = pieces.clone();
+        let sent = |text: &str| said.iter().any(|piece| blame::may_have(piece, text));
         let (mut head, body) = self.send(place, headers, pieces, provider).await?.into_parts();
-        let (status, body) = judge_credential(head.status, body, endpoint, provider, attempt, self.idle_timeout()).await?;
+        let (status, body) = judge_credential(head.status, body, endpoint, provider, attempt, self.idle_timeout(), &sent).await?;
         head.status = status;
         Ok((head, body))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::blame::{Blame, blame, is_about_credential};
+use super::blame::{Blame, blame, is_named_credential};
 use super::sign::Unsigned;
 use super::{Failure, Partial, Source, Who, read_up_to};
 use crate::route::{Attempt, Cause, Endpoint, LiveProvider, Refused, Target, Trace, changed_by_each};
@@ -22,6 +22,9 @@ const AMBIGUOUS: [StatusCode; 6] = [
     StatusCode::TOO_MANY_REQUESTS,
 ];
 
+/// So much is told of a model's name.
+const LONGEST_NAME: usize = 200;
+
 /// That a request is sent by our credential; one that was refused lately is not shown yet.
 pub(super) fn attempt_by(target: &Target) -> Result<Option<Attempt<'_>>, Failure> {
     let attempt = target.provider.credential.as_ref().map(|credential| credential.attempt(&target.model)).transpose();
@@ -29,7 +32,7 @@ pub(super) fn attempt_by(target: &Target) -> Result<Option<Attempt<'_>>, Failure
 }
 
 /// What an answer says of our credential: a failure where that is refused; where not, the status that its caller is to see, and what is to be
-/// read of it.
+/// read of it; `sent` says whether a text in small letters may stand in what was sent.
 pub(super) async fn judge_credential(
     status: StatusCode,
     mut body: Source,
@@ -37,6 +40,7 @@ pub(super) async fn judge_credential(
     provider: &LiveProvider,
     attempt: Option<&Attempt<'_>>,
     idle: Duration,
+    sent: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<(StatusCode, Source), Failure> {
     let Some(attempt) = attempt else {
         // To the caller it would read as trouble with their own key.
@@ -45,12 +49,13 @@ pub(super) async fn judge_credential(
     };
     if AMBIGUOUS.contains(&status) {
         let text = read_up_to(&mut body, READ_ERROR, idle).await.unwrap_or_else(Partial::read);
-        let refused = match blame(status, &String::from_utf8_lossy(&text)) {
+        let refused = match blame(status, &String::from_utf8_lossy(&text), sent) {
             Blame::Credential => attempt.refused(Cause::Credential),
             // Beside models, as for files, there is none that could rest.
             Blame::Model if !attempt.model().is_empty() => attempt.refused(Cause::Model),
             Blame::Unsaid => attempt.refused(Cause::Unsaid),
             Blame::Size => return Err(too_little_credit(status, provider)),
+            Blame::Right => return Err(without_right(status, provider, attempt)),
             // It may fare better in a moment, and no caller is to read it as a budget of their own.
             Blame::Pace => return Ok((StatusCode::TOO_MANY_REQUESTS, Source::Ready(Some(text)))),
             // A 401 would read as trouble with the caller's own key.
@@ -81,7 +86,14 @@ fn tell(status: StatusCode, provider: &LiveProvider, attempt: &Attempt<'_>, refu
     let (provider, status, rest_s) = (&provider.id, status.as_u16(), refused.rest.as_secs());
     match refused.is_alone {
         true => {
-            tracing::warn!(provider, variable, model = attempt.model(), status, rest_s, "the provider refused our credential for a model")
+            tracing::warn!(
+                provider,
+                variable,
+                model = shortened(attempt.model()),
+                status,
+                rest_s,
+                "the provider refused our credential for a model"
+            )
         }
         false => tracing::warn!(provider, variable, status, rest_s, "the provider refused our credential"),
     }
@@ -95,7 +107,7 @@ pub fn error_text(status: StatusCode, text: &[u8], provider: &LiveProvider) -> R
     let text = String::from_utf8_lossy(text);
     match &provider.credential {
         // One that came as a success was not judged before.
-        Some(credential) if status == StatusCode::BAD_GATEWAY && is_about_credential(status, &text) => {
+        Some(credential) if status == StatusCode::BAD_GATEWAY && is_named_credential(status, &text) => {
             Err(refused_for(provider, credential.refused()))
         }
         // A text in the place of a text leaves text.
@@ -134,6 +146,18 @@ fn too_little_credit(status: StatusCode, provider: &LiveProvider) -> Failure {
     let (variable, status) = (variable_of(provider), status.as_u16());
     tracing::warn!(provider = provider.id, variable, status, "the provider has too little credit of ours for a request of that size");
     Failure::CreditTooLow { provider: Who::of(provider), variable }
+}
+
+/// The credential is good for others: nothing rests, since who else is asked for something else may be served.
+fn without_right(status: StatusCode, provider: &LiveProvider, attempt: &Attempt<'_>) -> Failure {
+    let (variable, model, status) = (variable_of(provider), shortened(attempt.model()), status.as_u16());
+    tracing::warn!(provider = provider.id, variable, model, status, "the provider does not let our credential do what was asked for");
+    Failure::WithoutRight { provider: Who::of(provider), variable }
+}
+
+/// A model's name, which may be anything that a caller sends, as far as a line has room for it.
+fn shortened(model: &str) -> String {
+    model.chars().take(LONGEST_NAME).collect()
 }
 
 fn refused_for(provider: &LiveProvider, Refused { rest, is_alone }: Refused) -> Failure {

@@ -82,7 +82,7 @@ impl Client {
             return Err(Failure::bad_answer(provider, why));
         }
         let body = Source::Network(response.into());
-        let (status, mut body) = judge_credential(status, body, endpoint, provider, attempt, self.idle_timeout()).await?;
+        let (status, mut body) = judge_credential(status, body, endpoint, provider, attempt, self.idle_timeout(), &|_| false).await?;
         let text = read_up_to(&mut body, READ_ERROR, self.idle_timeout()).await.unwrap_or_else(Partial::read);
         Ok(Upgraded::Refused { status, text: error_text(status, &text, provider)?, retry_after })
     }

@@ -409,16 +409,17 @@ SPENT = [
     (412, {"error": {"message": "Account a is suspended, possibly due to reaching the monthly spending limit.", "code": "PRECONDITION_FAILED"}}),
 ]
 # And of what a credential may not do.
+NO_MODEL = {"error": {"message": "Project `proj_1` does not have access to model `gpt-4o-mini`", "type": "invalid_request_error", "code": "model_not_found"}}
 NO_RIGHT = [
     {"type": "error", "error": {"type": "permission_error", "message": "Your API key does not have permission to use the specified resource."}},
-    {"error": {"message": "Project `proj_1` does not have access to model `gpt-4o-mini`", "type": "invalid_request_error", "code": "model_not_found"}},
+    {"error": {"message": "You have insufficient permissions for this operation. Missing scopes: model.request.", "type": "invalid_request_error", "code": "missing_scope"}},
     {"error": {"code": 403, "message": "x", "status": "PERMISSION_DENIED", "details": [{"reason": "IAM_PERMISSION_DENIED"}]}},
     {"Message": "User: arn:aws:iam::1:user/u is not authorized to perform: bedrock:InvokeModel on resource: m"},
 ]
 
 
-@pytest.mark.parametrize(("status", "said"), [*SPENT, *((403, said) for said in NO_RIGHT)])
-def test_a_credential_with_nothing_left_or_without_the_right_rests_while_the_others_carry_on(dormant, upstream, status, said):
+@pytest.mark.parametrize(("status", "said"), [*SPENT, (403, NO_MODEL)])
+def test_a_credential_with_nothing_left_or_without_the_model_rests_while_the_others_carry_on(dormant, upstream, status, said):
     gateway, key = dormant
     switch_on(gateway, key, "main", "backup")
     assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
@@ -440,7 +441,7 @@ def test_a_credential_with_nothing_left_or_without_the_right_rests_while_the_oth
     assert ask(gateway, key).status == 502 and len(upstream.requests) == 8, "nobody is asked while all rest"
 
 
-@pytest.mark.parametrize(("status", "said"), [*SPENT, (403, NO_RIGHT[0])])
+@pytest.mark.parametrize(("status", "said"), [*SPENT, (403, NO_MODEL)])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_an_alias_falls_over_from_a_credential_with_nothing_left(start_gateway, upstream, status, said, stream):
     other = provider_file(upstream.url, models='"dry" = {}', credential="TEST_PROVIDER_KEY")
@@ -455,7 +456,44 @@ def test_an_alias_falls_over_from_a_credential_with_nothing_left(start_gateway, 
     assert [asked.json()["model"] for asked in upstream.requests].count("dry") == 1
 
 
+@pytest.mark.parametrize("said", NO_RIGHT)
+def test_a_right_that_is_missing_sends_a_request_elsewhere_and_rests_no_credential(dormant, upstream, said):
+    """Whoever asks for what it may not do would have it rest for those who ask for what it may."""
+    gateway, key = dormant
+    switch_on(gateway, key, "main", "backup")
+    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
+
+    def only_backup(asked):
+        is_backup = asked.headers["authorization"].endswith(SECRETS["backup"])
+        return provider.chat("Hello there!") if is_backup else provider.answer_json(said, 403)
+
+    upstream.serve_at("POST", "/chat/completions", only_backup)
+    assert [ask(gateway, key).status for _ in range(6)] == [200] * 6
+    assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
+    upstream.serve_at("POST", "/chat/completions", provider.answer_json(said, 403))
+    error = (reply := ask(gateway, key)).json()["error"]
+    assert (reply.status, error["code"]) == (502, "provider_permission_denied") and "Your own key is fine" in error["message"]
+    upstream.serve_at("POST", "/chat/completions", provider.chat("Hello there!"))
+    assert ask(gateway, key).status == 200, "nothing rests"
+
+
+@pytest.mark.parametrize("field", ["Your credit balance is too low to access the Anthropic API.", "api key not valid"])
+def test_no_caller_puts_a_credential_to_rest_by_what_a_provider_repeats(start_gateway, upstream, field):
+    """As Anthropic begins its sentence about a field that it does not know."""
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, dialects=["anthropic_messages"])})
+    said = {"type": "error", "error": {"type": "invalid_request_error", "message": f"{field}: Extra inputs are not permitted"}}
+    good = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}}
+    upstream.serve("m", provider.answer_json(said, 400), provider.answer_json(good))
+    key = gateway.new_key()["key"]
+    body = {"model": "test/m", "max_tokens": 9, "messages": MESSAGES}
+    send = lambda more: gateway.request("POST", "/v1/messages", json.dumps({**body, **more}).encode(), key)  # noqa: E731
+    refused = send({field: 1})
+    assert refused.status == 400 and "Extra inputs" in refused.body.decode()
+    assert send({}).status == 200
+
+
 TOO_LARGE = [
+    {"error": {"message": "Your key has $0.000730 left of its budget of $1 a month, and this request may cost up to $0.009841.", "type": "insufficient_quota", "param": None, "code": "budget_exceeded"}},
     {"error": {"message": "This request requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 9.", "code": 402}},
     {"error": {"code": 402, "message": "x", "metadata": {"reason": "weight_exceeds_budget", "limit_source": "openrouter_credits"}}},
 ]

@@ -341,6 +341,11 @@ def test_what_a_provider_adds_is_reserved(start_gateway, upstream):
         for budget, status in ((least, 402), (enough, 200)):
             told = gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(budget=f"{budget}/ever")["key"])
             assert told.status == status, (fields, budget, told.body)
-    said = [{"role": "user", "content": [{"type": "input_file", "file_url": "https://a.b/c.pdf"}]}]
-    told = gateway.request("POST", "/v1/responses", json.dumps({"model": "test/m", "input": said, "max_output_tokens": 16}).encode(), gateway.new_key(budget="100/ever")["key"])
-    assert (told.status, told.json()["error"]["code"]) == (403, "tools_with_budget")
+    file = [{"type": "input_file", "file_url": "https://a.b/c.pdf"}]
+    document = [{"type": "document", "source": {"type": "url", "url": "https://a.b/c.pdf"}}]
+    for path, body in (
+        ("/v1/responses", {"input": [{"role": "user", "content": file}], "max_output_tokens": 16}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": document}], "max_tokens": 16}),
+    ):
+        told = gateway.request("POST", path, json.dumps({"model": "test/m", **body}).encode(), gateway.new_key(budget="100/ever")["key"])
+        assert told.status == 403 and "tools_with_budget" in told.body.decode() + str(told.headers), told.body

@@ -2,6 +2,32 @@
 
 use super::*;
 
+/// Of a request that has nothing of it in it.
+fn blamed(status: StatusCode, text: &str) -> Blame {
+    blame(status, text, &|_| false)
+}
+
+fn is_about_credential(status: StatusCode, text: &str) -> bool {
+    blamed(status, text) == Blame::Credential
+}
+
+#[test]
+fn what_a_provider_only_repeats_rests_nothing() {
+    let told = |field: &str| {
+        format!(r#"{{"type":"error","error":{{"type":"invalid_request_error","message":"{field}: Extra inputs are not permitted"}}}}"#)
+    };
+    for field in ["Your credit balance is too low", "api key not valid", "your account x is suspended due to insufficient balance"] {
+        let sent = format!(r#"{{"model":"m","{}":1}}"#, field.to_uppercase());
+        let escaped = format!(r#"{{"model":"m","\u0079{}":1}}"#, &field[1..]);
+        for sent in [sent, escaped] {
+            let judged = blame(StatusCode::BAD_REQUEST, &told(field), &|text| may_have(sent.as_bytes(), text));
+            assert_eq!(judged, Blame::Request, "{sent}");
+        }
+        assert_eq!(blamed(StatusCode::BAD_REQUEST, &told(field)), Blame::Credential, "{field}");
+    }
+    assert!(!may_have(r#"{"a":"gr\u00fcn, \u4f59"}"#.as_bytes(), "your credit balance"));
+}
+
 #[test]
 fn only_the_provider_can_say_that_our_credential_is_bad() {
     let bad = [
@@ -39,7 +65,7 @@ fn a_401_is_about_the_credential_or_about_the_model_or_does_not_say() {
         r#"{"error":"Unauthorized"}"#,
         "",
     ];
-    let blame = |text: &&str| blame(StatusCode::UNAUTHORIZED, text);
+    let blame = |text: &&str| blamed(StatusCode::UNAUTHORIZED, text);
     assert!(of_model.iter().all(|text| matches!(blame(text), Blame::Request)));
     assert!(of_credential.iter().all(|text| matches!(blame(text), Blame::Credential)));
     assert!(of_neither.iter().all(|text| matches!(blame(text), Blame::Unsaid)));
@@ -86,18 +112,18 @@ fn a_403_denies_a_model_or_a_right_or_what_a_request_says() {
         ),
         (Blame::Model, r#"{"message":"You don't have access to the model with the specified model ID."}"#),
         (Blame::Model, r#"{"error":{"code":"AllocationQuota.FreeTierOnly","message":"The free tier of the model has been exhausted."}}"#),
-        (Blame::Unsaid, &vertex),
+        (Blame::Right, &vertex),
         (Blame::Request, &cache),
-        (Blame::Unsaid, r#"{"type":"error","error":{"type":"permission_error","message":"Your API key does not have permission."}}"#),
+        (Blame::Right, r#"{"type":"error","error":{"type":"permission_error","message":"Your API key does not have permission."}}"#),
         (
-            Blame::Unsaid,
+            Blame::Right,
             r#"{"Message":"User: arn:aws:iam::1:user/u is not authorized to perform: bedrock:InvokeModel on resource: arn:aws:bedrock:::m"}"#,
         ),
         (
             Blame::Request,
             r#"{"message":"User: arn:aws:iam::1:user/u is not authorized to perform: bedrock:ApplyGuardrail on resource: g"}"#,
         ),
-        (Blame::Unsaid, r#"{"code":"permission-denied","error":"Access to the chat endpoint is denied. Please ensure"}"#),
+        (Blame::Right, r#"{"code":"permission-denied","error":"Access to the chat endpoint is denied. Please ensure"}"#),
         (Blame::Request, r#"{"code":"permission-denied","error":"Content violates usage guidelines. "}"#),
         (
             Blame::Request,
@@ -116,7 +142,7 @@ fn a_403_denies_a_model_or_a_right_or_what_a_request_says() {
         (Blame::Request, "<html>403 Forbidden</html>"),
     ];
     for (expected, text) in cases {
-        assert_eq!(blame(StatusCode::FORBIDDEN, text), expected, "{text}");
+        assert_eq!(blamed(StatusCode::FORBIDDEN, text), expected, "{text}");
     }
 }
 
@@ -145,6 +171,26 @@ fn an_account_with_nothing_left_is_told_from_a_request_that_costs_too_much() {
             402,
             Blame::Size,
             r#"{"error":{"code":402,"message":"x","metadata":{"reason":"weight_exceeds_budget","limit_source":"openrouter_credits"}}}"#,
+        ),
+        (
+            402,
+            Blame::Size,
+            r#"{"error":{"message":"Your key has $0.000730 left of its budget of $1 a month, and this request may cost up to $0.009841.","type":"insufficient_quota","param":null,"code":"budget_exceeded"}}"#,
+        ),
+        (
+            402,
+            Blame::Size,
+            r#"{"error":{"message":"Insufficient balance. Required: 0.2","code":"insufficient_balance"},"requiredBalance":0.2}"#,
+        ),
+        (
+            400,
+            Blame::Credential,
+            r#"{"error":{"message":"Budget has been exceeded! Current cost: 1, Max budget: 1","type":"budget_exceeded","code":"400"}}"#,
+        ),
+        (
+            403,
+            Blame::Credential,
+            r#"{"error":{"code":"AccountOverdueError","message":"The request failed because your account has an overdue balance.","type":"Forbidden"}}"#,
         ),
         (402, Blame::Pace, r#"{"error":{"code":402,"message":"x","metadata":{"reason":"in_flight_budget_exhausted"}}}"#),
         (
@@ -202,6 +248,6 @@ fn an_account_with_nothing_left_is_told_from_a_request_that_costs_too_much() {
         (429, Blame::Request, ""),
     ];
     for (status, expected, text) in cases {
-        assert_eq!(blame(StatusCode::from_u16(status).unwrap(), text), expected, "{status} {text}");
+        assert_eq!(blamed(StatusCode::from_u16(status).unwrap(), text), expected, "{status} {text}");
     }
 }
