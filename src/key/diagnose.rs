@@ -54,11 +54,11 @@ pub fn holds_escaped_key(text: &str) -> bool {
     holds_key(text) || (text.contains('%') && holds_key(&percent_decode_str(text).decode_utf8_lossy()))
 }
 
-/// A path as an answer repeats it: not endlessly, and with no key in it.
+/// A path as answers and the log repeat it: not endlessly, and with no key in it, ours or another service's.
 pub fn shown(path: &str) -> String {
     // As a reader of the path has it: `%5F` is an underscore.
     let read = percent_decode_str(path).decode_utf8_lossy().into_owned();
-    match holds_key(&read) || without_keys(read.clone()) != read {
+    match holds_key(&read) || holds_foreign_key(&read) || without_keys(read.clone()) != read {
         true => "a path with a key in it".to_owned(),
         false => path.chars().take(LONGEST_PATH).collect(),
     }

@@ -231,6 +231,10 @@ fn a_key_of_another_service_is_known_among_names_that_begin_like_one() {
         for text in [key.to_owned(), format!("openai/{key}*"), format!("GET /v1/{key}"), format!("export KEY={key}")] {
             assert!(diagnose::holds_foreign_key(&text), "{text}");
         }
+        let escaped = key.replace('-', "%2D").replace('_', "%5f");
+        for path in [format!("/admin/v1/keys/{key}/rotate"), format!("/v1/files/%20{escaped}")] {
+            assert_eq!(diagnose::shown(&path), "a path with a key in it");
+        }
     }
     let names = [
         "pa-philadelphia-onboarding-2",
@@ -246,5 +250,7 @@ fn a_key_of_another_service_is_known_among_names_that_begin_like_one() {
     let models = catalog.iter().flat_map(|provider| provider.models.keys().map(move |model| format!("{}/{model}", provider.id)));
     for name in names.into_iter().map(str::to_owned).chain(models) {
         assert!(!diagnose::holds_foreign_key(&name), "{name}");
+        let path = format!("/admin/v1/prompts/{name}");
+        assert_eq!(diagnose::shown(&path), path);
     }
 }

@@ -866,7 +866,12 @@ def test_a_key_of_another_service_is_no_name(start_gateway):
         answer = http.request(method, f"{V1}/{path}", json=body)
         assert answer.status_code == 422 and "a key of another service" in answer.text and secret not in answer.text, (path, answer.text)
         assert field in answer.text
-    assert secret not in gateway.run("audit", "--json").stdout + gateway.log()
+    for path in (f"keys/{secret}", f"keys/{secret}/rotate", f"teams/{secret.replace('-', '%2D')}", f"prompts/x%20{secret}", secret):
+        answer = http.request("POST" if path.endswith("rotate") else "GET", f"{V1}/{path}")
+        assert answer.status_code == 404, (path, answer.text)
+    assert secret not in answer.text and http.get(f"/v1/files/{secret}").status_code == 403
+    assert eventually(lambda: gateway.log().count("a path with a key in it") >= 5), gateway.log()
+    assert secret[-20:] not in gateway.run("audit", "--json").stdout + gateway.log()
 
 
 def test_a_log_does_not_repeat_what_the_scanners_address_may_keep_secret(start_gateway):
