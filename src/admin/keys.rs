@@ -77,7 +77,7 @@ pub struct Rotated {
 pub struct Replaced {
     /// Its id.
     pub id: String,
-    /// Until when it works beside its successor; of one that was disabled no longer.
+    /// Until when it works beside its successor; of one that was disabled, also with its owner, project or team, no longer.
     #[schema(value_type = String, format = DateTime)]
     pub works_until: Timestamp,
 }
@@ -187,7 +187,8 @@ async fn told(store: &dyn KeyStore, record: KeyRecord, new: NewKey) -> Result<Cr
 }
 
 /// Makes a successor with the same rights, and with the same end where it is given no other; the old key works beside it for a while, unless it is
-/// disabled: the successor is so too then, and enabling lets the new text in alone, as the old one may have leaked.
+/// switched off, by itself or with its owner, project or team: the successor is so too then, and enabling lets the new text in alone, as the old one
+/// may have leaked.
 pub async fn rotate(
     store: &dyn KeyStore,
     pepper: &Pepper,
@@ -229,7 +230,7 @@ pub async fn rotate(
             disabled: old.disabled,
         };
         let (record, text) = made(pepper, order, Some(old.family))?;
-        let until = if old.disabled { store::now() } else { store::now() + grace };
+        let until = if old.is_off() { store::now() } else { store::now() + grace };
         old.rotated = Some(Rotation { successor: record.id, until });
         let detail = json!({ "successor": record.id.to_string(), "works_until": until });
         let notes = [note(by, "key.create", &record, json!(KeyView::of(&record))), note(by, "key.rotate", &old, detail)];

@@ -97,6 +97,11 @@ impl KeyRecord {
             (false, false) => Ok(()),
         }
     }
+
+    /// Whether it was switched off when this was read: by itself, or with its owner, its project or team.
+    pub fn is_off(&self) -> bool {
+        self.disabled || self.owner_disabled || self.group_disabled
+    }
 }
 
 // === impl Role ===

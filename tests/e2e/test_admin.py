@@ -788,6 +788,31 @@ def test_a_disabled_key_that_is_rotated_is_let_in_by_its_new_text_alone(start_ga
         assert f"note: {other['id']} works no more" in told.stderr and f"'keyward keys enable {successor}'" in told.stderr, told.stderr
 
 
+def test_a_key_whose_owner_project_or_team_is_disabled_is_let_in_by_its_new_text_alone(start_gateway):
+    gateway = start_gateway()
+    with client(gateway) as admin:
+        ok(admin.post(f"{V1}/teams", json={"id": "t"}), 201)
+        for project in ({"id": "p"}, {"id": "q", "team": "t"}):
+            ok(admin.post(f"{V1}/projects", json=project), 201)
+
+        def switch_owner(off):
+            ok(admin.post(f"{V1}/keys/{'disable' if off else 'enable'}", json={"owner": "bob"}))
+
+        ways = [
+            ({"owner": "bob"}, "key_owner_disabled", switch_owner),
+            ({"project": "p"}, "key_group_disabled", lambda off: ok(admin.patch(f"{V1}/projects/p", json={"disabled": off}))),
+            ({"project": "q"}, "key_group_disabled", lambda off: ok(admin.patch(f"{V1}/teams/t", json={"disabled": off}))),
+        ]
+        for options, state, switch in ways:
+            old = gateway.new_key(**options)
+            switch(True)
+            new = ok(admin.post(f"{V1}/keys/{old['id']}/rotate", json={"grace_s": 3600}), 201)
+            assert new["state"] == state, new
+            switch(False)
+            assert eventually(lambda: [chat(gateway, key["key"]).status for key in (old, new)] == [401, 200])  # noqa: B023
+            assert chat(gateway, old["key"]).json()["error"]["code"] == "key_rotated"
+
+
 def test_an_owner_whom_no_key_has_is_told_of(gateway, admin):
     assert "'nobody'" in problem(admin.post(f"{V1}/keys/enable", json={"owner": "nobody"}), 404, "owner_not_found")["detail"]
     assert "'nobody'" in gateway.run("keys", "enable", "--owner", "nobody").stderr

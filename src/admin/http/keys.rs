@@ -165,7 +165,8 @@ pub async fn update(
     Ok(with_tag(&warned.what, &warned))
 }
 
-/// Makes a successor with the same rights; the old key works beside it for a while, unless it is disabled, and its successor with it.
+/// Makes a successor with the same rights; the old key works beside it for a while, unless it is disabled (also with its owner, project or team), and
+/// its successor with it.
 #[utoipa::path(post, path = "/admin/v1/keys/{id}/rotate", tag = "keys", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = Rotation, responses((status = 201, body = Rotated), (status = "4XX", body = Problem)))]
 pub async fn rotate(
     admin: Admin,
