@@ -241,8 +241,9 @@ fn and_besides(hint: Option<Cow<'static, str>>, other: Option<String>) -> Option
 
 /// Which key took the place of one that was rotated.
 fn replaced(record: &KeyRecord) -> Option<String> {
-    let Rotation { successor, until } = record.rotated.as_ref()?;
-    let beside = if *until > Timestamp::now() { format!(", and works beside it until {until}") } else { String::new() };
+    let Rotation { successor, .. } = record.rotated.as_ref()?;
+    let until = record.ends().filter(|until| *until > Timestamp::now());
+    let beside = until.map_or_else(String::new, |until| format!(", and works beside it until {until}"));
     Some(format!("It was replaced by the key {successor}{beside}."))
 }
 

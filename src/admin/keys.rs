@@ -77,7 +77,8 @@ pub struct Rotated {
 pub struct Replaced {
     /// Its id.
     pub id: String,
-    /// Until when it works beside its successor; of one that was disabled, also with its owner, project or team, no longer.
+    /// Until when it works beside its successor, which is not beyond its own end; of one that was disabled, also with its owner, project or team, no
+    /// longer.
     #[schema(value_type = String, format = DateTime)]
     pub works_until: Timestamp,
 }
@@ -232,10 +233,11 @@ pub async fn rotate(
         let (record, text) = made(pepper, order, Some(old.family))?;
         let until = if old.is_off() { store::now() } else { store::now() + grace };
         old.rotated = Some(Rotation { successor: record.id, until });
-        let detail = json!({ "successor": record.id.to_string(), "works_until": until });
+        let works_until = old.ends().unwrap_or(until);
+        let detail = json!({ "successor": record.id.to_string(), "works_until": works_until });
         let notes = [note(by, "key.create", &record, json!(KeyView::of(&record))), note(by, "key.rotate", &old, detail)];
         // Both or neither: no successor is left that nobody has been told of.
-        let replaces = Replaced { id: old.id.to_string(), works_until: until };
+        let replaces = Replaced { id: old.id.to_string(), works_until };
         let both: Vec<(KeyRecord, Note)> = [record.clone(), old].into_iter().zip(notes).collect();
         if store.put_keys(&both).await? {
             return Ok(Rotated { new: told(store, record, text).await?, replaces });
@@ -335,7 +337,7 @@ impl KeyView {
             expires: record.expires,
             revoked: record.revoked,
             replaced_by: record.rotated.as_ref().map(|rotation| rotation.successor.to_string()),
-            works_until: record.rotated.as_ref().map(|rotation| rotation.until),
+            works_until: record.ends().filter(|_| record.rotated.is_some()),
         }
     }
 }

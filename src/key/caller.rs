@@ -142,8 +142,7 @@ impl Caller {
 
     /// When the key ends by itself or by its successor, whichever is sooner.
     pub fn ends(&self) -> Option<Timestamp> {
-        let rotated = self.0.record.rotated.as_ref().map(|rotation| rotation.until);
-        self.0.record.expires.into_iter().chain(rotated).min()
+        self.0.record.ends()
     }
 
     /// The same where that is soon: each answer tells it.

@@ -98,6 +98,12 @@ impl KeyRecord {
         }
     }
 
+    /// When it ends by itself or by its successor, whichever is sooner.
+    pub fn ends(&self) -> Option<Timestamp> {
+        let rotated = self.rotated.as_ref().map(|rotation| rotation.until);
+        self.expires.into_iter().chain(rotated).min()
+    }
+
     /// Whether it was switched off when this was read: by itself, or with its owner, its project or team.
     pub fn is_off(&self) -> bool {
         self.disabled || self.owner_disabled || self.group_disabled

@@ -758,6 +758,7 @@ def test_a_rotation_tells_what_becomes_of_the_old_key(gateway, admin):
     new = ok(admin.post(f"{V1}/keys/{old['id']}/rotate", json={"grace_s": 3600}), 201)
     until = ok(admin.get(f"{V1}/keys/{old['id']}"))["works_until"]
     assert new["replaces"] == {"id": old["id"], "works_until": until} and new["works_until"] is None
+    assert "'gtp-4o' matches no alias" in new["warnings"][0], "it warns as for a key that is created"
     told = gateway.run("keys", "rotate", new["id"], "--grace", "1h")
     until = ok(admin.get(f"{V1}/keys/{new['id']}"))["works_until"]
     assert f"note: {new['id']} works until {until}; end it now with 'keyward keys revoke {new['id']}'" in told.stderr, told.stderr
@@ -768,6 +769,20 @@ def test_a_rotation_tells_what_becomes_of_the_old_key(gateway, admin):
     assert hint in gateway.run("keys", "explain", new["id"]).stdout
     assert "works no more" in gateway.run("keys", "rotate", third, "--grace", "0s").stderr
     assert ok(admin.post(f"{V1}/keys/explain", json={"key": third}))["hint"].startswith("It was replaced by the key ")
+
+
+def test_a_rotation_promises_no_more_than_the_old_keys_own_end(gateway, admin):
+    old = gateway.new_key(expires="1h")
+    new = ok(admin.post(f"{V1}/keys/{old['id']}/rotate", json={}), 201)
+    assert new["replaces"]["works_until"] == new["expires"] == old["expires"] and new["warnings"] == []
+    assert ok(admin.get(f"{V1}/keys/{old['id']}"))["works_until"] == old["expires"]
+    assert f"works beside it until {old['expires']}." in ok(admin.post(f"{V1}/keys/explain", json={"key": old["key"]}))["hint"]
+    assert json.loads(newest(admin, old["id"])["detail"])["works_until"] == old["expires"]
+    told = gateway.run("keys", "rotate", new["id"])
+    assert f"note: {new['id']} works until {old['expires']}; end it now" in told.stderr, told.stderr
+    # An end that is put off later gives it the rest of its grace period.
+    ok(admin.patch(f"{V1}/keys/{old['id']}", json={"expires": None}))
+    assert ok(admin.get(f"{V1}/keys/{old['id']}"))["works_until"] > old["expires"]
 
 
 def test_a_disabled_key_that_is_rotated_is_let_in_by_its_new_text_alone(start_gateway):

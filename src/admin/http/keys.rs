@@ -167,7 +167,7 @@ pub async fn update(
 
 /// Makes a successor with the same rights; the old key works beside it for a while, unless it is disabled (also with its owner, project or team), and
 /// its successor with it.
-#[utoipa::path(post, path = "/admin/v1/keys/{id}/rotate", tag = "keys", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = Rotation, responses((status = 201, body = Rotated), (status = "4XX", body = Problem)))]
+#[utoipa::path(post, path = "/admin/v1/keys/{id}/rotate", tag = "keys", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = Rotation, responses((status = 201, body = Warned<Rotated>), (status = "4XX", body = Problem)))]
 pub async fn rotate(
     admin: Admin,
     State(gateway): State<Arc<Gateway>>,
@@ -177,8 +177,10 @@ pub async fn rotate(
 ) -> Result<Response<Body>, Problem> {
     of_mine(&admin, &gateway, &id).await?;
     let overlap = Overlap { grace: Duration::from_secs(rotation.grace_s.unwrap_or(DAY)), expires: rotation.expires };
-    let rotated = keys::rotate(&*gateway.key_store, &gateway.admin.pepper, (&id, &if_match.meant), overlap, &admin.actor()).await?;
-    Ok((StatusCode::CREATED, axum::Json(rotated)).into_response())
+    let what = keys::rotate(&*gateway.key_store, &gateway.admin.pepper, (&id, &if_match.meant), overlap, &admin.actor()).await?;
+    let view = &what.new.view;
+    let warnings = warnings(&view.limits, Kind::from_name(view.kind), &gateway.router(), &gateway.prompts.prompts());
+    Ok((StatusCode::CREATED, axum::Json(Warned { what, warnings })).into_response())
 }
 
 /// Ends a key for good.

@@ -18,7 +18,7 @@ const HEAD: [&str; 7] = ["ID", "NAME", "OWNER", "KIND", "STATE", "MODELS", "ENDS
 fn row(view: &KeyView) -> Vec<String> {
     let models = if view.limits.models.is_empty() { "all".to_owned() } else { view.limits.models.join(",") };
     // One that was replaced works for its grace period, and no longer.
-    let ends = view.works_until.into_iter().chain(view.expires).min().map_or_else(|| "never".to_owned(), |time| time.to_string());
+    let ends = view.works_until.or(view.expires).map_or_else(|| "never".to_owned(), |time| time.to_string());
     vec![view.id.clone(), view.name.clone(), view.owner.clone(), view.kind.to_owned(), view.state.clone(), models, ends]
 }
 
