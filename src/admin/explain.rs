@@ -8,7 +8,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::Response;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -183,7 +182,7 @@ impl Sources<'_> {
             None => (None, good(model, spent, &unknown)),
         };
         let state = known.state().map_or_else(|reason| reason.code(), |()| "active").to_owned();
-        let hint = and_besides(hint, replaced(record));
+        let hint = and_besides(hint, replaced(&known));
         let (key, model) = (Some(KeyView { state, ..KeyView::of(record) }), model.map(named));
         Ok(Explanation { accepted: code.is_none(), code, message, hint, key, model, limits: standing, last_use, last_change })
     }
@@ -239,10 +238,10 @@ fn and_besides(hint: Option<Cow<'static, str>>, other: Option<String>) -> Option
     }
 }
 
-/// Which key took the place of one that was rotated.
-fn replaced(record: &KeyRecord) -> Option<String> {
-    let Rotation { successor, .. } = record.rotated.as_ref()?;
-    let until = record.ends().filter(|until| *until > Timestamp::now());
+/// Which key took the place of one that was rotated, and until when it works beside it, where it works at all.
+fn replaced(known: &Known) -> Option<String> {
+    let Rotation { successor, .. } = known.record.rotated.as_ref()?;
+    let until = known.record.ends().filter(|_| known.state().is_ok());
     let beside = until.map_or_else(String::new, |until| format!(", and works beside it until {until}"));
     Some(format!("It was replaced by the key {successor}{beside}."))
 }

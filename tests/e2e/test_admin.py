@@ -771,6 +771,17 @@ def test_a_rotation_tells_what_becomes_of_the_old_key(gateway, admin):
     assert ok(admin.post(f"{V1}/keys/explain", json={"key": third}))["hint"].startswith("It was replaced by the key ")
 
 
+def test_a_key_that_was_replaced_is_said_to_work_only_where_it_does(gateway, admin):
+    old = gateway.new_key()
+    new = ok(admin.post(f"{V1}/keys/{old['id']}/rotate", json={"grace_s": 3600}), 201)
+    explain = lambda: ok(admin.post(f"{V1}/keys/explain", json={"key": old["key"]}))  # noqa: E731
+    assert "works beside it" in explain()["hint"]
+    for step, code in (("disable", "key_disabled"), ("revoke", "key_revoked")):
+        ok(admin.post(f"{V1}/keys/{old['id']}/{step}"))
+        assert (explain()["code"], explain()["hint"]) == (code, f"It was replaced by the key {new['id']}.")
+    assert "works beside it" not in gateway.run("keys", "explain", old["id"]).stdout
+
+
 def test_a_rotation_promises_no_more_than_the_old_keys_own_end(gateway, admin):
     old = gateway.new_key(expires="1h")
     new = ok(admin.post(f"{V1}/keys/{old['id']}/rotate", json={}), 201)
