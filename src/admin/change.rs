@@ -79,16 +79,17 @@ pub fn key_in_reference(text: &str) -> Option<&'static str> {
     key_in(text, holds_foreign_key)
 }
 
-/// Says which field of some limits cannot be meant.
-pub fn check(limits: &Limits) -> Result<(), Wrong> {
-    let lists = [("models", &limits.models), ("paths", &limits.paths), ("tools", &limits.tools)];
-    let listed = lists.into_iter().flat_map(|(field, globs)| globs.iter().map(move |glob| (field, glob.as_str())));
-    let mut globs = listed.chain(limits.counted().map(|glob| ("limits", glob)));
+/// Says which field of some limits cannot be meant; the globs of a list that is as it `was` stand, whatever an earlier version took.
+pub fn check(limits: &Limits, was: &Limits) -> Result<(), Wrong> {
+    let lists = [("models", &limits.models, &was.models), ("paths", &limits.paths, &was.paths), ("tools", &limits.tools, &was.tools)];
+    let lists = || lists.into_iter().filter(|(_, globs, old)| globs != old);
+    let listed = lists().flat_map(|(field, globs, _)| globs.iter().map(move |glob| (field, glob.as_str())));
+    let is_counted_anew = (&limits.rates, &limits.budgets, &limits.parallel_by_model) != (&was.rates, &was.budgets, &was.parallel_by_model);
+    let mut globs = listed.chain(limits.counted().filter(|_| is_counted_anew).map(|glob| ("limits", glob)));
     if let Some((field, why)) = globs.find_map(|(field, glob)| Some((field, key_in_reference(glob)?))) {
         return Err(Wrong { field, message: why.to_owned() });
     }
-    let mut lists = lists.into_iter();
-    if let Some((field, _)) = lists.find(|(_, globs)| globs.iter().any(|glob| glob.trim().is_empty())) {
+    if let Some((field, ..)) = lists().find(|(_, globs, _)| globs.iter().any(|glob| glob.trim().is_empty())) {
         let message =
             "an empty glob names nothing, and a list of it alone lets nothing be called: write a name, or leave the list out for all";
         return Err(Wrong { field, message: message.to_owned() });
@@ -99,9 +100,11 @@ pub fn check(limits: &Limits) -> Result<(), Wrong> {
     budgets.check().map_err(|message| Wrong { field: "budgets", message })?;
     let parallel = Limits { parallel_by_model: limits.parallel_by_model.clone(), ..Limits::default() };
     parallel.check().map_err(|message| Wrong { field: "parallel_by_model", message })?;
-    let paths = Limits { paths: limits.paths.clone(), ..Limits::default() };
+    let paths = if limits.paths == was.paths { Vec::new() } else { limits.paths.clone() };
+    let judged = Limits { paths, ..limits.clone() };
+    let paths = Limits { paths: judged.paths.clone(), ..Limits::default() };
     paths.check().map_err(|message| Wrong { field: "paths", message })?;
-    limits.check().map_err(|message| Wrong { field: "limits", message })
+    judged.check().map_err(|message| Wrong { field: "limits", message })
 }
 
 /// The project or team with that id, or who is like it.

@@ -83,7 +83,7 @@ pub async fn create(store: &dyn GroupStore, id: &AccountId, change: GroupChange,
     }
     let mut group = Group::new(id.clone(), &name);
     change.apply(&mut group);
-    check(store, &group).await?;
+    check(store, &group, &Limits::default()).await?;
     let view = GroupView::of(&group);
     match store.put_group(&group, None, &note(by, id, "create", json!(view))).await? {
         true => Ok(view),
@@ -106,7 +106,7 @@ pub async fn update(
         change.clone().apply(&mut new);
         // What an earlier version took, and this one would not, can be switched off all the same.
         if (Group { disabled: old.disabled, ..new.clone() }) != old || *id == AccountId::Gateway {
-            check(store, &new).await?;
+            check(store, &new, &old.limits).await?;
         }
         if new == old {
             return Ok(GroupView::of(&new));
@@ -142,7 +142,7 @@ async fn find(store: &dyn GroupStore, id: &AccountId) -> Result<Group, GroupErro
     change::existing(store, id, "id").await?.map_err(GroupError::NotFound)
 }
 
-async fn check(store: &dyn GroupStore, group: &Group) -> Result<(), GroupError> {
+async fn check(store: &dyn GroupStore, group: &Group, were: &Limits) -> Result<(), GroupError> {
     let wrong = |field, message: &str| Err(GroupError::Wrong(Wrong { field, message: message.to_owned() }));
     if group.name.is_empty() || group.name.len() > LONGEST {
         return wrong("name", "a name has 1 to 200 bytes");
@@ -155,7 +155,7 @@ async fn check(store: &dyn GroupStore, group: &Group) -> Result<(), GroupError> 
     if group.disabled && group.id == AccountId::Gateway {
         return wrong("disabled", "the gateway itself is not switched off here: stop its process");
     }
-    change::check(&group.limits).map_err(GroupError::Wrong)?;
+    change::check(&group.limits, were).map_err(GroupError::Wrong)?;
     match (&group.team, &group.id) {
         (None, _) => Ok(()),
         (Some(team), AccountId::Project(_)) => {

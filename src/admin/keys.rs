@@ -149,7 +149,7 @@ pub async fn create(
     by: &Actor,
 ) -> Result<Created, KeyError> {
     let (record, text) = made(pepper, order, None)?;
-    update::check(&record, groups).await?;
+    update::check(&record, &Limits::default(), groups).await?;
     let note = note(by, "key.create", &record, json!(KeyView::of(&record)));
     // It has a number of its own: nobody else can have changed it.
     store.put_keys(&[(record.clone(), note)]).await?;

@@ -872,6 +872,26 @@ def test_a_glob_that_names_nothing_is_refused_and_a_test_key_for_real_models_is_
     assert "of no use to a test key" in gateway.run("keys", "create", "--kind", "test", "--models", "test/*").stderr
 
 
+def test_what_an_earlier_version_took_stands_in_the_way_of_no_other_change(start_gateway):
+    gateway = start_gateway()
+    with client(gateway) as http:
+        key = gateway.new_key(models="test/*")
+        ok(http.post(f"{V1}/teams", json={"id": "t", "models": ["test/*"]}), 201)
+        store = sqlite3.connect(gateway.folder / "data" / "keyward.db", isolation_level=None)
+        for table, id in (("keys", key["id"]), ("groups", "team:t")):
+            limits = json.dumps({"models": ["test/*", ""], "paths": ["", "* /*"], "tools": [""]})
+            assert store.execute(f"UPDATE {table} SET limits = ? WHERE id = ?", (limits, id)).rowcount == 1
+        store.close()
+        for path, command in ((f"keys/{key['id']}", ("keys", "update", key["id"])), ("teams/t", ("teams", "update", "t"))):
+            done = gateway.run(*command, "--name", "new")
+            assert done.returncode == 0, done.stderr
+            changed = ok(http.patch(f"{V1}/{path}", json={"models": ["test/gpt-4o-mini"]}))
+            assert (changed["name"], changed["models"], changed["tools"]) == ("new", ["test/gpt-4o-mini"], [""])
+            for field in ("models", "paths", "tools"):
+                refused = problem(http.patch(f"{V1}/{path}", json={field: ["* /v1/*", ""]}), 422, "invalid_fields")
+                assert refused["errors"][0]["pointer"] == f"/{field}", refused
+
+
 def test_a_role_is_that_of_a_key_and_of_those_before_it(gateway, admin):
     boss = gateway.new_key(kind="admin", role="owner")
     with httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {boss['key']}"}) as old:

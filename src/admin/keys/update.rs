@@ -80,7 +80,7 @@ async fn tried(
     let changed_fields: Vec<String> = detail.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
     // What an earlier version took, and this one would not, can be switched off all the same.
     if changed_fields.iter().any(|name| name != "disabled") {
-        check(&new, groups).await?;
+        check(&new, &old.limits, groups).await?;
     }
     let mut changed: Vec<(KeyRecord, Note)> = Vec::new();
     if (&new.limits, &new.project, new.role) != (&old.limits, &old.project, old.role) {
@@ -140,8 +140,8 @@ pub fn unknown_owner(owner: &str) -> String {
     format!("no key has this owner now; what is made for '{owner}' later is off too, until all keys of that owner are enabled")
 }
 
-/// Says what a key cannot be.
-pub(in crate::admin) async fn check(record: &KeyRecord, groups: &dyn GroupStore) -> Result<(), KeyError> {
+/// Says what a key cannot be whose limits `were` others before.
+pub(in crate::admin) async fn check(record: &KeyRecord, were: &Limits, groups: &dyn GroupStore) -> Result<(), KeyError> {
     let wrong = |field, message: &str| Err(KeyError::Wrong(Wrong { field, message: message.to_owned() }));
     if record.name.is_empty() || record.name.len() > LONGEST {
         return wrong("name", "a name has 1 to 200 bytes");
@@ -171,7 +171,7 @@ pub(in crate::admin) async fn check(record: &KeyRecord, groups: &dyn GroupStore)
     {
         return wrong("expires", "the key would end before it begins to be valid");
     }
-    change::check(&record.limits).map_err(KeyError::Wrong)?;
+    change::check(&record.limits, were).map_err(KeyError::Wrong)?;
     match &record.project {
         Some(id) if !is_slug(id) => wrong("project", "a project's id has up to 63 lower-case letters, digits, '-' and '_'"),
         Some(id) => {
