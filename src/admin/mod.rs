@@ -11,5 +11,5 @@ pub mod services;
 pub mod state;
 mod usage;
 
-pub use http::{ANSWERS_KEPT_FOR, Desk, ScannerKeys, owns, routes, scanner_routes, unknown_path, wrong_method};
+pub use http::{ANSWERS_KEPT_FOR, Desk, ScannerKeys, logged_if_managements, owns, routes, scanner_routes, unknown_path, wrong_method};
 pub use usage::{known as known_usage, left_out as left_out_of_usage, parse as parse_usage_query, parse_export as parse_export_query};

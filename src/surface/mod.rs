@@ -98,7 +98,7 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
         (Some(_), Some(_)) => beside.merge(crate::admin::scanner_routes(&gateway)),
         (Some(_), None) => beside,
     };
-    axum::Router::new()
+    let router = axum::Router::new()
         .merge(openai::routes())
         .merge(anthropic::routes())
         .merge(gemini::routes())
@@ -106,17 +106,23 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
         .merge(cohere::routes())
         .merge(ollama::routes())
         .merge(services::calls())
-        .merge(beside.layer(middleware::from_fn(named)))
-        .fallback(unknown_path.layer(middleware::from_fn(named)))
-        .method_not_allowed_fallback(wrong_method.layer(middleware::from_fn(named)))
-        .with_state(gateway)
+        .merge(beside.layer(middleware::from_fn(named)));
+    with_fallbacks(router, gateway)
 }
 
 /// The management API's paths alone, for a listener of their own.
 pub fn admin_router(gateway: Arc<Gateway>) -> axum::Router {
+    let router = crate::admin::routes(&gateway).merge(ops::routes()).layer(middleware::from_fn(named));
+    with_fallbacks(router, gateway)
+}
+
+/// Paths, and what is answered beside them: named, and where management is meant a line of the log, as all that is asked of it.
+fn with_fallbacks(paths: axum::Router<Arc<Gateway>>, gateway: Arc<Gateway>) -> axum::Router {
     let named = || middleware::from_fn(named);
-    let router = crate::admin::routes(&gateway).merge(ops::routes()).layer(named());
-    router.fallback(unknown_path.layer(named())).method_not_allowed_fallback(wrong_method.layer(named())).with_state(gateway)
+    let logged = || middleware::from_fn_with_state(Arc::clone(&gateway), crate::admin::logged_if_managements);
+    let unknown_path = unknown_path.layer(logged()).layer(named());
+    let wrong_method = wrong_method.layer(logged()).layer(named());
+    paths.fallback(unknown_path).method_not_allowed_fallback(wrong_method).with_state(gateway)
 }
 
 /// In the extensions of requests beside the corridor: how its answer names it.

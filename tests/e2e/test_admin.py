@@ -393,6 +393,32 @@ def test_each_management_request_is_a_line_of_the_log_and_who_may_not_is_counted
         assert f'code="{code}"}} 1\n' in metrics, metrics
 
 
+def test_what_is_asked_of_management_in_vain_is_a_line_of_the_log_too(start_gateway):
+    port = free_port()
+    of_its_own = {"KEYWARD_ADMIN_LISTEN": f"127.0.0.1:{port}"}
+    for gateway, base in ((start_gateway(), None), (start_gateway(env=of_its_own), f"http://127.0.0.1:{port}")):
+        with client(gateway, "viewer", base) as viewer:
+            problem(viewer.get(f"{V1}/nothing/here", headers={"x-request-id": "in-vain"}), 404, "path_not_found")
+            problem(viewer.request("BREW", f"{V1}/keys"), 405, "method_not_allowed")
+            problem(viewer.get(V1), 404, "path_not_found")
+            for path in ("/nothing", "/admin", "/administration", "/v1/nothing/here", f"{V1}ated", "/healthz"):
+                viewer.get(path)
+            ok(viewer.get(f"{V1}/limits"))
+
+        def lines(gateway=gateway):
+            told = [json.loads(line) for line in gateway.log().splitlines() if line.startswith("{")]
+            return [line for line in told if line.get("target") == "keyward::request"]
+
+        assert eventually(lambda: len(lines()) >= 4), lines()  # noqa: B023
+        assert [(line["method"], line["path"], line["status"], line.get("refused")) for line in lines()] == [
+            ("GET", f"{V1}/nothing/here", 404, "path_not_found"),
+            ("BREW", f"{V1}/keys", 405, "method_not_allowed"),
+            ("GET", V1, 404, "path_not_found"),
+            ("GET", f"{V1}/limits", 200, None),
+        ]
+        assert lines()[0]["request_id"] == "in-vain" and {line["from"] for line in lines()} == {"127.0.0.1"}
+
+
 def test_an_admin_key_is_explained_by_what_it_changed(gateway, owner):
     with client(gateway, "admin") as admin:
         explained = ok(owner.post(f"{V1}/keys/explain", json={"key": admin.key_id}))

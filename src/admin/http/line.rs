@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use http::{HeaderValue, Method, Response};
 
-use super::access;
+use super::{ROOT, access};
 use crate::gateway::Gateway;
 use crate::key::KeyId;
 use crate::key::caller::Plane;
@@ -50,6 +50,15 @@ pub async fn written(State(gateway): State<Arc<Gateway>>, mut request: Request, 
         gateway.metrics.refused(access::TOO_LOW);
     }
     response
+}
+
+/// The same for what is answered where nothing is served, if that is below management's own path: there is no key that anything looks at.
+pub async fn written_if_managements(gateway: State<Arc<Gateway>>, request: Request, next: Next) -> Response<Body> {
+    let below = request.uri().path().strip_prefix(ROOT);
+    match below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
+        true => written(gateway, request, next).await,
+        false => next.run(request).await,
+    }
 }
 
 // === impl Shown ===

@@ -33,6 +33,7 @@ use axum::routing::{get, post};
 use http::{Method, Response, StatusCode, Uri};
 
 pub use github::ScannerKeys;
+pub use line::written_if_managements as logged_if_managements;
 
 use super::{explain, usage};
 use crate::gateway::Gateway;
@@ -59,6 +60,9 @@ pub struct Desk {
     /// Tells those who wait for their turn that the store was found locked: none of them waits for that again.
     pub locked: tokio::sync::Notify,
 }
+
+/// Below which all of it is served.
+const ROOT: &str = "/admin/v1";
 
 /// Whether a path is the management API's.
 pub fn owns(path: &str) -> bool {
