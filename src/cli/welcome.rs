@@ -20,6 +20,8 @@ const WELL_KNOWN: [&str; 8] = ["openai", "openrouter", "mistral", "groq", "deeps
 const SMALL: &str = "gpt-4o-mini";
 /// Words in the names of models that chat in no ordinary way, or not for long.
 const OTHERS: &str = "preview beta alpha exp latest embed rerank guard moderation whisper tts ocr research realtime";
+/// Words in the names of models that do not chat at all, where nothing else tells.
+const MUTE: &str = "image video audio speech transcri dall-e diffusion flux bge minilm";
 
 /// Where the store has no key yet: makes the first two and shows them. At the first start with keys that were made before it, tells how to make
 /// others. Otherwise nothing.
@@ -41,8 +43,12 @@ pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: So
     let make = |name: &'static str, kind| keys::create(store, store, pepper, NewKeyOrder::new(name, kind), &Actor::Gateway);
     let admin = make("first admin key", Kind::Admin).await?.key;
     let key = make("first key", Kind::Live).await?.key;
-    let mut real = router.live().filter(|provider| !provider.is_simulator());
-    let model = real.find_map(|provider| Some(format!("{}/{}", provider.id, talker(&provider.models)?)));
+    let mut real: Vec<_> = router.live().filter(|provider| !provider.is_simulator()).collect();
+    // Who is known to chat comes before who may.
+    real.sort_by_key(|provider| !are_described(&provider.models));
+    let model = real.iter().find_map(|provider| Some(format!("{}/{}", provider.id, talker(&provider.models)?)));
+    let unlisted = real.iter().find(|provider| model.is_none() && provider.models.is_empty());
+    let why = unlisted.map_or_else(String::new, |provider| format!(" (which models {} has is not known here)", provider.id));
     let model = model.as_deref().unwrap_or("simulator/echo");
     let address = reached_at(address);
     let shown = output::show(&format!(
@@ -52,7 +58,7 @@ pub async fn greet(store: &Sqlite, pepper: &Pepper, router: &Router, address: So
   first key   {key}
 
 {}
-Try it:
+Try it{why}:
 
   curl http://{address}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{{\"model\": \"{model}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'
 
@@ -84,21 +90,42 @@ fn reached_at(address: SocketAddr) -> SocketAddr {
 /// or changed tomorrow.
 fn talker(models: &BTreeMap<String, Model>) -> Option<&str> {
     let price = |model: &Model| model.price.as_ref().map_or(f64::INFINITY, |price| price.output);
-    let talks = || models.iter().filter(|(id, model)| talks(id, model));
-    let known = talks().find(|(id, _)| id.as_str() == SMALL);
-    let newest = || talks().max_by(|(_, a), (_, b)| a.released.cmp(&b.released).then(price(b).total_cmp(&price(a))));
-    known.or_else(newest).map(|(id, _)| id.as_str())
+    let known = talkers(models).find(|(id, _)| *id == SMALL);
+    let newest = || talkers(models).min_by(|(_, a), (_, b)| b.released.cmp(&a.released).then(price(a).total_cmp(&price(b))));
+    known.or_else(newest).map(|(id, _)| id)
 }
 
-/// Whether the catalogue has a model as one that answers text with text, and is there to stay.
+/// The models that answer text with text, and are there to stay, as far as is known.
+fn talkers(models: &BTreeMap<String, Model>) -> impl Iterator<Item = (&str, &Model)> {
+    let are_described = are_described(models);
+    let chat = move |id: &str, model: &Model| if are_described { chats(model) } else { may_chat(id, model) };
+    models.iter().map(|(id, model)| (id.as_str(), model)).filter(move |(id, model)| talks(id, model) && chat(id, model))
+}
+
+/// Whether somebody has written down of any what it can do.
+fn are_described(models: &BTreeMap<String, Model>) -> bool {
+    models.values().any(|model| !model.can.is_empty())
+}
+
+/// What only embeds, ranks or transcribes can do none of these.
+fn chats(model: &Model) -> bool {
+    [Capability::Temperature, Capability::Tools, Capability::Reasoning].iter().any(|one| model.can.contains(one))
+}
+
+/// The same of models that are not described: what only embeds is paid for what it reads alone.
+fn may_chat(id: &str, model: &Model) -> bool {
+    let name = id.to_lowercase();
+    let is_mute = MUTE.split(' ').any(|word| name.contains(word));
+    !is_mute && model.price.as_ref().is_none_or(|price| price.output > 0.0 || price.input == 0.0)
+}
+
+/// Whether nothing tells of a model that it answers otherwise than text with text, or is not there to stay.
 fn talks(id: &str, model: &Model) -> bool {
     let name = id.to_lowercase();
     let of_text = |modalities: &[Modality]| modalities.is_empty() || modalities.contains(&Modality::Text);
     let speaks_alone = model.gives.iter().all(|modality| *modality == Modality::Text);
-    // What only embeds, ranks or transcribes can do none of these.
-    let chats = [Capability::Temperature, Capability::Tools, Capability::Reasoning].iter().any(|one| model.can.contains(one));
     let is_other = OTHERS.split(' ').any(|other| name.contains(other));
-    model.status.is_none() && model.max_output != Some(0) && of_text(&model.takes) && speaks_alone && chats && !is_other
+    model.status.is_none() && model.max_output != Some(0) && of_text(&model.takes) && speaks_alone && !is_other
 }
 
 /// What the first start says where somebody has made keys before it.
@@ -146,11 +173,26 @@ mod tests {
                 !["preview", "beta", "embed", "rerank", "image"].iter().any(|word| id.to_lowercase().contains(word)),
                 "{provider}/{id}"
             );
-            let newer = models.iter().find(|(id, other)| talks(id, other) && other.released > model.released);
+            let newer = talkers(models).find(|(_, other)| other.released > model.released);
             assert!(newer.is_none() || *id == SMALL, "{provider}/{id}: {newer:?}");
         }
         assert!(named.len() > 120 && named["openai"] == SMALL, "{named:?}");
         // They embed and rank.
         assert_eq!(["voyage", "jina"].map(|provider| named.get(provider)), [None, None]);
+    }
+
+    #[test]
+    fn of_models_that_nobody_has_described_the_first_whose_name_excludes_nothing_is_taken() {
+        let first = |models: &str| {
+            let models: BTreeMap<String, Model> = toml::from_str(models).unwrap();
+            talker(&models).map(str::to_owned)
+        };
+        let named = ["all-minilm", "embed-2", "flux.1", "large-chat", "small-chat", "whisper-1"];
+        assert_eq!(first(&named.map(|name| format!("\"{name}\" = {{ context = 8192 }}")).join("\n")).as_deref(), Some("large-chat"));
+        assert_eq!(first("a = { price = { input = 0.1, output = 0.0 } }\nb = { price = { input = 1, output = 2 } }").as_deref(), Some("b"));
+        assert_eq!(first("free = { price = { input = 0, output = 0 } }").as_deref(), Some("free"));
+        // Where some are described, who says nothing of an ability has none.
+        assert_eq!(first("a = {}\nb = { can = [\"tools\"] }").as_deref(), Some("b"));
+        assert_eq!((first("whisper-1 = {}"), first("")), (None, None));
     }
 }

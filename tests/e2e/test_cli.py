@@ -164,6 +164,20 @@ def test_no_key_is_made_that_nobody_would_see(tmp_path):
     assert gateway.cli("keys", "list") == []
 
 
+@pytest.mark.parametrize(
+    "models,named,why",
+    [
+        ('"text-embed-1" = {}\n"our-large" = { context = 8192, price = { input = 1, output = 2 } }', "ours/our-large", ""),
+        ("", "simulator/echo", " (which models ours has is not known here)"),
+    ],
+)
+def test_the_first_lines_to_paste_name_a_model_that_is_not_described_too(start_gateway, one_upstream, models, named, why):
+    gateway = start_gateway(providers={"ours": provider(one_upstream.url, models=models)})
+    assert eventually(lambda: "Try it" in gateway.log())
+    welcome = gateway.log()
+    assert f"Try it{why}:\n" in welcome and f'"model": "{named}"' in welcome and f'model="{named}"' in welcome, welcome
+
+
 def test_who_looks_at_federated_servers_makes_no_data_folder(tmp_path):
     gateway = Gateway(tmp_path)
     assert gateway.run("mcp", "servers").returncode == 0 and not (tmp_path / "data").exists()
