@@ -321,19 +321,19 @@ def test_whoever_was_slower_is_told(start_gateway):
 
 
 def test_an_owner_is_switched_off_with_all_keys(gateway, admin, owner):
-    first, other = (ok(admin.post(f"{V1}/keys", json={"owner": who}), 201) for who in ("eve", "adam"))
+    first, other = (ok(admin.post(f"{V1}/keys", json={"owner": who}), 201) for who in ("ivy", "adam"))
     assert chat(gateway, first["key"]).status == 200
-    assert [key["state"] for key in ok(admin.post(f"{V1}/keys/disable", json={"owner": "eve"}))["data"]] == ["key_owner_disabled"]
+    assert [key["state"] for key in ok(admin.post(f"{V1}/keys/disable", json={"owner": "ivy"}))["data"]] == ["key_owner_disabled"]
     assert eventually(lambda: chat(gateway, first["key"]).status == 401, seconds=1)
-    later = ok(admin.post(f"{V1}/keys", json={"owner": "eve"}), 201)
+    later = ok(admin.post(f"{V1}/keys", json={"owner": "ivy"}), 201)
     assert later["state"] == "key_owner_disabled" and chat(gateway, later["key"]).json()["error"]["code"] == "key_owner_disabled"
     assert chat(gateway, other["key"]).status == 200
     assert {key["id"] for key in ok(admin.get(f"{V1}/keys?state=owner_disabled"))["data"]} == {first["id"], later["id"]}
     ok(admin.post(f"{V1}/keys/{later['id']}/disable"))
-    states = {key["id"]: key["state"] for key in ok(admin.post(f"{V1}/keys/enable", json={"owner": "eve"}))["data"]}
+    states = {key["id"]: key["state"] for key in ok(admin.post(f"{V1}/keys/enable", json={"owner": "ivy"}))["data"]}
     assert states == {first["id"]: "active", later["id"]: "key_disabled"}
     assert eventually(lambda: chat(gateway, first["key"]).status == 200, seconds=1)
-    assert [newest(admin, "eve")["action"], newest(admin, first["id"])["action"]] == ["owner.enable", "key.create"]
+    assert [newest(admin, "ivy")["action"], newest(admin, first["id"])["action"]] == ["owner.enable", "key.create"]
     problem(admin.post(f"{V1}/keys/disable", json={}), 422, "invalid_fields")
     assert "'evee'" in problem(admin.post(f"{V1}/keys/revoke", json={"owner": "evee"}), 404, "owner_not_found")["detail"]
     assert ok(admin.post(f"{V1}/keys/disable", json={"owner": "later"}))["data"] == []
