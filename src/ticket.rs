@@ -373,7 +373,8 @@ impl Ticket {
             Some(Charged::Tokens { .. }) => true,
             None => false,
         };
-        let is_talk = matches!(self.operation, Operation::Chat | Operation::Completions);
+        // What is completed may be asked for again alone, with none of it said.
+        let is_talk = self.operation == Operation::Chat || (self.operation == Operation::Completions && self.estimate.output > 0);
         let tells = |usage: &Usage| match reading.said.filter(|_| is_talk && usage.output == 0) {
             _ if is_charged(usage) || self.operation == Operation::Realtime => true,
             Some(said) => !said,

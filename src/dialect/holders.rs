@@ -12,10 +12,10 @@ use super::vocabulary;
 const SHAPING: &str = "anthropicbeta audiotimestamp cachecontrol disableparalleltooluse effort imageconfig includethoughts labels logitbias \
     logprobs mediaresolution metadata parallelfunctioncalling paralleltoolcalls promptcachekey promptcacheretention reasoning \
     reasoningconfig reasoningeffort reasoningformat reasoningsummary responsemodalities safeprompt safetyidentifier safetysettings \
-    sendreasoning store strictjsonschema structuredoutputmode structuredoutputs textverbosity thinking thinkingconfig \
+    sendreasoning enablethinking include store strictjsonschema structuredoutputmode structuredoutputs textverbosity thinking thinkingconfig \
     thoughttagmarker toplogprobs toolstreaming truncation user";
 /// The same of a gateway's own; who serves, and which other models may, is judged elsewhere.
-const GATEWAYS: &str = "byok disallowprompttraining hipaacompliant only order provideroptions providertimeouts sort tags user \
+const GATEWAYS: &str = "byok caching disallowprompttraining hipaacompliant only order provideroptions providertimeouts sort tags user \
     zerodataretention ignore routing models fallback fallbacks";
 const GATEWAY: &str = "gateway";
 /// What stands at the top of a request, where it is counted or judged, and would not be within another member.
@@ -59,7 +59,12 @@ pub fn thinks(raw: &str) -> u64 {
 /// A member that is known in a request, and that nobody counts there.
 fn is_known_at_the_top(name: &str, raw: &str) -> bool {
     let plain = plain(name);
-    !vocabulary::holds_more(name, raw) && !is_among(JUDGED_AT_THE_TOP, &plain) && !plain.contains("max") && !plain.starts_with("num")
+    // A holder within one is not looked into: there may be any number, each in the other.
+    !vocabulary::is_holder(name)
+        && !is_among(JUDGED_AT_THE_TOP, &plain)
+        && !plain.contains("max")
+        && !plain.starts_with("num")
+        && !vocabulary::holds_more(name, raw)
 }
 
 fn plain(name: &str) -> String {
@@ -89,6 +94,7 @@ mod tests {
             ("providerOptions", r#"{"xai":"on"}"#, "providerOptions.xai"),
             ("providerOptions", r#"["x"]"#, "providerOptions"),
             ("extra_body", r#"{"n":16}"#, "extra_body.n"),
+            ("extra_body", r#"{"extra_body":{"top_k":3}}"#, "extra_body.extra_body.top_k"),
             ("extra_body", r#"{"max_completion_tokens":5000}"#, "extra_body.max_completion_tokens"),
             ("extra_body", r#"{"google":{"cached_content":"c"}}"#, "extra_body.google.cached_content"),
         ] {
@@ -101,6 +107,13 @@ mod tests {
         ] {
             assert_eq!(more_in(holder, raw), None, "{raw}");
         }
+    }
+
+    #[test]
+    fn holders_within_holders_are_not_gone_down() {
+        let deep = format!("{}1{}", r#"{"extra_body":"#.repeat(100_000), "}".repeat(100_000));
+        assert!(more_in("extra_body", &deep).is_some() && vocabulary::holds_more("extra_body", &deep));
+        assert_eq!(thinks(&deep), 0);
     }
 
     #[test]

@@ -64,14 +64,18 @@ impl Pointers {
     /// Looks at the four digits of an escape: digits, letters and `_` are `\u0030` to `\u007a`.
     #[inline]
     pub(super) fn look_at_escape(&mut self, digits: &[u8]) {
-        let is_mark = matches!(digits, [_, _, b'3', b'a'..=b'f' | b'A'..=b'F']);
+        let is_mark = matches!(
+            digits,
+            [_, _, b'3' | b'7', b'b'..=b'f' | b'B'..=b'F'] | [_, _, b'5', b'b'..=b'e' | b'B'..=b'E'] | [_, _, b'4' | b'6', b'0'] | [_, _, b'3', b'a' | b'A']
+        );
         self.is_hidden |= matches!(digits, [b'0', b'0', b'3'..=b'7', _]) && !is_mark;
     }
 
     /// After a member of the top level, of which there was `before`.
     pub(super) fn after_member(&mut self, name: &str, before: Pointers) {
         if DESCRIBING.contains(&name) {
-            (self.is_named, self.hands_tools) = (before.is_named, before.hands_tools);
+            let Pointers { is_named, has_documents, hands_tools, .. } = before;
+            *self = Pointers { is_named, has_documents, hands_tools, ..*self };
         }
     }
 }

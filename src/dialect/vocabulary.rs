@@ -83,6 +83,11 @@ fn more_in_additional(raw: &str) -> Option<String> {
     Some(format!("{ADDITIONAL}.{}", more.name))
 }
 
+/// Whether a member holds whatever a provider takes.
+pub(super) fn is_holder(name: &str) -> bool {
+    HOLDERS.contains(&name)
+}
+
 /// The first of Anthropic's beta flags, as a header or a member has them, that has a model take more than its own context.
 pub fn widening(flags: &str) -> Option<&str> {
     // What sorts out the context that there is says so in a field of its own.
@@ -138,12 +143,16 @@ fn is_dearer(name: &str, raw: &str) -> bool {
         // A letter of a flag may be escaped.
         "anthropic_beta" | "betas" => raw.contains('\\'),
         _ if HOLDERS.contains(&name) => {
-            let lower = raw.to_ascii_lowercase();
-            let more = if name == ADDITIONAL { more_in_additional(raw) } else { holders::more_in(name, raw) };
-            DEARER.iter().any(|word| lower.contains(word)) || more.is_some()
+            let more = || if name == ADDITIONAL { more_in_additional(raw) } else { holders::more_in(name, raw) };
+            has_dearer_word(raw) || more().is_some()
         }
         _ => false,
     }
+}
+
+fn has_dearer_word(raw: &str) -> bool {
+    let lower = raw.to_ascii_lowercase();
+    DEARER.iter().any(|word| lower.contains(word))
 }
 
 /// Whether a value is one of these words and nothing else, or an object with such a one alone.

@@ -185,12 +185,34 @@ pub fn is_named_credential(status: StatusCode, text: &str) -> bool {
     Said::read(status, text, value.as_ref(), &|_| true).is_about_credential()
 }
 
-/// Whether bytes that were sent may have a text in small letters in them; where a letter is escaped, any.
+/// Whether bytes that were sent have a text in small letters in them, as they are or escaped as in JSON.
 pub fn may_have(sent: &[u8], text: &str) -> bool {
-    let is_alike = |part: &[u8]| part.eq_ignore_ascii_case(text.as_bytes());
-    // Of what is no letter of ASCII's an escape hides nothing.
-    let hides = |at: usize| sent.get(at + 4).is_some_and(|digit| matches!(digit, b'2'..=b'7'));
-    sent.windows(text.len()).any(is_alike) || memchr::memmem::find_iter(sent, b"\\u00").any(hides)
+    sent.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
+        || (memchr::memchr(b'\\', sent).is_some() && unescaped(&String::from_utf8_lossy(sent)).to_ascii_lowercase().contains(text))
+}
+
+/// A JSON text with a letter in each escape's place.
+fn unescaped(json: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(json.len()), json);
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let letter = |hex: &str| char::from_u32(u32::from_str_radix(hex, 16).ok()?);
+        match rest.strip_prefix('u').and_then(|rest| rest.get(..4)).and_then(letter) {
+            Some(letter) => {
+                out.push(letter);
+                rest = &rest[5..];
+            }
+            // The letter that follows stands for itself, or for white space.
+            None => {
+                let mut letters = rest.chars();
+                out.extend(letters.next());
+                rest = letters.as_str();
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 // === impl Said ===

@@ -477,7 +477,7 @@ def test_a_right_that_is_missing_sends_a_request_elsewhere_and_rests_no_credenti
     assert ask(gateway, key).status == 200, "nothing rests"
 
 
-@pytest.mark.parametrize("field", ["Your credit balance is too low to access the Anthropic API.", "api key not valid"])
+@pytest.mark.parametrize("field", ["Your credit balance is too low to access the Anthropic API.", "api key not valid", "余额不足"])
 def test_no_caller_puts_a_credential_to_rest_by_what_a_provider_repeats(start_gateway, upstream, field):
     """As Anthropic begins its sentence about a field that it does not know."""
     gateway = start_gateway(providers={"test": provider_file(upstream.url, dialects=["anthropic_messages"])})
@@ -489,6 +489,7 @@ def test_no_caller_puts_a_credential_to_rest_by_what_a_provider_repeats(start_ga
     send = lambda more: gateway.request("POST", "/v1/messages", json.dumps({**body, **more}).encode(), key)  # noqa: E731
     refused = send({field: 1})
     assert refused.status == 400 and "Extra inputs" in refused.body.decode()
+    assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
     assert send({}).status == 200
 
 

@@ -224,6 +224,7 @@ def test_what_is_charged_besides_tokens_passes_no_budget(start_gateway, upstream
         # What counts no token tells nothing: all that was reserved is charged.
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None, "reserved", None),
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0}, None, "reserved", None),
+        ({"prompt_tokens": 20, "completion_tokens": 0, "total_tokens": 20}, "few", "reserved", None),
         # Nor does what counts nothing of what was said.
         ({"prompt_tokens": 20, "completion_tokens": 0, "total_tokens": 20}, None, "reserved", None),
         ({"prompt_tokens": 20, "completion_tokens": 1}, {"prompt_tokens": 0, "completion_tokens": 0}, "on the way", None),
@@ -248,8 +249,9 @@ def test_usage_that_tells_nothing_makes_nothing_free(start_gateway, upstream, su
     def chunk(delta, finish=None, usage=None):
         return {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": usage}
 
-    on_the_way = status == "on the way"
-    chunks = [chunk({"content": "word "}, usage=first if on_the_way else None)] * 20 + [chunk({}, "stop", None if on_the_way else first)]
+    on_the_way, few = status == "on the way", last == "few"
+    last = None if few else last
+    chunks = [chunk({"content": "word "}, usage=first if on_the_way else None)] * (2 if few else 20) + [chunk({}, "stop", None if on_the_way else first)]
     chunks += [{"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": last}] if last else []
     upstream.serve("m", provider.answer_events(chunks) if stream else provider.chat("Hi", usage=first))
     key = gateway.new_key(budget="1/ever")
@@ -318,9 +320,16 @@ def test_an_answer_that_says_nothing_and_counts_nothing_costs_nothing(start_gate
     """As where a guard of its provider's stopped the request before a model read it."""
     models = '"m" = { context = 100000, max_output = 5000, price = { input = 1, output = 10 } }'
     files = {"oa": provider_file(upstream.url, dialects=("openai_chat",), models=models), "an": provider_file(upstream.url, dialects=("anthropic_messages",), models=models)}
+    files["ge"] = provider_file(upstream.url, dialects=("gemini",), models=models)
     gateway = start_gateway(providers=files)
     stopped = {"id": "c", "choices": [{"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "content_filter"}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
     refused = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": "refusal", "stop_sequence": None, "usage": {"input_tokens": 0, "output_tokens": 0}}
+    silent = {"candidates": [{"content": {"role": "model", "parts": [{"text": ""}]}, "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 20, "candidatesTokenCount": 0, "totalTokenCount": 20}}
+    upstream.serve_at("POST", "/models/m:generateContent", provider.answer_json(silent))
+    key = gateway.new_key(budget="1/ever")
+    asked = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], "generationConfig": {"maxOutputTokens": 1000}}
+    assert gateway.request("POST", "/v1beta/models/ge/m:generateContent", json.dumps(asked).encode(), key["key"]).status == 200
+    assert gateway.usage("key", key["id"], 1)["cost_nano_usd"] == 20_000
     for name, answer in (("oa", stopped), ("an", refused)):
         for surface in ("/v1/chat/completions", "/v1/messages"):
             upstream.serve("m", provider.answer_json(answer))
@@ -341,6 +350,9 @@ def test_what_a_provider_adds_is_reserved(start_gateway, upstream):
         for budget, status in ((least, 402), (enough, 200)):
             told = gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(budget=f"{budget}/ever")["key"])
             assert told.status == status, (fields, budget, told.body)
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"document": {"type": "string"}}}}}
+    body = json.dumps({"model": "test/m", "messages": [{"role": "user", "content": "run `ls`"}], "tools": [tool], "max_tokens": 16}).replace("`", "\\u0060").encode()
+    assert gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(budget="100/ever")["key"]).status == 200
     file = [{"type": "input_file", "file_url": "https://a.b/c.pdf"}]
     document = [{"type": "document", "source": {"type": "url", "url": "https://a.b/c.pdf"}}]
     for path, body in (

@@ -469,6 +469,16 @@ def test_what_only_shapes_an_answer_is_let_in_under_a_budget(gateway, upstream, 
     assert ask(gateway, gateway.new_key(budget="1/ever")["key"], "oa/m", max_tokens=9, **fields).status == 200
 
 
+def test_holders_within_holders_are_refused_and_harm_nobody(gateway, upstream):
+    deep = '{"extra_body":' * 20_000 + "1" + "}" * 20_000
+    body = json.dumps(TALKING | {"extra_body": "@"}).replace('"@"', deep).encode()
+    for limits in ({}, {"budget": "1/ever"}):
+        reply = gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(**limits)["key"])
+        assert reply.status in (200, 400, 403), reply
+    upstream.serve("m", provider.chat("Hi"))
+    assert ask(gateway, gateway.new_key()["key"], "oa/m").status == 200
+
+
 @pytest.mark.parametrize("fields", [{"max_tokens": 0, "prediction": None}, {"max_tokens": 0, "prediction": ""}, {"max_tokens": None, "prediction": {"type": "content", "content": "x" * 20_000}}])
 def test_what_is_foretold_is_held_besides_the_most_that_a_model_says(gateway, upstream, fields):
     """The most that it says are 10,000 tokens, which are 0.1 USD."""

@@ -6,6 +6,9 @@ use super::{Ending, Reading};
 use crate::dialect::frame::{AwsKind, frame_len, read_frame};
 use crate::dialect::wire::Tells;
 
+/// Messages that tell what is said (Bedrock's Converse).
+const SAYING: [&[u8]; 2] = [b"contentBlockDelta", b"contentBlockStart"];
+
 /// A stream of binary messages between two of them.
 #[derive(Debug)]
 pub struct Frames {
@@ -14,6 +17,8 @@ pub struct Frames {
     torn: BytesMut,
     /// The bytes are no such messages: they are passed on as they come.
     is_broken: bool,
+    /// A message has told something of what was said.
+    says: bool,
     reading: Reading,
 }
 
@@ -21,7 +26,7 @@ pub struct Frames {
 
 impl Frames {
     pub(super) fn new(tells: Tells) -> Frames {
-        Frames { tells, torn: BytesMut::new(), is_broken: false, reading: Reading::default() }
+        Frames { tells, torn: BytesMut::new(), is_broken: false, says: false, reading: Reading::default() }
     }
 
     pub(super) fn tells_its_end(&self) -> bool {
@@ -70,13 +75,14 @@ impl Frames {
 
     fn look_at(&mut self, message: &[u8]) {
         self.reading.estimated_output += 1;
+        self.says |= SAYING.iter().any(|name| memchr::memmem::find(message, name).is_some());
         // The usage is in the message that is the last one.
         if self.tells.last.iter().any(|last| memchr::memmem::find(message, last.as_bytes()).is_some()) {
             match read_frame(message) {
                 Ok(frame) if frame.kind == AwsKind::Event && self.tells.last.contains(&frame.name) => {
                     self.reading.ending = Ending::Complete;
                     self.reading.usage = (self.tells.read)(frame.payload, None).or(self.reading.usage);
-                    self.reading.said = (self.reading.estimated_output > super::EMPTY).then_some(true);
+                    self.reading.said = Some(self.says);
                     return;
                 }
                 _ => {}

@@ -2,15 +2,16 @@
 
 mod element;
 mod frames;
+mod said;
 mod stream;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use serde_json::Value;
 
 use self::element::Element;
 use self::frames::Frames;
+use self::said::says_anything;
 use self::stream::Stream;
 use super::ir::Trouble;
 use super::members::Members;
@@ -20,8 +21,6 @@ use crate::ledger::record::Usage;
 
 /// How much of a whole answer's end is kept to look for its usage.
 const TAIL: usize = 1 << 20;
-/// Events of a stream in which nothing is said, with those around.
-const EMPTY: u64 = 12;
 /// A line of a stream that grows beyond this is passed on unread.
 const LONGEST_LINE: usize = 32 << 20;
 
@@ -196,27 +195,4 @@ impl Whole {
 /// Whether a usage is of a conversation, and counts nothing of what was said.
 fn uncounted(tells: Tells, usage: Option<Usage>) -> bool {
     tells.of_its_end() && usage.is_some_and(|usage| usage.output == 0)
-}
-
-/// Whether an answer, in whichever dialect, has a text, a call or a thought in it; what cannot be read may have any.
-fn says_anything(json: &[u8]) -> bool {
-    const ROOTS: [&str; 6] = ["candidates", "choices", "content", "message", "output", "response"];
-    const SAID: [&str; 11] =
-        ["arguments", "args", "content", "data", "input", "name", "reasoning", "reasoning_content", "refusal", "text", "thinking"];
-    fn says(value: &Value, is_said: bool) -> bool {
-        match value {
-            Value::String(text) => is_said && !text.is_empty(),
-            Value::Array(list) => list.iter().any(|value| says(value, is_said)),
-            Value::Object(members) => members.iter().any(|(name, value)| says(value, is_said || SAID.contains(&name.as_str()))),
-            _ => false,
-        }
-    }
-    let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(json) else { return true };
-    let said = |value: &Value| match value {
-        Value::Object(members) => members.iter().any(|(name, value)| says(value, SAID.contains(&name.as_str()))),
-        Value::Array(list) => list.iter().any(|value| says(value, false)),
-        Value::String(text) => !text.is_empty(),
-        _ => false,
-    };
-    ROOTS.iter().filter_map(|root| members.get(*root)).any(said)
 }

@@ -9,9 +9,15 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::element::Element;
+use super::said::says_in_lines;
 use super::{Ending, LONGEST_LINE, Reading};
 use crate::dialect::openai_chat::usage;
 use crate::dialect::wire::Tells;
+
+/// Events, pieces and bytes of a stream that says nothing, at the most.
+const EMPTY: u64 = 12;
+const MOST_PIECES: usize = 64;
+const LONGEST_EMPTY: usize = 64 << 10;
 
 /// A stream between two of its lines.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub struct Stream {
     torn: BytesMut,
     /// A hidden event's blank line is still to come.
     skip_blank: bool,
+    /// How it begins, until it is longer than one that says nothing.
+    beginning: Option<Vec<Bytes>>,
     /// Nothing has come since what was told of the usage.
     usage_is_newest: bool,
     reading: Reading,
@@ -66,6 +74,7 @@ impl Stream {
             hide,
             torn: BytesMut::new(),
             skip_blank: false,
+            beginning: Some(Vec::new()),
             usage_is_newest: false,
             reading: Reading::default(),
         }
@@ -105,6 +114,7 @@ impl Stream {
         self.torn.extend_from_slice(&joined[complete..]);
         let lines = joined.slice(..complete);
         self.see(&lines);
+        self.keep_beginning(&lines);
         if !lines.trim_ascii().is_empty() {
             self.passed = lines.clone();
         }
@@ -117,10 +127,22 @@ impl Stream {
         if self.reading.ending == Ending::Open && [&rest, &self.passed].into_iter().any(|lines| tells_error(lines)) {
             self.reading.ending = Ending::Failed;
         }
-        // So many events are no beginning and end alone.
-        self.reading.said = (self.reading.estimated_output > super::EMPTY).then_some(true);
+        self.keep_beginning(&rest);
+        if self.reading.usage.is_some_and(|usage| usage.output == 0) && self.tells.of_its_end() {
+            self.reading.said = Some(self.beginning.as_ref().is_none_or(|pieces| says_in_lines(&pieces.concat())));
+        }
         let held_back = if self.hide { self.without_hidden(rest) } else { rest };
         (held_back, self.reading)
+    }
+
+    /// The pieces share their provider's bytes, and are few.
+    fn keep_beginning(&mut self, lines: &Bytes) {
+        let Some(pieces) = &mut self.beginning else { return };
+        pieces.push(lines.clone());
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        if self.reading.estimated_output > EMPTY || pieces.len() > MOST_PIECES || length > LONGEST_EMPTY {
+            self.beginning = None;
+        }
     }
 
     fn see(&mut self, lines: &[u8]) {

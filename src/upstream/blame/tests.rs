@@ -18,14 +18,19 @@ fn what_a_provider_only_repeats_rests_nothing() {
     };
     for field in ["Your credit balance is too low", "api key not valid", "your account x is suspended due to insufficient balance"] {
         let sent = format!(r#"{{"model":"m","{}":1}}"#, field.to_uppercase());
-        let escaped = format!(r#"{{"model":"m","\u0079{}":1}}"#, &field[1..]);
+        let escaped = format!(r#"{{"model":"m","\u{:04x}{}":1}}"#, u32::from(field.as_bytes()[0]), &field[1..]);
         for sent in [sent, escaped] {
             let judged = blame(StatusCode::BAD_REQUEST, &told(field), &|text| may_have(sent.as_bytes(), text));
             assert_eq!(judged, Blame::Request, "{sent}");
         }
         assert_eq!(blamed(StatusCode::BAD_REQUEST, &told(field)), Blame::Credential, "{field}");
     }
-    assert!(!may_have(r#"{"a":"gr\u00fcn, \u4f59"}"#.as_bytes(), "your credit balance"));
+    assert!(may_have(r#"{"\u4f59\u989d\u4e0d\u8db3":1}"#.as_bytes(), "余额不足"));
+    // As .NET and Go write what is no letter.
+    assert!(!may_have(
+        r#"{"a":"don\u0027t \u003cb\u003e, gr\u00fcn, \ud83d\ude00 \u12","b":"\\"}"#.as_bytes(),
+        "your credit balance is too low"
+    ));
 }
 
 #[test]
