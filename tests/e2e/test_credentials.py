@@ -887,6 +887,8 @@ def test_a_credential_that_its_token_server_refuses_rests_and_is_named_while_the
     [refused] = gateway.request("GET", "/readyz").json()["credentials_refused"]
     assert (refused["provider"], refused["credential"]) == ("test", "the stored credential 'main'")
     assert 'keyward_credential_resting{provider="test",credential="main"} 1' in gateway.request("GET", "/metrics").body.decode()
+    # The log is written by a thread of its own.
+    assert eventually(lambda: "a token server refuses" in gateway.log()), gateway.log()
     [line] = [line for line in gateway.log().splitlines() if "a token server refuses" in line]
     assert all(word in line for word in ("test", "the stored credential 'main'", error, "Told of main.")), line
     gateway.run("credentials", "disable", "backup")
