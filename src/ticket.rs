@@ -373,8 +373,8 @@ impl Ticket {
             Some(Charged::Tokens { .. }) => true,
             None => false,
         };
-        // What is completed may be asked for again alone, with none of it said.
-        let is_talk = self.operation == Operation::Chat || (self.operation == Operation::Completions && self.estimate.output > 0);
+        // A completion may repeat what was sent, and be asked for nothing more.
+        let is_talk = self.operation == Operation::Chat || (self.operation == Operation::Completions && !self.estimate.asks_for_none);
         let tells = |usage: &Usage| match reading.said.filter(|_| is_talk && usage.output == 0) {
             _ if is_charged(usage) || self.operation == Operation::Realtime => true,
             Some(said) => !said,

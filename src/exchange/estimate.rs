@@ -42,6 +42,8 @@ pub struct Estimate {
     pub worst: Result<Usd, Unbounded>,
     /// How many answers it wants.
     pub answers: u64,
+    /// It wants none of it said, as where what it sends is only to be judged.
+    pub asks_for_none: bool,
 }
 
 /// What a model is given to read.
@@ -183,6 +185,7 @@ impl Estimate {
             output: max_output.map_or(0, |most| most.min(fit().unwrap_or(u64::MAX)).saturating_add(foretold)),
             worst,
             answers: choices,
+            asks_for_none: max_output == Some(0),
         }
     }
 
@@ -194,7 +197,7 @@ impl Estimate {
 
 impl Default for Estimate {
     fn default() -> Estimate {
-        Estimate { input: 0, output: 0, worst: Ok(Usd::default()), answers: 1 }
+        Estimate { input: 0, output: 0, worst: Ok(Usd::default()), answers: 1, asks_for_none: false }
     }
 }
 

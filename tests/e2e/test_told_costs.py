@@ -316,6 +316,19 @@ def test_models_that_cost_more_than_their_tokens_pass_no_budget(start_gateway, u
     assert gateway.request("POST", "/v1/chat/completions", body, gateway.new_key(budget="100/ever:soft")["key"]).status == 200
 
 
+@pytest.mark.parametrize(("fields", "is_reserved"), [({}, True), ({"max_tokens": 1000}, True), ({"max_tokens": 0, "echo": True}, False)])
+def test_a_completion_that_counts_nothing_of_what_it_says_costs_what_was_reserved(start_gateway, upstream, fields, is_reserved):
+    models = '"m" = { context = 100000, max_output = 5000, price = { input = 1, output = 10 } }'
+    gateway = start_gateway(providers={"test": provider_file(upstream.url, dialects=("openai_chat",), models=models)})
+    said = {"id": "c", "object": "text_completion", "choices": [{"index": 0, "text": "Hello", "finish_reason": "stop"}], "usage": {"prompt_tokens": 20, "completion_tokens": 0, "total_tokens": 20}}
+    upstream.serve_at("POST", "/completions", provider.answer_json(said))
+    key = gateway.new_key(budget="1/ever")
+    body = json.dumps({"model": "test/m", "prompt": "Hello", **fields}).encode()
+    assert gateway.request("POST", "/v1/completions", body, key["key"]).status == 200
+    cost = gateway.usage("key", key["id"], 1)["cost_nano_usd"]
+    assert cost >= 10_000_000 if is_reserved else cost == 20_000, cost
+
+
 def test_an_answer_that_says_nothing_and_counts_nothing_costs_nothing(start_gateway, upstream):
     """As where a guard of its provider's stopped the request before a model read it."""
     models = '"m" = { context = 100000, max_output = 5000, price = { input = 1, output = 10 } }'

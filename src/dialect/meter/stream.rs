@@ -137,7 +137,7 @@ impl Stream {
 
     /// The pieces share their provider's bytes, and are few.
     fn keep_beginning(&mut self, lines: &Bytes) {
-        let Some(pieces) = &mut self.beginning else { return };
+        let Some(pieces) = self.beginning.as_mut().filter(|_| !lines.trim_ascii().is_empty()) else { return };
         pieces.push(lines.clone());
         let length: usize = pieces.iter().map(Bytes::len).sum();
         if self.reading.estimated_output > EMPTY || pieces.len() > MOST_PIECES || length > LONGEST_EMPTY {
