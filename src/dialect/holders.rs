@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::members::Members;
-use super::vocabulary;
+use super::vocabulary::{self, is_among};
 
 /// What is known to only shape an answer, or to be judged elsewhere, within a provider's own object; small letters alone, since some write
 /// `reasoningEffort` and others `reasoning_effort`.
@@ -25,8 +25,7 @@ const JUDGED_AT_THE_TOP: &str = "background bestof candidatecount choices contai
 
 /// The first member of `raw` that may do more than shape an answer, by its whole name: the holder's own where nobody can read what stands in it.
 pub fn more_in(holder: &str, raw: &str) -> Option<String> {
-    let unread = || Some(holder.to_owned());
-    let Ok(members) = Members::read(raw.as_bytes()) else { return unread() };
+    let Ok(members) = Members::read(raw.as_bytes()) else { return Some(holder.to_owned()) };
     for member in members.iter().filter(|member| !vocabulary::says_nothing(member.raw)) {
         let of_provider = || format!("{holder}.{}", member.name);
         if holder == vocabulary::EXTRA && is_known_at_the_top(&member.name, member.raw) {
@@ -69,10 +68,6 @@ fn is_known_at_the_top(name: &str, raw: &str) -> bool {
 
 fn plain(name: &str) -> String {
     name.chars().filter(|letter| !matches!(letter, '_' | '-')).map(|letter| letter.to_ascii_lowercase()).collect()
-}
-
-fn is_among(names: &str, name: &str) -> bool {
-    names.split_ascii_whitespace().any(|known| known == name)
 }
 
 #[cfg(test)]

@@ -150,14 +150,13 @@ fn is_run_there(name: &str, raw: &str) -> bool {
 
 /// Whether such a member switches nothing on; an object with nothing in it does so at some (OpenAI's `web_search_options`).
 fn is_off(name: &str, raw: &str) -> bool {
-    let is_list_of_none = || raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']')).is_some_and(|raw| raw.trim_ascii().is_empty());
     // xAI's.
     let is_mode_off = || {
         let Ok(members) = Members::read(raw.as_bytes()) else { return false };
         let mut modes = members.iter().filter(|member| member.name == "mode").map(|member| member.raw).peekable();
         modes.peek().is_some() && modes.all(|mode| mode == "\"off\"")
     };
-    raw == "false" || is_list_of_none() || (name == "search_parameters" && is_mode_off())
+    raw == "false" || vocabulary::is_empty_list(raw) || (name == "search_parameters" && is_mode_off())
 }
 
 /// Whether a tool without a type has nothing in it that a provider runs.

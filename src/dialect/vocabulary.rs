@@ -48,7 +48,8 @@ pub fn unknown_beside_chat<'a>(members: &'a Members<'_>) -> Option<&'a str> {
     members.iter().find(|member| !is_among(BESIDE_CHAT, &member.name) && !says_nothing(member.raw)).map(|member| &*member.name)
 }
 
-fn is_among(names: &str, name: &str) -> bool {
+/// Whether it is one of some names, which spaces part.
+pub(super) fn is_among(names: &str, name: &str) -> bool {
     names.split_ascii_whitespace().any(|known| known == name)
 }
 
@@ -60,12 +61,16 @@ pub fn holds_more(name: &str, raw: &str) -> bool {
 
 /// What such a member is called, where it is one: of Bedrock's own for all that a model takes, what stands in it.
 pub fn more(name: &str, raw: &str) -> Option<String> {
-    let within = || match name {
+    holds_more(name, raw).then(|| more_within(name, raw).unwrap_or_else(|| name.to_owned()))
+}
+
+/// The same of what stands in a member that holds whatever a provider takes.
+fn more_within(name: &str, raw: &str) -> Option<String> {
+    match name {
         ADDITIONAL => more_in_additional(raw),
-        _ if HOLDERS.contains(&name) => holders::more_in(name, raw),
+        _ if is_holder(name) => holders::more_in(name, raw),
         _ => None,
-    };
-    holds_more(name, raw).then(|| within().unwrap_or_else(|| name.to_owned()))
+    }
 }
 
 /// The first member of it that nobody here knows; of what nobody can read, itself.
@@ -103,13 +108,13 @@ fn ends_with_date(flag: &str) -> bool {
 
 /// The same among the members that have such flags, or hold whatever a provider takes.
 pub fn widening_in<'a>(members: &'a Members<'_>) -> Option<&'a str> {
-    let may_have = |name: &str| matches!(name, "anthropic_beta" | "betas") || HOLDERS.contains(&name);
+    let may_have = |name: &str| matches!(name, "anthropic_beta" | "betas") || is_holder(name);
     members.iter().filter(|member| may_have(&member.name)).find_map(|member| widening(member.raw))
 }
 
 /// The most tokens that may be thought, as a router's `reasoning` and members that hold whatever a provider takes state it.
 pub fn thinks(members: &Members<'_>) -> u64 {
-    let may_state = |name: &str| name == "reasoning" || (name != ADDITIONAL && HOLDERS.contains(&name));
+    let may_state = |name: &str| name == "reasoning" || (name != ADDITIONAL && is_holder(name));
     members.iter().filter(|member| may_state(&member.name)).map(|member| holders::thinks(member.raw)).max().unwrap_or(0)
 }
 
@@ -122,6 +127,11 @@ pub fn widens_to(flag: &str) -> u64 {
 pub fn is_thought_over(reasoning: &str) -> bool {
     let plain = || reasoning.split_ascii_whitespace().collect::<String>();
     reasoning.contains("\\u") || (reasoning.contains("\"mode\"") && plain().replacen("\"mode\":\"standard\"", "", 1).contains("\"mode\""))
+}
+
+/// Whether a value is a list of nothing.
+pub fn is_empty_list(raw: &str) -> bool {
+    raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']')).is_some_and(|raw| raw.trim_ascii().is_empty())
 }
 
 /// Whether a value is as if nothing had been said.
@@ -142,10 +152,7 @@ fn is_dearer(name: &str, raw: &str) -> bool {
         "guardrailConfig" | "guardrails" | "modelArmorConfig" => true,
         // A letter of a flag may be escaped.
         "anthropic_beta" | "betas" => raw.contains('\\'),
-        _ if HOLDERS.contains(&name) => {
-            let more = || if name == ADDITIONAL { more_in_additional(raw) } else { holders::more_in(name, raw) };
-            has_dearer_word(raw) || more().is_some()
-        }
+        _ if is_holder(name) => has_dearer_word(raw) || more_within(name, raw).is_some(),
         _ => false,
     }
 }

@@ -370,6 +370,20 @@ def test_target_that_does_not_serve_the_operation_is_passed_over(start_gateway, 
     assert (embed("any"), embed("none")) == (200, 501)
 
 
+def with_backup(dormant, upstream, said, status):
+    """Two credentials that have been shown, of which the provider now answers the one, and says that to the other."""
+    gateway, key = dormant
+    switch_on(gateway, key, "main", "backup")
+    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
+
+    def only_backup(asked):
+        is_backup = asked.headers["authorization"].endswith(SECRETS["backup"])
+        return provider.chat("Hello there!") if is_backup else provider.answer_json(said, status)
+
+    upstream.serve_at("POST", "/chat/completions", only_backup)
+    return gateway, key
+
+
 FORBIDDEN = [
     {"error": {"message": "Invalid API key provided", "type": "auth", "code": "invalid_api_key"}},
     {"error": {"code": 403, "message": "Your API key was reported as leaked. Please use another API key.", "status": "PERMISSION_DENIED"}},
@@ -380,15 +394,7 @@ FORBIDDEN = [
 @pytest.mark.parametrize("said", FORBIDDEN)
 @pytest.mark.parametrize("status", [400, 403])
 def test_credential_that_is_forbidden_rests_as_one_that_is_refused(dormant, upstream, said, status):
-    gateway, key = dormant
-    switch_on(gateway, key, "main", "backup")
-    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
-
-    def only_backup(asked):
-        is_backup = asked.headers["authorization"].endswith(SECRETS["backup"])
-        return provider.chat("Hello there!") if is_backup else provider.answer_json(said, status)
-
-    upstream.serve_at("POST", "/chat/completions", only_backup)
+    gateway, key = with_backup(dormant, upstream, said, status)
     upstream.requests.clear()
     assert [ask(gateway, key).status for _ in range(6)] == [200] * 6
     assert shown(upstream)[SECRETS["main"]] == 1
@@ -420,15 +426,7 @@ NO_RIGHT = [
 
 @pytest.mark.parametrize(("status", "said"), [*SPENT, (403, NO_MODEL)])
 def test_a_credential_with_nothing_left_or_without_the_model_rests_while_the_others_carry_on(dormant, upstream, status, said):
-    gateway, key = dormant
-    switch_on(gateway, key, "main", "backup")
-    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
-
-    def only_backup(asked):
-        is_backup = asked.headers["authorization"].endswith(SECRETS["backup"])
-        return provider.chat("Hello there!") if is_backup else provider.answer_json(said, status)
-
-    upstream.serve_at("POST", "/chat/completions", only_backup)
+    gateway, key = with_backup(dormant, upstream, said, status)
     upstream.requests.clear()
     assert [ask(gateway, key).status for _ in range(6)] == [200] * 6
     assert shown(upstream) == {SECRETS["main"]: 1, SECRETS["backup"]: 6}
@@ -459,15 +457,7 @@ def test_an_alias_falls_over_from_a_credential_with_nothing_left(start_gateway, 
 @pytest.mark.parametrize("said", NO_RIGHT)
 def test_a_right_that_is_missing_sends_a_request_elsewhere_and_rests_no_credential(dormant, upstream, said):
     """Whoever asks for what it may not do would have it rest for those who ask for what it may."""
-    gateway, key = dormant
-    switch_on(gateway, key, "main", "backup")
-    assert eventually(lambda: ask(gateway, key) and len(shown(upstream)) == 2)
-
-    def only_backup(asked):
-        is_backup = asked.headers["authorization"].endswith(SECRETS["backup"])
-        return provider.chat("Hello there!") if is_backup else provider.answer_json(said, 403)
-
-    upstream.serve_at("POST", "/chat/completions", only_backup)
+    gateway, key = with_backup(dormant, upstream, said, 403)
     assert [ask(gateway, key).status for _ in range(6)] == [200] * 6
     assert gateway.request("GET", "/readyz").json()["credentials_refused"] == []
     upstream.serve_at("POST", "/chat/completions", provider.answer_json(said, 403))

@@ -45,9 +45,8 @@ const ON_VERTEX: [&str; 2] = ["google-vertex", "google-vertex-anthropic"];
 const BEFORE: [&str; 4] = ["claude-3-", "claude-opus-4@", "claude-opus-4-1@", "claude-sonnet-4@"];
 
 /// What sound costs where its maker's own facts leave it out ("Gemini Developer API pricing").
-const HEARD: [[&str; 2]; 3] =
-    [["google", "gemini-2.0-flash"], ["google", "gemini-flash-lite-latest"], ["google-vertex", "gemini-flash-lite-latest"]];
-const HEARD_USD: [f64; 3] = [0.7, 0.3, 0.3];
+const HEARD: [(&str, &str, f64); 3] =
+    [("google", "gemini-2.0-flash", 0.7), ("google", "gemini-flash-lite-latest", 0.3), ("google-vertex", "gemini-flash-lite-latest", 0.3)];
 
 /// The facts by provider, or `None` where this checkout stands without them.
 pub fn read() -> Option<Map<String, Value>> {
@@ -70,7 +69,7 @@ fn complete(providers: &mut Map<String, Value>) {
         let facts = &mut providers[provider]["models"][model];
         (facts["context"], facts["max_output"]) = (json!(1_000_000), json!(65_535));
     }
-    for ([provider, model], usd) in HEARD.into_iter().zip(HEARD_USD) {
+    for (provider, model, usd) in HEARD {
         providers[provider]["models"][model]["usd_per_mtok"]["input_audio"] = json!(usd);
     }
     for (provider, models) in NOT_BY_TOKENS {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::dialect::members::Members;
+use crate::dialect::vocabulary;
 use crate::ledger::record::{Charged, Usage};
 use crate::money::Usd;
 
@@ -209,8 +210,7 @@ impl Reported {
 
     /// Some write a list of none where there is nothing to tell.
     fn add_details(&mut self, part: Part, raw: &str) -> Option<()> {
-        let is_empty = raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']')).is_some_and(|raw| raw.trim_ascii().is_empty());
-        if is_empty { Some(()) } else { self.add(part, raw.as_bytes()) }
+        if vocabulary::is_empty_list(raw) { Some(()) } else { self.add(part, raw.as_bytes()) }
     }
 
     fn into_usage(self) -> Option<Usage> {
